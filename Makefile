@@ -1,0 +1,60 @@
+# `make` alone lists the targets. Every target that needs the environment builds it first, from the lock.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_PYTHON_DOWNLOADS := never
+export UV_COMPILE_BYTECODE := 1
+export UV_LINK_MODE := copy
+SCENARIO ?= az-loss
+CHANGE ?=
+ARGS ?=
+
+.PHONY: help setup gameday lab test test-all bench check fix lock gate clean
+
+help:  ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready  ## build .venv from requirements.lock (any target does it when needed)
+
+$(VENV)/.ready: requirements.lock requirements-uv.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else f"Python {sys.version.split()[0]} is too old: need >= 3.11 (set PYTHON=...)")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --require-hashes -r requirements-uv.lock
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+gameday: setup  ## run a game day: SCENARIO=az-loss, CHANGE=drop-idempotency, ARGS="--rate 50"
+	@$(BIN)/gameday run $(SCENARIO) $(if $(CHANGE),--change $(CHANGE)) $(ARGS)
+
+lab: setup  ## open JupyterLab on notebooks/
+	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
+
+test: setup  ## all tests but the slow ones
+	@$(BIN)/python -m pytest $(ARGS)
+
+test-all: setup  ## all tests
+	@$(BIN)/python -m pytest -m "" $(ARGS)
+
+bench: setup  ## the benchmarks (they print, they do not judge the machine)
+	@$(BIN)/python -m tests.bench $(ARGS)
+
+check: setup  ## lint, format, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports --no-logo
+
+fix: setup  ## what ruff can repair by itself
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: setup  ## resolve pyproject.toml anew into requirements.lock, requirements-uv.lock and environment.yml
+	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
+	@$(BIN)/python tests/tidy/environment.py
+
+clean:  ## remove the environment and all reports
+	rm -rf $(VENV) reports/*/

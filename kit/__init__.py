@@ -1,0 +1,1 @@
+"""The game-day kit: deploy, load, inject, observe, judge and report."""

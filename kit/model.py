@@ -1,0 +1,240 @@
+"""The values that flow between stages, and the column contracts of the tables that they exchange.
+
+Owns names and units; knows nothing of AWS, files or notebooks. Standard library only.
+Times are seconds since the epoch as `float` in values and nanoseconds since the epoch as `int64` in tables.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+VERDICT_SCHEMA = "gameday.verdict/1"
+
+
+class Outcome(StrEnum):
+    """What a client knows of one attempt (Jepsen's rule): a time-out is `info`, never `fail`."""
+
+    OK = "ok"
+    FAIL = "fail"
+    INFO = "info"
+
+
+class Status(StrEnum):
+    """The result of one check."""
+
+    PASS = "pass"
+    FAIL = "fail"
+    INVALID = "invalid"
+
+
+class Verdict(StrEnum):
+    """The result of one run. FAIL beats ABORTED beats INVALID beats PASS."""
+
+    PASS = "PASS"
+    FAIL = "FAIL"
+    ABORTED = "ABORTED"
+    INVALID = "INVALID"
+
+    @property
+    def exit_code(self) -> int:
+        return {"PASS": 0, "FAIL": 1, "ABORTED": 2, "INVALID": 3}[self.value]
+
+
+USAGE_EXIT_CODE = 4
+
+
+class CheckKind(StrEnum):
+    """Which question a check answers."""
+
+    INTEGRITY = "integrity"
+    SLO = "slo"
+    GOLDEN = "golden"
+    FAULT = "fault"
+    HYPOTHESIS = "hypothesis"
+    GENERATOR = "generator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What one check said.
+
+    `measured` and `limit` share `unit`; `counterexample` is a short timeline, one plain dict a step with at
+    least `t` (epoch seconds or None), `what` (a sentence), so that it can be printed anywhere.
+    """
+
+    name: str
+    kind: CheckKind
+    status: Status
+    detail: str
+    measured: float | int | None = None
+    limit: float | int | None = None
+    unit: str = ""
+    phase: str = ""
+    counterexample: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phase:
+    """A named stretch of the run: `before`, `during`, `after`, … [start, end) in epoch seconds."""
+
+    name: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaultWindow:
+    """One FIS experiment as it went, with the kit's own evidence of its effect.
+
+    `status` is the experiment's last FIS state (`completed`, `stopped`, `failed`, …). `observed_at` is when
+    independent evidence first showed the effect, `healed_at` when it was last seen gone; None = never seen.
+    `stopped_by` names the guardrail alarm that stopped it, or is empty.
+    """
+
+    experiment_id: str
+    template: str
+    status: str
+    reason: str = ""
+    stopped_by: str = ""
+    actions: tuple[dict[str, Any], ...] = ()
+    targets: tuple[dict[str, Any], ...] = ()
+    injected_at: float | None = None
+    ended_at: float | None = None
+    observed_at: float | None = None
+    healed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadStats:
+    """What the generator did. Counts are attempts, but for `intended` (operations scheduled) and `dropped`."""
+
+    intended: int
+    sent: int
+    ok: int
+    fail: int
+    info: int
+    dropped: int
+    lag_ms_p99: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """A stack that is up. `outputs` are the stack's outputs by key."""
+
+    stack_name: str
+    run_id: str
+    api_url: str
+    outputs: dict[str, str] = field(default_factory=dict)
+
+
+# One row per attempt: the client's half of the history.
+# `kind` says why it was sent: first | retry (after info, 429, refused) | deliberate (a retry although the first
+# answer came) | probe_sequential | probe_concurrent (double taps of an acknowledged key) | reask (drain).
+# `op` is order | cancel | get_order | book. `intended_ns` is the schedule's time for first attempts (latency counts
+# from it), the send time for all others. `late_*` is an answer that came after the time-out, 0/"" if none.
+ATTEMPT_COLUMNS: dict[str, str] = {
+    "op_id": "int64",
+    "op": "string",
+    "kind": "string",
+    "attempt": "int32",
+    "client_id": "string",
+    "idempotency_key": "string",
+    "order_id": "string",  # for a cancel: the order to cancel
+    "symbol": "string",
+    "side": "string",  # BUY | SELL, "" where it has no meaning
+    "type": "string",  # LIMIT | MARKET
+    "tif": "string",  # GTC | IOC
+    "qty": "int64",  # lots
+    "price": "int64",  # ticks, 0 for MARKET
+    "intended_ns": "int64",
+    "invoked_ns": "int64",
+    "completed_ns": "int64",
+    "outcome": "string",
+    "status": "int32",  # HTTP status, 0 if none
+    "error": "string",  # timeout | refused | reset | eof | protocol | ""
+    "reply": "string",  # body of the answer as it came, "" if none
+    "late_status": "int32",
+    "late_ns": "int64",
+}
+
+# One row per ledger event that a subscriber received.
+STREAM_COLUMNS: dict[str, str] = {
+    "subscriber": "string",
+    "connection": "int32",
+    "symbol": "string",
+    "seq": "int64",
+    "received_ns": "int64",
+    "event": "string",  # the event's JSON as it came
+}
+
+# One row per connection of a subscriber. `closed_ns` is 0 if it was open at the end of the load.
+CONNECTION_COLUMNS: dict[str, str] = {
+    "subscriber": "string",
+    "connection": "int32",
+    "symbol": "string",
+    "after_seq": "int64",
+    "dialed_ns": "int64",
+    "opened_ns": "int64",  # 0 if the dial failed
+    "closed_ns": "int64",
+    "close_code": "int32",
+    "error": "string",
+}
+
+# One row per ledger event, all markets. Columns that a type lacks hold ""/0. Types: accepted, rejected, fill, cancelled.
+LEDGER_EVENT_COLUMNS: dict[str, str] = {
+    "market": "string",
+    "seq": "int64",
+    "type": "string",
+    "event_id": "string",  # the intake event that caused it
+    "ts_ns": "int64",
+    "order_id": "string",  # accepted, rejected, cancelled
+    "client_id": "string",
+    "idempotency_key": "string",
+    "side": "string",
+    "order_type": "string",
+    "tif": "string",
+    "qty": "int64",  # accepted: order quantity; fill: filled; cancelled: what was taken off the book
+    "price": "int64",
+    "reason": "string",  # rejected, cancelled
+    "command": "string",  # rejected: order | cancel
+    "trade_id": "string",  # fill from here on
+    "taker_order_id": "string",
+    "maker_order_id": "string",
+    "taker_client_id": "string",
+    "maker_client_id": "string",
+    "taker_side": "string",
+}
+
+# One row per order as stored beside the ledger (its mutable state).
+ORDER_COLUMNS: dict[str, str] = {
+    "order_id": "string",
+    "client_id": "string",
+    "idempotency_key": "string",
+    "market": "string",
+    "side": "string",
+    "order_type": "string",
+    "tif": "string",
+    "qty": "int64",
+    "price": "int64",
+    "filled_qty": "int64",
+    "status": "string",  # ACCEPTED | OPEN | PARTIALLY_FILLED | FILLED | CANCELLED | REJECTED
+    "accepted_ns": "int64",
+}
+
+# One row per (client, market): independently stored balances.
+POSITION_COLUMNS: dict[str, str] = {
+    "client_id": "string",
+    "market": "string",
+    "qty": "int64",  # lots, bought minus sold
+    "cash": "int64",  # ticks × lots, received minus paid
+}
+
+# One row per entry still in the outbox (accepted, not yet known to be in the queue).
+OUTBOX_COLUMNS: dict[str, str] = {
+    "market": "string",
+    "event_id": "string",
+    "order_id": "string",
+    "accepted_ns": "int64",
+}
