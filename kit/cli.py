@@ -1,0 +1,199 @@
+"""The `gameday` command: arguments → calls → exit code. It decides nothing.
+
+Exit codes: 0 PASS, 1 FAIL, 2 ABORTED, 3 INVALID, 4 wrong usage (nothing was started).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kit.errors import KitError, UsageError
+from kit.model import USAGE_EXIT_CODE, Verdict
+
+ROOT = Path(__file__).parents[1]
+REPORTS = ROOT / "reports"
+STORY_STEPS_MAX = 14
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line and our exit code for wrong usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USAGE_EXIT_CODE, f"{self.prog}: {message}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; a wrong argument prints one line and returns 4."""
+    args = _parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except UsageError as error:
+        print(f"gameday: {error}", file=sys.stderr)
+        return USAGE_EXIT_CODE
+    except KitError as error:
+        print(f"gameday: {error}", file=sys.stderr)
+        return Verdict.INVALID.exit_code
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="gameday", description="Break PaperBroker on purpose, and judge what survived.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _run_parser(commands.add_parser("run", help="run one scenario and judge it"))
+    gate = commands.add_parser("gate", help="exit with the verdict of finished runs (what CI calls)")
+    gate.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    gate.set_defaults(run=_gate)
+    report = commands.add_parser("report", help="write report.html and junit.xml of a run anew")
+    report.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    report.set_defaults(run=_report)
+    _cloud_parser(commands.add_parser("cloud", help="a local AWS that stays up between runs"))
+    stop = commands.add_parser("stop", help="stop the faults of a run and delete its stack")
+    stop.add_argument("run_id")
+    stop.add_argument("--target", choices=("local", "aws"), default="local")
+    stop.add_argument("--region", default="us-east-1")
+    stop.set_defaults(run=_stop)
+    commands.add_parser("list", help="the scenarios and the known bad changes").set_defaults(run=_list)
+    execute = commands.add_parser("_execute")
+    execute.add_argument("run_dir", type=Path)
+    execute.set_defaults(run=_execute)
+    return parser
+
+
+def _run_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenario")
+    parser.add_argument("--rate", dest="rate_per_s", help="new orders a second")
+    parser.add_argument("--seed", help="seed of every random choice")
+    parser.add_argument("--change", help="a known bad change to apply to the build")
+    parser.add_argument("--target", help="local or aws")
+    parser.add_argument("--region")
+    parser.add_argument("--port", help="port of the local AWS, 0 = any free one")
+    parser.add_argument("--run-id", dest="run_id", help="name of the run and of its folder")
+    parser.add_argument("--reports", type=Path, default=REPORTS, help="folder of the run folders")
+    parser.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="any parameter of the notebook"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _cloud_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("action", choices=("up", "status", "down"))
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--region", default="us-east-1")
+    parser.set_defaults(run=_cloud)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from kit import gameday, notebook
+
+    path = gameday.notebook_of(args.scenario)
+    parameters = notebook.strict_parameters(path, _given(args))
+    plan = gameday.Parameters.of(args.scenario, path, notebook.declared_parameters(path), parameters, args.reports)
+    plan.preflight()
+    parameters = {**parameters, "run_id": plan.run_id, "reports": str(plan.reports)}
+    request = notebook.Request(notebook=path, parameters=parameters, run_dir=plan.run_dir, reproduce=plan.reproduce)
+    watch = gameday.start_watchdog(plan)
+    try:
+        notebook.execute(request)
+    finally:
+        watch.close()
+    record = notebook.judge_run(plan.run_dir)
+    _publish(plan.run_dir, record)
+    _print_record(record, plan.run_dir)
+    return Verdict(record["verdict"]).exit_code
+
+
+def _given(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("rate_per_s", "seed", "change", "target", "region", "port", "run_id")
+    given: dict[str, Any] = {name: value for name in names if (value := getattr(args, name)) is not None}
+    for pair in args.parameter:
+        name, separator, value = pair.partition("=")
+        if not separator:
+            raise UsageError(f"--parameter {pair!r} is not NAME=VALUE")
+        given[name] = value
+    return given
+
+
+def _execute(args: argparse.Namespace) -> int:
+    """The child of `run`: a failed cell is exit code 1 and needs no traceback here, the notebook holds it."""
+    from papermill.exceptions import PapermillExecutionError
+
+    from kit import notebook
+
+    try:
+        notebook.run_papermill(args.run_dir)
+    except PapermillExecutionError:
+        return 1
+    return 0
+
+
+def _gate(args: argparse.Namespace) -> int:
+    from kit import gate, notebook
+
+    records = [(run, notebook.judge_run(run)) for run in args.runs]
+    for run, record in records:
+        _print_record(record, run)
+    return gate.worst(Verdict(record["verdict"]) for _, record in records).exit_code
+
+
+def _report(args: argparse.Namespace) -> int:
+    from kit import notebook
+
+    for run in args.runs:
+        record = notebook.judge_run(run)
+        _publish(run, record)
+        print(run / "report.html")
+    return 0
+
+
+def _publish(run_dir: Path, record: dict[str, Any]) -> None:
+    """Everything that people and CI read, beside the executed notebook."""
+    from kit import gameday, notebook, reports
+
+    (run_dir / "verdict.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
+    reports.write_junit(record, run_dir / "junit.xml")
+    fidelity = gameday.fidelity_rows(record["scenario"]) if record["target"] == "local" else []
+    reports.write_html(record, run_dir / notebook.EXECUTED, run_dir / "report.html", fidelity=fidelity)
+    reports.write_index(run_dir.parent)
+
+
+def _print_record(record: dict[str, Any], run_dir: Path) -> None:
+    print(f"\n{record['verdict']}  {record['scenario']}  {record['run_id']}")
+    for reason in record["reasons"]:
+        print(f"  {reason}")
+    for check in record["checks"]:
+        if check["status"] == "pass":
+            continue
+        phase = f" [{check['phase']}]" if check["phase"] else ""
+        print(f"  {check['status']:7} {check['name']}{phase}: {check['detail']}")
+        for step in (check["counterexample"] or [])[:STORY_STEPS_MAX]:
+            print(f"          {step.get('what', '')}")
+    print(f"  report  {run_dir / 'report.html'}\n")
+
+
+def _cloud(args: argparse.Namespace) -> int:
+    from kit import gameday
+
+    for line in gameday.cloud(args.action, port=args.port, seed=args.seed, region=args.region):
+        print(line)
+    return 0
+
+
+def _stop(args: argparse.Namespace) -> int:
+    from kit import gameday
+
+    for line in gameday.stop_run(args.run_id, target=args.target, region=args.region):
+        print(line)
+    return 0
+
+
+def _list(_args: argparse.Namespace) -> int:
+    from kit import gameday
+
+    for line in gameday.catalogue():
+        print(line)
+    return 0

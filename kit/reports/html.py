@@ -1,0 +1,88 @@
+"""The self-contained HTML report: the verdict record on top, the executed notebook's prose and pictures below.
+
+No scripts, no network, no code cells; a content security policy makes that a property and not a habit.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+
+TEMPLATES = Path(__file__).with_name("template")
+HIDDEN_TAGS = frozenset({"parameters", "injected-parameters", "hide-in-report"})
+
+
+def write_html(record: dict[str, Any], notebook: Path | None, path: Path, *, fidelity: list[dict[str, str]] | None = None) -> None:
+    """Write the report of `record` to `path`; `notebook` may be missing or torn after a crash.
+
+    `fidelity`: rows {what, local, aws} on where this run's local AWS differs from AWS.
+    """
+    from nbconvert.exporters import HTMLExporter
+
+    exporter = HTMLExporter(
+        template_name="gameday", extra_template_basedirs=[str(TEMPLATES)], exclude_input=True, embed_images=True
+    )
+    exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
+    exporter.register_filter("utc", _utc)
+    exporter.register_filter("clock", _clock)
+    resources = {
+        "metadata": {"name": f"{record['verdict']}: game day {record['scenario']} {record['run_id']}"},
+        "record": record,
+        "fidelity": fidelity or [],
+        "groups": _grouped(record["checks"]),
+    }
+    body, _ = exporter.from_notebook_node(_shown(notebook), resources=resources)
+    path.write_text(body, encoding="utf-8")
+
+
+def _shown(path: Path | None):
+    """The notebook without scraps, parameters and empty outputs; an empty one if it cannot be read."""
+    import nbformat
+
+    try:
+        notebook = nbformat.read(str(path), as_version=4) if path else nbformat.v4.new_notebook()
+    except (OSError, ValueError):
+        notebook = nbformat.v4.new_notebook()
+    notebook.cells = [cell for cell in notebook.cells if not HIDDEN_TAGS & set(cell.metadata.get("tags", []))]
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if _is_shown(output)]
+    return notebook
+
+
+def _is_shown(output: Any) -> bool:
+    if output.output_type == "error":
+        return False  # its reason stands in the banner; a traceback tells a reader nothing more
+    if output.output_type == "stream":
+        return output.name == "stdout"
+    return not any(mime.startswith("application/scrapbook.scrap") for mime in output.get("data", {}))
+
+
+def _grouped(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Checks by kind, the kinds in the order of a reader's questions, failures first within each."""
+    order = ("integrity", "slo", "golden", "hypothesis", "fault", "generator")
+    rank = {"fail": 0, "invalid": 1, "pass": 2}
+    return [
+        {"kind": kind, "checks": sorted(of_kind, key=lambda check: rank[check["status"]])}
+        for kind in order
+        if (of_kind := [check for check in checks if check["kind"] == kind])
+    ]
+
+
+def _utc(value: Any) -> str:
+    if value in (None, ""):
+        return "–"
+    if isinstance(value, int | float):
+        value = dt.datetime.fromtimestamp(value, dt.UTC).isoformat()
+    return str(value)[:19].replace("T", " ") + " UTC"
+
+
+def _clock(value: Any) -> str:
+    """Epoch seconds as HH:MM:SS.mmm, which is what a timeline needs."""
+    if not isinstance(value, int | float):
+        return str(value or "")
+    return dt.datetime.fromtimestamp(value, dt.UTC).strftime("%H:%M:%S.%f")[:-3]
