@@ -197,7 +197,9 @@ def _only_verdict(path: Path, notebook: Any) -> dict[str, Any]:
     copies = scraps.count(notebook, scraps.VERDICT_SCRAP)
     if copies != 1:
         why = "; ".join(scraps.doubts(notebook)[:1])
-        raise EvidenceMissing(f"{copies} verdict scraps in {path.name}, need exactly one" + (f" ({why})" if why else ""))
+        raise EvidenceMissing(
+            f"{copies} verdict scraps in {path.name}, need exactly one" + (f" ({why})" if why else "")
+        )
     record = scraps.read(path)[scraps.VERDICT_SCRAP]
     gate.validate(record)
     return record

@@ -102,7 +102,9 @@ def doubts(notebook: nbformat.NotebookNode) -> list[str]:
 def _cell_doubts(number: int, cell: nbformat.NotebookNode) -> list[str]:
     errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
     if errors:
-        return [f"cell {number} raised {errors[0].get('ename', 'an error')}: {errors[0].get('evalue', '')}".rstrip(": ")]
+        return [
+            f"cell {number} raised {errors[0].get('ename', 'an error')}: {errors[0].get('evalue', '')}".rstrip(": ")
+        ]
     about = cell.metadata.get("papermill", {})
     ran = cell.get("execution_count") is not None and about.get("duration") is not None
     if not ran or about.get("status") != "completed":

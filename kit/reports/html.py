@@ -16,7 +16,9 @@ TEMPLATES = Path(__file__).with_name("template")
 HIDDEN_TAGS = frozenset({"parameters", "injected-parameters", "hide-in-report"})
 
 
-def write_html(record: dict[str, Any], notebook: Path | None, path: Path, *, fidelity: list[dict[str, str]] | None = None) -> None:
+def write_html(
+    record: dict[str, Any], notebook: Path | None, path: Path, *, fidelity: list[dict[str, str]] | None = None
+) -> None:
     """Write the report of `record` to `path`; `notebook` may be missing or torn after a crash.
 
     `fidelity`: rows {what, local, aws} on where this run's local AWS differs from AWS.

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c1c1e}
-table{border-collapse:collapse;width:100%}td,th{padding:.45rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
-b{padding:.1rem .5rem;border-radius:5px;color:#fff}.PASS{background:#146c2e}.FAIL{background:#b3261e}.ABORTED{background:#8a5a00}.INVALID{background:#5f6368}
+body{font:15px/1.5 system-ui,sans-serif;
+max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c1c1e}
+table{border-collapse:collapse;width:100%}
+td,th{padding:.45rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
+b{padding:.1rem .5rem;border-radius:5px;color:#fff}
+.PASS{background:#146c2e}.FAIL{background:#b3261e}.ABORTED{background:#8a5a00}.INVALID{background:#5f6368}
 """
 HEAD = (
     '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Game days</title>'
@@ -35,7 +38,12 @@ def _age(path: Path) -> float:
 def _row(path: Path) -> str:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        cells = (record["scenario"], record["change"] or "–", record["started_at"] or "–", "; ".join(record["reasons"][:2]))
+        cells = (
+            record["scenario"],
+            record["change"] or "–",
+            record["started_at"] or "–",
+            "; ".join(record["reasons"][:2]),
+        )
         verdict = record["verdict"]
     except (ValueError, KeyError, TypeError):
         cells, verdict = ("–", "–", "–", "verdict.json cannot be read"), "INVALID"
