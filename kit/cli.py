@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,7 +71,7 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--change", help="a known bad change to apply to the build")
     parser.add_argument("--target", help="local or aws")
     parser.add_argument("--region")
-    parser.add_argument("--port", help="port of the local AWS, 0 = any free one")
+    parser.add_argument("--port", default="0", help="port of the local AWS, 0 = any free one")
     parser.add_argument("--run-id", dest="run_id", help="name of the run and of its folder")
     parser.add_argument("--reports", type=Path, default=REPORTS, help="folder of the run folders")
     parser.add_argument(
@@ -91,24 +92,32 @@ def _run(args: argparse.Namespace) -> int:
     from kit import gameday, notebook
 
     path = gameday.notebook_of(args.scenario)
-    parameters = notebook.strict_parameters(path, _given(args))
-    plan = gameday.Parameters.of(args.scenario, path, notebook.declared_parameters(path), parameters, args.reports)
+    _set_machine(args)
+    given = notebook.strict_parameters(path, _given(args))
+    plan = gameday.from_notebook(args.scenario, notebook.declared_parameters(path), given)
     plan.preflight()
-    parameters = {**parameters, "run_id": plan.run_id, "reports": str(plan.reports)}
-    request = notebook.Request(notebook=path, parameters=parameters, run_dir=plan.run_dir, reproduce=plan.reproduce)
-    watch = gameday.start_watchdog(plan)
-    try:
+    request = notebook.Request(
+        notebook=path,
+        parameters={**given, "run_id": plan.run_id},
+        run_dir=plan.run_dir,
+        reproduce=plan.reproduce,
+    )
+    with gameday.start_watchdog(plan):
         notebook.execute(request)
-    finally:
-        watch.close()
     record = notebook.judge_run(plan.run_dir)
     _publish(plan.run_dir, record)
     _print_record(record, plan.run_dir)
     return Verdict(record["verdict"]).exit_code
 
 
+def _set_machine(args: argparse.Namespace) -> None:
+    """Folder and port are the machine's, not the experiment's: they reach the notebook through the environment."""
+    os.environ["GAMEDAY_REPORTS"] = str(args.reports.resolve())
+    os.environ["GAMEDAY_PORT"] = args.port
+
+
 def _given(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("rate_per_s", "seed", "change", "target", "region", "port", "run_id")
+    names = ("rate_per_s", "seed", "change", "target", "region", "run_id")
     given: dict[str, Any] = {name: value for name in names if (value := getattr(args, name)) is not None}
     for pair in args.parameter:
         name, separator, value = pair.partition("=")

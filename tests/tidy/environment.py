@@ -16,7 +16,12 @@ def pins(lock: str) -> list[str]:
 
 def environment_yml(lock: str) -> str:
     """The conda environment: python and pip from conda, every pin from the lock through pip."""
-    lines = ["# Made by `make lock` from requirements.lock.", "name: paperbroker-gameday", "channels:", "  - conda-forge"]
+    lines = [
+        "# Made by `make lock` from requirements.lock.",
+        "name: paperbroker-gameday",
+        "channels:",
+        "  - conda-forge",
+    ]
     lines += ["dependencies:", "  - python=3.11", "  - pip", "  - pip:"]
     lines += [f'      - "{pin}"' for pin in pins(lock)]
     return "\n".join(lines) + "\n"

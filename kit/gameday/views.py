@@ -1,0 +1,81 @@
+"""What a notebook shows between the stages: small HTML tables and a line that updates itself while a stage runs."""
+
+from __future__ import annotations
+
+import html
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from kit.model import Finding
+
+MARKS = {"pass": "#146c2e", "fail": "#b3261e", "invalid": "#5f6368"}
+STORY_STEPS_MAX = 20
+
+
+def say(text: str) -> None:
+    """One line of progress, in the notebook's output and in the terminal of a headless run."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+class Live:
+    """A figure or line that replaces itself while a stage runs; plain sparse lines when headless."""
+
+    LINE_EVERY_S = 5.0
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+        self._interactive = not os.environ.get("GAMEDAY_HEADLESS")
+        self._said_at = float("-inf")
+
+    def update(self, now: float, text: str, figure: Any = None) -> None:
+        """Show `text` (and `figure` when somebody watches) as of the monotonic time `now`."""
+        if not self._interactive:
+            if now - self._said_at >= self.LINE_EVERY_S:
+                self._said_at = now
+                say(text)
+            return
+        from IPython.display import HTML, display
+
+        shown = figure if figure is not None else HTML(f"<pre>{html.escape(text)}</pre>")
+        if self._handle is None:
+            self._handle = display(shown, display_id=True)
+        elif self._handle:
+            self._handle.update(shown)
+
+
+def show_table(table: pd.DataFrame) -> None:
+    """A table without its index."""
+    _show(table.to_html(index=False, border=0, classes="gd"))
+
+
+def show_findings(findings: Sequence[Finding], *, stories: bool = False) -> None:
+    """Findings as a table; with `stories`, each violation's counterexample below it."""
+    head = "".join(f"<th>{name}</th>" for name in ("check", "phase", "result", "measured", "limit", "meaning"))
+    body = "".join(_row(finding) for finding in findings)
+    told = "".join(_story(finding) for finding in findings if stories and finding.counterexample)
+    _show(f'<table class="gd"><tr>{head}</tr>{body}</table>{told}')
+
+
+def _row(finding: Finding) -> str:
+    unit = f" {finding.unit}" if finding.unit else ""
+    measured = "–" if finding.measured is None else f"{finding.measured:.4g}{unit}"
+    limit = "–" if finding.limit is None else f"{finding.limit:.4g}{unit}"
+    mark = f'<b style="color:{MARKS[finding.status.value]}">{finding.status.value}</b>'
+    cells = (finding.name, finding.phase, None, measured, limit, finding.detail)
+    return "<tr>" + "".join(f"<td>{mark if cell is None else html.escape(cell)}</td>" for cell in cells) + "</tr>"
+
+
+def _story(finding: Finding) -> str:
+    steps = "\n".join(step.get("what", "") for step in finding.counterexample[:STORY_STEPS_MAX])
+    return f"<p><b>{html.escape(finding.name)}</b></p><pre>{html.escape(steps)}</pre>"
+
+
+def _show(markup: str) -> None:
+    from IPython.display import HTML, display
+
+    display(HTML(markup))
