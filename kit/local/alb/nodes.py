@@ -1,0 +1,75 @@
+"""A load balancer node: one per subnet of the load balancer.
+
+Owns the node's place, its connection pools and whether DNS hands it out. Must not know HTTP.
+"""
+
+import asyncio
+
+from kit.local.alb.targets import Target
+from kit.local.alb.upstream import Pool
+from kit.local.links import LinkReset, Links
+from kit.local.places import INTERNET, Place
+
+# Route 53 takes a node's address out of the answer after failed probes; the real figures are 30 s and TTL 60 s.
+NODE_PROBE_INTERVAL_S = 5.0
+NODE_PROBE_TIMEOUT_S = 2.0
+NODE_PROBES_FAILED_MAX = 2
+
+
+class Node:
+    """One node; `name` is its subnet id."""
+
+    def __init__(self, links: Links, place: Place) -> None:
+        self.links = links
+        self.place = place
+        self.name = place.subnet
+        self.in_dns = True
+        self._failed = 0
+        self._pools: dict[Target, Pool] = {}
+
+    def pool(self, target: Target) -> Pool:
+        """The node's connections to a target."""
+        pool = self._pools.get(target)
+        if pool is None:
+            pool = self._pools[target] = Pool(self.links, node=self.place, target=target)
+        return pool
+
+    def drop_pool(self, target: Target) -> None:
+        """The target is gone: drop every connection to it."""
+        pool = self._pools.pop(target, None)
+        if pool is not None:
+            pool.abort()
+
+    def expire(self, idle_s_max: float) -> None:
+        """Close upstream connections that idled for too long."""
+        for pool in self._pools.values():
+            pool.expire(idle_s_max)
+
+    def connections(self) -> int:
+        """Open connections to targets."""
+        return sum(len(pool.connections) for pool in self._pools.values())
+
+    def abort(self) -> None:
+        """Drop every connection to every target."""
+        for pool in self._pools.values():
+            pool.abort()
+        self._pools.clear()
+
+    async def probe_from_internet(self) -> None:
+        """Watch the node as DNS would, until cancelled."""
+        while True:
+            self._record(await self._answers())
+            await asyncio.sleep(NODE_PROBE_INTERVAL_S)
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(NODE_PROBE_TIMEOUT_S):
+                await self.links.carry(INTERNET, self.place)
+                await self.links.carry(self.place, INTERNET)
+        except (TimeoutError, LinkReset):
+            return False
+        return True
+
+    def _record(self, answered: bool) -> None:
+        self._failed = 0 if answered else self._failed + 1
+        self.in_dns = self._failed < NODE_PROBES_FAILED_MAX

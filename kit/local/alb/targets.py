@@ -1,0 +1,157 @@
+"""Target groups: who is registered, what each node thinks of it, and who is next.
+
+Owns health states, their AWS reason codes and round robin. Must not know sockets, HTTP or MiniStack.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from kit.local.places import Place
+
+if TYPE_CHECKING:
+    from kit.local.alb.proxy import Exchange
+
+
+class State(StrEnum):
+    """The states that DescribeTargetHealth knows."""
+
+    INITIAL = "initial"
+    HEALTHY = "healthy"
+    UNHEALTHY = "unhealthy"
+    DRAINING = "draining"
+    UNUSED = "unused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """An AWS reason code and its wording; empty for a healthy target."""
+
+    code: str = ""
+    text: str = ""
+
+
+REGISTERING = Reason(code="Elb.RegistrationInProgress", text="Target registration is in progress")
+FIRST_CHECKS = Reason(code="Elb.InitialHealthChecking", text="Initial health checks in progress")
+DRAINING = Reason(code="Target.DeregistrationInProgress", text="Target deregistration is in progress")
+TIMED_OUT = Reason(code="Target.Timeout", text="Request timed out")
+CHECK_FAILED = Reason(code="Target.FailedHealthChecks", text="Health checks failed")
+NOT_IN_USE = Reason(
+    code="Target.NotInUse", text="Target group is not configured to receive traffic from the load balancer"
+)
+NOT_REGISTERED = Reason(code="Target.NotRegistered", text="Target is not registered to the target group")
+NO_REASON = Reason()
+
+
+def wrong_code(status: int) -> Reason:
+    """The answer came, with a status outside the matcher."""
+    return Reason(code="Target.ResponseCodeMismatch", text=f"Health checks failed with these codes: [{status}]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupSpec:
+    """A target group's configuration, read from the control plane."""
+
+    arn: str
+    full_name: str
+    port: int
+    target_type: str = "ip"
+    check_enabled: bool = True
+    check_path: str = "/"
+    check_port: str = "traffic-port"
+    check_interval_s: float = 30.0
+    check_timeout_s: float = 5.0
+    healthy_threshold: int = 5
+    unhealthy_threshold: int = 2
+    matcher: str = "200"
+    deregistration_delay_s: float = 300.0
+
+    def accepts(self, status: int) -> bool:
+        """Whether the matcher (`200`, `200,202`, `200-299`) accepts a status."""
+        for part in self.matcher.split(","):
+            low, _, high = part.strip().partition("-")
+            if low.isdigit() and int(low) <= status <= int(high or low):
+                return True
+        return False
+
+
+@dataclass(slots=True)
+class View:
+    """What one load balancer node thinks of a target."""
+
+    state: State = State.INITIAL
+    reason: Reason = FIRST_CHECKS
+    passed: int = 0
+    failed: int = 0
+
+    def record(self, failure: Reason | None, spec: GroupSpec) -> None:
+        """Count one check; a new target needs a single success, later changes need their threshold."""
+        if failure is None:
+            self.failed = 0
+            self.passed += 1
+            if self.state is State.INITIAL or self.passed >= spec.healthy_threshold:
+                self.state, self.reason = State.HEALTHY, NO_REASON
+            return
+        self.passed = 0
+        self.failed += 1
+        if self.state is State.UNHEALTHY or self.failed >= spec.unhealthy_threshold:
+            self.state, self.reason = State.UNHEALTHY, failure
+
+
+@dataclass(slots=True, eq=False)
+class Target:
+    """One registered target; `host_port` is where its process listens on this machine."""
+
+    id: str
+    port: int
+    host_port: int
+    place: Place
+    zone: str
+    draining: bool = False
+    views: dict[str, View] = field(default_factory=dict)
+    in_flight: set["Exchange"] = field(default_factory=set)
+
+    def state(self, nodes: Iterable[str]) -> tuple[State, Reason]:
+        """The state over the given nodes: healthy when any of them can use the target."""
+        if self.draining:
+            return State.DRAINING, DRAINING
+        views = [self.views[node] for node in nodes if node in self.views]
+        for wanted in (State.HEALTHY, State.INITIAL, State.UNHEALTHY):
+            for view in views:
+                if view.state is wanted:
+                    return wanted, view.reason
+        return State.INITIAL, REGISTERING
+
+
+class TargetGroup:
+    """The registered targets of one group and whose turn it is at each node."""
+
+    def __init__(self, spec: GroupSpec) -> None:
+        self.spec = spec
+        self.targets: dict[tuple[str, int], Target] = {}
+        # Names of the nodes (subnet ids) of the load balancer that forwards here; empty = not in use.
+        self.nodes: tuple[str, ...] = ()
+        self._turns: dict[str, int] = {}
+
+    def pick(self, node: str) -> Target | None:
+        """Round robin over the targets healthy for this node; over all when none is (fail open)."""
+        able = [t for t in self.targets.values() if not t.draining]
+        if not able:
+            return None
+        healthy = [t for t in able if (view := t.views.get(node)) and view.state is State.HEALTHY]
+        pool = healthy or able
+        # Nodes start at different places, else both would send their first requests to the same target.
+        turn = self._turns.get(node)
+        if turn is None:
+            turn = self.nodes.index(node) if node in self.nodes else 0
+        self._turns[node] = turn + 1
+        return pool[turn % len(pool)]
+
+    def state_of(self, target: Target) -> tuple[State, Reason]:
+        """A target's state as DescribeTargetHealth words it."""
+        if not self.nodes:
+            return State.UNUSED, NOT_IN_USE
+        if not self.spec.check_enabled and not target.draining:
+            return State.HEALTHY, NO_REASON
+        return target.state(self.nodes)
