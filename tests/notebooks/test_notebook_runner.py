@@ -1,0 +1,231 @@
+"""The papermill traps, each closed: what looks like a clean notebook and is no evidence."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import psutil
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+
+from kit import gate, notebook, scraps
+from kit.errors import UsageError
+from kit.model import CheckKind, Finding, Status, Verdict
+
+FINDING = Finding(name="gap-free-sequence", kind=CheckKind.INTEGRITY, status=Status.PASS, detail="no gaps")
+
+
+def a_record(verdict: Verdict) -> dict:
+    status = {Verdict.PASS: Status.PASS, Verdict.FAIL: Status.FAIL}.get(verdict, Status.INVALID)
+    finding = Finding(name=FINDING.name, kind=FINDING.kind, status=status, detail="as planted")
+    reasons = () if verdict is Verdict.PASS else ("as planted",)
+    return gate.record(
+        run_id="r1", scenario="az-loss", build="sha256:1", target="local", region="us-east-1", seed=1,
+        started_at=1.0, ended_at=2.0, verdict=verdict, reasons=reasons, findings=[finding],
+    )  # fmt: skip
+
+
+def a_cell(source: str = "1", *, outputs=(), status="completed", duration=0.1, count=1):
+    cell = new_code_cell(source, outputs=list(outputs), execution_count=count)
+    cell.metadata["papermill"] = {"status": status, "duration": duration, "exception": False}
+    return cell
+
+
+def a_scrap(record: dict):
+    payload = {"name": "verdict", "data": record, "encoder": "json", "version": 1}
+    metadata = {"scrapbook": {"name": "verdict", "data": True, "display": False}}
+    return new_output("display_data", {"application/scrapbook.scrap.json+json": payload}, metadata=metadata)
+
+
+def a_run(folder: Path, cells, *, exit_code=0, about=None) -> Path:
+    made = new_notebook(cells=cells)
+    made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None} if about is None else about
+    nbformat.write(made, folder / notebook.EXECUTED)
+    state = {"notebook": "az_loss.ipynb", "parameters": {}, "reproduce": "", "exit_code": exit_code}
+    (folder / notebook.RUN_FILE).write_text(json.dumps(state))
+    return folder
+
+
+def raised(name="VerdictNotPass"):
+    return new_output("error", ename=name, evalue="x", traceback=[])
+
+
+def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
+    run = a_run(tmp_path, [a_cell(), a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])])
+    assert notebook.judge_run(run)["verdict"] == "PASS"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        ({"about": {"exception": None}}, "no end time"),
+        ({"about": {"end_time": "x", "exception": True}}, "exception"),
+        ({"exit_code": 1}, "exited with code 1"),
+        ({"exit_code": -9}, "killed by signal 9"),
+        ({"exit_code": None}, "never reported its end"),
+    ],
+    ids=["no-end-time", "exception", "exit-code", "killed", "runner-vanished"],
+)
+def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, spoil, why):
+    run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])], **spoil)
+    record = notebook.judge_run(run)
+    assert record["verdict"] == "INVALID"
+    assert why in " ".join(record["reasons"])
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        a_cell("later()", count=None),
+        a_cell("later()", duration=None),
+        a_cell("later()", status="pending"),
+        a_cell("later()", outputs=[raised("ValueError")]),
+    ],
+    ids=["no-count", "no-duration", "pending", "error-output"],
+)
+def test_a_pass_beside_a_cell_that_never_finished_is_invalid(tmp_path, cell):
+    run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))]), cell])
+    assert notebook.judge_run(run)["verdict"] == "INVALID"
+
+
+@pytest.mark.parametrize("copies", [0, 2])
+def test_none_or_two_verdicts_are_invalid(tmp_path, copies):
+    run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))] * copies)])
+    record = notebook.judge_run(run)
+    assert record["verdict"] == "INVALID"
+    assert f"{copies} verdict scraps" in " ".join(record["reasons"])
+
+
+def test_a_verdict_that_breaks_the_schema_is_invalid(tmp_path):
+    forged = {**a_record(Verdict.PASS), "checks": []}
+    assert notebook.judge_run(a_run(tmp_path, [a_cell(outputs=[a_scrap(forged)])]))["verdict"] == "INVALID"
+
+
+def test_fail_stands_although_its_last_cell_raised(tmp_path):
+    cells = [a_cell(outputs=[a_scrap(a_record(Verdict.FAIL)), raised()], status="failed")]
+    run = a_run(tmp_path, cells, exit_code=1, about={"end_time": "x", "exception": True})
+    assert notebook.judge_run(run)["verdict"] == "FAIL"
+
+
+def test_aborted_stands_on_its_own_exception_only(tmp_path):
+    verdict = a_cell(outputs=[a_scrap(a_record(Verdict.ABORTED)), raised()], status="failed")
+    about = {"end_time": "x", "exception": True}
+    assert notebook.judge_run(a_run(tmp_path, [verdict], exit_code=1, about=about))["verdict"] == "ABORTED"
+    other = a_cell("later()", count=None)
+    assert notebook.judge_run(a_run(tmp_path, [other, verdict], exit_code=1, about=about))["verdict"] == "INVALID"
+
+
+def test_a_torn_notebook_is_invalid(tmp_path):
+    run = a_run(tmp_path, [a_cell()])
+    (run / notebook.EXECUTED).write_text('{"cells": [')
+    assert notebook.judge_run(run)["verdict"] == "INVALID"
+
+
+def test_no_run_folder_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="no run folder"):
+        notebook.judge_run(tmp_path / "none")
+
+
+def a_source(folder: Path, *cells: str) -> Path:
+    parameters = new_code_cell('rate_per_s: int = 5  # orders a second\nname: str = "x"\nflag: bool = False')
+    parameters.metadata["tags"] = ["parameters"]
+    made = new_notebook(cells=[parameters, *map(new_code_cell, cells)])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    path = folder / "probe.ipynb"
+    nbformat.write(made, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"rate": 5}, "unknown parameter rate=5; probe has flag, name, rate_per_s"),
+        ({"rate_per_s": "fast"}, "rate_per_s='fast' is not int"),
+        ({"rate_per_s": 1.5}, "rate_per_s=1.5 is float, not int"),
+        ({"rate_per_s": True}, "rate_per_s=True is bool, not int"),
+        ({"flag": "maybe"}, "flag='maybe' is not bool"),
+        ({"name": 3}, "name=3 is int, not str"),
+    ],
+)
+def test_a_wrong_parameter_is_refused_before_anything_starts(tmp_path, given, why):
+    with pytest.raises(UsageError, match=why):
+        notebook.strict_parameters(a_source(tmp_path), given)
+
+
+def test_text_from_the_command_line_becomes_the_declared_type(tmp_path):
+    values = notebook.strict_parameters(a_source(tmp_path), {"rate_per_s": "7", "flag": "true", "name": "7"})
+    assert values == {"rate_per_s": 7, "flag": True, "name": "7"}
+
+
+GLUE_PASS = "from kit import scraps\nimport json, pathlib\nscraps.glue('verdict', json.loads({record!r}))"
+
+
+def execute(tmp_path: Path, *cells: str) -> dict:
+    run_dir = tmp_path / "run"
+    source = a_source(tmp_path, *cells)
+    notebook.execute(
+        notebook.Request(notebook=source, parameters={"rate_per_s": 9}, run_dir=run_dir, reproduce="again")
+    )
+    return notebook.judge_run(run_dir)
+
+
+def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
+    record = json.dumps(a_record(Verdict.PASS))
+    judged = execute(tmp_path, "assert rate_per_s == 9", GLUE_PASS.format(record=record))
+    assert judged["verdict"] == "PASS"
+    assert scraps.read(tmp_path / "run" / notebook.EXECUTED)["verdict"]["run_id"] == "r1"
+
+
+@pytest.mark.parametrize(
+    "ending",
+    ["import sys; sys.exit(0)", "import os; os.kill(os.getpid(), 9)"],
+    ids=["sys-exit-0", "kernel-killed"],
+)
+def test_a_run_that_ends_early_after_its_pass_is_invalid(tmp_path, ending):
+    judged = execute(tmp_path, GLUE_PASS.format(record=json.dumps(a_record(Verdict.PASS))), ending, "print('never')")
+    assert judged["verdict"] == "INVALID"
+
+
+SLEEPER = """import subprocess, pathlib, sys
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+pathlib.Path({mark!r}).write_text(str(child.pid))
+import time; time.sleep(120)"""
+
+
+@pytest.mark.parametrize("victim", ["papermill", "kernel", "command"])
+def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
+    """The notebook's own detached child dies as well, whoever was killed."""
+    mark = tmp_path / "child.pid"
+    source = a_source(tmp_path, SLEEPER.format(mark=str(mark)))
+    run_dir = tmp_path / "run"
+    code = (
+        "import sys; from pathlib import Path; from kit import notebook; "
+        f"notebook.execute(notebook.Request(notebook=Path({str(source)!r}), parameters={{}}, "
+        f"run_dir=Path({str(run_dir)!r}), reproduce=''))"
+    )
+    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(mark.exists, 30)
+    family = psutil.Process(command.pid).children(recursive=True)
+    victims = {
+        "command": command.pid,
+        "papermill": next(p.pid for p in family if "_execute" in p.cmdline() and "kit.lifeline" not in p.cmdline()),
+        "kernel": next(p.pid for p in family if "ipykernel_launcher" in " ".join(p.cmdline())),
+    }
+    os.kill(victims[victim], signal.SIGKILL)
+    command.wait(30)
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    assert notebook.judge_run(run_dir)["verdict"] == "INVALID"
+    assert not (run_dir / ".runtime").exists()
+
+
+def wait_for(condition, timeout_s: float) -> None:
+    end = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < end, "condition not met in time"
+        time.sleep(0.05)
