@@ -1,0 +1,159 @@
+"""Known bad changes: unified diffs, found by name and applied to a tree in memory.
+
+A change either applies exactly or is refused with the file and the hunk: a bad change that is applied almost would
+make a game day judge something that nobody wrote. (Line numbers may be off, context may not.)
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.build.tree import read_tree
+from kit.errors import UsageError
+
+SUFFIXES = (".patch", ".diff")
+HUNK = re.compile(r"@@ -(?P<start>\d+)(?:,(?P<old>\d+))? \+\d+(?:,(?P<new>\d+))? @@")
+NOTHING = "/dev/null"
+NO_NEWLINE = "\\ No newline at end of file"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """`old` lines at about line `start` (1-based) become `new` lines; lines keep their ends."""
+
+    number: int
+    start: int
+    old: tuple[str, ...]
+    new: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilePatch:
+    """The hunks of one file; an empty path stands for a file that is made or removed."""
+
+    old_path: str
+    new_path: str
+    hunks: tuple[Hunk, ...]
+
+
+def known_changes(changes_dir: Path) -> tuple[str, ...]:
+    """The names that `build_image` accepts as `change`, sorted."""
+    return tuple(sorted(path.stem for path in changes_dir.glob("*") if path.suffix in SUFFIXES))
+
+
+def validate_change(source: Path, change: str | None, changes_dir: Path) -> None:
+    """Raise UsageError unless `change` is known and applies to `source`; starts nothing."""
+    changed_tree(source, change, changes_dir)
+
+
+def changed_tree(source: Path, change: str | None, changes_dir: Path) -> dict[str, bytes]:
+    """The tree of `source` with `change` applied, if one is named."""
+    tree = read_tree(source)
+    return tree if change is None else apply(tree, change, _text_of(change, changes_dir))
+
+
+def apply(tree: Mapping[str, bytes], change: str, text: str) -> dict[str, bytes]:
+    """`tree` with the unified diff `text`. Raises UsageError that names the change, the file and the hunk."""
+    result = dict(tree)
+    patches = list(_parse(change, text))
+    if not patches:
+        raise UsageError(f"change {change} does not apply: it holds no hunk")
+    for patch in patches:
+        _apply_file(result, change, patch)
+    if result == dict(tree):
+        raise UsageError(f"change {change} does not apply: it changes nothing")
+    return result
+
+
+def _text_of(change: str, changes_dir: Path) -> str:
+    known = known_changes(changes_dir)
+    if change not in known:
+        raise UsageError(f"change {change!r} is unknown; known: {', '.join(known) or 'none'}")
+    path = next(path for path in (changes_dir / f"{change}{suffix}" for suffix in SUFFIXES) if path.is_file())
+    return path.read_text(encoding="utf-8")
+
+
+def _apply_file(tree: dict[str, bytes], change: str, patch: FilePatch) -> None:
+    name = patch.old_path or patch.new_path
+    if patch.old_path and patch.old_path not in tree:
+        raise UsageError(f"change {change} does not apply: there is no file {name}")
+    if not patch.old_path and patch.new_path in tree:
+        raise UsageError(f"change {change} does not apply: {name} exists already")
+    before = tree.pop(patch.old_path).decode() if patch.old_path else ""
+    after = _apply_hunks(change, name, before.splitlines(keepends=True), patch.hunks)
+    if patch.new_path:
+        tree[patch.new_path] = "".join(after).encode()
+    elif after:
+        raise UsageError(f"change {change} does not apply: {name} would be removed but holds more lines")
+
+
+def _apply_hunks(change: str, name: str, lines: list[str], hunks: Sequence[Hunk]) -> list[str]:
+    result: list[str] = []
+    done = 0
+    for hunk in hunks:
+        at = _find(lines, hunk, done)
+        if at is None:
+            raise UsageError(
+                f"change {change} does not apply: hunk {hunk.number} of {name} (line {hunk.start}) finds no such lines"
+            )
+        result += lines[done:at] + list(hunk.new)
+        done = at + len(hunk.old)
+    return result + lines[done:]
+
+
+def _find(lines: list[str], hunk: Hunk, lowest: int) -> int | None:
+    """Where the hunk's old lines stand, nearest to where it says, not before `lowest`."""
+    size = len(hunk.old)
+    wanted = max(hunk.start - 1, 0) if size else hunk.start
+    places = range(lowest, len(lines) - size + 1)
+    matches = [at for at in places if tuple(lines[at : at + size]) == hunk.old]
+    return min(matches, key=lambda at: abs(at - wanted), default=None)
+
+
+def _parse(change: str, text: str) -> Iterator[FilePatch]:
+    """The file patches of a diff; prose before and between them is ignored, as patch(1) does."""
+    lines = text.splitlines(keepends=True)
+    at = 0
+    while at < len(lines):
+        is_header = lines[at].startswith("--- ") and at + 1 < len(lines) and lines[at + 1].startswith("+++ ")
+        if not is_header:
+            at += 1
+            continue
+        old_path, new_path = _path(lines[at]), _path(lines[at + 1])
+        at, hunks = _hunks(change, new_path or old_path, lines, at + 2)
+        yield FilePatch(old_path=old_path, new_path=new_path, hunks=tuple(hunks))
+
+
+def _hunks(change: str, name: str, lines: list[str], at: int) -> tuple[int, list[Hunk]]:
+    hunks: list[Hunk] = []
+    while at < len(lines) and (head := HUNK.match(lines[at])):
+        old_left, new_left = (int(head[side] if head[side] is not None else 1) for side in ("old", "new"))
+        old: list[str] = []
+        new: list[str] = []
+        at += 1
+        while at < len(lines) and (len(old) < old_left or len(new) < new_left):
+            sign, line = lines[at][:1], lines[at][1:]
+            if sign not in {" ", "-", "+", "\n"}:
+                break
+            if sign == "\n":  # an editor stripped the blank of an empty context line
+                sign, line = " ", "\n"
+            old += [line] if sign in " -" else []
+            new += [line] if sign in " +" else []
+            at += 1
+            if at < len(lines) and lines[at].startswith(NO_NEWLINE):
+                for side in (old if sign in " -" else [], new if sign in " +" else []):
+                    side[-1:] = [entry.removesuffix("\n") for entry in side[-1:]]
+                at += 1
+        if (len(old), len(new)) != (old_left, new_left):
+            raise UsageError(f"change {change} does not apply: hunk {len(hunks) + 1} of {name} is cut short")
+        hunks.append(Hunk(number=len(hunks) + 1, start=int(head["start"]), old=tuple(old), new=tuple(new)))
+    return at, hunks
+
+
+def _path(header: str) -> str:
+    """The path of a `---`/`+++` line without its first component (`a/`, `b/`); "" for /dev/null."""
+    name = header[4:].split("\t")[0].strip()
+    return "" if name == NOTHING else name.partition("/")[2]

@@ -1,0 +1,200 @@
+"""Base image + one layer of code → image, pushed through the ECR API. Knows ECR, nothing of what the code does."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from kit.build.changes import changed_tree
+from kit.build.tree import APP_FOLDER, Layer, pack, sha256
+from kit.errors import CloudError
+
+BASE_REPOSITORY = "paperbroker-base"
+BASE_TAG = "latest"
+REPOSITORY = "paperbroker"
+MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
+CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
+LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
+OCI_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+INDEX_TYPES = (
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.oci.image.index.v1+json",
+)
+PLATFORM = ("linux", "amd64")
+# ECR takes parts of 5 to 20 MiB; only the last may be smaller.
+PART_BYTES = 10 * 1024 * 1024
+# A base image of Python and six libraries is about 60 MiB; this bounds what is read into memory.
+BLOB_BYTES_MAX = 1024 * 1024 * 1024
+DOWNLOAD_TIMEOUT_S = 60
+
+
+class Session(Protocol):
+    """What the build needs of a session: clients by service name."""
+
+    def client(self, name: str) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An image that is in the registry. `uri` names it by digest; `change` is "" for the tree as it is."""
+
+    uri: str
+    digest: str
+    change: str
+
+
+def build_image(session: Session, *, source: Path, change: str | None, changes_dir: Path) -> Image:
+    """Push the tree of `source`, with `change` applied, as an image; the same tree gives the same digest.
+
+    Raises UsageError, before anything is pushed, if the change is unknown or does not apply; CloudError if ECR
+    refuses or there is no base image.
+    """
+    layer = pack(changed_tree(source, change, changes_dir))
+    ecr = session.client("ecr")
+    try:
+        repository_uri = _ensure_repository(ecr)
+        digest = _push(ecr, layer)
+    except (ClientError, BotoCoreError, urllib.error.URLError) as error:
+        raise CloudError(f"image of {source.name} (change {change or 'none'}) could not be pushed: {error}") from error
+    return Image(uri=f"{repository_uri}@{digest}", digest=digest, change=change or "")
+
+
+def _push(ecr: Any, layer: Layer) -> str:
+    base = _base_manifest(ecr)
+    _copy_blobs(ecr, [entry["digest"] for entry in base["layers"]])
+    _upload(ecr, layer.digest, layer.blob)
+    config = _config(json.loads(_download(ecr, base["config"]["digest"])), layer)
+    _upload(ecr, sha256(config), config)
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {"mediaType": CONFIG_TYPE, "size": len(config), "digest": sha256(config)},
+        "layers": [
+            *({"mediaType": LAYER_TYPE, "size": old["size"], "digest": old["digest"]} for old in base["layers"]),
+            {"mediaType": LAYER_TYPE, "size": len(layer.blob), "digest": layer.digest},
+        ],
+    }
+    return _put(ecr, json.dumps(manifest, sort_keys=True), layer)
+
+
+def _put(ecr: Any, manifest: str, layer: Layer) -> str:
+    digest = sha256(manifest.encode())
+    tag = f"tree-{layer.diff_id.removeprefix('sha256:')[:16]}"
+    try:
+        ecr.put_image(
+            repositoryName=REPOSITORY,
+            imageManifest=manifest,
+            imageManifestMediaType=MANIFEST_TYPE,
+            imageTag=tag,
+            imageDigest=digest,
+        )
+    except ClientError as error:
+        if _code(error) != "ImageAlreadyExistsException":
+            raise
+    return digest
+
+
+def _config(base: dict[str, Any], layer: Layer) -> bytes:
+    """The base's config with one more layer. No creation time: the digest must depend on content alone."""
+    config = {**base, "rootfs": {"type": "layers", "diff_ids": [*_diff_ids(base), layer.diff_id]}}
+    config["config"] = {**(base.get("config") or {}), "WorkingDir": f"/{APP_FOLDER}"}
+    config["history"] = [*(base.get("history") or []), {"created_by": "paperbroker source tree"}]
+    return json.dumps(config, sort_keys=True).encode()
+
+
+def _diff_ids(config: dict[str, Any]) -> Sequence[str]:
+    return (config.get("rootfs") or {}).get("diff_ids") or []
+
+
+def _ensure_repository(ecr: Any) -> str:
+    try:
+        found = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"]
+        return found[0]["repositoryUri"]
+    except ClientError as error:
+        if _code(error) != "RepositoryNotFoundException":
+            raise
+    made = ecr.create_repository(repositoryName=REPOSITORY, tags=[{"Key": "GameDay", "Value": "allowed"}])
+    return made["repository"]["repositoryUri"]
+
+
+def _base_manifest(ecr: Any) -> dict[str, Any]:
+    """The base image's manifest for our platform, also if the tag names an index of several."""
+    manifest = _manifest(ecr, {"imageTag": BASE_TAG})
+    if manifest.get("mediaType") not in INDEX_TYPES and "manifests" not in manifest:
+        return manifest
+    for entry in manifest["manifests"]:
+        platform = entry.get("platform", {})
+        if (platform.get("os"), platform.get("architecture")) == PLATFORM:
+            return _manifest(ecr, {"imageDigest": entry["digest"]})
+    raise CloudError(f"base image {BASE_REPOSITORY}:{BASE_TAG} has no {'/'.join(PLATFORM)} variant")
+
+
+def _manifest(ecr: Any, image_id: dict[str, str]) -> dict[str, Any]:
+    accepted = [MANIFEST_TYPE, OCI_MANIFEST_TYPE, *INDEX_TYPES]
+    try:
+        answer = ecr.batch_get_image(repositoryName=BASE_REPOSITORY, imageIds=[image_id], acceptedMediaTypes=accepted)
+    except ClientError as error:
+        if _code(error) != "RepositoryNotFoundException":
+            raise
+        answer = {}
+    if not answer.get("images"):
+        raise CloudError(
+            f"base image {BASE_REPOSITORY} {image_id} is not in ECR; build and push paperbroker/deploy/Dockerfile once"
+        )
+    return json.loads(answer["images"][0]["imageManifest"])
+
+
+def _copy_blobs(ecr: Any, digests: Sequence[str]) -> None:
+    """Bring the base's layers into our repository: ECR keeps blobs by repository. Once per base image."""
+    for digest in _missing(ecr, digests):
+        _upload(ecr, digest, _download(ecr, digest))
+
+
+def _missing(ecr: Any, digests: Sequence[str]) -> list[str]:
+    if not digests:
+        return []
+    answer = ecr.batch_check_layer_availability(repositoryName=REPOSITORY, layerDigests=list(digests))
+    there = {entry["layerDigest"] for entry in answer["layers"] if entry["layerAvailability"] == "AVAILABLE"}
+    return [digest for digest in digests if digest not in there]
+
+
+def _download(ecr: Any, digest: str) -> bytes:
+    url = ecr.get_download_url_for_layer(repositoryName=BASE_REPOSITORY, layerDigest=digest)["downloadUrl"]
+    if not url.startswith(("http://", "https://")):
+        raise CloudError(f"blob {digest}: download address {url!r} is not HTTP")
+    with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
+        blob = answer.read(BLOB_BYTES_MAX + 1)
+    if sha256(blob) != digest:
+        raise CloudError(f"blob {digest} of {BASE_REPOSITORY}: {len(blob)} bytes came that have digest {sha256(blob)}")
+    return blob
+
+
+def _upload(ecr: Any, digest: str, blob: bytes) -> None:
+    if not _missing(ecr, [digest]):
+        return
+    upload_id = ecr.initiate_layer_upload(repositoryName=REPOSITORY)["uploadId"]
+    for first in range(0, len(blob), PART_BYTES):
+        part = blob[first : first + PART_BYTES]
+        ecr.upload_layer_part(
+            repositoryName=REPOSITORY,
+            uploadId=upload_id,
+            partFirstByte=first,
+            partLastByte=first + len(part) - 1,
+            layerPartBlob=part,
+        )
+    try:
+        ecr.complete_layer_upload(repositoryName=REPOSITORY, uploadId=upload_id, layerDigests=[digest])
+    except ClientError as error:
+        if _code(error) != "LayerAlreadyExistsException":
+            raise
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

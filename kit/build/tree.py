@@ -1,0 +1,77 @@
+"""The source tree as a value: path → bytes, and the layer that it becomes. Knows no AWS."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit.errors import UsageError
+
+# What is in the tree but not in the image: how it is deployed, how it is broken on purpose, leftovers of Python.
+LEFT_OUT = frozenset({"deploy", "changes", "__pycache__"})
+LEFT_OUT_SUFFIXES = frozenset({".pyc", ".pyo"})
+# PaperBroker is some hundred KB; more means that something else slipped into the tree.
+TREE_BYTES_MAX = 32 * 1024 * 1024
+# Where the code is inside the image.
+APP_FOLDER = "app"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One image layer: the compressed blob and the digest of its uncompressed content (`diff_id`)."""
+
+    blob: bytes
+    digest: str
+    diff_id: str
+
+
+def read_tree(source: Path) -> dict[str, bytes]:
+    """The files of `source` by path relative to its parent (`paperbroker/api.py`).
+
+    Raises UsageError if there is none, or far too much.
+    """
+    tree: dict[str, bytes] = {}
+    size = 0
+    for path in sorted(source.rglob("*")):
+        inside = path.relative_to(source)
+        if not path.is_file() or LEFT_OUT & set(inside.parts) or path.suffix in LEFT_OUT_SUFFIXES:
+            continue
+        tree[f"{source.name}/{inside.as_posix()}"] = content = path.read_bytes()
+        size += len(content)
+        if size > TREE_BYTES_MAX:
+            raise UsageError(f"source {source}: more than {TREE_BYTES_MAX} bytes at {inside}")
+    if not tree:
+        raise UsageError(f"source {source}: no files to build")
+    return tree
+
+
+def pack(tree: Mapping[str, bytes]) -> Layer:
+    """The tree as a layer. The same tree gives the same bytes: no times, owners or modes of this machine."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for folder in _folders(tree):
+            entry = tarfile.TarInfo(folder)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(entry)
+        for path in sorted(tree):
+            entry = tarfile.TarInfo(f"{APP_FOLDER}/{path}")
+            entry.size, entry.mode = len(tree[path]), 0o644
+            archive.addfile(entry, io.BytesIO(tree[path]))
+    plain = buffer.getvalue()
+    blob = gzip.compress(plain, compresslevel=6, mtime=0)
+    return Layer(blob=blob, digest=sha256(blob), diff_id=sha256(plain))
+
+
+def sha256(content: bytes) -> str:
+    """The digest of `content` as registries write it."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def _folders(tree: Mapping[str, bytes]) -> list[str]:
+    found = {parent.as_posix() for path in tree for parent in Path(APP_FOLDER, path).parents}
+    return sorted(found - {"."})
