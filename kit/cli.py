@@ -165,8 +165,13 @@ def _publish(run_dir: Path, record: dict[str, Any]) -> None:
 
     (run_dir / "verdict.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     reports.write_junit(record, run_dir / "junit.xml")
-    fidelity = gameday.fidelity_rows(record["scenario"]) if record["target"] == "local" else []
-    reports.write_html(record, run_dir / notebook.EXECUTED, run_dir / "report.html", fidelity=fidelity)
+    reports.write_html(
+        record,
+        run_dir / notebook.EXECUTED,
+        run_dir / "report.html",
+        believed=gameday.hypothesis_of(record["scenario"]),
+        fidelity=gameday.fidelity_rows(record["scenario"]) if record["target"] == "local" else [],
+    )
     reports.write_index(run_dir.parent)
 
 

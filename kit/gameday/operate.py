@@ -32,6 +32,11 @@ def notebook_of(scenario: str) -> Path:
     return NOTEBOOKS / f"{scenario.replace('-', '_')}.ipynb"
 
 
+def hypothesis_of(scenario: str) -> str:
+    """What the scenario believes of the system, in a sentence or two."""
+    return scenarios.get(scenario).hypothesis
+
+
 def catalogue() -> Iterator[str]:
     """Scenarios and known bad changes, a line each."""
     for name in scenarios.names():

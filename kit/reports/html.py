@@ -17,11 +17,16 @@ HIDDEN_TAGS = frozenset({"parameters", "injected-parameters", "hide-in-report"})
 
 
 def write_html(
-    record: dict[str, Any], notebook: Path | None, path: Path, *, fidelity: list[dict[str, str]] | None = None
+    record: dict[str, Any],
+    notebook: Path | None,
+    path: Path,
+    *,
+    believed: str = "",
+    fidelity: list[dict[str, str]] | None = None,
 ) -> None:
     """Write the report of `record` to `path`; `notebook` may be missing or torn after a crash.
 
-    `fidelity`: rows {what, local, aws} on where this run's local AWS differs from AWS.
+    `believed`: the hypothesis in a sentence or two. `fidelity`: rows {what, local, aws} on where this run's local AWS differs from AWS.
     """
     from nbconvert.exporters import HTMLExporter
 
@@ -34,6 +39,7 @@ def write_html(
     resources = {
         "metadata": {"name": f"{record['verdict']}: game day {record['scenario']} {record['run_id']}"},
         "record": record,
+        "believed": believed,
         "fidelity": fidelity or [],
         "groups": _grouped(record["checks"]),
     }
