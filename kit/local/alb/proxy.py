@@ -47,7 +47,7 @@ class Front(Protocol):
     counters: Counters
     random: random.Random
 
-    def group(self, arn: str) -> TargetGroup | None:
+    def group(self, arn: str, /) -> TargetGroup | None:
         """The target group a rule forwards to."""
         ...
 
@@ -116,6 +116,13 @@ class ClientConnection(Wire):
             # Not called directly: a long pipeline of short answers would recurse.
             self.loop.call_soon(self._answer_requests)
 
+    def feed_tunnel(self) -> None:
+        """A tunnel opened: what the client sent ahead belongs to it."""
+        data, self._buffer = self._buffer, b""
+        self.hold(HOLD_PIPELINE, False)
+        if data and self.exchange is not None:
+            self.exchange.feed(data)
+
     def check_idle(self, now: float, idle_s_max: float) -> None:
         """Apply the idle time-out."""
         exchange = self.exchange
@@ -167,6 +174,7 @@ class Exchange:
         "_body",
         "_client",
         "_connecting",
+        "_counted_as",
         "_head",
         "_head_out",
         "_keep_alive",
@@ -174,7 +182,6 @@ class Exchange:
         "_started_at",
         "_status",
         "_target",
-        "_target_counters",
         "_tunnel",
         "_unsent",
         "_upstream",
@@ -196,7 +203,7 @@ class Exchange:
         self._head_out = b""
         self._unsent = b""
         self._target: Target | None = None
-        self._target_counters: TargetCounters | None = None
+        self._counted_as = ("", "")
         self._upstream: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
 
@@ -270,8 +277,7 @@ class Exchange:
     def on_head(self, status: int, head: Head, body: Body) -> bool:
         """The response begins: rewrite its connection fields and decide what becomes of the connection."""
         self._status = status
-        assert self._target_counters is not None
-        self._target_counters.observe(status, self._client.loop.time() - self._sent_at)
+        self._counted().observe(status, self._client.loop.time() - self._sent_at)
         lines = [b" ".join((b"HTTP/1.1", *head.start[1:])), *head.passed]
         if status == 101 and self._head.upgrade:
             lines += [b"Connection: Upgrade", b"Upgrade: " + head.read.get(b"upgrade", self._head.upgrade)]
@@ -288,6 +294,7 @@ class Exchange:
         self._head_out = b"\r\n".join(lines) + HEAD_END
         if self._tunnel:
             self.on_body(b"")
+            self._client.feed_tunnel()
         return self._tunnel
 
     def on_body(self, data: bytes) -> None:
@@ -332,8 +339,8 @@ class Exchange:
         counters = client.counters
         counters.requests += 1
         self._target = target
-        self._target_counters = front.counters.target(group.spec.full_name, target.zone)
-        self._target_counters.requests += 1
+        self._counted_as = (group.spec.full_name, target.zone)
+        self._counted().requests += 1
         target.in_flight.add(self)
         self._unsent = self._target_head() + first
         counters.processed_bytes += len(self._unsent)
@@ -343,6 +350,10 @@ class Exchange:
             self._send_on(upstream)
         else:
             self._connecting = asyncio.ensure_future(self._connect(pool))
+
+    def _counted(self) -> TargetCounters:
+        # Looked up each time: a response may come in a later period than its request.
+        return self._client.front.counters.target(*self._counted_as)
 
     async def _connect(self, pool: Pool) -> None:
         try:
@@ -358,8 +369,7 @@ class Exchange:
 
     def _fail_to_connect(self, status: int) -> None:
         self._connecting = None
-        assert self._target_counters is not None
-        self._target_counters.connection_errors += 1
+        self._counted().connection_errors += 1
         self._fail(status)
 
     def _send_on(self, upstream: UpstreamConnection) -> None:
@@ -420,6 +430,7 @@ class Exchange:
         self._detach()
         keep_alive = self._keep_alive and self.request_done
         client = self._client
+        client.hold(HOLD_CONNECT, False)
         client.counters.own_codes[status] += 1
         client.write(own_reply(status, method=self.method, close=not keep_alive))
         client.done(keep_alive=keep_alive)

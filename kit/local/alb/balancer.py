@@ -1,0 +1,170 @@
+"""One load balancer: its nodes, its listener on 127.0.0.1, its clients.
+
+Owns accepting, idle time-outs and the counters of the current period. Must not know MiniStack.
+"""
+
+import asyncio
+import random
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kit.local.alb.metrics import Counters, Datum, HostCount, collect
+from kit.local.alb.nodes import Node
+from kit.local.alb.proxy import ClientConnection
+from kit.local.alb.routes import Rule
+from kit.local.alb.targets import State, Target, TargetGroup
+from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
+from kit.local.links import Links
+from kit.local.places import Place
+
+# How often idle time-outs are looked at: their resolution.
+SWEEP_INTERVAL_S = 0.25
+LISTEN_BACKLOG = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BalancerSpec:
+    """A load balancer's configuration, read from the control plane; no rules = no listener."""
+
+    arn: str
+    name: str
+    full_name: str
+    account_id: str
+    region: str
+    places: tuple[Place, ...]
+    listener_port: int = 80
+    rules: tuple[Rule, ...] = ()
+    idle_timeout_s: float = 60.0
+
+    @property
+    def group_arns(self) -> frozenset[str]:
+        """The target groups that its rules forward to."""
+        return frozenset(rule.action.target_group_arn for rule in self.rules if rule.action.target_group_arn)
+
+
+class Balancer:
+    """The data plane of one load balancer."""
+
+    def __init__(
+        self,
+        links: Links,
+        spec: BalancerSpec,
+        listener: socket.socket,
+        find_group: Callable[[str], TargetGroup | None],
+        *,
+        seed: int,
+        connect_timeout_s: float = TARGET_CONNECT_TIMEOUT_S,
+    ) -> None:
+        self.counters = Counters()
+        self.connect_timeout_s = connect_timeout_s
+        self.random = random.Random(f"alb-{seed}-{spec.name}")
+        self.nodes: list[Node] = []
+        self.clients: set[ClientConnection] = set()
+        self._find_group = find_group
+        self._links = links
+        self._socket = listener
+        self._server: asyncio.Server | None = None
+        self._turn = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self.apply(spec)
+
+    def apply(self, spec: BalancerSpec) -> None:
+        """Take over a changed configuration; nodes that stay keep their connections."""
+        self.spec = spec
+        self.rules = spec.rules
+        self.listener_port = spec.listener_port
+        if [node.place for node in self.nodes] != list(spec.places):
+            kept = {node.place: node for node in self.nodes}
+            self.nodes = [kept.pop(place, None) or Node(self._links, place) for place in spec.places]
+            for node in kept.values():
+                self._drop_node(node)
+
+    async def serve(self) -> None:
+        """Accept clients; the socket was bound when the load balancer was created."""
+        loop = asyncio.get_running_loop()
+        if self._server is None:
+            self._server = await loop.create_server(self._accept, sock=self._socket, backlog=LISTEN_BACKLOG)
+            self._tasks["sweep"] = asyncio.ensure_future(self._sweep())
+        for node in self.nodes:
+            if node.name not in self._tasks:
+                self._tasks[node.name] = asyncio.ensure_future(node.probe_from_internet())
+
+    async def close(self) -> None:
+        """Stop listening and drop every connection."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks.clear()
+        if self._server is not None:
+            self._server.close()
+        self._socket.close()
+        for client in list(self.clients):
+            client.abort()
+        for node in self.nodes:
+            node.abort()
+
+    def group(self, arn: str, /) -> TargetGroup | None:
+        """The target group a rule forwards to."""
+        return self._find_group(arn)
+
+    def joined(self, client: ClientConnection) -> None:
+        """A client connected; without a listener nobody would have answered."""
+        self.clients.add(client)
+        if not self.rules:
+            client.abort()
+
+    def left(self, client: ClientConnection) -> None:
+        """A client's connection is gone."""
+        self.clients.discard(client)
+
+    def drop_target(self, target: Target) -> None:
+        """The target is deregistered: drop the connections to it."""
+        for node in self.nodes:
+            node.drop_pool(target)
+
+    def take_period(self, groups: list[TargetGroup]) -> list[Datum]:
+        """The metric data of the period that ends now; counting starts again."""
+        counters, self.counters = self.counters, Counters()
+        hosts = [count for group in groups for count in _host_counts(group)]
+        connections = len(self.clients) + sum(node.connections() for node in self.nodes)
+        return collect(self.spec.full_name, counters, hosts, connections=connections)
+
+    def _accept(self) -> ClientConnection:
+        # Route 53 hands out the addresses of healthy nodes, all of them when none is.
+        able = [node for node in self.nodes if node.in_dns] or self.nodes
+        self._turn += 1
+        return ClientConnection(self, able[self._turn % len(able)])
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL_S)
+            now, idle_s_max = loop.time(), self.spec.idle_timeout_s
+            for client in list(self.clients):
+                client.check_idle(now, idle_s_max)
+            for node in self.nodes:
+                node.expire(idle_s_max)
+
+    def _drop_node(self, node: Node) -> None:
+        task = self._tasks.pop(node.name, None)
+        if task is not None:
+            task.cancel()
+        for client in [c for c in self.clients if c.node is node]:
+            client.abort()
+        node.abort()
+
+
+def _host_counts(group: TargetGroup) -> list[HostCount]:
+    states: dict[str, list[State]] = {}
+    for target in group.targets.values():
+        states.setdefault(target.zone, []).append(group.state_of(target)[0])
+    return [
+        HostCount(
+            group=group.spec.full_name,
+            zone=zone,
+            healthy=found.count(State.HEALTHY),
+            unhealthy=found.count(State.UNHEALTHY),
+        )
+        for zone, found in states.items()
+    ]

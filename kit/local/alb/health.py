@@ -1,0 +1,69 @@
+"""Health checks of a target by a node, through the links.
+
+Owns one probe and the loop around it. Must not know clients or MiniStack.
+"""
+
+import asyncio
+import contextlib
+import random
+
+from kit.local.alb.framing import BadMessage, parse_response_head
+from kit.local.alb.nodes import Node
+from kit.local.alb.targets import CHECK_FAILED, TIMED_OUT, GroupSpec, Reason, Target, TargetGroup, View, wrong_code
+from kit.local.alb.upstream import HOST
+from kit.local.links import LinkReset, Links
+from kit.local.places import Place
+
+# A check's answer is read up to its head only; a longer one is not HTTP that a load balancer would accept.
+ANSWER_BYTES_MAX = 64 * 1024
+# The first check of a target comes at once, spread so that a deployment does not probe in lockstep.
+FIRST_CHECK_SPREAD_S = 0.1
+
+
+async def watch(node: Node, target: Target, group: TargetGroup, chance: random.Random) -> None:
+    """Check a target from a node at the group's interval, until cancelled."""
+    loop = asyncio.get_running_loop()
+    view = target.views.setdefault(node.name, View())
+    await asyncio.sleep(chance.uniform(0.0, FIRST_CHECK_SPREAD_S))
+    while True:
+        began_at, spec = loop.time(), group.spec
+        view.record(await check(node.links, node.place, target, spec), spec)
+        await asyncio.sleep(max(0.0, spec.check_interval_s - (loop.time() - began_at)))
+
+
+async def check(links: Links, node: Place, target: Target, spec: GroupSpec) -> Reason | None:
+    """One check; None when it passed, else why not."""
+    try:
+        async with asyncio.timeout(spec.check_timeout_s):
+            status = await _ask(links, node, target, spec)
+    except TimeoutError:
+        return TIMED_OUT
+    except (OSError, LinkReset, BadMessage, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        return CHECK_FAILED
+    return None if spec.accepts(status) else wrong_code(status)
+
+
+async def _ask(links: Links, node: Place, target: Target, spec: GroupSpec) -> int:
+    await links.carry(node, target.place)
+    reader, writer = await asyncio.open_connection(HOST, _check_port(target, spec), limit=ANSWER_BYTES_MAX)
+    try:
+        await links.carry(target.place, node)
+        await links.carry(node, target.place)
+        writer.write(
+            f"GET {spec.check_path} HTTP/1.1\r\nHost: {target.id}:{target.port}\r\n"
+            "User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n"
+            "Connection: close\r\n\r\n".encode()
+        )
+        raw = await reader.readuntil(b"\r\n\r\n")
+        await links.carry(target.place, node)
+        return parse_response_head(raw[:-4])[0]
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+
+
+def _check_port(target: Target, spec: GroupSpec) -> int:
+    if spec.check_port in ("traffic-port", str(target.port)):
+        return target.host_port
+    return int(spec.check_port)
