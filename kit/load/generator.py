@@ -1,0 +1,161 @@
+"""The generator's process: engine, subscribers and history writer on one loop, from the first signal to the last.
+
+Owns the composition and the order of the end; must not know who started it. SIGTERM stops issuing and lets the run
+finish; a second SIGTERM cuts the finish short; SIGINT is the parent's business (a Ctrl-C reaches the whole group).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+import time
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from kit.load.attempt import Attempt
+from kit.load.engine import Engine
+from kit.load.history import ATTEMPTS, PROGRESS_FILE, Writer
+from kit.load.plan import LoadPlan
+from kit.load.subscribers import Subscribers
+
+PROGRESS_S = 0.5
+FLUSH_S = 2.0
+# The writer's thread must hand the interpreter's lock back fast: the loop's lag is at stake.
+SWITCH_S = 0.0002
+
+
+def generate(plan: LoadPlan, out_dir: Path) -> None:
+    """Run the plan to its end and leave a whole history in `out_dir`."""
+    out_dir.mkdir(parents=True, exist_ok=True)
+    sys.setswitchinterval(SWITCH_S)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    uvloop.run(_Generator(plan, out_dir).run())
+
+
+class _Generator:
+    def __init__(self, plan: LoadPlan, out_dir: Path) -> None:
+        self._plan = plan
+        self._epoch_ns = _epoch_ns()
+        self._started_ns = time.time_ns()
+        self._stopped_ns = 0
+        self._state = "issuing"
+        self._crash: BaseException | None = None
+        self._writer = Writer(out_dir, as_row={ATTEMPTS: partial(Attempt.row, epoch_ns=self._epoch_ns)})
+        self._engine: Engine
+        self._terms = 0
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._crashed)
+        self._engine = Engine(self._plan, loop, record=partial(self._writer.add, ATTEMPTS))
+        loop.add_signal_handler(signal.SIGTERM, self._terminated)
+        subscribers = Subscribers(self._plan, add=self._writer.add, epoch_ns=self._epoch_ns)
+        housekeeping = asyncio.create_task(self._keep_house())
+        housekeeping.add_done_callback(self._housekeeping_ended)
+        _calm_collector()
+        subscribers.start()
+        await self._engine.run()
+        self._state = "catching up"
+        caught_up = await subscribers.catch_up(give_up=lambda: self._cut_short)
+        await subscribers.close()
+        housekeeping.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await housekeeping
+        if self._crash is not None:
+            raise self._crash
+        self._state = "done"
+        self._writer.put_json(PROGRESS_FILE, self._progress())
+        self._writer.finish(self._summary(caught_up))
+
+    @property
+    def _cut_short(self) -> bool:
+        return self._terms > 1 or self._crash is not None
+
+    def _terminated(self) -> None:
+        self._terms += 1
+        if self._terms == 1:
+            self._engine.stop_issuing()
+            self._writer.flush()  # who sent this may be about to kill us
+        else:
+            self._engine.cut_short()
+
+    def _crashed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An error that no one awaited: the history may have a hole now, so end without a summary."""
+        error = context.get("exception")
+        if self._crash is None:
+            self._crash = error if error is not None else RuntimeError(str(context.get("message")))
+        loop.default_exception_handler(context)
+        self._engine.cut_short()
+
+    def _housekeeping_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._crashed(task.get_loop(), {"message": "housekeeping died", "exception": error})
+
+    async def _keep_house(self) -> None:
+        """Every half second the progress file, every few seconds a part and the young garbage."""
+        flushed_s = time.monotonic()
+        while True:
+            self._writer.put_json(PROGRESS_FILE, self._progress())
+            if time.monotonic() - flushed_s >= FLUSH_S:
+                flushed_s = time.monotonic()
+                self._writer.flush()
+                gc.collect(1)
+            await asyncio.sleep(PROGRESS_S)
+
+    def _progress(self) -> dict[str, Any]:
+        counts, engine = self._engine.counts, self._engine
+        if self._state == "issuing" and not engine.issuing:
+            self._state = "draining"
+        if not engine.issuing and not self._stopped_ns:
+            self._stopped_ns = time.time_ns()
+        return {
+            "t": time.time(),
+            "state": self._state,
+            "intended": counts.intended,
+            "sent": counts.sent,
+            "ok": counts.ok,
+            "fail": counts.fail,
+            "info": counts.info,
+            "dropped": counts.dropped,
+            "p95_ms_last": counts.take_p95_ms(),
+            "inflight": engine.inflight,
+            "unknown": engine.unknown,
+        }
+
+    def _summary(self, caught_up: bool) -> dict[str, Any]:
+        counts, engine = self._engine.counts, self._engine
+        return {
+            **asdict(counts.stats()),
+            "lag_ms_p50": counts.lag_ms(0.5),
+            "lag_ms_max": round(counts.lag_ns_max / 1e6, 3),
+            "late": counts.late,
+            "unknown": engine.unknown,
+            "unsettled": engine.unsettled,
+            "cut_short": self._cut_short,
+            "caught_up": caught_up,
+            "connections_opened": engine.connections_opened,
+            "started_ns": self._started_ns,
+            "stopped_ns": self._stopped_ns or time.time_ns(),
+            "ended_ns": time.time_ns(),
+            "cpu_s": round(time.process_time(), 3),
+            "seed": self._plan.seed,
+        }
+
+
+def _epoch_ns() -> int:
+    """The epoch time of monotonic 0, taken once: the history's times never step with the system's clock."""
+    return time.time_ns() - time.monotonic_ns()
+
+
+def _calm_collector() -> None:
+    """No collection at times of its own choosing. What exists now is kept out of all later ones."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()

@@ -1,0 +1,135 @@
+"""The load of one run as a value, and its strict reading from JSON.
+
+Owns names, units and bounds of the plan; must not know how anything is sent.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+from urllib.parse import urlsplit
+
+from kit.errors import UsageError
+
+SYMBOL = re.compile(r"[A-Z0-9.]{1,12}")
+RUN_ID = re.compile(r"[A-Za-z0-9-]{1,40}")
+MARKETS_MAX = 64
+
+
+def _within(low: float, high: float, **default: Any) -> Any:
+    return field(metadata={"low": low, "high": high}, **default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """What the clients do. The same plan gives the same operations, whatever the machine.
+
+    Ratios are shares of the operations that they concern, 0 to 1. `started_at` is the schedule's zero in epoch
+    seconds (0 = as soon as the process is ready); `run_id` prefixes keys and order ids, so that a second load
+    against the same stack is not taken for a retry of the first.
+    """
+
+    api_url: str
+    markets: tuple[str, ...]
+    run_id: str = "run"
+    seed: int = _within(0, 2**32 - 1, default=1)
+    rate_per_s: float = _within(0.1, 20_000, default=50.0)
+    duration_max_s: float = _within(0.1, 86_400, default=3_600.0)
+    clients: int = _within(2, 10_000, default=50)
+    retry_ratio: float = _within(0, 1, default=0.2)  # sent again within 0.2 s, answered or not
+    new_order_id_ratio: float = _within(0, 1, default=0.1)  # of all resends
+    cancel_ratio: float = _within(0, 0.5, default=0.1)
+    book_ratio: float = _within(0, 0.5, default=0.02)
+    market_ratio: float = _within(0, 1, default=0.05)  # of new orders: MARKET
+    ioc_ratio: float = _within(0, 1, default=0.1)  # of the other new orders: LIMIT with IOC
+    probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
+    get_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
+    subscribers_per_market: int = _within(0, 100, default=1)
+    timeout_ms: int = _within(10, 60_000, default=2_000)
+    attempts_max: int = _within(1, 20, default=4)
+    connections_max: int = _within(1, 20_000, default=1_024)
+    started_at: float = _within(0, 2**33, default=0.0)
+
+    def __post_init__(self) -> None:
+        """Refuse a value of a wrong type or out of its bounds; the message names field, value and limit."""
+        for spec in fields(self):
+            value = getattr(self, spec.name)
+            if "low" in spec.metadata:
+                whole = spec.type == "int"
+                _check_number(spec.name, value, whole, spec.metadata["low"], spec.metadata["high"])
+        _check_url(self.api_url)
+        _check_markets(self.markets)
+        if not (isinstance(self.run_id, str) and RUN_ID.fullmatch(self.run_id)):
+            raise UsageError(f"load plan: run_id={self.run_id!r} does not match {RUN_ID.pattern}")
+        if self.cancel_ratio + self.book_ratio > 0.9:
+            share = self.cancel_ratio + self.book_ratio
+            raise UsageError(f"load plan: cancel_ratio + book_ratio = {share} > 0.9, too few orders are left")
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.api_url).hostname or ""
+
+    @property
+    def port(self) -> int:
+        return urlsplit(self.api_url).port or 80
+
+    @property
+    def stream_url(self) -> str:
+        """The address of the WebSocket side, without a path."""
+        return f"ws://{urlsplit(self.api_url).netloc}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> LoadPlan:
+        """Read a plan; unknown names, missing names and bad values are `UsageError`."""
+        try:
+            raw = json.loads(text)
+        except ValueError as error:
+            raise UsageError(f"load plan: not JSON: {error}") from error
+        if not isinstance(raw, dict):
+            raise UsageError(f"load plan: a JSON object is needed, not {type(raw).__name__}")
+        known = {spec.name for spec in fields(cls)}
+        if unknown := sorted(raw.keys() - known):
+            raise UsageError(f"load plan: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
+        if missing := [name for name in ("api_url", "markets") if name not in raw]:
+            raise UsageError(f"load plan: field {missing[0]!r} is missing")
+        if isinstance(raw["markets"], list):
+            raw["markets"] = tuple(raw["markets"])
+        return cls(**raw)
+
+
+def _check_number(name: str, value: object, whole: bool, low: float, high: float) -> None:
+    wanted = (int,) if whole else (int, float)
+    if isinstance(value, bool) or not isinstance(value, wanted):
+        kind = "a whole number" if whole else "a number"
+        raise UsageError(f"load plan: {name}={value!r} must be {kind}")
+    if not low <= value <= high:
+        raise UsageError(f"load plan: {name}={value!r} is not within {low:g} and {high:g}")
+
+
+def _check_url(url: object) -> None:
+    if not isinstance(url, str):
+        raise UsageError(f"load plan: api_url={url!r} must be text")
+    try:
+        parts = urlsplit(url)
+        bad_port = parts.port == 0
+    except ValueError as error:
+        raise UsageError(f"load plan: api_url={url!r}: {error}") from error
+    if parts.scheme != "http" or not parts.hostname or bad_port:
+        raise UsageError(f"load plan: api_url={url!r} must be http://host[:port]")
+    if parts.path not in ("", "/") or parts.query or parts.username:
+        raise UsageError(f"load plan: api_url={url!r} must carry no path, query or user")
+
+
+def _check_markets(markets: object) -> None:
+    if not isinstance(markets, tuple) or not 1 <= len(markets) <= MARKETS_MAX:
+        raise UsageError(f"load plan: markets={markets!r} must list 1 to {MARKETS_MAX} symbols")
+    for symbol in markets:
+        if not (isinstance(symbol, str) and SYMBOL.fullmatch(symbol)):
+            raise UsageError(f"load plan: markets has {symbol!r}, which does not match {SYMBOL.pattern}")
+    if len(set(markets)) != len(markets):
+        raise UsageError(f"load plan: markets={markets!r} names a symbol twice")

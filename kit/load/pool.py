@@ -1,0 +1,214 @@
+"""Connections to one host: kept alive, one request at a time on each, never a queue.
+
+Owns sockets and the reading of answers; must not know operations, retries or outcomes. A request takes an idle
+connection or dials a new one, up to a bound; it never waits for a busy one, because a queue in the client would hide
+the server's slowness from the latency that is measured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from typing import Protocol
+
+import httptools
+
+from kit.load.attempt import Attempt
+from kit.load.retry import EOF, PROTOCOL, REFUSED, RESET
+
+RESOLVE_S = 3.0  # how long an answer of the name service is used
+CONNECTION_AGE_S_MAX = 30.0  # older ones are replaced when idle, so that a changed DNS answer is followed
+REPLY_BYTES_MAX = 64 * 1024
+
+
+class Listener(Protocol):
+    """Who hears what became of an attempt; each attempt is reported once."""
+
+    def answered(self, attempt: Attempt, status: int, body: bytes) -> None: ...
+
+    def lost(self, attempt: Attempt, error: str) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """One TCP connection. `attempt` is what it works for; None = idle."""
+
+    __slots__ = ("_body", "_body_size", "_parser", "_pool", "attempt", "closed", "opened_s", "transport")
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._parser = httptools.HttpResponseParser(self)
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self.attempt: Attempt | None = None
+        self.closed = True  # until the pool has taken it over: a dial that is called off must not be counted twice
+        self.opened_s = time.monotonic()
+        self.transport: asyncio.Transport | None = None
+
+    def send(self, attempt: Attempt, payload: bytes) -> None:
+        assert self.transport is not None and self.attempt is None
+        self.attempt = attempt
+        attempt.connection = self
+        self.transport.write(payload)
+
+    def drop(self) -> None:
+        """Cut the connection now; its attempt hears nothing any more."""
+        self.attempt = None
+        self._close()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError:
+            self._fail(PROTOCOL)
+            return
+        if self._body_size > REPLY_BYTES_MAX:
+            self._fail(PROTOCOL)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_size += len(body)
+        if self._body_size <= REPLY_BYTES_MAX:
+            self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        status = self._parser.get_status_code()
+        if status < 200:
+            return  # 1xx is not the answer; the answer follows
+        body = b"".join(self._body)
+        self._body.clear()
+        self._body_size = 0
+        attempt, self.attempt = self.attempt, None
+        keep = self._parser.should_keep_alive()
+        if attempt is None or not keep:
+            # An answer that nobody asked for leaves no way to tell what the next one answers.
+            self._close()
+            if self.transport is not None:
+                self.transport.close()
+        else:
+            self._pool.idle.append(self)
+        if attempt is not None:
+            attempt.connection = None
+            self._pool.listener.answered(attempt, status, body)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail(RESET if exc is not None else EOF)
+
+    def _fail(self, error: str) -> None:
+        attempt, self.attempt = self.attempt, None
+        self._close()
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.abort()
+        if attempt is not None:
+            attempt.connection = None
+            self._pool.listener.lost(attempt, error)
+
+    def _close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._pool.forget(self)
+
+
+class Pool:
+    """At most `connections_max` connections, those being dialled included."""
+
+    __slots__ = ("_addresses", "_dials", "_loop", "_max", "count", "idle", "listener", "opened")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, host: str, port: int, connections_max: int) -> None:
+        self._loop = loop
+        self._addresses = Addresses(loop, host, port)
+        self._max = connections_max
+        self._dials: set[asyncio.Task[None]] = set()
+        self.idle: list[Connection] = []  # the youngest last: few connections stay warm, the others age out
+        self.listener: Listener
+        self.count = 0
+        self.opened = 0
+
+    def send(self, attempt: Attempt, payload: bytes) -> bool:
+        """Send now, on an idle or a new connection; False if there is none of either left."""
+        if (connection := self._take()) is not None:
+            connection.send(attempt, payload)
+            return True
+        if self.count >= self._max:
+            return False
+        self.count += 1
+        task = self._loop.create_task(self._dial(attempt, payload))
+        attempt.dial = task
+        self._dials.add(task)
+        task.add_done_callback(self._dials.discard)
+        return True
+
+    def give_up(self, attempt: Attempt) -> None:
+        """Let go of an attempt: its dial or its connection is cut, and its request is not sent any more."""
+        if attempt.dial is not None:
+            attempt.dial.cancel()
+        elif attempt.connection is not None:
+            attempt.connection.drop()
+            attempt.connection = None
+
+    def forget(self, connection: Connection) -> None:
+        self.count -= 1
+        if connection in self.idle:
+            self.idle.remove(connection)
+
+    def close(self) -> None:
+        for connection in tuple(self.idle):
+            connection.drop()
+
+    def _take(self) -> Connection | None:
+        oldest_s = time.monotonic() - CONNECTION_AGE_S_MAX
+        while self.idle:
+            connection = self.idle.pop()
+            transport = connection.transport
+            if transport is not None and not transport.is_closing() and connection.opened_s > oldest_s:
+                return connection
+            connection.drop()
+        return None
+
+    async def _dial(self, attempt: Attempt, payload: bytes) -> None:
+        connection: Connection | None = None
+        try:
+            host, port = await self._addresses.next()
+            transport, connection = await self._loop.create_connection(lambda: Connection(self), host, port)
+            if transport.is_closing():
+                connection = None
+        except OSError:
+            connection = None
+        finally:
+            attempt.dial = None
+            if connection is None:
+                self.count -= 1
+        if connection is None:
+            # Name not found, refused, unreachable: the request never left, so nothing can have happened.
+            self.listener.lost(attempt, REFUSED)
+            return
+        connection.closed = False
+        self.opened += 1
+        connection.send(attempt, payload)
+
+
+class Addresses:
+    """Where a name leads, in turn; asked again when the answer is older than `RESOLVE_S`."""
+
+    __slots__ = ("_found", "_host", "_loop", "_port", "_resolved_s", "_turn")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
+        self._loop = loop
+        self._host, self._port = host, port
+        self._found: list[tuple[str, int]] = []
+        self._resolved_s = 0.0
+        self._turn = 0
+
+    async def next(self) -> tuple[str, int]:
+        now = time.monotonic()
+        if not self._found or now - self._resolved_s > RESOLVE_S:
+            answers = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+            self._found = [(str(answer[4][0]), int(answer[4][1])) for answer in answers]
+            self._resolved_s = now
+        self._turn += 1
+        return self._found[self._turn % len(self._found)]

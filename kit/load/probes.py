@@ -1,0 +1,76 @@
+"""Which operations are sent again on purpose, and what is asked once an order is acknowledged.
+
+Owns the sampling, seeded by operation; must not know timers or answers. Clients alone cannot see a doubled order:
+every answer of a doubled key may look right. So acknowledged keys are tapped again, in sequence, at once, and with
+other content, and the ledger shows what became of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kit.load.attempt import PROBE_CONCURRENT, PROBE_REUSE, PROBE_SEQUENTIAL
+from kit.load.orders import GET_ORDER, PROBE, QTY_MAX, RESEND, Draws, Operation
+from kit.load.plan import LoadPlan
+
+DELIBERATE_S_MAX = 0.2  # an impatient second tap comes within this time of the first
+PROBE_S_MAX = 3.0  # a probe follows its acknowledgement within this time
+SEQUENTIAL_TAPS = 2
+CONCURRENT_TAPS = 3
+READ_BACK_BASE = 1 << 40  # a read-back of operation i is operation READ_BACK_BASE + i
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """`kind` of resend, `delay_s` after the acknowledgement."""
+
+    kind: str
+    delay_s: float
+
+
+def deliberate_delay_s(plan: LoadPlan, operation: Operation) -> float | None:
+    """When to send the operation a second time whatever the first answer is; None for most operations."""
+    draws = Draws(plan.seed, operation.op_id, RESEND)
+    if draws.unit() >= plan.retry_ratio:
+        return None
+    return draws.unit() * DELIBERATE_S_MAX
+
+
+def probe(plan: LoadPlan, operation: Operation) -> Probe | None:
+    """The double tap of an acknowledged order; None for most orders."""
+    draws = Draws(plan.seed, operation.op_id, PROBE)
+    if draws.unit() >= plan.probe_ratio:
+        return None
+    kind = (PROBE_SEQUENTIAL, PROBE_CONCURRENT, PROBE_REUSE)[draws.below(3)]
+    return Probe(kind=kind, delay_s=draws.unit() * PROBE_S_MAX)
+
+
+def reads_back(plan: LoadPlan, operation: Operation) -> bool:
+    """Whether the acknowledged order is read right away (read your writes)."""
+    return Draws(plan.seed, READ_BACK_BASE + operation.op_id, PROBE).unit() < plan.get_ratio
+
+
+def read_back(operation: Operation, order_id: str) -> Operation:
+    """The read of an acknowledged order; `order_id` is the one that was acknowledged."""
+    return Operation(
+        op_id=READ_BACK_BASE + operation.op_id,
+        op=GET_ORDER,
+        client_id=operation.client_id,
+        order_id=order_id,
+        symbol=operation.symbol,
+    )
+
+
+def resend_content(plan: LoadPlan, operation: Operation, number: int) -> Operation:
+    """What attempt `number` of the key carries: the same content, at times under a new order id (orders only)."""
+    if operation.type == "":
+        return operation
+    draws = Draws(plan.seed, operation.op_id * 64 + number, RESEND)
+    if draws.unit() >= plan.new_order_id_ratio:
+        return operation
+    return operation._replace(order_id=f"{operation.order_id}-{number}")
+
+
+def reuse_content(operation: Operation, number: int) -> Operation:
+    """The key with other content. A new order id too, lest the refusal is about the order id and not the key."""
+    return operation._replace(order_id=f"{operation.order_id}-{number}", qty=operation.qty % QTY_MAX + 1)

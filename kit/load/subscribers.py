@@ -1,0 +1,150 @@
+"""Listeners on the markets' event streams, who come back after every loss and ask for what they missed.
+
+Owns connections of the stream and what came over them; must not know orders or what an event means beyond its `seq`.
+Every message is recorded as it came, doubled or out of order as it may be: judging that is not done here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
+
+from kit.load.orders import BACKOFF, Draws
+from kit.load.plan import LoadPlan
+
+OPEN_S_MAX = 3.0
+PING_S = 2.0  # a stream that answers no ping within this time is lost, though its connection may look open
+CLOSE_S_MAX = 1.0
+BACKOFF_BASE_S = 0.1
+BACKOFF_CAP_S = 1.0
+MESSAGE_BYTES_MAX = 64 * 1024
+QUIET_S = 2.0  # no event for so long on any stream: caught up
+CATCH_UP_S_MAX = 20.0
+CATCH_UP_POLL_S = 0.05
+ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without one
+
+Add = Callable[[str, tuple[Any, ...]], None]
+
+
+class Subscriber:
+    """One listener on one market. `add` takes a table's name and a row of its columns, in epoch ns."""
+
+    def __init__(self, plan: LoadPlan, symbol: str, number: int, *, add: Add, epoch_ns: int) -> None:
+        self.name = f"s-{symbol}-{number}"
+        self._plan = plan
+        self._symbol = symbol
+        self._add = add
+        self._epoch_ns = epoch_ns
+        self._connection = 0
+        self._failures = 0  # dials in a row that brought no event
+        self._finished = False
+        self.seq = 0
+        self.open = False
+        self.heard_s = time.monotonic()
+
+    def _now_ns(self) -> int:
+        return time.monotonic_ns() + self._epoch_ns
+
+    async def listen(self) -> None:
+        """Listen until cancelled; a loss is answered by a new connection after a seeded, bounded pause."""
+        while True:
+            await self._connect_once()
+            self._connection += 1
+            await asyncio.sleep(self._pause_s())
+
+    def _pause_s(self) -> float:
+        ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(self._failures, 10))
+        self._failures += 1
+        return Draws(self._plan.seed, self._connection, BACKOFF + len(self.name)).unit() * ceiling
+
+    async def _connect_once(self) -> None:
+        url = f"{self._plan.stream_url}/markets/{self._symbol}/stream?after={self.seq}"
+        after, dialed_ns, opened_ns, closed_ns, code, error = self.seq, self._now_ns(), 0, 0, 0, ""
+        try:
+            async with connect(
+                url,
+                compression=None,
+                proxy=None,
+                open_timeout=OPEN_S_MAX,
+                ping_interval=PING_S,
+                ping_timeout=PING_S,
+                close_timeout=CLOSE_S_MAX,
+                max_size=MESSAGE_BYTES_MAX,
+            ) as stream:
+                opened_ns = self._now_ns()
+                self.open = True
+                await self._receive(stream)
+        except ConnectionClosed as closed:
+            code = closed.rcvd.code if closed.rcvd else ABNORMAL_CLOSURE
+            error = str(closed)
+            closed_ns = self._now_ns()
+        except (OSError, InvalidHandshake, InvalidURI, EOFError) as failure:  # TimeoutError is an OSError
+            error = f"{type(failure).__name__}: {failure}"
+            closed_ns = self._now_ns()
+        finally:
+            self.open = False
+            row = (self.name, self._connection, self._symbol, after, dialed_ns, opened_ns, closed_ns, code, error)
+            self._add("connections", row)
+
+    async def _receive(self, stream: ClientConnection) -> None:
+        while True:
+            message = await stream.recv()
+            received_ns = self._now_ns()
+            text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+            seq = _seq_of(text)
+            self._add("stream", (self.name, self._connection, self._symbol, seq, received_ns, text))
+            self.seq = max(self.seq, seq)
+            self._failures = 0
+            self.heard_s = time.monotonic()
+
+
+def _seq_of(text: str) -> int:
+    """The event's sequence number; 0 if the message holds none, which no event has."""
+    try:
+        event = json.loads(text)
+    except ValueError:
+        return 0
+    seq = event.get("seq") if isinstance(event, dict) else None
+    return seq if isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 2**63 else 0
+
+
+class Subscribers:
+    """All subscribers of a plan: `start`, and in the end `catch_up` and `close`."""
+
+    def __init__(self, plan: LoadPlan, *, add: Add, epoch_ns: int) -> None:
+        self._all = [
+            Subscriber(plan, symbol, number, add=add, epoch_ns=epoch_ns)
+            for symbol in plan.markets
+            for number in range(plan.subscribers_per_market)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(subscriber.listen(), name=subscriber.name) for subscriber in self._all]
+
+    async def catch_up(self, give_up: Callable[[], bool]) -> bool:
+        """Wait until all are connected and nothing has come for `QUIET_S`; False if that did not happen in time."""
+        started_s = time.monotonic()
+        while time.monotonic() - started_s < CATCH_UP_S_MAX and not give_up():
+            since_s = max([started_s, *(subscriber.heard_s for subscriber in self._all)])
+            if all(subscriber.open for subscriber in self._all) and time.monotonic() - since_s >= QUIET_S:
+                return True
+            if not self._all:
+                return True
+            await asyncio.sleep(CATCH_UP_POLL_S)
+        return False
+
+    async def close(self) -> None:
+        """Hang up. A stream that is open now keeps `closed_ns` 0: it was not lost, we left."""
+        for task in self._tasks:
+            task.cancel()
+        ended = await asyncio.gather(*self._tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
