@@ -11,6 +11,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ CELL_TIMEOUT_S = 900
 KERNEL_START_TIMEOUT_S = 60
 # A stopped runner gets this long to save its notebook and let the kernel clean up before everything is killed.
 STOP_GRACE_S = 8.0
+# How often the command looks whether the run has ended.
+POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,7 @@ def _parsed(name: str, text: str, type_name: str) -> Any:
 
 
 def execute(request: Request) -> int:
-    """Run the notebook in a child that nothing of it outlives; returns the child's exit code (negative = signal).
+    """Run the notebook in a child that nothing of it outlives; returns the child's exit code (128 + n = signal n).
 
     SIGINT and SIGTERM to this process stop the run in an orderly way; SIGKILL of this process ends it as well.
     """
@@ -100,14 +103,15 @@ def execute(request: Request) -> int:
     _write_json(run_dir / RUN_FILE, state)
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "GAMEDAY_HEADLESS": "1"}
     argv = [sys.executable, "-m", "kit", "_execute", str(run_dir)]
-    with lifeline.spawn(argv, env=environment, remove=[runtime], grace_s=STOP_GRACE_S) as owned:
-        code, stopped_by = _wait(owned)
+    log = run_dir / LOG_FILE
+    with lifeline.spawn(argv, env=environment, log=log, remove=[runtime], grace_s=STOP_GRACE_S) as owned:
+        code, stopped_by = _wait(owned, log)
     _write_json(run_dir / RUN_FILE, {**state, "exit_code": code, "stopped_by": stopped_by})
     return code
 
 
-def _wait(owned: lifeline.Owned) -> tuple[int, str]:
-    """Wait for the child; a signal to this process is passed on once as a request to stop."""
+def _wait(owned: lifeline.Owned, log: Path) -> tuple[int, str]:
+    """Show the child's log until it ends; a signal to this process is passed on as a request to stop."""
     stopped_by: list[str] = []
 
     def stop(number: int, _frame: object) -> None:
@@ -115,11 +119,28 @@ def _wait(owned: lifeline.Owned) -> tuple[int, str]:
         owned.terminate()
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    shown = 0
     try:
-        return owned.wait(None), stopped_by[0] if stopped_by else ""
+        while (code := owned.poll()) is None:
+            time.sleep(POLL_S)
+            shown = _show(log, shown)
+        _show(log, shown)
+        return code, stopped_by[0] if stopped_by else ""
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _show(log: Path, offset: int) -> int:
+    """Copy what the log gained since `offset` to the terminal; returns the new offset."""
+    if not log.exists():
+        return offset
+    with log.open("rb") as lines:
+        lines.seek(offset)
+        fresh = lines.read()
+    sys.stdout.write(fresh.decode(errors="replace"))
+    sys.stdout.flush()
+    return offset + len(fresh)
 
 
 def run_papermill(run_dir: Path) -> None:
@@ -179,7 +200,9 @@ def _ending(state: dict[str, Any]) -> str:
     code = state.get("exit_code")
     if code is None:
         return "the runner never reported its end: it was killed"
-    return f"the runner was killed by signal {-code}" if code < 0 else f"the runner exited with code {code}"
+    # Negative: the supervisor itself was killed; above 128: the runner under it was.
+    number = -code if code < 0 else code - 128
+    return f"the runner was killed by signal {number}" if number > 0 else f"the runner exited with code {code}"
 
 
 def _read_notebook(path: Path) -> Any:

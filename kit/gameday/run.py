@@ -1,44 +1,36 @@
 """The run itself: one method a stage, in the order of a game day; what a notebook holds.
 
 Owns the lifetimes of the local AWS, the stack, the load and the fault: whatever ends the run ends them. A stage that
-cannot work leaves a finding and the later stages still run as far as they make sense, so that the verdict cell always
-has something true to say.
+cannot do its work leaves a finding, and the later stages still run as far as they make sense, so that the verdict
+cell always has something true to say.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import os
-import sys
-import tempfile
 import time
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from kit import aws, build, deploy, faults, gate, ledger, metrics, scenarios, scraps
-from kit.errors import EvidenceMissing, FaultError, KitError
+from kit import aws, build, deploy, faults, gate, ledger, metrics, plots, scenarios, scraps
+from kit.errors import EvidenceMissing, KitError
 from kit.gameday import judge, views
-from kit.gameday.operate import start_watchdog
+from kit.gameday.operate import Watchdog, standing_cloud, watch
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
-from kit.load import history as load_history
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
-from kit.model import CheckKind, Deployment, FaultWindow, Finding, Phase, Status, Verdict
+from kit.model import Deployment, FaultWindow, Finding, LoadStats, Phase, Verdict
 
 TEMPLATE = SOURCE / "deploy" / "stack.yaml"
 DEPLOY_TIMEOUT_S = 900
 TEAR_DOWN_TIMEOUT_S = 900
 LOAD_FINISH_TIMEOUT_S = 60
-QUIESCE_TIMEOUT_S = 30
-# After its duration an experiment may need this long for its undo and its last state.
-EXPERIMENT_SLACK_S = 60
+QUIESCE_TIMEOUT_S = 40
 # The load's first seconds are connection set-up and cold caches; no phase counts them.
 WARM_UP_S = 3.0
 TICK_S = 1.0
-# How long tasks and targets may take to settle after the recovery phase before they count as not healed.
-HEAL_TIMEOUT_S = 20
+# After its duration an experiment may need this long for its undo and its last state.
+EXPERIMENT_SLACK_S = 60
 
 
 class VerdictNotPass(KitError):
@@ -53,18 +45,20 @@ class GameDay:
         self.scenario = scenarios.get(parameters.scenario)
         self.run_dir = parameters.run_dir
         self.started_at = time.time()
-        self.findings: list[Finding] = []
-        self.deployment: Deployment | None = None
         self.build_digest = ""
+        self.deployment: Deployment | None = None
         self.load: LoadRun | None = None
+        self.stats: LoadStats | None = None
         self.load_started_at = 0.0
         self.load_ended_at = 0.0
         self.fault: FaultWindow | None = None
-        self.collected: judge.Collected | None = None
+        self.evidence: judge.Evidence | None = None
+        self.findings: list[Finding] = []
+        self._experiment: faults.Experiment | None = None
         self._cloud: aws.LocalCloud | None = None
-        self._watch: metrics.TaskWatch | None = None
-        self._watchdog: Any = None
-        self._state_dir: Path | None = None
+        self._session: aws.Session | None = None
+        self._tasks: metrics.TaskWatch | None = None
+        self._watchdog = Watchdog(process=None)
         self._blocked = ""
         self._closed = False
 
@@ -72,55 +66,249 @@ class GameDay:
     def begin(cls, scenario: str, **parameters: Any) -> GameDay:
         """Check the parameters and take the run's folder; nothing is started yet. Raises UsageError."""
         plan = Parameters(scenario=scenario, **parameters)
-        headless = bool(os.environ.get("GAMEDAY_HEADLESS"))
-        if not headless:
-            plan.preflight()
-        plan.run_dir.mkdir(parents=True, exist_ok=True)
         day = cls(plan)
+        if not os.environ.get("GAMEDAY_HEADLESS"):
+            # A headless run was checked, and is watched, by the command that started it.
+            plan.preflight()
+            day._watchdog = watch(plan)
+        plan.run_dir.mkdir(parents=True, exist_ok=True)
         atexit.register(day.close)
-        if not headless:
-            day._watchdog = start_watchdog(plan)
         return day
 
     def deploy(self) -> None:
         """Start the local AWS if the target is one, build the image, bring the stack up, wait until it is ready."""
-        self._say(f"run {self.parameters.run_id}")
-        self._start_cloud()
-        session = self._session()
-        image = build.build_image(session, source=SOURCE, change=self.parameters.change or None, changes_dir=CHANGES)
+        p = self.parameters
+        session = self._connect()
+        image = build.build_image(session, source=SOURCE, change=p.change or None, changes_dir=CHANGES)
         self.build_digest = image.digest
-        self._say(f"image {image.digest[:19]}" + (f" with {image.change}" if image.change else ""))
+        views.say(f"run {p.run_id}: image {image.digest[:19]}" + (f" with change {p.change}" if p.change else ""))
         self.deployment = deploy.deploy(
             session,
             image_uri=image.uri,
-            run_id=self.parameters.run_id,
+            run_id=p.run_id,
             template=TEMPLATE,
-            parameters=self.scenario.stack_parameters(self.parameters.fault_duration_s),
+            parameters=self.scenario.stack_parameters(fault_duration_s=p.fault_duration_s),
             timeout_s=DEPLOY_TIMEOUT_S,
         )
-        self._watch = metrics.TaskWatch.start(session, self.deployment)
-        self._say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")
-        views.show_table(self._watch.table())
+        views.say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")
+        self._tasks = metrics.TaskWatch.start(session, self.deployment)
+        views.show_table(metrics.task_table(session, self.deployment))
 
     def steady_state(self) -> None:
-        """Start the load and check that the hypothesis holds before anything is broken."""
-        deployment = self._deployment()
-        p = self.parameters
+        """Start the load, and look whether the hypothesis holds before anything is broken."""
+        deployment, p = self._up(), self.parameters
         plan = LoadPlan(
             api_url=deployment.api_url,
+            markets=tuple(deployment.outputs["Markets"].split(",")),
+            run_id=p.run_id,
             seed=p.seed,
             rate_per_s=p.rate_per_s,
             clients=p.clients,
-            markets=tuple(deployment.outputs["Markets"].split(",")),
             duration_max_s=p.steady_s + p.fault_duration_s + p.recovery_s + 2 * EXPERIMENT_SLACK_S,
             **self.scenario.load,
         )
         self.load = LoadRun.start(plan, self.run_dir / "history")
         self.load_started_at = time.time()
-        self._follow(until=self.load_started_at + WARM_UP_S + p.steady_s)
-        found = judge.hypothesis(self.run_dir / "history", self._phase_before(time.time()), self.scenario)
-        self.findings += found
-        broken = [finding for finding in found if finding.status is not Status.PASS]
-        if broken:
-            self._blocked = f"steady state does not hold: {broken[0].detail}"
-        views.show_findings(found)
+        seen = self._follow("steady state", self.load_started_at + WARM_UP_S + p.steady_s)
+        problems = judge.unsteady(seen[int(WARM_UP_S) :], self.scenario)
+        self._blocked = "; ".join(problems)
+        views.say(f"steady state does not hold: {self._blocked}" if problems else "steady state holds")
+
+    def preview(self) -> None:
+        """Let FIS resolve the targets without acting, and refuse any that are not this run's own."""
+        targets = faults.preview(self._connect(), self._template(), self._up())
+        views.show_table(judge.target_table(targets))
+
+    def inject(self) -> None:
+        """Start the experiment and follow it to its end; stops it if this is interrupted."""
+        if self._blocked:
+            views.say(f"nothing is injected: {self._blocked}")
+            return
+        session = self._connect()
+        self._experiment = faults.start(session, self._template(), self._up())
+        live = views.Live()
+        limit_s = self.parameters.fault_duration_s + EXPERIMENT_SLACK_S
+        try:
+            for state in faults.watch(session, self._experiment, timeout_s=limit_s):
+                live.update(time.monotonic(), f"experiment {state.status}  {self._pulse()}", self._live_figure())
+        except BaseException:
+            # Ctrl-C in the cell, a kernel being shut down, a lost connection: the fault must not stay.
+            faults.stop(session, self._experiment.id)
+            raise
+
+    def recover(self) -> None:
+        """Keep the load on while the stack heals by itself."""
+        self._follow("recovery", time.time() + self.parameters.recovery_s)
+
+    def reconcile(self) -> None:
+        """Stop the load, re-ask what is unknown, let the matcher drain, read everything back, tear all down."""
+        session, deployment = self._connect(), self._up()
+        self.load_ended_at = time.time()
+        if self.load is not None:
+            self.stats = self.load.finish(LOAD_FINISH_TIMEOUT_S)
+        quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
+        self.fault = self._proof()
+        self.evidence = judge.collect(
+            session,
+            deployment,
+            run_dir=self.run_dir,
+            tasks=self._tasks,
+            quiescence=quiescence,
+            start=self.load_started_at,
+            end=self.load_ended_at,
+        )
+        views.show_table(judge.reconciliation_table(self.evidence, self.stats, quiescence))
+        self.close()
+
+    def show_latency(self) -> None:
+        """Latency percentiles of first attempts, by second."""
+        limit = self.scenario.p95_limit_ms
+        figure = plots.latency(self._judged().seconds, self._frame(), limit_ms=limit)
+        scraps.glue_figure("latency", figure, alt="Latency percentiles by second, the fault shaded")
+
+    def show_throughput(self) -> None:
+        """Attempts by second and outcome."""
+        figure = plots.throughput(self._judged().seconds, self._frame())
+        scraps.glue_figure("throughput", figure, alt="Attempts a second by outcome, the fault shaded")
+
+    def show_fills(self) -> None:
+        """Orders and fills by second, and the time from an order to its first fill."""
+        evidence = self._judged()
+        figure = plots.fills(evidence.order_times, evidence.fill_times, evidence.first_fills, self._frame())
+        scraps.glue_figure("fills", figure, alt="Accepted orders and fills by second; time to first fill")
+
+    def show_tasks(self) -> None:
+        """Running tasks by zone."""
+        figure = plots.tasks(self._judged().tasks, self._frame())
+        scraps.glue_figure("tasks", figure, alt="Running tasks by zone, the fault shaded")
+
+    def show_alarms(self) -> None:
+        """The guardrail alarms' states."""
+        figure = plots.alarms(self._judged().alarms, self._frame())
+        scraps.glue_figure("alarms", figure, alt="State of each guardrail alarm over time")
+
+    def check(self) -> None:
+        """Judge orders, money, what clients saw, the fault and the load generator."""
+        self.findings = judge.findings(
+            self.evidence,
+            scenario=self.scenario,
+            phases=self._phases(),
+            fault=self.fault,
+            stats=self.stats,
+            blocked=self._blocked,
+        )
+        views.show_findings(self.findings, stories=True)
+
+    def verdict(self) -> None:
+        """Glue the verdict, then raise VerdictNotPass unless it is PASS."""
+        verdict, reasons = gate.judge(self.findings, self.fault)
+        p = self.parameters
+        record = gate.record(
+            run_id=p.run_id,
+            scenario=p.scenario,
+            build=self.build_digest,
+            change=p.change,
+            target=p.target,
+            region=p.region,
+            seed=p.seed,
+            started_at=self.started_at,
+            ended_at=time.time(),
+            verdict=verdict,
+            reasons=reasons,
+            findings=self.findings,
+            phases=self._phases(),
+            fault=self.fault,
+            load=self.stats,
+            reproduce=p.reproduce,
+        )
+        scraps.glue("trend", judge.trend(record))
+        scraps.glue(scraps.VERDICT_SCRAP, record)
+        views.say(f"{verdict.value}" + "".join(f"\n  {reason}" for reason in reasons))
+        if verdict is not Verdict.PASS:
+            raise VerdictNotPass(f"{verdict.value}: {reasons[0]}")
+
+    def close(self) -> None:
+        """End everything that this run started; safe to call at any time and more than once."""
+        if self._closed:
+            return
+        self._closed = True
+        for name, end in self._endings():
+            try:
+                end()
+            except KitError as error:
+                views.say(f"closing {name}: {error}")
+        self._watchdog.close()
+
+    def _endings(self):
+        """What to end, in order: the fault first, then what would notice, then the ground under it."""
+        session, deployment = self._session, self.deployment
+        if session and self._experiment:
+            yield "fault", lambda: faults.stop_all(session, self.parameters.run_id)
+        if self.load is not None:
+            yield "load", self.load.close
+        if self._tasks is not None:
+            yield "task watch", self._tasks.stop
+        if session and deployment:
+            yield "stack", lambda: deploy.tear_down(session, deployment.stack_name, timeout_s=TEAR_DOWN_TIMEOUT_S)
+        if self._cloud is not None:
+            yield "local AWS", self._cloud.close
+
+    def _connect(self) -> aws.Session:
+        """The session of this run; starts the run's own local AWS where that is the target and none is up."""
+        if self._session is None:
+            p = self.parameters
+            cloud = standing_cloud() if p.target == "local" else None
+            if p.target == "local" and cloud is None:
+                cloud = self._cloud = aws.start_local(port=p.port, seed=p.seed, region=p.region)
+            self._session = cloud.session() if cloud else aws.session(target=p.target, region=p.region)
+        return self._session
+
+    def _up(self) -> Deployment:
+        if self.deployment is None:
+            raise EvidenceMissing(f"run {self.parameters.run_id}: nothing is deployed; call deploy() first")
+        return self.deployment
+
+    def _judged(self) -> judge.Evidence:
+        if self.evidence is None:
+            raise EvidenceMissing(f"run {self.parameters.run_id}: no evidence yet; call reconcile() first")
+        return self.evidence
+
+    def _template(self) -> str:
+        return self._up().outputs[self.scenario.template_output]
+
+    def _proof(self) -> FaultWindow | None:
+        if self._experiment is None:
+            return None
+        return faults.prove(self._connect(), self._up(), self._experiment, samples=self._tasks)
+
+    def _follow(self, what: str, until: float) -> list[dict[str, Any]]:
+        """Show the load's progress until a time (epoch s). Raises EvidenceMissing when the generator dies."""
+        live, seen = views.Live(), []
+        while (left_s := until - time.time()) > 0:
+            time.sleep(min(TICK_S, left_s))
+            if progress := self._progress():
+                seen.append(progress)
+            live.update(time.monotonic(), f"{what}: {self._pulse()}", self._live_figure())
+        return seen
+
+    def _progress(self) -> dict[str, Any] | None:
+        return self.load.progress() if self.load else None
+
+    def _pulse(self) -> str:
+        at = self._progress() or {}
+        return f"sent {at.get('sent', 0)}, ok {at.get('ok', 0)}, fail {at.get('fail', 0)}, unknown {at.get('info', 0)}"
+
+    def _live_figure(self) -> Any:
+        return None
+
+    def _phases(self) -> tuple[Phase, ...]:
+        return judge.phases(self.load_started_at + WARM_UP_S, self.fault, self.load_ended_at)
+
+    def _frame(self) -> plots.Frame:
+        fault = self.fault
+        return plots.Frame(
+            start=self.load_started_at,
+            end=self.load_ended_at,
+            fault_start=fault.injected_at if fault else None,
+            fault_end=fault.ended_at if fault else None,
+        )

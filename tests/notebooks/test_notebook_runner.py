@@ -66,10 +66,11 @@ def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
         ({"about": {"exception": None}}, "no end time"),
         ({"about": {"end_time": "x", "exception": True}}, "exception"),
         ({"exit_code": 1}, "exited with code 1"),
+        ({"exit_code": 137}, "killed by signal 9"),
         ({"exit_code": -9}, "killed by signal 9"),
         ({"exit_code": None}, "never reported its end"),
     ],
-    ids=["no-end-time", "exception", "exit-code", "killed", "runner-vanished"],
+    ids=["no-end-time", "exception", "exit-code", "killed", "supervisor-killed", "runner-vanished"],
 )
 def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, spoil, why):
     run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])], **spoil)
@@ -213,7 +214,7 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     family = psutil.Process(command.pid).children(recursive=True)
     victims = {
         "command": command.pid,
-        "papermill": next(p.pid for p in family if "_execute" in p.cmdline() and "kit.lifeline" not in p.cmdline()),
+        "papermill": next(p.pid for p in family if p.cmdline()[1:4] == ["-m", "kit", "_execute"]),
         "kernel": next(p.pid for p in family if "ipykernel_launcher" in " ".join(p.cmdline())),
     }
     os.kill(victims[victim], signal.SIGKILL)
