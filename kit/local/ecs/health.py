@@ -1,0 +1,90 @@
+"""Container health checks: the definition's `healthCheck` command, run as ECS runs it.
+
+Owns interval, time-out, retries and start period. Must not know what an unhealthy container leads to.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.local.ecs.process import CannotStartContainer, Process
+from kit.local.ecs.tasks import Container, Health
+
+# ECS's defaults, in seconds and times.
+INTERVAL_S = 30.0
+TIMEOUT_S = 5.0
+RETRIES = 3
+START_PERIOD_S = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthCheck:
+    """A `healthCheck` of a container definition."""
+
+    argv: tuple[str, ...]
+    interval_s: float = INTERVAL_S
+    timeout_s: float = TIMEOUT_S
+    retries: int = RETRIES
+    start_period_s: float = START_PERIOD_S
+
+    @classmethod
+    def of(cls, definition: Mapping[str, Any]) -> "HealthCheck | None":
+        """The container definition's check; None if it has none."""
+        check = definition.get("healthCheck") or {}
+        command = [str(word) for word in check.get("command") or []]
+        if not command or command == ["NONE"]:
+            return None
+        if command[0] == "CMD-SHELL":
+            argv = ("/bin/sh", "-c", " ".join(command[1:]))
+        else:
+            argv = tuple(command[1:] if command[0] == "CMD" else command)
+        return cls(
+            argv=argv,
+            interval_s=float(check.get("interval") or INTERVAL_S),
+            timeout_s=float(check.get("timeout") or TIMEOUT_S),
+            retries=int(check.get("retries") or RETRIES),
+            start_period_s=float(check.get("startPeriod") or START_PERIOD_S),
+        )
+
+
+async def watch(
+    check: HealthCheck,
+    container: Container,
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    marker: str,
+    changed: Callable[[], None],
+) -> None:
+    """Run the check for ever, keep `container.health`; failures in the start period do not count.
+
+    The clean-up of a check that is cancelled is the container's own: it carries the same marker.
+    """
+    began = asyncio.get_running_loop().time()
+    failures = 0
+    while True:
+        await asyncio.sleep(check.interval_s)
+        passed = await _passes(check, env=env, cwd=cwd, marker=marker)
+        in_start_period = asyncio.get_running_loop().time() - began < check.start_period_s
+        failures = 0 if passed else failures + (not in_start_period)
+        verdict = Health.HEALTHY if passed else Health.UNHEALTHY if failures >= check.retries else container.health
+        if verdict is not container.health:
+            container.health = verdict
+            changed()
+
+
+async def _passes(check: HealthCheck, *, env: Mapping[str, str], cwd: Path, marker: str) -> bool:
+    try:
+        process = await Process.spawn(check.argv, env=env, cwd=cwd, marker=marker)
+    except CannotStartContainer:
+        return False
+    try:
+        async with asyncio.timeout(check.timeout_s):
+            await process.output.read(-1)
+            return await process.wait() == 0
+    except TimeoutError:
+        return False
+    finally:
+        process.kill()

@@ -1,0 +1,248 @@
+"""One task from PROVISIONING to STOPPED.
+
+Owns the order of steps, the environment of a container and the stop sequence. Must not know services'
+counts or deployments: it is told to stop through the task's own `request_stop`.
+"""
+
+import asyncio
+import inspect
+import logging
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kit.errors import KitError
+from kit.local.ecs import health
+from kit.local.ecs.logs import Destination, LogGroupMissing, Shipper
+from kit.local.ecs.process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
+from kit.local.ecs.tasks import Container, Status, StopCode, Task
+from kit.local.ecs.timing import DEREGISTER_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
+
+log = logging.getLogger(__name__)
+
+METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
+ESSENTIAL_EXITED = "Essential container in task exited"
+
+
+class StartFailed(KitError):
+    """The task cannot start; the message is its stopped reason."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Lifecycle:
+    """Runs tasks. `changed` is told of every visible change of a task."""
+
+    cloud: Any  # kit.local.cloud.Cloud; a name here would be a cycle
+    timing: Timing
+    rng: random.Random
+    changed: Callable[[Task], None]
+    _ports: set[int] = field(default_factory=set)
+    _shippers: dict[str, Shipper] = field(default_factory=dict)
+    _closing: bool = False
+
+    def close(self) -> None:
+        """From now on tasks stop fast: no draining, a short grace."""
+        self._closing = True
+
+    async def run(self, task: Task) -> None:
+        """The task's whole life; returns when it is STOPPED and none of its processes is left."""
+        watchers: list[asyncio.Task[None]] = []
+        try:
+            await self._begin(task, watchers)
+            await task.stop_requested.wait()
+        except StartFailed as error:
+            task.failed_start = True
+            task.request_stop(StopCode.FAILED_TO_START, str(error))
+        except Exception as error:
+            # Boundary: a defect in one task's start must stop that task visibly, not the scheduler.
+            log.exception("ecs.task.defect", extra={"task": task.id})
+            task.failed_start = True
+            task.request_stop(StopCode.FAILED_TO_START, f"ResourceInitializationError: {error}")
+        finally:
+            await self._end(task, watchers)
+
+    # -- start
+
+    async def _begin(self, task: Task, watchers: list[asyncio.Task[None]]) -> None:
+        if not await self._pause(task, self.timing.provision_s):
+            return
+        task.connected_at = time.time()
+        self._enter(task, Status.PENDING)
+        task.pull_started_at = time.time()
+        roots = {c.id: await self._pull(c) for c in task.containers}
+        if not await self._pause(task, self.timing.pull_s):
+            return
+        task.pull_stopped_at = time.time()
+        for container in task.containers:
+            await self._start(task, container, roots[container.id], watchers)
+        self._enter(task, Status.ACTIVATING)
+        await self._register(task)
+        task.started_at = time.time()
+        task.started_mono = asyncio.get_running_loop().time()
+        if task.live:
+            self._enter(task, Status.RUNNING)
+
+    async def _pause(self, task: Task, between_s: tuple[float, float]) -> bool:
+        """Wait a seeded time; False when the task was asked to stop meanwhile."""
+        try:
+            await asyncio.wait_for(task.stop_requested.wait(), self.rng.uniform(*between_s))
+        except TimeoutError:
+            return True
+        return False
+
+    async def _pull(self, container: Container) -> Path:
+        image = container.definition["image"]
+        try:
+            unpack = self.cloud.ecr.unpack
+            if inspect.iscoroutinefunction(unpack):
+                return await unpack(image)
+            return await asyncio.to_thread(unpack, image)
+        except (KitError, OSError, LookupError, ValueError) as error:
+            raise StartFailed(f"CannotPullContainerError: {error}") from error
+
+    async def _start(self, task: Task, container: Container, root: Path, watchers: list[asyncio.Task[None]]) -> None:
+        cwd = root / "app" if (root / "app").is_dir() else root
+        destination = Destination.of(container.definition, task_id=task.id, account=task.account, region=task.region)
+        try:
+            if destination is not None:
+                destination.create()
+            env = self._environment(task, container, root, cwd)
+            marker = f"{METADATA_VARIABLE}={env[METADATA_VARIABLE]}"
+            container.process = await Process.spawn(container.command, env=env, cwd=cwd, marker=marker)
+        except LogGroupMissing as error:
+            raise StartFailed(
+                "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "
+                f"failed to create Cloudwatch log stream: ResourceNotFoundException: {error}"
+            ) from error
+        except (CannotStartContainer, PortsExhausted) as error:
+            container.reason = f"CannotStartContainerError: {error}"
+            raise StartFailed(container.reason) from error
+        container.status = "RUNNING"
+        self._shippers[self._key(task, container)] = shipper = Shipper(
+            source=container.process.output, destination=destination
+        )
+        shipper.start()
+        watchers.append(asyncio.create_task(self._watch(task, container), name=f"ecs-watch-{task.id[:8]}"))
+        if (check := health.HealthCheck.of(container.definition)) is not None:
+            watching = health.watch(check, container, env=env, cwd=cwd, marker=marker, changed=lambda: self._note(task))
+            watchers.append(asyncio.create_task(watching, name=f"ecs-health-{task.id[:8]}"))
+
+    def _environment(self, task: Task, container: Container, root: Path, cwd: Path) -> dict[str, str]:
+        """The container's whole environment; nothing of the machine leaks but where programs are."""
+        env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        # The home of the machine's user would bring its AWS profiles with it.
+        env |= {"HOME": str(root), "PYTHONPATH": str(cwd), "PYTHONUNBUFFERED": "1"}
+        env |= container.environment
+        for mapping in container.definition.get("portMappings") or []:
+            port = int(mapping["containerPort"])
+            if port not in container.ports:
+                container.ports[port] = free_port(self._ports)
+                self._ports.add(container.ports[port])
+            env[f"PORT_{port}"] = str(container.ports[port])
+        if container.ports:
+            env["PORT"] = str(next(iter(container.ports.values())))
+        return env | {
+            "AWS_ACCESS_KEY_ID": task.access_key,
+            "AWS_SECRET_ACCESS_KEY": task.secret_key,
+            "AWS_REGION": task.region,
+            "AWS_DEFAULT_REGION": task.region,
+            "AWS_ENDPOINT_URL": self.cloud.endpoint,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
+            METADATA_VARIABLE: f"{self.cloud.endpoint}/_ecs/v4/{task.id}",
+        }
+
+    async def _watch(self, task: Task, container: Container) -> None:
+        assert container.process is not None, "watched after its start"
+        container.exit_code = await container.process.wait()
+        container.status = "STOPPED"
+        if container.essential and task.live:
+            started = task.started_mono or asyncio.get_running_loop().time()
+            task.failed_start = asyncio.get_running_loop().time() - started < self.timing.failed_start_s
+            task.request_stop(StopCode.CONTAINER_EXITED, ESSENTIAL_EXITED)
+        self._note(task)
+
+    # -- end
+
+    async def _end(self, task: Task, watchers: list[asyncio.Task[None]]) -> None:
+        if any(c.process for c in task.containers):
+            self._enter(task, Status.DEACTIVATING)
+            await self._deregister(task)
+            self._enter(task, Status.STOPPING)
+            await asyncio.gather(*(self._stop(task, c) for c in task.containers if c.process is not None))
+            task.execution_stopped_at = time.time()
+        for watcher in watchers:
+            watcher.cancel()
+        await asyncio.gather(*watchers, return_exceptions=True)
+        self._enter(task, Status.DEPROVISIONING)
+        for container in task.containers:
+            container.status = "STOPPED"
+            self._ports.difference_update(container.ports.values())
+        task.stopped_at = time.time()
+        self._enter(task, Status.STOPPED)
+        task.done.set()
+
+    async def _stop(self, task: Task, container: Container) -> None:
+        process = container.process
+        assert process is not None, "stopped after its start"
+        if not await process.stop(self._grace_s(task, container)):
+            log.error("ecs.container.undead", extra={"task": task.id, "pid": process.pid})
+        container.exit_code = process.exit_code
+        container.status = "STOPPED"
+        shipper = self._shippers.pop(self._key(task, container), None)
+        if shipper is not None:
+            await shipper.finish()
+
+    def _grace_s(self, task: Task, container: Container) -> float:
+        if self._closing:
+            return self.timing.shutdown_grace_s
+        asked = container.definition.get("stopTimeout")
+        return min(STOP_TIMEOUT_S_MAX, float(STOP_TIMEOUT_S if asked is None else asked))
+
+    async def _register(self, task: Task) -> None:
+        for target in task.targets:
+            host_port = next(c.ports[target.port] for c in task.containers if c.name == target.container)
+            registered = self.cloud.alb.register(
+                target.group_arn, target_id=task.ip, port=target.port, host_port=host_port, place=task.place
+            )
+            if inspect.isawaitable(registered):
+                await registered
+
+    async def _deregister(self, task: Task) -> None:
+        """Take the task out of its target groups, which drain it, before any container hears of the stop."""
+        if task.started_at is None or not task.targets:
+            return
+        drains = [asyncio.ensure_future(self._drain(task, group, port)) for group, port in self._registrations(task)]
+        # With the process gone (or the cloud closing) there is nothing left to drain: tell, do not wait.
+        dead = task.stop_code == StopCode.CONTAINER_EXITED
+        patience_s = 0.0 if dead or self._closing else DEREGISTER_S_MAX
+        _, pending = await asyncio.wait(drains, timeout=patience_s)
+        for drain in pending:
+            if self._closing:
+                drain.cancel()
+
+    def _registrations(self, task: Task) -> list[tuple[str, int]]:
+        return [(target.group_arn, target.port) for target in task.targets]
+
+    async def _drain(self, task: Task, group_arn: str, port: int) -> None:
+        done = self.cloud.alb.deregister(group_arn, target_id=task.ip, port=port)
+        if inspect.isawaitable(done):
+            await done
+
+    # -- bookkeeping
+
+    @staticmethod
+    def _key(task: Task, container: Container) -> str:
+        return f"{task.id}/{container.id}"
+
+    def _enter(self, task: Task, status: Status) -> None:
+        task.status = status
+        self._note(task)
+
+    def _note(self, task: Task) -> None:
+        task.version += 1
+        self.changed(task)

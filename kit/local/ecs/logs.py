@@ -1,0 +1,155 @@
+"""Container output into CloudWatch Logs, as the awslogs driver ships it.
+
+Owns lines, batching and their bounds. Must not know tasks or processes: it reads one stream.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.responses import request_scope
+from ministack.services import cloudwatch_logs
+
+from kit.errors import KitError
+
+log = logging.getLogger(__name__)
+
+READ_BYTES = 65_536
+FLUSH_S = 0.25
+# Lines that wait for the next flush; beyond it the oldest are dropped and the drop is said in the log.
+BUFFER_LINES_MAX = 10_000
+# CloudWatch takes 256 KiB an event less 26 bytes of its own.
+LINE_BYTES_MAX = 256 * 1024 - 26
+# MiniStack keeps events for ever; a soak would eat the memory, so a stream forgets its oldest.
+STREAM_EVENTS_MAX = 20_000
+# How long the end of a container may wait for its last lines.
+DRAIN_S_MAX = 1.0
+
+
+class LogGroupMissing(KitError):
+    """The log group does not exist and the definition does not allow to create it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """One log stream."""
+
+    account: str
+    region: str
+    group: str
+    stream: str
+    create_group: bool = False
+
+    @classmethod
+    def of(cls, container: Mapping[str, Any], *, task_id: str, account: str, region: str) -> "Destination | None":
+        """What the container definition's logConfiguration asks for; None if it is not awslogs."""
+        config = container.get("logConfiguration") or {}
+        options = config.get("options") or {}
+        if config.get("logDriver") != "awslogs" or not options.get("awslogs-group"):
+            return None
+        prefix = options.get("awslogs-stream-prefix")
+        name = container["name"]
+        return cls(
+            account=account,
+            region=options.get("awslogs-region") or region,
+            group=options["awslogs-group"],
+            stream=f"{prefix}/{name}/{task_id}" if prefix else f"{task_id}-{name}",
+            create_group=str(options.get("awslogs-create-group", "")).lower() == "true",
+        )
+
+    def create(self) -> None:
+        """Make sure that the stream exists."""
+        with request_scope(self.account, self.region):
+            groups = cloudwatch_logs._log_groups
+            if self.group not in groups and self.create_group:
+                cloudwatch_logs._create_log_group({"logGroupName": self.group})
+            if self.group not in groups:
+                raise LogGroupMissing(f"The specified log group does not exist: {self.group}")
+            if self.stream not in groups[self.group]["streams"]:
+                cloudwatch_logs._create_log_stream({"logGroupName": self.group, "logStreamName": self.stream})
+
+    def put(self, events: list[dict[str, Any]]) -> None:
+        """Append the events; a group or stream that was deleted meanwhile swallows them, as AWS would."""
+        with request_scope(self.account, self.region):
+            status, _, body = cloudwatch_logs._put_log_events(
+                {"logGroupName": self.group, "logStreamName": self.stream, "logEvents": events}
+            )
+            if status >= 400:
+                log.info("ecs.logs.refused", extra={"stream": self.stream, "answer": body[:200]})
+                return
+            self._trim(cloudwatch_logs._log_groups[self.group]["streams"][self.stream])
+
+    @staticmethod
+    def _trim(stream: dict[str, Any]) -> None:
+        excess = len(stream["events"]) - STREAM_EVENTS_MAX
+        if excess > 0:
+            for event in stream["events"][:excess]:
+                cloudwatch_logs._log_records.pop(event.get("eventId"), None)
+            del stream["events"][:excess]
+
+
+@dataclass(slots=True, kw_only=True)
+class Shipper:
+    """Reads one output stream to its end and ships its lines in batches."""
+
+    source: asyncio.StreamReader
+    destination: Destination | None
+    _waiting: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=BUFFER_LINES_MAX))
+    _dropped: int = 0
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    def start(self) -> None:
+        """Begin to read. Output without a destination is read too, or the writer would block."""
+        self._tasks.append(asyncio.create_task(self._read(), name="ecs-logs-read"))
+        if self.destination is not None:
+            self._tasks.append(asyncio.create_task(self._flush_often(), name="ecs-logs-flush"))
+
+    async def finish(self) -> None:
+        """Read what is left (bounded), ship it, stop."""
+        if self._tasks:
+            await asyncio.wait(self._tasks[:1], timeout=DRAIN_S_MAX)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._flush()
+
+    async def _read(self) -> None:
+        partial = b""
+        while chunk := await self.source.read(READ_BYTES):
+            *lines, partial = (partial + chunk).split(b"\n")
+            for line in lines:
+                self._add(line)
+            if len(partial) > LINE_BYTES_MAX:
+                self._add(partial)
+                partial = b""
+        if partial:
+            self._add(partial)
+
+    def _add(self, line: bytes) -> None:
+        if self.destination is None or not line.strip():
+            return
+        if len(self._waiting) == BUFFER_LINES_MAX:
+            self._dropped += 1
+        text = line[:LINE_BYTES_MAX].decode("utf-8", errors="replace").rstrip("\r")
+        self._waiting.append({"timestamp": int(time.time() * 1000), "message": text})
+
+    async def _flush_often(self) -> None:
+        while True:
+            await asyncio.sleep(FLUSH_S)
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.destination is None or not self._waiting:
+            return
+        events = list(self._waiting)
+        self._waiting.clear()
+        if self._dropped:
+            text = f"[{self._dropped} lines dropped: more than {BUFFER_LINES_MAX} waited for the log driver]"
+            events.insert(0, {"timestamp": events[0]["timestamp"], "message": text})
+            self._dropped = 0
+        self.destination.put(events)

@@ -1,0 +1,62 @@
+"""Where a task goes: which subnet, so which zone, and which private address.
+
+Owns the spread over zones. Must not know processes, services' deployments or MiniStack.
+"""
+
+import ipaddress
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+# AWS keeps the first four addresses of a subnet and the last one for itself.
+RESERVED_FIRST = 4
+RESERVED_LAST = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subnet:
+    """A subnet that tasks may be placed in."""
+
+    id: str
+    zone: str
+    vpc: str
+    cidr: str
+
+
+def choose(subnets: Sequence[Subnet], used: Iterable[str]) -> Subnet:
+    """The subnet for the next task, `used` being the subnet ids of the live tasks of its service.
+
+    The zone with the fewest tasks wins, then the subnet with the fewest; ties go to the order given, so that
+    a fresh service of four in two zones is a, b, a, b.
+    """
+    zone_of = {subnet.id: subnet.zone for subnet in subnets}
+    per_subnet = Counter(id for id in used if id in zone_of)
+    per_zone: Counter[str] = Counter()
+    for id, count in per_subnet.items():
+        per_zone[zone_of[id]] += count
+    return min(subnets, key=lambda subnet: (per_zone[subnet.zone], per_subnet[subnet.id]))
+
+
+@dataclass(slots=True, kw_only=True)
+class Addresses:
+    """Hands out private addresses inside subnets' ranges, none twice while it is held."""
+
+    rng: random.Random
+    _held: set[str] = field(default_factory=set)
+
+    def take(self, subnet: Subnet) -> str:
+        """A free address of the subnet."""
+        network = ipaddress.ip_network(subnet.cidr, strict=False)
+        usable = network.num_addresses - RESERVED_FIRST - RESERVED_LAST
+        start = self.rng.randrange(max(1, usable))
+        for step in range(max(1, usable)):
+            address = str(network[RESERVED_FIRST + (start + step) % max(1, usable)])
+            if address not in self._held:
+                self._held.add(address)
+                return address
+        raise ValueError(f"subnet {subnet.id} ({subnet.cidr}) has no free address, {len(self._held)} are held")
+
+    def give_back(self, address: str) -> None:
+        """Free the address again."""
+        self._held.discard(address)
