@@ -121,12 +121,14 @@ class Front:
         await self._app(scope, receive, carry_reply)
 
     async def _answer_metadata(self, path: str, send: Send) -> None:
+        """The ECS metadata endpoint v4. On AWS it is on the task's own host: no link is between."""
         task_id, _, tail = path[len(METADATA_PREFIX) :].partition("/")
-        found = None if self._cloud is None else self._cloud.ecs.metadata(task_id, tail)
-        if found is None:
+        task = None if self._cloud is None else self._cloud.ecs.metadata(task_id)
+        if task is None or tail not in ("", "task"):
             await _answer(send, 404, {"message": f"no metadata of task {task_id!r} at /{tail}"})
-        else:
-            await _answer(send, 200, found)
+            return
+        # The bare address is the container's own document; ours have one that matters, the first.
+        await _answer(send, 200, task if tail == "task" else next(iter(task["Containers"]), {}))
 
 
 def _identity(scope: Any) -> tuple[str, str] | None:

@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import time
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +122,7 @@ async def _stop_part(name: str, part: Any) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _ministack_running(app: Any) -> Any:
+async def _ministack_running(app: Any) -> AsyncIterator[None]:
     """MiniStack's own start (schedulers, thread pool). Its shutdown only imports what never ran: skipped."""
     started = asyncio.Event()
     asked = False
@@ -147,7 +148,7 @@ async def _ministack_running(app: Any) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _http_running(front: Any, listener: socket.socket) -> Any:
+async def _http_running(front: Any, listener: socket.socket) -> AsyncIterator[None]:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -164,7 +165,7 @@ async def _http_running(front: Any, listener: socket.socket) -> Any:
         """Leaves signals to us."""
 
         @contextlib.contextmanager
-        def capture_signals(self) -> Any:
+        def capture_signals(self) -> Iterator[None]:
             yield
 
     config = uvicorn.Config(
@@ -226,6 +227,7 @@ def _ministack_environment(state_dir: Path, region: str, port: int) -> dict[str,
         "PERSIST_STATE": "0",
         "S3_PERSIST": "0",
         "AUTH": "false",
+        "SERVICES": "",
         "LOG_LEVEL": "WARNING",
         "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
         "MINISTACK_REGION": region,

@@ -1,0 +1,302 @@
+"""The local AWS as a process: owned by this process, or detached and found again.
+
+Owns its start, its end and the record of a detached one. Must not know what it serves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from kit import lifeline
+from kit.aws.session import LOCAL_ACCOUNT_ID, Session, local_environment, local_session
+from kit.errors import CloudError, UsageError
+
+READY_S_MAX = 20.0
+POLL_S = 0.01
+# A detached cloud stops in order: tasks get their stop time-outs. An owned one is torn down with its run.
+DETACHED_GRACE_S = 10.0
+STOP_S_MAX = 20.0
+LOG_TAIL_BYTES = 2_000
+CLOUD_FILE = "cloud.json"
+RECORD_FILE = "running.json"
+LOCK_FILE = "lock"
+LOG_FILE = "server.log"
+# Of the caller's environment: anything that names an AWS would leak into the server and its tasks.
+AWS_PREFIX = "AWS_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalCloud:
+    """A local AWS that is up. `owned` is None for a detached one, which `close` leaves alone."""
+
+    endpoint: str
+    region: str
+    account_id: str
+    state_dir: Path
+    pid: int
+    owned: lifeline.Owned | None = None
+
+    def session(self) -> Session:
+        """A session for it; the same object type as for AWS."""
+        return local_session(self.endpoint, self.region)
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which any AWS tool or SDK talks to this cloud."""
+        return local_environment(self.endpoint, self.region)
+
+    def alive(self) -> bool:
+        """Whether its process still runs."""
+        return lifeline.started_at(self.pid) is not None
+
+    def close(self) -> None:
+        """End it, its tasks, and its folder, if this process started it."""
+        if self.owned is not None:
+            self.owned.close()
+
+    def __enter__(self) -> LocalCloud:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def start_local(
+    state_dir: Path | None = None,
+    *,
+    port: int = 0,
+    seed: int = 1,
+    region: str = "us-east-1",
+    timeout_s: float = READY_S_MAX,
+    log: Path | None = None,
+) -> LocalCloud:
+    """Start a local AWS that ends with this process, however this process ends.
+
+    `state_dir` (default: a temporary folder) is removed at the end, unless it held something before. `log` is kept;
+    without it the log goes with the folder. Raises CloudError with the log's tail when it is not ready in time.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="gameday-")) if state_dir is None else state_dir.absolute()
+    removable = _make_folder(folder)
+    log_path = log or folder / LOG_FILE
+    with _log_reader(log_path) as reader:
+        owned = _spawn(
+            lambda argv, env: lifeline.spawn(argv, env=env, log=log_path, remove=[folder] if removable else ()),
+            _argv(folder, port, seed, region),
+        )
+        try:
+            facts = _await_ready(folder, owned.child_pid, owned.poll, timeout_s, reader)
+        except BaseException:
+            owned.close()
+            raise
+    return _cloud(folder, facts, owned)
+
+
+def start_local_detached(
+    state_dir: Path,
+    *,
+    port: int = 0,
+    seed: int = 1,
+    region: str = "us-east-1",
+    timeout_s: float = READY_S_MAX,
+) -> LocalCloud:
+    """Start a local AWS that outlives this process; `find_local` finds it by `state_dir`, `stop_local` ends it.
+
+    Raises UsageError if one is up there already, also when two callers start at once.
+    """
+    _make_folder(state_dir)
+    with _locked(state_dir):
+        if (running := find_local(state_dir)) is not None:
+            raise UsageError(f"a local AWS is up already at {running.endpoint} (pid {running.pid}, {state_dir})")
+        folder, log = state_dir / "cloud", state_dir / LOG_FILE
+        log.unlink(missing_ok=True)
+        supervisor, server = _spawn(
+            lambda argv, env: lifeline.spawn_detached(
+                argv, env=env, log=log, remove=[folder], grace_s=DETACHED_GRACE_S
+            ),
+            _argv(folder, port, seed, region),
+        )
+        # Recorded before it is ready: a caller that is killed while waiting leaves nothing that cannot be stopped.
+        record = {
+            "supervisor": {"pid": supervisor, "started": lifeline.started_at(supervisor)},
+            "server": {"pid": server, "started": lifeline.started_at(server)},
+        }
+        _write(state_dir / RECORD_FILE, record)
+        try:
+            with _log_reader(log) as reader:
+                facts = _await_ready(folder, server, _gone(server), timeout_s, reader)
+        except BaseException:
+            _stop(state_dir)
+            raise
+    return _cloud(folder, facts, None)
+
+
+def find_local(state_dir: Path) -> LocalCloud | None:
+    """The detached local AWS of this folder, if it is up; a record of a dead one, or of a reused pid, is none."""
+    record = _read(state_dir / RECORD_FILE)
+    if record is None or not _lives(record["server"]):
+        return None
+    facts = _read(state_dir / "cloud" / CLOUD_FILE)
+    if facts is None or facts["pid"] != record["server"]["pid"]:
+        return None
+    return _cloud(state_dir / "cloud", facts, None)
+
+
+def stop_local(state_dir: Path) -> bool:
+    """End the detached local AWS of this folder and everything it started; False if there is none."""
+    if not state_dir.is_dir():
+        return False
+    with _locked(state_dir):
+        return _stop(state_dir)
+
+
+def _stop(state_dir: Path) -> bool:
+    record = _read(state_dir / RECORD_FILE)
+    if record is None:
+        return False
+    stopped = _signal(record["supervisor"], signal.SIGTERM)
+    if not _await_gone(record["supervisor"]):
+        for process in (record["supervisor"], record["server"]):
+            _signal(process, signal.SIGKILL)
+        if not _await_gone(record["server"]):
+            raise CloudError(f"local AWS pid {record['server']['pid']} does not die within {STOP_S_MAX:g} s")
+    (state_dir / RECORD_FILE).unlink(missing_ok=True)
+    return stopped
+
+
+def _argv(folder: Path, port: int, seed: int, region: str) -> list[str]:
+    options = ["--state-dir", str(folder), "--port", str(port), "--seed", str(seed), "--region", region]
+    return [sys.executable, "-m", "kit.local", *options]
+
+
+def _spawn(start: Callable[[list[str], dict[str, str]], Any], argv: list[str]) -> Any:
+    env = {name: value for name, value in os.environ.items() if not name.startswith(AWS_PREFIX)}
+    try:
+        return start(argv, env)
+    except OSError as error:
+        raise CloudError(f"the local AWS could not be started: {error}") from error
+
+
+def _await_ready(
+    folder: Path, pid: int, exited: Callable[[], int | None], timeout_s: float, log: BinaryIO
+) -> dict[str, Any]:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        facts = _read(folder / CLOUD_FILE)
+        if facts is not None and facts["pid"] == pid:
+            return facts
+        code = exited()
+        if code is not None:
+            raise CloudError(f"the local AWS ended with {code} before it was ready: {_tail(log)}")
+        if time.monotonic() > deadline:
+            raise CloudError(f"the local AWS was not ready within {timeout_s:g} s: {_tail(log)}")
+        time.sleep(POLL_S)
+
+
+def _gone(pid: int) -> Callable[[], int | None]:
+    return lambda: None if lifeline.started_at(pid) is not None else -1
+
+
+def _lives(process: dict[str, int]) -> bool:
+    return process["started"] is not None and lifeline.started_at(process["pid"]) == process["started"]
+
+
+def _signal(process: dict[str, int], signum: int) -> bool:
+    """Signal exactly this process: the pid is held by a descriptor before its start time is compared."""
+    try:
+        held = os.pidfd_open(process["pid"])
+    except ProcessLookupError:
+        return False
+    try:
+        if not _lives(process):
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(held, signum)
+        return True
+    finally:
+        os.close(held)
+
+
+def _await_gone(process: dict[str, int]) -> bool:
+    deadline = time.monotonic() + STOP_S_MAX
+    while _lives(process):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def _cloud(folder: Path, facts: dict[str, Any], owned: lifeline.Owned | None) -> LocalCloud:
+    return LocalCloud(
+        endpoint=facts["endpoint"],
+        region=facts["region"],
+        account_id=facts.get("account_id", LOCAL_ACCOUNT_ID),
+        state_dir=folder,
+        pid=facts["pid"],
+        owned=owned,
+    )
+
+
+def _make_folder(folder: Path) -> bool:
+    """Make it; True when nothing in it was there before, so that all of it may be removed later."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return not any(folder.iterdir())
+    except OSError as error:
+        raise CloudError(f"state dir {folder} cannot be used: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def _log_reader(path: Path) -> Iterator[BinaryIO]:
+    """The log's end from now on. Opened first: a server that fails takes its folder, and its log, with it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        reader = path.open("a+b")
+    except OSError as error:
+        raise CloudError(f"log {path} cannot be written: {error.strerror or error}") from error
+    with reader:
+        yield reader
+
+
+def _tail(log: BinaryIO) -> str:
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - LOG_TAIL_BYTES))
+    return log.read().decode(errors="replace").strip() or "(no output)"
+
+
+@contextlib.contextmanager
+def _locked(state_dir: Path) -> Iterator[None]:
+    """One starter or stopper at a time. The kernel lets go of the lock when its holder dies."""
+    deadline = time.monotonic() + READY_S_MAX + STOP_S_MAX
+    with (state_dir / LOCK_FILE).open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise CloudError(f"{state_dir / LOCK_FILE} is held by another process for too long") from None
+                time.sleep(POLL_S)
+        yield
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(value), encoding="utf-8")
+    temporary.replace(path)

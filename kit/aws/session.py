@@ -1,0 +1,159 @@
+"""Sessions: clients by service name, with bounded waits, for an account that may be broken.
+
+Owns botocore's configuration. Must not know processes or stages.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from kit.errors import CloudError, UnsafeTarget, UsageError
+
+if TYPE_CHECKING:
+    import boto3
+
+LOCAL = "local"
+AWS = "aws"
+ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
+# Comma list of account ids that a game day may break.
+ACCOUNTS_VARIABLE = "GAMEDAY_ACCOUNTS"
+ACCOUNT_ID = re.compile(r"\d{12}")
+# What the local AWS serves, and credentials that it takes. Not twelve digits: that would select another account.
+LOCAL_ACCOUNT_ID = "000000000000"
+LOCAL_CREDENTIAL = "gameday"
+LOOPBACK = "127.0.0.1"
+
+CONNECT_TIMEOUT_S = 3
+# An SQS long poll takes 20 s by itself.
+READ_TIMEOUT_S = 30
+# botocore's standard mode: exponential back-off with jitter, at most 20 s apart, throttles included.
+ATTEMPTS_MAX = 4
+CONNECTIONS_MAX = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """Where AWS calls go. `client` may be called from any thread; `endpoint` is "" for AWS itself."""
+
+    region: str
+    account_id: str
+    endpoint: str = ""
+    boto: boto3.Session = field(repr=False)
+    _clients: dict[str, Any] = field(default_factory=dict, repr=False)
+    _lock: Any = field(default_factory=threading.Lock, repr=False)
+
+    def client(self, name: str) -> Any:
+        """The client of one service; made once, thread-safe."""
+        with self._lock:  # boto3 sessions are not thread-safe, clients are
+            if name not in self._clients:
+                self._clients[name] = self.boto.client(
+                    name, endpoint_url=self.endpoint or None, config=_config(local=bool(self.endpoint))
+                )
+            return self._clients[name]
+
+    def environment(self) -> dict[str, str]:
+        """What a child process needs beside the caller's environment to reach the same AWS."""
+        if not self.endpoint:
+            return {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
+        return local_environment(self.endpoint, self.region)
+
+
+def session(*, target: str, region: str, endpoint: str = "", accounts: Collection[str] | None = None) -> Session:
+    """A session for `target`.
+
+    `local` takes the endpoint given or the environment's, which must be on this machine. `aws` raises UnsafeTarget
+    unless the account that the credentials belong to is in `accounts` (default: the comma list in
+    `GAMEDAY_ACCOUNTS`), and UsageError if the environment redirects AWS elsewhere.
+    """
+    if target == LOCAL:
+        return local_session(endpoint or os.environ.get(ENDPOINT_VARIABLE, ""), region)
+    if target != AWS:
+        raise UsageError(f"target={target!r} is not one of {LOCAL}, {AWS}")
+    if endpoint or os.environ.get(ENDPOINT_VARIABLE):
+        where = endpoint or os.environ[ENDPOINT_VARIABLE]
+        raise UsageError(f"target={AWS!r} but the endpoint is {where}: unset {ENDPOINT_VARIABLE}")
+    return _guarded(region, _allowed(accounts))
+
+
+def local_session(endpoint: str, region: str) -> Session:
+    """A session for a local AWS that is up. Nothing of the user's AWS configuration is read."""
+    if urlsplit(endpoint).hostname != LOOPBACK:
+        raise CloudError(f"local endpoint {endpoint or '(none)'} is not on {LOOPBACK}; is {ENDPOINT_VARIABLE} set?")
+    import boto3
+    import botocore.session
+
+    nothing = (None, None, os.devnull, None)
+    core = botocore.session.Session(
+        session_vars={"config_file": nothing, "credentials_file": nothing, "profile": (None, None, None, None)}
+    )
+    boto = boto3.Session(
+        aws_access_key_id=LOCAL_CREDENTIAL,
+        aws_secret_access_key=LOCAL_CREDENTIAL,
+        region_name=region,
+        botocore_session=core,
+    )
+    return Session(region=region, account_id=LOCAL_ACCOUNT_ID, endpoint=endpoint, boto=boto)
+
+
+def local_environment(endpoint: str, region: str) -> dict[str, str]:
+    """Any AWS tool that gets these variables talks to the local AWS, and to nothing else."""
+    return {
+        ENDPOINT_VARIABLE: endpoint,
+        "AWS_ACCESS_KEY_ID": LOCAL_CREDENTIAL,
+        "AWS_SECRET_ACCESS_KEY": LOCAL_CREDENTIAL,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "NO_PROXY": LOOPBACK,
+        "no_proxy": LOOPBACK,
+    }
+
+
+def _guarded(region: str, accounts: frozenset[str]) -> Session:
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        boto = boto3.Session(region_name=region)
+        found = boto.client("sts", config=_config(local=False)).get_caller_identity()["Account"]
+    except (BotoCoreError, ClientError) as error:
+        raise CloudError(f"target={AWS!r} region={region}: the credentials do not work: {error}") from error
+    if found not in accounts:
+        raise UnsafeTarget(f"account {found} is not on the allow-list ({', '.join(sorted(accounts))})")
+    return Session(region=region, account_id=found, boto=boto)
+
+
+def _allowed(accounts: Collection[str] | None) -> frozenset[str]:
+    if accounts is None:
+        text = os.environ.get(ACCOUNTS_VARIABLE, "")
+        accounts = [word for part in text.split(",") if (word := part.strip())]
+    wrong = [account for account in accounts if not ACCOUNT_ID.fullmatch(account)]
+    if wrong:
+        raise UsageError(f"{ACCOUNTS_VARIABLE}: {', '.join(wrong)} is not a 12-digit account id")
+    if not accounts:
+        raise UnsafeTarget(f"no account is allowed: set {ACCOUNTS_VARIABLE} to the accounts that may be broken")
+    return frozenset(accounts)
+
+
+def _config(*, local: bool) -> Any:
+    from botocore.config import Config
+
+    return Config(
+        connect_timeout=CONNECT_TIMEOUT_S,
+        read_timeout=READ_TIMEOUT_S,
+        retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
+        max_pool_connections=CONNECTIONS_MAX,
+        user_agent_extra="gameday",
+        # A proxy in the environment must not see calls to this machine; AWS may need it.
+        proxies={} if local else None,
+        # A stray AWS_ENDPOINT_URL_<SERVICE> would send one service elsewhere.
+        ignore_configured_endpoint_urls=True,
+    )
