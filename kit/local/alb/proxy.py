@@ -35,6 +35,8 @@ from kit.local.places import INTERNET
 PIPELINE_BYTES_MAX = 64 * 1024
 # Request body kept while the connection to the target is being made.
 UNSENT_BYTES_MAX = 256 * 1024
+# How long a client that was refused while still sending is read from before its connection is dropped.
+LINGER_S = 2.0
 CLIENT_CLOSED = 460
 
 
@@ -72,6 +74,7 @@ class ClientConnection(Wire):
         self.address = b"127.0.0.1"
         self.exchange: Exchange | None = None
         self._buffer = b""
+        self._drop_at = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count the connection and remember who it is."""
@@ -89,6 +92,8 @@ class ClientConnection(Wire):
 
     def on_bytes(self, data: bytes) -> None:
         """Bytes of the current request's body, of a tunnel, or of a request to come."""
+        if self.closing:
+            return
         exchange = self.exchange
         if exchange is not None and not exchange.request_done:
             data = exchange.feed(data)
@@ -107,11 +112,11 @@ class ClientConnection(Wire):
             exchange.abandon()
         self.front.left(self)
 
-    def done(self, *, keep_alive: bool) -> None:
+    def done(self, *, keep_alive: bool, unread: bool = False) -> None:
         """The current exchange is over; go on with the next request, or close."""
         self.exchange = None
         if not keep_alive:
-            self.close()
+            self._end(unread)
         elif self._buffer:
             # Not called directly: a long pipeline of short answers would recurse.
             self.loop.call_soon(self._answer_requests)
@@ -126,7 +131,9 @@ class ClientConnection(Wire):
     def check_idle(self, now: float, idle_s_max: float) -> None:
         """Apply the idle time-out."""
         exchange = self.exchange
-        if exchange is None:
+        if now > self._drop_at:
+            self.abort()
+        elif exchange is None:
             if now - self.heard_at > idle_s_max:
                 self.abort() if self.closing else self.close()
         elif now - max(self.heard_at, exchange.heard_at()) > idle_s_max:
@@ -164,7 +171,13 @@ class ClientConnection(Wire):
         self._buffer = b""
         self.counters.own_codes[status] += 1
         self.write(own_reply(status, close=True))
-        self.close()
+        self._end(unread=True)
+
+    def _end(self, unread: bool) -> None:
+        self._buffer = b""
+        if unread:
+            self._drop_at = self.loop.time() + LINGER_S
+        self.close(linger=unread)
 
 
 class Exchange:
@@ -313,7 +326,7 @@ class Exchange:
         else:
             upstream.discard()
         self._detach()
-        self._client.done(keep_alive=self._keep_alive)
+        self._client.done(keep_alive=self._keep_alive, unread=not self.request_done)
 
     def on_broken(self, why: str) -> None:
         """The target went away: 502 while nothing was passed on, else the client sees a cut response."""
@@ -424,7 +437,7 @@ class Exchange:
             status, action.content_type.encode(), body, method=self.method, close=not keep_alive, location=location
         )
         self._client.write(reply)
-        self._client.done(keep_alive=keep_alive)
+        self._client.done(keep_alive=keep_alive, unread=not self.request_done)
 
     def _fail(self, status: int) -> None:
         self._detach()
@@ -433,7 +446,7 @@ class Exchange:
         client.hold(HOLD_CONNECT, False)
         client.counters.own_codes[status] += 1
         client.write(own_reply(status, method=self.method, close=not keep_alive))
-        client.done(keep_alive=keep_alive)
+        client.done(keep_alive=keep_alive, unread=not self.request_done)
 
     def _detach(self) -> None:
         """Let go of the target; idempotent."""

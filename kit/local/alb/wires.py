@@ -34,6 +34,7 @@ class Wire(asyncio.Protocol):
         self.heard_at = self.loop.time()
         self.peer: Wire | None = None
         self.closing = False
+        self._lingers = False
         self._holds = 0
         self._full = 0
         self._inward = Lane(links, far, near, deliver=self._arrive, broke=self.on_reset, hold=self._fill_inward)
@@ -70,10 +71,15 @@ class Wire(asyncio.Protocol):
         if not self.closing:
             self._outward.send(data)
 
-    def close(self) -> None:
-        """Close after everything sent so far has left."""
+    def close(self, *, linger: bool = False) -> None:
+        """Close after everything sent so far has left.
+
+        With `linger` only the sending side closes and what still comes is read and dropped: closing a socket
+        with unread bytes makes the kernel throw away the answer that was just written.
+        """
         if not self.closing:
             self.closing = True
+            self._lingers = linger
             self._outward.send(b"")
 
     def abort(self) -> None:
@@ -131,6 +137,8 @@ class Wire(asyncio.Protocol):
             return
         if data:
             self.transport.write(data)
+        elif self._lingers:
+            self.transport.write_eof()
         else:
             self.transport.close()
 

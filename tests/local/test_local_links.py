@@ -1,0 +1,156 @@
+"""Links: what a leg costs under each kind of rule, and that undoing one heals it."""
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from kit.errors import UsageError
+from kit.local.links import RETRANSMIT_MS, LinkReset, LinkRule, Links, Match
+from kit.local.places import Place
+
+TASK_A = Place(kind="task", id="t1", zone="us-east-1a", subnet="app-a", vpc="v", service="api")
+TASK_B = Place(kind="task", id="t2", zone="us-east-1b", subnet="app-b", vpc="v", service="api")
+TABLE = Place(kind="aws", service="dynamodb")
+CUT: dict[str, Any] = {"src": Match(subnets=["app-a"]), "dst": Match(not_subnets=["app-a"])}
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    return asyncio.run(work)
+
+
+async def timed(work: Coroutine[Any, Any, None]) -> float:
+    began_at = time.perf_counter()
+    await work
+    return (time.perf_counter() - began_at) * 1000
+
+
+def test_a_leg_that_no_rule_names_is_free() -> None:
+    """Another subnet's blackhole does not slow a task down."""
+
+    async def scenario() -> None:
+        links = Links(1)
+        links.add(LinkRule(name="cut", blackhole=True, **CUT))
+        assert links.clear(TASK_B, TABLE)
+        await asyncio.wait_for(links.carry(TASK_B, TABLE), 1)
+
+    run(scenario())
+
+
+def test_a_delay_applies_to_each_leg() -> None:
+    async def scenario() -> None:
+        links = Links(1)
+        links.add(LinkRule(name="slow", delay_ms=30, **CUT))
+        assert 29 < await timed(links.carry(TASK_A, TABLE)) < 200
+        assert 29 < await timed(links.carry(TABLE, TASK_A)) < 200
+
+    run(scenario())
+
+
+def test_a_one_way_rule_leaves_the_way_back_alone() -> None:
+    links = Links(1)
+    links.add(LinkRule(name="half", blackhole=True, both_ways=False, **CUT))
+    assert not links.clear(TASK_A, TABLE)
+    assert links.clear(TABLE, TASK_A)
+
+
+def test_a_blackholed_leg_hangs_and_continues_when_healed() -> None:
+    async def scenario() -> None:
+        links = Links(1)
+        rule = LinkRule(name="cut", blackhole=True, **CUT)
+        rule_id = links.add(rule)
+        leg = asyncio.ensure_future(links.carry(TASK_A, TABLE))
+        await asyncio.sleep(0.05)
+        assert not leg.done()
+        assert (rule.touched, rule.held) == (1, 1)
+        links.remove(rule_id)
+        await asyncio.wait_for(leg, 1)
+        assert rule.held == 0
+
+    run(scenario())
+
+
+def test_a_leg_under_two_blackholes_waits_for_both() -> None:
+    async def scenario() -> None:
+        links = Links(1)
+        first = links.add(LinkRule(name="one", blackhole=True, **CUT))
+        second = links.add(LinkRule(name="two", blackhole=True, **CUT))
+        leg = asyncio.ensure_future(links.carry(TASK_A, TABLE))
+        await asyncio.sleep(0)
+        links.remove(first)
+        await asyncio.sleep(0.02)
+        assert not leg.done()
+        links.remove(second)
+        await asyncio.wait_for(leg, 1)
+
+    run(scenario())
+
+
+def test_a_cancelled_waiter_leaves_the_blackhole() -> None:
+    async def scenario() -> None:
+        links = Links(1)
+        rule = LinkRule(name="cut", blackhole=True, **CUT)
+        links.add(rule)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(links.carry(TASK_A, TABLE), 0.02)
+        assert rule.held == 0
+
+    run(scenario())
+
+
+def test_a_reset_raises_and_names_the_rule() -> None:
+    async def scenario() -> None:
+        links = Links(1)
+        links.add(LinkRule(name="rst", reset=True, **CUT))
+        with pytest.raises(LinkReset, match="'rst' reset task/api/us-east-1a/t1 → aws/dynamodb"):
+            await links.carry(TASK_A, TABLE)
+
+    run(scenario())
+
+
+def test_loss_costs_retransmissions_and_is_the_same_for_the_same_seed() -> None:
+    """Half the packets lost: some legs pay 200 ms or more, none fails, and the seed decides which."""
+
+    def draw(seed: int) -> list[float]:
+        links = Links(seed)
+        rule = LinkRule(name="lossy", loss_pct=50, **CUT)
+        return [links._draw_delay_ms((rule,)) for _ in range(200)]
+
+    drawn = draw(7)
+    assert drawn == draw(7)
+    assert drawn != draw(8)
+    assert 60 < sum(ms == 0 for ms in drawn) < 140
+    assert RETRANSMIT_MS in drawn
+    assert max(drawn) <= RETRANSMIT_MS * 63
+
+
+def test_jitter_spreads_the_delay_both_ways_and_never_below_zero() -> None:
+    links = Links(3)
+    rule = LinkRule(name="jitter", delay_ms=10, jitter_ms=20)
+    drawn = [links._draw_delay_ms((rule,)) for _ in range(300)]
+    assert min(drawn) == 0
+    assert 25 < max(drawn) <= 30
+
+
+def test_the_operator_is_never_impaired() -> None:
+    links = Links(1)
+    links.add(LinkRule(name="everything", blackhole=True))
+    assert links.clear(Place(kind="admin"), TABLE)
+
+
+def test_removing_twice_is_fine() -> None:
+    """Undo may be repeated after a crash."""
+    links = Links(1)
+    rule_id = links.add(LinkRule(name="once", reset=True))
+    links.remove(rule_id)
+    links.remove(rule_id)
+    assert links.rules() == []
+
+
+def test_meaningless_rules_are_refused() -> None:
+    with pytest.raises(UsageError, match="loss_pct=101"):
+        LinkRule(name="bad", loss_pct=101)
+    with pytest.raises(UsageError, match=r"Match\.zones='us-east-1a'"):
+        Match(zones="us-east-1a")
