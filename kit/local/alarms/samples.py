@@ -1,0 +1,113 @@
+"""Samples: MiniStack's stored metric points, read as one value a period.
+
+Owns an index over `ministack.services.cloudwatch._metrics` (so that a tick costs the new points, not all of
+them) and the eviction of old points. Knows nothing of alarms. Works in the caller's account and region.
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import cloudwatch
+
+from kit.local.alarms.series import Series, check_statistic
+
+Point = dict[str, Any]
+
+# MiniStack scans every stored point on every CloudWatch request to evict old ones; once a minute is enough.
+EVICT_EVERY_S = 60.0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Index:
+    """The points of one metric by the second that they belong to; `consumed` counts those already sorted in."""
+
+    source: list[Point]
+    consumed: int = 0
+    by_second: dict[int, list[Point]] = field(default_factory=dict)
+
+    def refresh(self) -> None:
+        for point in self.source[self.consumed :]:
+            self.by_second.setdefault(int(point["Timestamp"]), []).append(point)
+        self.consumed = len(self.source)
+
+
+class Samples:
+    """Reads metrics as series; one a cloud."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[tuple[str, ...], _Index] = {}
+        self._evicted_at = 0.0
+
+    def read(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        dimensions: dict[str, str],
+        statistic: str,
+        period_s: int,
+        start: int,
+        end: int,
+        unit: str | None = None,
+    ) -> Series:
+        """One value a period for the periods that start in [start, end); a period without samples is absent.
+
+        `start` must lie on a period. Dimensions must match exactly, as on AWS: no dimensions is a metric of
+        its own, never the sum of all.
+        """
+        check_statistic(statistic)
+        index = self._index(namespace, name, dimensions)
+        if index is None:
+            return {}
+        buckets: dict[int, list[Point]] = {}
+        for second in _seconds(index.by_second, start, end):
+            for point in index.by_second[second]:
+                if unit is None or point.get("Unit") == unit:
+                    buckets.setdefault(second - second % period_s, []).append(point)
+        values = {at: _statistic(points, statistic) for at, points in sorted(buckets.items())}
+        return {at: value for at, value in values.items() if value is not None}
+
+    def _index(self, namespace: str, name: str, dimensions: dict[str, str]) -> _Index | None:
+        dims_key = cloudwatch._dims_key(dimensions)
+        points = cloudwatch._metrics.get((namespace, name, dims_key))
+        if points is None:
+            return None
+        key = (get_account_id(), get_region(), namespace, name, dims_key)
+        index = self._indexes.get(key)
+        if index is None or index.source is not points or index.consumed > len(points):
+            index = self._indexes[key] = _Index(source=points)
+        index.refresh()
+        return index
+
+    def evict(self) -> None:
+        """Drop points older than CloudWatch keeps them; replaces MiniStack's scan on every request."""
+        now = time.time()
+        if now - self._evicted_at < EVICT_EVERY_S:
+            return
+        self._evicted_at = now
+        cutoff = now - cloudwatch.TWO_WEEKS_SECONDS
+        # In place, so that an unchanged list keeps its index.
+        for key, points in list(cloudwatch._metrics.items()):
+            if any(point["Timestamp"] < cutoff for point in points):
+                kept = [point for point in points if point["Timestamp"] >= cutoff]
+                if kept:
+                    cloudwatch._metrics[key] = kept
+                else:
+                    del cloudwatch._metrics[key]
+
+
+def _seconds(known: Collection[int], start: int, end: int) -> Collection[int]:
+    """The known seconds in the range, by whichever walk is the shorter."""
+    if end - start < len(known):
+        return [second for second in range(start, end) if second in known]
+    return [second for second in known if start <= second < end]
+
+
+def _statistic(points: list[Point], statistic: str) -> float | None:
+    stats = cloudwatch._calc_stats(points)
+    if not stats:
+        return None
+    return cloudwatch._stat_value(stats, statistic, points)
