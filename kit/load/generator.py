@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import itertools
 import signal
-import sys
 import time
 from dataclasses import asdict
 from functools import partial
@@ -21,20 +21,18 @@ import uvloop
 
 from kit.load.attempt import Attempt
 from kit.load.engine import Engine
-from kit.load.history import ATTEMPTS, PROGRESS_FILE, Writer
+from kit.load.files import ATTEMPTS
 from kit.load.plan import LoadPlan
+from kit.load.scribe import Scribe
 from kit.load.subscribers import Subscribers
 
 PROGRESS_S = 0.5
-FLUSH_S = 2.0
-# The writer's thread must hand the interpreter's lock back fast: the loop's lag is at stake.
-SWITCH_S = 0.0002
+COLLECT_EVERY = 4  # progress reports a collection of young garbage
 
 
 def generate(plan: LoadPlan, out_dir: Path) -> None:
     """Run the plan to its end and leave a whole history in `out_dir`."""
     out_dir.mkdir(parents=True, exist_ok=True)
-    sys.setswitchinterval(SWITCH_S)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     uvloop.run(_Generator(plan, out_dir).run())
 
@@ -47,16 +45,17 @@ class _Generator:
         self._stopped_ns = 0
         self._state = "issuing"
         self._crash: BaseException | None = None
-        self._writer = Writer(out_dir, as_row={ATTEMPTS: partial(Attempt.row, epoch_ns=self._epoch_ns)})
+        self._scribe = Scribe(out_dir, as_row={ATTEMPTS: partial(Attempt.row, epoch_ns=self._epoch_ns)})
         self._engine: Engine
         self._terms = 0
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._crashed)
-        self._engine = Engine(self._plan, loop, record=partial(self._writer.add, ATTEMPTS))
+        await self._scribe.start()
+        self._engine = Engine(self._plan, loop, record=partial(self._scribe.add, ATTEMPTS))
         loop.add_signal_handler(signal.SIGTERM, self._terminated)
-        subscribers = Subscribers(self._plan, add=self._writer.add, epoch_ns=self._epoch_ns)
+        subscribers = Subscribers(self._plan, add=self._scribe.add, epoch_ns=self._epoch_ns)
         housekeeping = asyncio.create_task(self._keep_house())
         housekeeping.add_done_callback(self._housekeeping_ended)
         _calm_collector()
@@ -69,10 +68,11 @@ class _Generator:
         with contextlib.suppress(asyncio.CancelledError):
             await housekeeping
         if self._crash is not None:
+            await self._scribe.close()
             raise self._crash
         self._state = "done"
-        self._writer.put_json(PROGRESS_FILE, self._progress())
-        self._writer.finish(self._summary(caught_up))
+        self._scribe.put_progress(self._progress())
+        await self._scribe.finish(self._summary(caught_up))
 
     @property
     def _cut_short(self) -> bool:
@@ -82,7 +82,7 @@ class _Generator:
         self._terms += 1
         if self._terms == 1:
             self._engine.stop_issuing()
-            self._writer.flush()  # who sent this may be about to kill us
+            self._scribe.flush()  # who sent this may be about to kill us
         else:
             self._engine.cut_short()
 
@@ -99,13 +99,10 @@ class _Generator:
             self._crashed(task.get_loop(), {"message": "housekeeping died", "exception": error})
 
     async def _keep_house(self) -> None:
-        """Every half second the progress file, every few seconds a part and the young garbage."""
-        flushed_s = time.monotonic()
-        while True:
-            self._writer.put_json(PROGRESS_FILE, self._progress())
-            if time.monotonic() - flushed_s >= FLUSH_S:
-                flushed_s = time.monotonic()
-                self._writer.flush()
+        """Every half second the progress file, every few seconds the young garbage."""
+        for turn in itertools.count():
+            self._scribe.put_progress(self._progress())
+            if turn % COLLECT_EVERY == 0:
                 gc.collect(1)
             await asyncio.sleep(PROGRESS_S)
 

@@ -23,7 +23,7 @@ CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an o
 
 _U32 = 0xFFFFFFFF
 # What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, BACKOFF = 0, 1, 2, 3
+CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM = range(7)
 
 
 class Draws:
@@ -32,16 +32,16 @@ class Draws:
     __slots__ = ("_state",)
 
     def __init__(self, seed: int, i: int, purpose: int = CONTENT) -> None:
-        # One round of mixing each (fmix32 of MurmurHash3): neighbouring i must not give neighbouring states.
-        state = seed & _U32
-        for part in (i & _U32, i >> 32, purpose):
-            state = _mix(state ^ ((part * 0x9E3779B9 + 0x7F4A7C15) & _U32))
-        self._state = state
+        # fmix32 of MurmurHash3: neighbouring i must not give neighbouring states, from which mulberry32 would draw
+        # the same numbers, shifted by one.
+        h = (seed * 0x9E3779B1 ^ purpose * 0x85EBCA77 ^ i * 0xC2B2AE3D ^ (i >> 32) * 0x27D4EB2F) & _U32
+        h = ((h ^ (h >> 16)) * 0x85EBCA6B) & _U32
+        h = ((h ^ (h >> 13)) * 0xC2B2AE35) & _U32
+        self._state = h ^ (h >> 16)
 
     def unit(self) -> float:
         """A number in [0, 1)."""
-        self._state = (self._state + 0x6D2B79F5) & _U32
-        t = self._state
+        t = self._state = (self._state + 0x6D2B79F5) & _U32
         t = ((t ^ (t >> 15)) * (t | 1)) & _U32
         t ^= (t + (((t ^ (t >> 7)) * (t | 61)) & _U32)) & _U32
         return (t ^ (t >> 14)) / 4294967296
@@ -49,12 +49,6 @@ class Draws:
     def below(self, bound: int) -> int:
         """A whole number in [0, bound)."""
         return int(self.unit() * bound)
-
-
-def _mix(h: int) -> int:
-    h = ((h ^ (h >> 16)) * 0x85EBCA6B) & _U32
-    h = ((h ^ (h >> 13)) * 0xC2B2AE35) & _U32
-    return h ^ (h >> 16)
 
 
 class Operation(NamedTuple):
@@ -86,7 +80,7 @@ class OrderFlow:
         self._cancel_below = plan.cancel_ratio
         self._book_below = plan.cancel_ratio + plan.book_ratio
         self._phases = [
-            [Draws(plan.seed, market * 16 + wave, BACKOFF + 1).unit() * math.tau for wave in range(2)]
+            [Draws(plan.seed, market * 16 + wave, PHASE).unit() * math.tau for wave in range(2)]
             for market in range(len(plan.markets))
         ]
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.load.attempt import PROBE_CONCURRENT, PROBE_REUSE, PROBE_SEQUENTIAL
-from kit.load.orders import GET_ORDER, PROBE, QTY_MAX, RESEND, Draws, Operation
+from kit.load.orders import GET_ORDER, PROBE, QTY_MAX, READ_BACK, RESEND, Draws, Operation
 from kit.load.plan import LoadPlan
 
 DELIBERATE_S_MAX = 0.2  # an impatient second tap comes within this time of the first
 PROBE_S_MAX = 3.0  # a probe follows its acknowledgement within this time
 SEQUENTIAL_TAPS = 2
 CONCURRENT_TAPS = 3
+ATTEMPTS_A_KEY = 128  # more than one key is ever sent
 READ_BACK_BASE = 1 << 40  # a read-back of operation i is operation READ_BACK_BASE + i
 
 
@@ -30,7 +31,7 @@ class Probe:
 
 def deliberate_delay_s(plan: LoadPlan, operation: Operation) -> float | None:
     """When to send the operation a second time whatever the first answer is; None for most operations."""
-    draws = Draws(plan.seed, operation.op_id, RESEND)
+    draws = Draws(plan.seed, operation.op_id * ATTEMPTS_A_KEY, RESEND)
     if draws.unit() >= plan.retry_ratio:
         return None
     return draws.unit() * DELIBERATE_S_MAX
@@ -47,7 +48,7 @@ def probe(plan: LoadPlan, operation: Operation) -> Probe | None:
 
 def reads_back(plan: LoadPlan, operation: Operation) -> bool:
     """Whether the acknowledged order is read right away (read your writes)."""
-    return Draws(plan.seed, READ_BACK_BASE + operation.op_id, PROBE).unit() < plan.get_ratio
+    return Draws(plan.seed, operation.op_id, READ_BACK).unit() < plan.get_ratio
 
 
 def read_back(operation: Operation, order_id: str) -> Operation:
@@ -65,7 +66,7 @@ def resend_content(plan: LoadPlan, operation: Operation, number: int) -> Operati
     """What attempt `number` of the key carries: the same content, at times under a new order id (orders only)."""
     if operation.type == "":
         return operation
-    draws = Draws(plan.seed, operation.op_id * 64 + number, RESEND)
+    draws = Draws(plan.seed, operation.op_id * ATTEMPTS_A_KEY + number, RESEND)
     if draws.unit() >= plan.new_order_id_ratio:
         return operation
     return operation._replace(order_id=f"{operation.order_id}-{number}")

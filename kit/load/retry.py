@@ -40,4 +40,4 @@ def answers(status: int, error: str) -> bool:
 def backoff_s(seed: int, op_id: int, number: int) -> float:
     """Full jitter before attempt `number` + 1, seeded by operation and attempt."""
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (number - 1))
-    return Draws(seed, op_id * 64 + number, BACKOFF).unit() * ceiling
+    return Draws(seed, op_id * 128 + number, BACKOFF).unit() * ceiling

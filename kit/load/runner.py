@@ -15,7 +15,7 @@ from typing import Any
 
 from kit import lifeline
 from kit.errors import EvidenceMissing, UsageError
-from kit.load.history import PROGRESS_FILE, SUMMARY_FILE, read_json, read_summary, stats_of
+from kit.load.files import PROGRESS_FILE, SUMMARY_FILE, read_json, read_summary, stats_of
 from kit.load.plan import LoadPlan
 from kit.model import LoadStats
 

@@ -15,7 +15,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
-from kit.load.orders import BACKOFF, Draws
+from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
 
 OPEN_S_MAX = 3.0
@@ -40,10 +40,10 @@ class Subscriber:
         self._plan = plan
         self._symbol = symbol
         self._add = add
+        self._draws = Draws(plan.seed, plan.markets.index(symbol) * 128 + number, STREAM)
         self._epoch_ns = epoch_ns
         self._connection = 0
         self._failures = 0  # dials in a row that brought no event
-        self._finished = False
         self.seq = 0
         self.open = False
         self.heard_s = time.monotonic()
@@ -61,7 +61,7 @@ class Subscriber:
     def _pause_s(self) -> float:
         ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(self._failures, 10))
         self._failures += 1
-        return Draws(self._plan.seed, self._connection, BACKOFF + len(self.name)).unit() * ceiling
+        return self._draws.unit() * ceiling
 
     async def _connect_once(self) -> None:
         url = f"{self._plan.stream_url}/markets/{self._symbol}/stream?after={self.seq}"
