@@ -1,0 +1,290 @@
+"""Image + stack.yaml → a Deployment that is ready; and its end.
+
+Owns the stack's life on CloudFormation and what "ready" means; knows nothing of what PaperBroker does, nor of faults.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from kit.aws.boundary import ClientSource, cloud_errors, error_code
+from kit.errors import CloudError, DeployFailed, KitError, UnsafeTarget, UsageError
+from kit.model import Deployment
+
+STACK_PREFIX = "gameday-"
+ALLOWED_TAG = ("GameDay", "allowed")
+RUN_TAG = "RunId"
+PROTECTED_ENV = "prod"
+# CloudFormation's own limit for a template in the call's body.
+TEMPLATE_BYTES_MAX = 51_200
+POLL_S = 0.25
+# On AWS a poll a second is plenty and keeps clear of throttling; the first polls are quick for the local AWS.
+POLL_S_MAX = 2.0
+READY_TIMEOUT_S = 2
+TEAR_DOWN_S_MAX = 900
+LOG_LINES = 8
+STOPPED_TASKS_SHOWN = 3
+SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
+
+Sleep = Callable[[float], None]
+Clock = Callable[[], float]
+
+
+def deploy(
+    session: ClientSource,
+    *,
+    image_uri: str,
+    run_id: str,
+    template: Path,
+    parameters: Mapping[str, str],
+    timeout_s: float,
+    sleep: Sleep = time.sleep,
+    clock: Clock = time.monotonic,
+) -> Deployment:
+    """Bring the stack of a run up and wait until every task of it serves.
+
+    Whatever ends the wait but success deletes the stack again. Raises UnsafeTarget for a production environment,
+    DeployFailed with the first failed resource, its reason, and the last words of tasks that stopped.
+    """
+    values = {**parameters, "ImageUri": image_uri, "RunId": run_id}
+    _refuse_production(values)
+    stack_name = f"{STACK_PREFIX}{run_id}"
+    deadline = clock() + timeout_s
+    with cloud_errors(f"stack {stack_name}"):
+        _create(session, stack_name, _body(template), values)
+        try:
+            outputs = _wait_created(session, stack_name, deadline, sleep, clock)
+            deployment = Deployment(
+                stack_name=stack_name, run_id=run_id, api_url=outputs.get("ApiUrl", ""), outputs=outputs
+            )
+            _wait_ready(session, deployment, deadline, sleep, clock)
+        except BaseException as error:
+            # Ctrl-C included: the caller holds no Deployment yet, so nobody else could delete the stack.
+            _abandon(session, stack_name, error)
+            raise
+    return deployment
+
+
+def tear_down(
+    session: ClientSource,
+    stack_name: str,
+    timeout_s: float = TEAR_DOWN_S_MAX,
+    *,
+    sleep: Sleep = time.sleep,
+    clock: Clock = time.monotonic,
+) -> None:
+    """Delete a stack and wait until it is gone; none of that name is fine.
+
+    Raises UnsafeTarget if the stack is not a game day's, CloudError if it is not gone in time.
+    """
+    cloudformation = session.client("cloudformation")
+    with cloud_errors(f"deleting stack {stack_name}"):
+        stack = _describe(cloudformation, stack_name)
+        if stack is None:
+            return
+        _refuse_untagged(stack_name, _tags(stack))
+        # By its id from here on: a name answers "does not exist" for the deleted and for the never existed.
+        cloudformation.delete_stack(StackName=stack["StackId"])
+        deadline = clock() + timeout_s
+        for _ in _polls(deadline, sleep, clock):
+            stack = _describe(cloudformation, stack["StackId"])
+            if stack is None or stack["StackStatus"] == "DELETE_COMPLETE":
+                return
+            if stack["StackStatus"] == "DELETE_FAILED":
+                raise CloudError(f"stack {stack_name} could not be deleted: {_first_failure(cloudformation, stack)}")
+    raise CloudError(f"stack {stack_name} is {stack['StackStatus']}, not gone within {timeout_s:g} s")
+
+
+def find_stacks(session: ClientSource, *, run_id: str | None = None) -> list[str]:
+    """Names of the stacks that game days left or hold, of one run or of all: a leak check."""
+    with cloud_errors("listing stacks"):
+        pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
+        found = [(stack["StackName"], _tags(stack)) for page in pages for stack in page["Stacks"] if _is_there(stack)]
+    key, value = ALLOWED_TAG
+    return [name for name, tags in found if tags.get(key) == value and run_id in (None, tags.get(RUN_TAG))]
+
+
+def _body(template: Path) -> str:
+    try:
+        body = template.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"template {template} cannot be read: {error.strerror or error}") from error
+    if len(body.encode()) > TEMPLATE_BYTES_MAX:
+        raise UsageError(f"template {template.name} has {len(body.encode())} bytes > {TEMPLATE_BYTES_MAX}")
+    return body
+
+
+def _refuse_production(values: Mapping[str, str]) -> None:
+    env = values.get("EnvName", "")
+    if env.lower().startswith(PROTECTED_ENV):
+        raise UnsafeTarget(f"EnvName={env!r}: game days never run in {PROTECTED_ENV}")
+
+
+def _refuse_untagged(stack_name: str, tags: Mapping[str, str]) -> None:
+    key, value = ALLOWED_TAG
+    if tags.get(key) != value:
+        raise UnsafeTarget(f"stack {stack_name} has no tag {key}={value}")
+
+
+def _create(session: ClientSource, stack_name: str, body: str, values: Mapping[str, str]) -> None:
+    tags = {**dict([ALLOWED_TAG]), RUN_TAG: values["RunId"], "App": "PaperBroker"}
+    try:
+        session.client("cloudformation").create_stack(
+            StackName=stack_name,
+            TemplateBody=body,
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+            Capabilities=["CAPABILITY_IAM"],
+            # A stack that rolls itself back takes the logs with it; we read them, then delete it ourselves.
+            OnFailure="DO_NOTHING",
+            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+        )
+    except ClientError as error:
+        if error_code(error) == "AlreadyExistsException":
+            raise DeployFailed(f"stack {stack_name} exists already: run ids are used once") from error
+        raise DeployFailed(f"stack {stack_name} was refused: {error}") from error
+
+
+def _wait_created(
+    session: ClientSource, stack_name: str, deadline: float, sleep: Sleep, clock: Clock
+) -> dict[str, str]:
+    cloudformation = session.client("cloudformation")
+    status = "unknown"
+    for _ in _polls(deadline, sleep, clock):
+        stack = _describe(cloudformation, stack_name)
+        if stack is None:
+            raise DeployFailed(f"stack {stack_name} disappeared while it was made")
+        status = stack["StackStatus"]
+        if status == "CREATE_COMPLETE":
+            return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+        if status != "CREATE_IN_PROGRESS":
+            told = _first_failure(cloudformation, stack)
+            raise DeployFailed(f"stack {stack_name} is {status}: {told}{_last_words(session, stack_name)}")
+    raise DeployFailed(f"stack {stack_name} is still {status} at its deadline{_last_words(session, stack_name)}")
+
+
+def _wait_ready(session: ClientSource, deployment: Deployment, deadline: float, sleep: Sleep, clock: Clock) -> None:
+    missing = "nothing looked at"
+    for _ in _polls(deadline, sleep, clock):
+        missing = _not_ready(session, deployment)
+        if not missing:
+            return
+    words = _last_words(session, deployment.stack_name)
+    raise DeployFailed(f"stack {deployment.stack_name} is up but not ready: {missing}{words}")
+
+
+def _not_ready(session: ClientSource, deployment: Deployment) -> str:
+    """What is still missing, or "" when every task runs, every target is healthy and the API says it is ready."""
+    outputs = deployment.outputs
+    names = [outputs[key] for key in SERVICE_OUTPUTS]
+    answer = session.client("ecs").describe_services(cluster=outputs["ClusterName"], services=names)
+    for service in answer["services"]:
+        settled = len(service["deployments"]) == 1 and service["runningCount"] == service["desiredCount"]
+        if not settled:
+            return f"service {service['serviceName']} runs {service['runningCount']} of {service['desiredCount']}"
+    if len(answer["services"]) < len(names):
+        return f"only {len(answer['services'])} of {len(names)} services are there"
+    targets = session.client("elbv2").describe_target_health(TargetGroupArn=outputs["TargetGroupArn"])
+    states = [target["TargetHealth"]["State"] for target in targets["TargetHealthDescriptions"]]
+    wanted = next(service["desiredCount"] for service in answer["services"] if service["serviceName"] == names[0])
+    if states.count("healthy") < wanted:
+        return f"{states.count('healthy')} of {wanted} targets are healthy"
+    return _probe(f"{deployment.api_url}/readyz")
+
+
+def _probe(url: str) -> str:
+    try:
+        with urllib.request.urlopen(url, timeout=READY_TIMEOUT_S) as answer:
+            return "" if answer.status == 200 else f"{url} answers {answer.status}"
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        return f"{url}: {error}"
+
+
+def _abandon(session: ClientSource, stack_name: str, error: BaseException) -> None:
+    try:
+        tear_down(session, stack_name)
+    except KitError as left:
+        error.add_note(f"and {left}")
+
+
+def _polls(deadline: float, sleep: Sleep, clock: Clock) -> Iterator[None]:
+    """Yield now and then, each pause a little longer, until the deadline; at least once."""
+    pause_s = POLL_S
+    while True:
+        yield
+        if clock() + pause_s > deadline:
+            return
+        sleep(pause_s)
+        pause_s = min(pause_s * 1.2, POLL_S_MAX)
+
+
+def _describe(cloudformation: Any, stack: str) -> dict[str, Any] | None:
+    try:
+        return cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as error:
+        if error_code(error) == "ValidationError" and "does not exist" in str(error):
+            return None
+        raise
+
+
+def _is_there(stack: Mapping[str, Any]) -> bool:
+    return stack["StackStatus"] != "DELETE_COMPLETE"
+
+
+def _tags(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
+
+
+def _first_failure(cloudformation: Any, stack: Mapping[str, Any]) -> str:
+    """The oldest failed resource: the later ones were mostly cancelled because of it."""
+    pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack["StackId"])
+    events = [event for page in pages for event in page["StackEvents"]]
+    failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
+    if not failed:
+        return stack.get("StackStatusReason", "no reason given")
+    event = min(failed, key=lambda event: event["Timestamp"])
+    return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
+
+
+def _last_words(session: ClientSource, stack_name: str) -> str:
+    """Why tasks stopped and the last lines they wrote; "" if none did. Never hides the failure it explains."""
+    try:
+        with cloud_errors("last words"):
+            there = _resources(session.client("cloudformation"), stack_name)
+            if "Cluster" not in there:
+                return ""
+            stopped = _stopped_tasks(session.client("ecs"), there["Cluster"])
+            return "".join(_words_of(session, there.get("LogGroup", ""), task) for task in stopped)
+    except CloudError as error:
+        return f"\n  (no logs: {error})"
+
+
+def _resources(cloudformation: Any, stack_name: str) -> dict[str, str]:
+    found = cloudformation.describe_stack_resources(StackName=stack_name)["StackResources"]
+    return {item["LogicalResourceId"]: item["PhysicalResourceId"] for item in found if item.get("PhysicalResourceId")}
+
+
+def _stopped_tasks(ecs: Any, cluster: str) -> Sequence[Mapping[str, Any]]:
+    arns = ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"][:100]
+    tasks = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
+    return tasks[:STOPPED_TASKS_SHOWN]
+
+
+def _words_of(session: ClientSource, group: str, task: Mapping[str, Any]) -> str:
+    container = task["containers"][0]
+    task_id = task["taskArn"].rsplit("/", 1)[1]
+    told = f"\n  task {container['name']}/{task_id[:8]} stopped: {task.get('stoppedReason', 'no reason given')}"
+    try:
+        events = session.client("logs").get_log_events(
+            logGroupName=group, logStreamName=f"paperbroker/{container['name']}/{task_id}", limit=LOG_LINES
+        )["events"]
+    except ClientError as error:
+        return f"{told} ({error_code(error)})"
+    return told + "".join(f"\n    {event['message'].rstrip()}" for event in events)
