@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import CloudError
+from kit.local import ministack_seams
 from kit.local.cloud import ACCOUNT_ID, Cloud
 
 HOST = "127.0.0.1"
@@ -68,7 +69,6 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
         asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
     from ministack import app as ministack_app
 
-    from kit.local import ministack_seams
     from kit.local.front import Front
 
     ministack_seams.install()
@@ -171,7 +171,7 @@ async def _http_running(front: Any, listener: socket.socket) -> AsyncIterator[No
     config = uvicorn.Config(
         front, http=Connection, loop="none", ws="none", lifespan="off", log_config=None, access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=DRAIN_S_MAX, server_header=False,
-        date_header=False,
+        date_header=False, proxy_headers=False,
     )  # fmt: skip
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -222,6 +222,7 @@ def _listen(port: int) -> socket.socket:
 
 def _ministack_environment(state_dir: Path, region: str, port: int) -> dict[str, str]:
     return {
+        **ministack_seams.environment(),
         "STATE_DIR": str(state_dir / "ministack"),
         "S3_DATA_DIR": str(state_dir / "s3"),
         "PERSIST_STATE": "0",

@@ -1,0 +1,248 @@
+"""The front: what a link rule does to an AWS call, through real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kit.local.front import BODY_BYTES_MAX, Front
+from kit.local.links import LinkRule, Links, Match
+from kit.local.places import Place
+from kit.local.server import _http_running
+
+TASK = Place(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", service="matcher")
+WAIT_S = 5.0
+
+
+class Service:
+    """Stands where MiniStack stands: counts what was applied, and can hold a call as a long poll does."""
+
+    def __init__(self) -> None:
+        self.applied: list[bytes] = []
+        self.entered = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.go_on.set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        self.applied.append(body)
+        self.entered.set()
+        await self.go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+class Rig:
+    """A front with real links on a real port."""
+
+    def __init__(self, port: int, service: Service, links: Links) -> None:
+        self.port, self.service, self.links = port, service, links
+
+    async def open(
+        self, body: bytes = b"{}", *, key: str = "TASKKEY", service: str = "dynamodb", chunked: bool = False
+    ):
+        """Send one signed call; returns the connection."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        credential = f"AWS4-HMAC-SHA256 Credential={key}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=h"
+        head = f"POST / HTTP/1.1\r\nHost: x\r\nAuthorization: {credential}, Signature=s\r\n"
+        if chunked:
+            writer.write(
+                f"{head}Transfer-Encoding: chunked\r\n\r\n{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+            )
+        else:
+            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        await writer.drain()
+        return reader, writer
+
+    async def call(self, **arguments: Any) -> bytes:
+        """Send one signed call; returns what came back."""
+        reader, writer = await self.open(**arguments)
+        try:
+            return await asyncio.wait_for(reader.read(4096), WAIT_S)
+        finally:
+            writer.close()
+
+
+@contextlib.asynccontextmanager
+async def rig() -> AsyncIterator[Rig]:
+    service, links = Service(), Links(1)
+    front = Front(service)
+    places = {"TASKKEY": TASK}
+    documents = {"t1": {"TaskARN": "arn:t1", "Containers": [{"Name": "api"}]}}
+    ecs = SimpleNamespace(place_of_key=places.get, metadata=documents.get)
+    front.attach(SimpleNamespace(links=links, ecs=ecs))  # type: ignore[arg-type]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        async with _http_running(front, listener):
+            yield Rig(listener.getsockname()[1], service, links)
+
+
+def cut(**fields: Any) -> LinkRule:
+    return LinkRule(name="cut", src=Match(subnets=["subnet-a"]), **fields)
+
+
+async def until(condition: Any) -> None:
+    deadline = asyncio.get_running_loop().time() + WAIT_S
+    while not condition():
+        assert asyncio.get_running_loop().time() < deadline, "did not happen in time"
+        await asyncio.sleep(0.005)
+
+
+def in_rig(scenario: Any) -> Any:
+    """Run an async test in a rig; uvloop, as the server does."""
+
+    def test() -> None:
+        import uvloop
+
+        async def run() -> None:
+            async with asyncio.timeout(20):
+                async with rig() as it:
+                    await scenario(it)
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run())
+
+    test.__doc__, test.__name__ = scenario.__doc__, scenario.__name__
+    return test
+
+
+@in_rig
+async def test_a_call_without_rules_passes(it: Rig) -> None:
+    assert b"200" in await it.call()
+    assert it.service.applied == [b"{}"]
+
+
+@in_rig
+async def test_a_hanging_request_is_applied_once_the_rule_is_gone(it: Rig) -> None:
+    """As a packet that is retransmitted until it gets through."""
+    rule = it.links.add(cut(blackhole=True))
+    answer = asyncio.create_task(it.call())
+    await until(lambda: it.links.rules()[0].touched)
+    await asyncio.sleep(0.05)
+    assert it.service.applied == []
+    it.links.remove(rule)
+    assert b"200" in await answer
+    assert it.service.applied == [b"{}"]
+
+
+@in_rig
+async def test_a_request_whose_caller_vanished_is_never_applied(it: Rig) -> None:
+    rule = it.links.add(cut(blackhole=True))
+    _, writer = await it.open()
+    await until(lambda: it.links.rules()[0].held)
+    writer.close()
+    await until(lambda: not it.links.rules()[0].held)
+    it.links.remove(rule)
+    await asyncio.sleep(0.05)
+    assert it.service.applied == []
+
+
+@in_rig
+async def test_a_caller_that_leaves_in_the_instant_of_healing_is_not_applied(it: Rig) -> None:
+    """Its close is still in the socket when the leg opens."""
+    rule = it.links.add(cut(blackhole=True))
+    _, writer = await it.open()
+    await until(lambda: it.links.rules()[0].held)
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as sock:
+        sock.shutdown(socket.SHUT_RDWR)
+    it.links.remove(rule)
+    await asyncio.sleep(0.05)
+    assert it.service.applied == []
+    writer.close()
+
+
+@in_rig
+async def test_a_cut_that_comes_while_the_call_is_served_loses_only_the_reply(it: Rig) -> None:
+    """The caller cannot know; the effect is there."""
+    it.service.go_on.clear()
+    reader, writer = await it.open()
+    await it.service.entered.wait()
+    it.links.add(cut(blackhole=True))
+    it.service.go_on.set()
+    await until(lambda: it.links.rules()[0].held)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reader.read(10), 0.1)
+    writer.close()
+    await until(lambda: not it.links.rules()[0].held)
+    assert it.service.applied == [b"{}"]
+
+
+@in_rig
+async def test_a_held_reply_arrives_after_healing(it: Rig) -> None:
+    it.service.go_on.clear()
+    answer = asyncio.create_task(it.call())
+    await it.service.entered.wait()
+    rule = it.links.add(cut(blackhole=True))
+    it.service.go_on.set()
+    await until(lambda: it.links.rules()[0].held)
+    it.links.remove(rule)
+    assert b"200" in await answer
+
+
+@in_rig
+async def test_a_reset_is_seen_as_a_reset_and_nothing_is_applied(it: Rig) -> None:
+    it.links.add(cut(reset=True))
+    with pytest.raises(ConnectionResetError):
+        await it.call()
+    assert it.service.applied == []
+
+
+@in_rig
+async def test_a_delay_is_paid_on_both_legs(it: Rig) -> None:
+    it.links.add(cut(delay_ms=60))
+    begun = asyncio.get_running_loop().time()
+    await it.call()
+    assert asyncio.get_running_loop().time() - begun >= 0.12
+
+
+@in_rig
+async def test_the_operator_is_never_impaired(it: Rig) -> None:
+    """The kit must be able to end what it began."""
+    it.links.add(LinkRule(name="all", blackhole=True))
+    assert b"200" in await it.call(key="gameday")
+
+
+@in_rig
+async def test_a_rule_can_name_one_aws_service(it: Rig) -> None:
+    it.links.add(LinkRule(name="dynamo", dst=Match(kinds=["aws"], services=["dynamodb"]), reset=True))
+    assert b"200" in await it.call(service="sqs")
+    with pytest.raises(ConnectionResetError):
+        await it.call(service="dynamodb")
+
+
+@in_rig
+async def test_a_body_over_the_limit_is_refused(it: Rig) -> None:
+    """Announced: 413 before it is read. In chunks: dropped."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+    writer.write(f"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_BYTES_MAX + 1}\r\n\r\n".encode())
+    assert b"413" in await asyncio.wait_for(reader.read(100), WAIT_S)
+    writer.close()
+    assert b"200" in await it.call(chunked=True, body=b"small")
+    assert it.service.applied == [b"small"]
+
+
+@in_rig
+async def test_the_metadata_of_a_task(it: Rig) -> None:
+    async def get(path: str) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        answer = await asyncio.wait_for(reader.read(4096), WAIT_S)
+        writer.close()
+        return answer
+
+    assert b"arn:t1" in await get("/_ecs/v4/t1/task")
+    assert b'"Name": "api"' in await get("/_ecs/v4/t1")
+    assert b"404" in await get("/_ecs/v4/t2/task")
