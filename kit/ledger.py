@@ -1,0 +1,181 @@
+"""PaperBroker's tables → a LedgerSnapshot, once the exchange has come to rest.
+
+Owns the table layouts as the kit knows them; imports nothing of PaperBroker and judges nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from kit.aws.boundary import ClientSource, cloud_errors
+from kit.errors import EvidenceMissing
+from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment
+
+READERS = 4
+# The ledger of an hour at 200 orders a second is about 2 million items; more is not a game day of this kit.
+ITEMS_MAX = 5_000_000
+QUIESCE_POLL_S = 0.5
+# The sequence numbers must stand still this many polls in a row: longer than one commit and one queue hop.
+STILL_POLLS = 4
+ORDER_PREFIX = "order#"
+QUEUE_DEPTHS = (
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+)
+
+# Column → attribute, where camel case alone does not give it.
+RENAMED = {"ts_ns": "tsNs", "accepted_ns": "acceptedAtNs"}
+
+Item = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerSnapshot:
+    """What the exchange itself recorded, as tables with exactly the columns of kit.model."""
+
+    events: pd.DataFrame
+    orders: pd.DataFrame
+    positions: pd.DataFrame
+    outbox: pd.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiescence:
+    """Whether the exchange came to rest: nothing unsent, nothing queued, no sequence moving."""
+
+    quiet: bool
+    waited_s: float
+    outbox: int
+    queued: int
+    dead_letters: int
+    sequences: Mapping[str, int]
+
+    def __bool__(self) -> bool:
+        return self.quiet
+
+
+def read_ledger(session: ClientSource, deployment: Deployment) -> LedgerSnapshot:
+    """Read everything back, consistently and page by page. Raises CloudError, or EvidenceMissing over the bound."""
+    dynamodb, outputs = session.client("dynamodb"), deployment.outputs
+    with cloud_errors(f"ledger of {deployment.stack_name}"), ThreadPoolExecutor(READERS) as pool:
+        ledgers = [
+            pool.submit(_query_market, dynamodb, outputs["LedgerTable"], m) for m in outputs["Markets"].split(",")
+        ]
+        # The Orders table holds idempotency records beside the orders.
+        orders = [pool.submit(_scan, dynamodb, outputs["OrdersTable"], segment) for segment in range(READERS)]
+        positions = pool.submit(_scan, dynamodb, outputs["PositionsTable"])
+        outbox = pool.submit(_scan, dynamodb, outputs["OutboxTable"])
+        order_items = (item for part in orders for item in part.result() if _is_order(item))
+        return LedgerSnapshot(
+            events=_table((item for part in ledgers for item in part.result()), LEDGER_EVENT_COLUMNS),
+            orders=_table(order_items, ORDER_COLUMNS),
+            positions=_table(positions.result(), POSITION_COLUMNS),
+            outbox=_table(outbox.result(), OUTBOX_COLUMNS),
+        )
+
+
+def quiesce(
+    session: ClientSource,
+    deployment: Deployment,
+    timeout_s: float,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
+) -> Quiescence:
+    """Wait until nothing moves any more, at most `timeout_s`; true if it came to that."""
+    started = clock()
+    with cloud_errors(f"quiescence of {deployment.stack_name}"):
+        last, still = _look(session, deployment), 0
+        while clock() - started < timeout_s:
+            sleep(QUIESCE_POLL_S)
+            seen = _look(session, deployment)
+            still = still + 1 if _empty(seen) and seen["sequences"] == last["sequences"] else 0
+            last = seen
+            if still >= STILL_POLLS:
+                break
+        dead_letters = _depth(session.client("sqs"), deployment.outputs["DeadLetterQueueUrl"])
+    return Quiescence(quiet=still >= STILL_POLLS, waited_s=clock() - started, dead_letters=dead_letters, **last)
+
+
+def _look(session: ClientSource, deployment: Deployment) -> dict[str, Any]:
+    dynamodb, outputs = session.client("dynamodb"), deployment.outputs
+    markets = _scan(dynamodb, outputs["MarketsTable"])
+    return {
+        "outbox": sum(page["Count"] for page in _pages(dynamodb, outputs["OutboxTable"], Select="COUNT")),
+        "queued": _depth(session.client("sqs"), outputs["QueueUrl"]),
+        "sequences": {str(_plain(item["market"])): int(_plain(item["seq"])) for item in markets},
+    }
+
+
+def _empty(seen: Mapping[str, Any]) -> bool:
+    return seen["outbox"] == 0 and seen["queued"] == 0
+
+
+def _depth(sqs: Any, url: str) -> int:
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=list(QUEUE_DEPTHS))["Attributes"]
+    return sum(int(attributes.get(name, 0)) for name in QUEUE_DEPTHS)
+
+
+def _query_market(dynamodb: Any, table: str, market: str) -> list[Item]:
+    pages = dynamodb.get_paginator("query").paginate(
+        TableName=table,
+        ConsistentRead=True,
+        KeyConditionExpression="#market = :market",
+        ExpressionAttributeNames={"#market": "market"},
+        ExpressionAttributeValues={":market": {"S": market}},
+    )
+    return _items(table, pages)
+
+
+def _scan(dynamodb: Any, table: str, segment: int | None = None) -> list[Item]:
+    part = {} if segment is None else {"Segment": segment, "TotalSegments": READERS}
+    return _items(table, _pages(dynamodb, table, **part))
+
+
+def _pages(dynamodb: Any, table: str, **options: Any) -> Iterator[dict[str, Any]]:
+    return dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True, **options)
+
+
+def _items(table: str, pages: Iterable[Mapping[str, Any]]) -> list[Item]:
+    items: list[Item] = []
+    for page in pages:
+        items += page["Items"]
+        if len(items) > ITEMS_MAX:
+            raise EvidenceMissing(f"table {table}: more than {ITEMS_MAX} items")
+    return items
+
+
+def _is_order(item: Item) -> bool:
+    return str(_plain(item["pk"])).startswith(ORDER_PREFIX)
+
+
+def _table(items: Iterable[Item], columns: Mapping[str, str]) -> pd.DataFrame:
+    """Items as a table of exactly these columns and types; what an item lacks is ""/0."""
+    sources = [(RENAMED.get(column) or _camel(column), dtype == "string") for column, dtype in columns.items()]
+    rows = [[_cell(item.get(name), text) for name, text in sources] for item in items]
+    return pd.DataFrame(rows, columns=pd.Index(columns)).astype(dict(columns))
+
+
+def _cell(value: Mapping[str, Any] | None, text: bool) -> str | int:
+    plain = None if value is None else _plain(value)
+    if text:
+        return "" if plain is None else str(plain)
+    return 0 if plain is None else int(plain)
+
+
+def _plain(value: Mapping[str, Any]) -> Any:
+    """DynamoDB's typed value as text; None for NULL. Numbers stay text until the column says what they are."""
+    (kind, content), *_ = value.items()
+    return None if kind == "NULL" else content
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
