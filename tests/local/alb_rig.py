@@ -2,19 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import uvloop
 from ministack.services import alb as elbv2
 
 from kit.local.alb import LoadBalancers
 from kit.local.links import Links
 from kit.local.places import Place
 
-ZONES = ("a", "b")
+SCENARIO_S_MAX = 20
 Handler = Callable[["Request", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -164,6 +165,14 @@ class Rig:
     async def until_health(self, target: TargetServer, state: str) -> None:
         await until(lambda: self.health(target) == state, f"target {target.name} {state}, is {self.health(target)}")
 
+    async def until_all_healthy(self) -> None:
+        """Every node has seen every target healthy."""
+        targets = self.service._groups[self.group_arn].targets.values()
+        await until(
+            lambda: all(len(t.views) == 2 and {v.state for v in t.views.values()} == {"healthy"} for t in targets),
+            "all targets healthy for both nodes",
+        )
+
     async def deregister(self, target: TargetServer) -> None:
         await self.service.deregister(self.group_arn, f"10.0.0.{target.name}", 8080)
 
@@ -184,6 +193,12 @@ class Rig:
         """Change the target group as ModifyTargetGroup would, below its one-second granularity."""
         elbv2._tgs[self.group_arn].update(fields)
 
+    async def stop_checks(self) -> None:
+        """Treat every target as healthy."""
+        self.set_group(HealthCheckEnabled=False)
+        self.service._change()
+        await asyncio.sleep(0.05)
+
     async def set_attributes(self, **attributes: str) -> None:
         """Change attributes of the load balancer (`idle_timeout…`) or the group (`deregistration_delay…`)."""
         for name, value in attributes.items():
@@ -196,6 +211,17 @@ class Rig:
             next(a for a in store[arn] if a["Key"] == key)["Value"] = value
         self.service._change()
         await asyncio.sleep(0.01)
+
+
+def run(scenario: Callable[[Rig], Coroutine[Any, Any, None]], **options: Any) -> None:
+    """Run a scenario against a fresh load balancer, on the loop that the cloud runs on."""
+
+    async def whole() -> None:
+        async with rig(**options) as made, asyncio.timeout(SCENARIO_S_MAX):
+            await scenario(made)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(whole())
 
 
 async def until(condition: Callable[[], bool], what: str, limit_s: float = 5.0) -> None:

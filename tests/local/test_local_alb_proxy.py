@@ -3,22 +3,11 @@
 import asyncio
 import http.client
 from collections import Counter
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 import websockets
-from alb_rig import Request, Rig, add_listener, call, reply, rig, until
-
-Scenario = Callable[[Rig], Coroutine[Any, Any, None]]
-
-
-def run(scenario: Scenario, **options: Any) -> None:
-    async def whole() -> None:
-        async with rig(**options) as made:
-            await asyncio.wait_for(scenario(made), 20)
-
-    asyncio.run(whole())
+from alb_rig import Request, Rig, add_listener, call, reply, run, until
 
 
 async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,7 +19,8 @@ def test_requests_of_one_connection_spread_over_all_targets() -> None:
 
     async def scenario(made: Rig) -> None:
         for name in "1234":
-            await made.until_health(await made.add_target(name), "healthy")
+            await made.add_target(name)
+        await made.until_all_healthy()
         client = await made.connect()
         answers = Counter([(await client.ask())[1] for _ in range(40)])
         assert set(answers.values()) == {10}
@@ -41,8 +31,7 @@ def test_requests_of_one_connection_spread_over_all_targets() -> None:
 def test_connections_to_targets_are_kept() -> None:
     async def scenario(made: Rig) -> None:
         target = await made.add_target("1")
-        made.set_group(HealthCheckEnabled=False)
-        await asyncio.sleep(0.3)
+        await made.stop_checks()
         client = await made.connect()
         before = len(target.writers)
         for _ in range(20):
@@ -154,7 +143,7 @@ def test_expect_continue_reaches_the_target_and_its_100_comes_back() -> None:
 
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        made.set_group(HealthCheckEnabled=False)
+        await made.stop_checks()
         made.service.register_address(made.group_arn, "127.0.0.1", port)
         client = await made.connect()
         client.writer.write(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n")
@@ -191,7 +180,7 @@ def test_websockets_pass_through_both_ways() -> None:
                 await connection.send(message)
 
         async with websockets.serve(echo, "127.0.0.1", 0) as server:
-            made.set_group(HealthCheckEnabled=False)
+            await made.stop_checks()
             made.service.register_address(made.group_arn, "127.0.0.1", server.sockets[0].getsockname()[1])
             async with websockets.connect(f"ws://127.0.0.1:{made.port}/stream", proxy=None) as client:
                 for message in ("hello", "x" * 200_000, b"\x00" * 1000):
@@ -283,7 +272,7 @@ def test_an_idle_client_is_closed_and_an_idle_websocket_too() -> None:
             await connection.wait_closed()
 
         async with websockets.serve(idle, "127.0.0.1", 0, ping_interval=None) as server:
-            made.set_group(HealthCheckEnabled=False)
+            await made.stop_checks()
             made.service.register_address(made.group_arn, "127.0.0.1", server.sockets[0].getsockname()[1])
             async with websockets.connect(f"ws://127.0.0.1:{made.port}/", proxy=None, ping_interval=None) as client:
                 with pytest.raises(websockets.ConnectionClosedError):

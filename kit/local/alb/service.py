@@ -5,6 +5,7 @@ Must not know how a request is carried.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -15,7 +16,7 @@ from kit.local.alb import health
 from kit.local.alb.balancer import Balancer
 from kit.local.alb.control import HOST, ControlPlane
 from kit.local.alb.metrics import PERIOD_S
-from kit.local.alb.targets import Reason, State, Target, TargetGroup, View
+from kit.local.alb.targets import Reason, State, Target, TargetGroup
 from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
 from kit.local.links import Links
 from kit.local.places import TASK, Place
@@ -146,7 +147,8 @@ class LoadBalancers:
         if known is not None:
             if known.draining:
                 known.draining = False
-                known.views.update({node: View() for node in known.views})
+                for view in known.views.values():
+                    view.restart()
             return
         host_port, place = self._addresses[(target_id, port)]
         group.targets[(target_id, port)] = Target(
@@ -180,10 +182,10 @@ class LoadBalancers:
                 await self._reconcile()
             except Exception:  # the boundary: a record that cannot be read must not stop the others for ever
                 log.exception("load balancers could not follow the control plane")
-            try:
-                await asyncio.wait_for(self._changed.wait(), RECONCILE_INTERVAL_S)
-            except TimeoutError:
-                continue
+            # Not wait_for: before Python 3.12 it can swallow the cancellation by which `stop` ends this task.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RECONCILE_INTERVAL_S):
+                    await self._changed.wait()
 
     async def _reconcile(self) -> None:
         specs = {spec.arn: spec for spec in self._control.balancers()}

@@ -85,6 +85,11 @@ class View:
     passed: int = 0
     failed: int = 0
 
+    def restart(self) -> None:
+        """The target was registered anew; in place, because a running check holds on to its view."""
+        self.state, self.reason = State.INITIAL, FIRST_CHECKS
+        self.passed = self.failed = 0
+
     def record(self, failure: Reason | None, spec: GroupSpec) -> None:
         """Count one check; a new target needs a single success, later changes need their threshold."""
         if failure is None:
@@ -139,8 +144,9 @@ class TargetGroup:
         able = [t for t in self.targets.values() if not t.draining]
         if not able:
             return None
-        healthy = [t for t in able if (view := t.views.get(node)) and view.state is State.HEALTHY]
-        pool = healthy or able
+        pool = able
+        if self.spec.check_enabled:
+            pool = [t for t in able if (view := t.views.get(node)) and view.state is State.HEALTHY] or able
         # Nodes start at different places, else both would send their first requests to the same target.
         turn = self._turns.get(node)
         if turn is None:

@@ -1,0 +1,330 @@
+"""The load balancer under link faults: cuts, resets, loss and delay on either hop, health and draining."""
+
+import asyncio
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+import websockets
+from alb_rig import Request, Rig, TargetServer, call, pick, reply, run, until
+
+from kit.local.links import LinkRule, Match
+
+# The app subnet of zone a is cut off from everything else; the nodes stand in pub-a and pub-b.
+APP_A_CUT: dict[str, Any] = {"src": Match(subnets=["app-a"]), "dst": Match(not_subnets=["app-a"]), "blackhole": True}
+TO_TARGETS: dict[str, Any] = {"src": Match(kinds=["alb"]), "dst": Match(kinds=["task"])}
+TO_NODES: dict[str, Any] = {"src": Match(kinds=["client"]), "dst": Match(kinds=["alb"])}
+
+
+async def until_every_node_sees(made: Rig, server: TargetServer, state: str) -> None:
+    """Each node goes by its own checks, so requests follow a state only when every node has seen it."""
+    targets = made.service._groups[made.group_arn].targets
+    target = targets[(f"10.0.0.{server.name}", 8080)]
+    await until(lambda: {view.state for view in target.views.values()} == {state}, f"every node sees {state}")
+
+
+def test_a_cut_zone_turns_unhealthy_is_avoided_and_comes_back() -> None:
+    async def scenario(made: Rig) -> None:
+        a, b = await made.add_target("1", zone="a"), await made.add_target("2", zone="b")
+        for target in (a, b):
+            await until_every_node_sees(made, target, "healthy")
+        rule_id = made.links.add(LinkRule(name="az", **APP_A_CUT))
+        await until_every_node_sees(made, a, "unhealthy")
+        described = await call("DescribeTargetHealth", TargetGroupArn=made.group_arn)
+        assert pick("Reason", described) == "Target.Timeout"
+        client = await made.connect()
+        assert Counter([(await client.ask())[1] for _ in range(10)]) == {b"2": 10}
+        made.links.remove(rule_id)
+        await until_every_node_sees(made, a, "healthy")
+        assert Counter([(await client.ask())[1] for _ in range(10)]) == {b"1": 5, b"2": 5}
+
+    run(scenario)
+
+
+def test_one_cut_node_alone_does_not_make_targets_unhealthy() -> None:
+    """Node a sees nobody, node b sees everybody: the targets are healthy, requests through b succeed."""
+
+    async def scenario(made: Rig) -> None:
+        targets = [await made.add_target("1", zone="b"), await made.add_target("2", zone="b")]
+        for target in targets:
+            await made.until_health(target, "healthy")
+        made.links.add(LinkRule(name="node", src=Match(kinds=["alb"], subnets=["pub-a"]), blackhole=True))
+        group = made.service._groups[made.group_arn]
+        await until(lambda: all(t.views["pub-a"].state == "unhealthy" for t in group.targets.values()), "a blind")
+        assert [made.health(target) for target in targets] == ["healthy", "healthy"]
+
+    run(scenario)
+
+
+def test_dns_stops_handing_out_a_node_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kit.local.alb.nodes.NODE_PROBE_INTERVAL_S", 0.05)
+    monkeypatch.setattr("kit.local.alb.nodes.NODE_PROBE_TIMEOUT_S", 0.05)
+
+    async def scenario(made: Rig) -> None:
+        await made.add_target("1")
+        rule_id = made.links.add(LinkRule(name="node", dst=Match(subnets=["pub-a"]), blackhole=True))
+        balancer = made.service._balancers[made.arn]
+        await until(lambda: [n.in_dns for n in balancer.nodes] == [False, True], "node a out of DNS")
+        for _ in range(4):
+            assert await asyncio.wait_for(made.get(), 1) == (200, b"1")
+        made.links.remove(rule_id)
+        await until(lambda: all(n.in_dns for n in balancer.nodes), "node a back in DNS")
+
+    run(scenario)
+
+
+def test_a_blackholed_reply_hangs_and_arrives_when_healed() -> None:
+    """The request was applied before the cut: only its reply is late, and it is applied once."""
+
+    async def scenario(made: Rig) -> None:
+        answering = asyncio.Event()
+
+        async def wait(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await answering.wait()
+            writer.write(reply(200, b"late"))
+
+        target = await made.add_target("1", wait)
+        client = await made.connect()
+        client.send("/", "POST", b"order")
+        await until(lambda: len(target.requests) == 1, "request applied")
+        rule_id = made.links.add(LinkRule(name="az", **APP_A_CUT))
+        answering.set()
+        answer = asyncio.ensure_future(client.answer())
+        await asyncio.sleep(0.2)
+        assert not answer.done()
+        made.links.remove(rule_id)
+        assert await answer == (200, b"late")
+        assert len(target.requests) == 1
+
+    run(scenario)
+
+
+def test_a_blackholed_request_is_not_applied_when_its_client_gives_up() -> None:
+    async def scenario(made: Rig) -> None:
+        target = await made.add_target("1")
+        patient, hasty = await made.connect(), await made.connect()
+        for client in (patient, hasty):
+            assert await client.ask() == (200, b"1")
+        target.requests.clear()
+        for cut in (dict(TO_NODES), dict(TO_TARGETS)):
+            rule_id = made.links.add(LinkRule(name="cut", blackhole=True, **cut))
+            patient.send("/patient")
+            hasty.send("/hasty")
+            await asyncio.sleep(0.1)
+            hasty.writer.transport.abort()
+            await asyncio.sleep(0.05)
+            made.links.remove(rule_id)
+            assert await patient.answer() == (200, b"1")
+            await asyncio.sleep(0.05)
+            assert {r.path for r in target.requests} == {"/patient"}
+            hasty = await made.connect()
+            assert await hasty.ask("/patient") == (200, b"1")
+
+    run(scenario)
+
+
+def test_a_new_connection_into_a_blackhole_is_504_after_the_connect_timeout() -> None:
+    async def scenario(made: Rig) -> None:
+        target = await made.add_target("1", zone="a")
+        made.links.add(LinkRule(name="az", **APP_A_CUT))
+        began_at = time.perf_counter()
+        assert (await made.get())[0] == 504
+        assert 0.25 < time.perf_counter() - began_at < 2
+        assert target.requests == []
+
+    run(scenario, connect_timeout_s=0.3)
+
+
+def test_a_target_killed_inside_a_cut_zone_is_noticed_by_timeout_only() -> None:
+    """Its FIN and RST never leave the zone: 504 after the idle time-out, not an instant 502."""
+
+    async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    async def scenario(made: Rig) -> None:
+        await made.set_attributes(idle_timeout_s="0.6")
+        target = await made.add_target("1", hang)
+        client = await made.connect()
+        client.send()
+        await until(lambda: len(target.requests) == 1, "request at the target")
+        made.links.add(LinkRule(name="az", **APP_A_CUT))
+        began_at = time.perf_counter()
+        target.stop()
+        assert (await client.answer())[0] == 504
+        assert time.perf_counter() - began_at > 0.4
+
+    run(scenario)
+
+
+def test_a_reset_link_to_the_target_is_502_and_to_the_client_a_reset() -> None:
+    async def scenario(made: Rig) -> None:
+        await made.add_target("1")
+        client = await made.connect()
+        assert (await client.ask())[0] == 200
+        rule_id = made.links.add(LinkRule(name="rst", reset=True, **TO_TARGETS))
+        assert (await client.ask())[0] == 502
+        made.links.remove(rule_id)
+        assert (await client.ask())[0] == 200
+        made.links.add(LinkRule(name="rst", reset=True, **TO_NODES))
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await client.ask()
+
+    run(scenario)
+
+
+def test_delay_costs_a_round_trip_on_each_hop_and_loss_retransmissions() -> None:
+    async def scenario(made: Rig) -> None:
+        await made.add_target("1")
+        # No health checks: they would draw from the same seeded chance at random moments.
+        await made.stop_checks()
+        client = await made.connect()
+        await client.ask()
+
+        async def ask_ms() -> float:
+            began_at = time.perf_counter()
+            # Head and body come as two packets: they must overlap, not add up.
+            client.writer.write(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\n")
+            await asyncio.sleep(0.005)
+            client.writer.write(b"abc")
+            assert (await client.answer())[0] == 200
+            return (time.perf_counter() - began_at) * 1000
+
+        assert await ask_ms() < 60
+        rule_id = made.links.add(LinkRule(name="slow", delay_ms=60, **TO_TARGETS))
+        assert 115 < await ask_ms() < 175
+        made.links.remove(rule_id)
+        rule_id = made.links.add(LinkRule(name="slow", delay_ms=60, **TO_NODES))
+        assert 115 < await ask_ms() < 175
+        made.links.remove(rule_id)
+        made.links.add(LinkRule(name="lossy", loss_pct=25, **TO_TARGETS))
+        assert max([await ask_ms() for _ in range(6)]) > 195
+
+    run(scenario)
+
+
+def test_a_blackhole_stalls_a_websocket_and_heal_resumes_it_in_order() -> None:
+    async def scenario(made: Rig) -> None:
+        async def count(connection: Any) -> None:
+            for i in range(200):
+                await connection.send(str(i))
+                await asyncio.sleep(0.002)
+            await connection.wait_closed()
+
+        async with websockets.serve(count, "127.0.0.1", 0) as server:
+            await made.stop_checks()
+            made.service.register_address(made.group_arn, "127.0.0.1", server.sockets[0].getsockname()[1])
+            async with websockets.connect(f"ws://127.0.0.1:{made.port}/", proxy=None) as client:
+                seen = [await client.recv() for _ in range(10)]
+                rule = LinkRule(name="cut", blackhole=True, **TO_TARGETS)
+                rule_id = made.links.add(rule)
+                await asyncio.sleep(0.1)
+                with pytest.raises(TimeoutError):
+                    while True:
+                        seen.append(await asyncio.wait_for(client.recv(), 0.2))
+                assert len(seen) < 150
+                assert rule.touched > 0
+                made.links.remove(rule_id)
+                while len(seen) < 200:
+                    seen.append(await asyncio.wait_for(client.recv(), 2))
+                assert seen == [str(i) for i in range(200)]
+
+    run(scenario)
+
+
+def test_wrong_codes_and_recoveries_follow_the_thresholds() -> None:
+    async def scenario(made: Rig) -> None:
+        target, other = await made.add_target("1"), await made.add_target("2")
+        for each in (target, other):
+            await until_every_node_sees(made, each, "healthy")
+        target.healthy = False
+        await until_every_node_sees(made, target, "unhealthy")
+        described = await call(
+            "DescribeTargetHealth",
+            **{"TargetGroupArn": made.group_arn, "Targets.member.1.Id": "10.0.0.1", "Targets.member.1.Port": 8080},
+        )
+        assert pick("Reason", described) == "Target.ResponseCodeMismatch"
+        assert pick("Description", described) == "Health checks failed with these codes: [503]"
+        assert {(await made.get())[1] for _ in range(4)} == {b"2"}
+        other.healthy = False
+        await until_every_node_sees(made, other, "unhealthy")
+        # Fail open: when nobody is healthy everybody gets requests.
+        assert {(await made.get())[1] for _ in range(4)} == {b"1", b"2"}
+        target.healthy = True
+        await made.until_health(target, "healthy")
+
+    run(scenario)
+
+
+def test_a_target_group_that_no_rule_forwards_to_is_unused() -> None:
+    async def scenario(made: Rig) -> None:
+        target = await made.add_target("1")
+        assert made.health(target) == "unused"
+        described = await call("DescribeTargetHealth", TargetGroupArn=made.group_arn)
+        assert pick("Reason", described) == "Target.NotInUse"
+
+    run(scenario, listener=False)
+
+
+def test_deregistration_drains_requests_in_flight_and_sends_no_new_ones() -> None:
+    async def scenario(made: Rig) -> None:
+        async def slow(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await asyncio.sleep(0.3)
+            writer.write(reply(200, b"slow"))
+
+        leaving = await made.add_target("1", slow)
+        client = await made.connect()
+        client.send()
+        await until(lambda: len(leaving.requests) == 1, "request at the target")
+        staying = await made.add_target("2")
+        await until_every_node_sees(made, staying, "healthy")
+        drained = asyncio.ensure_future(made.deregister(leaving))
+        await asyncio.sleep(0.05)
+        assert made.health(leaving) == "draining"
+        described = await call("DescribeTargetHealth", TargetGroupArn=made.group_arn)
+        assert "Target.DeregistrationInProgress" in described
+        assert {(await made.get())[1] for _ in range(4)} == {b"2"}
+        assert not drained.done()
+        assert await client.answer() == (200, b"slow")
+        await asyncio.wait_for(drained, 1)
+        assert made.health(leaving) == "unused"
+
+    run(scenario)
+
+
+def test_the_end_of_the_deregistration_delay_ends_requests_and_websockets() -> None:
+    async def scenario(made: Rig) -> None:
+        await made.set_attributes(deregistration_delay_s="0.3")
+
+        async def idle(connection: Any) -> None:
+            await connection.wait_closed()
+
+        async with websockets.serve(idle, "127.0.0.1", 0) as server:
+            await made.stop_checks()
+            port = server.sockets[0].getsockname()[1]
+            made.service.register_address(made.group_arn, "127.0.0.1", port)
+            async with websockets.connect(f"ws://127.0.0.1:{made.port}/", proxy=None) as client:
+                began_at = time.perf_counter()
+                await made.service.deregister(made.group_arn, "127.0.0.1", port)
+                assert 0.25 < time.perf_counter() - began_at < 1.5
+                with pytest.raises(websockets.ConnectionClosedError):
+                    await asyncio.wait_for(client.recv(), 1)
+
+    run(scenario)
+
+
+def test_a_draining_target_that_is_registered_again_serves_again() -> None:
+    async def scenario(made: Rig) -> None:
+        target = await made.add_target("1")
+        await made.until_health(target, "healthy")
+        target.handler = lambda *_: asyncio.sleep(30)
+        client = await made.connect()
+        client.send()
+        await until(lambda: len(target.requests) == 1, "request at the target")
+        drained = asyncio.ensure_future(made.deregister(target))
+        await asyncio.sleep(0.02)
+        made.register(target)
+        await asyncio.wait_for(drained, 1)
+        await made.until_health(target, "healthy")
+
+    run(scenario)
