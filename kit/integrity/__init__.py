@@ -1,0 +1,106 @@
+"""Whether orders and money stayed right: the client's history against the ledger and what is stored beside it.
+
+Pure functions on tables (`kit.model` columns): no boto3, no HTTP, no files. One module per family of invariants; the
+sequenced ledger is a witness order, so each check is a join and not a search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pandas as pd
+
+from kit.errors import UsageError
+from kit.integrity import (
+    acknowledged,
+    cancels,
+    conservation,
+    fills,
+    keys,
+    quiescence,
+    reads,
+    replay,
+    sequence,
+    stream,
+)
+from kit.integrity.answer import Check, invalid
+from kit.integrity.evidence import Evidence, gather
+from kit.model import FaultWindow, Finding, LoadStats, Status
+
+__all__ = ["CHECKS", "Check", "Evidence", "check_all", "gather", "run_check"]
+
+# In the order in which a reader wants them: money first.
+CHECKS: tuple[Check, ...] = (
+    *fills.CHECKS,
+    *keys.CHECKS,
+    *acknowledged.CHECKS,
+    *sequence.CHECKS,
+    *replay.CHECKS,
+    *cancels.CHECKS,
+    *conservation.CHECKS,
+    *stream.CHECKS,
+    *reads.CHECKS,
+    *quiescence.CHECKS,
+)
+
+
+def check_all(
+    attempts: pd.DataFrame | None,
+    stream: pd.DataFrame | None,
+    connections: pd.DataFrame | None,
+    events: pd.DataFrame | None,
+    orders: pd.DataFrame | None,
+    positions: pd.DataFrame | None,
+    outbox: pd.DataFrame | None,
+    *,
+    fault: FaultWindow | None = None,
+    load: LoadStats | None = None,
+    without: Collection[str] = (),
+) -> list[Finding]:
+    """One finding per check, always all of them: a check without evidence is INVALID and never left out.
+
+    `fault` is told in the counterexamples; `load` lets a truncated history be noticed. `without` names checks that a
+    scenario cannot exercise (a load without cancels): they are left out on purpose and by name.
+    """
+    unknown = sorted(set(without) - {check.name for check in CHECKS})
+    if unknown:
+        raise UsageError(f"integrity: no check is called {unknown[0]!r}")
+    tables = {
+        "attempts": attempts,
+        "stream": stream,
+        "connections": connections,
+        "events": events,
+        "orders": orders,
+        "positions": positions,
+        "outbox": outbox,
+    }
+    evidence = gather(tables, fault=fault, load=load)
+    return [run_check(check, evidence) for check in CHECKS if check.name not in without]
+
+
+def run_check(check: Check, evidence: Evidence) -> Finding:
+    """The check's finding, or INVALID where the evidence cannot carry it or the check itself broke."""
+    reason = _unfit(check, evidence)
+    if reason:
+        return invalid(check.name, reason)
+    try:
+        found = check.find(evidence)
+    except Exception as error:  # noqa: BLE001 - the one boundary: a checker that crashed has judged nothing
+        return invalid(check.name, f"the check itself crashed: {type(error).__name__}: {error}")
+    doubt = _doubt(check, evidence)
+    return invalid(check.name, doubt) if doubt and found.status is Status.PASS else found
+
+
+def _unfit(check: Check, evidence: Evidence) -> str:
+    """Why the check has nothing to stand on: violations that it found would be noise."""
+    for name in (*check.needs, *check.reads):
+        if name in evidence.defects:
+            return evidence.defects[name]
+        if name in check.needs and name != "run" and getattr(evidence, name).empty:
+            return f"{name}: no rows were recorded"
+    return _doubt(check, evidence) if check.timed else ""
+
+
+def _doubt(check: Check, evidence: Evidence) -> str:
+    """Why a pass would not count, although a violation would."""
+    return next((evidence.clocks[name] for name in check.needs if name in evidence.clocks), "")
