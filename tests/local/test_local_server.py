@@ -1,13 +1,250 @@
-"""The server of the local AWS, started for real."""
+"""The server of the local AWS: how it starts, stands, and ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kit import aws, lifeline
+from kit.errors import CloudError, UsageError
+
+WAIT_S_MAX = 15.0
+READY_S_MAX = 2.0
+DEAD_S_MAX = 2.0
+# Two shared cores, several tests at once: the promise is about the machine at rest.
+SHARED_MACHINE = 3.0
 
 
-def test_a_table_can_be_made_and_used(cloud):
-    """MiniStack answers through our front."""
-    dynamodb = cloud.client("dynamodb")
-    dynamodb.create_table(
-        TableName="server-smoke", BillingMode="PAY_PER_REQUEST",
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+def until(condition: Callable[[], object], limit_s: float = WAIT_S_MAX) -> float:
+    begun = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begun < limit_s, "did not happen in time"
+        time.sleep(0.01)
+    return time.monotonic() - begun
+
+
+def alive(pid: int) -> bool:
+    return lifeline.started_at(pid) is not None
+
+
+def run_task(session: aws.Session, name: str) -> list[int]:
+    """One ECS task that sleeps, with a child of its own; the pids of both."""
+    ec2, ecs = session.client("ec2"), session.client("ecs")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"]
+    ecs.create_cluster(clusterName=name)
+    marker = f"sleep-{name}-{os.getpid()}"
+    child = (
+        f"import subprocess,sys,time; subprocess.Popen([sys.executable,'-c','import time;time.sleep(300)','{marker}'])"
+    )
+    ecs.register_task_definition(
+        family=name, networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="256", memory="512",
+        containerDefinitions=[{
+            "name": "main", "image": "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest",
+            "command": ["python", "-c", f"{child}; time.sleep(300)", marker], "essential": True,
+        }],
     )  # fmt: skip
-    dynamodb.put_item(TableName="server-smoke", Item={"pk": {"S": "a"}})
-    assert dynamodb.get_item(TableName="server-smoke", Key={"pk": {"S": "a"}})["Item"] == {"pk": {"S": "a"}}
+    network = {"awsvpcConfiguration": {"subnets": [subnet], "assignPublicIp": "DISABLED"}}
+    ecs.run_task(cluster=name, taskDefinition=name, launchType="FARGATE", networkConfiguration=network)
+    until(lambda: len(_with_argument(marker)) == 2)
+    return _with_argument(marker)
+
+
+def _with_argument(text: str) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0") if entry.name.isdigit() else []
+        except OSError:
+            continue
+        if text.encode() in words:
+            found.append(int(entry.name))
+    return found
+
+
+# ---- start ----
+
+
+def test_it_is_ready_in_two_seconds(tmp_path):
+    begun = time.monotonic()
+    with aws.start_local(tmp_path / "state") as cloud:
+        took_s = time.monotonic() - begun
+        assert cloud.session().client("sts").get_caller_identity()["Account"] == "000000000000"
+    assert took_s < READY_S_MAX * SHARED_MACHINE
+
+
+def test_the_cloud_file_says_where_and_who(cloud):
+    facts = json.loads((cloud.state_dir / "cloud.json").read_text())
+    assert facts["endpoint"].startswith("http://127.0.0.1:")
+    assert (facts["region"], facts["account_id"]) == ("us-east-1", "000000000000")
+    assert facts["started_at"] <= time.time()
+
+
+def test_two_clouds_share_nothing(cloud, start_cloud):
+    """Also another region."""
+    other = start_cloud("--region", "eu-west-1", "--seed", "9")
+    cloud.client("sqs").create_queue(QueueName="server-only-here")
+    found = other.client("sqs").list_queues(QueueNamePrefix="server-only-here").get("QueueUrls", [])
+    assert found == []
+    zones = other.client("ec2").describe_availability_zones()["AvailabilityZones"]
+    assert {zone["ZoneName"][:9] for zone in zones} == {"eu-west-1"}
+
+
+def test_queue_addresses_lead_back_to_this_cloud(cloud):
+    url = cloud.client("sqs").create_queue(QueueName="server-address")["QueueUrl"]
+    assert url.startswith(cloud.endpoint)
+
+
+def test_it_writes_nothing_outside_its_folder(cloud):
+    """S3 objects and MiniStack's own files too."""
+    cloud.client("s3").create_bucket(Bucket="server-folder")
+    cloud.client("s3").put_object(Bucket="server-folder", Key="k", Body=b"x")
+    for descriptor in Path(f"/proc/{cloud.pid}/fd").iterdir():
+        target = os.path.realpath(descriptor)
+        if os.path.isfile(target) and not target.startswith((str(cloud.state_dir), "/proc", "/dev", str(cloud.log))):
+            assert not os.access(target, os.W_OK) or target.endswith((".so", ".py", ".pyc")), target
+
+
+def test_it_listens_on_loopback_only(cloud):
+    import psutil
+
+    listening = [c.laddr.ip for c in psutil.Process(cloud.pid).net_connections("tcp") if c.status == "LISTEN"]
+    assert set(listening) == {"127.0.0.1"}
+
+
+def kit_local(*arguments: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "kit.local", *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=WAIT_S_MAX, check=False)
+
+
+def test_a_taken_port_is_one_line_and_exit_4(cloud, tmp_path):
+    port = cloud.endpoint.rpartition(":")[2]
+    done = kit_local("--state-dir", str(tmp_path), "--port", port)
+    assert done.returncode == 4
+    assert done.stderr == f"kit.local: port {port} of 127.0.0.1 cannot be used: Address already in use\n"
+
+
+def test_a_folder_that_cannot_be_written_is_one_line_and_exit_4(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = kit_local("--state-dir", str(tmp_path / "file" / "below"))
+    assert done.returncode == 4
+    assert done.stderr.startswith("kit.local: state dir ") and done.stderr.count("\n") == 1
+
+
+def test_a_full_disk_is_one_line_and_exit_4():
+    """/dev/full stands for the disk: every write to it fails with ENOSPC."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent("""
+            import sys
+            from pathlib import Path
+            from kit.local import __main__, server
+            def full(path, data):
+                with open("/dev/full", "wb", buffering=0) as device: device.write(data)
+            Path.write_bytes = full
+            sys.exit(__main__.main(["--state-dir", sys.argv[1]]))
+        """), "/tmp"],
+        capture_output=True, text=True, timeout=WAIT_S_MAX, check=False,
+    )  # fmt: skip
+    assert done.returncode == 4
+    assert done.stderr == "kit.local: state dir /tmp cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["--state-dir", "x", "--port", "70000"], ["--nonsense"]])
+def test_wrong_usage_is_exit_4(arguments):
+    assert kit_local(*arguments).returncode == 4
+
+
+# ---- end ----
+
+
+def test_sigterm_ends_tasks_and_server_in_order(tmp_path):
+    """Started without a supervisor: the server alone must clean up."""
+    process = subprocess.Popen([sys.executable, "-m", "kit.local", "--state-dir", str(tmp_path)])
+    try:
+        until((tmp_path / "cloud.json").exists)
+        endpoint = json.loads((tmp_path / "cloud.json").read_text())["endpoint"]
+        pids = run_task(aws.local_session(endpoint, "us-east-1"), "sigterm")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S_MAX) == 0
+        assert not any(alive(pid) for pid in pids)
+    finally:
+        process.kill()
+
+
+def test_a_killed_server_takes_its_tasks_and_its_folder_with_it(tmp_path):
+    with aws.start_local(tmp_path / "state") as cloud:
+        pids = run_task(cloud.session(), "killed")
+        os.kill(cloud.pid, signal.SIGKILL)
+        until(lambda: not any(alive(pid) for pid in pids), DEAD_S_MAX)
+        until(lambda: not (tmp_path / "state").exists())
+        assert not cloud.alive()
+
+
+def test_a_killed_owner_takes_server_and_tasks_with_it(tmp_path):
+    """What happens when a notebook's kernel is killed."""
+    code = """
+        import sys, time
+        from pathlib import Path
+        from kit import aws
+        cloud = aws.start_local(Path(sys.argv[1]) / "state")
+        print(cloud.endpoint, cloud.pid, flush=True)
+        time.sleep(300)
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        endpoint, server = owner.stdout.readline().split()
+        pids = [int(server), *run_task(aws.local_session(endpoint, "us-east-1"), "orphan")]
+        owner.kill()
+        until(lambda: not any(alive(pid) for pid in pids), DEAD_S_MAX)
+        until(lambda: not (tmp_path / "state").exists())
+
+
+def test_a_folder_that_held_something_is_kept(tmp_path):
+    (tmp_path / "mine").write_text("x")
+    aws.start_local(tmp_path).close()
+    assert (tmp_path / "mine").read_text() == "x"
+
+
+def test_a_cloud_that_cannot_start_says_why(cloud, tmp_path):
+    port = int(cloud.endpoint.rpartition(":")[2])
+    with pytest.raises(CloudError, match=f"ended with 4 .*port {port} of 127.0.0.1 cannot be used"):
+        aws.start_local(tmp_path / "state", port=port)
+    assert not (tmp_path / "state").exists()
+
+
+# ---- detached ----
+
+
+def test_a_detached_cloud_is_found_refused_twice_and_stopped(tmp_path):
+    """Between the commands `cloud up`, `status` and `down` nothing lives but the cloud."""
+    code = "import sys; from pathlib import Path; from kit import aws; aws.start_local_detached(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=WAIT_S_MAX)
+    try:
+        found = aws.find_local(tmp_path)
+        assert found is not None and found.alive()
+        found.session().client("sqs").create_queue(QueueName="kept")
+        with pytest.raises(UsageError, match=f"up already at {found.endpoint}"):
+            aws.start_local_detached(tmp_path)
+    finally:
+        assert aws.stop_local(tmp_path)
+    assert aws.find_local(tmp_path) is None
+    assert not found.alive()
+    assert not aws.stop_local(tmp_path)
+
+
+def test_a_record_of_a_dead_cloud_is_none(tmp_path):
+    """Its pid may be somebody else's by now: nothing is signalled."""
+    record = {"pid": os.getpid(), "started": 1}
+    (tmp_path / "running.json").write_text(json.dumps({"supervisor": record, "server": record}))
+    assert aws.find_local(tmp_path) is None
+    assert not aws.stop_local(tmp_path)

@@ -1,0 +1,146 @@
+"""Sessions: where calls go, how long they wait, which account they refuse."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+from botocore.exceptions import BotoCoreError
+
+from kit import aws
+from kit.errors import CloudError, UnsafeTarget, UsageError
+
+IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
+<Arn>arn:aws:iam::123456789012:user/u</Arn><UserId>U</UserId><Account>123456789012</Account>
+</GetCallerIdentityResult></GetCallerIdentityResponse>"""
+
+
+@pytest.fixture
+def no_aws(monkeypatch):
+    """Nothing of the machine's own AWS configuration."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GAMEDAY_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.fixture
+def sts(no_aws, monkeypatch):
+    """A stand-in for the STS of account 123456789012: the real one is not for tests."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(IDENTITY)))
+            self.end_headers()
+            self.wfile.write(IDENTITY)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    import boto3
+
+    real = boto3.Session.client
+
+    def client(self, name, **arguments):
+        return real(self, name, endpoint_url=f"http://127.0.0.1:{server.server_port}", **arguments)
+
+    monkeypatch.setattr(boto3.Session, "client", client)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "A")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "S")
+    yield
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_allowed_account_is_taken(sts, monkeypatch):
+    monkeypatch.setenv(aws.ACCOUNTS_VARIABLE, "999999999999, 123456789012")
+    assert aws.session(target="aws", region="us-east-1").account_id == "123456789012"
+
+
+def test_an_account_off_the_list_is_refused(sts):
+    with pytest.raises(UnsafeTarget, match="account 123456789012 is not on the allow-list"):
+        aws.session(target="aws", region="us-east-1", accounts=["999999999999"])
+
+
+def test_without_a_list_every_account_is_refused(no_aws):
+    """Before any call is made."""
+    with pytest.raises(UnsafeTarget, match="no account is allowed"):
+        aws.session(target="aws", region="us-east-1")
+
+
+def test_a_list_that_is_no_list_of_accounts_is_refused(no_aws, monkeypatch):
+    monkeypatch.setenv(aws.ACCOUNTS_VARIABLE, "prod")
+    with pytest.raises(UsageError, match="prod is not a 12-digit account id"):
+        aws.session(target="aws", region="us-east-1")
+
+
+def test_aws_with_a_redirected_endpoint_is_refused(no_aws, monkeypatch):
+    """The report would name AWS although something else was judged."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    with pytest.raises(UsageError, match="unset AWS_ENDPOINT_URL"):
+        aws.session(target="aws", region="us-east-1", accounts=["123456789012"])
+
+
+def test_missing_credentials_are_a_cloud_error(no_aws):
+    with pytest.raises(CloudError, match="credentials do not work"):
+        aws.session(target="aws", region="us-east-1", accounts=["123456789012"])
+
+
+@pytest.mark.parametrize("endpoint", ["", "http://example.com", "https://dynamodb.us-east-1.amazonaws.com"])
+def test_local_means_this_machine(no_aws, endpoint):
+    with pytest.raises(CloudError, match=r"is not on 127\.0\.0\.1"):
+        aws.session(target="local", region="us-east-1", endpoint=endpoint)
+
+
+def test_an_unknown_target_is_refused(no_aws):
+    with pytest.raises(UsageError, match="target='moon'"):
+        aws.session(target="moon", region="us-east-1")
+
+
+def test_a_local_session_ignores_the_users_configuration(monkeypatch, tmp_path):
+    """A profile that does not exist, a proxy, an endpoint for one service: none of them may matter."""
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")
+    session = aws.local_session("http://127.0.0.1:9", "eu-west-1")
+    assert session.client("sqs").meta.endpoint_url == "http://127.0.0.1:9"
+    assert session.client("sqs").meta.region_name == "eu-west-1"
+    assert session.client("sqs") is session.client("sqs")
+
+
+def test_a_silent_endpoint_does_not_hang(no_aws):
+    """Nothing listens: the bounded retries end in seconds."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    begun = time.monotonic()
+    with pytest.raises(BotoCoreError):
+        aws.local_session(f"http://127.0.0.1:{port}", "us-east-1").client("sts").get_caller_identity()
+    assert time.monotonic() - begun < 15
+
+
+def test_threads_share_one_client(no_aws):
+    session = aws.local_session("http://127.0.0.1:9", "us-east-1")
+    found: list[object] = []
+    threads = [threading.Thread(target=lambda: found.append(session.client("sqs"))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(set(map(id, found))) == 1
+
+
+def test_importing_the_kit_does_not_load_boto3():
+    """`gameday list` and wrong usage must answer at once."""
+    code = "import sys, kit.aws; sys.exit('boto3' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
