@@ -1,0 +1,233 @@
+"""The FIS client: one experiment from its preview to its end. Believes nothing of it: see proof.py."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from kit.aws.boundary import ClientSource, cloud_errors, error_code
+from kit.errors import FaultError
+from kit.faults import guards
+from kit.faults.guards import ALLOWED_TAG, RUN_TAG, Target
+from kit.model import Deployment
+
+TERMINAL = frozenset({"completed", "stopped", "failed", "cancelled"})
+POLL_S = 0.5
+# Resolving targets takes AWS some tens of seconds.
+PREVIEW_S_MAX = 180.0
+# The undo of an experiment on AWS may take minutes (network ACLs are put back one by one).
+STOP_S_MAX = 300.0
+# FIS is asked twice a second; this many failures in a row mean that it cannot be followed any more.
+FAILED_POLLS_MAX = 6
+
+Sleep = Callable[[float], None]
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """One experiment as FIS last described it. Times are epoch seconds, None = not yet.
+
+    `actions`: {name, action_id, status, reason, start, end, duration, targets}; `alarms`: ARNs of its stop
+    conditions; `targets`: as the guards described them when it was started.
+    """
+
+    id: str
+    template_id: str
+    run_id: str
+    status: str
+    reason: str
+    started_at: float | None
+    ended_at: float | None
+    actions: tuple[dict[str, Any], ...]
+    alarms: tuple[str, ...]
+    targets: tuple[Target, ...] = ()
+
+    @property
+    def over(self) -> bool:
+        return self.status in TERMINAL
+
+
+def preview(
+    session: ClientSource,
+    template_id: str,
+    deployment: Deployment,
+    *,
+    allow_unguarded: bool = False,
+    sleep: Sleep = time.sleep,
+    clock: Clock = time.monotonic,
+) -> list[Target]:
+    """The targets that FIS resolves, without acting on them.
+
+    Raises UnsafeTarget if template, stack or any target is not the run's own to break, FaultError if FIS resolves
+    nothing.
+    """
+    with cloud_errors(f"preview of {template_id}", FaultError):
+        fis = session.client("fis")
+        guards.check_stack(session, deployment)
+        template = fis.get_experiment_template(id=template_id)["experimentTemplate"]
+        guards.check_template(template, deployment, allow_unguarded=allow_unguarded)
+        trial = _begin(fis, template_id, deployment.run_id, actions_mode="skip-all")
+        for state in _follow(fis, trial, PREVIEW_S_MAX, sleep, clock):
+            trial = state
+        if trial.status != "completed":
+            raise FaultError(f"preview of {template_id} is {trial.status}: {trial.reason}")
+        targets = _targets(session, fis, trial.id)
+    guards.check_targets(targets, deployment.run_id)
+    return targets
+
+
+def start(
+    session: ClientSource,
+    template_id: str,
+    deployment: Deployment,
+    *,
+    allow_unguarded: bool = False,
+    sleep: Sleep = time.sleep,
+    clock: Clock = time.monotonic,
+) -> Experiment:
+    """Start the experiment, after a preview of its own: nobody can skip the guards. Raises as `preview` does."""
+    preview(session, template_id, deployment, allow_unguarded=allow_unguarded, sleep=sleep, clock=clock)
+    with cloud_errors(f"start of {template_id}", FaultError):
+        return _begin(session.client("fis"), template_id, deployment.run_id, actions_mode="run-all")
+
+
+def watch(
+    session: ClientSource,
+    experiment: Experiment,
+    *,
+    timeout_s: float,
+    sleep: Sleep = time.sleep,
+    clock: Clock = time.monotonic,
+) -> Iterator[Experiment]:
+    """The experiment as it goes, until it is over.
+
+    One that is not over in time, or cannot be followed, is stopped, and FaultError says so.
+    """
+    fis = session.client("fis")
+    with cloud_errors(f"experiment {experiment.id}", FaultError):
+        try:
+            yield from _follow(fis, experiment, timeout_s, sleep, clock)
+        except (FaultError, ClientError):
+            stop(session, experiment.id, sleep=sleep, clock=clock)
+            raise
+
+
+def stop(
+    session: ClientSource,
+    experiment_id: str,
+    *,
+    timeout_s: float = STOP_S_MAX,
+    sleep: Sleep = time.sleep,
+    clock: Clock = time.monotonic,
+) -> Experiment:
+    """Stop it, wait until its faults are undone, return its last state; one that is over already is fine."""
+    with cloud_errors(f"stop of experiment {experiment_id}", FaultError):
+        fis = session.client("fis")
+        with suppress(fis.exceptions.ConflictException, fis.exceptions.ValidationException):
+            fis.stop_experiment(id=experiment_id)
+        asked = _read(fis, experiment_id)
+        *_, last = _follow(fis, asked, timeout_s, sleep, clock)
+    return last
+
+
+def stop_all(session: ClientSource, run_id: str) -> list[str]:
+    """Stop every experiment of a run that is not over; their ids."""
+    with cloud_errors(f"experiments of run {run_id}", FaultError):
+        pages = session.client("fis").get_paginator("list_experiments").paginate()
+        open_ones = [
+            found["id"]
+            for page in pages
+            for found in page["experiments"]
+            if found.get("tags", {}).get(RUN_TAG) == run_id and found["state"]["status"] not in TERMINAL
+        ]
+    for experiment_id in open_ones:
+        stop(session, experiment_id)
+    return open_ones
+
+
+def refresh(session: ClientSource, experiment: Experiment) -> Experiment:
+    """The experiment as FIS describes it now, with its resolved targets."""
+    with cloud_errors(f"experiment {experiment.id}", FaultError):
+        fis = session.client("fis")
+        return _read(fis, experiment.id, targets=tuple(_targets(session, fis, experiment.id)))
+
+
+def _begin(fis: Any, template_id: str, run_id: str, *, actions_mode: str) -> Experiment:
+    key, value = ALLOWED_TAG
+    answer = fis.start_experiment(
+        # Made here: botocore's own retry of a lost answer must not start it twice.
+        clientToken=str(uuid.uuid4()),
+        experimentTemplateId=template_id,
+        experimentOptions={"actionsMode": actions_mode},
+        tags={key: value, RUN_TAG: run_id},
+    )
+    return _experiment(answer["experiment"])
+
+
+def _follow(fis: Any, experiment: Experiment, timeout_s: float, sleep: Sleep, clock: Clock) -> Iterator[Experiment]:
+    deadline, failures = clock() + timeout_s, 0
+    while True:
+        try:
+            experiment, failures = _read(fis, experiment.id), 0
+        except ClientError as error:
+            failures += 1
+            if failures >= FAILED_POLLS_MAX:
+                raise FaultError(f"experiment {experiment.id} cannot be followed: {error_code(error)}") from error
+        yield experiment
+        if experiment.over:
+            return
+        if clock() >= deadline:
+            raise FaultError(f"experiment {experiment.id} is {experiment.status}, not over within {timeout_s:g} s")
+        sleep(POLL_S)
+
+
+def _read(fis: Any, experiment_id: str, targets: tuple[Target, ...] = ()) -> Experiment:
+    return _experiment(fis.get_experiment(id=experiment_id)["experiment"], targets)
+
+
+def _targets(session: ClientSource, fis: Any, experiment_id: str) -> list[Target]:
+    pages = fis.get_paginator("list_experiment_resolved_targets").paginate(experimentId=experiment_id)
+    return guards.describe_targets(session, [entry for page in pages for entry in page["resolvedTargets"]])
+
+
+def _experiment(raw: Mapping[str, Any], targets: tuple[Target, ...] = ()) -> Experiment:
+    state = raw["state"]
+    error = state.get("error") or {}
+    told = (state.get("reason", ""), error.get("code", ""), error.get("location", ""))
+    return Experiment(
+        id=raw["id"],
+        template_id=raw["experimentTemplateId"],
+        run_id=raw.get("tags", {}).get(RUN_TAG, ""),
+        status=state["status"],
+        reason=" ".join(part for part in told if part),
+        started_at=_epoch(raw.get("startTime")),
+        ended_at=_epoch(raw.get("endTime")),
+        actions=tuple(_action(name, action) for name, action in raw.get("actions", {}).items()),
+        alarms=tuple(condition["value"] for condition in raw.get("stopConditions", []) if condition.get("value")),
+        targets=targets,
+    )
+
+
+def _action(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
+    state = raw.get("state", {})
+    return {
+        "name": name,
+        "action_id": raw["actionId"],
+        "status": state.get("status", ""),
+        "reason": state.get("reason", ""),
+        "start": _epoch(raw.get("startTime")),
+        "end": _epoch(raw.get("endTime")),
+        "duration": raw.get("parameters", {}).get("duration", ""),
+        "targets": list(raw.get("targets", {}).values()),
+    }
+
+
+def _epoch(moment: Any) -> float | None:
+    return None if moment is None else moment.timestamp()

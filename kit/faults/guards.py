@@ -1,0 +1,107 @@
+"""What may not be broken: guards before an experiment acts. Each refusal is an UnsafeTarget that names its object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from kit.aws.boundary import ClientSource
+from kit.errors import UnsafeTarget
+from kit.model import Deployment
+
+ALLOWED_TAG = ("GameDay", "allowed")
+RUN_TAG = "RunId"
+ENV_TAG = "Env"
+PROTECTED_ENV = "prod"
+DESCRIBE_MAX = 100
+
+Target = dict[str, Any]
+
+
+def check_template(template: Mapping[str, Any], deployment: Deployment, *, allow_unguarded: bool) -> None:
+    """Refuse a template of another run, or one that nothing would stop."""
+    template_id = template["id"]
+    _check_tags(f"experiment template {template_id}", template.get("tags", {}), deployment.run_id)
+    conditions = template.get("stopConditions") or []
+    if not any(condition["source"] != "none" for condition in conditions) and not allow_unguarded:
+        raise UnsafeTarget(f"experiment template {template_id} has no stop condition")
+
+
+def check_stack(session: ClientSource, deployment: Deployment) -> None:
+    """Refuse a stack that does not say that it may be broken."""
+    stack = session.client("cloudformation").describe_stacks(StackName=deployment.stack_name)["Stacks"][0]
+    tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
+    _check_tags(f"stack {deployment.stack_name}", tags, deployment.run_id)
+
+
+def check_targets(targets: Iterable[Target], run_id: str) -> None:
+    """Refuse targets that do not carry the run's own tags; a target whose tags are unknown is refused too."""
+    for target in targets:
+        _check_tags(f"target {target['arn'] or target['name']}", target["tags"], run_id)
+
+
+def describe_targets(session: ClientSource, resolved: Sequence[Mapping[str, Any]]) -> list[Target]:
+    """FIS's resolved targets with what their own service says: {name, type, arn, id, zone, service, tags}."""
+    targets = [_target(entry) for entry in resolved]
+    for kind, group in groupby(sorted(targets, key=lambda target: target["type"]), key=lambda target: target["type"]):
+        same = list(group)
+        for first in range(0, len(same), DESCRIBE_MAX):
+            DESCRIBERS.get(kind, _describe_others)(session, same[first : first + DESCRIBE_MAX])
+    return targets
+
+
+def _check_tags(what: str, tags: Mapping[str, str], run_id: str) -> None:
+    key, value = ALLOWED_TAG
+    if tags.get(key) != value:
+        raise UnsafeTarget(f"{what} has no tag {key}={value}")
+    if tags.get(ENV_TAG, "").lower().startswith(PROTECTED_ENV):
+        raise UnsafeTarget(f"{what} has tag {ENV_TAG}={tags[ENV_TAG]}")
+    if tags.get(RUN_TAG) != run_id:
+        raise UnsafeTarget(f"{what} belongs to run {tags.get(RUN_TAG)!r}, not to {run_id!r}")
+
+
+def _target(entry: Mapping[str, Any]) -> Target:
+    """The resource's ARN is the first ARN of the information; its key differs by resource type."""
+    arn = next((value for value in entry["targetInformation"].values() if value.startswith("arn:")), "")
+    return {
+        "name": entry["targetName"],
+        "type": entry["resourceType"],
+        "arn": arn,
+        "id": arn.rsplit("/", 1)[-1],
+        "zone": "",
+        "service": "",
+        "tags": {},
+    }
+
+
+def _describe_tasks(session: ClientSource, targets: Sequence[Target]) -> None:
+    for cluster, group in groupby(targets, key=lambda target: target["arn"].split("/")[1]):
+        by_arn = {target["arn"]: target for target in group}
+        answer = session.client("ecs").describe_tasks(cluster=cluster, tasks=list(by_arn), include=["TAGS"])
+        for task in answer["tasks"]:
+            target = by_arn[task["taskArn"]]
+            target["zone"] = task.get("availabilityZone", "")
+            target["service"] = task.get("group", "").removeprefix("service:")
+            target["tags"] = {tag["key"]: tag["value"] for tag in task.get("tags", [])}
+
+
+def _describe_subnets(session: ClientSource, targets: Sequence[Target]) -> None:
+    by_id = {target["id"]: target for target in targets}
+    for subnet in session.client("ec2").describe_subnets(SubnetIds=list(by_id))["Subnets"]:
+        target = by_id[subnet["SubnetId"]]
+        target["zone"] = subnet["AvailabilityZone"]
+        target["tags"] = {tag["Key"]: tag["Value"] for tag in subnet.get("Tags", [])}
+
+
+def _describe_others(session: ClientSource, targets: Sequence[Target]) -> None:
+    by_arn = {target["arn"]: target for target in targets if target["arn"]}
+    if not by_arn:
+        return
+    found = session.client("resourcegroupstaggingapi").get_resources(ResourceARNList=list(by_arn))
+    for entry in found["ResourceTagMappingList"]:
+        tags = {tag["Key"]: tag["Value"] for tag in entry["Tags"]}
+        by_arn[entry["ResourceARN"]]["tags"] = tags
+
+
+DESCRIBERS = {"aws:ecs:task": _describe_tasks, "aws:ec2:subnet": _describe_subnets}

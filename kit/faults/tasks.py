@@ -1,0 +1,98 @@
+"""What ECS says of tasks that stopped: the experiment's own and all others. Knows nothing of FIS's view."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kit.aws.boundary import ClientSource, cloud_errors
+from kit.model import Deployment, FaultWindow
+
+DESCRIBE_TASKS_MAX = 100
+# ECS shows a task as stopped for about an hour; more than this many in one run is a crash loop anyway.
+STOPPED_MAX = 1_000
+# Replacements that were placed in the lost zone may take this long to give up after the zone is back.
+AFTERMATH_S = 30.0
+SCHEDULER_CODES = frozenset({"ServiceSchedulerInitiated"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStop:
+    """One task that stopped, in ECS's own words. `stopped_at` is epoch seconds, None while it is stopping."""
+
+    arn: str
+    service: str
+    zone: str
+    code: str
+    reason: str
+    exit_code: int | None
+    stopped_at: float | None
+
+    def __str__(self) -> str:
+        ended = "" if self.exit_code is None else f", exit code {self.exit_code}"
+        return (
+            f"{self.service} task {self.arn.rsplit('/', 1)[-1][:8]} in {self.zone}: {self.reason or self.code}{ended}"
+        )
+
+
+def describe(session: ClientSource, deployment: Deployment, arns: Sequence[str]) -> dict[str, TaskStop | None]:
+    """Each task by ARN: how it stopped; None while it runs; absent if ECS has forgotten it."""
+    ecs, cluster = session.client("ecs"), deployment.outputs["ClusterName"]
+    found: dict[str, TaskStop | None] = {}
+    with cloud_errors(f"tasks of {deployment.stack_name}"):
+        for first in range(0, len(arns), DESCRIBE_TASKS_MAX):
+            answer = ecs.describe_tasks(cluster=cluster, tasks=list(arns[first : first + DESCRIBE_TASKS_MAX]))
+            found |= {task["taskArn"]: _stop(task) for task in answer["tasks"]}
+    return found
+
+
+def unexplained_stops(
+    session: ClientSource, deployment: Deployment, fault: FaultWindow | None = None, *, since: float = 0.0
+) -> list[TaskStop]:
+    """Tasks that stopped since then for neither the experiment's nor the scheduler's sake: crashes, strangers.
+
+    A task in a zone that the experiment hit may die of the fault in any way until shortly after its end.
+    """
+    with cloud_errors(f"stopped tasks of {deployment.stack_name}"):
+        pages = (
+            session.client("ecs")
+            .get_paginator("list_tasks")
+            .paginate(cluster=deployment.outputs["ClusterName"], desiredStatus="STOPPED")
+        )
+        arns = [arn for page in pages for arn in page["taskArns"]][:STOPPED_MAX]
+    stops = [stop for stop in describe(session, deployment, arns).values() if stop is not None]
+    targets = fault.targets if fault else ()
+    chosen = {target["arn"] for target in targets}
+    zones = {target["zone"] for target in targets if target.get("zone")}
+    return [
+        stop
+        for stop in stops
+        if (stop.stopped_at or since) >= since
+        and stop.arn not in chosen
+        and stop.code not in SCHEDULER_CODES
+        and not _is_casualty(stop, fault, zones)
+    ]
+
+
+def _is_casualty(stop: TaskStop, fault: FaultWindow | None, zones: Collection[str]) -> bool:
+    if fault is None or fault.injected_at is None or stop.stopped_at is None or stop.zone not in zones:
+        return False
+    until = max(fault.ended_at or 0.0, fault.healed_at or 0.0, fault.injected_at) + AFTERMATH_S
+    return fault.injected_at <= stop.stopped_at <= until
+
+
+def _stop(task: Mapping[str, Any]) -> TaskStop | None:
+    if task.get("desiredStatus") != "STOPPED" and task["lastStatus"] != "STOPPED":
+        return None
+    moment = task.get("stoppedAt") or task.get("executionStoppedAt")
+    codes = [container["exitCode"] for container in task.get("containers", []) if "exitCode" in container]
+    return TaskStop(
+        arn=task["taskArn"],
+        service=task.get("group", "").removeprefix("service:"),
+        zone=task.get("availabilityZone", ""),
+        code=task.get("stopCode", ""),
+        reason=task.get("stoppedReason", ""),
+        exit_code=codes[0] if codes else None,
+        stopped_at=moment.timestamp() if moment else None,
+    )

@@ -1,0 +1,48 @@
+"""A zone is lost: cut off, and all its tasks dead."""
+
+from kit.scenarios.model import Objective, Scenario
+
+AZ_LOSS = Scenario(
+    name="az-loss",
+    title="Losing an availability zone",
+    hypothesis=(
+        "When one of two zones is cut off and all its tasks die, orders keep being accepted through the other, every "
+        "acknowledged order is sequenced and filled exactly once, and steady state is back by itself."
+    ),
+    template_output="AzLossTemplateId",
+    actions=("aws:network:disrupt-connectivity", "aws:ecs:stop-task"),
+    objectives=(
+        Objective(indicator="latency_ms_p95", phase="before", limit=250, unit="ms"),
+        Objective(indicator="error_rate", phase="before", limit=0.01, unit=""),
+        # Until two health checks have failed, half of all requests go to a zone that does not answer: they time out
+        # and are retried. That is some ten seconds of a fault that lasts twenty here and a minute or more on AWS.
+        Objective(indicator="latency_ms_p95", phase="during", limit=5_000, unit="ms"),
+        Objective(indicator="error_rate", phase="during", limit=0.35, unit=""),
+        Objective(indicator="latency_ms_p95", phase="after", limit=250, unit="ms"),
+        Objective(indicator="error_rate", phase="after", limit=0.01, unit=""),
+    ),
+    recovery_s_max=15,
+    touches=("ecs", "alb", "links", "fis", "cloudwatch"),
+    steady_s=15,
+    fault_duration_s=20,
+    recovery_s=20,
+    rate_per_s=45,
+    clients=40,
+    load={
+        "retry_ratio": 0.2,
+        "new_order_id_ratio": 0.1,
+        "cancel_ratio": 0.1,
+        "probe_ratio": 0.05,
+        "get_ratio": 0.05,
+        "subscribers_per_market": 1,
+        "timeout_ms": 2_000,
+    },
+    stack={
+        "Markets": "ACME,BOLT,CRUX,DYNE",
+        "ApiTasks": "4",
+        "MatcherTasks": "2",
+        "RelayTasks": "2",
+        "GuardrailErrorRate": "0.3",
+        "GuardrailP95Ms": "3000",
+    },
+)
