@@ -37,6 +37,7 @@ TRANSPORT = "kit.transport"
 
 _CREDENTIAL = re.compile(rb"Credential=([^/,\s]+)/\d{8}/[^/]+/([^/]+)/aws4_request")
 _PRESIGNED = re.compile(rb"X-Amz-Credential=([^&%/]+)(?:%2F|/)\d{8}(?:%2F|/)[^&%/]+(?:%2F|/)([^&%/]+)(?:%2F|/)")
+_RECEIVE = b"AmazonSQS.ReceiveMessage"
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 _DISCONNECT: Message = {"type": "http.disconnect"}
 
@@ -72,11 +73,11 @@ class Front:
         if length < 0:
             receive = _bounded(receive)
         caller, callee = self._ends(scope)
-        if caller.kind == OPERATOR.kind:
-            await self._app(scope, receive, send)
-            return
         try:
-            await self._carry_call(scope, receive, send, caller, callee)
+            if caller.kind == OPERATOR.kind:
+                await self._serve(scope, receive, send)
+            else:
+                await self._carry_call(scope, receive, send, caller, callee)
         except CallerGone:
             return
         except LinkReset:
@@ -118,7 +119,15 @@ class Front:
                     await _while_connected(links.carry(callee, caller), receive, scope)
             await send(message)
 
-        await self._app(scope, receive, carry_reply)
+        await self._serve(scope, receive, carry_reply)
+
+    async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Let MiniStack answer. A poll ends with its caller, else it would take a dead consumer's next messages."""
+        if not _is_poll(scope):
+            await self._app(scope, receive, send)
+            return
+        body = await _read(receive)
+        await _while_connected(self._app(scope, _replay(body, receive), send), receive, scope)
 
     async def _answer_metadata(self, path: str, send: Send) -> None:
         """The ECS metadata endpoint v4. On AWS it is on the task's own host: no link is between."""
@@ -140,6 +149,10 @@ def _identity(scope: Any) -> tuple[str, str] | None:
     else:
         match = _PRESIGNED.search(scope["query_string"])
     return (match[1].decode("latin-1"), match[2].decode("latin-1")) if match else None
+
+
+def _is_poll(scope: Any) -> bool:
+    return any(name == b"x-amz-target" and value == _RECEIVE for name, value in scope["headers"])
 
 
 def _content_length(scope: Any) -> int:
@@ -192,7 +205,7 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:
-    """Carry one leg; raises CallerGone as soon as the caller closes its connection."""
+    """Await one leg of the call, or a poll; raises CallerGone as soon as the caller closes its connection."""
     carrying = asyncio.ensure_future(leg)
     watching = asyncio.ensure_future(_disconnected(receive))
     try:
@@ -207,10 +220,11 @@ async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:
             raise CallerGone
         carrying.result()
     finally:
-        for task in (carrying, watching):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, LinkReset):
-                await task
+        carrying.cancel()
+        watching.cancel()
+        await asyncio.wait((carrying, watching))
+        if not carrying.cancelled():
+            carrying.exception()  # seen: the caller that it was meant for has gone
 
 
 async def _disconnected(receive: Receive) -> None:

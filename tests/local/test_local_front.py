@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import json
 import os
 import socket
+import time
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -246,3 +249,21 @@ async def test_the_metadata_of_a_task(it: Rig) -> None:
     assert b"arn:t1" in await get("/_ecs/v4/t1/task")
     assert b'"Name": "api"' in await get("/_ecs/v4/t1")
     assert b"404" in await get("/_ecs/v4/t2/task")
+
+
+def test_a_poll_ends_with_its_caller(cloud):
+    """A consumer killed in its long poll must not take the next message into its visibility time-out."""
+    sqs = cloud.client("sqs")
+    url = sqs.create_queue(QueueName="front-poll")["QueueUrl"]
+    body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20})
+    host, _, port = cloud.endpoint.removeprefix("http://").partition(":")
+    for _ in range(3):
+        killed = http.client.HTTPConnection(host, int(port), timeout=WAIT_S)
+        headers = {"X-Amz-Target": "AmazonSQS.ReceiveMessage", "Content-Type": "application/x-amz-json-1.0"}
+        killed.request("POST", "/", body, headers)
+        time.sleep(0.15)
+        killed.close()
+    time.sleep(0.15)
+    sqs.send_message(QueueUrl=url, MessageBody="m")
+    time.sleep(0.25)  # a poll that went on would look into the queue at least twice meanwhile
+    assert [m["Body"] for m in sqs.receive_message(QueueUrl=url).get("Messages", [])] == ["m"]
