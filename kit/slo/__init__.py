@@ -1,0 +1,25 @@
+"""What clients felt, by phase, against the scenario's objectives; and whether the generator can be believed.
+
+Pure functions on tables (`kit.model` columns). No samples, a missing column or a clock that went backwards is INVALID
+and never a pass.
+"""
+
+from kit.slo.evaluate import evaluate, steady_state
+from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator
+from kit.slo.objective import Metric, Objective
+from kit.slo.samples import first_fills, per_second, reconnects
+from kit.slo.windows import recovery_s
+
+__all__ = [
+    "DROPPED_MAX",
+    "LAG_MS_P99_MAX",
+    "Metric",
+    "Objective",
+    "evaluate",
+    "first_fills",
+    "generator",
+    "per_second",
+    "reconnects",
+    "recovery_s",
+    "steady_state",
+]

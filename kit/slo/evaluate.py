@@ -1,0 +1,258 @@
+"""Objectives against the history, phase by phase.
+
+Owns the findings and their words; samples come from `samples`, recovery from `windows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kit.model import (
+    ATTEMPT_COLUMNS,
+    CONNECTION_COLUMNS,
+    LEDGER_EVENT_COLUMNS,
+    STREAM_COLUMNS,
+    CheckKind,
+    Finding,
+    Phase,
+    Status,
+)
+from kit.slo.objective import Metric, Objective
+from kit.slo.samples import (
+    NS,
+    Table,
+    first_fills,
+    first_orders,
+    is_error,
+    latency_ms,
+    operations,
+    percentile,
+    reconnects,
+    within,
+)
+from kit.slo.windows import BY_WINDOW, recovery_s
+
+STEADY_PHASE = "before"
+COLUMNS = {
+    "attempts": ATTEMPT_COLUMNS,
+    "stream": STREAM_COLUMNS,
+    "connections": CONNECTION_COLUMNS,
+    "events": LEDGER_EVENT_COLUMNS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One metric in one phase: the number and what it was made of, or no number and why."""
+
+    value: float | None
+    words: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What every measure may read."""
+
+    tables: Mapping[str, Table]
+    phases: Mapping[str, Phase]
+    steady: Sequence[Objective]
+
+    @property
+    def end(self) -> float:
+        return max(phase.end for phase in self.phases.values())
+
+
+def evaluate(
+    attempts: Table,
+    stream: Table,
+    connections: Table,
+    events: Table,
+    phases: Sequence[Phase],
+    objectives: Sequence[Objective],
+    *,
+    steady: Sequence[Objective] = (),
+) -> list[Finding]:
+    """One finding of kind slo per objective. `steady` is what recovery means, second by second; by default the
+    objectives of the phase `before` that one second can answer. Recovery counts from its phase's start to the end of
+    the last phase.
+    """
+    steady = steady or [one for one in objectives if one.phase == STEADY_PHASE]
+    tables = {"attempts": attempts, "stream": stream, "connections": connections, "events": events}
+    run = Run(tables=tables, phases={phase.name: phase for phase in phases}, steady=steady)
+    return [_judge(one, _measure(one, run)) for one in objectives]
+
+
+def steady_state(
+    attempts: Table,
+    phases: Sequence[Phase],
+    objectives: Sequence[Objective],
+    *,
+    stream: Table = None,
+    connections: Table = None,
+    events: Table = None,
+) -> list[Finding]:
+    """The hypothesis before anything is broken: findings of kind hypothesis, PASS or INVALID, one for each objective
+    of the phase `before`; one INVALID if there is none.
+
+    Never FAIL: a system that is not steady to begin with is nothing that a fault can be judged on.
+    """
+    tables = {"attempts": attempts, "stream": stream, "connections": connections, "events": events}
+    run = Run(tables=tables, phases={phase.name: phase for phase in phases}, steady=())
+    asked = [one for one in objectives if one.phase == STEADY_PHASE]
+    if not asked:
+        return [_no_hypothesis()]
+    return [_judge(one, _measure(one, run), kind=CheckKind.HYPOTHESIS, broken=Status.INVALID) for one in asked]
+
+
+def _no_hypothesis() -> Finding:
+    return Finding(
+        name="steady-state",
+        kind=CheckKind.HYPOTHESIS,
+        status=Status.INVALID,
+        detail=f"nothing says what steady means: no objective for the phase {STEADY_PHASE!r}",
+        phase=STEADY_PHASE,
+    )
+
+
+def _judge(
+    one: Objective, measure: Measure, *, kind: CheckKind = CheckKind.SLO, broken: Status = Status.FAIL
+) -> Finding:
+    metric = Metric(one.metric)
+    if measure.value is None:
+        status, detail = Status.INVALID, measure.words
+    else:
+        good = one.met(measure.value)
+        status = Status.PASS if good else broken
+        bound = "at least" if metric.is_minimum else "at most"
+        detail = f"{_number(measure.value, metric)} {measure.words}, allowed {bound} {_number(one.limit, metric)}"
+        if not good and kind is CheckKind.HYPOTHESIS:
+            detail = f"not steady before the fault: {detail}"
+    return Finding(
+        name=metric.check,
+        kind=kind,
+        status=status,
+        detail=detail,
+        measured=measure.value,
+        limit=one.limit,
+        unit=metric.unit,
+        phase=one.phase,
+    )
+
+
+def _number(value: float, metric: Metric) -> str:
+    if metric.unit == "share":
+        return f"{100 * value:.4g} %"
+    return f"{value:.4g} {metric.unit}"
+
+
+def _measure(one: Objective, run: Run) -> Measure:
+    phase, metric = run.phases.get(one.phase), Metric(one.metric)
+    if phase is None:
+        return Measure(value=None, words=f"the run has no phase {one.phase!r}")
+    needs, measure = MEASURES[metric]
+    defect = next((why for name in needs if (why := _defect(name, run.tables[name]))), "")
+    return Measure(value=None, words=defect) if defect else measure(run, phase, metric)
+
+
+def _defect(name: str, table: Table) -> str:
+    """Why the table is no evidence of time."""
+    if table is None:
+        return f"{name}: was not recorded"
+    missing = [column for column in COLUMNS[name] if column not in table.columns]
+    if missing:
+        return f"{name}: column {missing[0]} is missing"
+    if table.empty:
+        return f"{name}: no rows were recorded"
+    if name == "attempts":
+        backwards = (table["completed_ns"] < table["invoked_ns"]) | (table["invoked_ns"] < table["intended_ns"])
+        if backwards.any():
+            return f"attempts: the clock went backwards, {int(backwards.sum()):,} end before they start"
+    return ""
+
+
+def _share(metric: Metric) -> int:
+    return int(metric.value.rpartition("_p")[2])
+
+
+def _latency(run: Run, phase: Phase, metric: Metric) -> Measure:
+    samples = latency_ms(within(first_orders(run.tables["attempts"]), "intended_ns", phase))
+    return _percentile(samples, metric, "first attempts, from the intended send")
+
+
+def _operation(run: Run, phase: Phase, metric: Metric) -> Measure:
+    rows = within(operations(run.tables["attempts"]), "intended_ns", phase)
+    return _percentile((rows["done_ns"] - rows["intended_ns"]) / 1e6, metric, "orders with their retries")
+
+
+def _first_fill(run: Run, phase: Phase, metric: Metric) -> Measure:
+    rows = first_fills(run.tables["attempts"], run.tables["stream"], run.tables["events"])
+    rows = rows[(rows["t"] >= phase.start) & (rows["t"] < phase.end)]
+    return _percentile(rows["ms"], metric, "orders that traded on arrival, from first send to first fill")
+
+
+def _percentile(samples: Table, metric: Metric, what: str) -> Measure:
+    if not len(samples):
+        return Measure(value=None, words=f"no samples: no {what} in this phase")
+    share = _share(metric)
+    return Measure(value=percentile(samples, share), words=f"at p{share} of {len(samples):,} {what}")
+
+
+def _error_rate(run: Run, phase: Phase, _: Metric) -> Measure:
+    rows = within(run.tables["attempts"], "intended_ns", phase)
+    if rows.empty:
+        return Measure(value=None, words="no samples: no attempts in this phase")
+    errors = is_error(rows)
+    words = f"({int(errors.sum()):,} of {len(rows):,} attempts got no answer or a 5xx)"
+    return Measure(value=float(errors.mean()), words=words)
+
+
+def _availability(run: Run, phase: Phase, _: Metric) -> Measure:
+    rows = within(operations(run.tables["attempts"]), "intended_ns", phase)
+    if rows.empty:
+        return Measure(value=None, words="no samples: no orders in this phase")
+    words = f"({int(rows['ok'].sum()):,} of {len(rows):,} orders were acknowledged in the end)"
+    return Measure(value=float(rows["ok"].mean()), words=words)
+
+
+def _reconnect(run: Run, phase: Phase, _: Metric) -> Measure:
+    connections = run.tables["connections"]
+    lost = within(reconnects(connections, run.end), "lost_ns", phase)
+    if len(lost):
+        never = int((~lost["back"]).sum())
+        words = f"at most, {len(lost):,} streams were lost" + (f" and {never:,} never came back" if never else "")
+        return Measure(value=float(lost["ms"].max()), words=words)
+    ended = connections["closed_ns"].where(connections["closed_ns"] > 0, int(run.end * NS) + 1)
+    here = (connections["opened_ns"] > 0) & (connections["opened_ns"] < phase.end * NS) & (ended > phase.start * NS)
+    if not here.any():
+        return Measure(value=None, words="no samples: no subscriber was connected in this phase")
+    return Measure(value=0.0, words=f"({int(here.sum()):,} streams were open and none was lost)")
+
+
+def _recovery(run: Run, phase: Phase, _: Metric) -> Measure:
+    attempts = run.tables["attempts"]
+    if not any(Metric(one.metric) in BY_WINDOW for one in run.steady):
+        return Measure(value=None, words="nothing says what steady means: no latency or error objective")
+    rest = Phase(name="rest", start=phase.start, end=run.end)
+    if within(attempts, "intended_ns", rest).empty:
+        return Measure(value=None, words="no samples: no attempts from this phase on")
+    took = recovery_s(attempts, since=phase.start, until=run.end, steady=run.steady)
+    if took is None:
+        # A lower bound that no limit of a shorter run can meet: it was still unsteady when the load ended.
+        return Measure(value=max(run.end - phase.start, 0.0) + 1.0, words="at least: it was never steady again")
+    return Measure(value=took, words="until every following second was steady")
+
+
+MEASURES: dict[Metric, tuple[tuple[str, ...], Callable[[Run, Phase, Metric], Measure]]] = {
+    Metric.LATENCY_MS_P50: (("attempts",), _latency),
+    Metric.LATENCY_MS_P95: (("attempts",), _latency),
+    Metric.LATENCY_MS_P99: (("attempts",), _latency),
+    Metric.OPERATION_MS_P50: (("attempts",), _operation),
+    Metric.OPERATION_MS_P95: (("attempts",), _operation),
+    Metric.OPERATION_MS_P99: (("attempts",), _operation),
+    Metric.ERROR_RATE: (("attempts",), _error_rate),
+    Metric.AVAILABILITY: (("attempts",), _availability),
+    Metric.TIME_TO_FIRST_FILL_MS_P95: (("attempts", "stream", "events"), _first_fill),
+    Metric.RECONNECT_MS_MAX: (("connections",), _reconnect),
+    Metric.RECOVERY_S: (("attempts",), _recovery),
+}

@@ -1,0 +1,60 @@
+"""What may be promised: a metric, its limit and the phase in which it must hold."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kit.errors import UsageError
+
+
+class Metric(StrEnum):
+    """What is measured. Latency counts from the intended send."""
+
+    LATENCY_MS_P50 = "latency_ms_p50"  # of first attempts of orders; a time-out counts as at least the time-out
+    LATENCY_MS_P95 = "latency_ms_p95"
+    LATENCY_MS_P99 = "latency_ms_p99"
+    OPERATION_MS_P50 = "operation_ms_p50"  # of orders with all their retries, to the first 2xx
+    OPERATION_MS_P95 = "operation_ms_p95"
+    OPERATION_MS_P99 = "operation_ms_p99"
+    ERROR_RATE = "error_rate"  # attempts without an answer or with a 5xx, as a share of all
+    AVAILABILITY = "availability"  # orders that were acknowledged in the end, as a share of all; the limit is a minimum
+    TIME_TO_FIRST_FILL_MS_P95 = (
+        "time_to_first_fill_ms_p95"  # of orders that traded on arrival: first send to first fill
+    )
+    RECONNECT_MS_MAX = "reconnect_ms_max"  # of subscribers: loss of the stream to the next open one
+    RECOVERY_S = "recovery_s"  # phase start until every following second is steady again
+
+    @property
+    def unit(self) -> str:
+        if "_ms_" in self.value:
+            return "ms"
+        return "s" if self.value.endswith("_s") else "share"
+
+    @property
+    def check(self) -> str:
+        """The name of its finding."""
+        return self.value.replace("_", "-")
+
+    @property
+    def is_minimum(self) -> bool:
+        return self is Metric.AVAILABILITY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """`metric` must keep to `limit` in `phase`. Metrics are given by name or as `Metric`."""
+
+    metric: str
+    limit: float
+    phase: str
+
+    def __post_init__(self) -> None:
+        if self.metric not in set(Metric):
+            raise UsageError(f"objective: unknown metric {self.metric!r}; known: {', '.join(sorted(Metric))}")
+        if isinstance(self.limit, bool) or not math.isfinite(self.limit) or self.limit < 0:
+            raise UsageError(f"objective {self.metric}: limit={self.limit!r} must be a finite number ≥ 0")
+
+    def met(self, measured: float) -> bool:
+        return measured >= self.limit if Metric(self.metric).is_minimum else measured <= self.limit

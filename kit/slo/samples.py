@@ -1,0 +1,129 @@
+"""Samples out of the history: how long, how often in error, when the first fill came, how long a stream was gone.
+
+Owns what counts as a sample; must not know limits or phases' meaning.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit.model import Outcome, Phase
+
+# DataFrame and Series, as the type checker is told of them: pandas' own unions drown every real error.
+Table = Any
+Column = Any
+
+NS = 1_000_000_000
+PERCENTILES = (50, 95, 99)
+PROBE_REUSE = "probe_reuse"
+GOING_AWAY = 1000
+
+
+def percentile(values: Any, share: int) -> float:
+    """The smallest sample that at least `share` percent do not exceed: a value that a client really saw."""
+    return float(np.percentile(np.asarray(values, dtype="float64"), share, method="inverted_cdf"))
+
+
+def within(table: Table, column: str, phase: Phase) -> Table:
+    """Rows whose time in `column` (ns) lies in the phase."""
+    return table[(table[column] >= phase.start * NS) & (table[column] < phase.end * NS)]
+
+
+def first_orders(attempts: Table) -> Table:
+    return attempts[(attempts["op"] == "order") & (attempts["kind"] == "first")]
+
+
+def latency_ms(attempts: Table) -> Column:
+    """Intended send to answer, also to one that came after the time-out; without any, to the time-out."""
+    return (np.maximum(attempts["completed_ns"], attempts["late_ns"]) - attempts["intended_ns"]) / 1e6
+
+
+def operations(attempts: Table) -> Table:
+    """One row per order as its client wanted it: intended_ns, invoked_ns, done_ns, ok. `done_ns` is the first 2xx,
+    late ones included; without any the end of its last attempt, so a lost order lasts at least that long.
+    """
+    orders = attempts[(attempts["op"] == "order") & (attempts["kind"] != PROBE_REUSE)]
+    by = ["client_id", "idempotency_key"]
+    first: Table = orders[orders["kind"] == "first"].groupby(by)[["intended_ns", "invoked_ns"]].min()
+    in_time = orders["outcome"] == Outcome.OK
+    late = orders["late_status"].between(200, 299)
+    good = orders[in_time | late].assign(
+        done_ns=np.where(in_time, orders["completed_ns"], orders["late_ns"])[in_time | late]
+    )
+    done = good.groupby(by)["done_ns"].min().reindex(first.index)
+    last = orders.groupby(by)["completed_ns"].max().reindex(first.index)
+    return first.assign(ok=done.notna(), done_ns=done.fillna(last).astype("int64")).reset_index()
+
+
+def is_error(attempts: Table) -> Column:
+    """No answer (time-out, reset, refused, …) or a 5xx."""
+    return (attempts["status"] == 0) | (attempts["status"] >= 500)
+
+
+def first_fills(attempts: Table, stream: Table, events: Table) -> Table:
+    """Orders that traded on arrival: `t` (intended, epoch s) and `ms` from first send to first fill.
+
+    An order that waits in the book waits for the market and not for the system, so makers are no samples. The fill's
+    time is when a subscriber first received it, by the client's own clock; without one, the ledger's.
+    """
+    fills = events[events["type"] == "fill"]
+    fills = fills.sort_values("seq").drop_duplicates("taker_order_id")[["market", "seq", "ts_ns", "taker_order_id"]]
+    seen = stream.groupby(["symbol", "seq"])["received_ns"].min().rename("seen_ns").reset_index()
+    fills = fills.merge(seen, left_on=["market", "seq"], right_on=["symbol", "seq"], how="left")
+    accepted = events[events["type"] == "accepted"].drop_duplicates("order_id")
+    names = accepted[["order_id", "client_id", "idempotency_key"]]
+    fills = fills.merge(names, left_on="taker_order_id", right_on="order_id")
+    sent = first_orders(attempts)[["client_id", "idempotency_key", "intended_ns", "invoked_ns"]]
+    both = fills.merge(sent, on=["client_id", "idempotency_key"])
+    filled_ns = both["seen_ns"].where(both["seen_ns"].notna(), both["ts_ns"]).astype("int64")
+    t, ms = both["intended_ns"] / NS, (filled_ns - both["invoked_ns"]) / 1e6
+    return pd.DataFrame({"t": t, "ms": ms}).sort_values("t", ignore_index=True)
+
+
+def reconnects(connections: Table, end: float) -> Table:
+    """One row per lost stream: subscriber, symbol, lost_ns, ms until the next open one, `back`. A subscriber that never
+    came back counts until `end` (epoch s); one that closed by itself and dialled no more was not lost.
+    """
+    rows = connections.sort_values(["subscriber", "symbol", "dialed_ns"], kind="stable")
+    opened = rows[rows["opened_ns"] > 0]
+    group = opened.groupby(["subscriber", "symbol"])
+    lost = opened.assign(next_ns=group["opened_ns"].shift(-1))
+    last_dial = rows.groupby(["subscriber", "symbol"])["dialed_ns"].max()
+    where = pd.MultiIndex.from_frame(lost[["subscriber", "symbol"]])
+    tried = last_dial.reindex(where).to_numpy() > lost["dialed_ns"].to_numpy()
+    gone = (lost["closed_ns"] > 0) & (lost["next_ns"].notna() | tried | (lost["close_code"] != GOING_AWAY))
+    lost = lost[gone]
+    back = lost["next_ns"].notna()
+    until = lost["next_ns"].fillna(end * NS)
+    ms = ((until - lost["closed_ns"]) / 1e6).clip(lower=0.0)
+    return pd.DataFrame(
+        {
+            "subscriber": lost["subscriber"],
+            "symbol": lost["symbol"],
+            "lost_ns": lost["closed_ns"],
+            "ms": ms,
+            "back": back,
+        }
+    )
+
+
+def per_second(attempts: Table) -> Table:
+    """One row a second of intended sends, without holes: t (epoch s), sent, ok, fail, info, errors (counts of all
+    attempts), p50_ms, p95_ms, p99_ms (of first attempts of orders; NaN in a second without any).
+    """
+    names = ["sent", "ok", "fail", "info", "errors", *(f"p{share}_ms" for share in PERCENTILES)]
+    if attempts.empty:
+        return pd.DataFrame({name: pd.Series(dtype="float64") for name in ["t", *names]})
+    second = attempts["intended_ns"] // NS
+    every = pd.RangeIndex(int(second.min()), int(second.max()) + 1)
+    counts = {outcome.value: (attempts["outcome"] == outcome) for outcome in Outcome}
+    flags: Table = pd.DataFrame({"sent": True, **counts, "errors": is_error(attempts)})
+    table = flags.astype("int64").groupby(second).sum().reindex(every, fill_value=0)
+    firsts = first_orders(attempts)
+    grouped = latency_ms(firsts).groupby(firsts["intended_ns"] // NS)
+    for share in PERCENTILES:
+        table[f"p{share}_ms"] = grouped.agg(percentile, share).reindex(every) if len(firsts) else np.nan
+    return table.rename_axis("t").reset_index()[["t", *names]]
