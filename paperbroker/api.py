@@ -1,0 +1,312 @@
+"""HTTP and WebSocket: routes, bodies, and which error is which status. Decides nothing else.
+
+A process holds at most IN_FLIGHT_MAX requests of a kind and refuses the next at once (503): a queue that cannot be
+served in time is a longer outage. One client may hold CLIENT_IN_FLIGHT_MAX of them (429).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, WebSocketRoute
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from paperbroker import errors
+from paperbroker.domain.orders import identifier, parse_cancel, parse_order
+from paperbroker.logs import Log
+from paperbroker.services.health import Readiness
+from paperbroker.services.intake import Intake, Receipt
+from paperbroker.services.queries import DEPTH_MAX, TRADES_MAX, Queries
+from paperbroker.services.stream import UNKNOWN_MARKET, Hub
+from paperbroker.services.telemetry import Telemetry
+
+BODY_MAX_BYTES = 4096
+IN_FLIGHT_MAX = 64
+CLIENT_IN_FLIGHT_MAX = 32
+WRITERS = 16
+READERS = 8
+RETRY_AFTER_S = 1
+DEPTH_DEFAULT = 20
+TRADES_DEFAULT = 100
+SEQ_MAX = 2**53
+
+STATUS: dict[type[errors.PaperBrokerError], int] = {
+    errors.InvalidRequest: 400,
+    errors.NotOwner: 403,
+    errors.UnknownOrder: 404,
+    errors.IdempotencyKeyReused: 409,
+    errors.OrderIdReused: 409,
+    errors.ClientOverloaded: 429,
+    errors.Overloaded: 503,
+    errors.StoreUnavailable: 503,
+}
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class InFlight:
+    """Counts what this process holds, in all and by client. Touched from the loop alone."""
+
+    def __init__(self) -> None:
+        self._all = 0
+        self._by_client: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, client_id: str = "") -> Iterator[None]:
+        if self._all >= IN_FLIGHT_MAX:
+            raise errors.Overloaded(f"{IN_FLIGHT_MAX} requests in flight")
+        if client_id and self._by_client[client_id] >= CLIENT_IN_FLIGHT_MAX:
+            raise errors.ClientOverloaded(f"{CLIENT_IN_FLIGHT_MAX} requests of {client_id} in flight")
+        self._all += 1
+        self._by_client[client_id] += 1
+        try:
+            yield
+        finally:
+            self._all -= 1
+            self._by_client[client_id] -= 1
+            if not self._by_client[client_id]:
+                del self._by_client[client_id]
+
+
+class Api:
+    """The handlers, on top of the services."""
+
+    def __init__(
+        self,
+        *,
+        markets: tuple[str, ...],
+        intake: Intake,
+        queries: Queries,
+        hub: Hub,
+        readiness: Readiness,
+        telemetry: Telemetry,
+        log: Log,
+        readers: ThreadPoolExecutor,
+    ) -> None:
+        self._markets = frozenset(markets)
+        self._intake = intake
+        self._queries = queries
+        self._hub = hub
+        self._readiness = readiness
+        self._telemetry = telemetry
+        self._log = log
+        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="intake")
+        self._readers = readers
+        self._writing = InFlight()
+        self._reading = InFlight()
+
+    async def submit(self, request: Request) -> Response:
+        order = parse_order(await _body(request), self._markets)
+        with self._writing.hold(order.client_id):
+            receipt = await self._write(self._intake.submit, order, _trace_id(request))
+        if receipt.first:
+            self._telemetry.count("OrdersAccepted", 1)
+        return _json(201 if receipt.first else 200, receipt.answer)
+
+    async def cancel(self, request: Request) -> Response:
+        cancel = parse_cancel(await _body(request), request.path_params["order_id"])
+        with self._writing.hold(cancel.client_id):
+            receipt = await self._write(self._intake.cancel, cancel, _trace_id(request))
+        return _json(202 if receipt.first else 200, receipt.answer)
+
+    async def order(self, request: Request) -> Response:
+        client_id = identifier(request.query_params, "clientId")
+        with self._reading.hold():
+            return _json(200, await self._read(self._queries.order, request.path_params["order_id"], client_id))
+
+    async def book(self, request: Request) -> Response:
+        market = self._market(request)
+        depth = _query_int(request, "depth", DEPTH_DEFAULT, 1, DEPTH_MAX)
+        with self._reading.hold():
+            return _json(200, await self._read(self._queries.book, market, depth))
+
+    async def trades(self, request: Request) -> Response:
+        market = self._market(request)
+        after = _query_int(request, "after", 0, 0, SEQ_MAX)
+        limit = _query_int(request, "limit", TRADES_DEFAULT, 1, TRADES_MAX)
+        with self._reading.hold():
+            return _json(200, await self._read(self._queries.trades, market, after, limit))
+
+    async def stream(self, websocket: WebSocket) -> None:
+        await websocket.accept()
+        market = websocket.path_params["symbol"]
+        text = websocket.query_params.get("after", "0")
+        if market not in self._markets:
+            await websocket.close(UNKNOWN_MARKET, f"unknown market {market[:64]}")
+        elif not text.isdecimal() or int(text) > SEQ_MAX:
+            await websocket.close(UNKNOWN_MARKET, "after must be a ledger sequence")
+        else:
+            await self._stream(websocket, market, int(text))
+
+    async def _stream(self, websocket: WebSocket, market: str, after: int) -> None:
+        """Serve until the subscriber hangs up or the hub is done with it, whichever is first."""
+        serving = asyncio.create_task(self._hub.serve(_Wire(websocket), market, after))
+        listening = asyncio.create_task(_until_hung_up(websocket))
+        await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, listening):
+            task.cancel()
+        outcomes = await asyncio.gather(serving, listening, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, Exception) and not isinstance(outcome, WebSocketDisconnect):
+                raise outcome
+
+    async def healthz(self, request: Request) -> Response:
+        return _json(200, '{"status":"alive"}')
+
+    async def readyz(self, request: Request) -> Response:
+        # The loop's own executor: a probe must not wait behind the requests that it is about.
+        status, body = await asyncio.get_running_loop().run_in_executor(None, self._readiness.answer)
+        return _json(status, body.decode())
+
+    def _market(self, request: Request) -> str:
+        market = request.path_params["symbol"]
+        if market not in self._markets:
+            raise errors.InvalidRequest("symbol", f"unknown market {market[:64]!r}")
+        return market
+
+    async def _write(self, call: Callable[..., Receipt], *args: Any) -> Receipt:
+        return await asyncio.get_running_loop().run_in_executor(self._writers, call, *args)
+
+    async def _read(self, call: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._readers, call, *args)
+
+
+class _Wire:
+    """A WebSocket as the hub sees a subscriber."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def send(self, text: str) -> None:
+        await self._websocket.send_text(text)
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._websocket.close(code, reason)
+
+
+async def _until_hung_up(websocket: WebSocket) -> None:
+    """Subscribers have nothing to say; what they say is read and dropped."""
+    while (await websocket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> Callable[..., Awaitable[None]]:
+    """The ASGI application."""
+    app = Starlette(
+        routes=[
+            Route("/orders", api.submit, methods=["POST"]),
+            Route("/orders/{order_id}", api.order, methods=["GET"]),
+            Route("/orders/{order_id}/cancel", api.cancel, methods=["POST"]),
+            Route("/markets/{symbol}/book", api.book, methods=["GET"]),
+            Route("/markets/{symbol}/trades", api.trades, methods=["GET"]),
+            Route("/healthz", api.healthz, methods=["GET"]),
+            Route("/readyz", api.readyz, methods=["GET"]),
+            WebSocketRoute("/markets/{symbol}/stream", api.stream),
+        ],
+        exception_handlers={errors.PaperBrokerError: partial(_refusal, log)},
+    )
+    return Observed(app, readiness, telemetry, log)
+
+
+class Observed:
+    """Around the application: counts and times requests, answers the unforeseen with 500, and asks for another
+    connection while draining."""
+
+    def __init__(self, app: Starlette, readiness: Readiness, telemetry: Telemetry, log: Log) -> None:
+        self._app = app
+        self._readiness = readiness
+        self._telemetry = telemetry
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"] in ("/healthz", "/readyz"):
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        status = 0
+
+        async def observed(message: MutableMapping[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if self._readiness.draining.is_set():
+                    message["headers"] = [*message["headers"], (b"connection", b"close")]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        except Exception:  # noqa: BLE001 - the outermost boundary: one bad request must not take the task down
+            self._log.exception("api.unforeseen", path=scope["path"])
+            if status == 0:
+                await _json(500, '{"error":"InternalError"}')(scope, receive, observed)
+            status = 500
+        self._observe(scope, status, (time.perf_counter() - started) * 1e3)
+
+    def _observe(self, scope: Scope, status: int, took_ms: float) -> None:
+        self._telemetry.count("Requests", 1)
+        if status >= 500:
+            self._telemetry.count("Http5xx", 1)
+        if scope["method"] == "POST":
+            self._telemetry.observe("LatencyMs", took_ms)
+
+
+async def _refusal(log: Log, request: Request, exc: Exception) -> Response:
+    status = STATUS.get(type(exc), 500)  # type: ignore[arg-type]
+    body: dict[str, Any] = {"error": type(exc).__name__}
+    if isinstance(exc, errors.InvalidRequest):
+        body = {"error": "ValidationError", "field": exc.field, "message": exc.message}
+    response = _json(status, body)
+    if status in (429, 503):
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status >= 429:
+        log.warning("api.refused", status=status, error=str(exc), path=request.url.path, trace_id=_trace_id(request))
+    return response
+
+
+def _json(status: int, content: str | dict[str, Any]) -> Response:
+    text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"))
+    return Response(text, status, media_type="application/json")
+
+
+async def _body(request: Request) -> Any:
+    """The request's JSON; InvalidRequest if it is none, or too long."""
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > BODY_MAX_BYTES:
+            raise errors.InvalidRequest("body", f"longer than {BODY_MAX_BYTES} bytes")
+    try:
+        return json.loads(bytes(data))
+    except ValueError as exc:
+        raise errors.InvalidRequest("body", "not JSON") from exc
+
+
+def _query_int(request: Request, name: str, default: int, low: int, high: int) -> int:
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal()) or not low <= int(text[:20]) <= high:
+        raise errors.InvalidRequest(name, f"must be an integer from {low} to {high}")
+    return int(text)
+
+
+def _trace_id(request: Request) -> str:
+    """The load balancer's trace, if there is one, so that its logs and ours meet."""
+    if not hasattr(request.state, "trace_id"):
+        root = request.headers.get("x-amzn-trace-id", "").partition("Root=")[2].partition(";")[0]
+        request.state.trace_id = root[:64] or uuid.uuid4().hex
+    return request.state.trace_id

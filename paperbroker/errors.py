@@ -1,0 +1,69 @@
+"""The errors of PaperBroker: one root, one leaf per decision a caller makes.
+
+Knows nothing of HTTP: `paperbroker.api` maps the leaves to status codes.
+"""
+
+
+class PaperBrokerError(Exception):
+    """Root of every error that PaperBroker raises on purpose; the message names object, value and limit."""
+
+
+class SettingsError(PaperBrokerError):
+    """The environment lacks a variable, or holds a value that cannot be used. The process does not start."""
+
+
+class InvalidRequest(PaperBrokerError):
+    """The request's content is wrong; `field` names the first offending field."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+class IdempotencyKeyReused(PaperBrokerError):
+    """(clientId, idempotencyKey) already stands for other content; nothing was done."""
+
+
+class OrderIdReused(PaperBrokerError):
+    """The order id already names an order accepted under another key; nothing was done."""
+
+
+class UnknownOrder(PaperBrokerError):
+    """No order of this id was ever accepted."""
+
+
+class NotOwner(PaperBrokerError):
+    """The order belongs to another client."""
+
+
+class Overloaded(PaperBrokerError):
+    """This process already holds as many requests as it can finish in time; nothing was done."""
+
+
+class ClientOverloaded(PaperBrokerError):
+    """One client already holds its share of this process; nothing was done."""
+
+
+class StoreUnavailable(PaperBrokerError):
+    """DynamoDB did not answer, or not within its bounds. A write may or may not have been applied."""
+
+
+class QueueUnavailable(PaperBrokerError):
+    """SQS did not answer, or not within its bounds. A send may or may not have been applied."""
+
+
+class FenceLost(PaperBrokerError):
+    """The market's sequence is not where the writer believed: somebody else committed. Nothing was written."""
+
+
+class AlreadyApplied(PaperBrokerError):
+    """Some intake events of the commit were applied before; nothing was written."""
+
+    def __init__(self, event_ids: frozenset[str]) -> None:
+        super().__init__(f"events {sorted(event_ids)} were applied before")
+        self.event_ids = event_ids
+
+
+class LedgerCorrupt(PaperBrokerError):
+    """The ledger read back is not the contiguous, appliable sequence that was written."""

@@ -1,0 +1,1 @@
+"""What a task does: intake, matching, relaying, streaming, answering, telling how it is."""

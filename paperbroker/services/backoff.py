@@ -1,0 +1,23 @@
+"""How long to wait before the next try: doubling, bounded, with jitter so that tasks do not march in step."""
+
+from __future__ import annotations
+
+import random
+
+
+class Backoff:
+    """Waits drawn from [limit of this try / 2, limit of this try]."""
+
+    def __init__(self, *, first_s: float, limit_s: float, source: random.Random | None = None) -> None:
+        self._first_s = first_s
+        self._limit_s = limit_s
+        self._random = source or random.Random()
+        self._tries = 0
+
+    def next_s(self) -> float:
+        bound = min(self._limit_s, self._first_s * 2 ** min(self._tries, 16))
+        self._tries += 1
+        return self._random.uniform(bound / 2, bound)
+
+    def reset(self) -> None:
+        self._tries = 0

@@ -1,0 +1,119 @@
+"""Am I alive (healthz: this process), may I be used (readyz: what I depend on).
+
+`Readiness` asks the dependencies at most every CACHE_S, within PROBE_S, one probe at a time. `HealthServer` answers
+for the roles that have no HTTP of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from paperbroker.errors import PaperBrokerError
+
+CACHE_S = 1.0
+PROBE_S = 1.5  # below the load balancer's own time-out of 2 s
+REQUEST_TIMEOUT_S = 5.0
+
+
+class Readiness:
+    """The last answer of the dependencies, fresh enough. `draining` overrides: a task that is leaving is not ready."""
+
+    def __init__(self, probes: dict[str, Callable[[], object]], ready: Callable[[], bool] = lambda: True) -> None:
+        self._probes = probes
+        self._ready = ready
+        self._pool = ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe")
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self._running: dict[str, Future[str]] = {}
+        self._failures: dict[str, str] = {}
+        self.draining = threading.Event()
+
+    def failures(self) -> dict[str, str]:
+        """What is wrong, by dependency; empty means ready. Blocks for at most PROBE_S."""
+        if self.draining.is_set():
+            return {"task": "draining"}
+        if not self._ready():
+            return {"task": "starting"}
+        with self._lock:
+            if time.monotonic() - self._asked_at >= CACHE_S:
+                self._failures = self._ask()
+                self._asked_at = time.monotonic()
+            return self._failures
+
+    def _ask(self) -> dict[str, str]:
+        """A probe that still hangs from last time is waited for, not repeated."""
+        until = time.monotonic() + PROBE_S
+        for name, probe in self._probes.items():
+            if name not in self._running:
+                self._running[name] = self._pool.submit(_outcome, probe)
+        outcomes = {name: self._outcome_of(name, until) for name in self._probes}
+        return {name: outcome for name, outcome in outcomes.items() if outcome}
+
+    def _outcome_of(self, name: str, until: float) -> str:
+        try:
+            outcome = self._running[name].result(timeout=max(0.0, until - time.monotonic()))
+        except FutureTimeout:
+            return f"no answer within {PROBE_S} s"
+        del self._running[name]
+        return outcome
+
+    def answer(self) -> tuple[int, bytes]:
+        """Status and body of readyz."""
+        failures = self.failures()
+        body = {"status": "unavailable" if failures else "ready", "failures": failures}
+        return (503 if failures else 200), json.dumps(body).encode()
+
+
+def _outcome(probe: Callable[[], object]) -> str:
+    try:
+        probe()
+    except PaperBrokerError as exc:
+        return str(exc)
+    return ""
+
+
+class HealthServer:
+    """GET /healthz and /readyz on a port, from a thread."""
+
+    def __init__(self, host: str, port: int, readiness: Readiness) -> None:
+        self._server = ThreadingHTTPServer((host, port), _handler(readiness))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _handler(readiness: Readiness) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = REQUEST_TIMEOUT_S
+
+        def do_GET(self) -> None:
+            if self.path == "/healthz":
+                self._answer(200, b'{"status":"alive"}')
+            elif self.path == "/readyz":
+                self._answer(*readiness.answer())
+            else:
+                self._answer(404, b'{"error":"NotFound"}')
+
+        def _answer(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Health checks are not worth a line."""
+
+    return Handler

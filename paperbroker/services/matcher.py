@@ -1,0 +1,255 @@
+"""Sequencing and matching: messages in, committed ledger events out, each intake event's effect exactly once.
+
+Owns the order of things: apply what is new, commit, then delete the message. Must not know SQS or DynamoDB, only what
+behaves like them.
+
+Why it is safe to kill, to stall and to run twice. A commit is one transaction, conditional on the market's sequence
+(the fence) and on each event's mark (applied before?). Whoever commits second, because his receipt is stale, his
+message came again or he never saw the first reply, is refused; he reads on from the ledger and finds what is left to
+do. A message is deleted only when its event is known to be in the ledger.
+
+Why an outage does not push good orders into the dead-letter queue. A matcher that could not commit does not receive
+again until a probe of the ledger succeeds, so an outage costs each matcher one receive, not one every few seconds;
+the queue allows many. Only a body that is no intake event is received until the queue moves it away.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Protocol
+
+from paperbroker.domain.book import Book
+from paperbroker.domain.events import IntakeEvent, IntakeType, LedgerEvent, LedgerType
+from paperbroker.domain.matching import match
+from paperbroker.domain.postings import Postings
+from paperbroker.errors import AlreadyApplied, FenceLost, QueueUnavailable, StoreUnavailable
+from paperbroker.logs import Log
+from paperbroker.services.backoff import Backoff
+from paperbroker.services.replica import LedgerReader, Replica
+from paperbroker.services.telemetry import Telemetry
+from paperbroker.storage.ledger import TRANSACTION_ITEMS_MAX, Commit
+from paperbroker.storage.queues import BATCH_MAX, VISIBILITY_S, Message
+
+# Fences lost in a row before a batch is given back; with one rival at work a second try nearly always holds.
+COMMITS_MAX = 6
+# A commit must not start when the receipt is about to lapse: a rival may have the same messages by then.
+VISIBILITY_MARGIN_S = 1.0
+# Between two receives that were not full: lets a busy market's commands gather into fewer transactions.
+PACE_S = 0.05
+MARKETS_AT_ONCE = 4
+
+
+class Ledger(LedgerReader, Protocol):
+    def commit(self, commit: Commit) -> None: ...
+
+    def probe(self) -> None: ...
+
+
+class Commands(Protocol):
+    def receive(self) -> list[Message]: ...
+
+    def delete(self, messages: Sequence[Message]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    commit: Commit
+    book: Book
+    commands: tuple[IntakeEvent, ...]
+
+
+class Sequencer:
+    """Applies intake events of one market at a time to its ledger. The loop around it is `Matcher`."""
+
+    def __init__(self, ledger: Ledger, telemetry: Telemetry, now_ns: Callable[[], int] = time.time_ns) -> None:
+        self._ledger = ledger
+        self._telemetry = telemetry
+        self._now_ns = now_ns
+        self._replicas: dict[str, Replica] = {}
+        self._contended: set[str] = set()
+
+    def replica(self, market: str) -> Replica:
+        return self._replicas.setdefault(market, Replica(market))
+
+    def catch_up(self, market: str) -> None:
+        """Read the market's ledger to its end, before the first message needs it."""
+        self.replica(market).catch_up(self._ledger)
+
+    def apply(self, market: str, commands: Sequence[IntakeEvent], until: float = float("inf")) -> frozenset[str]:
+        """Commit what is new among `commands`; the ids of those that are known to be in the ledger afterwards.
+
+        Stops trying at `until` on the monotonic clock. StoreUnavailable is raised after noting what was learnt: ask
+        `replica(market).knows`.
+        """
+        replica = self.replica(market)
+        lost = 0
+        while lost < COMMITS_MAX and time.monotonic() < until:
+            if market in self._contended:
+                self._look_around(replica)
+            todo = _new(replica, commands)
+            if not todo:
+                break
+            plan = _plan(replica, todo, self._now_ns())
+            try:
+                self._commit(replica, plan)
+            except FenceLost:
+                lost += 1
+                self._contended.add(market)
+            except AlreadyApplied as exc:
+                replica.remember(exc.event_ids)
+            except StoreUnavailable:
+                self._contended.add(market)  # it may have been written: read before the next plan
+                raise
+        return frozenset(c.event_id for c in commands if replica.knows(c.event_id))
+
+    def _look_around(self, replica: Replica) -> None:
+        """Read before planning, as long as a rival keeps committing here; plan optimistically otherwise."""
+        if replica.catch_up(self._ledger) == 0:
+            self._contended.discard(replica.market)
+
+    def _commit(self, replica: Replica, plan: _Plan) -> None:
+        self._ledger.commit(plan.commit)
+        replica.adopt(plan.book, plan.commit.after_seq + len(plan.commit.events), plan.commit.event_ids)
+        self._report(plan)
+
+    def _report(self, plan: _Plan) -> None:
+        now_ns = self._now_ns()
+        accepted = {c.order_id: c.accepted_at_ns for c in plan.commands if c.type == IntakeType.ORDER_ACCEPTED}
+        for command in plan.commands:
+            self._telemetry.observe("MatcherLagMs", (now_ns - command.accepted_at_ns) / 1e6)
+        filled: set[str] = set()
+        for event in plan.commit.events:
+            if event.type == LedgerType.FILL:
+                self._telemetry.count("Fills", 1)
+                if event.taker_order_id not in filled and event.taker_order_id in accepted:
+                    filled.add(event.taker_order_id)
+                    waited_ms = (now_ns - accepted[event.taker_order_id]) / 1e6
+                    self._telemetry.observe("TimeToFirstFillMs", waited_ms)
+
+
+def _new(replica: Replica, commands: Sequence[IntakeEvent]) -> list[IntakeEvent]:
+    """Each event once, in order, without those that are in the ledger."""
+    unique = {command.event_id: command for command in commands}
+    return [command for command in unique.values() if not replica.knows(command.event_id)]
+
+
+def _plan(replica: Replica, commands: Sequence[IntakeEvent], ts_ns: int) -> _Plan:
+    """As many commands, in order, as fit one transaction; the first one always does (`FILLS_MAX` sees to it)."""
+    book, postings, events = replica.book.draft(), Postings(), list[LedgerEvent]()
+    taken: list[IntakeEvent] = []
+    plan: _Plan | None = None
+    for command in commands:
+        new = match(book, command, seq=replica.seq + len(events), ts_ns=ts_ns)
+        for event in new:
+            book.apply(event)
+        events += new
+        postings.post(new, book)
+        taken.append(command)
+        commit = Commit(
+            market=replica.market,
+            after_seq=replica.seq,
+            events=tuple(events),
+            postings=postings,
+            event_ids=tuple(c.event_id for c in taken),
+        )
+        if commit.items > TRANSACTION_ITEMS_MAX:
+            # Planned one too many: plan again without it. Rare, so simpler than undoing.
+            return _plan(replica, commands[: len(taken) - 1], ts_ns)
+        plan = _Plan(commit=commit, book=book, commands=tuple(taken))
+    assert plan is not None, "nothing to plan"
+    return plan
+
+
+class Matcher:
+    """The task: receive, sequence, delete, until stopped."""
+
+    def __init__(
+        self, commands: Commands, ledger: Ledger, telemetry: Telemetry, log: Log, stopping: threading.Event
+    ) -> None:
+        self._commands = commands
+        self._ledger = ledger
+        self._log = log
+        self._stopping = stopping
+        self._sequencer = Sequencer(ledger, telemetry)
+        self._pool = ThreadPoolExecutor(MARKETS_AT_ONCE, thread_name_prefix="market")
+        self._backoff = Backoff(first_s=0.2, limit_s=5.0)
+        self.ready = threading.Event()
+
+    def run(self, markets: Sequence[str]) -> None:
+        """Until `stopping` is set; then the batch in hand is finished, and nothing more is received."""
+        self._warm(markets)
+        while not self._stopping.is_set():
+            try:
+                self._turn()
+                self._backoff.reset()
+            except (StoreUnavailable, QueueUnavailable) as exc:
+                self._log.warning("matcher.dependency_unavailable", error=str(exc))
+                self._wait_for_ledger()
+        self._pool.shutdown()
+
+    def _warm(self, markets: Sequence[str]) -> None:
+        """Read every ledger before the first receive: a long catch-up must not happen while a market is locked."""
+        for market in markets:
+            while not self._stopping.is_set():
+                try:
+                    self._sequencer.catch_up(market)
+                    break
+                except StoreUnavailable as exc:
+                    self._log.warning("matcher.catch_up_failed", market=market, error=str(exc))
+                    self._stopping.wait(self._backoff.next_s())
+        self._backoff.reset()
+        self.ready.set()
+        self._log.info("matcher.ready", seqs={m: self._sequencer.replica(m).seq for m in markets})
+
+    def _turn(self) -> None:
+        started = time.monotonic()
+        messages = self._commands.receive()
+        if not messages:
+            return
+        # The lock runs at the earliest from when we asked, so this is on the safe side by at most the long poll.
+        self.handle(messages, until=started + VISIBILITY_S - VISIBILITY_MARGIN_S)
+        if len(messages) < BATCH_MAX:
+            self._stopping.wait(max(0.0, PACE_S - (time.monotonic() - started)))
+
+    def handle(self, messages: Sequence[Message], until: float) -> None:
+        """Sequence the messages, markets side by side; delete what is done, even if one market failed."""
+        by_market: dict[str, list[IntakeEvent]] = defaultdict(list)
+        for message in messages:
+            if message.event is None:
+                self._log.error("matcher.not_an_event", body=message.body[:500])
+            else:
+                by_market[message.event.market].append(message.event)
+        failures = self._apply_all(by_market, until)
+        done = [m for m in messages if m.event and self._sequencer.replica(m.event.market).knows(m.event.event_id)]
+        if done:
+            self._commands.delete(done)
+        if len(done) < len(messages):
+            self._log.warning("matcher.left_in_queue", messages=len(messages) - len(done))
+        if failures:
+            raise failures[0]
+
+    def _apply_all(self, by_market: dict[str, list[IntakeEvent]], until: float) -> list[StoreUnavailable]:
+        def apply(market: str) -> StoreUnavailable | None:
+            try:
+                self._sequencer.apply(market, by_market[market], until)
+            except StoreUnavailable as exc:
+                return exc
+            return None
+
+        if len(by_market) == 1:  # no hand-over between threads for the common small batch
+            return [failure for failure in map(apply, by_market) if failure]
+        return [failure for failure in self._pool.map(apply, by_market) if failure]
+
+    def _wait_for_ledger(self) -> None:
+        """Do not take messages that could not be committed."""
+        while not self._stopping.wait(self._backoff.next_s()):
+            try:
+                self._ledger.probe()
+                return
+            except StoreUnavailable as exc:
+                self._log.warning("matcher.ledger_still_unavailable", error=str(exc))

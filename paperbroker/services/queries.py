@@ -1,0 +1,80 @@
+"""What can be asked: an order's state, a market's book, its trades. Reads only, all of them consistent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from paperbroker.domain.events import LedgerType
+from paperbroker.domain.orders import Side
+from paperbroker.errors import NotOwner, UnknownOrder
+from paperbroker.services.replica import Replica
+from paperbroker.storage.ledger import LedgerTables
+from paperbroker.storage.tables import OrderTables
+
+DEPTH_MAX = 100
+TRADES_MAX = 500
+# A page of trades reads at most this many ledger pages; `next` tells where to go on.
+LEDGER_PAGES_MAX = 4
+
+_ORDER_NAMES = (
+    "orderId",
+    "clientId",
+    "idempotencyKey",
+    ("symbol", "market"),
+    "side",
+    ("type", "orderType"),
+    "tif",
+    "qty",
+    "price",
+    "status",
+    "filledQty",
+    ("acceptedAt", "acceptedAtNs"),
+)
+
+
+class Queries:
+    """Blocking; called from many threads."""
+
+    def __init__(self, tables: OrderTables, ledger: LedgerTables, markets: Sequence[str]) -> None:
+        self._tables = tables
+        self._ledger = ledger
+        self._replicas = {market: (threading.Lock(), Replica(market)) for market in markets}
+
+    def order(self, order_id: str, client_id: str) -> dict[str, Any]:
+        """The order as it stands; NotOwner, UnknownOrder."""
+        found = self._tables.find_order(order_id)
+        if found is None:
+            raise UnknownOrder(order_id)
+        if found["clientId"] != client_id:
+            raise NotOwner(f"{order_id} is not of {client_id}")
+        pairs = ((name, name) if isinstance(name, str) else name for name in _ORDER_NAMES)
+        return {said: found[stored] for said, stored in pairs}
+
+    def book(self, market: str, depth: int) -> dict[str, Any]:
+        """The best `depth` levels of each side as [price, lots, orders], at ledger place `seq`."""
+        lock, replica = self._replicas[market]
+        with lock:
+            replica.catch_up(self._ledger)
+            return {
+                "symbol": market,
+                "seq": replica.seq,
+                "bids": replica.book.depth(Side.BUY, depth),
+                "asks": replica.book.depth(Side.SELL, depth),
+            }
+
+    def trades(self, market: str, after: int, limit: int) -> dict[str, Any]:
+        """The first `limit` fills after ledger place `after`; go on from `next`."""
+        found: list[dict[str, Any]] = []
+        for _ in range(LEDGER_PAGES_MAX):
+            page = self._ledger.read_after(market, after, TRADES_MAX)
+            for event in page:
+                if len(found) == limit:
+                    return {"symbol": market, "trades": found, "next": after}
+                after = event.seq
+                if event.type == LedgerType.FILL:
+                    found.append(event.to_record())
+            if len(page) < TRADES_MAX:
+                break
+        return {"symbol": market, "trades": found, "next": after}

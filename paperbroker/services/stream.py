@@ -1,0 +1,192 @@
+"""Market data: every ledger event of a market to every subscriber, once, in order, from wherever it left off.
+
+Owns one `Feed` per market and process: a single poller of the ledger, however many listen, and none when nobody
+does. Its bounded ring is the only buffer: a subscriber is a cursor into it. Who has once caught up and then falls out
+of the ring is too slow and is told so; who joins far behind reads the ledger by pages until it meets the ring.
+Must not know the protocol of the wire: a subscriber is whatever has `send` and `close`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from paperbroker.domain.events import LedgerEvent
+from paperbroker.errors import StoreUnavailable
+from paperbroker.logs import Log
+
+RING_MAX = 1024
+PAGE_MAX = 256
+POLL_S = 0.2
+POLL_QUIET_S = 0.5
+STALE_AFTER_S = 6.0  # a feed that cannot read for this long sends its subscribers to another task
+SEND_STALL_S = 10.0
+CLOSE_S = 10.0
+SUBSCRIBERS_MAX = 200
+BACKFILL_PAUSE_S = 0.1
+
+TOO_SLOW = 4008
+UNKNOWN_MARKET = 4004
+DRAINING = 1012
+TRY_ELSEWHERE = 1013
+
+R = TypeVar("R")
+
+
+class Ledger(Protocol):
+    def read_after(self, market: str, seq: int, limit: int = 0) -> list[LedgerEvent]: ...
+
+    def seq_of(self, market: str) -> int: ...
+
+
+class Subscriber(Protocol):
+    async def send(self, text: str) -> None: ...
+
+    async def close(self, code: int, reason: str) -> None: ...
+
+
+class Run(Protocol):
+    """Runs a blocking call off the loop."""
+
+    def __call__(self, call: Callable[..., R], /, *args: Any) -> Awaitable[R]: ...
+
+
+class Feed:
+    """The tail of one market's ledger as text, kept fresh by a poller while somebody listens."""
+
+    def __init__(self, market: str, ledger: Ledger, run: Run, log: Log, ring_max: int = RING_MAX) -> None:
+        self.market = market
+        self._ledger = ledger
+        self._run = run
+        self._log = log
+        self._ring: deque[str] = deque(maxlen=ring_max)
+        self._tail: int | None = None  # seq of the ring's last text; None until the first read
+        self._news = asyncio.Event()
+        self._poller: asyncio.Task[None] | None = None
+        self._listeners = 0
+        self.stale = False
+
+    def join(self) -> None:
+        self._listeners += 1
+        if self._poller is None:
+            self._tail, self.stale = None, False
+            self._ring.clear()
+            self._poller = asyncio.create_task(self._poll(), name=f"feed-{self.market}")
+
+    def leave(self) -> None:
+        self._listeners -= 1
+        if self._listeners == 0 and self._poller is not None:
+            self._poller.cancel()
+            self._poller = None
+
+    def since(self, seq: int) -> list[str] | None:
+        """The texts after `seq`, oldest first, at most PAGE_MAX; None if the ring does not reach back to it."""
+        if self._tail is None:
+            return None
+        if seq >= self._tail:
+            return []
+        start = len(self._ring) - (self._tail - seq)
+        return None if start < 0 else list(islice(self._ring, start, start + PAGE_MAX))
+
+    async def news(self) -> None:
+        """Until something changed: events, or staleness."""
+        await self._news.wait()
+
+    async def page(self, seq: int) -> list[str]:
+        """The texts after `seq` from the ledger itself."""
+        return [event.to_json() for event in await self._run(self._ledger.read_after, self.market, seq, PAGE_MAX)]
+
+    async def _poll(self) -> None:
+        loop = asyncio.get_running_loop()
+        good_at, pause_s = loop.time(), POLL_S
+        while True:
+            try:
+                found = await self._read()
+                good_at, self.stale = loop.time(), False
+                pause_s = POLL_S if found else min(POLL_QUIET_S, pause_s * 1.5)
+            except StoreUnavailable as exc:
+                self._log.warning("feed.unavailable", market=self.market, error=str(exc))
+                if loop.time() - good_at > STALE_AFTER_S:
+                    self.stale = True
+                    self._wake()
+            await asyncio.sleep(pause_s)
+
+    async def _read(self) -> int:
+        """Extend the ring; at first only learn where the ledger ends."""
+        if self._tail is None:
+            self._tail = await self._run(self._ledger.seq_of, self.market)
+            self._wake()
+            return 0
+        texts = await self.page(self._tail)
+        if texts:
+            self._ring.extend(texts)
+            self._tail += len(texts)
+            self._wake()
+        return len(texts)
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+class Hub:
+    """All feeds of this process, and the loop that serves one subscriber."""
+
+    def __init__(self, ledger: Ledger, run: Run, log: Log, ring_max: int = RING_MAX) -> None:
+        self._feeds: dict[str, Feed] = {}
+        self._make = lambda market: Feed(market, ledger, run, log, ring_max)
+        self._log = log
+        self.subscribers = 0
+
+    async def serve(self, subscriber: Subscriber, market: str, after: int) -> None:
+        """Send everything after `after` until cancelled, or until the subscriber had to be closed."""
+        if self.subscribers >= SUBSCRIBERS_MAX:
+            await subscriber.close(TRY_ELSEWHERE, "too many subscribers here")
+            return
+        feed = self._feeds.setdefault(market, self._make(market))
+        feed.join()
+        self.subscribers += 1
+        try:
+            code, reason = await self._follow(feed, subscriber, after)
+            self._log.info("stream.closed", market=market, code=code, reason=reason)
+            async with asyncio.timeout(CLOSE_S):
+                await subscriber.close(code, reason)
+        except TimeoutError:
+            self._log.warning("stream.close_not_taken", market=market)
+        finally:
+            self.subscribers -= 1
+            feed.leave()
+
+    async def _follow(self, feed: Feed, subscriber: Subscriber, cursor: int) -> tuple[int, str]:
+        """Send until it has to end; the close code and why."""
+        caught_up = False
+        while not feed.stale:
+            texts = feed.since(cursor)
+            if texts is None and caught_up:
+                return TOO_SLOW, f"too slow: more than {RING_MAX} events behind at seq {cursor}"
+            if texts is None:
+                texts = await self._backfill(feed, cursor)
+            elif not texts:
+                caught_up = True
+                await feed.news()
+                continue
+            for text in texts:
+                try:
+                    async with asyncio.timeout(SEND_STALL_S):
+                        await subscriber.send(text)
+                except TimeoutError:
+                    return TOO_SLOW, f"too slow: took nothing for {SEND_STALL_S} s at seq {cursor}"
+                cursor += 1
+        return TRY_ELSEWHERE, f"no market data here for {STALE_AFTER_S} s"
+
+    async def _backfill(self, feed: Feed, cursor: int) -> list[str]:
+        try:
+            texts = await feed.page(cursor)
+        except StoreUnavailable:
+            texts = []  # the feed's own poller notices too, and decides when it is stale
+        if not texts:
+            await asyncio.sleep(BACKFILL_PAUSE_S)
+        return texts

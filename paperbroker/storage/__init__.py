@@ -1,0 +1,1 @@
+"""DynamoDB and SQS as PaperBroker uses them: requests, their conditions, and what their errors mean."""

@@ -1,0 +1,69 @@
+"""AWS clients, made once per process: their time-outs, their retries, and their errors as ours.
+
+botocore and not boto3: the same clients, without the resource layer's cost at every start of a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+CONNECT_TIMEOUT_S = 1.0
+READ_TIMEOUT_S = 2.0
+# First try and one more, with botocore's own full jitter: two reads of 2 s are the longest that a caller waits.
+ATTEMPTS_MAX = 2
+CONNECTIONS_MAX = 32
+
+
+class Clients:
+    """A factory of low-level clients that share one session."""
+
+    def __init__(self, region: str) -> None:
+        self._session = botocore.session.get_session()
+        self._region = region
+
+    def make(self, service: str, *, read_timeout_s: float = READ_TIMEOUT_S, attempts: int = ATTEMPTS_MAX) -> BaseClient:
+        """A thread-safe client. Parameter validation is off: it costs as much as the signing, and tests send every
+        request that we build to a server that validates."""
+        config = Config(
+            connect_timeout=CONNECT_TIMEOUT_S,
+            read_timeout=read_timeout_s,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+            max_pool_connections=CONNECTIONS_MAX,
+            parameter_validation=False,
+            tcp_keepalive=True,
+        )
+        return self._session.create_client(service, region_name=self._region, config=config)
+
+
+@contextmanager
+def unavailable_as(error: Callable[[str], Exception], operation: str) -> Iterator[None]:
+    """Turn every failure of AWS into ours; errors that carry a decision are caught before, by their name."""
+    try:
+        yield
+    except ClientError as exc:
+        raise error(f"{operation}: {code_of(exc)}") from exc
+    except BotoCoreError as exc:
+        raise error(f"{operation}: {type(exc).__name__}") from exc
+
+
+def code_of(error: ClientError) -> str:
+    """The error's name, as AWS spells it."""
+    details: Any = error.response.get("Error", {})
+    return str(details.get("Code", "Unknown"))
+
+
+def reasons_of(error: ClientError) -> list[dict[str, Any]]:
+    """Why a transaction was cancelled, one entry per item of it; empty for any other error."""
+    if code_of(error) != "TransactionCanceledException":
+        return []
+    response: Any = error.response
+    return list(response.get("CancellationReasons", []))

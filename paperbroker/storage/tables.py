@@ -1,0 +1,228 @@
+"""Orders and their outbox in DynamoDB: the writes that make intake exactly-once, and the reads behind them.
+
+Owns the items' shapes and the conditions. Must not know HTTP, the queue or the book.
+
+Uniqueness stands on the record `key#<digest of (client, key)>`, never on the index over the orders (an index is read
+eventually consistent). Record, order and outbox entry are one transaction: an acknowledged order cannot be without
+its entry, and an entry is an order's promise to be sequenced.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from paperbroker.domain.events import IntakeEvent
+from paperbroker.domain.orders import NewOrder, OrderStatus, idempotency_digest
+from paperbroker.errors import StoreUnavailable
+from paperbroker.settings import Tables
+from paperbroker.storage.attributes import attributes, record
+from paperbroker.storage.clients import reasons_of, unavailable_as
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+OUTBOX_DELETE_MAX = 25  # BatchWriteItem takes no more
+OUTBOX_PAGE = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acceptance:
+    """One request to be written: its event, what "same content" means for it, and the answer that it will get."""
+
+    event: IntakeEvent
+    content_hash: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRecord:
+    """What (client, key) stands for since it was first used."""
+
+    event_id: str
+    content_hash: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """The transaction wrote nothing. `key` is the record that stands in the way, `order_id_taken` if only the order
+    id does; neither means that a concurrent transaction was in the way."""
+
+    key: KeyRecord | None = None
+    order_id_taken: bool = False
+
+
+class OrderTables:
+    """Orders and Outbox."""
+
+    def __init__(self, dynamodb: BaseClient, tables: Tables) -> None:
+        self._dynamodb: Any = dynamodb
+        self._tables = tables
+
+    def accept(self, acceptance: Acceptance, order: NewOrder | None) -> Refused | None:
+        """Write the request once, all or nothing; None if written. `order` is absent for a cancel.
+
+        The token makes a repeated call of the same acceptance (a reply that was lost) succeed without a second write.
+        StoreUnavailable: it may or may not be written; `find_key` tells.
+        """
+        writes = [self._key_write(acceptance), self._outbox_write(acceptance.event)]
+        if order is not None:
+            writes.append(self._order_write(order, acceptance.event))
+        with unavailable_as(StoreUnavailable, "TransactWriteItems intake"):
+            try:
+                self._dynamodb.transact_write_items(TransactItems=writes, ClientRequestToken=acceptance.event.event_id)
+            except ClientError as exc:
+                refused = _refused(reasons_of(exc))
+                if refused is None:
+                    raise
+                return refused
+        return None
+
+    def _key_write(self, acceptance: Acceptance) -> dict[str, Any]:
+        """The idempotency record: whoever comes second learns what stands there."""
+        event = acceptance.event
+        item = {
+            "pk": f"key#{idempotency_digest(event.client_id, event.idempotency_key)}",
+            "eventId": event.event_id,
+            "contentHash": acceptance.content_hash,
+            "answer": acceptance.answer,
+            "createdAtNs": event.accepted_at_ns,
+        }
+        return {
+            "Put": {
+                "TableName": self._tables.orders,
+                "Item": attributes(item),
+                "ConditionExpression": "attribute_not_exists(pk)",
+                "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+            }
+        }
+
+    def _order_write(self, order: NewOrder, event: IntakeEvent) -> dict[str, Any]:
+        """The order itself, once per order id."""
+        item = {
+            "pk": f"order#{order.order_id}",
+            "orderId": order.order_id,
+            "clientId": order.client_id,
+            "idempotencyKey": order.idempotency_key,
+            "market": order.symbol,
+            "side": order.side.value,
+            "orderType": order.type.value,
+            "tif": order.tif.value,
+            "qty": order.qty,
+            "price": order.price,
+            "status": OrderStatus.ACCEPTED.value,
+            "filledQty": 0,
+            "acceptedAtNs": event.accepted_at_ns,
+            "eventId": event.event_id,
+        }
+        return {
+            "Put": {
+                "TableName": self._tables.orders,
+                "Item": attributes(item),
+                "ConditionExpression": "attribute_not_exists(pk)",
+            }
+        }
+
+    def _outbox_write(self, event: IntakeEvent) -> dict[str, Any]:
+        """The promise that the event will be sequenced; deleted once the queue has it."""
+        item = {
+            "market": event.market,
+            "eventId": event.event_id,
+            "orderId": event.order_id,
+            "acceptedAtNs": event.accepted_at_ns,
+            "body": event.to_json(),
+        }
+        return {
+            "Put": {
+                "TableName": self._tables.outbox,
+                "Item": attributes(item),
+                "ConditionExpression": "attribute_not_exists(eventId)",
+            }
+        }
+
+    def find_key(self, client_id: str, idempotency_key: str) -> KeyRecord | None:
+        """What (client, key) stands for, read consistently."""
+        return _key_record(self._get(f"key#{idempotency_digest(client_id, idempotency_key)}"))
+
+    def find_order(self, order_id: str) -> dict[str, str | int] | None:
+        """The order's record, read consistently."""
+        return record(item) if (item := self._get(f"order#{order_id}")) else None
+
+    def probe(self) -> None:
+        """One cheap read; StoreUnavailable if the table cannot be reached."""
+        self._get("probe#readiness")
+
+    def _get(self, pk: str) -> dict[str, Any]:
+        with unavailable_as(StoreUnavailable, f"GetItem {self._tables.orders}"):
+            answer = self._dynamodb.get_item(TableName=self._tables.orders, Key={"pk": {"S": pk}}, ConsistentRead=True)
+        return answer.get("Item", {})
+
+    def forget(self, events: Iterable[IntakeEvent]) -> None:
+        """Delete outbox entries whose events the queue has; what stays behind is sent again and deduplicated."""
+        keys = [{"market": {"S": e.market}, "eventId": {"S": e.event_id}} for e in events]
+        for start in range(0, len(keys), OUTBOX_DELETE_MAX):
+            requests = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + OUTBOX_DELETE_MAX]]
+            with unavailable_as(StoreUnavailable, f"BatchWriteItem {self._tables.outbox}"):
+                self._dynamodb.batch_write_item(RequestItems={self._tables.outbox: requests})
+
+    def outbox_older_than(self, accepted_before_ns: int, pages_max: int) -> Iterator[list[IntakeEvent]]:
+        """Entries that intake has not handed over, a page at a time; the table holds little more than those."""
+        start: dict[str, Any] = {}
+        for _ in range(pages_max):
+            with unavailable_as(StoreUnavailable, f"Scan {self._tables.outbox}"):
+                page = self._dynamodb.scan(
+                    TableName=self._tables.outbox,
+                    ConsistentRead=True,
+                    Limit=OUTBOX_PAGE,
+                    FilterExpression="acceptedAtNs < :before",
+                    ExpressionAttributeValues={":before": {"N": str(accepted_before_ns)}},
+                    **start,
+                )
+            yield [IntakeEvent.from_json(item["body"]["S"]) for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                return
+            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+def _refused(reasons: list[dict[str, Any]]) -> Refused | None:
+    """What the reasons of a cancelled transaction decide; None if they decide nothing (throttled, broken).
+
+    The key record is the first write, so it answers first: a retry fails on the record *and* on its own order id.
+    """
+    codes = [reason.get("Code", "None") for reason in reasons]
+    if not set(codes) & {"ConditionalCheckFailed", "TransactionConflict"}:
+        return None
+    if codes[0] == "ConditionalCheckFailed":
+        return Refused(key=_key_record(reasons[0].get("Item", {})))
+    return Refused(order_id_taken="ConditionalCheckFailed" in codes and "TransactionConflict" not in codes)
+
+
+def _key_record(item: dict[str, Any]) -> KeyRecord | None:
+    if not item:
+        return None
+    return KeyRecord(event_id=item["eventId"]["S"], content_hash=item["contentHash"]["S"], answer=item["answer"]["S"])
+
+
+def order_answer(order: NewOrder, accepted_at_ns: int) -> str:
+    """The body that every acknowledgement of this order carries, byte for byte."""
+    return json.dumps(
+        {
+            "orderId": order.order_id,
+            "clientId": order.client_id,
+            "idempotencyKey": order.idempotency_key,
+            "symbol": order.symbol,
+            "side": order.side.value,
+            "type": order.type.value,
+            "tif": order.tif.value,
+            "qty": order.qty,
+            "price": order.price,
+            "status": OrderStatus.ACCEPTED.value,
+            "acceptedAt": accepted_at_ns,
+        },
+        separators=(",", ":"),
+    )

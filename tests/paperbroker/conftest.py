@@ -1,0 +1,137 @@
+"""A real DynamoDB and SQS for PaperBroker's tests: MiniStack in a process of its own, tables as in deploy/stack.yaml."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from paperbroker_rig import MARKETS, REGION, Stage
+
+from paperbroker.settings import Settings, Tables
+from paperbroker.storage.clients import Clients
+
+ROOT = Path(__file__).parents[2]
+START_TIMEOUT_S = 20.0
+_numbers = itertools.count(1)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(url: str, timeout_s: float = START_TIMEOUT_S) -> None:
+    """Until the URL answers 200; the last error if it does not."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of a fresh MiniStack."""
+    port = free_port()
+    folder = tmp_path_factory.mktemp("ministack")
+    env = {**os.environ, "IOT_MTLS_ENABLED": "0", "STATE_DIR": str(folder), "GATEWAY_PORT": str(port)}
+    argv = [sys.executable, "-m", "uvicorn", "ministack.app:app", "--host", "127.0.0.1", "--port", str(port)]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen([*argv, "--log-level", "warning"], env=env, cwd=folder, stdout=log, stderr=log)
+    try:
+        wait_for(f"http://127.0.0.1:{port}/_ministack/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def _template_resources() -> dict[str, Any]:
+    """The stack's resources, with CloudFormation's tags read as plain values."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    def plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return loader.construct_scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return loader.construct_sequence(node, deep=True)
+        assert isinstance(node, yaml.MappingNode)
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_multi_constructor("!", plain)
+    return yaml.load((ROOT / "paperbroker/deploy/stack.yaml").read_text(), Loader)["Resources"]
+
+
+@pytest.fixture(scope="session")
+def template() -> dict[str, Any]:
+    return _template_resources()
+
+
+@pytest.fixture
+def stage(aws: str, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """Empty tables and an empty queue, shaped by the stack that is deployed."""
+    prefix = f"t{next(_numbers)}"
+    env = {
+        "AWS_ENDPOINT_URL": aws,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+    }
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    clients = Clients(REGION)
+    dynamodb, sqs = clients.make("dynamodb"), clients.make("sqs", read_timeout_s=4)
+    names: dict[str, str] = {}
+    for logical in ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied"):
+        names[logical.lower()] = _create_table(dynamodb, template[f"{logical}Table"]["Properties"], prefix, logical)
+    settings = Settings(
+        env="test",
+        run_id=prefix,
+        region=REGION,
+        markets=MARKETS,
+        tables=Tables(**names),
+        queue_url=_create_queue(sqs, template["Queue"]["Properties"], prefix),
+        metrics_namespace="PaperBroker",
+        host="127.0.0.1",
+        port=0,
+        metadata_uri="",
+        log_level="INFO",
+    )
+    env |= {f"PB_{name.upper()}_TABLE": table for name, table in names.items()}
+    env |= {"PB_MARKETS": ",".join(MARKETS), "PB_QUEUE_URL": settings.queue_url, "PB_RUN_ID": prefix, "PB_ENV": "test"}
+    return Stage(settings=settings, clients=clients, dynamodb=dynamodb, sqs=sqs, env=env)
+
+
+def _create_table(dynamodb: Any, properties: dict[str, Any], prefix: str, logical: str) -> str:
+    shape = {k: properties[k] for k in ("AttributeDefinitions", "KeySchema")}
+    if "GlobalSecondaryIndexes" in properties:
+        shape["GlobalSecondaryIndexes"] = properties["GlobalSecondaryIndexes"]
+    name = f"{prefix}-{logical.lower()}"
+    dynamodb.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", **shape)
+    return name
+
+
+def _create_queue(sqs: Any, properties: dict[str, Any], prefix: str) -> str:
+    kept = ("ContentBasedDeduplication", "DeduplicationScope", "FifoThroughputLimit")
+    attributes = {name: str(properties[name]) for name in kept if name in properties}
+    attributes["ContentBasedDeduplication"] = str(properties["ContentBasedDeduplication"]).lower()
+    url: str = sqs.create_queue(QueueName=f"{prefix}.fifo", Attributes={"FifoQueue": "true", **attributes})["QueueUrl"]
+    return url

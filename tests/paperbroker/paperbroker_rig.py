@@ -1,0 +1,129 @@
+"""What PaperBroker's tests stand on: a stage (tables, a queue) and its real processes, stopped as ECS would."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from paperbroker.settings import Settings
+from paperbroker.storage.clients import Clients
+
+REGION = "us-east-1"
+MARKETS = ("ACME", "BOLT")
+READY_S_MAX = 15.0
+STOP_S_MAX = 8.0
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One set of tables and a queue of its own, and the environment that tells a task of them."""
+
+    settings: Settings
+    clients: Clients
+    dynamodb: Any
+    sqs: Any
+    env: dict[str, str]
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        """Everything in a table, in plain values."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
+        return [
+            {name: int(v["N"]) if "N" in v else v["S"] for name, v in item.items()}
+            for page in pages
+            for item in page["Items"]
+        ]
+
+    def ledger(self, market: str) -> list[dict[str, Any]]:
+        rows = [row for row in self.items(self.settings.tables.ledger) if row["market"] == market]
+        return sorted(rows, key=lambda row: row["seq"])
+
+
+@dataclass(slots=True)
+class Process:
+    """One role on a port; `log` is what it printed."""
+
+    role: str
+    port: int
+    popen: subprocess.Popen[bytes]
+    log: Path
+
+    def call(self, method: str, path: str, body: Any = None, timeout_s: float = 10.0) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body))
+            reply = connection.getresponse()
+            return Answer(status=reply.status, text=reply.read().decode(), headers=dict(reply.getheaders()))
+        finally:
+            connection.close()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        self.popen.send_signal(how)
+        return self.popen.wait(STOP_S_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    status: int
+    text: str
+    headers: dict[str, str]
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@contextlib.contextmanager
+def running(role: str, env: dict[str, str], folder: Path) -> Iterator[Process]:
+    """The role, ready; killed at the end if it still runs."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = folder / f"{role}-{port}.log"
+    with log.open("wb") as out:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "paperbroker.main", role],
+            env={"PATH": os.environ["PATH"], **env, "PORT": str(port)},
+            cwd=ROOT,
+            stdout=out,
+            stderr=out,
+        )
+    process = Process(role, port, popen, log)
+    try:
+        _wait_until_ready(process)
+        yield process
+    finally:
+        if popen.poll() is None:
+            popen.kill()
+            popen.wait(STOP_S_MAX)
+
+
+def _wait_until_ready(process: Process) -> None:
+    until = time.monotonic() + READY_S_MAX
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            if process.call("GET", "/readyz").status == 200:
+                return
+        if time.monotonic() > until or process.popen.poll() is not None:
+            raise AssertionError(f"{process.role} is not ready: {process.log.read_text()[-2000:]}")
+        time.sleep(0.05)
+
+
+def eventually(condition: Any, timeout_s: float = 10.0, every_s: float = 0.05) -> Any:
+    """The condition's first true value; AssertionError with its last one."""
+    until = time.monotonic() + timeout_s
+    while not (value := condition()):
+        assert time.monotonic() < until, f"not within {timeout_s} s: {value!r}"
+        time.sleep(every_s)
+    return value
