@@ -40,6 +40,21 @@ _FAILED = b"failed "
 _LINE_BYTES_MAX = 256
 
 
+# Writing ends that this process holds. A child forked without exec (multiprocessing) must not keep them open, or
+# it would keep alive what its parent owned.
+_held: set[int] = set()
+
+
+def _drop_held() -> None:
+    for descriptor in _held:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_drop_held)
+
+
 class Owned:
     """A program that lives at most as long as this object's process.
 
@@ -92,9 +107,11 @@ class Owned:
             raise
 
     def _let_go(self) -> None:
-        if self._hold is not None:
+        # A forked copy of this object finds its descriptor dropped, its number perhaps reused.
+        if self._hold is not None and self._hold in _held:
+            _held.discard(self._hold)
             os.close(self._hold)
-            self._hold = None
+        self._hold = None
 
     def __enter__(self) -> "Owned":
         return self
@@ -129,6 +146,7 @@ def spawn(
         raise
     finally:
         os.close(reading)
+    _held.add(writing)
     return Owned(supervisor, writing, child_pid, tuple(str(word) for word in argv), grace_s)
 
 

@@ -146,6 +146,28 @@ def test_an_interrupt_does_not_reach_it(tmp_path):
     owned.close()
 
 
+def test_a_forked_copy_of_the_owner_holds_nothing(tmp_path):
+    """A worker of multiprocessing that outlives the owner must not keep the program alive."""
+    code = f"""
+        import os, time
+        from kit import lifeline
+        owned = lifeline.spawn({tree(tmp_path)!r})
+        if os.fork() == 0:
+            time.sleep(300)
+        print(owned.child_pid, flush=True)
+        time.sleep(300)
+    """
+    argv = [sys.executable, "-c", textwrap.dedent(code)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, start_new_session=True) as owner:
+        started = pids(tmp_path)
+        try:
+            time.sleep(0.2)
+            owner.kill()
+            until(lambda: not any(alive(pid) for pid in started), DEAD_S_MAX)
+        finally:
+            os.killpg(owner.pid, signal.SIGKILL)
+
+
 def test_output_goes_to_the_log(tmp_path):
     log = tmp_path / "log"
     owned = lifeline.spawn([sys.executable, "-S", "-c", "import os; os.write(1, b'out'); os.write(2, b'err')"], log=log)
