@@ -58,6 +58,11 @@ def _parser() -> Parser:
     stop.add_argument("--region", default="us-east-1")
     stop.set_defaults(run=_stop)
     commands.add_parser("list", help="the scenarios and the known bad changes").set_defaults(run=_list)
+    watch = commands.add_parser("_watch")
+    watch.add_argument("run_id")
+    watch.add_argument("--target")
+    watch.add_argument("--region")
+    watch.set_defaults(run=_watch)
     execute = commands.add_parser("_execute")
     execute.add_argument("run_dir", type=Path)
     execute.set_defaults(run=_execute)
@@ -202,6 +207,13 @@ def _stop(args: argparse.Namespace) -> int:
 
     for line in gameday.stop_run(args.run_id, target=args.target, region=args.region):
         print(line)
+    return 0
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from kit import gameday
+
+    gameday.guard(args.run_id, target=args.target, region=args.region)
     return 0
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import os
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kit import aws, build, deploy, faults, gate, ledger, metrics, plots, scenarios, scraps
@@ -52,7 +53,8 @@ class GameDay:
         self.load_started_at = 0.0
         self.load_ended_at = 0.0
         self.fault: FaultWindow | None = None
-        self.evidence: judge.Evidence | None = None
+        self.collected: judge.Collected | None = None
+        self.leftovers: list[str] = []
         self.findings: list[Finding] = []
         self._experiment: faults.Experiment | None = None
         self._cloud: aws.LocalCloud | None = None
@@ -148,16 +150,17 @@ class GameDay:
             self.stats = self.load.finish(LOAD_FINISH_TIMEOUT_S)
         quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
         self.fault = self._proof()
-        self.evidence = judge.collect(
+        self.collected = judge.collect(
             session,
             deployment,
             run_dir=self.run_dir,
-            tasks=self._tasks,
+            watch=self._watched(),
             quiescence=quiescence,
+            fault=self.fault,
             start=self.load_started_at,
             end=self.load_ended_at,
         )
-        views.show_table(judge.reconciliation_table(self.evidence, self.stats, quiescence))
+        views.show_table(judge.reconciliation_table(self.collected, self.stats))
         self.close()
 
     def show_latency(self) -> None:
@@ -173,8 +176,8 @@ class GameDay:
 
     def show_fills(self) -> None:
         """Orders and fills by second, and the time from an order to its first fill."""
-        evidence = self._judged()
-        figure = plots.fills(evidence.order_times, evidence.fill_times, evidence.first_fills, self._frame())
+        seen = self._judged()
+        figure = plots.fills(seen.order_times, seen.fill_times, judge.first_fills(seen), self._frame())
         scraps.glue_figure("fills", figure, alt="Accepted orders and fills by second; time to first fill")
 
     def show_tasks(self) -> None:
@@ -190,12 +193,12 @@ class GameDay:
     def check(self) -> None:
         """Judge orders, money, what clients saw, the fault and the load generator."""
         self.findings = judge.findings(
-            self.evidence,
+            self.collected,
             scenario=self.scenario,
-            phases=self._phases(),
+            spans=self._phases(),
             fault=self.fault,
             stats=self.stats,
-            blocked=self._blocked,
+            leftovers=self.leftovers,
         )
         views.show_findings(self.findings, stories=True)
 
@@ -236,20 +239,22 @@ class GameDay:
             try:
                 end()
             except KitError as error:
+                self.leftovers.append(f"{name}: {error}")
                 views.say(f"closing {name}: {error}")
         self._watchdog.close()
 
-    def _endings(self):
+    def _endings(self) -> Iterator[tuple[str, Callable[[], object]]]:
         """What to end, in order: the fault first, then what would notice, then the ground under it."""
-        session, deployment = self._session, self.deployment
+        session, deployment, run_id = self._session, self.deployment, self.parameters.run_id
         if session and self._experiment:
-            yield "fault", lambda: faults.stop_all(session, self.parameters.run_id)
+            yield "fault", lambda: faults.stop_all(session, run_id)
         if self.load is not None:
             yield "load", self.load.close
         if self._tasks is not None:
             yield "task watch", self._tasks.stop
         if session and deployment:
             yield "stack", lambda: deploy.tear_down(session, deployment.stack_name, timeout_s=TEAR_DOWN_TIMEOUT_S)
+            yield "leak check", lambda: self.leftovers.extend(deploy.find_stacks(session, run_id=run_id))
         if self._cloud is not None:
             yield "local AWS", self._cloud.close
 
@@ -268,10 +273,15 @@ class GameDay:
             raise EvidenceMissing(f"run {self.parameters.run_id}: nothing is deployed; call deploy() first")
         return self.deployment
 
-    def _judged(self) -> judge.Evidence:
-        if self.evidence is None:
-            raise EvidenceMissing(f"run {self.parameters.run_id}: no evidence yet; call reconcile() first")
-        return self.evidence
+    def _judged(self) -> judge.Collected:
+        if self.collected is None:
+            raise EvidenceMissing(f"run {self.parameters.run_id}: nothing is collected yet; call reconcile() first")
+        return self.collected
+
+    def _watched(self) -> metrics.TaskWatch:
+        if self._tasks is None:
+            raise EvidenceMissing(f"run {self.parameters.run_id}: tasks were not watched; call deploy() first")
+        return self._tasks
 
     def _template(self) -> str:
         return self._up().outputs[self.scenario.template_output]
