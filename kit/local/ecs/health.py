@@ -17,6 +17,9 @@ INTERVAL_S = 30.0
 TIMEOUT_S = 5.0
 RETRIES = 3
 START_PERIOD_S = 0.0
+# Until its first success a container is checked this often, not every interval: ours are up in about a second,
+# and a deployment waits for the first HEALTHY. (ECS waits a whole interval.)
+FIRST_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +68,12 @@ async def watch(
     began = asyncio.get_running_loop().time()
     failures = 0
     while True:
-        await asyncio.sleep(check.interval_s)
+        fresh = container.health is Health.UNKNOWN
+        await asyncio.sleep(min(check.interval_s, FIRST_INTERVAL_S) if fresh else check.interval_s)
         passed = await _passes(check, env=env, cwd=cwd, marker=marker)
-        in_start_period = asyncio.get_running_loop().time() - began < check.start_period_s
+        # The quick first checks must not fail a container sooner than its own interval would.
+        free_s = max(check.start_period_s, check.interval_s if fresh else 0.0)
+        in_start_period = asyncio.get_running_loop().time() - began < free_s
         failures = 0 if passed else failures + (not in_start_period)
         verdict = Health.HEALTHY if passed else Health.UNHEALTHY if failures >= check.retries else container.health
         if verdict is not container.health:

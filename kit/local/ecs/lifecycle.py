@@ -89,7 +89,8 @@ class Lifecycle:
     async def _pause(self, task: Task, between_s: tuple[float, float]) -> bool:
         """Wait a seeded time; False when the task was asked to stop meanwhile."""
         try:
-            await asyncio.wait_for(task.stop_requested.wait(), self.rng.uniform(*between_s))
+            async with asyncio.timeout(self.rng.uniform(*between_s)):
+                await task.stop_requested.wait()
         except TimeoutError:
             return True
         return False

@@ -105,6 +105,9 @@ def answered(handler: Handler, data: dict[str, Any]) -> Answer:
         return json_response(handler(data))
     except RequestRefused as error:
         return error_response_json(error.code, str(error), 400)
+    except ValueError as error:
+        # A number or an enumeration that does not parse.
+        return error_response_json("InvalidParameterException", f"Invalid value: {error}", 400)
 
 
 # -- stores

@@ -160,7 +160,8 @@ class Process:
         """SIGTERM, then SIGKILL after `timeout_s`, then end every leftover; False if it would not die."""
         self.send(signal.SIGTERM)
         try:
-            await asyncio.wait_for(self._child.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._child.wait()
         except TimeoutError:
             self.kill()
         return await self.bury()
@@ -168,7 +169,8 @@ class Process:
     async def bury(self) -> bool:
         """Wait (bounded) for a killed main process and kill what it left behind; False if it would not die."""
         try:
-            await asyncio.wait_for(self._child.wait(), KILLED_S_MAX)
+            async with asyncio.timeout(KILLED_S_MAX):
+                await self._child.wait()
         except TimeoutError:
             return False
         self.kill_group()

@@ -176,10 +176,8 @@ def _break_circuit(scheduler: Scheduler, service: Service) -> None:
     service.failed_ids.add(deployment.id)
     service.event(f"(deployment {deployment.id}) deployment failed: {why}")
     back = service.last_completed
-    if service.limits.rollback and back is not None and back.definition_arn != deployment.definition_arn:
-        again = scheduler.deploy(service, back.definition)
-        again.reason = f"ECS deployment circuit breaker: rolling back to deploymentId {back.id}."
-        deployment.desired = 0
+    if service.limits.rollback and back is not None and back is not deployment:
+        scheduler.roll_back(service, back)
         service.event(f"rolling back to (deployment {back.id}).")
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from kit.local.ecs import api, cloudformation, definitions, mirror, rollout
 from kit.local.ecs.lifecycle import Lifecycle
 from kit.local.ecs.placement import Addresses, Subnet, choose
-from kit.local.ecs.services import Deployment, Service
+from kit.local.ecs.services import Deployment, Rollout, Service
 from kit.local.ecs.tasks import Status, StopCode, Target, Task
 from kit.local.ecs.timing import (
     INACTIVE_SERVICES_MAX,
@@ -162,6 +162,15 @@ class Scheduler:
         service.failed_starts, service.not_before = 0, 0.0
         return deployment
 
+    def roll_back(self, service: Service, back: Deployment) -> None:
+        """Make a completed deployment the primary one again; its tasks that are left stay where they are."""
+        service.primary.desired = 0
+        service.deployments = [back, *(d for d in service.deployments if d is not back)]
+        back.desired = service.desired
+        back.conclude(Rollout.IN_PROGRESS, f"ECS deployment circuit breaker: rolling back to deploymentId {back.id}.")
+        service.steady = False
+        service.failed_starts, service.not_before = 0, 0.0
+
     def retire(self, service: Service) -> None:
         """Delete a service: its tasks stop, then it is INACTIVE."""
         service.status = "DRAINING"
@@ -218,9 +227,11 @@ class Scheduler:
     # -- the loop
 
     async def _tick(self) -> None:
-        while True:
+        while not self._closing:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self.timing.tick_s)
+                # Not wait_for: in Python 3.11 it can swallow a cancellation that meets the event.
+                async with asyncio.timeout(self.timing.tick_s):
+                    await self._wake.wait()
             self._wake.clear()
             for service in list(self.services.values()):
                 if service.status == "INACTIVE":

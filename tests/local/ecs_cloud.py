@@ -1,0 +1,76 @@
+"""A small cloud for the scheduler's tests: MiniStack, the front, load balancers and a fast scheduler.
+
+Run as a process of its own. Images are folders below --images: the image's name is the folder's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+from types import SimpleNamespace
+
+from kit.local import server
+from kit.local.cloud import ACCOUNT_ID, Cloud
+
+
+class Folders:
+    """A registry whose images are folders."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def unpack(self, image_uri: str) -> Path:
+        folder = self._root / image_uri.rpartition("/")[2].partition(":")[0]
+        if not folder.is_dir():
+            raise LookupError(f"{image_uri}: not found")
+        return folder
+
+
+async def main(state_dir: Path, images: Path, listener) -> None:
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    from ministack import app as ministack_app
+
+    from kit.local.alb import LoadBalancers
+    from kit.local.ecs import Scheduler, Timing
+    from kit.local.front import Front
+    from kit.local.links import Links
+
+    timing = Timing(
+        provision_s=(0.05, 0.1), pull_s=(0.05, 0.1), tick_s=0.05, stable_s=0.3, failed_start_s=1.0,
+        backoff_s=1.0, shutdown_grace_s=0.3,
+    )  # fmt: skip
+    links = Links(1)
+    front = Front(ministack_app.app)
+    cloud = Cloud(
+        state_dir=state_dir, region="us-east-1", account_id=ACCOUNT_ID, seed=1,
+        endpoint=f"http://127.0.0.1:{listener.getsockname()[1]}", links=links,
+        alb=LoadBalancers(links, 1), ecs=Scheduler(1, timing), ecr=Folders(images),  # type: ignore[arg-type]
+        alarms=SimpleNamespace(), fis=SimpleNamespace(),  # type: ignore[arg-type]
+    )  # fmt: skip
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(server._ministack_running(ministack_app.app))
+        await stack.enter_async_context(server._http_running(front, listener))
+        for part in (cloud.alb, cloud.ecs):
+            await part.start(cloud)
+            stack.push_async_callback(part.stop)
+        front.attach(cloud)
+        server._publish(cloud)
+        await stopping.wait()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state-dir", type=Path, required=True)
+    parser.add_argument("--images", type=Path, required=True)
+    arguments = parser.parse_args()
+    with server._listen(0) as socket:
+        os.environ.update(server._ministack_environment(arguments.state_dir, "us-east-1", socket.getsockname()[1]))
+        import uvloop
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(main(arguments.state_dir, arguments.images, socket))

@@ -1,0 +1,211 @@
+"""What the scheduler's tests share: the little web application, the cloud, and a client that waits."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+_numbers = itertools.count(1)
+
+WEB = """
+import http.server, json, os, signal, subprocess, sys, time
+mode = sys.argv[1] if len(sys.argv) > 1 else "web"
+print("started", mode, os.environ.get("COLOUR", ""), flush=True)
+if mode == "crash":
+    sys.exit(3)
+if mode == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if mode == "forking":
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+if mode == "env":
+    print(json.dumps(dict(os.environ)), flush=True)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        bad = mode == "sick" and self.path == "/healthz"
+        body = json.dumps({"pid": os.getpid(), "colour": os.environ.get("COLOUR", "")}).encode()
+        self.send_response(500 if bad else 200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+WAIT_S = 10.0
+
+
+def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S) -> Any:
+    """The first truthy answer of `probe`."""
+    deadline = time.monotonic() + limit_s
+    while True:
+        answer = probe()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {limit_s:.0f} s: {what}")
+        time.sleep(0.05)
+
+
+def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    """Start the small cloud; its process and its state folder."""
+    app = folder / "images" / "web" / "app"
+    app.mkdir(parents=True)
+    (app / "web.py").write_text(WEB)
+    state = folder / "state"
+    state.mkdir()
+    argv = [sys.executable, str(Path(__file__).with_name("ecs_cloud.py")), "--state-dir", str(state)]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [*argv, "--images", str(folder / "images")], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    until(
+        lambda: (state / "cloud.json").exists() or process.poll() is not None,
+        f"the cloud is up; see {folder / 'log'}",
+        limit_s=20,
+    )
+    assert process.poll() is None, (folder / "log").read_text()[-3000:]
+    return process, state
+
+
+def alive(pid: int) -> bool:
+    """True while the process runs (a zombie does not)."""
+    try:
+        return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+
+
+def clients(state: Path) -> Callable[[str], Any]:
+    """boto3 clients of the cloud, by service."""
+    endpoint = json.loads((state / "cloud.json").read_text())["endpoint"]
+
+    @functools.cache
+    def client(service: str) -> Any:
+        return boto3.client(
+            service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="gameday",
+            aws_secret_access_key="gameday", config=Config(retries={"total_max_attempts": 1}),
+        )  # fmt: skip
+
+    return client
+
+
+def stage_on(aws: Callable[[str], Any]) -> Stage:
+    """A new cluster in a new VPC."""
+    number = next(_numbers)
+    ec2 = aws("ec2")
+    vpc = ec2.create_vpc(CidrBlock=f"10.{number}.0.0/16")["Vpc"]["VpcId"]
+    subnets = []
+    for i, zone in enumerate("ab"):
+        subnet = ec2.create_subnet(
+            VpcId=vpc, CidrBlock=f"10.{number}.{i}.0/24", AvailabilityZone=f"us-east-1{zone}"
+        )  # fmt: skip
+        subnets.append(subnet["Subnet"]["SubnetId"])
+    cluster = f"c{number}"
+    aws("ecs").create_cluster(clusterName=cluster)
+    return Stage(aws=aws, cluster=cluster, vpc=vpc, subnets=tuple(subnets))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A cloud with a VPC of two zones and a cluster of its own, and the calls that tests make."""
+
+    aws: Callable[[str], Any]
+    cluster: str
+    vpc: str
+    subnets: tuple[str, ...]
+
+    @property
+    def ecs(self) -> Any:
+        return self.aws("ecs")
+
+    def define(self, *command: str, family: str = "web", **container: Any) -> str:
+        """Register a task definition of one container; its ARN."""
+        definition = {
+            "name": "main",
+            "image": "registry/web:latest",
+            "command": ["python", "web.py", *command],
+            "portMappings": [{"containerPort": 8080}],
+            "stopTimeout": 2,
+            **container,
+        }
+        answer = self.ecs.register_task_definition(
+            family=f"{self.cluster}-{family}", networkMode="awsvpc", requiresCompatibilities=["FARGATE"],
+            cpu="256", memory="512", containerDefinitions=[definition],
+        )  # fmt: skip
+        return answer["taskDefinition"]["taskDefinitionArn"]
+
+    @property
+    def network(self) -> dict[str, Any]:
+        return {"awsvpcConfiguration": {"subnets": list(self.subnets)}}
+
+    def serve(self, definition: str, count: int, *, name: str = "api", **fields: Any) -> None:
+        """Create a service."""
+        self.ecs.create_service(
+            cluster=self.cluster, serviceName=name, taskDefinition=definition, desiredCount=count,
+            launchType="FARGATE", networkConfiguration=self.network, **fields,
+        )  # fmt: skip
+
+    def service(self, name: str = "api") -> dict[str, Any]:
+        return self.ecs.describe_services(cluster=self.cluster, services=[name])["services"][0]
+
+    def tasks(self, status: str = "RUNNING", name: str = "api") -> list[dict[str, Any]]:
+        """The service's tasks of this desired status."""
+        arns = self.ecs.list_tasks(cluster=self.cluster, serviceName=name, desiredStatus=status)["taskArns"]
+        return self.describe(*arns)
+
+    def describe(self, *arns: str) -> list[dict[str, Any]]:
+        if not arns:
+            return []
+        return self.ecs.describe_tasks(cluster=self.cluster, tasks=list(arns), include=["TAGS"])["tasks"]
+
+    def steady(self, count: int, name: str = "api") -> list[dict[str, Any]]:
+        """Wait until `count` tasks run and the deployment is complete; the tasks."""
+
+        def look() -> list[dict[str, Any]]:
+            found = self.service(name)
+            done = len(found["deployments"]) == 1 and found["deployments"][0]["rolloutState"] == "COMPLETED"
+            tasks = [t for t in self.tasks(name=name) if t["lastStatus"] == "RUNNING"]
+            return tasks if done and found["runningCount"] == len(tasks) == count else []
+
+        return until(look, f"service {name} steady at {count}") if count else []
+
+    def stopped(self, arn: str) -> dict[str, Any]:
+        """Wait for a task to be STOPPED; its record."""
+        return until(
+            lambda: next((t for t in self.describe(arn) if t["lastStatus"] == "STOPPED"), None), f"{arn} STOPPED"
+        )
+
+    def messages(self, name: str = "api") -> str:
+        return "\n".join(e["message"] for e in self.service(name)["events"])
+
+
+def processes(arn: str) -> list[int]:
+    """The processes that carry the task's metadata address in their environment."""
+    needle = f"/_ecs/v4/{arn.rpartition('/')[2]}\0".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if needle in (entry / "environ").read_bytes():
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+    return found
