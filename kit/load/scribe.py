@@ -87,6 +87,6 @@ class Scribe:
             as_row = self._as_row.get(table)
             self._send("rows", table, [as_row(row) for row in rows] if as_row else rows)
 
-    def _send(self, word: str, name: str, value: object) -> None:
-        frame = marshal.dumps((word, name, value))
+    def _send(self, word: str, name: str, value: Any) -> None:
+        frame = marshal.dumps([word, name, value])
         self._pipe.write(_HEADER.pack(len(frame)) + frame)

@@ -1,0 +1,191 @@
+"""A small exchange over real sockets that can be told to misbehave, and the means to run the engine against it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import threading
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import uvloop
+
+from kit.load.attempt import Attempt
+from kit.load.engine import Engine
+from kit.load.plan import LoadPlan
+
+RESET, EOF, HANG = b"reset", b"eof", b"hang"  # what a behaviour may return instead of an answer
+HANG_S = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    number: int  # of this exchange, from 1
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+    at_s: float
+    connection: int
+
+
+def answer(status: int, body: dict[str, Any] | None = None, headers: str = "") -> bytes:
+    content = json.dumps(body or {}).encode()
+    return f"HTTP/1.1 {status} X\r\n{headers}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+@dataclass(slots=True)
+class Exchange:
+    """Answers as PaperBroker does unless `behave` says otherwise: it gets the request and the honest answer."""
+
+    behave: Callable[[Request, bytes], Awaitable[bytes]] | None = None
+    requests: list[Request] = field(default_factory=list)
+    keys: dict[tuple[str, str], tuple[Any, bytes]] = field(default_factory=dict)
+    port: int = 0
+    connections: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=512)
+        self.port = server.sockets[0].getsockname()[1]
+        return server
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        connection = self.connections
+        try:
+            while True:
+                request = await self._read(reader, connection)
+                reply = self._apply(request)
+                if self.behave is not None:
+                    reply = await self.behave(request, reply)
+                if reply in (RESET, EOF, HANG):
+                    await self._misbehave(reply, writer)
+                    return
+                writer.write(reply)
+        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            return
+        finally:
+            writer.close()
+
+    async def _misbehave(self, how: bytes, writer: asyncio.StreamWriter) -> None:
+        if how == HANG:
+            await asyncio.sleep(HANG_S)
+        elif how == RESET:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
+
+    async def _read(self, reader: asyncio.StreamReader, connection: int) -> Request:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        first, *lines = head.strip().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        raw = await reader.readexactly(int(headers.get("content-length", "0")))
+        method, path, _ = first.split(" ")
+        request = Request(
+            number=len(self.requests) + 1,
+            method=method,
+            path=path,
+            headers=headers,
+            body=json.loads(raw) if raw else {},
+            at_s=asyncio.get_running_loop().time(),
+            connection=connection,
+        )
+        self.requests.append(request)
+        return request
+
+    def _apply(self, request: Request) -> bytes:
+        if request.method == "GET":
+            return answer(200, {"path": request.path})
+        body = request.body
+        key = (body["clientId"], body["idempotencyKey"])
+        content = {k: v for k, v in body.items() if k != "orderId"} | {"cancel": "/cancel" in request.path}
+        if key not in self.keys:
+            self.keys[key] = (content, json.dumps(body | {"status": "ACCEPTED"}).encode())
+            return self._accepted(201, key)
+        if self.keys[key][0] != content:
+            return answer(409, {"error": "IdempotencyKeyReused"})
+        return self._accepted(200, key)
+
+    def _accepted(self, status: int, key: tuple[str, str]) -> bytes:
+        content = self.keys[key][1]
+        return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(content), content)
+
+
+def plan_of(url: str, **changes: Any) -> LoadPlan:
+    """One market, no subscribers, nothing but first attempts of orders unless asked for."""
+    quiet = LoadPlan(
+        api_url=url,
+        markets=("ACME",),
+        rate_per_s=100.0,
+        duration_max_s=0.5,
+        subscribers_per_market=0,
+        timeout_ms=300,
+        retry_ratio=0,
+        cancel_ratio=0,
+        book_ratio=0,
+        probe_ratio=0,
+        get_ratio=0,
+    )
+    return replace(quiet, **changes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What one run left: attempts in the order of their rows, the engine, and the exchange."""
+
+    attempts: list[Attempt]
+    engine: Engine
+    exchange: Exchange
+
+    def of_kind(self, kind: str) -> list[Attempt]:
+        return [attempt for attempt in self.attempts if attempt.kind == kind]
+
+
+def within(main: Coroutine[Any, Any, Any]) -> Any:
+    """Run on the loop that the generator uses."""
+    return uvloop.run(main)
+
+
+def run_engine(behave: Callable[[Request, bytes], Awaitable[bytes]] | None = None, **changes: Any) -> Ran:
+    """Run a plan to its end against an exchange on the same loop."""
+
+    async def main() -> Ran:
+        exchange = Exchange(behave)
+        server = await exchange.start()
+        rows: list[Attempt] = []
+        engine = Engine(plan_of(exchange.url, **changes), asyncio.get_running_loop(), record=rows.append)
+        async with asyncio.timeout(20):
+            await engine.run()
+        server.close()
+        return Ran(attempts=rows, engine=engine, exchange=exchange)
+
+    return within(main())
+
+
+@pytest.fixture
+def exchange_thread() -> Iterator[Exchange]:
+    """An honest exchange in a thread of its own, for generators in processes of their own."""
+    exchange, ready, loop = Exchange(), threading.Event(), asyncio.new_event_loop()
+
+    async def main() -> None:
+        await exchange.start()
+        ready.set()
+
+    def serve() -> None:
+        loop.create_task(main())
+        loop.run_forever()
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    assert ready.wait(5)
+    yield exchange
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)

@@ -1,0 +1,358 @@
+"""The open loop against a server that stalls, refuses, breaks off and answers late."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import pytest
+from load_exchange import EOF, HANG, RESET, Exchange, Ran, Request, answer, plan_of, run_engine, within
+
+from kit.load import attempt as kinds
+from kit.load import probes
+from kit.load.attempt import Attempt
+from kit.load.engine import Engine
+
+
+@pytest.fixture(autouse=True)
+def probes_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three seconds after the acknowledgement are right for a run and long for a test."""
+    monkeypatch.setattr(probes, "PROBE_S_MAX", 0.2)
+
+
+def latencies_ms(attempts: list[Attempt]) -> list[float]:
+    return [(attempt.completed_ns - attempt.intended_ns) / 1e6 for attempt in attempts]
+
+
+def test_latency_counts_from_the_intended_send() -> None:
+    """A server that stops for 300 ms is seen by every operation meant for that time, not by one (no omission)."""
+    stall = {"from": 0.0}
+
+    async def stop_the_world(request: Request, reply: bytes) -> bytes:
+        if request.number == 20:
+            stall["from"] = request.at_s
+            time.sleep(0.3)  # noqa: ASYNC251 - blocks the generator's own loop as well: the worst case
+        return reply
+
+    ran = run_engine(stop_the_world, rate_per_s=200.0, duration_max_s=1.0, timeout_ms=2_000)
+    slow = [ms for ms in latencies_ms(ran.of_kind("first")) if ms > 50]
+    assert 30 <= len(slow) <= 75  # 200/s × 0.25 s = 50
+    assert 250 < max(slow) < 400
+    assert ran.engine.counts.lag_ms(0.99) > 100  # and the generator owns up to its own lateness
+
+
+def test_slow_answers_do_not_hold_up_the_schedule() -> None:
+    """While a server is slow, operations go out on time on new connections."""
+
+    async def slow(request: Request, reply: bytes) -> bytes:
+        await asyncio.sleep(0.2)
+        return reply
+
+    ran = run_engine(slow, rate_per_s=200.0, duration_max_s=0.5, timeout_ms=2_000)
+    lags = sorted((a.invoked_ns - a.intended_ns) / 1e6 for a in ran.of_kind("first"))
+    assert lags[len(lags) // 2] < 5
+    assert ran.engine.connections_opened > 20
+    assert all(ms > 195 for ms in latencies_ms(ran.attempts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """How the first request of a key is treated, and what its row must say."""
+
+    how: bytes
+    outcome: str
+    status: int = 0
+    error: str = ""
+    retried: bool = True
+
+
+CASES = (
+    Case(how=answer(201), outcome="ok", status=201, retried=False),
+    Case(how=answer(200), outcome="ok", status=200, retried=False),
+    Case(how=answer(400), outcome="fail", status=400, retried=False),
+    Case(how=answer(409), outcome="fail", status=409, retried=False),
+    Case(how=answer(429), outcome="fail", status=429),
+    Case(how=answer(408), outcome="info", status=408),
+    Case(how=answer(500), outcome="info", status=500),
+    Case(how=answer(503), outcome="info", status=503),
+    Case(how=RESET, outcome="info", error="reset"),
+    Case(how=EOF, outcome="info", error="eof"),
+    Case(how=HANG, outcome="info", error="timeout"),
+    Case(how=b"HTTP/1.1 201 X\r\nContent-Length: 10\r\n\r\nhalf", outcome="info", error="timeout"),
+    Case(how=b"garbage\r\n\r\n", outcome="info", error="protocol"),
+)
+
+
+@pytest.fixture(scope="module")
+def treated() -> Ran:
+    """One run in which every operation meets one of the cases, once."""
+    seen: set[str] = set()
+
+    async def behave(request: Request, reply: bytes) -> bytes:
+        key = request.body["idempotencyKey"]
+        if key in seen:
+            return reply
+        seen.add(key)
+        return CASES[int(key.partition("-k")[2]) % len(CASES)].how
+
+    return run_engine(behave, rate_per_s=130.0, duration_max_s=0.5, seed=3)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.how[9:12].decode()}-{case.error or case.status}")
+def test_outcome_of_an_attempt(treated: Ran, case: Case) -> None:
+    """The table of outcomes, and which of them are asked again under the same key."""
+    mine = [row for row in treated.attempts if CASES[row.content.op_id % len(CASES)] is case]
+    firsts = [row for row in mine if row.kind == "first"]
+    retries = [row for row in mine if row.kind == "retry"]
+    assert firsts
+    for first in firsts:
+        assert (first.outcome, first.status, first.error) == (case.outcome, case.status, case.error)
+    assert len(retries) == (len(firsts) if case.retried else 0)
+    assert all(retry.outcome == "ok" for retry in retries)
+    assert treated.engine.unknown == treated.engine.unsettled == 0
+
+
+def test_refused_connection_is_fail_and_retried() -> None:
+    """No one listens: nothing happened, for certain, so there is nothing to re-ask."""
+
+    async def main() -> tuple[list[Attempt], Engine]:
+        exchange = Exchange()
+        server = await exchange.start()
+        server.close()
+        await server.wait_closed()
+        rows: list[Attempt] = []
+        plan = plan_of(exchange.url, rate_per_s=30.0, duration_max_s=0.2, attempts_max=3)
+        engine = Engine(plan, asyncio.get_running_loop(), record=rows.append)
+        await engine.run()
+        return rows, engine
+
+    rows, engine = within(main())
+    assert rows and {(row.outcome, row.error) for row in rows} == {("fail", "refused")}
+    assert len(rows) == 3 * engine.counts.intended
+    assert {row.kind for row in rows} == {"first", "retry"}
+    assert engine.unknown == 0
+
+
+def test_retries_keep_the_key_and_sometimes_change_the_order_id() -> None:
+    """What identifies the order to the exchange stays; the order id is drawn anew in the plan's share."""
+
+    async def fail_twice(request: Request, reply: bytes) -> bytes:
+        seen = sum(r.body["idempotencyKey"] == request.body["idempotencyKey"] for r in exchange_requests)
+        exchange_requests.append(request)
+        return answer(503) if seen < 2 else reply
+
+    exchange_requests: list[Request] = []
+    ran = run_engine(fail_twice, rate_per_s=100.0, duration_max_s=0.5, new_order_id_ratio=0.5)
+    retries = ran.of_kind("retry")
+    firsts = {row.content.idempotency_key: row.content for row in ran.of_kind("first")}
+    assert len(retries) == 2 * len(firsts)
+    for row in retries:
+        first = firsts[row.content.idempotency_key]
+        assert row.content._replace(order_id=first.order_id) == first
+    changed = sum(row.content.order_id != firsts[row.content.idempotency_key].order_id for row in retries)
+    assert 0.25 < changed / len(retries) < 0.75
+    sent_bodies = {(r.body["idempotencyKey"], r.body["orderId"]) for r in ran.exchange.requests}
+    assert sent_bodies == {(row.content.idempotency_key, row.content.order_id) for row in ran.attempts}
+
+
+def test_attempts_are_bounded_and_jittered() -> None:
+    """An exchange that always fails is asked `attempts_max` times, then by the drain, never in lockstep."""
+    down = {"until": 0.8, "since": 0.0}
+
+    async def down_for_a_while(request: Request, reply: bytes) -> bytes:
+        down["since"] = down["since"] or request.at_s
+        return answer(503) if request.at_s - down["since"] < down["until"] else reply
+
+    ran = run_engine(down_for_a_while, rate_per_s=40.0, duration_max_s=0.2, attempts_max=3)
+    firsts = len(ran.of_kind("first"))
+    assert len(ran.of_kind("retry")) == 2 * firsts
+    assert len(ran.of_kind("reask")) >= firsts
+    assert ran.engine.unknown == 0
+    gaps = [row.invoked_ns % 1_000_000_000 for row in ran.of_kind("retry")]
+    assert len(set(gaps)) == len(gaps)
+
+
+def test_late_answer_is_recorded_on_its_row() -> None:
+    """An answer after the time-out leaves the outcome `info` and fills the late columns."""
+
+    async def late(request: Request, reply: bytes) -> bytes:
+        await asyncio.sleep(0.3 if request.body["qty"] else 0)
+        return reply
+
+    ran = run_engine(late, rate_per_s=30.0, duration_max_s=0.3, timeout_ms=150, attempts_max=1)
+    firsts = ran.of_kind("first")
+    assert firsts
+    for first in firsts:
+        assert (first.outcome, first.error, first.status, first.late_status) == ("info", "timeout", 0, 201)
+        assert 140e6 < first.completed_ns - first.invoked_ns < 250e6
+        assert first.late_ns - first.invoked_ns > 290e6
+        assert b"ACCEPTED" in first.reply
+    assert ran.engine.counts.late >= len(firsts)
+    assert ran.engine.unknown == 0
+
+
+def test_drain_resolves_unknown_outcomes_under_the_same_key() -> None:
+    """After the last retry gave up, the drain asks again with the same content until an answer comes."""
+    seen: dict[str, int] = {}
+
+    async def lose_replies(request: Request, reply: bytes) -> bytes:
+        key = request.body["idempotencyKey"]
+        seen[key] = seen.get(key, 0) + 1
+        return RESET if seen[key] <= 4 else reply
+
+    ran = run_engine(lose_replies, rate_per_s=50.0, duration_max_s=0.3, attempts_max=2, new_order_id_ratio=1.0)
+    asked = ran.of_kind("reask")
+    firsts = {row.content.op_id: row for row in ran.of_kind("first")}
+    assert {row.content.op_id for row in asked if row.outcome == "ok"} == set(firsts)
+    assert all(row.content == firsts[row.content.op_id].content for row in asked)
+    assert ran.engine.unknown == 0
+
+
+def test_deliberate_retries_follow_within_a_fifth_of_a_second() -> None:
+    """The plan's share of operations is sent twice, whatever the first answer is, and gets the same answer."""
+    ran = run_engine(rate_per_s=200.0, duration_max_s=0.5, retry_ratio=0.2)
+    firsts = {row.content.op_id: row for row in ran.of_kind("first")}
+    again = ran.of_kind("deliberate")
+    assert 0.08 < len(again) / len(firsts) < 0.35
+    for row in again:
+        first = firsts[row.content.op_id]
+        assert 0 <= row.invoked_ns - first.invoked_ns < 0.25e9
+        assert row.reply == first.reply
+        assert {row.status, first.status} == {200, 201}
+
+
+def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
+    """Two taps one after the other, three at the same time on three connections, and one that must get 409."""
+    ran = run_engine(rate_per_s=60.0, duration_max_s=0.5, probe_ratio=1.0)
+    by_op: dict[str, dict[int, list[Attempt]]] = {}
+    for row in ran.attempts:
+        by_op.setdefault(row.kind, {}).setdefault(row.content.op_id, []).append(row)
+    assert all(len(taps) == probes.SEQUENTIAL_TAPS for taps in by_op[kinds.PROBE_SEQUENTIAL].values())
+    for taps in by_op[kinds.PROBE_SEQUENTIAL].values():
+        earlier, later = sorted(taps, key=lambda tap: tap.invoked_ns)
+        assert later.invoked_ns >= earlier.completed_ns
+    paths: dict[str, set[int]] = {}
+    for request in ran.exchange.requests:
+        paths.setdefault(request.headers["x-amzn-trace-id"], set()).add(request.connection)
+    for taps in by_op[kinds.PROBE_CONCURRENT].values():
+        assert len(taps) == probes.CONCURRENT_TAPS
+        assert max(tap.invoked_ns for tap in taps) < min(tap.completed_ns for tap in taps)
+    reused = [row for taps in by_op[kinds.PROBE_REUSE].values() for row in taps]
+    assert reused and {(row.outcome, row.status) for row in reused} == {("fail", 409)}
+    assert len({len(connections) for connections in paths.values()}) == 1  # a trace id is never used twice
+    total = sum(len(by_op[kind]) for kind in (kinds.PROBE_SEQUENTIAL, kinds.PROBE_CONCURRENT, kinds.PROBE_REUSE))
+    assert len(by_op["first"]) - 2 <= total <= len(by_op["first"])  # those answered after the end are not tapped
+
+
+def test_acknowledged_orders_are_read_back() -> None:
+    """The read goes out right after the acknowledgement, for the order that was acknowledged."""
+    ran = run_engine(rate_per_s=60.0, duration_max_s=0.3, get_ratio=1.0)
+    acknowledged = {row.content.op_id: row for row in ran.attempts if row.content.op == "order"}
+    reads = [row for row in ran.attempts if row.content.op == "get_order"]
+    assert len(acknowledged) - 2 <= len(reads) <= len(acknowledged)  # not those answered after the end
+    for read in reads:
+        order = acknowledged[read.content.op_id - probes.READ_BACK_BASE]
+        assert read.content.order_id == order.content.order_id
+        assert 0 <= read.invoked_ns - order.completed_ns < 50e6
+        assert read.outcome == "ok"
+    paths = {request.path for request in ran.exchange.requests if request.method == "GET"}
+    assert f"/orders/{reads[0].content.order_id}?clientId={reads[0].content.client_id}" in paths
+
+
+def test_cancels_and_book_reads_take_their_paths() -> None:
+    """Each operation is sent as the API has it."""
+    ran = run_engine(rate_per_s=300.0, duration_max_s=0.5, cancel_ratio=0.3, book_ratio=0.2)
+    assert {row.outcome for row in ran.attempts} == {"ok"}
+    cancel = next(row.content for row in ran.attempts if row.content.op == "cancel")
+    request = next(r for r in ran.exchange.requests if r.path == f"/orders/{cancel.order_id}/cancel")
+    assert request.body["clientId"] == cancel.client_id
+    assert any(request.path == "/markets/ACME/book?depth=5" for request in ran.exchange.requests)
+    order = next(r.body for r in ran.exchange.requests if r.path == "/orders" and r.body["type"] == "LIMIT")
+    assert set(order) == {
+        "clientId", "idempotencyKey", "orderId", "symbol", "side", "type", "tif", "qty", "price",
+    }  # fmt: skip
+    market = next(r.body for r in ran.exchange.requests if r.path == "/orders" and r.body["type"] == "MARKET")
+    assert "price" not in market and market["tif"] == "IOC"
+
+
+def test_connections_are_bounded_and_what_finds_none_is_dropped() -> None:
+    """Beyond the bound an operation is not queued: it is dropped and counted."""
+
+    async def slow(request: Request, reply: bytes) -> bytes:
+        await asyncio.sleep(0.25)
+        return reply
+
+    ran = run_engine(slow, rate_per_s=200.0, duration_max_s=0.4, connections_max=5, timeout_ms=1_000)
+    counts = ran.engine.counts
+    assert counts.dropped > 20
+    assert counts.intended == counts.sent + counts.dropped
+    assert ran.exchange.connections <= 5
+
+
+def test_waiting_for_late_answers_gives_way_to_new_operations() -> None:
+    """Connections that hang after a time-out are given up before an operation is dropped."""
+
+    async def hang(request: Request, reply: bytes) -> bytes:
+        return HANG if request.at_s - started[0] < 0.5 else reply
+
+    started = [0.0]
+
+    async def behave(request: Request, reply: bytes) -> bytes:
+        started[0] = started[0] or request.at_s
+        return await hang(request, reply)
+
+    ran = run_engine(behave, rate_per_s=50.0, duration_max_s=0.6, connections_max=32, timeout_ms=100, attempts_max=2)
+    assert ran.engine.counts.dropped == 0
+    assert ran.engine.unknown == 0
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        b"HTTP/1.1 201 X\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{\"a\"\r\n3\r\n:1}\r\n0\r\n\r\n",
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 X\r\ncontent-length: 7\r\n\r\n{\"a\":1}",
+        b"HTTP/1.1 201 X\r\nContent-Length: 7\r\nConnection: close\r\n\r\n{\"a\":1}",
+    ],
+)  # fmt: skip
+def test_framings_of_an_answer(reply: bytes) -> None:
+    """Chunked, preceded by 1xx, and closing: all are whole answers, and the next request works."""
+
+    async def behave(request: Request, _: bytes) -> bytes:
+        return reply
+
+    ran = run_engine(behave, rate_per_s=100.0, duration_max_s=0.3)
+    assert {(row.outcome, row.status, row.reply) for row in ran.attempts} == {("ok", 201, b'{"a":1}')}
+    closing = b"close" in reply
+    assert (ran.engine.connections_opened == len(ran.attempts)) is closing
+
+
+def test_same_seed_sends_the_same_first_requests() -> None:
+    """Two runs of one plan ask for the same things in the same order."""
+    runs = [
+        run_engine(rate_per_s=200.0, duration_max_s=0.4, seed=11, cancel_ratio=0.1, book_ratio=0.05, retry_ratio=0.2)
+        for _ in range(2)
+    ]
+    firsts = [sorted(row.content for row in ran.of_kind("first")) for ran in runs]
+    assert firsts[0] == firsts[1]
+    taps = [sorted((row.content.op_id, row.kind) for row in ran.of_kind("deliberate")) for ran in runs]
+    assert taps[0] == taps[1]
+
+
+def test_counts_agree_with_the_rows() -> None:
+    """Every attempt that was sent has exactly one row, whatever became of it."""
+    seen: list[int] = []
+
+    async def moody(request: Request, reply: bytes) -> bytes:
+        seen.append(1)
+        return (reply, reply, RESET, answer(429), answer(500), HANG)[len(seen) % 6 if len(seen) < 150 else 0]
+
+    ran = run_engine(
+        moody, rate_per_s=150.0, duration_max_s=0.8, retry_ratio=0.3, probe_ratio=0.3, get_ratio=0.2, timeout_ms=150
+    )
+    counts = ran.engine.counts
+    assert counts.sent == len(ran.attempts) == counts.ok + counts.fail + counts.info
+    numbers: dict[int, list[int]] = {}
+    for row in ran.attempts:
+        numbers.setdefault(row.content.op_id, []).append(row.number)
+    assert all(sorted(each) == list(range(1, len(each) + 1)) for each in numbers.values())
+    assert all(row.completed_ns >= row.invoked_ns >= row.intended_ns for row in ran.attempts)
+    assert ran.engine.unknown == ran.engine.unsettled == 0

@@ -1,0 +1,133 @@
+"""A history is read back as it was written, or not at all."""
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from load_exchange import within
+
+from kit.errors import EvidenceMissing
+from kit.load import history
+from kit.load.attempt import Attempt, Course
+from kit.load.orders import Operation
+from kit.load.scribe import Scribe
+from kit.model import ATTEMPT_COLUMNS, CONNECTION_COLUMNS, STREAM_COLUMNS, LoadStats
+
+STATS = {"intended": 200, "sent": 200, "ok": 200, "fail": 0, "info": 0, "dropped": 0, "lag_ms_p99": 0.2}
+
+
+def attempt(i: int) -> Attempt:
+    operation = Operation(i, "order", "c001", f"k{i}", f"o{i}", "ACME", "BUY", "LIMIT", "GTC", 2**40, 10_000)
+    made = Attempt(Course(operation), "first", operation, 1_000 + i, 2_000 + i)
+    made.completed_ns, made.outcome, made.status = 3_000 + i, "ok", 201
+    made.reply = '{"name":"Zoë"}'.encode() if i else b"\xff"
+    return made
+
+
+def write(out_dir: Path, *, finish: bool = True) -> None:
+    async def main() -> None:
+        scribe = Scribe(out_dir, as_row={"attempts": partial(Attempt.row, epoch_ns=10**18)})
+        await scribe.start()
+        for i in reversed(range(200)):
+            scribe.add("attempts", attempt(i))
+            if i == 100:
+                scribe.flush()
+        scribe.add("stream", ("s-ACME-0", 0, "ACME", 1, 5, '{"seq":1}'))
+        if finish:
+            await scribe.finish(STATS)
+        else:
+            scribe.flush()
+            await scribe.close()
+
+    within(main())
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out_dir = tmp_path_factory.mktemp("history")
+    write(out_dir)
+    return out_dir
+
+
+@pytest.fixture
+def copy(written: Path, tmp_path: Path) -> Path:
+    for path in written.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    return tmp_path
+
+
+def test_round_trip_has_the_columns_of_the_model(written: Path) -> None:
+    """Names, order and dtypes are the contract, also of a table without a row."""
+    read = history.read(written)
+    for frame, columns in (
+        (read.attempts, ATTEMPT_COLUMNS),
+        (read.stream, STREAM_COLUMNS),
+        (read.connections, CONNECTION_COLUMNS),
+    ):
+        assert list(frame.columns) == list(columns)
+        assert {name: str(dtype) for name, dtype in frame.dtypes.items()} == columns
+    assert read.connections.empty
+    assert read.stats == LoadStats(**STATS)
+    assert len(list(written.glob("attempts-*.parquet"))) == 2
+
+
+def test_round_trip_keeps_the_values(written: Path) -> None:
+    """Rows come back in the order of their sending, times in epoch ns, text as it came."""
+    attempts = history.read(written).attempts
+    assert attempts["op_id"].tolist() == list(range(200))
+    assert attempts["invoked_ns"].iloc[7] == 10**18 + 2_007
+    assert set(attempts["late_ns"].tolist()) == {0}
+    assert attempts["qty"].iloc[7] == 2**40
+    assert attempts["reply"].iloc[7] == '{"name":"Zoë"}'
+    assert attempts["reply"].iloc[0] == "\N{REPLACEMENT CHARACTER}"
+    assert not attempts.isna().to_numpy().any()
+    assert isinstance(attempts["outcome"].dtype, pd.StringDtype)
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def _edit(change: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "said"),
+    [
+        ("attempts-00001.parquet", Path.unlink, "is missing"),
+        ("attempts-00001.parquet", _cut, "is damaged"),
+        ("summary.json", Path.unlink, "did not come to its end"),
+        ("summary.json", _cut, "not JSON"),
+        ("summary.json", partial(_edit, {"finished": False}), "did not come to its end"),
+        ("summary.json", partial(_edit, {"parts": {}}), "lists no parts of attempts"),
+        (
+            "summary.json",
+            partial(_edit, {"parts": {"attempts": [["attempts-00000.parquet", 5]]}}),
+            "the summary says 5",
+        ),
+    ],
+)
+def test_harmed_history_is_refused(copy: Path, name: str, harm: Callable[[Path], None], said: str) -> None:
+    """What is absent, damaged or short is named; there is no half history."""
+    harm(copy / name)
+    with pytest.raises(EvidenceMissing, match=said):
+        history.read(copy)
+
+
+def test_history_without_finish_is_refused_but_its_parts_are_there(tmp_path: Path) -> None:
+    """A generator that was killed leaves its parts for people to look at."""
+    write(tmp_path, finish=False)
+    assert list(tmp_path.glob("attempts-*.parquet"))
+    with pytest.raises(EvidenceMissing, match="did not come to its end"):
+        history.read(tmp_path)
+
+
+def test_no_history_at_all(tmp_path: Path) -> None:
+    """An empty folder is no evidence."""
+    with pytest.raises(EvidenceMissing):
+        history.read(tmp_path)

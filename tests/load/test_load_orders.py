@@ -1,0 +1,112 @@
+"""Operation i is a function of plan and i, and the mix makes a market."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from kit.load import probes
+from kit.load.orders import BOOK, CANCEL, LIMIT_REACH, ORDER, Draws, OrderFlow
+from kit.load.plan import LoadPlan
+from kit.load.schedule import arrivals_ns
+
+PLAN = LoadPlan(api_url="http://x", markets=("ACME", "BOLT"), seed=7)
+N = 4_000
+
+
+def test_same_seed_same_operations() -> None:
+    """Operations can be told in any order, one without the other."""
+    forwards = [OrderFlow(PLAN).operation(i) for i in range(500)]
+    flow = OrderFlow(PLAN)
+    assert [flow.operation(i) for i in reversed(range(500))] == forwards[::-1]
+    other = OrderFlow(replace(PLAN, seed=8))
+    assert [other.operation(i) for i in range(500)] != forwards
+
+
+def test_mulberry32_gives_the_published_numbers() -> None:
+    """The generator is mulberry32 itself, so that a JavaScript client can draw the same."""
+    draws = Draws(0, 0)
+    draws._state = 1
+    assert [round(draws.unit(), 10) for _ in range(3)] == [0.6270739406, 0.0027357212, 0.5274470400]
+
+
+def test_draws_of_neighbours_look_independent() -> None:
+    """First draws over i are uniform and uncorrelated, for one purpose and between purposes."""
+    first = np.array([Draws(7, i).unit() for i in range(N)])
+    other = np.array([Draws(7, i, 2).unit() for i in range(N)])
+    assert abs(first.mean() - 0.5) < 0.02
+    assert abs(np.corrcoef(first[1:], first[:-1])[0, 1]) < 0.05
+    assert abs(np.corrcoef(first, other)[0, 1]) < 0.05
+
+
+def test_mix_follows_the_ratios() -> None:
+    """Shares of cancels, book reads, MARKET and IOC are those of the plan; both sides come alike."""
+    flow = OrderFlow(PLAN)
+    operations = [flow.operation(i) for i in range(N)]
+    kinds = Counter(operation.op for operation in operations)
+    assert abs(kinds[CANCEL] / N - PLAN.cancel_ratio) < 0.02
+    assert abs(kinds[BOOK] / N - PLAN.book_ratio) < 0.01
+    orders = [operation for operation in operations if operation.op == ORDER]
+    assert abs(sum(order.side == "BUY" for order in orders) / len(orders) - 0.5) < 0.03
+    assert abs(sum(order.type == "MARKET" for order in orders) / len(orders) - PLAN.market_ratio) < 0.02
+    assert all(order.tif == "IOC" and order.price == 0 for order in orders if order.type == "MARKET")
+    assert len({order.idempotency_key for order in orders}) == len(orders)
+    assert len({order.client_id for order in orders}) == PLAN.clients
+    assert operations[-1].client_id.startswith("c0")
+
+
+def test_cancel_is_about_an_earlier_order_of_its_client() -> None:
+    """The order that a cancel names was sent before, by the same client, in the same market."""
+    flow = OrderFlow(PLAN)
+    operations = [flow.operation(i) for i in range(N)]
+    orders = {operation.order_id: operation for operation in operations if operation.op == ORDER}
+    cancels = [operation for operation in operations if operation.op == CANCEL]
+    assert cancels
+    for cancel in cancels:
+        order = orders[cancel.order_id]
+        assert order.op_id < cancel.op_id
+        assert (order.client_id, order.symbol) == (cancel.client_id, cancel.symbol)
+
+
+def test_mid_price_moves_and_a_good_share_of_limits_crosses_it() -> None:
+    """About a third of the limit prices lies beyond the mid and finds what rests on the other side."""
+    flow = OrderFlow(PLAN)
+    mids = [flow.mid(0, i) for i in range(N)]
+    assert max(mids) - min(mids) > 300
+    limits = [(i, o) for i in range(N) if (o := flow.operation(i)).type == "LIMIT"]
+    beyond = 0
+    for i, order in limits:
+        mid = flow.mid(PLAN.markets.index(order.symbol), i)
+        assert order.price > 0 and abs(order.price - mid) <= LIMIT_REACH
+        beyond += order.price > mid if order.side == "BUY" else order.price < mid
+    assert 0.2 < beyond / len(limits) < 0.45
+
+
+def test_arrivals_are_a_seeded_poisson_process() -> None:
+    """Rate and spread of the gaps are right, offsets ascend and stay within the duration, across blocks too."""
+    offsets = np.array(list(arrivals_ns(3, 1_000.0, 10.0)))
+    gaps = np.diff(offsets) / 1e6
+    assert abs(len(offsets) - 10_000) < 400
+    assert abs(gaps.std() / gaps.mean() - 1) < 0.05  # exponential: as wide as long
+    assert gaps.min() >= 0 and offsets[-1] < 10e9
+    assert list(arrivals_ns(3, 1_000.0, 10.0)) == offsets.tolist()
+    assert list(arrivals_ns(4, 1_000.0, 1.0)) != list(arrivals_ns(3, 1_000.0, 1.0))
+
+
+def test_resends_keep_all_but_sometimes_the_order_id() -> None:
+    """About a tenth of the resends of an order carries a new order id, and nothing else differs."""
+    flow = OrderFlow(PLAN)
+    orders = [operation for i in range(1_000) if (operation := flow.operation(i)).op == ORDER]
+    again = [probes.resend_content(PLAN, order, 2) for order in orders]
+    changed = [(a, b) for a, b in zip(orders, again, strict=True) if a != b]
+    assert 0.06 < len(changed) / len(orders) < 0.14
+    for before, after in changed:
+        assert after == before._replace(order_id=after.order_id)
+
+
+def test_reuse_probe_carries_other_content_under_the_key() -> None:
+    """Key and client stay, quantity and order id change."""
+    order = next(o for i in range(99) if (o := OrderFlow(PLAN).operation(i)).op == ORDER)
+    reused = probes.reuse_content(order, 3)
+    assert (reused.client_id, reused.idempotency_key) == (order.client_id, order.idempotency_key)
+    assert reused.qty != order.qty and reused.order_id != order.order_id

@@ -1,0 +1,65 @@
+"""The plan is read strictly: a refusal names the field, the value and the limit."""
+
+import json
+
+import pytest
+
+from kit.errors import UsageError
+from kit.load.plan import LoadPlan
+
+GOOD = {"api_url": "http://127.0.0.1:8080", "markets": ["ACME", "BOLT"]}
+
+
+def test_plan_survives_json() -> None:
+    """A plan that is written and read again is the same plan."""
+    plan = LoadPlan(api_url="http://lb.example", markets=("ACME",), rate_per_s=12.5, seed=9, started_at=1e9)
+    assert LoadPlan.from_json(plan.to_json()) == plan
+
+
+def test_defaults_are_filled_in() -> None:
+    """Address and markets are enough."""
+    plan = LoadPlan.from_json(json.dumps(GOOD))
+    assert (plan.host, plan.port, plan.stream_url) == ("127.0.0.1", 8080, "ws://127.0.0.1:8080")
+    assert LoadPlan(api_url="http://lb.example", markets=("A",)).port == 80
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rate": 5}, "unknown field 'rate'"),
+        ({"rate_per_s": 0}, "rate_per_s=0 is not within 0.1"),
+        ({"rate_per_s": "50"}, "rate_per_s='50' must be a number"),
+        ({"rate_per_s": float("nan")}, "rate_per_s=nan is not within"),
+        ({"clients": 2.5}, "clients=2.5 must be a whole number"),
+        ({"clients": True}, "clients=True must be a whole number"),
+        ({"retry_ratio": 1.2}, "retry_ratio=1.2 is not within 0 and 1"),
+        ({"timeout_ms": 1}, "timeout_ms=1 is not within 10"),
+        ({"markets": []}, "markets=() must list"),
+        ({"markets": ["ACME", "ACME"]}, "names a symbol twice"),
+        ({"markets": ["acme/../x"]}, "'acme/../x'"),
+        ({"markets": "ACME"}, "markets='ACME' must list"),
+        ({"api_url": "https://x"}, "api_url='https://x' must be http"),
+        ({"api_url": "http://x/path"}, "must carry no path"),
+        ({"api_url": "http://x:99999"}, "api_url='http://x:99999'"),
+        ({"run_id": "a b"}, "run_id='a b' does not match"),
+        ({"cancel_ratio": 0.5, "book_ratio": 0.5}, "cancel_ratio + book_ratio"),
+    ],
+)
+def test_bad_value_is_named(change: dict[str, object], said: str) -> None:
+    """The message tells what is wrong, so that no one has to read this code."""
+    with pytest.raises(UsageError) as caught:
+        LoadPlan.from_json(json.dumps(GOOD | change))
+    assert said in str(caught.value)
+
+
+def test_missing_field_is_named() -> None:
+    """What has no default must be there."""
+    with pytest.raises(UsageError, match="'markets' is missing"):
+        LoadPlan.from_json('{"api_url": "http://x"}')
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "null"])
+def test_what_is_no_object_is_refused(text: str) -> None:
+    """A plan is a JSON object."""
+    with pytest.raises(UsageError):
+        LoadPlan.from_json(text)

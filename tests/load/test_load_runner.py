@@ -1,0 +1,127 @@
+"""A load in its own process: started, watched, stopped, killed, orphaned."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from load_exchange import Exchange, plan_of
+
+from kit.errors import EvidenceMissing, UsageError
+from kit.load import history
+from kit.load.plan import LoadPlan
+from kit.load.runner import LoadRun
+
+
+def plan(exchange: Exchange, **changes: object) -> LoadPlan:
+    return plan_of(exchange.url, **{"rate_per_s": 100.0, "duration_max_s": 60.0, "retry_ratio": 0.2} | changes)
+
+
+def eventually(holds: Callable[[], bool], timeout_s: float = 10.0) -> bool:
+    deadline_s = time.monotonic() + timeout_s
+    while not holds() and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    return holds()
+
+
+def runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_run_is_stopped_and_leaves_a_whole_history(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """SIGTERM ends issuing; everything sent is in the history, and the numbers agree."""
+    run = LoadRun.start(plan(exchange_thread), tmp_path)
+    assert run.alive
+    assert eventually(lambda: (run.progress() or {})["ok"] > 50)
+    os.kill(run.pid, signal.SIGINT)  # a Ctrl-C in the terminal reaches the generator too, and must not end it
+    seen = run.progress()
+    assert seen is not None and {"t", "sent", "ok", "fail", "info", "p95_ms_last", "inflight"} <= seen.keys()
+    stats = run.finish(20)
+    assert not run.alive
+    read = history.read(tmp_path)
+    assert stats == read.stats
+    assert stats.sent == len(read.attempts) == stats.ok >= 50
+    assert stats.dropped == 0
+    assert read.attempts["kind"].tolist().count("first") == stats.intended
+    assert abs(read.attempts["intended_ns"].to_numpy()[-1] / 1e9 - time.time()) < 10
+    assert {request.headers["x-amzn-trace-id"] for request in exchange_thread.requests}
+    assert read.summary["caught_up"] and not read.summary["cut_short"]
+    last = run.progress()
+    assert last is not None and last["state"] == "done"
+
+
+def test_run_ends_by_itself_at_its_longest_duration(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """Nobody stops it, and it stops."""
+    run = LoadRun.start(plan(exchange_thread, duration_max_s=0.5), tmp_path)
+    assert eventually(lambda: not run.alive)
+    assert run.finish(1).sent > 20
+
+
+def test_killed_generator_is_missing_evidence(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """A generator that dies yields an error, never numbers."""
+    run = LoadRun.start(plan(exchange_thread), tmp_path)
+    os.kill(run.pid, signal.SIGKILL)
+    assert eventually(lambda: not run.alive)
+    with pytest.raises(EvidenceMissing, match="exit code 137"):
+        run.progress()
+    with pytest.raises(EvidenceMissing, match="exit code 137"):
+        run.finish(1)
+
+
+def test_generator_whose_writer_dies_ends_with_an_error(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """Load without a record of it proves nothing, so it does not go on."""
+    run = LoadRun.start(plan(exchange_thread), tmp_path)
+    children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
+    assert len(children) == 1
+    os.kill(int(children[0]), signal.SIGKILL)
+    assert eventually(lambda: not run.alive)
+    with pytest.raises(EvidenceMissing, match="exit code 1"):
+        run.finish(1)
+
+
+def test_orphaned_load_leaves_nothing_running(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """When the parent is killed, generator and writer end, and the server hears no more."""
+    code = (
+        "import sys, time; from pathlib import Path; from kit.load.plan import LoadPlan\n"
+        "from kit.load.runner import LoadRun\n"
+        "run = LoadRun.start(LoadPlan.from_json(sys.argv[1]), Path(sys.argv[2])); print(run.pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    argv = [sys.executable, "-c", code, plan(exchange_thread).to_json(), str(tmp_path)]
+    parent = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    generator = int(parent.stdout.readline())
+    writers = [int(word) for word in Path(f"/proc/{generator}/task/{generator}/children").read_text().split()]
+    assert writers
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert eventually(lambda: not any(runs(pid) for pid in (generator, *writers)))
+    heard = len(exchange_thread.requests)
+    time.sleep(0.2)
+    assert len(exchange_thread.requests) == heard
+
+
+def test_bad_plan_is_refused_with_exit_code_4(tmp_path: Path) -> None:
+    """The command says what is wrong and starts nothing."""
+    file = tmp_path / "plan.json"
+    file.write_text('{"api_url": "http://x", "markets": ["ACME"], "rate_per_s": -1}')
+    argv = [sys.executable, "-m", "kit.load", "--plan", str(file), "--out", str(tmp_path / "out")]
+    ended = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    assert ended.returncode == 4
+    assert "rate_per_s=-1" in ended.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_folder_of_an_earlier_load_is_refused(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """Two loads never mix their parts."""
+    (tmp_path / "progress.json").write_text("{}")
+    with pytest.raises(UsageError, match="holds an earlier load"):
+        LoadRun.start(plan(exchange_thread), tmp_path)

@@ -1,0 +1,105 @@
+"""Subscribers come back after a loss and miss nothing, against a real WebSocket server."""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from load_exchange import plan_of, within
+from websockets.asyncio.server import ServerConnection, serve
+
+from kit.load import subscribers
+from kit.load.subscribers import Subscribers
+from kit.model import CONNECTION_COLUMNS, STREAM_COLUMNS
+
+
+class Stream:
+    """One market's events 1…n, each connection cut after a few; `how` says how it is cut."""
+
+    def __init__(self, events: int, a_connection: int, how: str) -> None:
+        self._events, self._a_connection, self._how = events, a_connection, how
+        self.afters: list[int] = []
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        after = int(parse_qs(urlsplit(connection.request.path).query)["after"][0])
+        self.afters.append(after)
+        for seq in range(after + 1, min(after + self._a_connection, self._events) + 1):
+            await connection.send(json.dumps({"market": "ACME", "seq": seq, "type": "accepted"}))
+        if after + self._a_connection >= self._events:
+            await connection.wait_closed()
+        elif self._how == "cut":
+            connection.transport.abort()
+        else:
+            await connection.close(4008, "too slow")
+
+
+@pytest.fixture(autouse=True)
+def quiet_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two seconds of quiet are right for a run and long for a test."""
+    monkeypatch.setattr(subscribers, "QUIET_S", 0.6)
+
+
+def subscribe(stream: Stream) -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
+    """Run one subscriber until it has caught up; its rows."""
+
+    async def main() -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
+        rows: dict[str, list[dict[str, Any]]] = {"stream": [], "connections": []}
+        columns = {"stream": list(STREAM_COLUMNS), "connections": list(CONNECTION_COLUMNS)}
+
+        def add(table: str, row: tuple[Any, ...]) -> None:
+            rows[table].append(dict(zip(columns[table], row, strict=True)))
+
+        async with serve(stream, "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            crowd = Subscribers(plan_of(url, subscribers_per_market=1), add=add, epoch_ns=0)
+            crowd.start()
+            caught_up = await crowd.catch_up(give_up=lambda: False)
+            await crowd.close()
+        return rows["stream"], rows["connections"], caught_up
+
+    return within(main())
+
+
+def test_subscriber_resumes_without_gap_or_double() -> None:
+    """Cut off in the middle again and again, the subscriber asks for what comes after the last event that it saw."""
+    stream = Stream(events=25, a_connection=10, how="cut")
+    events, connections, caught_up = subscribe(stream)
+    assert caught_up
+    assert [event["seq"] for event in events] == list(range(1, 26))
+    assert stream.afters == [0, 10, 20]
+    assert [row["after_seq"] for row in connections] == stream.afters
+    assert [row["close_code"] for row in connections] == [1006, 1006, 0]
+    assert [row["closed_ns"] > 0 for row in connections] == [True, True, False]
+    assert json.loads(events[0]["event"])["seq"] == 1
+    assert {event["connection"] for event in events} == {0, 1, 2}
+
+
+def test_close_code_of_the_server_is_recorded() -> None:
+    """A slow client that is told so comes back as well."""
+    events, connections, _ = subscribe(Stream(events=8, a_connection=5, how="close"))
+    assert [event["seq"] for event in events] == list(range(1, 9))
+    assert [row["close_code"] for row in connections] == [4008, 0]
+    assert "too slow" in connections[0]["error"]
+
+
+def test_dial_that_fails_is_a_row_and_is_repeated() -> None:
+    """While no one listens, each dial leaves a row that never opened; catching up does not wait without end."""
+
+    async def main() -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = []
+        listening = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+        port = listening.sockets[0].getsockname()[1]
+        listening.close()
+        plan = plan_of(f"http://127.0.0.1:{port}", subscribers_per_market=1)
+        crowd = Subscribers(plan, add=lambda _, row: rows.append(row), epoch_ns=0)
+        crowd.start()
+        await asyncio.sleep(0.6)
+        assert not await crowd.catch_up(give_up=lambda: True)
+        await crowd.close()
+        return rows
+
+    rows = [dict(zip(CONNECTION_COLUMNS, row, strict=True)) for row in within(main())]
+    assert len(rows) >= 2
+    assert all(row["opened_ns"] == 0 and row["closed_ns"] >= row["dialed_ns"] and row["error"] for row in rows)
