@@ -1,6 +1,10 @@
 """AWS/ApplicationELB data from the load balancer's own counters."""
 
 import asyncio
+import re
+import time
+from datetime import UTC, datetime
+from urllib.parse import urlencode
 
 import uvloop
 from alb_rig import Request, call, reply, rig
@@ -59,22 +63,29 @@ def test_a_period_counts_requests_codes_times_and_hosts_by_every_dimension() -> 
     uvloop.run(scenario())
 
 
-def test_published_data_reach_cloudwatch_in_the_load_balancers_account_and_region() -> None:
+def test_published_data_are_read_back_by_get_metric_data() -> None:
     async def scenario() -> None:
         async with rig() as made:
             await made.add_target("1")
             await made.get()
-            made.service._publish(1_700_000_000.0)
-            lb = made.arn.partition(":loadbalancer/")[2]
-            stored = [
-                point
-                for (account, region, (namespace, name, _)), points in cloudwatch._metrics._data.items()
-                if (account, region, namespace, name)
-                == ("000000000000", "us-east-1", "AWS/ApplicationELB", "RequestCount")
-                for point in points
-                if point["Dimensions"] == {"LoadBalancer": lb}
-            ]
-            assert [(p["Timestamp"], p["Value"], p["Count"]) for p in stored] == [(1_700_000_000.0, 1.0, 1.0)]
+            began_at = time.time() // 10 * 10 - 60
+            made.service._publish(began_at)
+            metric = "MetricDataQueries.member.1.MetricStat"
+            query = {
+                "Action": "GetMetricData",
+                "StartTime": datetime.fromtimestamp(began_at - 60, UTC).isoformat(),
+                "EndTime": datetime.fromtimestamp(began_at + 60, UTC).isoformat(),
+                "MetricDataQueries.member.1.Id": "m",
+                f"{metric}.Stat": "Sum",
+                f"{metric}.Period": "10",
+                f"{metric}.Metric.Namespace": "AWS/ApplicationELB",
+                f"{metric}.Metric.MetricName": "RequestCount",
+                f"{metric}.Metric.Dimensions.member.1.Name": "LoadBalancer",
+                f"{metric}.Metric.Dimensions.member.1.Value": made.arn.partition(":loadbalancer/")[2],
+            }
+            status, _, answer = await cloudwatch.handle_request("POST", "/", {}, urlencode(query).encode(), {})
+            assert status == 200
+            assert re.findall(r"<Values><member>([0-9.]+)</member></Values>", answer.decode()) == ["1.0"]
         cloudwatch._metrics.clear()
 
     uvloop.run(scenario())

@@ -101,8 +101,9 @@ class ControlPlane:
             ("CreateListener", functools.partial(_refuse_unsupported, alb._create_listener)),
         ):
             self._replace(alb._ACTION_MAP, action, answer)
-        self._wrap_provisioner(_BALANCER_TYPE, self._provision_balancer)
-        self._wrap_provisioner(_GROUP_TYPE, self._provision_group)
+        self._wrap_provisioner(_BALANCER_TYPE, "create", self._provision_balancer)
+        self._wrap_provisioner(_GROUP_TYPE, "create", self._provision_group)
+        self._wrap_provisioner(_GROUP_TYPE, "update", _with_full_name)
 
     def uninstall(self) -> None:
         """Take every hook back and free ports that no load balancer took over."""
@@ -152,9 +153,9 @@ class ControlPlane:
         self._undo.append(functools.partial(where.__setitem__, name, where[name]))
         where[name] = value
 
-    def _wrap_provisioner(self, resource_type: str, wrap: Callable[..., Any]) -> None:
+    def _wrap_provisioner(self, resource_type: str, verb: str, wrap: Callable[..., Any]) -> None:
         handlers = provisioners._RESOURCE_HANDLERS[resource_type]
-        self._replace(handlers, "create", functools.partial(wrap, handlers["create"]))
+        self._replace(handlers, verb, functools.partial(wrap, handlers[verb]))
 
     def _prepare_balancer(self, arn: str, record: dict[str, Any]) -> None:
         if arn in alb._lbs:
@@ -182,7 +183,7 @@ class ControlPlane:
         return arn, {**attributes, "DNSName": record["DNSName"]}
 
     def _provision_group(self, create: Callable[..., Any], logical_id: str, props: dict[str, Any], *rest: Any) -> Any:
-        arn, attributes = create(logical_id, props, *rest)
+        arn, attributes = _with_full_name(create, logical_id, props, *rest)
         for target in props.get("Targets") or []:
             self._targets.register_address(arn, str(target["Id"]), int(target.get("Port") or props.get("Port") or 80))
         return arn, attributes
@@ -224,6 +225,16 @@ class ControlPlane:
         """The targets in a request; raises KeyError for an unknown group."""
         port = int(alb._tgs[arn].get("Port", 80))
         return [(t["Id"], int(t.get("Port", port))) for t in alb._parse_targets_param(params)]
+
+
+def _with_full_name(provision: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """MiniStack forgets the `targetgroup/` by which CloudWatch's TargetGroup dimension begins."""
+    arn, attributes = provision(*args, **options)
+    return arn, {**attributes, "TargetGroupFullName": _full_group_name(arn)}
+
+
+def _full_group_name(arn: str) -> str:
+    return f"targetgroup/{arn.partition(':targetgroup/')[2]}"
 
 
 def _refuse_unsupported(create: Callable[[Any], Any], params: Mapping[str, Any]) -> Any:
@@ -307,7 +318,7 @@ def _group_spec(account_id: str, record: Mapping[str, Any]) -> GroupSpec:
     attributes = _attributes(alb._tg_attrs, account_id, arn)
     return GroupSpec(
         arn=arn,
-        full_name=f"targetgroup/{arn.partition(':targetgroup/')[2]}",
+        full_name=_full_group_name(arn),
         port=int(record.get("Port", 80)),
         target_type=record.get("TargetType", "instance"),
         check_enabled=bool(record.get("HealthCheckEnabled", True)),

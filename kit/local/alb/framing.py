@@ -60,10 +60,11 @@ class Head:
 
     @property
     def upgrade(self) -> bytes:
-        """The protocol asked for or agreed to (`websocket`), or empty."""
+        """The protocol asked for, or empty; a load balancer upgrades to WebSocket only."""
         if b"upgrade" not in self.read.get(b"connection", b"").lower():
             return b""
-        return self.read.get(b"upgrade", b"")
+        wanted = self.read.get(b"upgrade", b"")
+        return wanted if wanted.lower() == b"websocket" else b""
 
 
 def parse_request_head(raw: bytes) -> Head:

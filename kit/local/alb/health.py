@@ -5,6 +5,7 @@ Owns one probe and the loop around it. Must not know clients or MiniStack.
 
 import asyncio
 import contextlib
+import logging
 import random
 
 from kit.local.alb.framing import BadMessage, parse_response_head
@@ -19,6 +20,8 @@ ANSWER_BYTES_MAX = 64 * 1024
 # The first check of a target comes at once, spread so that a deployment does not probe in lockstep.
 FIRST_CHECK_SPREAD_S = 0.1
 
+log = logging.getLogger(__name__)
+
 
 async def watch(node: Node, target: Target, group: TargetGroup, chance: random.Random) -> None:
     """Check a target from a node at the group's interval, until cancelled."""
@@ -27,7 +30,11 @@ async def watch(node: Node, target: Target, group: TargetGroup, chance: random.R
     await asyncio.sleep(chance.uniform(0.0, FIRST_CHECK_SPREAD_S))
     while True:
         began_at, spec = loop.time(), group.spec
-        view.record(await check(node.links, node.place, target, spec), spec)
+        before, failure = view.state, await check(node.links, node.place, target, spec)
+        view.record(failure, spec)
+        if view.state is not before:
+            facts = {"target": f"{target.id}:{target.port}", "node": node.name, "reason": view.reason.code}
+            log.info("target health changed", extra={**facts, "from": str(before), "to": str(view.state)})
         await asyncio.sleep(max(0.0, spec.check_interval_s - (loop.time() - began_at)))
 
 

@@ -64,7 +64,9 @@ class Lane:
     def drop(self) -> None:
         """Forget everything under way: the connection is gone."""
         for leg, _ in self._queue:
-            leg.cancel()
+            if not leg.cancel() and not leg.cancelled():
+                # A leg that was reset while it waited for its turn: nobody will await it any more.
+                leg.exception()
         self._queue.clear()
         self._bytes = 0
         if self._drain is not None:

@@ -200,6 +200,7 @@ class Exchange:
         "_upstream",
         "method",
         "request_done",
+        "wants_upgrade",
     )
 
     def __init__(self, client: ClientConnection, head: Head, body: Body) -> None:
@@ -207,6 +208,7 @@ class Exchange:
         self._head = head
         self._body = body
         self.method = head.start[0]
+        self.wants_upgrade = bool(head.upgrade)
         self.request_done = body.done
         self._keep_alive = head.keeps_alive
         self._started_at = client.loop.time()
@@ -292,7 +294,7 @@ class Exchange:
         self._status = status
         self._counted().observe(status, self._client.loop.time() - self._sent_at)
         lines = [b" ".join((b"HTTP/1.1", *head.start[1:])), *head.passed]
-        if status == 101 and self._head.upgrade:
+        if status == 101:
             lines += [b"Connection: Upgrade", b"Upgrade: " + head.read.get(b"upgrade", self._head.upgrade)]
             self._tunnel = True
             self.request_done = False

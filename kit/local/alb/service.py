@@ -128,7 +128,8 @@ class LoadBalancers:
         group = self._groups.get(group_arn)
         if group and (target := group.targets.get((target_id, port))):
             target.draining = True
-            self._spawn(self.deregister(group_arn, target_id, port))
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(lambda: self._spawn(self.deregister(group_arn, target_id, port)))
 
     def describe(self, group_arn: str) -> list[tuple[str, int, str, State, Reason]]:
         """Id, port, zone, state and reason of every target of a group."""

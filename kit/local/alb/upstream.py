@@ -32,6 +32,7 @@ class Reader(Protocol):
     """What an upstream connection tells the exchange that uses it."""
 
     method: bytes
+    wants_upgrade: bool
 
     def on_interim(self, raw: bytes) -> None:
         """A 1xx response came."""
@@ -127,6 +128,9 @@ class UpstreamConnection(Wire):
                 self._body = response_body(head, reader.method, status)
             except BadMessage as error:
                 self._break(str(error))
+                return
+            if status == 101 and not reader.wants_upgrade:
+                self._break("the target switched protocols unasked")
                 return
             if status >= 200 or status == 101:
                 break

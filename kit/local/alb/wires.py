@@ -85,6 +85,8 @@ class Wire(asyncio.Protocol):
     def abort(self) -> None:
         """Drop the connection now, with whatever is under way (the far end sees a reset)."""
         self.closing = True
+        self._inward.drop()
+        self._outward.drop()
         if self.transport is not None:
             self.transport.abort()
 
