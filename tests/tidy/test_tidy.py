@@ -76,6 +76,16 @@ def test_notebook_is_thin(path: Path):
     assert sum("parameters" in cell["metadata"].get("tags", []) for cell in cells) == 1
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_papermill_understands_every_parameter(path: Path):
+    """It skips a line that it cannot parse and only warns; such a parameter could never be set."""
+    from kit.notebook import declared_parameters
+
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if "parameters" in cell["metadata"].get("tags", [])]
+    assigned = [node for node in ast.walk(ast.parse("".join(cells[0]["source"]))) if isinstance(node, ast.AnnAssign)]
+    assert len(declared_parameters(path)) == len(assigned)
+
+
 def test_every_scenario_has_its_notebook_and_every_notebook_its_scenario():
     from kit import scenarios
 
