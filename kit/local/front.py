@@ -90,7 +90,7 @@ class Front:
         if found is None:
             return OPERATOR, OPERATOR
         access_key, service = found
-        caller = self._cloud.ecs.place_of_key(access_key) if self._cloud.ecs else None
+        caller = self._cloud.ecs.place_of_key(access_key)
         return caller or OPERATOR, self._service(service)
 
     def _service(self, name: str) -> Place:

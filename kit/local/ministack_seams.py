@@ -146,7 +146,7 @@ def _refuse_metric_filter(_data: dict[str, Any]) -> Answer:
     from ministack.core.responses import error_response_json
 
     message = "the local AWS makes no metrics from log metric filters: publish them with PutMetricData"
-    return error_response_json("OperationAbortedException", message, 400)
+    return error_response_json("UnsupportedOperation", message, 400)
 
 
 def _forget_pretended_types() -> None:

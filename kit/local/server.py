@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -81,9 +80,9 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
         cloud = _compose(settings, state_dir, f"http://{HOST}:{listener.getsockname()[1]}")
         for name in PARTS:
             part = getattr(cloud, name)
-            if part is not None:
-                await part.start(cloud)
-                stack.push_async_callback(_stop_part, name, part)
+            # Registered first: a part that fails half-way through its start may have something to stop.
+            stack.push_async_callback(_stop_part, name, part)
+            await part.start(cloud)
         front.attach(cloud)
         _publish(cloud)
         log.info("cloud ready", extra={"endpoint": cloud.endpoint})
@@ -91,27 +90,20 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
 
 
 def _compose(settings: Settings, state_dir: Path, endpoint: str) -> Cloud:
-    links = _part("links", "Links", settings.seed)
+    # Imported here, because some of them import MiniStack at once, and it reads the environment that we set.
+    from kit.local.alarms import AlarmEvaluator
+    from kit.local.alb import LoadBalancers
+    from kit.local.ecr import Registry
+    from kit.local.ecs import Scheduler
+    from kit.local.fis import Fis
+    from kit.local.links import Links
+
+    seed, links = settings.seed, Links(settings.seed)
     return Cloud(
-        state_dir=state_dir, region=settings.region, account_id=ACCOUNT_ID, endpoint=endpoint, seed=settings.seed,
-        links=links,
-        alb=_part("alb", "LoadBalancers", links, settings.seed),
-        ecs=_part("ecs", "Scheduler", settings.seed),
-        ecr=_part("ecr", "Registry"),
-        alarms=_part("alarms", "AlarmEvaluator"),
-        fis=_part("fis", "Fis", settings.seed),
+        state_dir=state_dir, region=settings.region, account_id=ACCOUNT_ID, endpoint=endpoint, seed=seed,
+        links=links, alb=LoadBalancers(links, seed), ecs=Scheduler(seed), ecr=Registry(), alarms=AlarmEvaluator(),
+        fis=Fis(seed),
     )  # fmt: skip
-
-
-def _part(module: str, name: str, *args: Any) -> Any:
-    # Under construction: a part that is not written yet is None.
-    try:
-        part = getattr(importlib.import_module(f"kit.local.{module}"), name, None)
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("kit.local"):
-            raise
-        part = None
-    return None if part is None else part(*args)
 
 
 async def _stop_part(name: str, part: Any) -> None:
