@@ -19,10 +19,10 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         plan = LoadPlan.from_json(arguments.plan.read_text())
-    except (UsageError, OSError) as error:
+        generate(plan, arguments.out)
+    except (UsageError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE_EXIT_CODE
-    generate(plan, arguments.out)
     return 0
 
 

@@ -26,7 +26,6 @@ class Counts:
         "dropped",
         "fail",
         "info",
-        "intended",
         "lag_ns_max",
         "late",
         "ok",
@@ -34,7 +33,7 @@ class Counts:
     )
 
     def __init__(self) -> None:
-        self.intended = self.sent = self.completed = 0
+        self.sent = self.completed = 0
         self.ok = self.fail = self.info = self.dropped = self.late = 0
         self.lag_ns_max = 0
         self._lags = [0] * LAG_BUCKETS
@@ -72,9 +71,9 @@ class Counts:
         self._recent_ns.clear()
         return round(recent[math.ceil(len(recent) * 0.95) - 1] / 1e6, 3) if recent else None
 
-    def stats(self) -> LoadStats:
+    def stats(self, intended: int) -> LoadStats:
         return LoadStats(
-            intended=self.intended,
+            intended=intended,
             sent=self.sent,
             ok=self.ok,
             fail=self.fail,

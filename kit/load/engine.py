@@ -11,28 +11,24 @@ import json
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
-from kit.errors import UsageError
 from kit.load import attempt as kinds
 from kit.load import probes, retry
 from kit.load.attempt import Attempt, Course
 from kit.load.counts import Counts
-from kit.load.orders import ORDER, READS, Operation, OrderFlow
+from kit.load.orders import ORDER, READS, Operation
+from kit.load.pace import Pace
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
-from kit.load.schedule import TimerFd, arrivals_ns
 from kit.load.wire import Requests
 from kit.model import Outcome
 
-START_AHEAD_S_MAX = 600.0  # how far ahead a shared start may lie
-START_S = 0.1  # from ready to the schedule's zero, so that the first operations are not late
-BURST_MAX = 32  # sent in one turn of the event loop at most, so that answers are read in between
 SWEEP_S = 0.01  # how often time-outs are looked for
 LATE_S_MAX = 10.0  # how long an answer is still waited for after its time-out
 REASK_AT_ONCE = 32  # operations asked again side by side
 REASK_ATTEMPTS_MAX = 60  # for each operation
-DRAIN_S_MAX = 60.0  # from the last operation to the end of the drain
+DRAIN_S_MAX = 30.0  # from the last operation to the end of the drain
 SETTLE_POLL_S = 0.02
 
 ORDER_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")  # what may stand in a path
@@ -55,7 +51,7 @@ class Engine:
         self._loop = loop
         self._record = record
         self._clock = clock
-        self._flow = OrderFlow(plan)
+        self._pace = Pace(plan, loop, issue=self._issue, clock=clock)
         self._pool = Pool(loop, host=plan.host, port=plan.port, connections_max=plan.connections_max)
         self._pool.listener = self
         self._requests = Requests(host=plan.host, port=plan.port, seed=plan.seed, started_s=int(time.time()))
@@ -64,14 +60,7 @@ class Engine:
         self._late: deque[Attempt] = deque()  # timed out, their rows still open for a late answer
         self._unknown: dict[int, Course] = {}
         self._open = 0  # courses that are not settled
-        self._issuing = True
         self._cut_short = False
-        self._issued = asyncio.Event()
-        self._arrivals: Iterator[int] = iter(())
-        self._timer: TimerFd | None = None
-        self._zero_ns = 0
-        self._next: Operation | None = None
-        self._next_ns = 0
         self.counts = Counts()
 
     @property
@@ -94,14 +83,16 @@ class Engine:
 
     @property
     def issuing(self) -> bool:
-        return self._issuing
+        return not self._pace.ended.is_set()
+
+    @property
+    def intended(self) -> int:
+        """Operations whose time has come."""
+        return self._pace.intended
 
     def stop_issuing(self) -> None:
         """Start no new operation or probe; those under way are finished."""
-        if self._issuing:
-            self._issuing = False
-            self._stop_timer()
-            self._issued.set()
+        self._pace.stop()
 
     def cut_short(self) -> None:
         """End the drain as soon as possible; what is unknown stays unknown."""
@@ -113,65 +104,16 @@ class Engine:
         sweeper = self._loop.create_task(self._sweep())
         sweeper.add_done_callback(self._swept)
         try:
-            self._start()
-            await self._issued.wait()
+            self._pace.start()
+            await self._pace.ended.wait()
             deadline_ns = self._clock() + int(DRAIN_S_MAX * 1e9)
             await self._settled(deadline_ns)
             await self._reask(deadline_ns)
             await self._late_answers(deadline_ns)
         finally:
             sweeper.cancel()
-            self._stop_timer()
+            self._pace.stop()
             self._abandon()
-
-    # The schedule.
-
-    def _start(self) -> None:
-        plan = self._plan
-        if not self._issuing:
-            return
-        ahead_s = plan.started_at - time.time() if plan.started_at else 0.0
-        if ahead_s > START_AHEAD_S_MAX:
-            raise UsageError(f"load plan: started_at lies {ahead_s:.0f} s ahead > {START_AHEAD_S_MAX:.0f} s")
-        self._zero_ns = self._clock() + int(max(START_S, ahead_s) * 1e9)
-        self._arrivals = arrivals_ns(plan.seed, plan.rate_per_s, plan.duration_max_s)
-        self._timer = TimerFd()
-        self._loop.add_reader(self._timer.fd, self._tick)
-        self._prepare()
-        self._arm()
-
-    def _prepare(self) -> None:
-        """Make the next operation before its time, so that making it does not make it late."""
-        offset_ns = next(self._arrivals, None)
-        if offset_ns is None:
-            self._next = None
-            return
-        self._next = self._flow.operation(self.counts.intended)
-        self._next_ns = self._zero_ns + offset_ns
-
-    def _arm(self) -> None:
-        if self._next is None:
-            self.stop_issuing()
-        elif self._timer is not None:
-            self._timer.arm(self._next_ns - self._clock())
-
-    def _tick(self) -> None:
-        if self._timer is None:
-            return
-        self._timer.clear()
-        for _ in range(BURST_MAX):
-            if self._next is None or self._next_ns > self._clock():
-                break
-            self.counts.intended += 1
-            self._issue(self._next, self._next_ns)
-            self._prepare()
-        self._arm()
-
-    def _stop_timer(self) -> None:
-        if self._timer is not None:
-            self._loop.remove_reader(self._timer.fd)
-            self._timer.close()
-            self._timer = None
 
     # Sending.
 
@@ -276,7 +218,7 @@ class Engine:
         self._unknown.pop(course.operation.op_id, None)
         if 200 <= status < 300 and not course.acknowledged:
             course.acknowledged = True
-            if course.operation.op == ORDER and self._issuing:
+            if course.operation.op == ORDER and self.issuing:
                 self._acknowledged(course, attempt)
 
     def _acknowledged(self, course: Course, attempt: Attempt) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import gc
 import itertools
+import resource
 import signal
 import time
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from typing import Any
 
 import uvloop
 
+from kit.errors import UsageError
 from kit.load.attempt import Attempt
 from kit.load.engine import Engine
 from kit.load.files import ATTEMPTS
@@ -27,11 +29,13 @@ from kit.load.scribe import Scribe
 from kit.load.subscribers import Subscribers
 
 PROGRESS_S = 0.5
+FILES_BESIDE = 128  # open files that are not connections to the API
 COLLECT_EVERY = 4  # progress reports a collection of young garbage
 
 
 def generate(plan: LoadPlan, out_dir: Path) -> None:
     """Run the plan to its end and leave a whole history in `out_dir`."""
+    _allow_connections(plan.connections_max)
     out_dir.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     uvloop.run(_Generator(plan, out_dir).run())
@@ -43,6 +47,7 @@ class _Generator:
         self._epoch_ns = _epoch_ns()
         self._started_ns = time.time_ns()
         self._stopped_ns = 0
+        self._cpu_s = 0.0  # spent before the first operation
         self._state = "issuing"
         self._crash: BaseException | None = None
         self._scribe = Scribe(out_dir, as_row={ATTEMPTS: partial(Attempt.row, epoch_ns=self._epoch_ns)})
@@ -51,14 +56,15 @@ class _Generator:
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._crashed)
         await self._scribe.start()
         self._engine = Engine(self._plan, loop, record=partial(self._scribe.add, ATTEMPTS))
+        loop.set_exception_handler(self._crashed)
         loop.add_signal_handler(signal.SIGTERM, self._terminated)
         subscribers = Subscribers(self._plan, add=self._scribe.add, epoch_ns=self._epoch_ns)
         housekeeping = asyncio.create_task(self._keep_house())
         housekeeping.add_done_callback(self._housekeeping_ended)
         _calm_collector()
+        self._cpu_s = time.process_time()
         subscribers.start()
         await self._engine.run()
         self._state = "catching up"
@@ -115,7 +121,7 @@ class _Generator:
         return {
             "t": time.time(),
             "state": self._state,
-            "intended": counts.intended,
+            "intended": engine.intended,
             "sent": counts.sent,
             "ok": counts.ok,
             "fail": counts.fail,
@@ -129,7 +135,7 @@ class _Generator:
     def _summary(self, caught_up: bool) -> dict[str, Any]:
         counts, engine = self._engine.counts, self._engine
         return {
-            **asdict(counts.stats()),
+            **asdict(counts.stats(engine.intended)),
             "lag_ms_p50": counts.lag_ms(0.5),
             "lag_ms_max": round(counts.lag_ns_max / 1e6, 3),
             "late": counts.late,
@@ -141,9 +147,19 @@ class _Generator:
             "started_ns": self._started_ns,
             "stopped_ns": self._stopped_ns or time.time_ns(),
             "ended_ns": time.time_ns(),
-            "cpu_s": round(time.process_time(), 3),
+            "cpu_s": round(time.process_time() - self._cpu_s, 3),
             "seed": self._plan.seed,
         }
+
+
+def _allow_connections(connections_max: int) -> None:
+    """Make room for the plan's connections: running out of files would look like a server that refuses."""
+    needed = connections_max + FILES_BESIDE
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UsageError(f"load plan: connections_max={connections_max} needs {needed} open files, the limit is {hard}")
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _epoch_ns() -> int:

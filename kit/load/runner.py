@@ -21,7 +21,7 @@ from kit.model import LoadStats
 
 START_S_MAX = 20.0
 START_POLL_S = 0.02
-FINISH_S_MAX = 120.0  # more than the generator's own bounds of drain and catch-up together
+FINISH_S_MAX = 60.0  # more than the generator's own bounds of drain and catch-up together
 LOG_FILE = "load.log"
 LOG_TAIL_BYTES = 2_000
 

@@ -18,7 +18,7 @@ from kit.load.files import COLUMNS, PROGRESS_FILE
 
 ROWS_AT_ONCE = 64  # rows a frame: some 50 µs of work on the loop
 BEHIND_BYTES_MAX = 64 << 20  # what may wait for a slow disk
-FINISH_S_MAX = 30.0
+FINISH_S_MAX = 10.0
 _HEADER = struct.Struct("<I")
 
 Row = tuple[Any, ...]

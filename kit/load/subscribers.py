@@ -25,7 +25,7 @@ BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 1.0
 MESSAGE_BYTES_MAX = 64 * 1024
 QUIET_S = 2.0  # no event for so long on any stream: caught up
-CATCH_UP_S_MAX = 20.0
+CATCH_UP_S_MAX = 15.0
 CATCH_UP_POLL_S = 0.05
 ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without one
 

@@ -1,0 +1,90 @@
+"""The beat of the open loop: calls `issue` for each operation when its time has come.
+
+Owns the schedule while it runs; must not know what issuing does, and never waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+from kit.errors import UsageError
+from kit.load.orders import Operation, OrderFlow
+from kit.load.plan import LoadPlan
+from kit.load.schedule import TimerFd, arrivals_ns
+
+START_S = 0.1  # from ready to the schedule's zero, so that the first operations are not late
+START_AHEAD_S_MAX = 600.0  # how far ahead a shared start may lie
+BURST_MAX = 32  # issued in one turn of the event loop at most, so that answers are read in between
+
+
+class Pace:
+    """Runs from `start` to `stop` or to the schedule's end; `ended` is set then."""
+
+    def __init__(
+        self,
+        plan: LoadPlan,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        issue: Callable[[Operation, int], None],
+        clock: Callable[[], int],
+    ) -> None:
+        """`issue` gets the operation and its intended time by `clock`, in ns."""
+        self._plan = plan
+        self._loop = loop
+        self._issue = issue
+        self._clock = clock
+        self._flow = OrderFlow(plan)
+        self._arrivals: Iterator[int] = iter(())
+        self._timer: TimerFd | None = None
+        self._zero_ns = 0
+        self._next: Operation | None = None
+        self._next_ns = 0
+        self.intended = 0
+        self.ended = asyncio.Event()
+
+    def start(self) -> None:
+        if self.ended.is_set():
+            return
+        plan = self._plan
+        ahead_s = plan.started_at - time.time() if plan.started_at else 0.0
+        if ahead_s > START_AHEAD_S_MAX:
+            raise UsageError(f"load plan: started_at lies {ahead_s:.0f} s ahead > {START_AHEAD_S_MAX:.0f} s")
+        self._zero_ns = self._clock() + int(max(START_S, ahead_s) * 1e9)
+        self._arrivals = arrivals_ns(plan.seed, plan.rate_per_s, plan.duration_max_s)
+        self._timer = TimerFd()
+        self._loop.add_reader(self._timer.fd, self._tick)
+        self._prepare()
+        self._arm()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._loop.remove_reader(self._timer.fd)
+            self._timer.close()
+            self._timer = None
+        self.ended.set()
+
+    def _prepare(self) -> None:
+        """Make the next operation before its time, so that making it does not make it late."""
+        offset_ns = next(self._arrivals, None)
+        self._next = None if offset_ns is None else self._flow.operation(self.intended)
+        self._next_ns = self._zero_ns + (offset_ns or 0)
+
+    def _arm(self) -> None:
+        if self._next is None:
+            self.stop()
+        elif self._timer is not None:
+            self._timer.arm(self._next_ns - self._clock())
+
+    def _tick(self) -> None:
+        if self._timer is None:
+            return
+        self._timer.clear()
+        for _ in range(BURST_MAX):
+            if self._next is None or self._next_ns > self._clock():
+                break
+            self.intended += 1
+            self._issue(self._next, self._next_ns)
+            self._prepare()
+        self._arm()
