@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,3 +62,19 @@ def test_an_alarm_is_described(cli, cloud):
 
 def test_an_unserved_service_says_so(cli):
     assert "does not serve" in cli("synthetics", "describe-canaries", fails=True)
+
+
+def test_an_experiment_is_started_and_stopped(cli, cloud):
+    """The lever that is always there when the kit is not: `aws fis stop-experiment`."""
+    fis = cloud.client("fis")
+    template = fis.create_experiment_template(
+        description="cli", roleArn="arn:aws:iam::000000000000:role/fis", stopConditions=[{"source": "none"}],
+        actions={"Wait": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT5M"}}},
+    )["experimentTemplate"]["id"]  # fmt: skip
+    started = cli("fis", "start-experiment", "--experiment-template-id", template)["experiment"]
+    assert started["experimentTemplateId"] == template
+    cli("fis", "stop-experiment", "--id", started["id"])
+    deadline = time.monotonic() + CALL_S_MAX
+    while (state := fis.get_experiment(id=started["id"])["experiment"]["state"]["status"]) != "stopped":
+        assert time.monotonic() < deadline, state
+        time.sleep(0.05)
