@@ -1,4 +1,4 @@
-"""A real DynamoDB and SQS for PaperBroker's tests: MiniStack in a process of its own, tables as in deploy/stack.yaml."""
+"""A real DynamoDB and SQS for PaperBroker's tests: MiniStack in its own process, tables as in deploy/stack.yaml."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
-from paperbroker_rig import MARKETS, REGION, Stage
+from paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, Stage
 
 from paperbroker.settings import Settings, Tables
 from paperbroker.storage.clients import Clients
@@ -46,7 +46,10 @@ def wait_for(url: str, timeout_s: float = START_TIMEOUT_S) -> None:
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The endpoint of a fresh MiniStack."""
+    """The endpoint of a fresh MiniStack, or of the one that the test run above us has started already."""
+    if given := os.environ.get(SHARED_ENDPOINT):
+        yield given
+        return
     port = free_port()
     folder = tmp_path_factory.mktemp("ministack")
     env = {**os.environ, "IOT_MTLS_ENABLED": "0", "STATE_DIR": str(folder), "GATEWAY_PORT": str(port)}
@@ -59,6 +62,28 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(10)
+
+
+@pytest.fixture(scope="session")
+def aws_env(aws: str) -> dict[str, str]:
+    """What a task's environment says of AWS."""
+    return {
+        "AWS_ENDPOINT_URL": aws,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+    }
+
+
+@pytest.fixture(scope="session")
+def clients(aws_env: dict[str, str]) -> tuple[Any, Any]:
+    """DynamoDB and SQS, made once; the environment is touched only while they are made."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in aws_env.items():
+            patch.setenv(name, value)
+        factory = Clients(REGION)
+        return factory.make("dynamodb"), factory.make("sqs", read_timeout_s=4)
 
 
 def _template_resources() -> dict[str, Any]:
@@ -85,20 +110,11 @@ def template() -> dict[str, Any]:
 
 
 @pytest.fixture
-def stage(aws: str, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Stage:
+def stage(clients: tuple[Any, Any], template: dict[str, Any], aws_env: dict[str, str]) -> Stage:
     """Empty tables and an empty queue, shaped by the stack that is deployed."""
-    prefix = f"t{next(_numbers)}"
-    env = {
-        "AWS_ENDPOINT_URL": aws,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-    }
-    for name, value in env.items():
-        monkeypatch.setenv(name, value)
-    clients = Clients(REGION)
-    dynamodb, sqs = clients.make("dynamodb"), clients.make("sqs", read_timeout_s=4)
+    prefix = f"t{os.getpid()}-{next(_numbers)}"
+    dynamodb, sqs = clients
+    env = dict(aws_env)
     names: dict[str, str] = {}
     for logical in ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied"):
         names[logical.lower()] = _create_table(dynamodb, template[f"{logical}Table"]["Properties"], prefix, logical)
@@ -117,7 +133,7 @@ def stage(aws: str, template: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -
     )
     env |= {f"PB_{name.upper()}_TABLE": table for name, table in names.items()}
     env |= {"PB_MARKETS": ",".join(MARKETS), "PB_QUEUE_URL": settings.queue_url, "PB_RUN_ID": prefix, "PB_ENV": "test"}
-    return Stage(settings=settings, clients=clients, dynamodb=dynamodb, sqs=sqs, env=env)
+    return Stage(settings=settings, dynamodb=dynamodb, sqs=sqs, env=env)
 
 
 def _create_table(dynamodb: Any, properties: dict[str, Any], prefix: str, logical: str) -> str:

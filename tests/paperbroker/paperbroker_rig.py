@@ -5,22 +5,33 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paperbroker.domain.orders import NewOrder, OrderType, Side, TimeInForce
+from paperbroker.logs import Log
+from paperbroker.services.intake import Intake
+from paperbroker.services.matcher import Matcher
+from paperbroker.services.sender import Sender
+from paperbroker.services.telemetry import Silent
 from paperbroker.settings import Settings
-from paperbroker.storage.clients import Clients
+from paperbroker.storage.ledger import LedgerTables
+from paperbroker.storage.queues import CommandQueue
+from paperbroker.storage.tables import OrderTables
 
 REGION = "us-east-1"
 MARKETS = ("ACME", "BOLT")
+SHARED_ENDPOINT = "PAPERBROKER_TEST_AWS"
 READY_S_MAX = 15.0
 STOP_S_MAX = 8.0
 ROOT = Path(__file__).parents[2]
@@ -31,7 +42,6 @@ class Stage:
     """One set of tables and a queue of its own, and the environment that tells a task of them."""
 
     settings: Settings
-    clients: Clients
     dynamodb: Any
     sqs: Any
     env: dict[str, str]
@@ -48,6 +58,59 @@ class Stage:
     def ledger(self, market: str) -> list[dict[str, Any]]:
         rows = [row for row in self.items(self.settings.tables.ledger) if row["market"] == market]
         return sorted(rows, key=lambda row: row["seq"])
+
+    def queued(self) -> list[str]:
+        """The bodies that are in the queue; locks them for everybody else."""
+        bodies: list[str] = []
+        while messages := self.sqs.receive_message(
+            QueueUrl=self.settings.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60
+        ).get("Messages"):
+            bodies += [message["Body"] for message in messages]
+        return bodies
+
+    def match_all(self) -> None:
+        """Run a matcher here until the queue is empty."""
+        log = Log(logging.getLogger("test"))
+        queue = CommandQueue(self.sqs, self.settings.queue_url)
+        ledger = LedgerTables(self.dynamodb, self.settings.tables)
+        matcher = Matcher(queue, ledger, Silent(), log, threading.Event())
+        while messages := queue.receive():
+            matcher.handle(messages, until=float("inf"))
+
+
+class Desk:
+    """Intake with its sender, without HTTP; leaving it sends what waits."""
+
+    def __init__(self, stage: Stage) -> None:
+        tables = OrderTables(stage.dynamodb, stage.settings.tables)
+        log = Log(logging.getLogger("test"))
+        self._sender = Sender(CommandQueue(stage.sqs, stage.settings.queue_url), tables, log)
+        self.intake = Intake(tables, self._sender)
+
+    def __enter__(self) -> Desk:
+        self._sender.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._sender.stop(STOP_S_MAX)
+
+
+def new_order(
+    n: int, *, key: str = "", side: Side = Side.BUY, client: str = "c1", symbol: str = "ACME", **changed: Any
+) -> NewOrder:
+    """A limit order for 5 at 100, number `n`."""
+    fields: dict[str, Any] = {
+        "client_id": client,
+        "idempotency_key": key or f"k{n}",
+        "order_id": f"o{n}",
+        "symbol": symbol,
+        "side": side,
+        "type": OrderType.LIMIT,
+        "tif": TimeInForce.GTC,
+        "qty": 5,
+        "price": 100,
+    }
+    return NewOrder(**(fields | changed))
 
 
 @dataclass(slots=True)
