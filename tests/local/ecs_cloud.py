@@ -41,7 +41,7 @@ async def main(state_dir: Path, images: Path, listener) -> None:
     from kit.local.links import Links
 
     timing = Timing(
-        provision_s=(0.05, 0.1), pull_s=(0.05, 0.1), tick_s=0.05, stable_s=0.3, failed_start_s=1.0,
+        provision_s=(0.05, 0.1), pull_s=(0.05, 0.1), tick_s=0.05, stable_s=0.4,
         backoff_s=1.0, shutdown_grace_s=0.3,
     )  # fmt: skip
     links = Links(1)

@@ -23,11 +23,9 @@ _numbers = itertools.count(1)
 WEB = """
 import http.server, json, os, signal, subprocess, sys, time
 mode = sys.argv[1] if len(sys.argv) > 1 else "web"
-print("started", mode, os.environ.get("COLOUR", ""), flush=True)
-if mode == "crash":
-    sys.exit(3)
 if mode == "stubborn":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("started", mode, os.environ.get("COLOUR", ""), flush=True)
 if mode == "forking":
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 if mode == "env":
@@ -45,7 +43,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
 """
 
-WAIT_S = 10.0
+# Generous: the machine may be busy with other tests; nothing sleeps that long.
+WAIT_S = 20.0
 
 
 def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S) -> Any:

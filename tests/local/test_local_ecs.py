@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from tests.local.ecs_fixtures import Stage, alive, clients, kill, processes, stage_on, start, until
 
 ROLLING = {"minimumHealthyPercent": 100, "maximumPercent": 200}
+CRASH = ["/bin/sh", "-c", "exit 3"]
 BREAKER = {**ROLLING, "deploymentCircuitBreaker": {"enable": True, "rollback": True}}
 LOGS = {"logDriver": "awslogs", "options": {
     "awslogs-group": "/ecs/web", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "web",
@@ -44,6 +45,18 @@ def stage(aws: Callable[[str], Any]) -> Iterator[Stage]:
 
 def details(task: dict[str, Any]) -> dict[str, str]:
     return {d["name"]: d["value"] for d in task["attachments"][0]["details"]}
+
+
+def printed(stage: Stage, arn: str) -> list[str]:
+    """What the task's container wrote, as CloudWatch Logs has it."""
+    logs = stage.aws("logs")
+    try:
+        events = logs.get_log_events(
+            logGroupName="/ecs/web", logStreamName=f"web/main/{arn.rpartition('/')[2]}", startFromHead=True
+        )
+    except logs.exceptions.ResourceNotFoundException:
+        return []
+    return [event["message"] for event in events["events"]]
 
 
 def test_tasks_spread_over_zones_with_an_address_in_their_subnet(stage: Stage) -> None:
@@ -81,7 +94,6 @@ def test_a_killed_process_is_an_exited_container_and_is_replaced(stage: Stage) -
     stage.serve(stage.define(), 2)
     before = stage.steady(2)
     victim = before[0]
-    time.sleep(1.0)
     (pid,) = processes(victim["taskArn"])
     kill(pid)
 
@@ -112,11 +124,10 @@ def test_stop_task_ends_the_process_and_a_replacement_comes(stage: Stage) -> Non
 def test_a_task_that_ignores_sigterm_is_killed_after_its_stop_timeout(stage: Stage) -> None:
     """The exit code is 137, and the kill comes not before the time-out."""
     arn = stage.ecs.run_task(
-        cluster=stage.cluster, taskDefinition=stage.define("stubborn", stopTimeout=1),
+        cluster=stage.cluster, taskDefinition=stage.define("stubborn", stopTimeout=1, logConfiguration=LOGS),
         networkConfiguration=stage.network, launchType="FARGATE",
     )["tasks"][0]["taskArn"]  # fmt: skip
-    until(lambda: stage.describe(arn)[0]["lastStatus"] == "RUNNING", "running")
-    time.sleep(0.3)
+    until(lambda: "started stubborn " in printed(stage, arn), "it ignores SIGTERM now")
     asked = time.monotonic()
     stage.ecs.stop_task(cluster=stage.cluster, task=arn)
 
@@ -140,24 +151,16 @@ def test_output_is_readable_in_cloudwatch_logs(stage: Stage) -> None:
     """Group by option, stream prefix/container/task id, one event a line, also after the task's end."""
     stage.serve(stage.define("web", logConfiguration=LOGS), 1)
     (task,) = stage.steady(1)
-    stream = f"web/main/{task['taskArn'].rpartition('/')[2]}"
-
-    def read() -> list[str]:
-        events = stage.aws("logs").get_log_events(logGroupName="/ecs/web", logStreamName=stream, startFromHead=True)
-        return [e["message"] for e in events["events"]]
-
-    until(lambda: "started web " in read(), "the line is there", limit_s=3)
+    until(lambda: "started web " in printed(stage, task["taskArn"]), "the line is there")
 
 
-def test_the_environment_is_the_tasks_own(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_is_the_tasks_own(stage: Stage) -> None:
     """Own credentials, zone by the metadata address, nothing of the machine's user."""
     stage.serve(stage.define("env", logConfiguration=LOGS, environment=[{"name": "PORT", "value": "8080"}]), 1)
     (task,) = stage.steady(1)
-    stream = f"web/main/{task['taskArn'].rpartition('/')[2]}"
 
     def read() -> dict[str, str] | None:
-        events = stage.aws("logs").get_log_events(logGroupName="/ecs/web", logStreamName=stream)["events"]
-        return next((json.loads(e["message"]) for e in events if e["message"].startswith("{")), None)
+        return next((json.loads(line) for line in printed(stage, task["taskArn"]) if line.startswith("{")), None)
 
     env = until(read, "environment logged")
     assert env["AWS_ACCESS_KEY_ID"].startswith("ASIA") and env["PORT"] != "8080"
@@ -194,7 +197,7 @@ def test_the_circuit_breaker_rolls_back_to_the_last_good_deployment(stage: Stage
     good = stage.define()
     stage.serve(good, 2, deploymentConfiguration=BREAKER)
     (first,) = {t["startedBy"] for t in stage.steady(2)}
-    stage.ecs.update_service(cluster=stage.cluster, service="api", taskDefinition=stage.define("crash"))
+    stage.ecs.update_service(cluster=stage.cluster, service="api", taskDefinition=stage.define(command=CRASH))
 
     until(lambda: "rolling back to" in stage.messages(), "roll back")
     assert {(t["startedBy"], t["taskDefinitionArn"]) for t in stage.steady(2)} == {(first, good)}
@@ -204,7 +207,7 @@ def test_the_circuit_breaker_rolls_back_to_the_last_good_deployment(stage: Stage
 
 def test_a_crash_loop_is_throttled_and_said_so(stage: Stage) -> None:
     """After some failed starts the next ones wait; the event log says why."""
-    stage.serve(stage.define("crash"), 1)
+    stage.serve(stage.define(command=CRASH), 1)
     until(lambda: "unable to consistently start tasks" in stage.messages(), "throttled")
     stopped = len(stage.tasks("STOPPED"))
     time.sleep(0.8)

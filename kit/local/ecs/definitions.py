@@ -5,6 +5,7 @@ Owns parsing and its errors. Must not know the scheduler's state.
 
 import shlex
 import time
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def _container(index: int, definition: dict[str, Any], override: Mapping[str, An
     entry = [str(word) for word in definition.get("entryPoint") or []]
     environment = [*(definition.get("environment") or []), *(override.get("environment") or [])]
     return Container(
-        id=f"{index:04d}{abs(hash(definition['name'])) % 10**8:08d}",
+        id=f"{index:04d}{zlib.crc32(definition['name'].encode()):010d}",
         definition=definition,
         command=entry + words,
         environment={e["name"]: str(e.get("value", "")) for e in environment},

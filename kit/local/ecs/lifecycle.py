@@ -5,24 +5,29 @@ counts or deployments: it is told to stop through the task's own `request_stop`.
 """
 
 import asyncio
-import inspect
 import logging
 import os
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from kit.errors import KitError
 from kit.local.ecs import health
 from kit.local.ecs.logs import Destination, LogGroupMissing, Shipper
 from kit.local.ecs.process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
 from kit.local.ecs.tasks import Container, Status, StopCode, Task
-from kit.local.ecs.timing import DEREGISTER_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
+from kit.local.ecs.timing import DEREGISTER_S_MAX, PULL_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
+from kit.local.links import LinkReset
+from kit.local.places import AWS, Place
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+# Where images come from, as the links see it.
+REGISTRY = Place(kind=AWS, id="ecr", service="ecr")
 
 METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 ESSENTIAL_EXITED = "Essential container in task exited"
@@ -73,14 +78,14 @@ class Lifecycle:
         task.connected_at = time.time()
         self._enter(task, Status.PENDING)
         task.pull_started_at = time.time()
-        roots = {c.id: await self._pull(c) for c in task.containers}
-        if not await self._pause(task, self.timing.pull_s):
+        roots = await self._unless_stopped(task, self._pull_all(task))
+        if roots is None or not await self._pause(task, self.timing.pull_s):
             return
         task.pull_stopped_at = time.time()
         for container in task.containers:
             await self._start(task, container, roots[container.id], watchers)
         self._enter(task, Status.ACTIVATING)
-        await self._register(task)
+        self._register(task)
         task.started_at = time.time()
         task.started_mono = asyncio.get_running_loop().time()
         if task.live:
@@ -95,13 +100,37 @@ class Lifecycle:
             return True
         return False
 
+    async def _unless_stopped(self, task: Task, work: Coroutine[Any, Any, T]) -> T | None:
+        """The result of `work`; None if the task was asked to stop before it was done."""
+        working = asyncio.ensure_future(work)
+        stopping = asyncio.ensure_future(task.stop_requested.wait())
+        try:
+            await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            for future in (working, stopping):
+                future.cancel()
+            await asyncio.gather(working, stopping, return_exceptions=True)
+
+    async def _pull_all(self, task: Task) -> dict[str, Path]:
+        """Every container's root. The image travels to the task's zone: a cut zone can pull nothing."""
+        try:
+            async with asyncio.timeout(PULL_S_MAX):
+                await self.cloud.links.carry(task.place, REGISTRY)
+                roots = {c.id: await self._pull(c) for c in task.containers}
+                await self.cloud.links.carry(REGISTRY, task.place)
+        except (TimeoutError, LinkReset) as error:
+            image = task.containers[0].definition["image"]
+            raise StartFailed(
+                "CannotPullContainerError: pull image manifest has been retried 5 time(s): failed to resolve ref "
+                f"{image}: i/o timeout"
+            ) from error
+        return roots
+
     async def _pull(self, container: Container) -> Path:
         image = container.definition["image"]
         try:
-            unpack = self.cloud.ecr.unpack
-            if inspect.iscoroutinefunction(unpack):
-                return await unpack(image)
-            return await asyncio.to_thread(unpack, image)
+            return await asyncio.to_thread(self.cloud.ecr.unpack, image)
         except (KitError, OSError, LookupError, ValueError) as error:
             raise StartFailed(f"CannotPullContainerError: {error}") from error
 
@@ -204,20 +233,21 @@ class Lifecycle:
         asked = container.definition.get("stopTimeout")
         return min(STOP_TIMEOUT_S_MAX, float(STOP_TIMEOUT_S if asked is None else asked))
 
-    async def _register(self, task: Task) -> None:
+    def _register(self, task: Task) -> None:
         for target in task.targets:
             host_port = next(c.ports[target.port] for c in task.containers if c.name == target.container)
-            registered = self.cloud.alb.register(
+            self.cloud.alb.register(
                 target.group_arn, target_id=task.ip, port=target.port, host_port=host_port, place=task.place
             )
-            if inspect.isawaitable(registered):
-                await registered
 
     async def _deregister(self, task: Task) -> None:
         """Take the task out of its target groups, which drain it, before any container hears of the stop."""
         if task.started_at is None or not task.targets:
             return
-        drains = [asyncio.ensure_future(self._drain(task, group, port)) for group, port in self._registrations(task)]
+        drains = [
+            asyncio.ensure_future(self.cloud.alb.deregister(t.group_arn, target_id=task.ip, port=t.port))
+            for t in task.targets
+        ]
         # With the process gone (or the cloud closing) there is nothing left to drain: tell, do not wait.
         dead = task.stop_code == StopCode.CONTAINER_EXITED
         patience_s = 0.0 if dead or self._closing else DEREGISTER_S_MAX
@@ -225,14 +255,6 @@ class Lifecycle:
         for drain in pending:
             if self._closing:
                 drain.cancel()
-
-    def _registrations(self, task: Task) -> list[tuple[str, int]]:
-        return [(target.group_arn, target.port) for target in task.targets]
-
-    async def _drain(self, task: Task, group_arn: str, port: int) -> None:
-        done = self.cloud.alb.deregister(group_arn, target_id=task.ip, port=port)
-        if inspect.isawaitable(done):
-            await done
 
     # -- bookkeeping
 

@@ -7,7 +7,6 @@ arithmetic is in deployments.py.
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -92,9 +91,7 @@ def _look(scheduler: Scheduler, service: Service, task: Task) -> None:
 
 
 def _target_health(scheduler: Scheduler, task: Task, target: Target) -> str:
-    state = scheduler.cloud.alb.health(target.group_arn, task.ip, target.port)
-    assert not inspect.isawaitable(state), "health is answered at once"
-    return str(getattr(state, "value", state) or "")
+    return scheduler.cloud.alb.health(target.group_arn, task.ip, target.port)
 
 
 # -- starts and stops

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 # jitter from the run's seed, so that a replacement is never there in the same instant.
 PROVISION_S = (0.4, 0.8)
 PULL_S = (0.3, 0.6)
+# A pull that gets no answer fails after this long; the agent's own retries take about two minutes.
+PULL_S_MAX = 120.0
 TICK_S = 0.2
 # A task without a load balancer counts as healthy once it has run this long.
 STABLE_S = 1.0
