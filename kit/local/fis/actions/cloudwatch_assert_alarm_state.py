@@ -1,0 +1,32 @@
+"""aws:cloudwatch:assert-alarm-state: fail unless every alarm is in one of the given states."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.errors import ConfigurationFailure, ExperimentFailure
+from kit.local.fis.parameters import split_list
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AssertAlarmState:
+    """`states` are OK, ALARM, INSUFFICIENT_DATA."""
+
+    alarms: tuple[str, ...]
+    states: frozenset[str]
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        return cls(
+            alarms=tuple(split_list(parameters["alarmArns"])),
+            states=frozenset(split_list(parameters["alarmStates"])),
+        )
+
+    async def start(self, context: ActionContext) -> None:
+        for arn in self.alarms:
+            state = context.cloud.alarms.state_of(arn)
+            if state is None:
+                raise ConfigurationFailure(f"alarm {arn} does not exist")
+            if state not in self.states:
+                raise ExperimentFailure(f"alarm {arn} is {state}, not {' or '.join(sorted(self.states))}")

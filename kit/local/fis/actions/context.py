@@ -1,0 +1,47 @@
+"""What an action gets to act with. Knows the cloud and the journal; no action, no experiment state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+if TYPE_CHECKING:
+    from kit.local.cloud import Cloud
+    from kit.local.fis.journal import Entry, Journal
+    from kit.local.fis.resources import Resource
+
+
+@dataclass(slots=True, kw_only=True)
+class ActionContext:
+    """One run of one action."""
+
+    cloud: Cloud
+    journal: Journal
+    experiment_id: str
+    action_name: str
+    targets: Mapping[str, Sequence[Resource]]
+    changes: list[Entry] = field(default_factory=list)
+
+    def remember(self, kind: str, data: dict[str, Any]) -> Entry:
+        """Write down a change before making it; the engine undoes all of them when the action ends."""
+        entry = self.journal.remember(kind, data)
+        self.changes.append(entry)
+        return entry
+
+
+class Action(Protocol):
+    """One fault: its parameters as fields, and how it begins.
+
+    `start` returns once the fault is in force; the engine holds it for its duration, if it has one, and then
+    undoes what it remembered. It raises an ExperimentFailure when it cannot, and may be cancelled at any await.
+    """
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        """From parameters that the template's validation accepted."""
+        ...
+
+    async def start(self, context: ActionContext) -> None:
+        """Inject."""
+        ...

@@ -1,0 +1,22 @@
+"""aws:ecs:stop-task: StopTask on every target. Nothing to undo: the service replaces what it lost."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from kit.local.fis.actions.context import ActionContext
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopTask:
+    """All targets at once, as an Availability Zone would lose them."""
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        return cls()
+
+    async def start(self, context: ActionContext) -> None:
+        reason = f"Task stopped by AWS FIS experiment {context.experiment_id}"
+        stopping = (context.cloud.ecs.stop_task(task.arn, reason) for task in context.targets["Tasks"])
+        await asyncio.gather(*stopping)

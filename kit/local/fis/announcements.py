@@ -1,0 +1,172 @@
+"""What an experiment tells others: EventBridge events and log records (schema version 2).
+
+Knows the shapes of both and MiniStack's bus and log groups. Telling never fails an experiment: the fault must
+still be undone when a log group was deleted meanwhile.
+"""
+
+import functools
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, ParamSpec
+
+from ministack.services import cloudwatch_logs, eventbridge
+
+from kit.local.fis.errors import ConfigurationFailure
+from kit.local.fis.experiments import ActionState, Experiment
+from kit.local.fis.targets import ResolvedTarget
+
+EXPERIMENT_EVENT = "FIS Experiment State Change"
+P = ParamSpec("P")
+
+log = logging.getLogger(__name__)
+
+
+def _never_raises(tell: Callable[P, None]) -> Callable[P, None]:
+    # Boundary: rules' targets are code of others (Lambda, SNS over HTTP).
+    @functools.wraps(tell)
+    def told(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            tell(*args, **kwargs)
+        except Exception:
+            log.exception("fis announcement failed", extra={"tell": tell.__name__})
+
+    return told
+
+
+@_never_raises
+def experiment_changed(experiment: Experiment, old_status: str) -> None:
+    """Put the EventBridge event."""
+    detail = {
+        "experiment-id": experiment.id,
+        "experiment-template-id": experiment.template["id"],
+        "new-state": {"status": experiment.status, "reason": experiment.reason},
+        "old-state": {"status": old_status},
+    }
+    entry = {
+        "Source": "aws.fis",
+        "DetailType": EXPERIMENT_EVENT,
+        "Detail": json.dumps(detail),
+        "Resources": [experiment.arn],
+    }
+    eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
+
+
+def open_log(experiment: Experiment) -> None:
+    """Make the log stream; raises ConfigurationFailure where logs could not be delivered."""
+    configuration = experiment.template.get("logConfiguration") or {}
+    if configuration.get("s3Configuration"):
+        raise ConfigurationFailure("logs to S3 are not supported by the local AWS; use CloudWatch Logs")
+    group = _log_group(experiment)
+    if group is None:
+        return
+    status, _, _ = cloudwatch_logs._create_log_stream({"logGroupName": group, "logStreamName": experiment.id})
+    if status != 200:
+        raise ConfigurationFailure(f"log group {group} does not exist")
+
+
+def experiment_started(experiment: Experiment) -> None:
+    """`experiment-start`."""
+    _write(
+        experiment,
+        "experiment-start",
+        {
+            "experiment_template_id": experiment.template["id"],
+            "experiment_start_time": _iso(experiment.started_at or experiment.created_at),
+        },
+    )
+
+
+def experiment_ended(experiment: Experiment) -> None:
+    """`experiment-end`."""
+    state = {"status": experiment.status, "reason": experiment.reason}
+    details = {"experiment_end_time": _iso(experiment.ended_at), "experiment_state": state}
+    if experiment.error:
+        details["error_information"] = experiment.error
+    _write(experiment, "experiment-end", details)
+
+
+def target_resolution_started(experiment: Experiment) -> None:
+    """`target-resolution-start`."""
+    _write(experiment, "target-resolution-start", {"target_resolution_start_time": _iso(None)})
+
+
+def target_resolved(experiment: Experiment, target: ResolvedTarget) -> None:
+    """`target-resolution-detail`."""
+    resolved = [{"arn": resource.arn} for resource in target.resources]
+    details = {
+        "target_name": target.name,
+        "target_type": target.type,
+        "account_id": experiment.account_id,
+        "resolved_targets": resolved,
+        "page": 1,
+        "total_pages": 1,
+    }
+    _write(experiment, "target-resolution-detail", details)
+
+
+def target_resolution_ended(experiment: Experiment) -> None:
+    """`target-resolution-end`."""
+    _write(experiment, "target-resolution-end", {"target_resolution_end_time": _iso(None)})
+
+
+def action_started(experiment: Experiment, action: ActionState, arns: Mapping[str, Sequence[str]]) -> None:
+    """`action-start`."""
+    _write(
+        experiment,
+        "action-start",
+        {
+            **_action(action),
+            "action_start_time": _iso(action.started_at),
+            "action_targets": {slot: ", ".join(each) for slot, each in arns.items()},
+            "parameters": dict(action.definition.get("parameters") or {}),
+        },
+    )
+
+
+def action_failed(experiment: Experiment, action: ActionState, *, code: str, reason: str) -> None:
+    """`action-error`."""
+    error = {"account_id": experiment.account_id, "error_code": code, "error_message": reason}
+    _write(experiment, "action-error", {**_action(action), "error_information": error})
+
+
+def action_ended(experiment: Experiment, action: ActionState) -> None:
+    """`action-end`."""
+    state = {"status": action.status, "reason": action.reason}
+    _write(
+        experiment, "action-end", {**_action(action), "action_end_time": _iso(action.ended_at), "action_state": state}
+    )
+
+
+def _action(action: ActionState) -> dict[str, Any]:
+    return {"action_name": action.name, "action_id": action.definition["actionId"]}
+
+
+@_never_raises
+def _write(experiment: Experiment, log_type: str, details: Mapping[str, Any]) -> None:
+    log.info("fis %s", log_type, extra={"experiment": experiment.id, "details": details})
+    group = _log_group(experiment)
+    if group is None:
+        return
+    version = (experiment.template["logConfiguration"] or {})["logSchemaVersion"]
+    record = {
+        "id": experiment.id,
+        "log_type": log_type,
+        "event_timestamp": _iso(None),
+        "version": str(version),
+        "details": details,
+    }
+    event = {"timestamp": int(datetime.now(tz=UTC).timestamp() * 1000), "message": json.dumps(record)}
+    cloudwatch_logs._put_log_events({"logGroupName": group, "logStreamName": experiment.id, "logEvents": [event]})
+
+
+def _log_group(experiment: Experiment) -> str | None:
+    configuration = experiment.template.get("logConfiguration") or {}
+    arn = (configuration.get("cloudWatchLogsConfiguration") or {}).get("logGroupArn")
+    return arn.split(":")[6] if arn else None
+
+
+def _iso(at: float | None) -> str:
+    moment = datetime.now(tz=UTC) if at is None else datetime.fromtimestamp(at, tz=UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

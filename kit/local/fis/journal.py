@@ -1,0 +1,89 @@
+"""The undo journal: what has to be put back, written down before it is changed.
+
+One line a change in `<state dir>/fis-journal.jsonl`, synced before the action acts, struck out after its undo.
+What is left when the server starts again (it was killed) is undone then. Knows neither actions nor how to
+undo; that is `actions.undo`.
+"""
+
+import json
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FILE_NAME = "fis-journal.jsonl"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One change. `kind` says who undoes it, `data` is all that this needs after a restart.
+
+    `handles` are what only this process knows (link rule ids): gone after a restart, and so is their effect.
+    """
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+    handles: list[str] = field(default_factory=list)
+
+
+class Journal:
+    """The open journal of one cloud."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._path = state_dir / FILE_NAME
+        self._count = 0
+        self._open: dict[str, Entry] = {}
+
+    def load(self) -> list[Entry]:
+        """The entries that a former process left open, newest first; starts a fresh file that holds them."""
+        self._open = {}
+        if self._path.exists():
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                self._replay(line)
+        self._count = max((int(entry_id) for entry_id in self._open), default=0)
+        self._rewrite()
+        return list(reversed(self._open.values()))
+
+    def remember(self, kind: str, data: dict[str, Any]) -> Entry:
+        """Write a change down; only then may it be made."""
+        self._count += 1
+        entry = Entry(id=str(self._count), kind=kind, data=data)
+        self._append({"remember": entry.id, "kind": kind, "data": data})
+        self._open[entry.id] = entry
+        return entry
+
+    def forget(self, entry: Entry) -> None:
+        """The change was undone."""
+        if self._open.pop(entry.id, None) is not None:
+            self._append({"forget": entry.id})
+
+    def _replay(self, line: str) -> None:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            # The last line of a killed process may be torn; its change was never made.
+            log.warning("journal line unreadable", extra={"line": line[:200]})
+            return
+        if "forget" in record:
+            self._open.pop(record["forget"], None)
+        else:
+            entry = Entry(id=record["remember"], kind=record["kind"], data=record["data"])
+            self._open[entry.id] = entry
+
+    def _rewrite(self) -> None:
+        lines = [
+            json.dumps({"remember": each.id, "kind": each.kind, "data": each.data}) for each in self._open.values()
+        ]
+        temporary = self._path.with_suffix(".new")
+        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        temporary.replace(self._path)
+
+    def _append(self, record: dict[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,112 @@
+"""What the FIS tests share: templates in short, and waits."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+ROLE = "arn:aws:iam::000000000000:role/fis"
+WAIT_S_MAX = 10.0
+ENDED = ("completed", "stopped", "failed", "cancelled")
+
+
+def wait_action(seconds: float = 0.2, **more: Any) -> dict[str, Any]:
+    """An aws:fis:wait action."""
+    return {"actionId": "aws:fis:wait", "parameters": {"duration": f"PT{seconds:g}S"}, **more}
+
+
+def disrupt(target: str = "Subnets", seconds: float = 60, scope: str = "all", **more: Any) -> dict[str, Any]:
+    """An aws:network:disrupt-connectivity action."""
+    parameters = {"duration": f"PT{seconds:g}S", "scope": scope}
+    targets = {"Subnets": target}
+    return {"actionId": "aws:network:disrupt-connectivity", "parameters": parameters, "targets": targets, **more}
+
+
+def subnets_by_tag(tag: str, mode: str = "ALL", **more: Any) -> dict[str, Any]:
+    """A target of subnets that carry `Group=tag`."""
+    return {"resourceType": "aws:ec2:subnet", "resourceTags": {"Group": tag}, "selectionMode": mode, **more}
+
+
+class FisRig:
+    """A cloud, its FIS client, and what tests do with it."""
+
+    def __init__(self, cloud: Any) -> None:
+        self.cloud = cloud
+        self.fis = cloud.client("fis")
+        self.ec2 = cloud.client("ec2")
+        self.cloudwatch = cloud.client("cloudwatch")
+
+    def template(self, **settings: Any) -> str:
+        """A template of one short wait, but for `settings`; its id."""
+        request = {
+            "description": "test", "roleArn": ROLE, "stopConditions": [{"source": "none"}],
+            "actions": {"wait": wait_action()}, **settings,
+        }  # fmt: skip
+        return self.fis.create_experiment_template(**request)["experimentTemplate"]["id"]
+
+    def start(self, template_id: str, **settings: Any) -> str:
+        return self.fis.start_experiment(experimentTemplateId=template_id, **settings)["experiment"]["id"]
+
+    def get(self, experiment_id: str) -> dict[str, Any]:
+        return self.fis.get_experiment(id=experiment_id)["experiment"]
+
+    def status(self, experiment_id: str) -> str:
+        return self.get(experiment_id)["state"]["status"]
+
+    def end(self, experiment_id: str, limit_s: float = WAIT_S_MAX) -> dict[str, Any]:
+        """Wait until it ended; the experiment."""
+        until(lambda: self.status(experiment_id) in ENDED, f"{experiment_id} ended", limit_s)
+        return self.get(experiment_id)
+
+    def run(self, **settings: Any) -> dict[str, Any]:
+        """Create, start, wait."""
+        return self.end(self.start(self.template(**settings)))
+
+    def running(self, **settings: Any) -> str:
+        """Create, start, wait until it runs; its id."""
+        experiment_id = self.start(self.template(**settings))
+        until(lambda: self.status(experiment_id) == "running", "running")
+        return experiment_id
+
+    def subnets(self, zones: str = "ab", count: int = 1) -> tuple[str, list[str]]:
+        """A VPC with `count` subnets in each zone, tagged Group=<name>; the name and the subnet ids."""
+        name = f"g-{uuid.uuid4().hex[:8]}"
+        vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+        tags = [{"ResourceType": "subnet", "Tags": [{"Key": "Group", "Value": name}]}]
+        return name, [
+            self.ec2.create_subnet(
+                VpcId=vpc, CidrBlock=f"10.0.{10 * index + each}.0/24", AvailabilityZone=f"us-east-1{zone}",
+                TagSpecifications=tags,
+            )["Subnet"]["SubnetId"]
+            for index, zone in enumerate(zones) for each in range(count)
+        ]  # fmt: skip
+
+    def alarm(self, state: str = "OK") -> str:
+        """An alarm that stays where it is put; its ARN."""
+        name = f"guard-{uuid.uuid4().hex[:8]}"
+        self.cloudwatch.put_metric_alarm(
+            AlarmName=name, Namespace="Test", MetricName=name, Statistic="Sum", Period=60, EvaluationPeriods=1,
+            Threshold=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="ignore",
+        )  # fmt: skip
+        self.set_alarm(name, state)
+        return f"arn:aws:cloudwatch:us-east-1:000000000000:alarm:{name}"
+
+    def set_alarm(self, name_or_arn: str, state: str) -> None:
+        name = name_or_arn.rpartition(":")[2]
+        self.cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
+
+
+def stop_on(*arns: str) -> list[dict[str, str]]:
+    """Stop conditions."""
+    return [{"source": "aws:cloudwatch:alarm", "value": arn} for arn in arns]
+
+
+def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S_MAX) -> Any:
+    """The first truthy answer of `probe`."""
+    deadline = time.monotonic() + limit_s
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
+        time.sleep(0.02)
+    return answer

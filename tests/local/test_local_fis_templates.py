@@ -1,0 +1,300 @@
+"""FIS's control plane through boto3: templates, catalogue, tags, lever, pagination, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.local.fis_rig import ROLE, FisRig, disrupt, stop_on, subnets_by_tag, until, wait_action
+
+
+@pytest.fixture(scope="module")
+def rig(cloud: Any) -> FisRig:
+    return FisRig(cloud)
+
+
+def refused(call: Callable[[], Any], code: str = "ValidationException") -> str:
+    """The message of the error that the call raises."""
+    with pytest.raises(ClientError) as caught:
+        call()
+    assert caught.value.response["Error"]["Code"] == code, caught.value
+    return caught.value.response["Error"]["Message"]
+
+
+def test_a_template_is_kept_updated_and_deleted(rig: FisRig) -> None:
+    """Create, get, update in part, delete; times and options as AWS shows them."""
+    template_id = rig.template(tags={"App": "x"})
+    template = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
+    assert template_id.startswith("EXT")
+    assert template["arn"] == f"arn:aws:fis:us-east-1:000000000000:experiment-template/{template_id}"
+    assert template["experimentOptions"] == {
+        "accountTargeting": "single-account", "emptyTargetResolutionMode": "fail",
+    }  # fmt: skip
+    updated = rig.fis.update_experiment_template(
+        id=template_id, description="new", experimentOptions={"emptyTargetResolutionMode": "skip"}
+    )["experimentTemplate"]
+    assert (updated["description"], updated["actions"]) == ("new", template["actions"])
+    assert updated["experimentOptions"]["emptyTargetResolutionMode"] == "skip"
+    assert updated["lastUpdateTime"] > template["creationTime"]
+    rig.fis.delete_experiment_template(id=template_id)
+    refused(lambda: rig.fis.get_experiment_template(id=template_id), "ResourceNotFoundException")
+
+
+ALARM = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:a"
+SUBNET = "arn:aws:ec2:us-east-1:000000000000:subnet/subnet-1"
+BAD_TEMPLATES: list[tuple[str, str, dict[str, Any]]] = [
+    ("no actions", "at least one action", {"actions": {}}),
+    ("unknown action", "aws:sqs:drop", {"actions": {"a": {"actionId": "aws:sqs:drop"}}}),
+    ("missing parameter", "requires the parameter duration", {"actions": {"a": {"actionId": "aws:fis:wait"}}}),
+    ("unknown parameter", "no parameter speed", {"actions": {"a": wait_action() | {"parameters": {"duration": "PT1M", "speed": "1"}}}}),
+    ("bad duration", "ISO 8601", {"actions": {"a": wait_action() | {"parameters": {"duration": "60"}}}}),
+    ("bad scope", "must be one of", {"actions": {"a": disrupt(scope="moon")}, "targets": {"Subnets": subnets_by_tag("x")}}),
+    ("prefix list", "prefix-list", {"actions": {"a": disrupt(scope="prefix-list")}, "targets": {"Subnets": subnets_by_tag("x")}}),
+    ("undefined target", "not defined", {"actions": {"a": disrupt("Nowhere")}}),
+    ("missing target", "requires the target Subnets", {"actions": {"a": {**disrupt(), "targets": {}}}}),
+    ("wrong target type", "must be aws:ec2:subnet", {
+        "actions": {"a": disrupt()},
+        "targets": {"Subnets": {"resourceType": "aws:ecs:task", "resourceTags": {"a": "b"}, "selectionMode": "ALL"}},
+    }),
+    ("start after nothing", "not defined", {"actions": {"a": wait_action(startAfter=["b"])}}),
+    ("circle", "circle", {"actions": {"a": wait_action(startAfter=["b"]), "b": wait_action(startAfter=["a"])}}),
+    ("bad alarm", "CloudWatch alarm", {"stopConditions": stop_on("arn:aws:sns:us-east-1:000000000000:topic")}),
+    ("bad source", "must be aws:cloudwatch:alarm", {"stopConditions": [{"source": "aws:moon"}]}),
+    ("none and more", "stands alone", {"stopConditions": [{"source": "none"}, *stop_on(ALARM)]}),
+    ("bad role", "IAM role", {"roleArn": "arn:aws:iam::000000000000:user/me"}),
+    ("reserved tag", "aws:", {"tags": {"aws:x": "y"}}),
+    ("bad type", "does not exist", {"targets": {"t": {"resourceType": "aws:x:y", "resourceTags": {"a": "b"}, "selectionMode": "ALL"}}}),
+    ("bad mode", "selectionMode", {"targets": {"t": subnets_by_tag("x", "SOME")}}),
+    ("tags and arns", "exclude each other", {"targets": {"t": subnets_by_tag("x", resourceArns=[SUBNET])}}),
+    ("filters and arns", "filters cannot", {
+        "targets": {"t": {
+            "resourceType": "aws:ec2:subnet", "resourceArns": [SUBNET], "selectionMode": "ALL",
+            "filters": [{"path": "State", "values": ["available"]}],
+        }},
+    }),
+    ("no selector", "needs resourceArns", {"targets": {"t": {"resourceType": "aws:ec2:subnet", "selectionMode": "ALL"}}}),
+    ("too many arns", "less than or equal to 5", {
+        "targets": {"t": {"resourceType": "aws:ec2:subnet", "resourceArns": [f"{SUBNET}{i}" for i in range(6)], "selectionMode": "ALL"}},
+    }),
+    ("bad path", "PascalCase", {"targets": {"t": subnets_by_tag("x", filters=[{"path": "state", "values": ["x"]}])}}),
+    ("bad target parameter", "no parameter zone", {"targets": {"t": subnets_by_tag("x", parameters={"zone": "a"})}}),
+    ("missing target parameter", "clusterIdentifier", {
+        "targets": {"t": {"resourceType": "aws:eks:pod", "parameters": {"namespace": "x"}, "selectionMode": "ALL"}},
+    }),
+    ("bad log group", "logGroupArn", {
+        "logConfiguration": {"logSchemaVersion": 2, "cloudWatchLogsConfiguration": {"logGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:x"}},
+    }),
+    ("bad log version", "logSchemaVersion", {"logConfiguration": {"logSchemaVersion": 3}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "settings"), [each[1:] for each in BAD_TEMPLATES], ids=[each[0] for each in BAD_TEMPLATES]
+)
+def test_a_wrong_template_is_refused_by_name(rig: FisRig, words: str, settings: dict[str, Any]) -> None:
+    """ValidationException, and the message says what."""
+    assert words in refused(lambda: rig.template(**settings))
+
+
+def test_an_update_is_validated_as_a_whole(rig: FisRig) -> None:
+    """Removing a target that an action uses is refused and changes nothing."""
+    template_id = rig.template(actions={"a": disrupt()}, targets={"Subnets": subnets_by_tag("x")})
+    refused(lambda: rig.fis.update_experiment_template(id=template_id, targets={}))
+    assert rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]["targets"]
+
+
+def test_quotas_answer_402(rig: FisRig) -> None:
+    """Actions, parallel actions, stop conditions, the length of an experiment."""
+    code = "ServiceQuotaExceededException"
+    many = {f"a{i}": wait_action() for i in range(21)}
+    refused(lambda: rig.template(actions=many), code)
+    parallel = {f"a{i}": wait_action() for i in range(11)}
+    assert "parallel" in refused(lambda: rig.template(actions=parallel), code)
+    refused(lambda: rig.template(stopConditions=stop_on(*(f"{ALARM}{i}" for i in range(6)))), code)
+    long = {"a": wait_action(7 * 3600), "b": wait_action(7 * 3600, startAfter=["a"])}
+    refused(lambda: rig.template(actions=long), code)
+
+
+def test_errors_carry_the_code_in_the_header(rig: FisRig) -> None:
+    """SDKs of other languages read `x-amzn-errortype`."""
+    request = urllib.request.Request(
+        f"{rig.cloud.endpoint}/experimentTemplates/EXTnothing",
+        headers={"Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/fis/aws4_request, Signature=x"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert (caught.value.code, caught.value.headers["x-amzn-errortype"]) == (404, "ResourceNotFoundException")
+    assert json.loads(caught.value.read())["__type"] == "ResourceNotFoundException"
+
+
+def test_a_client_token_makes_create_and_start_idempotent(rig: FisRig) -> None:
+    """The same token and request give the same thing, another request is a conflict."""
+
+    def create(description: str) -> str:
+        return rig.template(clientToken=f"token-{id(rig)}", description=description)
+
+    template_id = create("one")
+    assert create("one") == template_id
+    refused(lambda: create("two"), "ConflictException")
+    started = {rig.start(template_id, clientToken="start-once") for _ in range(2)}
+    assert len(started) == 1
+    rig.end(started.pop())
+
+
+def test_lists_are_paged(rig: FisRig) -> None:
+    """Every item once, whatever the page; a wrong token is refused."""
+    ids = {rig.template() for _ in range(5)}
+    found: list[str] = []
+    token: dict[str, str] = {}
+    while True:
+        page = rig.fis.list_experiment_templates(maxResults=2, **token)
+        assert len(page["experimentTemplates"]) <= 2
+        found += [each["id"] for each in page["experimentTemplates"]]
+        if "nextToken" not in page:
+            break
+        token = {"nextToken": page["nextToken"]}
+    assert ids <= set(found)
+    assert len(found) == len(set(found))
+    refused(lambda: rig.fis.list_experiment_templates(nextToken="nonsense"))
+    refused(lambda: rig.fis.list_experiment_templates(maxResults=101))
+
+
+def test_the_catalogue_lists_every_action_and_type(rig: FisRig) -> None:
+    """Each action can be got, and its targets are listed types."""
+    actions = rig.fis.list_actions()["actions"]
+    types = {each["resourceType"] for each in rig.fis.list_target_resource_types()["targetResourceTypes"]}
+    assert len(actions) > 50
+    for action in actions:
+        assert {slot["resourceType"] for slot in action.get("targets", {}).values()} <= types
+    stress = rig.fis.get_action(id="aws:ecs:task-cpu-stress")["action"]
+    assert stress["parameters"]["duration"]["required"] is True
+    assert stress["parameters"]["percent"]["required"] is False
+    task = rig.fis.get_target_resource_type(resourceType="aws:ecs:task")["targetResourceType"]
+    assert set(task["parameters"]) == {"cluster", "service"}
+    refused(lambda: rig.fis.get_action(id="aws:no:pe"), "ResourceNotFoundException")
+
+
+def test_any_listed_action_makes_a_template(rig: FisRig) -> None:
+    """The catalogue and the validation agree: required parameters and targets are enough."""
+    samples = {
+        "duration": "PT1M", "percent": "50", "count": "1", "text": "x", "boolean": "true", "list": "a,b", "port": "80",
+        "arn": "arn:aws:ssm:us-east-1:000000000000:document/d", "arns": ALARM, "milliseconds": "10", "decimal": "1.5",
+    }  # fmt: skip
+    for summary in rig.fis.list_actions()["actions"]:
+        action = rig.fis.get_action(id=summary["id"])["action"]
+        parameters = {}
+        for name, parameter in action.get("parameters", {}).items():
+            kind = parameter["description"].rpartition("(")[2].rstrip(")")
+            if parameter["required"]:
+                parameters[name] = kind.split("|")[0] if "|" in kind else samples[kind]
+        slots = action.get("targets", {})
+        pod = {"clusterIdentifier": "c", "namespace": "n", "selectorType": "labelSelector", "selectorValue": "a=b"}
+        targets = {
+            slot: {
+                "resourceType": each["resourceType"], "selectionMode": "ALL",
+                **({"parameters": pod} if each["resourceType"] == "aws:eks:pod" else {"resourceTags": {"a": "b"}}),
+            }
+            for slot, each in slots.items()
+        }  # fmt: skip
+        template_id = rig.template(
+            targets=targets,
+            actions={
+                "a": {"actionId": action["id"], "parameters": parameters, "targets": {slot: slot for slot in slots}}
+            },
+        )
+        rig.fis.delete_experiment_template(id=template_id)
+
+
+def test_tags(rig: FisRig) -> None:
+    """On templates and on experiments, by ARN."""
+    template_id = rig.template(tags={"a": "1"})
+    experiment = rig.fis.start_experiment(experimentTemplateId=template_id, tags={"run": "7"})["experiment"]
+    template = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
+    rig.fis.tag_resource(resourceArn=template["arn"], tags={"b": "2"})
+    rig.fis.untag_resource(resourceArn=template["arn"], tagKeys=["a"])
+    assert rig.fis.list_tags_for_resource(resourceArn=template["arn"])["tags"] == {"b": "2"}
+    assert rig.fis.list_tags_for_resource(resourceArn=experiment["arn"])["tags"] == {"run": "7"}
+    refused(lambda: rig.fis.list_tags_for_resource(resourceArn=template["arn"] + "x"), "ResourceNotFoundException")
+    rig.end(experiment["id"])
+
+
+def test_target_accounts_are_stored_and_their_experiments_refused(rig: FisRig) -> None:
+    """The local AWS has one account; a multi-account template can be kept, not run."""
+    single = rig.template()
+    account = {"accountId": "111111111111", "roleArn": ROLE}
+    refused(lambda: rig.fis.create_target_account_configuration(experimentTemplateId=single, **account))
+    template_id = rig.template(experimentOptions={"accountTargeting": "multi-account"})
+    rig.fis.create_target_account_configuration(experimentTemplateId=template_id, **account)
+    conflict = lambda: rig.fis.create_target_account_configuration(experimentTemplateId=template_id, **account)  # noqa: E731
+    refused(conflict, "ConflictException")
+    where = {"experimentTemplateId": template_id, "accountId": "111111111111"}
+    rig.fis.update_target_account_configuration(**where, description="d")
+    assert rig.fis.get_target_account_configuration(**where)["targetAccountConfiguration"]["description"] == "d"
+    listed = rig.fis.list_target_account_configurations(experimentTemplateId=template_id)
+    assert len(listed["targetAccountConfigurations"]) == 1
+    shown = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
+    assert shown["targetAccountConfigurationsCount"] == 1
+    assert "single-account" in refused(lambda: rig.start(template_id))
+    rig.fis.delete_target_account_configuration(**where)
+    refused(lambda: rig.fis.get_target_account_configuration(**where), "ResourceNotFoundException")
+
+
+def test_cloudformation_makes_changes_and_deletes_a_template(rig: FisRig) -> None:
+    """PascalCase properties, Ref is the id, a change keeps it, an unknown property fails the stack."""
+    cloudformation = rig.cloud.client("cloudformation")
+
+    def body(duration: str, **more: Any) -> str:
+        properties = {
+            "Description": "cfn", "RoleArn": ROLE, "StopConditions": [{"Source": "none"}], "Tags": {"App": "x"},
+            "Targets": {"Zone": {
+                "ResourceType": "aws:ec2:subnet", "ResourceTags": {"Group": "g"}, "SelectionMode": "ALL",
+                "Filters": [{"Path": "AvailabilityZone", "Values": ["us-east-1a"]}],
+            }},
+            "Actions": {
+                "cut": {
+                    "ActionId": "aws:network:disrupt-connectivity", "Targets": {"Subnets": "Zone"},
+                    "Parameters": {"duration": duration, "scope": "all"},
+                },
+                "then": {"ActionId": "aws:fis:wait", "Parameters": {"duration": "PT1M"}, "StartAfter": ["cut"]},
+            },
+            "ExperimentOptions": {"AccountTargeting": "single-account", "EmptyTargetResolutionMode": "skip"},
+            **more,
+        }  # fmt: skip
+        resource = {"Type": "AWS::FIS::ExperimentTemplate", "Properties": properties}
+        return json.dumps({"Resources": {"T": resource}, "Outputs": {"Id": {"Value": {"Ref": "T"}}}})
+
+    def settle(name: str, status: str) -> dict[str, Any]:
+        def stack() -> dict[str, Any]:
+            return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+
+        until(lambda: stack()["StackStatus"] == status, status)
+        return stack()
+
+    cloudformation.create_stack(StackName="fis-cfn", TemplateBody=body("PT2M"))
+    template_id = settle("fis-cfn", "CREATE_COMPLETE")["Outputs"][0]["OutputValue"]
+    template = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
+    assert template["targets"]["Zone"]["filters"] == [{"path": "AvailabilityZone", "values": ["us-east-1a"]}]
+    assert template["actions"]["then"]["startAfter"] == ["cut"]
+    assert template["tags"]["App"] == "x"
+    assert template["tags"]["aws:cloudformation:stack-name"] == "fis-cfn"
+    cloudformation.update_stack(StackName="fis-cfn", TemplateBody=body("PT3M"))
+    assert settle("fis-cfn", "UPDATE_COMPLETE")["Outputs"][0]["OutputValue"] == template_id
+    template = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
+    assert template["actions"]["cut"]["parameters"]["duration"] == "PT3M"
+    cloudformation.delete_stack(StackName="fis-cfn")
+    until(lambda: _is_gone(rig, template_id), "the template is gone")
+    cloudformation.create_stack(StackName="fis-bad", TemplateBody=body("PT2M", Colour="red"))
+    settle("fis-bad", "ROLLBACK_COMPLETE")
+
+
+def _is_gone(rig: FisRig, template_id: str) -> bool:
+    try:
+        rig.fis.get_experiment_template(id=template_id)
+    except ClientError:
+        return True
+    return False
