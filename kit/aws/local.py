@@ -22,7 +22,7 @@ from kit import lifeline
 from kit.aws.session import LOCAL_ACCOUNT_ID, Session, local_environment, local_session
 from kit.errors import CloudError, UsageError
 
-READY_S_MAX = 20.0
+READY_S_MAX = 40.0
 POLL_S = 0.01
 # A detached cloud stops in order: tasks get their stop time-outs. An owned one is torn down with its run.
 DETACHED_GRACE_S = 10.0

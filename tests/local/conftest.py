@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import time
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +10,7 @@ from typing import Any
 
 import pytest
 
-READY_S_MAX = 20.0
+from kit.aws import start_local
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,41 +44,26 @@ class RunningCloud:
 
 @pytest.fixture(scope="session")
 def start_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningCloud]]:
-    """Start clouds of one's own: `start_cloud("--seed", "3")`; all end with the session."""
-    owned: list[subprocess.Popen[bytes]] = []
+    """Start clouds of one's own: `start_cloud(seed=3)`; all end with the session, however it ends."""
+    with contextlib.ExitStack() as owned:
 
-    def start(*arguments: str) -> RunningCloud:
-        state_dir = tmp_path_factory.mktemp("cloud")
-        log = state_dir.with_suffix(".log")
-        argv = [sys.executable, "-m", "kit.local", "--state-dir", str(state_dir), *arguments]
-        with log.open("wb") as output:
-            process = subprocess.Popen(argv, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-        owned.append(process)
-        return _wait_ready(state_dir, process, log)
+        def start(**arguments: Any) -> RunningCloud:
+            state_dir = tmp_path_factory.mktemp("cloud")
+            log = state_dir.with_suffix(".log")
+            started = owned.enter_context(start_local(state_dir, log=log, **arguments))
+            return RunningCloud(
+                endpoint=started.endpoint,
+                region=started.region,
+                account_id=started.account_id,
+                state_dir=started.state_dir,
+                pid=started.pid,
+                log=log,
+            )
 
-    yield start
-    for process in owned:
-        process.send_signal(signal.SIGTERM)
-    for process in owned:
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
+        yield start
 
 
 @pytest.fixture(scope="session")
 def cloud(start_cloud: Callable[..., RunningCloud]) -> RunningCloud:
     """The cloud that the tests of this room share; use names of your own in it."""
     return start_cloud()
-
-
-def _wait_ready(state_dir: Path, process: subprocess.Popen[bytes], log: Path) -> RunningCloud:
-    ready = state_dir / "cloud.json"
-    deadline = time.monotonic() + READY_S_MAX
-    while not ready.exists():
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise AssertionError(f"the local AWS did not start:\n{log.read_text(errors='replace')[-4000:]}")
-        time.sleep(0.02)
-    facts = json.loads(ready.read_text())
-    names = ("endpoint", "region", "account_id", "pid")
-    return RunningCloud(state_dir=state_dir, log=log, **{name: facts[name] for name in names})

@@ -91,7 +91,7 @@ def test_the_cloud_file_says_where_and_who(cloud):
 
 def test_two_clouds_share_nothing(cloud, start_cloud):
     """Also another region."""
-    other = start_cloud("--region", "eu-west-1", "--seed", "9")
+    other = start_cloud(region="eu-west-1", seed=9)
     cloud.client("sqs").create_queue(QueueName="server-only-here")
     found = other.client("sqs").list_queues(QueueNamePrefix="server-only-here").get("QueueUrls", [])
     assert found == []
