@@ -228,6 +228,7 @@ def test_an_image_that_cannot_be_pulled_fails_the_start(stage: Stage) -> None:
     assert gone["stoppedReason"].startswith("CannotPullContainerError")
 
 
+@pytest.mark.slow
 def test_scaling_in_keeps_the_zones_even(stage: Stage) -> None:
     """From four to two: one in each zone remains."""
     stage.serve(stage.define(), 4)
@@ -262,6 +263,7 @@ def test_unknown_things_are_refused_as_aws_words_it(stage: Stage) -> None:
         stage.ecs.run_task(cluster=stage.cluster, taskDefinition=stage.define(), networkConfiguration=network)
 
 
+@pytest.mark.slow
 def test_a_container_health_check_replaces_an_unhealthy_task(stage: Stage) -> None:
     """Failing checks make the task UNHEALTHY, and the scheduler replaces it."""
     check = {"command": ["CMD", "python", "-c", "raise SystemExit(1)"], "interval": 1, "timeout": 2, "retries": 1}

@@ -27,6 +27,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], An
 
 def template(mode: str, count: int = 2) -> str:
     subnets = [{"Ref": "A"}, {"Ref": "B"}]
+    command = ["/bin/sh", "-c", "exit 3"] if mode == "crash" else ["python", "web.py", mode]
     resources: dict[str, Any] = {
         "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": "10.200.0.0/16"}},
         "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": {"Ref": "AWS::StackName"}}},
@@ -42,7 +43,7 @@ def template(mode: str, count: int = 2) -> str:
         "Definition": {"Type": "AWS::ECS::TaskDefinition", "Properties": {
             "Family": {"Ref": "AWS::StackName"}, "NetworkMode": "awsvpc", "RequiresCompatibilities": ["FARGATE"],
             "Cpu": "256", "Memory": "512", "ContainerDefinitions": [{
-                "Name": "main", "Image": "registry/web:1", "Command": ["/bin/sh", "-c", "exit 3"] if mode == "crash" else ["python", "web.py", mode],
+                "Name": "main", "Image": "registry/web:1", "Command": command,
                 "PortMappings": [{"ContainerPort": 8080}], "StopTimeout": 2}]}},
         "Service": {"Type": "AWS::ECS::Service", "DependsOn": ["Listener"], "Properties": {
             "ServiceName": "api", "Cluster": {"Ref": "Cluster"}, "TaskDefinition": {"Ref": "Definition"},
