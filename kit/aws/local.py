@@ -117,6 +117,8 @@ def start_local_detached(
     with _locked(state_dir):
         if (running := find_local(state_dir)) is not None:
             raise UsageError(f"a local AWS is up already at {running.endpoint} (pid {running.pid}, {state_dir})")
+        # One whose starter was killed before it was ready: nobody holds it, and it stands where ours would.
+        _stop(state_dir)
         folder, log = state_dir / "cloud", state_dir / LOG_FILE
         log.unlink(missing_ok=True)
         supervisor, server = _spawn(
@@ -277,7 +279,11 @@ def _tail(log: BinaryIO) -> str:
 def _locked(state_dir: Path) -> Iterator[None]:
     """One starter or stopper at a time. The kernel lets go of the lock when its holder dies."""
     deadline = time.monotonic() + READY_S_MAX + STOP_S_MAX
-    with (state_dir / LOCK_FILE).open("a") as file:
+    try:
+        file = (state_dir / LOCK_FILE).open("a")
+    except OSError as error:
+        raise CloudError(f"state dir {state_dir} cannot be written: {error.strerror or error}") from error
+    with file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -248,3 +248,22 @@ def test_a_record_of_a_dead_cloud_is_none(tmp_path):
     (tmp_path / "running.json").write_text(json.dumps({"supervisor": record, "server": record}))
     assert aws.find_local(tmp_path) is None
     assert not aws.stop_local(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_detached_cloud_whose_starter_was_killed_is_replaced(tmp_path):
+    """Killed between the spawn and readiness: the next start ends what is left before it starts its own."""
+    code = "import sys; from pathlib import Path; from kit import aws; aws.start_local_detached(Path(sys.argv[1]))"
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as starter:
+        until((tmp_path / "running.json").exists)
+        starter.kill()
+    left = json.loads((tmp_path / "running.json").read_text())["server"]["pid"]
+    try:
+        try:
+            assert aws.start_local_detached(tmp_path).pid != left
+            assert not alive(left)
+        except UsageError:
+            assert aws.find_local(tmp_path) is not None  # it had become ready meanwhile: found, not doubled
+    finally:
+        aws.stop_local(tmp_path)
+    assert not alive(left)
