@@ -71,14 +71,23 @@ def by_order(
     wording: Wording, evidence: Evidence, *, examined: int, bad: np.ndarray, example: Callable[[int], str]
 ) -> Finding:
     """The answer where `bad` are numbers of the orders that break the invariant."""
-    return _answer(wording, evidence, examined, bad, example, lambda number: Story(orders=(number,)))
+    return _answer(wording, evidence, examined, bad, bad, example, lambda number: Story(orders=(number,)))
 
 
 def by_key(
-    wording: Wording, evidence: Evidence, *, examined: int, bad: np.ndarray, example: Callable[[int], str]
+    wording: Wording,
+    evidence: Evidence,
+    *,
+    examined: int,
+    bad: np.ndarray,
+    example: Callable[[int], str],
+    tell: np.ndarray | None = None,
 ) -> Finding:
-    """The answer where `bad` are numbers of the (client, key) pairs that break the invariant."""
-    return _answer(wording, evidence, examined, bad, example, lambda number: Story(keys=(number,)))
+    """The answer where `bad` are numbers of the (client, key) pairs that break the invariant. `tell` are those among
+    them that show it best.
+    """
+    shown = bad if tell is None else tell
+    return _answer(wording, evidence, examined, bad, shown, example, lambda number: Story(keys=(number,)))
 
 
 def by_row(
@@ -103,6 +112,7 @@ def _answer(
     evidence: Evidence,
     examined: int,
     bad: np.ndarray,
+    tell: np.ndarray,
     example: Callable[[int], str],
     subject: Callable[[int], Story],
 ) -> Finding:
@@ -112,7 +122,7 @@ def _answer(
     if not bad.size:
         return wording.passed(examined)
     # The shortest story of the first few tells it best.
-    told = [(number, story(evidence, subject(int(number)))) for number in candidates(bad)]
+    told = [(number, story(evidence, subject(int(number)))) for number in candidates(np.unique(tell))]
     number, steps = min(told, key=lambda one: len(one[1]))
     return wording.failed(examined, int(bad.size), example(int(number)), steps)
 

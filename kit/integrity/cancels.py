@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kit.integrity.acknowledged import acknowledged_mask
-from kit.integrity.answer import Check, Wording, by_order, by_row
+from kit.integrity.answer import Check, Wording, by_order, by_row, plural
 from kit.integrity.counterexample import Story
 from kit.integrity.evidence import Evidence, Table
 from kit.integrity.fills import accepted_orders, legs
@@ -19,7 +19,7 @@ AFTER = Wording(
 )
 EITHER = Wording(
     name="cancelled-or-filled",
-    noun="finished orders",
+    noun="cancelled orders",
     hold="have each lot either filled or cancelled",
     broke="have lots both filled and cancelled",
 )
@@ -50,7 +50,7 @@ def no_fill_after_cancel(evidence: Evidence) -> Finding:
         row = bad[bad["order_no"] == order].iloc[0]
         return (
             f"order {evidence.order_of(order)} was cancelled at {row['market']} seq {last[order]} "
-            f"and traded {row['qty']} lots at seq {row['seq']}"
+            f"and traded {plural(row['qty'], 'lot')} at seq {row['seq']}"
         )
 
     return by_order(AFTER, evidence, examined=len(last), bad=bad["order_no"].to_numpy(), example=example)
@@ -68,7 +68,7 @@ def cancelled_or_filled(evidence: Evidence) -> Finding:
 
     def example(order: int) -> str:
         return (
-            f"order {evidence.order_of(order)} of {orders.qty[order]} lots has {at[order]} filled "
+            f"order {evidence.order_of(order)} of {plural(orders.qty[order], 'lot')} has {at[order]} filled "
             f"and {off['sum'][order]} cancelled"
         )
 

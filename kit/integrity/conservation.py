@@ -37,7 +37,7 @@ def order_state_equals_fills(evidence: Evidence) -> Finding:
     events give: REJECTED, CANCELLED, FILLED, PARTIALLY_FILLED, OPEN; ACCEPTED while not sequenced.
     """
     ledger, stored = _ledger_state(evidence), _stored_state(evidence)
-    both = ledger.join(stored, how="outer", rsuffix="_stored")
+    both = ledger.join(stored, how="outer", suffixes=("", "_stored"))
     both["filled"] = both["filled"].fillna(0).astype("int64")
     both["status"] = both["status"].fillna("ACCEPTED")
     both["status_stored"] = both["status_stored"].fillna(NOT_STORED)
@@ -89,7 +89,7 @@ def positions_equal_fills(evidence: Evidence) -> Finding:
     """C1b. For each (client, market): qty = Σ bought − Σ sold, cash = Σ sold · price − Σ bought · price."""
     wanted = _postings(evidence).groupby(["client_id", "market"])[["qty", "cash"]].sum()
     stored = evidence.positions.groupby(["client_id", "market"])[["qty", "cash"]].sum()
-    both = wanted.join(stored, how="outer", rsuffix="_stored").fillna(0).astype("int64")
+    both = wanted.join(stored, how="outer", suffixes=("", "_stored")).fillna(0).astype("int64")
     bad = both[(both["qty"] != both["qty_stored"]) | (both["cash"] != both["cash_stored"])]
 
     def example() -> str:

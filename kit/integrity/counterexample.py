@@ -129,7 +129,7 @@ def event_words(row: dict[str, Any]) -> str:
         what = f"{row['side']} {row['qty']} {row['order_type']} {row['tif']}{price}"
         return f"order {row['order_id']} accepted: {what} (event {row['event_id']})"
     if row["type"] == "cancelled":
-        return f"{row['qty']} lots of order {row['order_id']} cancelled ({row['reason']})"
+        return f"{row['qty']} of order {row['order_id']} cancelled ({row['reason']})"
     what = "cancel of order" if row["command"] == "cancel" else "order"
     return f"{what} {row['order_id']} {row['type']} ({row['reason']})"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kit.integrity.answer import Check, Wording, by_key, by_order, by_row
+from kit.integrity.answer import Check, Wording, by_key, by_order, by_row, plural
 from kit.integrity.counterexample import Story
 from kit.integrity.evidence import Column, Evidence, Table
 from kit.integrity.sequence import stretch
@@ -68,10 +68,13 @@ class Orders:
     market: np.ndarray
     client: np.ndarray
     key: np.ndarray  # number of (client, key), -1 for none
+    once: np.ndarray  # accepted a single time, so that `seq` is the time of all its trades
 
 
 def accepted_orders(evidence: Evidence) -> Orders:
-    first = evidence.accepted[evidence.accepted["order_no"] >= 0].drop_duplicates("order_no")
+    rows = evidence.accepted[evidence.accepted["order_no"] >= 0]
+    first = rows.drop_duplicates("order_no")
+    again = rows.loc[rows["order_no"].duplicated(), "order_no"]
     places = first["order_no"].to_numpy()
 
     def spread(values: Column, default: object) -> np.ndarray:
@@ -90,6 +93,7 @@ def accepted_orders(evidence: Evidence) -> Orders:
         market=spread(first["market"], ""),
         client=spread(first["client_id"], ""),
         key=spread(first["key_no"], -1),
+        once=spread(~first["order_no"].isin(again), False),
     )
 
 
@@ -143,7 +147,7 @@ def pair_trades_once(evidence: Evidence) -> Finding:
 
 def no_double_fill(evidence: Evidence) -> Finding:
     """What one (client, key) asked for was filled more than once. For the orders of each key together:
-    Σ filled > quantity, or it took liquidity under two events, or it traded twice with the same counter-order.
+    Σ filled > quantity, or it took liquidity under two events (an order takes once, when it arrives).
 
     By key and not by order id, so that a retry under a new order id that traded again counts too.
     """
@@ -153,9 +157,8 @@ def no_double_fill(evidence: Evidence) -> Finding:
     wanted = evidence.accepted.drop_duplicates("key_no").set_index("key_no")["qty"]
     filled = sides.groupby("key")["qty"].sum()
     takes = sides[sides["is_taker"]].groupby("key")["event_id"].nunique()
-    again = sides[sides.duplicated(["key", "other_no", "is_taker"])]["key"].unique()
     over = filled.index[filled.to_numpy() > wanted.loc[filled.index].to_numpy()]
-    bad = np.union1d(np.union1d(over, takes.index[takes > 1]), again)
+    bad = np.union1d(over, takes.index[takes > 1])
     if evidence.fills.empty:
         return DOUBLE.nothing()
 
@@ -165,10 +168,11 @@ def no_double_fill(evidence: Evidence) -> Finding:
         got = "received" if row["side"] == "BUY" else "gave"
         who = f"order {row['order_id']} (client {row['client_id']})"
         if filled[key] > row["qty"]:
-            return f"{who} {verb} {row['qty']} lots but {got} {filled[key]}"
-        return f"{who} of {row['qty']} lots was matched again after it had been matched, {filled[key]} lots in all"
+            return f"{who} {verb} {plural(row['qty'], 'lot')} but {got} {filled[key]}"
+        return f"{who} of {plural(row['qty'], 'lot')} was matched again after a match, for {filled[key]} in all"
 
-    return by_key(DOUBLE, evidence, examined=int((wanted.index >= 0).sum()), bad=bad, example=example)
+    examined = int((wanted.index >= 0).sum())
+    return by_key(DOUBLE, evidence, examined=examined, bad=bad, example=example, tell=over if len(over) else bad)
 
 
 def no_over_fill(evidence: Evidence) -> Finding:
@@ -181,7 +185,8 @@ def no_over_fill(evidence: Evidence) -> Finding:
     bad = np.union1d(numbers[known & (filled.to_numpy() > orders.qty[numbers])], not_positive)
 
     def example(order: int) -> str:
-        return f"order {evidence.order_of(order)} asked for {orders.qty[order]} lots and has {filled.get(order, 0)}"
+        wanted = plural(orders.qty[order], "lot")
+        return f"order {evidence.order_of(order)} asked for {wanted} and has {filled.get(order, 0)}"
 
     return by_order(OVER, evidence, examined=len(filled), bad=bad, example=example)
 
@@ -218,6 +223,7 @@ def _rules(fills: Table, orders: Orders) -> list[tuple[str, np.ndarray]]:
     taker, maker = fills["taker_no"].to_numpy(), fills["maker_no"].to_numpy()
     price, seq = fills["price"].to_numpy(), fills["seq"].to_numpy()
     buys = orders.is_buy[taker]
+    once = orders.once[taker] & orders.once[maker]
     within = np.where(buys, price <= orders.price[taker], price >= orders.price[taker])
     return [
         ("the quantity is not positive", fills["qty"].to_numpy() <= 0),
@@ -226,7 +232,7 @@ def _rules(fills: Table, orders: Orders) -> list[tuple[str, np.ndarray]]:
         ("the price is not the maker's", price != orders.price[maker]),
         ("the price is worse than the taker's limit", ~orders.is_market[taker] & ~within),
         ("the maker is an order that cannot rest", ~orders.rests[maker]),
-        ("the maker was accepted after the taker", orders.seq[maker] >= orders.seq[taker]),
+        ("the maker was accepted after the taker", once & (orders.seq[maker] >= orders.seq[taker])),
         ("the trade was sequenced before its taker", seq <= orders.seq[taker]),
         ("both orders are of one client", orders.client[maker] == orders.client[taker]),
     ]
@@ -234,7 +240,8 @@ def _rules(fills: Table, orders: Orders) -> list[tuple[str, np.ndarray]]:
 
 def fills_are_legal(evidence: Evidence) -> Finding:
     """F5. qty > 0; opposite sides; the maker's price, within the taker's limit; the maker is GTC; of two clients;
-    seq(maker) < seq(taker) < seq(fill). Fills whose parties do not exist are `fill-parties-exist`.
+    seq(maker) < seq(taker) < seq(fill), unless one of them was accepted twice (`one-event-per-order`). Fills whose
+    parties do not exist are `fill-parties-exist`.
     """
     orders, fills = accepted_orders(evidence), evidence.fills
     fills = fills[(fills["taker_no"] >= 0) & (fills["maker_no"] >= 0)]

@@ -93,7 +93,7 @@ def _wrong(evidence: Evidence) -> Table:
     keys = seen[["symbol", "seq"]].rename(columns={"symbol": "market"})
     wanted = keys.merge(ledger, on=["market", "seq"], how="left")
     found = parse(seen["event"], {name: kind for name, (kind, _) in FIELDS.items()} | {"seq": int, "market": str})
-    differs = wanted["type"].isna().to_numpy()
+    differs = wanted["type"].isna().to_numpy(copy=True)
     for name, (_, column) in FIELDS.items():
         differs |= found[name].to_numpy() != wanted[column].to_numpy()
     differs |= (found["seq"].to_numpy() != keys["seq"].to_numpy()) | (found["market"].to_numpy() != keys["market"])
