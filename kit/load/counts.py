@@ -56,13 +56,14 @@ class Counts:
             self._recent_ns.append(attempt.completed_ns - attempt.intended_ns)
 
     def lag_ms(self, share: float) -> float:
-        """The lag that `share` of the operations did not exceed, rounded up to its bucket's end."""
+        """The lag that `share` of the operations did not exceed, rounded up to its bucket's end; past a second, the largest."""
         wanted = math.ceil(sum(self._lags) * share)
         seen = 0
         for bucket, count in enumerate(self._lags):
             seen += count
             if count and seen >= wanted:
-                return (bucket + 1) * LAG_BUCKET_NS / 1e6
+                beyond = bucket == LAG_BUCKETS - 1
+                return (self.lag_ns_max if beyond else (bucket + 1) * LAG_BUCKET_NS) / 1e6
         return 0.0
 
     def take_p95_ms(self) -> float | None:
