@@ -1,0 +1,191 @@
+"""Whatever is killed, redelivered, lost or run twice: the ledger is the one of a clean run.
+
+A schedule is drawn: which of two matchers gets which messages again, whether its commit is refused or only its reply
+lost, when it forgets everything (killed, restarted). In a FIFO queue a message can come again at any time until it is
+deleted, but a message is not skipped: so a schedule hands out prefixes of what is not yet deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from memory_ledger import MemoryLedger
+from paperbroker_rig import Stage
+from random_commands import MARKET, PROPERTY, commands, timeless
+
+from paperbroker.domain.events import IntakeEvent
+from paperbroker.errors import FenceLost, StoreUnavailable
+from paperbroker.services.matcher import Ledger, Sequencer
+from paperbroker.services.telemetry import Silent
+from paperbroker.storage.ledger import Commit, LedgerTables
+
+TURNS_MAX = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One delivery: to which matcher, how many messages, what goes wrong, whether the delete is lost."""
+
+    matcher: int
+    messages: int
+    refused: bool
+    reply_lost: bool
+    killed_before_delete: bool
+
+
+turns = st.lists(
+    st.builds(
+        Turn,
+        matcher=st.integers(0, 1),
+        messages=st.integers(1, 10),
+        refused=st.booleans(),
+        reply_lost=st.booleans(),
+        killed_before_delete=st.booleans(),
+    ),
+    max_size=TURNS_MAX,
+)
+
+
+class Unreliable:
+    """A ledger whose next commits fail as a turn says; everything else is the real one."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.read_after = ledger.read_after
+        self.probe = ledger.probe
+        self.refuse = self.lose_reply = False
+
+    def commit(self, commit: Commit) -> None:
+        if self.refuse:
+            self.refuse = False
+            raise StoreUnavailable("not applied")
+        self._ledger.commit(commit)
+        if self.lose_reply:
+            self.lose_reply = False
+            raise StoreUnavailable("applied, but the reply is lost")
+
+
+def play(ledger: Ledger, sequence: Sequence[IntakeEvent], schedule: Sequence[Turn]) -> None:
+    """Deliver as the schedule says, then in peace until the queue is empty."""
+    queue = list(sequence)
+    unreliable = [Unreliable(ledger), Unreliable(ledger)]
+    matchers = [Sequencer(each, Silent()) for each in unreliable]
+    for turn in schedule:
+        n = turn.matcher
+        unreliable[n].refuse, unreliable[n].lose_reply = turn.refused, turn.reply_lost
+        batch = queue[: turn.messages]
+        try:
+            done = matchers[n].apply(MARKET, batch)
+        except StoreUnavailable:
+            done = frozenset(e.event_id for e in batch if matchers[n].replica(MARKET).knows(e.event_id))
+        if turn.killed_before_delete:
+            matchers[n] = Sequencer(unreliable[n], Silent())
+        else:
+            queue = [event for event in queue if event.event_id not in done]
+    unreliable[0].refuse = unreliable[0].lose_reply = False
+    while queue:
+        done = matchers[0].apply(MARKET, queue[:10])
+        assert done, "no progress although nothing goes wrong any more"
+        queue = [event for event in queue if event.event_id not in done]
+
+
+def clean_run(sequence: Sequence[IntakeEvent]) -> MemoryLedger:
+    ledger = MemoryLedger()
+    play(ledger, sequence, [])
+    return ledger
+
+
+@PROPERTY
+@given(commands(), turns)
+def test_any_schedule_gives_the_ledger_of_a_clean_run(sequence: list[IntakeEvent], schedule: list[Turn]):
+    """Events, order states and balances are the same as if nothing had happened."""
+    ledger, clean = MemoryLedger(), clean_run(sequence)
+    play(ledger, sequence, schedule)
+    assert timeless(ledger.events[MARKET]) == timeless(clean.events[MARKET])
+    assert (ledger.status, ledger.filled) == (clean.status, clean.filled)
+    assert (ledger.qty, ledger.cash) == (clean.qty, clean.cash)
+
+
+@settings(PROPERTY, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(commands(15), turns)
+def test_dynamodb_gives_the_ledger_of_a_clean_run(stage: Stage, sequence: list[IntakeEvent], schedule: list[Turn]):
+    """The same, with a real DynamoDB as the one who keeps the conditions."""
+    empty(stage)
+    ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
+    play(ledger, sequence, schedule)
+    clean = clean_run(sequence)
+    assert timeless(ledger.read_after(MARKET, 0)) == timeless(clean.events[MARKET])
+    orders = {row["pk"].removeprefix("order#"): row for row in stage.items(stage.settings.tables.orders)}
+    assert {order_id: row["filledQty"] for order_id, row in orders.items()} == dict(clean.filled)
+    assert {order_id: row["status"] for order_id, row in orders.items()} == clean.status
+    positions = stage.items(stage.settings.tables.positions)
+    assert {(row["clientId"], row["market"]): row["qty"] for row in positions} == dict(clean.qty)
+
+
+def empty(stage: Stage) -> None:
+    """Delete every item: hypothesis runs all its examples on one stage."""
+    tables = stage.settings.tables
+    keys = {
+        tables.orders: ("pk",),
+        tables.ledger: ("market", "seq"),
+        tables.markets: ("market",),
+        tables.positions: ("clientId", "market"),
+        tables.applied: ("market", "eventId"),
+    }
+    for table, names in keys.items():
+        for item in stage.dynamodb.scan(TableName=table)["Items"]:
+            stage.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in names})
+
+
+def order(n: int, client: str = "a") -> IntakeEvent:
+    return IntakeEvent(
+        event_id=f"e{n}",
+        type="OrderAccepted",
+        market=MARKET,
+        order_id=f"o{n}",
+        client_id=client,
+        idempotency_key=f"k{n}",
+        side="BUY",
+        order_type="LIMIT",
+        tif="GTC",
+        qty=1,
+        price=100,
+        accepted_at_ns=0,
+    )
+
+
+def test_two_matchers_that_disagree_are_fenced():
+    """Who plans from an old sequence is refused, reads on, and adds nothing that is there already."""
+    ledger = MemoryLedger()
+    events = [order(n) for n in range(3)]
+    stale, rival = Sequencer(ledger, Silent()), Sequencer(ledger, Silent())
+    assert stale.apply(MARKET, events[:1]) == {"e0"}
+    rival.apply(MARKET, events[:2])
+    assert stale.apply(MARKET, events) == {"e0", "e1", "e2"}
+    assert [e.event_id for e in ledger.events[MARKET]] == ["e0", "e1", "e2"]
+
+
+def test_a_batch_larger_than_a_transaction_is_committed_in_parts():
+    """Commands that need more than 100 items together are split, and all of them are applied."""
+    ledger = MemoryLedger()
+    events = [order(n, client=f"c{n}") for n in range(80)]
+    assert len(Sequencer(ledger, Silent()).apply(MARKET, events)) == 80
+    assert len(ledger.events[MARKET]) == 80
+
+
+def test_a_fence_lost_again_and_again_is_given_up():
+    """A market that somebody else keeps moving is left to the next delivery instead of being fought over."""
+
+    class Contested(MemoryLedger):
+        commits = 0
+
+        def commit(self, commit: Commit) -> None:
+            self.commits += 1
+            raise FenceLost("always")
+
+    ledger = Contested()
+    assert Sequencer(ledger, Silent()).apply(MARKET, [order(1)]) == frozenset()
+    assert 1 < ledger.commits <= 10

@@ -1,0 +1,203 @@
+"""The book and its rules: by example where a rule has a name, by property where it must always hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_commands import MARKET, PROPERTY, commands
+
+from paperbroker.domain.book import Book
+from paperbroker.domain.events import IntakeEvent, LedgerEvent
+from paperbroker.domain.matching import FILLS_MAX, match
+from paperbroker.domain.orders import Side
+from paperbroker.domain.postings import Postings
+from paperbroker.errors import LedgerCorrupt
+
+
+class Exchange:
+    """One book, fed by hand."""
+
+    def __init__(self) -> None:
+        self.book = Book()
+        self.events: list[LedgerEvent] = []
+        self.postings = Postings()
+        self._n = 0
+
+    def run(self, command: IntakeEvent) -> list[LedgerEvent]:
+        new = match(self.book, command, seq=len(self.events), ts_ns=0)
+        for event in new:
+            self.book.apply(event)
+        self.events += new
+        self.postings.post(new, self.book)
+        return new
+
+    def order(self, side: str, qty: int, price: int, client: str, tif: str = "GTC", n: int = 0) -> list[LedgerEvent]:
+        self._n += 1
+        n = n or self._n
+        return self.run(
+            IntakeEvent(
+                event_id=f"e{self._n}",
+                type="OrderAccepted",
+                market=MARKET,
+                order_id=f"o{n}",
+                client_id=client,
+                idempotency_key=f"k{n}",
+                side=side,
+                order_type="LIMIT" if price else "MARKET",
+                tif=tif if price else "IOC",
+                qty=qty,
+                price=price,
+                accepted_at_ns=0,
+            )
+        )
+
+    def cancel(self, n: int, client: str) -> list[LedgerEvent]:
+        self._n += 1
+        return self.run(
+            IntakeEvent(
+                event_id=f"e{self._n}",
+                type="CancelRequested",
+                market=MARKET,
+                order_id=f"o{n}",
+                client_id=client,
+                idempotency_key=f"k{self._n}",
+                accepted_at_ns=0,
+            )
+        )
+
+
+def told(events: list[LedgerEvent]) -> list[tuple[str, int, int, str]]:
+    return [(e.type, e.qty, e.price, e.maker_order_id or e.reason) for e in events]
+
+
+@pytest.fixture
+def exchange() -> Exchange:
+    return Exchange()
+
+
+def test_best_price_first_then_oldest_at_the_makers_price(exchange: Exchange):
+    for price in (101, 100, 100):
+        exchange.order("SELL", 5, price, "a")
+    assert told(exchange.order("BUY", 12, 105, "b")) == [
+        ("accepted", 12, 105, ""),
+        ("fill", 5, 100, "o2"),
+        ("fill", 5, 100, "o3"),
+        ("fill", 2, 101, "o1"),
+    ]
+    assert exchange.book.depth(Side.SELL, 9) == [(101, 3, 1)]
+
+
+def test_partly_filled_maker_keeps_its_place(exchange: Exchange):
+    exchange.order("SELL", 5, 100, "a")
+    exchange.order("SELL", 5, 100, "c")
+    exchange.order("BUY", 2, 100, "b")
+    assert told(exchange.order("BUY", 4, 100, "b"))[1:] == [("fill", 3, 100, "o1"), ("fill", 1, 100, "o2")]
+
+
+@pytest.mark.parametrize(("price", "tif"), [(100, "IOC"), (0, "IOC")])
+def test_rest_of_ioc_and_market_is_cancelled(exchange: Exchange, price: int, tif: str):
+    exchange.order("SELL", 2, 100, "a")
+    assert told(exchange.order("BUY", 5, price, "b", tif))[1:] == [
+        ("fill", 2, 100, "o1"),
+        ("cancelled", 3, price, "ioc"),
+    ]
+    assert not list(exchange.book.resting())
+
+
+def test_taker_that_meets_its_own_order_stops_there(exchange: Exchange):
+    exchange.order("SELL", 2, 100, "a")
+    exchange.order("SELL", 2, 101, "b")
+    exchange.order("SELL", 2, 102, "a")
+    assert told(exchange.order("BUY", 6, 105, "b"))[1:] == [("fill", 2, 100, "o1"), ("cancelled", 4, 105, "self_trade")]
+    assert exchange.book.depth(Side.BUY, 9) == []
+
+
+def test_command_of_too_many_fills_is_rejected_whole(exchange: Exchange):
+    for _ in range(FILLS_MAX + 1):
+        exchange.order("SELL", 1, 100, "a")
+    assert told(exchange.order("BUY", FILLS_MAX + 1, 100, "b")) == [("rejected", 31, 100, "MatchLimitExceeded")]
+    assert len(exchange.order("BUY", FILLS_MAX, 100, "b")) == 1 + FILLS_MAX
+
+
+def test_cancel_takes_the_rest_off_the_book_once(exchange: Exchange):
+    exchange.order("SELL", 5, 100, "a")
+    exchange.order("BUY", 2, 100, "b")
+    assert told(exchange.cancel(1, "a")) == [("cancelled", 3, 100, "client")]
+    assert told(exchange.cancel(1, "a")) == [("rejected", 0, 0, "AlreadyDone")]
+    assert told(exchange.cancel(1, "b")) == [("rejected", 0, 0, "NotOwner")]
+    assert told(exchange.cancel(99, "a")) == [("rejected", 0, 0, "UnknownOrder")]
+    assert exchange.postings.orders["o1"].status == "CANCELLED" and exchange.postings.orders["o1"].filled_qty == 2
+
+
+def test_an_order_let_in_twice_trades_twice(exchange: Exchange):
+    """The book does not hide a broken promise of intake: two events of one order are two entries."""
+    exchange.order("SELL", 5, 100, "a", n=1)
+    exchange.order("SELL", 5, 100, "a", n=1)
+    assert told(exchange.order("BUY", 10, 100, "b"))[1:] == [("fill", 5, 100, "o1"), ("fill", 5, 100, "o1")]
+
+
+def test_fill_that_skips_the_first_in_line_is_refused(exchange: Exchange):
+    """A ledger that cannot follow from itself stops the reader instead of bending its book."""
+    exchange.order("SELL", 5, 100, "a")
+    exchange.order("SELL", 5, 100, "b")
+    fill = exchange.order("BUY", 1, 100, "c")[1]
+    with pytest.raises(LedgerCorrupt, match="o2 is not first in line"):
+        exchange.book.apply(replace(fill, maker_order_id="o2"))
+
+
+@PROPERTY
+@given(commands())
+def test_book_is_never_crossed_fifo_and_conserves_quantity(sequence: list[IntakeEvent]):
+    """After every command: best bid < best ask, entries of a price in order of arrival, lots in = lots out."""
+    exchange = Exchange()
+    arrival: dict[str, int] = {}
+    for command in sequence:
+        exchange.run(command)
+        arrival[command.event_id] = len(arrival)
+        bid, ask = exchange.book.best(Side.BUY), exchange.book.best(Side.SELL)
+        assert bid is None or ask is None or bid < ask
+        for side in Side:
+            line = [(e.price, arrival[e.event_id]) for e in exchange.book.opposite(side)]
+            assert line == sorted(line, key=lambda at: (at[0] if side is Side.BUY else -at[0], at[1]))
+    filled = sum(e.qty for e in exchange.events if e.type == "fill")
+    taken_in = sum(e.qty for e in exchange.events if e.type == "accepted")
+    taken_off = sum(e.qty for e in exchange.events if e.type == "cancelled")
+    assert taken_in == 2 * filled + taken_off + sum(e.qty for e in exchange.book.resting())
+    assert sum(b.qty for b in exchange.postings.balances.values()) == 0
+    assert sum(b.cash for b in exchange.postings.balances.values()) == 0
+
+
+@PROPERTY
+@given(commands(), st.data())
+def test_book_read_back_from_the_ledger_is_the_same_book(sequence: list[IntakeEvent], data: st.DataObject):
+    """Whoever catches up from the events, in pieces, holds what the matcher holds."""
+    exchange, replica = Exchange(), Book()
+    for command in sequence:
+        exchange.run(command)
+    done = 0
+    while done < len(exchange.events):
+        upto = data.draw(st.integers(done + 1, len(exchange.events)))
+        for event in exchange.events[done:upto]:
+            replica.apply(event)
+        replica.settle()
+        done = upto
+    for side in Side:
+        assert list(replica.opposite(side)) == list(exchange.book.opposite(side))
+    assert [replica.owner(c.order_id) for c in sequence] == [exchange.book.owner(c.order_id) for c in sequence]
+
+
+@PROPERTY
+@given(commands(15))
+def test_a_dropped_draft_leaves_no_trace(sequence: list[IntakeEvent]):
+    """A plan that was not committed must not be remembered by the book that it was drafted from."""
+    exchange = Exchange()
+    for command in sequence[:-1]:
+        exchange.run(command)
+    before = (list(exchange.book.resting()), exchange.book.owner(sequence[-1].order_id))
+    draft = exchange.book.draft()
+    for event in match(draft, sequence[-1], seq=len(exchange.events), ts_ns=0):
+        draft.apply(event)
+    assert (list(exchange.book.resting()), exchange.book.owner(sequence[-1].order_id)) == before
