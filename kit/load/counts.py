@@ -56,7 +56,7 @@ class Counts:
             self._recent_ns.append(attempt.completed_ns - attempt.intended_ns)
 
     def lag_ms(self, share: float) -> float:
-        """The lag that `share` of the operations did not exceed, rounded up to its bucket's end; past a second, the largest."""
+        """The lag that `share` of the operations did not exceed: its bucket's end; past a second, the largest."""
         wanted = math.ceil(sum(self._lags) * share)
         seen = 0
         for bucket, count in enumerate(self._lags):
