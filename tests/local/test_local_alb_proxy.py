@@ -227,6 +227,17 @@ def test_a_target_that_dies_with_a_request_is_502_and_the_request_is_not_sent_ag
     run(scenario)
 
 
+def test_a_protocol_switch_that_nobody_asked_for_is_502() -> None:
+    async def switch(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+
+    async def scenario(made: Rig) -> None:
+        await made.add_target("1", switch)
+        assert (await made.get())[0] == 502
+
+    run(scenario)
+
+
 def test_garbage_from_a_target_is_502() -> None:
     async def garbage(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
