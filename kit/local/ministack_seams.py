@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from kit.errors import CloudError
+from kit.local.query_narrowing import narrowed_query
 from kit.local.update_expression import syntax_error
 
 # A worker thread waits at most this long for the loop to run its store access.
@@ -49,6 +50,7 @@ def install() -> None:
     _replace(app, "SERVICE_HANDLERS", Handlers(app.SERVICE_HANDLERS))
     _force_on_loop(app, dynamodb, ("_put_item", "_get_item", "_delete_item", "_update_item"))
     _force_on_loop(app, sqs, ("_receive_messages_for_esm", "_delete_messages_for_esm", "_act_send_message"))
+    _replace(dynamodb, "_query", narrowed_query(dynamodb))
     _replace(dynamodb, "_apply_update_expression", strict_update(dynamodb._apply_update_expression))
     _replace(cloudwatch_logs, "_start_query", strict_insights(cloudwatch_logs))
     _replace(cloudwatch_logs, "_put_metric_filter", _refuse_metric_filter)
