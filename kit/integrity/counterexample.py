@@ -17,7 +17,7 @@ from kit.integrity.evidence import Evidence, Table
 # A story is read by a person: more steps than this hide the point.
 STEPS_MAX = 24
 # How many violations are told to find the shortest story among them.
-CANDIDATES_MAX = 8
+CANDIDATES_MAX = 4
 # Orders that hang together by one key, or through a trade, beyond which a story is nobody's.
 RELATED_MAX = 6
 REPLY_CHARS_MAX = 160
