@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kit.local.places import Place
 
 if TYPE_CHECKING:
-    from kit.local.alb.proxy import Exchange
+    from kit.local.alb.exchange import Exchange
 
 
 class State(StrEnum):
