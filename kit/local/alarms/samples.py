@@ -12,12 +12,14 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch
 
-from kit.local.alarms.series import Series, check_statistic
+from kit.local.alarms.series import STATISTICS, Series, check_statistic
 
 Point = dict[str, Any]
 
 # MiniStack scans every stored point on every CloudWatch request to evict old ones; once a minute is enough.
 EVICT_EVERY_S = 60.0
+# Values remembered a metric; two hours of 10 s periods in a dozen statistics.
+VALUES_KNOWN_MAX = 10_000
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,6 +29,8 @@ class _Index:
     source: list[Point]
     consumed: int = 0
     by_second: dict[int, list[Point]] = field(default_factory=dict)
+    # (statistic, period, unit, start) → (points then, value): a closed period is worked out once, not every tick.
+    known: dict[tuple[str, int, str | None, int], tuple[int, float | None]] = field(default_factory=dict)
 
     def refresh(self) -> None:
         for point in self.source[self.consumed :]:
@@ -62,12 +66,10 @@ class Samples:
         index = self._index(namespace, name, dimensions)
         if index is None:
             return {}
-        buckets: dict[int, list[Point]] = {}
+        buckets: dict[int, list[list[Point]]] = {}
         for second in _seconds(index.by_second, start, end):
-            for point in index.by_second[second]:
-                if unit is None or point.get("Unit") == unit:
-                    buckets.setdefault(second - second % period_s, []).append(point)
-        values = {at: _statistic(points, statistic) for at, points in sorted(buckets.items())}
+            buckets.setdefault(second - second % period_s, []).append(index.by_second[second])
+        values = {at: _value(index, statistic, period_s, unit, at, lists) for at, lists in sorted(buckets.items())}
         return {at: value for at, value in values.items() if value is not None}
 
     def _index(self, namespace: str, name: str, dimensions: dict[str, str]) -> _Index | None:
@@ -106,8 +108,23 @@ def _seconds(known: Collection[int], start: int, end: int) -> Collection[int]:
     return [second for second in known if start <= second < end]
 
 
+def _value(
+    index: _Index, statistic: str, period_s: int, unit: str | None, at: int, lists: list[list[Point]]
+) -> float | None:
+    key, count = (statistic, period_s, unit, at), sum(map(len, lists))
+    known = index.known.get(key)
+    if known is not None and known[0] == count:
+        return known[1]
+    points = [point for points in lists for point in points if unit is None or point.get("Unit") == unit]
+    value = _statistic(points, statistic)
+    if len(index.known) >= VALUES_KNOWN_MAX:
+        index.known.clear()
+    index.known[key] = (count, value)
+    return value
+
+
 def _statistic(points: list[Point], statistic: str) -> float | None:
-    stats = cloudwatch._calc_stats(points)
-    if not stats:
-        return None
-    return cloudwatch._stat_value(stats, statistic, points)
+    if statistic in STATISTICS:
+        return cloudwatch._calc_stats(points).get(statistic)
+    samples = cloudwatch._percentile_samples(points)
+    return cloudwatch._percentile(samples, float(statistic[1:])) if samples else None
