@@ -1,0 +1,150 @@
+"""No evidence is INVALID and never a pass: nothing recorded, another run, truncated, clocks, crashes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from kit import integrity
+from kit.errors import UsageError
+from kit.integrity.answer import Check
+from kit.integrity.evidence import COLUMNS, blank
+from kit.model import Finding, LoadStats, Status
+from tests.histories import exchange
+
+NEEDED = sorted(set(COLUMNS) - {"outbox"})
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Any]:
+    return exchange.play(exchange.random_steps(seed=3, count=300))
+
+
+@pytest.fixture
+def tables(golden) -> dict[str, Any]:
+    return {name: table.copy() for name, table in golden.items()}
+
+
+def by_name(tables: dict[str, Any], **more: Any) -> dict[str, Finding]:
+    return {one.name: one for one in integrity.check_all(**tables, **more)}
+
+
+def check_only_its_readers_are_invalid(found: dict[str, Finding], table: str) -> None:
+    readers = {check.name for check in integrity.CHECKS if table in (*check.needs, *check.reads)}
+    assert readers
+    assert {name for name in readers if found[name].status is not Status.INVALID} == set()
+    assert [one.detail for one in found.values() if one.status is Status.FAIL] == []
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_an_empty_table_is_no_evidence(name, tables):
+    tables[name] = blank(name)
+    readers = {check.name for check in integrity.CHECKS if name in check.needs}
+    found = by_name(tables)
+    assert {reader for reader in readers if found[reader].status is not Status.INVALID} == set()
+    assert all(found[reader].detail for reader in readers)
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+def test_a_table_that_was_not_recorded_is_no_evidence(name, tables):
+    tables[name] = None
+    check_only_its_readers_are_invalid(by_name(tables), name)
+
+
+@pytest.mark.parametrize("name", sorted(COLUMNS))
+def test_a_missing_column_is_named(name, tables):
+    column = next(iter(COLUMNS[name]))
+    tables[name] = tables[name].drop(columns=column)
+    found = by_name(tables)
+    check_only_its_readers_are_invalid(found, name)
+    assert any(one.detail == f"{name}: column {column} is missing" for one in found.values())
+
+
+def test_a_column_of_a_wrong_type_is_no_evidence(tables):
+    tables["events"] = tables["events"].assign(qty="many")
+    check_only_its_readers_are_invalid(by_name(tables), "events")
+
+
+def test_missing_values_are_read_as_the_contract_says(tables):
+    """Nothing and zero are the same in columns that an event's type lacks."""
+    events = tables["events"]
+    tables["events"] = events.assign(trade_id=events["trade_id"].replace("", pd.NA))
+    assert [one.name for one in integrity.check_all(**tables) if one.status is Status.FAIL] == []
+
+
+def test_the_ledger_of_another_run_is_no_evidence(tables):
+    tables["events"] = tables["events"].assign(idempotency_key="other-" + tables["events"]["idempotency_key"])
+    found = by_name(tables)
+    assert found["acknowledged-never-lost"].status is Status.INVALID
+    assert "another run" in found["acknowledged-never-lost"].detail
+
+
+def test_a_history_shorter_than_the_generator_says_is_no_evidence(tables):
+    load = LoadStats(intended=1, sent=len(tables["attempts"]) + 1, ok=1, fail=0, info=0, dropped=0, lag_ms_p99=0.1)
+    found = by_name(tables, load=load)
+    assert found["acknowledged-never-lost"].status is Status.INVALID
+    assert by_name(tables, load=replace(load, sent=load.sent - 1))["acknowledged-never-lost"].status is Status.PASS
+
+
+def test_retries_without_a_first_attempt_mean_a_truncated_history(tables):
+    attempts = tables["attempts"]
+    tables["attempts"] = attempts[attempts["kind"] != "first"]
+    found = by_name(tables)
+    assert found["exactly-once-per-key"].status is Status.PASS
+    assert "truncated" in found["no-phantom-orders"].detail
+
+
+def test_a_clients_clock_that_goes_backwards_takes_the_pass_away(tables):
+    tables["attempts"].loc[3, "completed_ns"] = tables["attempts"]["invoked_ns"].iloc[3] - 1
+    found = by_name(tables)
+    for name in ("acknowledged-never-lost", "idempotent-replies", "monotone-reads"):
+        assert found[name].status is Status.INVALID
+        assert "clock went backwards" in found[name].detail
+
+
+def test_a_ledgers_clock_that_goes_backwards_hides_no_violation(tables):
+    events = tables["events"]
+    tables["events"].loc[events["type"] == "cancelled", "ts_ns"] -= 5_000_000_000
+    assert by_name(tables)["gap-free-sequence"].status is Status.INVALID
+    tables["events"] = tables["events"].drop(index=4)
+    assert by_name(tables)["gap-free-sequence"].status is Status.FAIL
+
+
+def test_a_check_that_crashes_is_invalid_and_says_so(golden):
+    def broken(_):
+        raise ZeroDivisionError("by zero")
+
+    found = integrity.run_check(Check(name="broken", find=broken, needs=()), integrity.gather(golden))
+    assert (found.status, found.measured) == (Status.INVALID, None)
+    assert "ZeroDivisionError: by zero" in found.detail
+
+
+def test_nothing_at_all_is_invalid_throughout():
+    found = integrity.check_all(None, None, None, None, None, None, None)
+    assert {one.status for one in found} == {Status.INVALID}
+    assert len(found) == len(integrity.CHECKS)
+
+
+def test_nothing_to_check_is_invalid(tables):
+    """Without one probe, that reused keys are refused is not known."""
+    attempts = tables["attempts"]
+    tables["attempts"] = attempts[attempts["kind"] != "probe_reuse"]
+    assert by_name(tables)["reused-key-refused"].status is Status.INVALID
+
+
+def test_a_check_is_left_out_by_name_only(tables):
+    found = by_name(tables, without=("reused-key-refused",))
+    assert "reused-key-refused" not in found
+    assert len(found) == len(integrity.CHECKS) - 1
+    with pytest.raises(UsageError, match="no-such-check"):
+        integrity.check_all(**tables, without=("no-such-check",))
+
+
+def test_the_tables_are_not_changed(golden):
+    before = {name: table.copy() for name, table in golden.items()}
+    integrity.check_all(**golden)
+    for name, table in golden.items():
+        pd.testing.assert_frame_equal(table, before[name])

@@ -1,0 +1,72 @@
+"""Any correct execution passes, whatever crashed, hung or was retried in it; a forgetful intake is counted exactly."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kit import integrity
+from kit.integrity.replay import price_time_replay
+from kit.model import Status
+from tests.histories import exchange
+
+SMALL = st.integers(0, 999)
+STEPS = st.lists(st.tuples(st.sampled_from(exchange.DEEDS), SMALL, SMALL, SMALL, SMALL), min_size=1, max_size=60)
+# Long executions come from a seed: what they lack in shrinking they have in depth.
+SEEDS = st.integers(0, 10_000)
+QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+def complaints(tables: dict[str, Any]) -> list[tuple[str, str]]:
+    """Checks that failed or broke; one that had nothing to check may be invalid."""
+    found = integrity.check_all(**tables)
+    return [(one.name, one.detail) for one in found if one.status is Status.FAIL or "crashed" in one.detail]
+
+
+@QUICK
+@given(STEPS)
+def test_a_correct_execution_never_fails(steps):
+    assert complaints(exchange.play(steps)) == []
+
+
+@settings(QUICK, max_examples=4)
+@given(SEEDS)
+def test_a_long_correct_execution_never_fails(seed):
+    assert complaints(exchange.play(exchange.random_steps(seed, 250))) == []
+
+
+@settings(QUICK, max_examples=4)
+@given(SEEDS)
+def test_a_forgetful_intake_is_counted_key_by_key(seed):
+    """The numbers of doubled keys and doubly filled keys equal what the exchange itself counts."""
+    tables: Any = exchange.play(exchange.random_steps(seed, 200), forgetful=True)
+    found = {one.name: one for one in integrity.check_all(**tables)}
+    events = tables["events"]
+    accepted = events[events["type"] == "accepted"]
+    doubled = [key for key, times in Counter(accepted["order_id"]).items() if times > 1]
+    assert found["exactly-once-per-key"].measured == len(doubled)
+    overfilled = tables["orders"][tables["orders"]["filled_qty"] > tables["orders"]["qty"]]
+    if (events["type"] == "fill").any():
+        assert found["no-over-fill"].measured == len(overfilled)
+        assert (found["no-double-fill"].measured or 0) >= len(overfilled)
+    assert found["price-time-replay"].status is not Status.FAIL
+
+
+@QUICK
+@given(SEEDS, st.data())
+def test_the_replay_notices_any_changed_fill(seed, data):
+    """Whichever fill of whichever execution is altered or left out, the replay of its market diverges."""
+    tables: Any = exchange.play(exchange.random_steps(seed, 80))
+    fills = tables["events"].index[tables["events"]["type"] == "fill"]
+    if fills.empty:
+        return
+    index = data.draw(st.sampled_from(list(fills)))
+    change = data.draw(st.sampled_from(["qty", "price", "gone"]))
+    if change == "gone":
+        tables["events"] = tables["events"].drop(index=index)
+    else:
+        tables["events"].loc[index, change] += 1
+    assert price_time_replay(integrity.gather(tables)).status is Status.FAIL
