@@ -20,15 +20,8 @@ from tests.local.fis_rig import FisRig, disrupt, stop_on, subnets_by_tag, until,
 
 
 @pytest.fixture(scope="module")
-def rig(start_cloud: Callable[..., Any]) -> FisRig:
-    """A cloud of its own: its lever and its quota of active experiments are this module's."""
-    return FisRig(start_cloud(seed=7))
-
-
-@pytest.fixture(scope="module")
-def twins(start_cloud: Callable[..., Any]) -> tuple[FisRig, FisRig]:
-    """Two clouds of one seed."""
-    return FisRig(start_cloud(seed=11)), FisRig(start_cloud(seed=11))
+def rig(cloud: Any) -> FisRig:
+    return FisRig(cloud)
 
 
 @pytest.fixture(autouse=True)
@@ -153,7 +146,8 @@ def test_skip_all_previews_the_targets(rig: FisRig) -> None:
     assert (arns("A"), arns("B")) == (set(subnets[:2]), set(subnets[2:]))
 
 
-def test_the_seed_chooses_the_same_targets_again(twins: tuple[FisRig, FisRig]) -> None:
+@pytest.mark.slow
+def test_the_seed_chooses_the_same_targets_again(start_cloud: Callable[..., Any]) -> None:
     """Two clouds of one seed choose alike although every id differs; the choice has the asked size."""
 
     def chosen(one: FisRig) -> list[list[str]]:
@@ -167,7 +161,7 @@ def test_the_seed_chooses_the_same_targets_again(twins: tuple[FisRig, FisRig]) -
             rounds.append([subnets.index(each) for each in ids])
         return rounds
 
-    first, second = map(chosen, twins)
+    first, second = (chosen(FisRig(start_cloud(seed=11))) for _ in range(2))
     assert first == second
     assert {len(each) for each in first} == {3}
     assert len({tuple(each) for each in first}) > 1
@@ -294,31 +288,26 @@ def test_step_functions_can_start_an_experiment(rig: FisRig) -> None:
     rig.end(listed[0]["id"])
 
 
-def test_sigterm_undoes_running_faults(twins: tuple[FisRig, FisRig]) -> None:
-    """The journal has nothing open when the process has ended."""
-    rig = twins[1]
-    tag, _ = rig.subnets("a")
-    rig.running(actions={"cut": disrupt()}, targets={"Subnets": subnets_by_tag(tag)})
-    journal = rig.cloud.state_dir / FILE_NAME
-    until(lambda: "remember" in journal.read_text(), "the change is written down")
-    os.kill(rig.cloud.pid, signal.SIGTERM)
-    until(lambda: "forget" in journal.read_text(), "the change is undone")
-
-
-def test_what_a_killed_cloud_left_is_undone_at_its_next_start(tmp_path: Path) -> None:
-    """SIGKILL leaves the change in the journal; the next start strikes it out."""
-    state_dir = tmp_path / "state"
+def test_a_fault_outlives_neither_a_kill_nor_a_stop(tmp_path: Path) -> None:
+    """SIGKILL leaves the change in the journal and the next start undoes it; SIGTERM undoes before the end."""
+    state_dir, log = tmp_path / "state", tmp_path / "log"
     state_dir.mkdir()
     (state_dir / "kept").touch()  # a folder that held something is not removed with its cloud
-    with start_local(state_dir, log=tmp_path / "log") as cloud:
-        rig = FisRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=tmp_path / "log"))
+    journal = state_dir / FILE_NAME
+
+    def cut(cloud: Any) -> None:
+        rig = FisRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
         tag, _ = rig.subnets("a")
         rig.running(actions={"cut": disrupt()}, targets={"Subnets": subnets_by_tag(tag)})
-        until(lambda: "remember" in (state_dir / FILE_NAME).read_text(), "the change is written down")
+        until(lambda: "remember" in journal.read_text().splitlines()[-1], "the change is written down")
+
+    with start_local(state_dir, log=log) as cloud:
+        cut(cloud)
         os.kill(cloud.pid, signal.SIGKILL)
-    assert "forget" not in (state_dir / FILE_NAME).read_text()
-    with start_local(state_dir, log=tmp_path / "log"):
-        assert "forget" in (state_dir / FILE_NAME).read_text()
+    assert "forget" not in journal.read_text()
+    with start_local(state_dir, log=log) as cloud:
+        assert "forget" in journal.read_text()
+        cut(cloud)
     assert Journal(state_dir).load() == []
 
 
