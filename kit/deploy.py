@@ -31,8 +31,11 @@ POLL_S_MAX = 2.0
 READY_TIMEOUT_S = 2
 TEAR_DOWN_S_MAX = 900
 LOG_LINES = 8
+STACK_TYPE = "AWS::CloudFormation::Stack"
 STOPPED_TASKS_SHOWN = 3
 SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
+# Without these nothing can tell whether the stack serves.
+NEEDED_OUTPUTS = (*SERVICE_OUTPUTS, "ApiUrl", "ClusterName", "TargetGroupArn")
 
 Sleep = Callable[[float], None]
 Clock = Callable[[], float]
@@ -62,9 +65,7 @@ def deploy(
         _create(session, stack_name, _body(template), values)
         try:
             outputs = _wait_created(session, stack_name, deadline, sleep, clock)
-            deployment = Deployment(
-                stack_name=stack_name, run_id=run_id, api_url=outputs.get("ApiUrl", ""), outputs=outputs
-            )
+            deployment = _deployment(stack_name, run_id, outputs)
             _wait_ready(session, deployment, deadline, sleep, clock)
         except BaseException as error:
             # Ctrl-C included: the caller holds no Deployment yet, so nobody else could delete the stack.
@@ -170,6 +171,13 @@ def _wait_created(
     raise DeployFailed(f"stack {stack_name} is still {status} at its deadline{_last_words(session, stack_name)}")
 
 
+def _deployment(stack_name: str, run_id: str, outputs: dict[str, str]) -> Deployment:
+    missing = [name for name in NEEDED_OUTPUTS if name not in outputs]
+    if missing:
+        raise DeployFailed(f"stack {stack_name} has no output {missing[0]}")
+    return Deployment(stack_name=stack_name, run_id=run_id, api_url=outputs["ApiUrl"], outputs=outputs)
+
+
 def _wait_ready(session: ClientSource, deployment: Deployment, deadline: float, sleep: Sleep, clock: Clock) -> None:
     missing = "nothing looked at"
     for _ in _polls(deadline, sleep, clock):
@@ -249,7 +257,8 @@ def _first_failure(cloudformation: Any, stack: Mapping[str, Any]) -> str:
     failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     if not failed:
         return stack.get("StackStatusReason", "no reason given")
-    event = min(failed, key=lambda event: event["Timestamp"])
+    # The stack itself is an event too, and says only that something of it failed.
+    event = min(failed, key=lambda event: (event["ResourceType"] == STACK_TYPE, event["Timestamp"]))
     return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
 
 

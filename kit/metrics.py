@@ -27,8 +27,8 @@ PERIOD_S = 10
 EDGE_PERIOD_S = 60
 QUERIES_MAX = 500
 SAMPLE_EVERY_S = 1.0
-# A sample that takes longer says nothing about the second it belongs to.
-SAMPLE_S_MAX = 5.0
+# A sample that takes longer says nothing about the moment it is stamped with.
+SAMPLE_S_MAX = 3.0
 # Four hours of samples; older ones make room.
 SAMPLES_MAX = 4 * 3600
 STOP_S_MAX = 10.0
@@ -175,8 +175,8 @@ class TaskWatch:
     def _sample(self) -> None:
         began = time.time()
         outputs = self.deployment.outputs
-        counts = Counter(_running(self.session.client("ecs"), outputs["ClusterName"]))
         health = self._target_counts(outputs["TargetGroupArn"])
+        counts = Counter(_running(self.session.client("ecs"), outputs["ClusterName"]))
         took_s = time.time() - began
         if took_s > SAMPLE_S_MAX:
             self._gaps.append(Gap(start=began, end=began + took_s, reason=f"one sample took {took_s:.1f} s"))
@@ -249,9 +249,9 @@ def _states(cloudwatch: Any, name: str, start: float, end: float) -> Iterator[tu
     pages = cloudwatch.get_paginator("describe_alarm_history").paginate(
         AlarmName=name, HistoryItemType="StateUpdate", ScanBy="TimestampAscending"
     )
-    changes = sorted(
-        (item["Timestamp"].timestamp(), _new_state(item)) for page in pages for item in page["AlarmHistoryItems"]
-    )
+    items = [item for page in pages for item in page["AlarmHistoryItems"]]
+    # Asked in order of time; sorting would shuffle changes that carry the same moment.
+    changes = [(item["Timestamp"].timestamp(), _new_state(item)) for item in items]
     before = [state for at, state in changes if at <= start]
     yield start, before[-1] if before else "INSUFFICIENT_DATA"
     yield from ((at, state) for at, state in changes if start < at <= end)

@@ -21,6 +21,8 @@ TERMINAL = frozenset({"completed", "stopped", "failed", "cancelled"})
 POLL_S = 0.5
 # Resolving targets takes AWS some tens of seconds.
 PREVIEW_S_MAX = 180.0
+# A guardrail that is in ALARM stops an experiment at once. After a deployment they need a while to see anything.
+GUARDRAIL_SETTLE_S_MAX = 60.0
 # The undo of an experiment on AWS may take minutes (network ACLs are put back one by one).
 STOP_S_MAX = 300.0
 # FIS is asked twice a second; this many failures in a row mean that it cannot be followed any more.
@@ -65,14 +67,15 @@ def preview(
 ) -> list[Target]:
     """The targets that FIS resolves, without acting on them.
 
-    Raises UnsafeTarget if template, stack or any target is not the run's own to break, FaultError if FIS resolves
-    nothing.
+    Raises UnsafeTarget if template, stack or any target is not the run's own to break, FaultError if a guardrail
+    is in ALARM already or FIS resolves nothing.
     """
     with cloud_errors(f"preview of {template_id}", FaultError):
         fis = session.client("fis")
         guards.check_stack(session, deployment)
         template = fis.get_experiment_template(id=template_id)["experimentTemplate"]
         guards.check_template(template, deployment, allow_unguarded=allow_unguarded)
+        _wait_for_guardrails(session, template, sleep, clock)
         trial = _begin(fis, template_id, deployment.run_id, actions_mode="skip-all")
         for state in _follow(fis, trial, PREVIEW_S_MAX, sleep, clock):
             trial = state
@@ -157,6 +160,22 @@ def refresh(session: ClientSource, experiment: Experiment) -> Experiment:
     with cloud_errors(f"experiment {experiment.id}", FaultError):
         fis = session.client("fis")
         return _read(fis, experiment.id, targets=tuple(_targets(session, fis, experiment.id)))
+
+
+def _wait_for_guardrails(session: ClientSource, template: Mapping[str, Any], sleep: Sleep, clock: Clock) -> None:
+    arns = [condition["value"] for condition in template["stopConditions"] if condition.get("value")]
+    names = [arn.rsplit(":alarm:", 1)[-1] for arn in arns]
+    deadline = clock() + GUARDRAIL_SETTLE_S_MAX
+    while names:
+        alarms = session.client("cloudwatch").describe_alarms(AlarmNames=names, StateValue="ALARM")
+        ringing = [alarm["AlarmName"] for alarm in alarms["MetricAlarms"]]
+        if not ringing:
+            return
+        if clock() >= deadline:
+            raise FaultError(
+                f"guardrail {ringing[0]} is in ALARM since before the experiment ({GUARDRAIL_SETTLE_S_MAX:g} s waited)"
+            )
+        sleep(POLL_S)
 
 
 def _begin(fis: Any, template_id: str, run_id: str, *, actions_mode: str) -> Experiment:

@@ -25,6 +25,8 @@ SKEW_S = 2.0
 DETECTION_S = 12.0
 # Of a short cut, at least this share of its time must be seen dead.
 DETECTION_SHARE_MAX = 0.6
+# A subnet counts as alive before the cut if it was seen alive in this time: one sample may be late.
+BEFORE_S = 10.0
 # Below this many samples after the detection time a cut is not proven.
 SAMPLES_MIN = 3
 HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
@@ -165,10 +167,10 @@ def _prove_subnet(samples: pd.DataFrame, subnet: str, action: Mapping[str, Any])
     start, end = action["start"], action["end"]
     if end is None:
         return _unproven(f"{subnet}: the cut has not ended")
-    before = [count for t, count in healthy if t < start]
+    before = [count for t, count in healthy if start - BEFORE_S <= t < start]
     known_at = start + min(DETECTION_S, DETECTION_SHARE_MAX * (end - start))
     during = [count for t, count in healthy if known_at <= t <= end]
-    if not before or before[-1] == 0:
+    if max(before, default=0) == 0:
         return _unproven(f"{subnet}: no healthy target before the cut")
     if len(during) < SAMPLES_MIN:
         return _unproven(f"{subnet}: {len(during)} samples < {SAMPLES_MIN} during the cut")
@@ -209,7 +211,7 @@ def _stopped_by(session: ClientSource, experiment: Experiment) -> str:
 
 def _rang(session: ClientSource, name: str, experiment: Experiment) -> bool:
     items = session.client("cloudwatch").describe_alarm_history(AlarmName=name, HistoryItemType="StateUpdate")
-    start, end = experiment.started_at or 0.0, (experiment.ended_at or float("inf")) + SKEW_S
+    start, end = (experiment.started_at or 0.0) - SKEW_S, (experiment.ended_at or float("inf")) + SKEW_S
     return any(
         "to ALARM" in item["HistorySummary"] and start <= item["Timestamp"].timestamp() <= end
         for item in items["AlarmHistoryItems"]

@@ -12,14 +12,14 @@ AZ_LOSS = Scenario(
     template_output="AzLossTemplateId",
     actions=("aws:network:disrupt-connectivity", "aws:ecs:stop-task"),
     objectives=(
-        Objective(indicator="latency_ms_p95", phase="before", limit=250, unit="ms"),
-        Objective(indicator="error_rate", phase="before", limit=0.01, unit=""),
+        Objective(indicator="latency_ms_p95", phase="before", limit=250),
+        Objective(indicator="error_rate", phase="before", limit=0.01),
         # Until two health checks have failed, half of all requests go to a zone that does not answer: they time out
         # and are retried. That is some ten seconds of a fault that lasts twenty here and a minute or more on AWS.
-        Objective(indicator="latency_ms_p95", phase="during", limit=5_000, unit="ms"),
-        Objective(indicator="error_rate", phase="during", limit=0.35, unit=""),
-        Objective(indicator="latency_ms_p95", phase="after", limit=250, unit="ms"),
-        Objective(indicator="error_rate", phase="after", limit=0.01, unit=""),
+        Objective(indicator="latency_ms_p95", phase="during", limit=5_000),
+        Objective(indicator="error_rate", phase="during", limit=0.35),
+        Objective(indicator="latency_ms_p95", phase="after", limit=250),
+        Objective(indicator="error_rate", phase="after", limit=0.01),
     ),
     recovery_s_max=15,
     touches=("ecs", "alb", "links", "fis", "cloudwatch"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,7 +46,7 @@ def deployment(local_session: aws.Session, image: build.Image) -> Deployment:
 
 
 @pytest.fixture
-def no_waiting() -> dict[str, Callable]:
+def no_waiting() -> dict[str, Any]:
     """A clock that only sleeping moves, and sleeping that takes no time."""
     now = [0.0]
 
