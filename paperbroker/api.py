@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -38,6 +38,7 @@ CLIENT_IN_FLIGHT_MAX = 32
 WRITERS = 16
 READERS = 8
 RETRY_AFTER_S = 1
+WAITED_MAX_S = 1.0  # for a thread, while those before it hang
 DEPTH_DEFAULT = 20
 TRADES_DEFAULT = 100
 SEQ_MAX = 2**53
@@ -53,6 +54,7 @@ STATUS: dict[type[errors.PaperBrokerError], int] = {
     errors.StoreUnavailable: 503,
 }
 
+R = TypeVar("R")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -179,10 +181,22 @@ class Api:
         return market
 
     async def _write(self, call: Callable[..., Receipt], *args: Any) -> Receipt:
-        return await asyncio.get_running_loop().run_in_executor(self._writers, call, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._writers, _unless_late(call), *args)
 
     async def _read(self, call: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, call, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, _unless_late(call), *args)
+
+
+def _unless_late(call: Callable[..., R]) -> Callable[..., R]:
+    """The call, unless it waited too long for a thread: then it is refused, without any effect."""
+    asked = time.monotonic()
+
+    def run(*args: Any) -> R:
+        if time.monotonic() - asked > WAITED_MAX_S:
+            raise errors.Overloaded(f"waited more than {WAITED_MAX_S} s for a thread")
+        return call(*args)
+
+    return run
 
 
 class _Wire:

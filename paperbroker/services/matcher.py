@@ -57,6 +57,15 @@ class Commands(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The ids of the events that are known to be in the ledger, and what kept the others out, if it was the store.
+    Neither done nor failed: the receipt was about to lapse, or a rival keeps committing."""
+
+    done: frozenset[str]
+    failure: StoreUnavailable | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
     commit: Commit
     book: Book
@@ -80,42 +89,44 @@ class Sequencer:
         """Read the market's ledger to its end, before the first message needs it."""
         self.replica(market).catch_up(self._ledger)
 
-    def apply(self, market: str, commands: Sequence[IntakeEvent], until: float = float("inf")) -> frozenset[str]:
-        """Commit what is new among `commands`; the ids of those that are known to be in the ledger afterwards.
-
-        Stops trying at `until` on the monotonic clock. StoreUnavailable is raised after noting what was learnt: ask
-        `replica(market).knows`.
-        """
+    def apply(self, market: str, commands: Sequence[IntakeEvent], until: float = float("inf")) -> Outcome:
+        """Commit what is new among `commands`, in order, trying until `until` on the monotonic clock."""
         replica = self.replica(market)
+        done: set[str] = set()
         lost = 0
-        while lost < COMMITS_MAX and time.monotonic() < until:
-            if market in self._contended:
-                self._look_around(replica)
-            todo = _new(replica, commands)
-            if not todo:
-                break
-            plan = _plan(replica, todo, self._now_ns())
-            try:
-                self._commit(replica, plan)
-            except FenceLost:
-                lost += 1
-                self._contended.add(market)
-            except AlreadyApplied as exc:
-                replica.remember(exc.event_ids)
-            except StoreUnavailable:
-                self._contended.add(market)  # it may have been written: read before the next plan
-                raise
-        return frozenset(c.event_id for c in commands if replica.knows(c.event_id))
+        try:
+            while lost < COMMITS_MAX and time.monotonic() < until:
+                if market in self._contended:
+                    self._look_around(replica)
+                done |= {c.event_id for c in commands if replica.knows(c.event_id)}
+                todo = {c.event_id: c for c in commands if c.event_id not in done}
+                if not todo:
+                    break
+                try:
+                    done |= self._commit(replica, _plan(replica, list(todo.values()), self._now_ns()))
+                except FenceLost:
+                    lost += 1
+                    self._contended.add(market)
+        except StoreUnavailable as exc:
+            self._contended.add(market)  # it may have been written: read before the next plan
+            return Outcome(done=frozenset(done), failure=exc)
+        return Outcome(done=frozenset(done))
 
     def _look_around(self, replica: Replica) -> None:
         """Read before planning, as long as a rival keeps committing here; plan optimistically otherwise."""
         if replica.catch_up(self._ledger) == 0:
             self._contended.discard(replica.market)
 
-    def _commit(self, replica: Replica, plan: _Plan) -> None:
-        self._ledger.commit(plan.commit)
+    def _commit(self, replica: Replica, plan: _Plan) -> frozenset[str]:
+        """The ids that are known to be in the ledger now: the plan's, or those for whose sake it was refused."""
+        try:
+            self._ledger.commit(plan.commit)
+        except AlreadyApplied as exc:
+            replica.remember(exc.event_ids)
+            return exc.event_ids
         replica.adopt(plan.book, plan.commit.after_seq + len(plan.commit.events), plan.commit.event_ids)
         self._report(plan)
+        return frozenset(plan.commit.event_ids)
 
     def _report(self, plan: _Plan) -> None:
         now_ns = self._now_ns()
@@ -130,12 +141,6 @@ class Sequencer:
                     filled.add(event.taker_order_id)
                     waited_ms = (now_ns - accepted[event.taker_order_id]) / 1e6
                     self._telemetry.observe("TimeToFirstFillMs", waited_ms)
-
-
-def _new(replica: Replica, commands: Sequence[IntakeEvent]) -> list[IntakeEvent]:
-    """Each event once, in order, without those that are in the ledger."""
-    unique = {command.event_id: command for command in commands}
-    return [command for command in unique.values() if not replica.knows(command.event_id)]
 
 
 def _plan(replica: Replica, commands: Sequence[IntakeEvent], ts_ns: int) -> _Plan:
@@ -224,26 +229,24 @@ class Matcher:
                 self._log.error("matcher.not_an_event", body=message.body[:500])
             else:
                 by_market[message.event.market].append(message.event)
-        failures = self._apply_all(by_market, until)
-        done = [m for m in messages if m.event and self._sequencer.replica(m.event.market).knows(m.event.event_id)]
+        outcomes = self._apply_all(by_market, until)
+        in_ledger = frozenset().union(*(outcome.done for outcome in outcomes))
+        done = [message for message in messages if message.event and message.event.event_id in in_ledger]
         if done:
             self._commands.delete(done)
         if len(done) < len(messages):
             self._log.warning("matcher.left_in_queue", messages=len(messages) - len(done))
-        if failures:
-            raise failures[0]
+        for outcome in outcomes:
+            if outcome.failure is not None:
+                raise outcome.failure
 
-    def _apply_all(self, by_market: dict[str, list[IntakeEvent]], until: float) -> list[StoreUnavailable]:
-        def apply(market: str) -> StoreUnavailable | None:
-            try:
-                self._sequencer.apply(market, by_market[market], until)
-            except StoreUnavailable as exc:
-                return exc
-            return None
-
+    def _apply_all(self, by_market: dict[str, list[IntakeEvent]], until: float) -> list[Outcome]:
         if len(by_market) == 1:  # no hand-over between threads for the common small batch
-            return [failure for failure in map(apply, by_market) if failure]
-        return [failure for failure in self._pool.map(apply, by_market) if failure]
+            return [self._sequencer.apply(market, events, until) for market, events in by_market.items()]
+        calls = [
+            self._pool.submit(self._sequencer.apply, market, events, until) for market, events in by_market.items()
+        ]
+        return [call.result() for call in calls]
 
     def _wait_for_ledger(self) -> None:
         """Do not take messages that could not be committed."""

@@ -60,12 +60,13 @@ class Stage:
         return sorted(rows, key=lambda row: row["seq"])
 
     def queued(self) -> list[str]:
-        """The bodies that are in the queue; locks them for everybody else."""
+        """The bodies that are in the queue; takes them out, because a group is locked while one of it is in hand."""
         bodies: list[str] = []
-        while messages := self.sqs.receive_message(
-            QueueUrl=self.settings.queue_url, MaxNumberOfMessages=10, VisibilityTimeout=60
-        ).get("Messages"):
-            bodies += [message["Body"] for message in messages]
+        url = self.settings.queue_url
+        while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                bodies.append(message["Body"])
+                self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return bodies
 
     def match_all(self) -> None:

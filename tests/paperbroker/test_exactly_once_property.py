@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from memory_ledger import MemoryLedger
@@ -18,6 +19,7 @@ from random_commands import MARKET, PROPERTY, commands, timeless
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import FenceLost, StoreUnavailable
+from paperbroker.services import replica
 from paperbroker.services.matcher import Ledger, Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
@@ -77,17 +79,14 @@ def play(ledger: Ledger, sequence: Sequence[IntakeEvent], schedule: Sequence[Tur
         n = turn.matcher
         unreliable[n].refuse, unreliable[n].lose_reply = turn.refused, turn.reply_lost
         batch = queue[: turn.messages]
-        try:
-            done = matchers[n].apply(MARKET, batch)
-        except StoreUnavailable:
-            done = frozenset(e.event_id for e in batch if matchers[n].replica(MARKET).knows(e.event_id))
+        done = matchers[n].apply(MARKET, batch).done
         if turn.killed_before_delete:
             matchers[n] = Sequencer(unreliable[n], Silent())
         else:
             queue = [event for event in queue if event.event_id not in done]
     unreliable[0].refuse = unreliable[0].lose_reply = False
     while queue:
-        done = matchers[0].apply(MARKET, queue[:10])
+        done = matchers[0].apply(MARKET, queue[:10]).done
         assert done, "no progress although nothing goes wrong any more"
         queue = [event for event in queue if event.event_id not in done]
 
@@ -162,9 +161,9 @@ def test_two_matchers_that_disagree_are_fenced():
     ledger = MemoryLedger()
     events = [order(n) for n in range(3)]
     stale, rival = Sequencer(ledger, Silent()), Sequencer(ledger, Silent())
-    assert stale.apply(MARKET, events[:1]) == {"e0"}
+    assert stale.apply(MARKET, events[:1]).done == {"e0"}
     rival.apply(MARKET, events[:2])
-    assert stale.apply(MARKET, events) == {"e0", "e1", "e2"}
+    assert stale.apply(MARKET, events).done == {"e0", "e1", "e2"}
     assert [e.event_id for e in ledger.events[MARKET]] == ["e0", "e1", "e2"]
 
 
@@ -172,7 +171,7 @@ def test_a_batch_larger_than_a_transaction_is_committed_in_parts():
     """Commands that need more than 100 items together are split, and all of them are applied."""
     ledger = MemoryLedger()
     events = [order(n, client=f"c{n}") for n in range(80)]
-    assert len(Sequencer(ledger, Silent()).apply(MARKET, events)) == 80
+    assert len(Sequencer(ledger, Silent()).apply(MARKET, events).done) == 80
     assert len(ledger.events[MARKET]) == 80
 
 
@@ -187,5 +186,16 @@ def test_a_fence_lost_again_and_again_is_given_up():
             raise FenceLost("always")
 
     ledger = Contested()
-    assert Sequencer(ledger, Silent()).apply(MARKET, [order(1)]) == frozenset()
+    assert Sequencer(ledger, Silent()).apply(MARKET, [order(1)]).done == frozenset()
     assert 1 < ledger.commits <= 10
+
+
+def test_an_event_that_memory_forgot_is_known_by_its_mark(monkeypatch: pytest.MonkeyPatch):
+    """A redelivery after more events than a matcher remembers is refused by the event's mark, and then deleted."""
+    monkeypatch.setattr(replica, "APPLIED_IDS_MAX", 1)
+    ledger = MemoryLedger()
+    sequencer = Sequencer(ledger, Silent())
+    assert sequencer.apply(MARKET, [order(1), order(2)]).done == {"e1", "e2"}
+    assert not sequencer.replica(MARKET).knows("e1")
+    assert sequencer.apply(MARKET, [order(1)]).done == {"e1"}
+    assert len(ledger.events[MARKET]) == 2

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from paperbroker_rig import Process, Stage, eventually, running
+
+from paperbroker.domain.orders import parse_order
+from paperbroker.errors import InvalidRequest
 
 
 @pytest.fixture
@@ -61,3 +66,97 @@ def test_order_is_acknowledged_then_matched(api: Process, matcher: Process, stag
     }
     trades = api.call("GET", "/markets/ACME/trades?after=0").json
     assert [t["tradeId"] for t in trades["trades"]] == ["ACME-3"] and trades["next"] == 3
+
+
+def test_retry_gets_the_first_answer_byte_for_byte(api: Process):
+    """201, then 200 with the same body, also under another order id; and at once from many threads."""
+    first = api.call("POST", "/orders", order(1))
+    again = api.call("POST", "/orders", order(1, orderId="o1-retried"))
+    assert (first.status, again.status) == (201, 200)
+    assert again.text == first.text
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: api.call("POST", "/orders", order(2)), range(8)))
+    assert sorted(answer.status for answer in answers) == [200] * 7 + [201]
+    assert len({answer.text for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("second", "error"),
+    [
+        (order(1, qty=6), "IdempotencyKeyReused"),
+        (order(1, symbol="BOLT"), "IdempotencyKeyReused"),
+        (order(1, idempotencyKey="k-other"), "OrderIdReused"),
+        (order(1, clientId="c2"), "OrderIdReused"),
+    ],
+)
+def test_reuse_with_other_meaning_is_refused_without_effect(
+    api: Process, stage: Stage, second: dict[str, Any], error: str
+):
+    api.call("POST", "/orders", order(1))
+    refused = api.call("POST", "/orders", second)
+    assert (refused.status, refused.json) == (409, {"error": error})
+    assert len([i for i in stage.items(stage.settings.tables.orders) if i["pk"].startswith("order#")]) == 1
+    eventually(lambda: not stage.items(stage.settings.tables.outbox))
+    assert len(stage.queued()) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (order(clientId=""), "clientId"),
+        (order(idempotencyKey=7), "idempotencyKey"),
+        (order(orderId="x" * 65), "orderId"),
+        (order(symbol="NONE"), "symbol"),
+        (order(side="buy"), "side"),
+        (order(type="STOP"), "type"),
+        (order(tif="DAY"), "tif"),
+        (order(type="MARKET", price=None, tif="GTC"), "tif"),
+        (order(qty=0), "qty"),
+        (order(qty=1.5), "qty"),
+        (order(qty=True), "qty"),
+        (order(price=None), "price"),
+        (order(type="MARKET", tif="IOC"), "price"),
+        (order(pricee=5), "pricee"),
+        ([], "body"),
+    ],
+)
+def test_wrong_field_is_named(body: Any, field: str):
+    with pytest.raises(InvalidRequest) as caught:
+        parse_order(body, {"ACME"})
+    assert caught.value.field == field
+
+
+def test_wrong_requests_are_answered_400_with_the_field(api: Process):
+    wrong = api.call("POST", "/orders", order(qty=-1))
+    assert wrong.status == 400
+    assert (wrong.json["error"], wrong.json["field"]) == ("ValidationError", "qty")
+    assert api.call("GET", "/markets/NONE/book").json["field"] == "symbol"
+    assert api.call("GET", "/markets/ACME/book?depth=0").json["field"] == "depth"
+    assert api.call("GET", "/orders/o1").json["field"] == "clientId"
+    assert api.call("POST", "/orders", {"padding": "x" * 5000}).json["field"] == "body"
+    assert api.call("GET", "/nothing").status == 404
+
+
+def test_cancel_is_asked_once_and_carried_out(api: Process, matcher: Process, stage: Stage):
+    """202, then 200 with the same body; the ledger holds one cancelled event; strangers are refused."""
+    api.call("POST", "/orders", order(1))
+    eventually(lambda: stage.ledger("ACME"))
+    body = {"clientId": "c1", "idempotencyKey": "cancel-1"}
+    first, again = (api.call("POST", "/orders/o1/cancel", body) for _ in range(2))
+    assert (first.status, again.status, first.text) == (202, 200, again.text)
+    assert first.json["status"] == "CANCEL_REQUESTED"
+    row = eventually(lambda: stage.ledger("ACME")[1:])[0]
+    assert (row["type"], row["reason"], row["qty"], row["idempotencyKey"]) == ("cancelled", "client", 5, "cancel-1")
+    assert api.call("GET", "/orders/o1?clientId=c1").json["status"] == "CANCELLED"
+    assert api.call("POST", "/orders/o1/cancel", body | {"clientId": "c2"}).json == {"error": "NotOwner"}
+    assert api.call("POST", "/orders/none/cancel", body).status == 404
+    assert api.call("POST", "/orders", order(9, idempotencyKey="cancel-1")).status == 409
+    assert api.call("GET", "/orders/o1?clientId=c2").status == 403
+
+
+def test_outbox_is_emptied_in_the_background(api: Process, stage: Stage):
+    """The outbox is empty soon after the answers: sent and forgotten in the background."""
+    for n in range(5):
+        api.call("POST", "/orders", order(n))
+    eventually(lambda: not stage.items(stage.settings.tables.outbox))
+    assert sorted(json.loads(body)["orderId"] for body in stage.queued()) == [f"o{n}" for n in range(5)]
