@@ -112,7 +112,7 @@ class Metrics:
 
 
 def _bucket(value: float) -> float:
-    """Three digits from 20 ms on, tenths below: within 1 % where it matters, and few distinct values."""
+    """Tenths below 20 ms, then whole ms, then three digits: close to the value, and few distinct ones."""
     if value < 20:
         return round(max(0.0, value), 1)
     step = 10 ** max(0, len(str(int(value))) - 3)
