@@ -26,10 +26,11 @@ def parse(bodies: Column, fields: Mapping[str, type]) -> Table:
     if bodies.empty:
         return pd.DataFrame({name: pd.Series(dtype=_dtype(kind)) for name, kind in fields.items()})
     # Answers repeat (retries, several subscribers): parse each text once.
-    places, texts = pd.factorize(bodies)
-    parsed = _parse_fast(list(texts), fields)
+    places, distinct = pd.factorize(bodies)
+    texts = pd.Index(distinct).to_numpy(dtype=object).tolist()
+    parsed = _parse_fast(texts, fields)
     if parsed is None:
-        parsed = _parse_each(list(texts), fields)
+        parsed = _parse_each(texts, fields)
     return parsed.iloc[places].set_axis(bodies.index)
 
 

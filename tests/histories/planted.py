@@ -16,14 +16,14 @@ from kit.model import ATTEMPT_COLUMNS, LEDGER_EVENT_COLUMNS, ORDER_COLUMNS
 Tables = dict[str, Any]
 Plant = Callable[[Tables], None]
 
-PLANTS: list[tuple[str, Plant]] = []
+PLANTS: list[tuple[Plant, tuple[str, ...]]] = []
 
 
 def caught_by(*names: str) -> Callable[[Plant], Plant]:
     """Each of the named checks must fail on what the plant makes."""
 
     def add(plant: Plant) -> Plant:
-        PLANTS.extend((name, plant) for name in names)
+        PLANTS.append((plant, names))
         return plant
 
     return add
