@@ -19,7 +19,7 @@ Column = Any
 NS = 1_000_000_000
 PERCENTILES = (50, 95, 99)
 PROBE_REUSE = "probe_reuse"
-GOING_AWAY = 1000
+NORMAL_CLOSURE = 1000
 
 
 def percentile(values: Any, share: int) -> float:
@@ -94,7 +94,7 @@ def reconnects(connections: Table, end: float) -> Table:
     last_dial = rows.groupby(["subscriber", "symbol"])["dialed_ns"].max()
     where = pd.MultiIndex.from_frame(lost[["subscriber", "symbol"]])
     tried = last_dial.reindex(where).to_numpy() > lost["dialed_ns"].to_numpy()
-    gone = (lost["closed_ns"] > 0) & (lost["next_ns"].notna() | tried | (lost["close_code"] != GOING_AWAY))
+    gone = (lost["closed_ns"] > 0) & (lost["next_ns"].notna() | tried | (lost["close_code"] != NORMAL_CLOSURE))
     lost = lost[gone]
     back = lost["next_ns"].notna()
     until = lost["next_ns"].fillna(end * NS)
