@@ -131,7 +131,7 @@ def sequenced_as_sent(evidence: Evidence) -> Finding:
 def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
     """E3b. orderId, symbol, side, type, tif, qty and price of a key's first 2xx body equal its accepted event."""
     sent = evidence.sent
-    good = sent[sent["outcome"] == Outcome.OK].sort_values("completed_ns").drop_duplicates("key_no")
+    good = sent[acknowledged_mask(sent)].sort_values("completed_ns").drop_duplicates("key_no")
     replies = parse(good["reply"], {name: kind for name, (kind, _) in REPLY_FIELDS.items()})
     columns = [column for _, column in REPLY_FIELDS.values()]
     told = replies.set_axis(columns, axis=1).set_index(good["key_no"])

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from kit.integrity.answer import Check, Wording, by_key, by_order, plural
-from kit.integrity.evidence import PROBE_REUSE, Evidence, Table
-from kit.model import Finding, Outcome
+from kit.integrity.evidence import PROBE_REUSE, Evidence, Table, Table
+from kit.model import Finding
 
-CONFLICT, TOO_MANY = 409, 429
+REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
 
 ONCE_PER_KEY = Wording(
     name="exactly-once-per-key", noun="keys", hold="were applied exactly once", broke="were applied more than once"
@@ -67,11 +67,12 @@ def one_event_per_order(evidence: Evidence) -> Finding:
 def idempotent_replies(evidence: Evidence) -> Finding:
     """E4. All 2xx answers under one key have one body; where one is 2xx, no other is a definite refusal.
 
-    Definite is 4xx but 429: a 5xx or 429 says nothing of the order. Needs keys that were answered twice.
+    Definite is 4xx but 408 and 429: these and 5xx say nothing of the order. An answer after the time-out counts like
+    one in time. Needs keys that were answered twice.
     """
-    sent = evidence.sent
-    good = sent[sent["outcome"] == Outcome.OK]
-    refused = sent[(sent["outcome"] == Outcome.FAIL) & sent["status"].between(400, 499) & (sent["status"] != TOO_MANY)]
+    sent = _with_late_answers(evidence.sent)
+    good = sent[sent["status"].between(200, 299)]
+    refused = sent[sent["status"].between(400, 499) & ~sent["status"].isin((REQUEST_TIMEOUT, TOO_MANY))]
     bodies = good.groupby("key_no")["reply"].nunique()
     answers: Table = pd.concat([good["key_no"], refused["key_no"]]).value_counts()
     bad = np.union1d(bodies.index[bodies > 1], np.intersect1d(bodies.index, refused["key_no"]))
@@ -88,11 +89,11 @@ def idempotent_replies(evidence: Evidence) -> Finding:
 
 
 def reused_key_refused(evidence: Evidence) -> Finding:
-    """Every definite answer (2xx, or 4xx but 429) to a used key with other content is 409."""
+    """Every definite answer (2xx, or 4xx but 408 and 429) to a used key with other content is 409."""
     attempts = evidence.attempts
-    probes = attempts[(attempts["op"] == "order") & (attempts["kind"] == PROBE_REUSE)]
+    probes = _with_late_answers(attempts[(attempts["op"] == "order") & (attempts["kind"] == PROBE_REUSE)])
     status = probes["status"]
-    definite = probes[status.between(200, 299) | (status.between(400, 499) & (status != TOO_MANY))]
+    definite = probes[status.between(200, 299) | (status.between(400, 499) & ~status.isin((REQUEST_TIMEOUT, TOO_MANY)))]
     bad = definite.loc[definite["status"] != CONFLICT]
 
     def example(key: int) -> str:
@@ -102,6 +103,11 @@ def reused_key_refused(evidence: Evidence) -> Finding:
 
     examined = definite["key_no"].nunique()
     return by_key(REUSE, evidence, examined=examined, bad=bad["key_no"].to_numpy(), example=example)
+
+
+def _with_late_answers(attempts: Table) -> Table:
+    """The attempts with the status that came in the end, after the time-out if need be."""
+    return attempts.assign(status=attempts["status"].where(attempts["late_status"] == 0, attempts["late_status"]))
 
 
 CHECKS = (

@@ -138,7 +138,7 @@ class Exchange:
         else:
             self._answer(row, 0, "", error="timeout", took_ns=TIMEOUT_NS)
         if fate == "late":
-            row["late_status"], row["late_ns"] = status, row["completed_ns"] + 7 * MS
+            row |= {"late_status": status, "late_ns": row["completed_ns"] + 7 * MS, "reply": reply}
         if fate == "delayed":
             self.limbo.append((row, wish))
         return row
@@ -148,9 +148,9 @@ class Exchange:
         if not self.limbo:
             return
         row, wish = self.limbo.pop(0)
-        status, _ = self.apply(wish)
+        status, reply = self.apply(wish)
         self.now = max(self.now, row["completed_ns"] + MS)
-        row["late_status"], row["late_ns"] = status, self.tick()
+        row |= {"late_status": status, "late_ns": self.tick(), "reply": reply}
 
     def cancel(self, client: str, key: str, order_id: str, fate: str = "ok") -> None:
         wish = Wish(client=client, key=key, order_id=order_id, market="", side="", qty=0, price=0, type="", tif="")

@@ -117,6 +117,14 @@ def retry_is_refused_although_the_first_was_accepted(tables: Tables) -> None:
     _change(tables, "attempts", row.name, status=409, outcome="fail", reply="{}")
 
 
+@caught_by("idempotent-replies")
+def late_answer_is_about_another_order(tables: Tables) -> None:
+    attempts = tables["attempts"]
+    answered = attempts[(attempts["op"] == "order") & (attempts["outcome"] == "ok")]["idempotency_key"]
+    late = attempts[(attempts["late_status"] > 0) & attempts["idempotency_key"].isin(answered)].iloc[0]
+    _change(tables, "attempts", late.name, reply=json.dumps(json.loads(late["reply"]) | {"orderId": "other"}))
+
+
 @caught_by("reused-key-refused")
 def reused_key_is_accepted(tables: Tables) -> None:
     _change_first(tables, "attempts", {"kind": "probe_reuse", "status": 409}, status=201, outcome="ok")
