@@ -19,7 +19,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -40,8 +40,9 @@ COMMITS_MAX = 6
 # A commit must not start when the receipt is about to lapse: a rival may have the same messages by then.
 VISIBILITY_MARGIN_S = 1.0
 # Between two receives that were not full: lets a busy market's commands gather into fewer transactions.
-PACE_S = 0.05
-MARKETS_AT_ONCE = 4
+PACE_S = 0.1
+MARKETS_AT_ONCE = 8
+LOOPS_MAX = 2
 
 
 class Ledger(LedgerReader, Protocol):
@@ -80,23 +81,34 @@ class Sequencer:
         self._telemetry = telemetry
         self._now_ns = now_ns
         self._replicas: dict[str, Replica] = {}
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._contended: set[str] = set()
 
     def replica(self, market: str) -> Replica:
         return self._replicas.setdefault(market, Replica(market))
 
-    def catch_up(self, market: str) -> None:
-        """Read the market's ledger to its end, before the first message needs it."""
-        self.replica(market).catch_up(self._ledger)
+    def catch_up(self, market: str) -> int:
+        """Read the market's ledger to its end, before the first message needs it; where that is."""
+        with self._locks[market]:
+            replica = self.replica(market)
+            replica.catch_up(self._ledger)
+            return replica.seq
 
     def apply(self, market: str, commands: Sequence[IntakeEvent], until: float = float("inf")) -> Outcome:
-        """Commit what is new among `commands`, in order, trying until `until` on the monotonic clock."""
-        replica = self.replica(market)
+        """Commit what is new among `commands`, in order, trying until `until` on the monotonic clock.
+
+        The queue gives one market's messages to one receiver at a time, so the lock is free but when a receipt has
+        lapsed.
+        """
+        with self._locks[market]:
+            return self._apply(self.replica(market), commands, until)
+
+    def _apply(self, replica: Replica, commands: Sequence[IntakeEvent], until: float) -> Outcome:
         done: set[str] = set()
         lost = 0
         try:
             while lost < COMMITS_MAX and time.monotonic() < until:
-                if market in self._contended:
+                if replica.market in self._contended:
                     self._look_around(replica)
                 done |= {c.event_id for c in commands if replica.knows(c.event_id)}
                 todo = {c.event_id: c for c in commands if c.event_id not in done}
@@ -106,9 +118,9 @@ class Sequencer:
                     done |= self._commit(replica, _plan(replica, list(todo.values()), self._now_ns()))
                 except FenceLost:
                     lost += 1
-                    self._contended.add(market)
+                    self._contended.add(replica.market)
         except StoreUnavailable as exc:
-            self._contended.add(market)  # it may have been written: read before the next plan
+            self._contended.add(replica.market)  # it may have been written: read before the next plan
             return Outcome(done=frozenset(done), failure=exc)
         return Outcome(done=frozenset(done))
 
@@ -182,42 +194,59 @@ class Matcher:
         self._stopping = stopping
         self._sequencer = Sequencer(ledger, telemetry)
         self._pool = ThreadPoolExecutor(MARKETS_AT_ONCE, thread_name_prefix="market")
-        self._backoff = Backoff(first_s=0.2, limit_s=5.0)
         self.ready = threading.Event()
 
     def run(self, markets: Sequence[str]) -> None:
-        """Until `stopping` is set; then the batch in hand is finished, and nothing more is received."""
+        """Until `stopping` is set; then the batches in hand are finished, and nothing more is received.
+
+        LOOPS_MAX of them, so that one market's commit does not wait for another's receive. A loop that breaks stops
+        them all: its exception ends the task, and ECS starts another.
+        """
         self._warm(markets)
+        with self._pool, ThreadPoolExecutor(LOOPS_MAX, thread_name_prefix="loop") as loops:
+            for ended in as_completed([loops.submit(self._loop) for _ in range(LOOPS_MAX)]):
+                self._stopping.set()
+                ended.result()
+
+    def _loop(self) -> None:
+        backoff = Backoff(first_s=0.2, limit_s=5.0)
         while not self._stopping.is_set():
             try:
                 self._turn()
-                self._backoff.reset()
+                backoff.reset()
             except (StoreUnavailable, QueueUnavailable) as exc:
                 self._log.warning("matcher.dependency_unavailable", error=str(exc))
-                self._wait_for_ledger()
-        self._pool.shutdown()
+                self._wait_for_ledger(backoff)
 
     def _warm(self, markets: Sequence[str]) -> None:
         """Read every ledger before the first receive: a long catch-up must not happen while a market is locked."""
-        for market in markets:
-            while not self._stopping.is_set():
-                try:
-                    self._sequencer.catch_up(market)
-                    break
-                except StoreUnavailable as exc:
-                    self._log.warning("matcher.catch_up_failed", market=market, error=str(exc))
-                    self._stopping.wait(self._backoff.next_s())
-        self._backoff.reset()
+        backoff = Backoff(first_s=0.2, limit_s=5.0)
+        seqs: dict[str, int] = {}
+        while len(seqs) < len(markets) and not self._stopping.is_set():
+            market = markets[len(seqs)]
+            try:
+                seqs[market] = self._sequencer.catch_up(market)
+                backoff.reset()
+            except StoreUnavailable as exc:
+                self._log.warning("matcher.catch_up_failed", market=market, error=str(exc))
+                self._stopping.wait(backoff.next_s())
         self.ready.set()
-        self._log.info("matcher.ready", seqs={m: self._sequencer.replica(m).seq for m in markets})
+        self._log.info("matcher.ready", seqs=seqs)
 
     def _turn(self) -> None:
         started = time.monotonic()
         messages = self._commands.receive()
         if not messages:
             return
+        received = time.monotonic()
         # The lock runs at the earliest from when we asked, so this is on the safe side by at most the long poll.
         self.handle(messages, until=started + VISIBILITY_S - VISIBILITY_MARGIN_S)
+        self._log.debug(
+            "matcher.turn",
+            messages=len(messages),
+            receive_ms=round((received - started) * 1e3, 1),
+            handle_ms=round((time.monotonic() - received) * 1e3, 1),
+        )
         if len(messages) < BATCH_MAX:
             self._stopping.wait(max(0.0, PACE_S - (time.monotonic() - started)))
 
@@ -248,9 +277,9 @@ class Matcher:
         ]
         return [call.result() for call in calls]
 
-    def _wait_for_ledger(self) -> None:
+    def _wait_for_ledger(self, backoff: Backoff) -> None:
         """Do not take messages that could not be committed."""
-        while not self._stopping.wait(self._backoff.next_s()):
+        while not self._stopping.wait(backoff.next_s()):
             try:
                 self._ledger.probe()
                 return

@@ -19,7 +19,7 @@ from paperbroker.storage.queues import BATCH_MAX, CommandQueue
 from paperbroker.storage.tables import OUTBOX_DELETE_MAX, OrderTables
 
 WAITING_MAX = 1000
-LINGER_S = 0.01  # how long the first event of a batch waits for company
+LINGER_S = 0.03  # how long the first event of a batch waits for company: a call costs more than the wait
 FORGET_EVERY_S = 0.5  # well below the age at which the relay takes an entry for lost
 IDLE_S = 0.25
 
