@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kit.integrity.answer import Check, Wording, by_key, by_order, plural
-from kit.integrity.evidence import PROBE_REUSE, Evidence, Table, Table
+from kit.integrity.evidence import PROBE_REUSE, Evidence, Table
 from kit.model import Finding
 
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429

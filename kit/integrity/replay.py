@@ -76,87 +76,84 @@ class Events:
 
 
 class Book:
-    """Two sides of price → queue, each with a heap of prices; a level that ran empty stays until it is met."""
+    """Two sides of price → queue, each with a heap of prices.
 
-    __slots__ = ("levels", "owners", "prices", "resting")
+    An entry that is used up, a queue that ran empty and a price that has no entries stay until they are met at the
+    front; a price may stand in its heap twice. So a command costs what it trades, not what rests.
+    """
+
+    __slots__ = ("entries", "levels", "owners", "prices")
 
     def __init__(self) -> None:
         # Index 0 are sellers, 1 buyers. A buyer's price is negated in the heap, so that the best comes first.
         self.levels: tuple[dict[int, deque[Entry]], dict[int, deque[Entry]]] = ({}, {})
         self.prices: tuple[list[int], list[int]] = ([], [])
-        self.resting: dict[int, list[Entry]] = {}
+        # By order, what it put into the book: one entry, or as many as it was let in.
+        self.entries: dict[int, tuple[Entry, ...]] = {}
         self.owners: dict[int, int] = {}
 
-    def rest(self, entry: Entry, buys: bool) -> None:
-        price = -entry[3] if buys else entry[3]
-        level = self.levels[buys].get(price)
+    def rest(self, order: int, client: int, buys: bool, price: int, lots: int) -> None:
+        entry = [lots, order, client, price]
+        rank = -price if buys else price
+        levels = self.levels[buys]
+        level = levels.get(rank)
         if level is None:
-            level = self.levels[buys][price] = deque()
-            heappush(self.prices[buys], price)
+            level = levels[rank] = deque()
+        if not level:
+            heappush(self.prices[buys], rank)
         level.append(entry)
-        self.resting.setdefault(entry[1], []).append(entry)
-
-    def best(self, buys: bool) -> tuple[int, deque[Entry]] | None:
-        """The best price (as in the heap) that has entries, and its queue; clears what is used up on the way."""
-        prices, levels = self.prices[buys], self.levels[buys]
-        while prices:
-            level = levels[prices[0]]
-            while level and not level[0][0]:
-                level.popleft()
-            if level:
-                return prices[0], level
-            del levels[heappop(prices)]
-        return None
+        self.entries[order] = (*self.entries.get(order, ()), entry)
 
     def cancel(self, order: int) -> list[Outcome]:
         """Take all entries of the order off the book, the oldest first."""
-        entries = self.resting.pop(order, ())
-        gone: list[Outcome] = [(CANCELLED, order, CLIENT, 0, entry[0]) for entry in entries if entry[0]]
-        for entry in entries:
+        gone = self.resting(order)
+        for entry in self.entries.get(order, ()):
             entry[0] = 0
         return gone
 
-    def rests(self, order: int) -> bool:
-        return any(entry[0] for entry in self.resting.get(order, ()))
+    def resting(self, order: int) -> list[Outcome]:
+        """The cancels that would take the order off the book; empty if it does not rest."""
+        return [(CANCELLED, order, CLIENT, 0, entry[0]) for entry in self.entries.get(order, ()) if entry[0]]
 
-    def take(self, order: int, client: int, buys: bool, qty: int, limit: int | None) -> tuple[list[Outcome], int, int]:
-        """Match a taker; (fills, lots left, why it stopped). Over `FILLS_MAX` nothing has changed: it is undone."""
-        fills: list[Outcome] = []
-        met: list[Entry] = []
+    def take(
+        self, order: int, client: int, buys: bool, qty: int, limit: int | None, fills: list[Outcome]
+    ) -> tuple[int, int]:
+        """Match a taker and add its `fills`; (lots left, why it stopped). At MATCH_LIMIT all is undone."""
+        levels, prices = self.levels[not buys], self.prices[not buys]
         worst = None if limit is None else (limit if buys else -limit)
-        while qty:
-            found = self.best(not buys)
-            if found is None or (worst is not None and found[0] > worst):
+        met: list[Entry] = []
+        while qty and prices:
+            level = levels[prices[0]]
+            while level and not level[0][0]:
+                level.popleft()
+            if not level:
+                heappop(prices)
+                continue
+            if worst is not None and prices[0] > worst:
                 break
-            maker = found[1][0]
+            maker = level[0]
             if maker[2] == client:
-                return fills, qty, SELF_TRADE
-            if len(fills) == FILLS_MAX:
+                return qty, SELF_TRADE
+            if len(met) == FILLS_MAX:
                 self._undo(fills, met, not buys)
-                return [], qty, MATCH_LIMIT
+                return qty, MATCH_LIMIT
             lots = maker[0] if maker[0] < qty else qty
             maker[0] -= lots
             qty -= lots
             fills.append((FILL, order, maker[1], maker[3], lots))
             met.append(maker)
-        return fills, qty, NO_REASON
+        return qty, NO_REASON
 
     def _undo(self, fills: list[Outcome], met: list[Entry], buys: bool) -> None:
         """Give the makers their lots back, in front of their queues, the last met first."""
-        for fill, maker in zip(reversed(fills), reversed(met), strict=True):
-            was_used_up = not maker[0]
-            maker[0] += fill[4]
-            if was_used_up:
-                self._put_back(maker, buys)
-
-    def _put_back(self, maker: Entry, buys: bool) -> None:
-        price = -maker[3] if buys else maker[3]
-        level = self.levels[buys].get(price)
-        if level is None:
-            level = self.levels[buys][price] = deque()
-            heappush(self.prices[buys], price)
-        if not level or level[0] is not maker:
-            level.appendleft(maker)
+        for maker in reversed(met):
+            maker[0] += fills.pop()[4]
+            rank = -maker[3] if buys else maker[3]
+            level = self.levels[buys][rank]
+            if not level:
+                heappush(self.prices[buys], rank)
+            if not level or level[0] is not maker:
+                level.appendleft(maker)
 
 
 def replay_market(events: Events) -> Divergence | None:
@@ -165,7 +162,7 @@ def replay_market(events: Events) -> Divergence | None:
     place, end = 0, len(outcomes)
     while place < end:
         kind = kinds[place]
-        if kind in (ACCEPTED, REJECTED):
+        if kind <= REJECTED:  # an order, let in or not
             expected = _order(book, events, place)
         elif kind == CANCELLED and events.reasons[place] == CLIENT:
             expected = book.cancel(events.orders[place])
@@ -182,18 +179,21 @@ def replay_market(events: Events) -> Divergence | None:
 
 def _order(book: Book, events: Events, place: int) -> list[Outcome]:
     order, client, buys = events.orders[place], events.clients[place], events.is_buy[place]
-    limit = None if events.is_market[place] else events.price[place]
-    fills, left, stopped = book.take(order, client, buys, events.qty[place], limit)
+    price = events.price[place]
+    outcomes: list[Outcome] = [(ACCEPTED, order, 0, 0, 0)]
+    limit = None if events.is_market[place] else price
+    left, stopped = book.take(order, client, buys, events.qty[place], limit, outcomes)
     if stopped == MATCH_LIMIT:
         return [(REJECTED, order, MATCH_LIMIT, 0, 0)]
     book.owners[order] = client
-    outcomes: list[Outcome] = [(ACCEPTED, order, 0, 0, 0), *fills]
-    if left and stopped == SELF_TRADE:
+    if not left:
+        return outcomes
+    if stopped == SELF_TRADE:
         outcomes.append((CANCELLED, order, SELF_TRADE, 0, left))
-    elif left and not events.rests[place]:
+    elif events.rests[place]:
+        book.rest(order, client, buys, price, left)
+    else:
         outcomes.append((CANCELLED, order, IOC, 0, left))
-    elif left:
-        book.rest([left, order, client, events.price[place]], buys)
     return outcomes
 
 
@@ -204,8 +204,8 @@ def _refused_cancel(book: Book, events: Events, place: int) -> list[Outcome]:
         reason = UNKNOWN_ORDER
     elif owner != events.clients[place]:
         reason = NOT_OWNER
-    elif book.rests(order):
-        return [(CANCELLED, order, CLIENT, 0, entry[0]) for entry in book.resting[order] if entry[0]]
+    elif resting := book.resting(order):
+        return resting
     else:
         reason = ALREADY_DONE
     return [(REFUSED, order, reason, 0, 0)]
