@@ -181,16 +181,15 @@ def _publish(run_dir: Path, record: dict[str, Any]) -> None:
 
 
 def _print_record(record: dict[str, Any], run_dir: Path) -> None:
+    """The verdict, why, the first proof, and where to read on."""
     print(f"\n{record['verdict']}  {record['scenario']}  {record['run_id']}")
     for reason in record["reasons"]:
-        print(f"  {reason}")
-    for check in record["checks"]:
-        if check["status"] == "pass":
-            continue
-        phase = f" [{check['phase']}]" if check["phase"] else ""
-        print(f"  {check['status']:7} {check['name']}{phase}: {check['detail']}")
-        for step in (check["counterexample"] or [])[:STORY_STEPS_MAX]:
-            print(f"          {step.get('what', '')}")
+        print(f"  - {reason}")
+    told = [check for check in record["checks"] if check["status"] != "pass" and check["counterexample"]]
+    for check in told[:1]:
+        print(f"  proof of {check['name']}:")
+        for step in check["counterexample"][:STORY_STEPS_MAX]:
+            print(f"      {step['what']}")
     print(f"  report  {run_dir / 'report.html'}\n")
 
 

@@ -182,7 +182,7 @@ CONNECTION_COLUMNS: dict[str, str] = {
     "error": "string",
 }
 
-# One row per ledger event, all markets. Columns that a type lacks hold ""/0. Types: accepted, rejected, fill, cancelled.
+# One row per ledger event, all markets: accepted, rejected, fill or cancelled. Columns that a type lacks hold ""/0.
 LEDGER_EVENT_COLUMNS: dict[str, str] = {
     "market": "string",
     "seq": "int64",

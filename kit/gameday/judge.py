@@ -143,19 +143,21 @@ def findings(
         fault=fault,
         load=stats,
     )
-    asked = objectives(scenario)
-    found += slo.steady_state(history.attempts, spans, asked)
-    found += slo.evaluate(history.attempts, history.stream, history.connections, snapshot.events, spans, asked)
+    # Before the fault the objectives are the hypothesis: a build that is not steady by itself is not judged on a fault.
+    found += slo.steady_state(history.attempts, spans, scenario.objectives)
+    found += slo.evaluate(
+        history.attempts,
+        history.stream,
+        history.connections,
+        snapshot.events,
+        spans,
+        [one for one in scenario.objectives if one.phase != slo.STEADY_PHASE],
+        steady=[one for one in scenario.objectives if one.phase == slo.STEADY_PHASE],
+    )
     found += slo.generator(stats)
     found += [_quiet(collected.quiescence), _fault_seen(fault), _fault_healed(fault)]
     found += [_stops(collected.stops), _watched(collected.gaps, spans), _left_behind(leftovers)]
     return found
-
-
-def objectives(scenario: Scenario) -> list[slo.Objective]:
-    """The scenario's objectives and its recovery time as the SLO stage asks them."""
-    asked = [slo.Objective(metric=one.indicator, limit=one.limit, phase=one.phase) for one in scenario.objectives]
-    return [*asked, slo.Objective(metric=slo.Metric.RECOVERY_S, limit=scenario.recovery_s_max, phase="after")]
 
 
 def _quiet(quiescence: ledger.Quiescence) -> Finding:

@@ -12,7 +12,6 @@ from kit.load.generator import generate
 from kit.load.plan import LoadPlan
 from kit.model import USAGE_EXIT_CODE
 
-
 # The lowest real-time priority: the generator sleeps nearly all the time, and what it measures must not be how long
 # a busy machine lets it wait.
 PRIORITY = 1

@@ -13,7 +13,8 @@ from typing import Any
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 TEMPLATES = Path(__file__).with_name("template")
-HIDDEN_TAGS = frozenset({"parameters", "injected-parameters", "hide-in-report"})
+PAPERMILL_ERROR = frozenset({"papermill-error-cell-tag"})
+HIDDEN_TAGS = frozenset({"parameters", "injected-parameters", "hide-in-report"}) | PAPERMILL_ERROR
 
 
 def write_html(
@@ -26,7 +27,8 @@ def write_html(
 ) -> None:
     """Write the report of `record` to `path`; `notebook` may be missing or torn after a crash.
 
-    `believed`: the hypothesis in a sentence or two. `fidelity`: rows {what, local, aws} on where this run's local AWS differs from AWS.
+    `believed`: the hypothesis in a sentence or two. `fidelity`: rows {what, local, aws}: where this run's local AWS
+    differs from AWS.
     """
     from nbconvert.exporters import HTMLExporter
 

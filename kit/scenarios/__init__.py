@@ -2,11 +2,11 @@
 
 from kit.errors import UsageError
 from kit.scenarios.az_loss import AZ_LOSS
-from kit.scenarios.model import Objective, Scenario
+from kit.scenarios.model import Scenario
 
 KNOWN = {scenario.name: scenario for scenario in (AZ_LOSS,)}
 
-__all__ = ["Objective", "Scenario", "get", "names"]
+__all__ = ["Scenario", "get", "names"]
 
 
 def names() -> tuple[str, ...]:

@@ -6,29 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-PHASES = frozenset({"before", "during", "after"})
-# The SLO stage's metrics that a scenario may set limits for; `recovery_s` has a field of its own.
-INDICATORS = frozenset(
-    {
-        "latency_ms_p50", "latency_ms_p95", "latency_ms_p99",
-        "operation_ms_p50", "operation_ms_p95", "operation_ms_p99",
-        "error_rate", "availability", "time_to_first_fill_ms_p95", "reconnect_ms_max",
-    }
-)  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """In this phase the indicator keeps to the limit (availability: at least). Shares are 0 to 1, times in ms."""
-
-    indicator: str
-    phase: str
-    limit: float
-
-    def __post_init__(self) -> None:
-        assert self.phase in PHASES, f"phase {self.phase!r} is not one of {sorted(PHASES)}"
-        assert self.indicator in INDICATORS, f"indicator {self.indicator!r} is not one of {sorted(INDICATORS)}"
-        assert self.limit >= 0, f"limit {self.limit} of {self.indicator} is below 0"
+from kit.objective import Metric, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +24,6 @@ class Scenario:
     template_output: str
     actions: tuple[str, ...]
     objectives: tuple[Objective, ...]
-    recovery_s_max: float
     touches: tuple[str, ...]
     steady_s: int
     fault_duration_s: int
@@ -59,18 +36,18 @@ class Scenario:
     @property
     def p95_limit_ms(self) -> float:
         """The steady state's latency limit."""
-        return self.limit("latency_ms_p95", "before")
+        return self.limit(Metric.LATENCY_MS_P95, "before")
 
     @property
     def error_rate_limit(self) -> float:
         """The steady state's limit of failed requests, 0 to 1."""
-        return self.limit("error_rate", "before")
+        return self.limit(Metric.ERROR_RATE, "before")
 
-    def limit(self, indicator: str, phase: str) -> float:
-        """What the objective of that indicator and phase allows. Raises KeyError if there is none."""
-        found = [item.limit for item in self.objectives if (item.indicator, item.phase) == (indicator, phase)]
+    def limit(self, metric: str, phase: str) -> float:
+        """What the objective of that metric and phase allows. Raises KeyError if there is none."""
+        found = [item.limit for item in self.objectives if (item.metric, item.phase) == (metric, phase)]
         if not found:
-            raise KeyError(f"scenario {self.name} has no objective {indicator} in phase {phase}")
+            raise KeyError(f"scenario {self.name} has no objective {metric} in phase {phase}")
         return found[0]
 
     def stack_parameters(self, *, fault_duration_s: int) -> dict[str, str]:

@@ -4,15 +4,16 @@ Pure functions on tables (`kit.model` columns). No samples, a missing column or 
 and never a pass.
 """
 
-from kit.slo.evaluate import evaluate, steady_state
+from kit.objective import Metric, Objective
+from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
 from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator
-from kit.slo.objective import Metric, Objective
 from kit.slo.samples import first_fills, per_second, reconnects
 from kit.slo.windows import recovery_s
 
 __all__ = [
     "DROPPED_MAX",
     "LAG_MS_P99_MAX",
+    "STEADY_PHASE",
     "Metric",
     "Objective",
     "evaluate",

@@ -18,7 +18,7 @@ from kit.model import (
     Phase,
     Status,
 )
-from kit.slo.objective import Metric, Objective
+from kit.objective import Metric, Objective
 from kit.slo.samples import (
     NS,
     Table,

@@ -11,8 +11,6 @@ import pytest
 from kit import scenarios
 from kit.errors import UsageError
 from kit.load.plan import LoadPlan
-from kit.scenarios.model import INDICATORS
-from kit.slo import Metric
 
 STACK = (Path(__file__).parents[2] / "paperbroker" / "deploy" / "stack.yaml").read_text()
 
@@ -37,10 +35,6 @@ def test_the_load_of_a_scenario_is_a_load_plan(name: str):
     scenario = scenarios.get(name)
     plan = LoadPlan(api_url="http://127.0.0.1:80", markets=("ACME",), **scenario.load)
     assert {spec.name for spec in fields(plan)} >= set(scenario.load)
-
-
-def test_every_indicator_is_a_metric_that_the_slo_stage_knows():
-    assert {metric.value for metric in Metric} >= INDICATORS
 
 
 @pytest.mark.parametrize("name", scenarios.names())
