@@ -40,7 +40,7 @@ class Task:
         self.ledger = LedgerTables(dynamodb, s.tables)
         self.queue = CommandQueue(clients.make("sqs", read_timeout_s=RECEIVE_TIMEOUT_S), s.queue_url)
         self.metrics = Metrics(
-            clients.make("cloudwatch", attempts=1),
+            clients.make("cloudwatch"),
             namespace=s.metrics_namespace,
             env=s.env,
             component=role,

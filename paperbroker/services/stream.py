@@ -20,7 +20,7 @@ from paperbroker.logs import Log
 
 RING_MAX = 1024
 PAGE_MAX = 256
-POLL_S = 0.2
+POLL_S = 0.25
 POLL_QUIET_S = 0.5
 STALE_AFTER_S = 6.0  # a feed that cannot read for this long sends its subscribers to another task
 SEND_STALL_S = 10.0
@@ -162,17 +162,17 @@ class Hub:
 
     async def _follow(self, feed: Feed, subscriber: Subscriber, cursor: int) -> tuple[int, str]:
         """Send until it has to end; the close code and why."""
-        caught_up = False
+        in_ring = False
         while not feed.stale:
             texts = feed.since(cursor)
-            if texts is None and caught_up:
-                return TOO_SLOW, f"too slow: more than {RING_MAX} events behind at seq {cursor}"
             if texts is None:
+                if in_ring:
+                    return TOO_SLOW, f"too slow: fell out of the last events at seq {cursor}"
                 texts = await self._backfill(feed, cursor)
-            elif not texts:
-                caught_up = True
-                await feed.news()
-                continue
+            else:
+                in_ring = True
+                if not texts:
+                    await feed.news()
             for text in texts:
                 try:
                     async with asyncio.timeout(SEND_STALL_S):

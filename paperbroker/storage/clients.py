@@ -21,6 +21,7 @@ READ_TIMEOUT_S = 2.0
 # First try and one more, with botocore's own full jitter: two reads of 2 s are the longest that a caller waits.
 ATTEMPTS_MAX = 2
 CONNECTIONS_MAX = 32
+USER_AGENT = "paperbroker"
 
 
 class Clients:
@@ -40,6 +41,7 @@ class Clients:
             max_pool_connections=CONNECTIONS_MAX,
             parameter_validation=False,
             tcp_keepalive=True,
+            user_agent=USER_AGENT,  # a constant: botocore's own is put together anew for every request
         )
         return self._session.create_client(service, region_name=self._region, config=config)
 

@@ -151,6 +151,7 @@ def test_subscriber_that_falls_out_of_the_ring_is_closed_as_too_slow(ledger: Cou
         both = hub(ledger, ring_max=16)
         serving = [asyncio.create_task(both.serve(taker, MARKET, 0)) for taker in (slow, quick)]
         await slow.has(3)
+        await asyncio.sleep(10 * stream.POLL_QUIET_S)  # both have met the ring by now
         slow.gate.clear()
         for start in range(3, 43, 5):
             ledger.grow(start, start + 5)
