@@ -60,6 +60,7 @@ def test_order_acknowledged_by_an_api_that_is_killed_is_sent_by_the_relay(stage:
     assert tables.find_order("o1") is not None
 
 
+@pytest.mark.slow
 def test_killed_matcher_is_replaced_by_the_other_one(stage: Stage, tmp_path: Path):
     """SIGKILL in the middle of a stream of orders: the rest is matched by the survivor, each order once."""
     with (
