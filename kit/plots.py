@@ -6,6 +6,7 @@ notebook's prose already says.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -61,8 +62,10 @@ def fills(orders_t: Sequence[float], fills_t: Sequence[float], first_fill: pd.Da
     """Orders and fills by second, and time to first fill. `first_fill`: columns t, ms (one row per filled order)."""
     figure, (above, below) = _two_axes(frame)
     for times, colour, label in ((orders_t, "#264653", "orders accepted"), (fills_t, "#e76f51", "fills")):
-        counts = pd.Series(1, index=[int(t - frame.start) for t in times]).groupby(level=0).sum()
-        above.step(counts.index, counts.to_numpy(), where="post", color=colour, label=label, linewidth=1.3)
+        counts = Counter(int(t - frame.start) for t in times)
+        seconds = range(int(frame.end - frame.start) + 1)
+        heights = [counts[second] for second in seconds]
+        above.step(seconds, heights, where="post", color=colour, label=label, linewidth=1.3)
     above.set_ylabel("a second")
     above.legend(ncols=2, fontsize=8, loc="upper left")
     below.scatter(first_fill["t"] - frame.start, first_fill["ms"], s=3, color="#264653", alpha=0.5, rasterized=True)

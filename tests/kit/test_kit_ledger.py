@@ -24,7 +24,7 @@ def trade(deployment: Deployment, key: str) -> None:
     """A resting buy of 5 and a sell of 3 that hits it."""
     for client, side, qty, price in (("ledger-buyer", "BUY", 5, 100), ("ledger-seller", "SELL", 3, 90)):
         body = {
-            "clientId": client, "idempotencyKey": key, "orderId": f"{key}-{side}", "symbol": "CRUX",
+            "clientId": client, "idempotencyKey": key, "orderId": f"{key}-{side}", "symbol": "BOLT",
             "side": side, "type": "LIMIT", "qty": qty, "price": price,
         }  # fmt: skip
         request = urllib.request.Request(
@@ -42,7 +42,7 @@ def test_a_trade_is_read_back_with_both_its_legs(local_session: aws.Session, dep
     trade(deployment, "ledger-1")
     assert ledger.quiesce(local_session, deployment, QUIET_S_MAX)
     snapshot = ledger.read_ledger(local_session, deployment)
-    events = snapshot.events.query("market == 'CRUX'")
+    events = snapshot.events.query("market == 'BOLT'")
     fill = {"type": "fill", "seq": 3, "maker_order_id": "ledger-1-BUY", "taker_order_id": "ledger-1-SELL",
             "qty": 3, "price": 100, "taker_side": "SELL"}  # fmt: skip
     assert [event["type"] for event in records(events)] == ["accepted", "accepted", "fill"]

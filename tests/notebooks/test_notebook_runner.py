@@ -30,7 +30,7 @@ def a_record(verdict: Verdict) -> dict:
     )  # fmt: skip
 
 
-def a_cell(source: str = "1", *, outputs=(), status="completed", duration=0.1, count=1):
+def a_cell(source="1", *, outputs=(), status="completed", duration: float | None = 0.1, count: int | None = 1):
     cell = new_code_cell(source, outputs=list(outputs), execution_count=count)
     cell.metadata["papermill"] = {"status": status, "duration": duration, "exception": False}
     return cell
