@@ -21,7 +21,7 @@ from kit.faults.tasks import TaskStop, _is_casualty
 from kit.model import Deployment, FaultWindow
 
 STEADY_S_MAX = 60
-WHOLE = {"api": 4, "matcher": 2, "relay": 2}
+WHOLE = {"api": 2, "matcher": 2, "relay": 2}
 CUT = {"name": "Cut", "action_id": "aws:network:disrupt-connectivity", "targets": ["Subnets"], "status": "completed"}
 STOP = {"name": "Stop", "action_id": "aws:ecs:stop-task", "targets": ["Tasks"], "status": "completed", "start": 100.0}
 
