@@ -13,14 +13,14 @@ from kit.errors import UsageError
 from kit.integrity.answer import Check
 from kit.integrity.evidence import COLUMNS, blank
 from kit.model import Finding, LoadStats, Status
-from tests.histories import exchange
+from tests.histories import execution
 
 NEEDED = sorted(set(COLUMNS) - {"outbox"})
 
 
 @pytest.fixture(scope="module")
 def golden() -> dict[str, Any]:
-    return exchange.play(exchange.random_steps(seed=3, count=300))
+    return execution.play(execution.random_steps(seed=3, count=300))
 
 
 @pytest.fixture

@@ -11,21 +11,22 @@ import pytest
 from kit import gate, integrity
 from kit.integrity.counterexample import STEPS_MAX
 from kit.model import FaultWindow, Finding, Status, Verdict
-from tests.histories import exchange, planted
+from tests.histories import execution, planted
+from tests.histories.clock import T0_NS
 
 FAULT = FaultWindow(
     experiment_id="EXP1",
     template="AzLoss",
     status="completed",
-    injected_at=exchange.T0_NS / 1e9 + 0.5,
-    observed_at=exchange.T0_NS / 1e9 + 0.7,
-    healed_at=exchange.T0_NS / 1e9 + 1.5,
+    injected_at=T0_NS / 1e9 + 0.5,
+    observed_at=T0_NS / 1e9 + 0.7,
+    healed_at=T0_NS / 1e9 + 1.5,
 )
 
 
 @pytest.fixture(scope="session")
 def golden() -> dict[str, Any]:
-    return exchange.golden()
+    return execution.golden()
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_names_are_unique_and_kebab_case():
 
 
 def test_the_classic_bad_change_shows_as_double_fills():
-    tables = exchange.play(exchange.random_steps(seed=7, count=700), forgetful=True)
+    tables = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
     found = {one.name: one for one in check_all(tables)}
     double = found["no-double-fill"]
     assert double.status is Status.FAIL
@@ -105,7 +106,7 @@ def test_the_classic_bad_change_shows_as_double_fills():
 
 
 def test_the_story_of_a_doubled_order_holds_both_acceptances_both_fills_and_the_fault():
-    tables = exchange.play(exchange.random_steps(seed=7, count=700), forgetful=True)
+    tables = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
     story = answers(["no-double-fill"], tables)[0].counterexample
     told = [step["what"] for step in story]
     assert sum(" accepted: " in what for what in told) == 2

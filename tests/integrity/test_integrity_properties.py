@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from kit import integrity
 from kit.integrity.replay import price_time_replay
 from kit.model import Status
-from tests.histories import exchange
+from tests.histories import execution
 
 SMALL = st.integers(0, 999)
-STEPS = st.lists(st.tuples(st.sampled_from(exchange.DEEDS), SMALL, SMALL, SMALL, SMALL), min_size=1, max_size=60)
+STEPS = st.lists(st.tuples(st.sampled_from(execution.DEEDS), SMALL, SMALL, SMALL, SMALL), min_size=1, max_size=60)
 # Long executions come from a seed: what they lack in shrinking they have in depth.
 SEEDS = st.integers(0, 10_000)
 QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
@@ -29,20 +29,20 @@ def complaints(tables: dict[str, Any]) -> list[tuple[str, str]]:
 @QUICK
 @given(STEPS)
 def test_a_correct_execution_never_fails(steps):
-    assert complaints(exchange.play(steps)) == []
+    assert complaints(execution.play(steps)) == []
 
 
 @settings(QUICK, max_examples=4)
 @given(SEEDS)
 def test_a_long_correct_execution_never_fails(seed):
-    assert complaints(exchange.play(exchange.random_steps(seed, 250))) == []
+    assert complaints(execution.play(execution.random_steps(seed, 250))) == []
 
 
 @settings(QUICK, max_examples=4)
 @given(SEEDS)
 def test_a_forgetful_intake_is_counted_key_by_key(seed):
     """The numbers of doubled keys and doubly filled keys equal what the exchange itself counts."""
-    tables: Any = exchange.play(exchange.random_steps(seed, 200), forgetful=True)
+    tables: Any = execution.play(execution.random_steps(seed, 200), forgetful=True)
     found = {one.name: one for one in integrity.check_all(**tables)}
     events = tables["events"]
     accepted = events[events["type"] == "accepted"]
@@ -59,7 +59,7 @@ def test_a_forgetful_intake_is_counted_key_by_key(seed):
 @given(SEEDS, st.data())
 def test_the_replay_notices_any_changed_fill(seed, data):
     """Whichever fill of whichever execution is altered or left out, the replay of its market diverges."""
-    tables: Any = exchange.play(exchange.random_steps(seed, 80))
+    tables: Any = execution.play(execution.random_steps(seed, 80))
     fills = tables["events"].index[tables["events"]["type"] == "fill"]
     if fills.empty:
         return

@@ -1,0 +1,59 @@
+"""The recorded tables that the small exchange writes, and the shape of their rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from kit.model import (
+    ATTEMPT_COLUMNS,
+    CONNECTION_COLUMNS,
+    LEDGER_EVENT_COLUMNS,
+    ORDER_COLUMNS,
+    OUTBOX_COLUMNS,
+    POSITION_COLUMNS,
+    STREAM_COLUMNS,
+)
+
+COLUMNS = {
+    "attempts": ATTEMPT_COLUMNS,
+    "stream": STREAM_COLUMNS,
+    "connections": CONNECTION_COLUMNS,
+    "events": LEDGER_EVENT_COLUMNS,
+    "orders": ORDER_COLUMNS,
+    "positions": POSITION_COLUMNS,
+    "outbox": OUTBOX_COLUMNS,
+}
+CAMEL = {
+    "event_id": "eventId",
+    "ts_ns": "tsNs",
+    "order_id": "orderId",
+    "client_id": "clientId",
+    "idempotency_key": "idempotencyKey",
+    "order_type": "orderType",
+    "trade_id": "tradeId",
+    "taker_order_id": "takerOrderId",
+    "maker_order_id": "makerOrderId",
+    "taker_client_id": "takerClientId",
+    "maker_client_id": "makerClientId",
+    "taker_side": "takerSide",
+}
+Row = dict[str, Any]
+
+
+def blank(columns: dict[str, str]) -> Row:
+    return {name: "" if kind == "string" else 0 for name, kind in columns.items()}
+
+
+def streamed(event: Row) -> str:
+    """The ledger item as JSON, without what its type lacks."""
+    return json.dumps({CAMEL.get(name, name): value for name, value in event.items() if value not in ("", 0)})
+
+
+def table(name: str, rows: Sequence[Row]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {column: pd.Series([row[column] for row in rows], dtype=kind) for column, kind in COLUMNS[name].items()}
+    )
