@@ -130,8 +130,9 @@ class Deployment:
 
 
 # One row per attempt: the client's half of the history.
-# `kind` says why it was sent: first | retry (after info, 429, refused) | deliberate (a retry although the first
-# answer came) | probe_sequential | probe_concurrent (double taps of an acknowledged key) | reask (drain).
+# `kind` says why it was sent: first | retry (after info, 429, refused) | deliberate (a retry within 0.2 s, whether
+# or not the first was answered) | probe_sequential | probe_concurrent (double taps of an acknowledged key) |
+# probe_reuse (the same key with other content, which must be refused) | reask (drain).
 # `op` is order | cancel | get_order | book. `intended_ns` is the schedule's time for first attempts (latency counts
 # from it), the send time for all others. `late_*` is an answer that came after the time-out, 0/"" if none.
 ATTEMPT_COLUMNS: dict[str, str] = {
