@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 GRACE_S = 1.0
 # A supervisor that has not started its program by then never will.
 STARTED_S_MAX = 10.0
+# Supervisors below get this long to end what they own and delete its files, before they are killed too.
+NESTED_S_MAX = 4.0
 # Killing all descendants is repeated, because they may fork while being killed, but not for ever.
 KILL_S_MAX = 5.0
 KILL_PAUSE_S = 0.01
@@ -312,14 +314,32 @@ class _Supervisor:
             while not self._reap() and (left_s := deadline - time.monotonic()) > 0:
                 select.select([self._woken], [], [], left_s)
                 self._drain()
+        self._end_nested()
         deadline = time.monotonic() + KILL_S_MAX
         while (pids := _descendants()) and time.monotonic() < deadline:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
-            self._reap()
-            time.sleep(KILL_PAUSE_S)
+            self._kill(pids)
         self._reap()
+
+    def _end_nested(self) -> None:
+        """Let supervisors below this one end their own trees: killed outright, they would leave their files."""
+        deadline = time.monotonic() + NESTED_S_MAX
+        asked: set[int] = set()
+        while time.monotonic() < deadline:
+            nested = _nested()
+            if not nested:
+                return
+            for pid in nested - asked:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+            asked |= nested
+            self._kill([pid for pid in _descendants(without=nested) if pid not in nested])
+
+    def _kill(self, pids: list[int]) -> None:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        self._reap()
+        time.sleep(KILL_PAUSE_S)
 
     def _drain(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -350,8 +370,11 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def _descendants() -> list[int]:
-    """Every living process below this one. As subreaper, it is the ancestor of all that was ever started."""
+def _descendants(without: "set[int] | None" = None) -> list[int]:
+    """Every living process below this one. As subreaper, it is the ancestor of all that was ever started.
+
+    `without`: processes that are not descended into.
+    """
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit() and (fields := _stat(int(entry))) is not None and fields[0] != "Z":
@@ -361,8 +384,21 @@ def _descendants() -> list[int]:
     while queue:
         below = children.get(queue.pop(), [])
         found += below
-        queue += below
+        queue += [pid for pid in below if pid not in (without or ())]
     return found
+
+
+def _nested() -> set[int]:
+    """The supervisors below this one, told by the file that they run."""
+    return {pid for pid in _descendants() if _runs_this_file(pid)}
+
+
+def _runs_this_file(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().split(b"\0")[1:4] == [b"-I", b"-S", os.path.abspath(__file__).encode()]
+    except OSError:
+        return False
 
 
 def _remove(path: str) -> None:

@@ -1,0 +1,116 @@
+"""Whole runs through the command, as a user starts them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
+# After the end of a run, or of its owner, everything must be gone within this time.
+GONE_S_MAX = 5.0
+RUN_S_MAX = 240.0
+
+
+@dataclass
+class Run:
+    """One `gameday run` and every process that it ever had."""
+
+    process: subprocess.Popen[str]
+    run_dir: Path
+    log: Path
+    family: dict[int, psutil.Process] = field(default_factory=dict)
+
+    def wait_for_line(self, text: str, timeout_s: float = 90) -> None:
+        """Until the run says `text`, keeping count of its processes."""
+        self.wait_until(lambda: text in self.log.read_text(), timeout_s, f"{text!r} in the log")
+
+    def wait_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
+        end = time.monotonic() + timeout_s
+        while not condition():
+            self.look()
+            assert self.process.poll() is None, f"ended before {what}:\n{self.log.read_text()}"
+            assert time.monotonic() < end, f"no {what} in {timeout_s:g} s:\n{self.log.read_text()}"
+            time.sleep(0.1)
+
+    def look(self) -> None:
+        """Note which processes the run has now."""
+        try:
+            for child in psutil.Process(self.process.pid).children(recursive=True):
+                self.family.setdefault(child.pid, child)
+        except psutil.NoSuchProcess:
+            return
+
+    def find(self, *words: str) -> list[psutil.Process]:
+        """The living processes of the run whose command line has `words` in a row; at least one."""
+        self.look()
+        found = [process for process in self.family.values() if has_words(process, words)]
+        assert found, f"no process {' '.join(words)} in {[p.pid for p in self.family.values()]}"
+        return found
+
+    def end(self) -> int:
+        """Its exit code, with all output in the log."""
+        end = time.monotonic() + RUN_S_MAX
+        while self.process.poll() is None and time.monotonic() < end:
+            self.look()
+            time.sleep(0.1)
+        return self.process.wait(1)
+
+    def survivors(self) -> list[str]:
+        """Processes of the run that still live after the time that they have to go."""
+        _, alive = psutil.wait_procs(list(self.family.values()), timeout=GONE_S_MAX)
+        return [" ".join(process.cmdline())[:120] for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+    def verdict(self) -> dict:
+        return json.loads((self.run_dir / "verdict.json").read_text())
+
+
+def has_words(process: psutil.Process, words: tuple[str, ...]) -> bool:
+    try:
+        line = process.cmdline()
+    except psutil.Error:
+        return False
+    # A supervisor's command line ends with its program's: it is told by the isolated mode that it runs in.
+    if "-I" in line[:2]:
+        return False
+    return any(tuple(line[at : at + len(words)]) == words for at in range(len(line)))
+
+
+@pytest.fixture
+def start_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Start `gameday run az-loss` with short times; whatever the test does, it is gone at the end."""
+    runs: list[Run] = []
+
+    def start(*arguments: str, command: tuple[str, ...] = ()) -> Run:
+        run_id = f"e2e-{len(runs)}"
+        log = tmp_path / f"{run_id}.log"
+        argv = command or (sys.executable, "-m", "kit", "run", "az-loss", *SHORT)
+        argv = (*argv, "--run-id", run_id, "--reports", str(tmp_path), *arguments) if not command else argv
+        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        with log.open("w") as output:
+            process = subprocess.Popen(
+                argv, stdout=output, stderr=output, text=True, env=environment, start_new_session=True
+            )
+        runs.append(Run(process=process, run_dir=tmp_path / run_id, log=log))
+        return runs[-1]
+
+    yield start
+    for run in runs:
+        run.look()
+        run.process.kill()
+        run.process.wait(10)
+        run.survivors()
+
+
+@pytest.fixture
+def temporary_files(tmp_path: Path) -> Callable[[], list[str]]:
+    """Names of the runs' own temporary folders that are still there."""
+    return lambda: sorted(path.name for path in tmp_path.glob("gameday-*"))
