@@ -1,0 +1,49 @@
+"""A local AWS that stays up between runs: found, used, cleaned up after a run that was killed, and ended."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from kit import aws, deploy
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+# The watchdog notices the end of the command at once; stopping faults and deleting the stack takes seconds.
+CLEANED_S_MAX = 60.0
+
+
+def gameday(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "kit", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def cloud() -> Iterator[aws.Session]:
+    gameday("cloud", "down")
+    started = gameday("cloud", "up")
+    assert started.returncode == 0, started.stderr
+    yield aws.local_session(started.stdout.split()[2], "us-east-1")
+    assert gameday("cloud", "down").returncode == 0
+    assert gameday("cloud", "status").stdout.strip() == "down"
+
+
+def test_a_second_one_is_refused_and_the_first_is_told(cloud: aws.Session):
+    again = gameday("cloud", "up")
+    assert again.returncode == 4 and cloud.endpoint in again.stderr
+    assert cloud.endpoint in gameday("cloud", "status").stdout
+
+
+def test_a_killed_run_leaves_no_stack_and_no_fault_on_it(cloud: aws.Session, start_run):
+    run = start_run()
+    run.wait_for_line("experiment running")
+    assert deploy.find_stacks(cloud) != []
+    run.process.kill()
+    end = time.monotonic() + CLEANED_S_MAX
+    while deploy.find_stacks(cloud) and time.monotonic() < end:
+        time.sleep(0.5)
+    assert deploy.find_stacks(cloud) == []
+    states = [item["state"]["status"] for item in cloud.client("fis").list_experiments()["experiments"]]
+    assert set(states) <= {"completed", "stopped"}
