@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import matplotlib as mpl
 import pandas as pd
@@ -43,6 +44,22 @@ def latency(seconds: pd.DataFrame, frame: Frame, *, limit_ms: float | None = Non
         axes.axhline(limit_ms, color="#555", linestyle="--", linewidth=1, label=f"limit p95 {limit_ms:g} ms")
     axes.set_yscale("log")
     axes.legend(ncols=4, fontsize=8, loc="upper left")
+    return figure
+
+
+def live(seen: Sequence[Mapping[str, float | None]], frame: Frame) -> Figure:
+    """The load's own counters while it runs. `seen`: its progress records in order."""
+    figure, (above, below) = _two_axes(frame)
+    at = [(one["t"] or 0.0) - frame.start for one in seen]
+    for name, colour in (("ok", "#2a9d8f"), ("fail", "#e9a23b"), ("info", "#b3261e")):
+        counts = [one[name] or 0 for one in seen]
+        rates = [later - earlier for earlier, later in pairwise([0, *counts])]
+        above.step(at, rates, where="pre", color=colour, label=name)
+    above.set_ylabel("attempts since the last look")
+    above.legend(ncols=3, fontsize=8, loc="upper left")
+    known = [(t, one["p95_ms_last"]) for t, one in zip(at, seen, strict=True) if one["p95_ms_last"] is not None]
+    below.plot([t for t, _ in known], [ms for _, ms in known], color=COLOURS["p95"])
+    below.set_ylabel("p95, ms")
     return figure
 
 

@@ -61,6 +61,7 @@ class GameDay:
         self._session: aws.Session | None = None
         self._tasks: metrics.TaskWatch | None = None
         self._watchdog = Watchdog(process=None)
+        self._seen: list[dict[str, Any]] = []
         self._blocked = ""
         self._closed = False
 
@@ -133,7 +134,7 @@ class GameDay:
         limit_s = self.parameters.fault_duration_s + EXPERIMENT_SLACK_S
         try:
             for state in faults.watch(session, self._experiment, timeout_s=limit_s):
-                live.update(time.monotonic(), f"experiment {state.status}  {self._pulse()}", self._live_figure())
+                self._show(live, f"experiment {state.status}")
         except BaseException:
             # Ctrl-C in the cell, a kernel being shut down, a lost connection: the fault must not stay.
             faults.stop(session, self._experiment.id)
@@ -294,23 +295,25 @@ class GameDay:
 
     def _follow(self, what: str, until: float) -> list[dict[str, Any]]:
         """Show the load's progress until a time (epoch s). Raises EvidenceMissing when the generator dies."""
-        live, seen = views.Live(), []
+        live, first = views.Live(), len(self._seen)
         while (left_s := until - time.time()) > 0:
             time.sleep(min(TICK_S, left_s))
-            if progress := self._progress():
-                seen.append(progress)
-            live.update(time.monotonic(), f"{what}: {self._pulse()}", self._live_figure())
-        return seen
+            self._show(live, what)
+        return self._seen[first:]
 
-    def _progress(self) -> dict[str, Any] | None:
-        return self.load.progress() if self.load else None
+    def _show(self, live: views.Live, what: str) -> None:
+        """One look at the load's progress: a line when headless, a figure for whoever watches."""
+        at = self.load.progress() if self.load else None
+        if at is None:
+            return
+        self._seen.append(at)
+        text = f"{what}: sent {at['sent']}, ok {at['ok']}, fail {at['fail']}, unknown {at['info']}"
+        live.update(time.monotonic(), text, lambda: plots.live(self._seen, self._frame_now()))
 
-    def _pulse(self) -> str:
-        at = self._progress() or {}
-        return f"sent {at.get('sent', 0)}, ok {at.get('ok', 0)}, fail {at.get('fail', 0)}, unknown {at.get('info', 0)}"
-
-    def _live_figure(self) -> Any:
-        return None
+    def _frame_now(self) -> plots.Frame:
+        """The frame of a run that still goes on."""
+        injected_at = self._experiment.started_at if self._experiment else None
+        return plots.Frame(start=self.load_started_at, end=time.time(), fault_start=injected_at)
 
     def _phases(self) -> tuple[Phase, ...]:
         return judge.phases(self.load_started_at + WARM_UP_S, self.fault, self.load_ended_at)

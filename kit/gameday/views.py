@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import html
+import io
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from kit.model import Finding
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 MARKS = {"pass": "#146c2e", "fail": "#b3261e", "invalid": "#5f6368"}
 STORY_STEPS_MAX = 20
+LINE_EVERY_S = 5.0
 
 
 def say(text: str) -> None:
@@ -23,29 +28,33 @@ def say(text: str) -> None:
 
 
 class Live:
-    """A figure or line that replaces itself while a stage runs; plain sparse lines when headless."""
-
-    LINE_EVERY_S = 5.0
+    """A figure that replaces itself while a stage runs and somebody watches; sparse lines when headless."""
 
     def __init__(self) -> None:
         self._handle: Any = None
         self._interactive = not os.environ.get("GAMEDAY_HEADLESS")
         self._said_at = float("-inf")
 
-    def update(self, now: float, text: str, figure: Any = None) -> None:
-        """Show `text` (and `figure` when somebody watches) as of the monotonic time `now`."""
+    def update(self, now: float, text: str, figure: Callable[[], Figure]) -> None:
+        """Show the state as of the monotonic time `now`; `figure` is only drawn for somebody who watches."""
         if not self._interactive:
-            if now - self._said_at >= self.LINE_EVERY_S:
+            if now - self._said_at >= LINE_EVERY_S:
                 self._said_at = now
                 say(text)
             return
-        from IPython.display import HTML, display
+        from IPython.display import SVG, display
 
-        shown = figure if figure is not None else HTML(f"<pre>{html.escape(text)}</pre>")
+        picture = SVG(data=_svg(figure()))
         if self._handle is None:
-            self._handle = display(shown, display_id=True)
+            self._handle = display(picture, display_id=True)
         elif self._handle:
-            self._handle.update(shown)
+            self._handle.update(picture)
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", bbox_inches="tight")
+    return buffer.getvalue()
 
 
 def show_table(table: pd.DataFrame) -> None:
