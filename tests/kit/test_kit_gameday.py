@@ -1,0 +1,102 @@
+"""What a run is judged by, apart from the checks: steadiness before the fault, phases, the fault's own findings."""
+
+from __future__ import annotations
+
+import pytest
+
+from kit import faults, gameday, scenarios
+from kit.errors import EvidenceMissing
+from kit.gameday import judge
+from kit.gameday.run import GameDay
+from kit.model import FaultWindow, Status
+
+AZ_LOSS = scenarios.get("az-loss")
+FAULT = FaultWindow(
+    experiment_id="EXP1", template="EXT1", status="completed", injected_at=120.0, ended_at=140.0, observed_at=121.0,
+    healed_at=145.0, actions=({"name": "CutZone", "proof": "no healthy target"},),
+)  # fmt: skip
+
+
+def progress(second: int, *, ok: int, info: int = 0, p95_ms: float | None = 20.0) -> dict:
+    return {"t": float(second), "sent": ok + info, "ok": ok, "fail": 0, "info": info, "p95_ms_last": p95_ms}
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        ([], "no progress"),
+        ([progress(0, ok=5), progress(1, ok=5)], "no order was acknowledged"),
+        ([progress(0, ok=0), progress(1, ok=50, info=50)], "ended unknown or 5xx"),
+        ([progress(0, ok=0, p95_ms=900), progress(1, ok=50, p95_ms=900)], "p95 900 ms > 250 ms"),
+    ],
+)
+def test_load_that_is_not_steady_is_told(seen, why):
+    assert why in "; ".join(judge.unsteady(seen, AZ_LOSS))
+
+
+def test_steady_load_has_no_problem():
+    assert judge.unsteady([progress(0, ok=0), progress(1, ok=50), progress(2, ok=99)], AZ_LOSS) == []
+
+
+def test_phases_follow_the_experiment():
+    spans = [(phase.name, phase.start, phase.end) for phase in judge.phases(100.0, FAULT, 160.0)]
+    assert spans == [("before", 100.0, 120.0), ("during", 120.0, 140.0), ("after", 140.0, 160.0)]
+
+
+def test_without_a_fault_there_is_only_before_and_without_load_nothing():
+    assert [phase.name for phase in judge.phases(100.0, None, 160.0)] == ["before"]
+    assert judge.phases(0.0, FAULT, 0.0) == ()
+
+
+def stop(exit_code: int | None) -> faults.TaskStop:
+    return faults.TaskStop(
+        arn="arn:aws:ecs:us-east-1:000000000000:task/c/0123456789", service="matcher", zone="us-east-1b",
+        code="EssentialContainerExited", reason="Essential container in task exited", exit_code=exit_code,
+        stopped_at=130.0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("stops", "status"),
+    [((), Status.PASS), ((stop(137),), Status.INVALID), ((stop(1),), Status.FAIL), ((stop(137), stop(1)), Status.FAIL)],
+    ids=["none", "killed-by-a-stranger", "crashed", "both"],
+)
+def test_a_crash_fails_and_a_strangers_kill_spoils(stops, status):
+    finding = judge._stops(stops)
+    assert finding.status is status
+    assert finding.measured == len(stops)
+
+
+@pytest.mark.parametrize(("fault", "status"), [(None, Status.INVALID), (FAULT, Status.PASS)])
+def test_a_fault_must_have_been_seen_and_seen_gone(fault, status):
+    assert judge._fault_seen(fault).status is status
+    assert judge._fault_healed(fault).status is status
+
+
+def test_nothing_collected_gives_no_findings_and_so_no_pass():
+    assert judge.findings(None, scenario=AZ_LOSS, spans=(), fault=None, stats=None, leftovers=()) == []
+
+
+def test_what_is_left_behind_fails():
+    assert judge._left_behind(["stack gameday-x"]).status is Status.FAIL
+    assert judge._left_behind([]).status is Status.PASS
+
+
+def test_a_report_repeats_only_the_differences_that_touch_its_scenario():
+    rows = {row["what"] for row in gameday.fidelity_rows("az-loss")}
+    assert "ECS task" in rows and "Cut subnet" in rows
+    assert "SQS" not in rows
+
+
+def test_stages_out_of_order_say_what_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("GAMEDAY_REPORTS", str(tmp_path))
+    monkeypatch.setenv("GAMEDAY_HEADLESS", "1")
+    day = GameDay.begin(
+        "az-loss", rate_per_s=10, clients=5, seed=1, steady_s=5, fault_duration_s=5, recovery_s=5, run_id="early"
+    )
+    with pytest.raises(EvidenceMissing, match=r"call deploy\(\) first"):
+        day.steady_state()
+    with pytest.raises(EvidenceMissing, match=r"call reconcile\(\) first"):
+        day.show_latency()
+    day.close()
+    day.close()
