@@ -32,8 +32,8 @@ gameday: setup  ## run a game day: SCENARIO=az-loss, CHANGE=drop-idempotency, AR
 lab: setup  ## open JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
-test: setup  ## all tests but the slow ones
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup  ## all tests but the slow ones; where CI is set, those too
+	@$(BIN)/python -m pytest $(if $(CI),-m "") $(ARGS)
 
 test-all: setup  ## all tests
 	@$(BIN)/python -m pytest -m "" $(ARGS)
