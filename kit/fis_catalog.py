@@ -1,0 +1,347 @@
+"""All AWS FIS actions with their targets and parameters, as data.
+
+Source: the FIS actions reference. Owns what a template may say, for who lints one and for the local AWS that refuses
+one alike. A parameter is written `name:kind`, `name?:kind` where AWS does not require it; kinds are words of
+`kit.local.fis.parameters` and `kit.faults.lint_values`, or `a|b|c` for an enumeration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParameterSpec:
+    """One parameter of an action."""
+
+    required: bool
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionSpec:
+    """One AWS action: `targets` maps the slot to the resource type."""
+
+    id: str
+    description: str
+    targets: Mapping[str, str]
+    parameters: Mapping[str, ParameterSpec]
+
+
+def _action(action_id: str, targets: str, parameters: str, description: str) -> ActionSpec:
+    slots = dict(each.split("=") for each in targets.split())
+    specs = {}
+    for each in parameters.split():
+        name, _, kind = each.partition(":")
+        specs[name.removesuffix("?")] = ParameterSpec(required=not name.endswith("?"), kind=kind)
+    return ActionSpec(id=action_id, description=description, targets=slots, parameters=specs)
+
+
+_TASKS = "Tasks=aws:ecs:task"
+_ECS_NETWORK = "installDependencies?:boolean useEcsFaultInjectionEndpoints?:boolean"
+_PODS = "Pods=aws:eks:pod"
+_POD = (
+    "kubernetesServiceAccount:text fisPodContainerImage?:text fisPodLabels?:text fisPodAnnotations?:text "
+    "fisPodSecurityPolicy?:text maxErrorsPercent?:percent"
+)
+_STRESS = f"duration:duration percent?:percent workers?:count {_POD}"
+_ROLES = "Roles=aws:iam:role"
+_API_ERROR = "duration:duration service:ec2|kinesis percentage:percent operations:list"
+_FUNCTIONS = "Functions=aws:lambda:function"
+_STREAMS = "KinesisStreams=aws:kinesis:stream"
+_SUBNETS = "Subnets=aws:ec2:subnet"
+_INSTANCES = "Instances=aws:ec2:instance"
+_VOLUMES = "Volumes=aws:ec2:ebs-volume"
+_TRAFFIC = "port:port trafficType:ingress|egress protocol?:tcp|udp"
+_SCOPES = "all|availability-zone|dynamodb|prefix-list|s3|s3express|vpc"
+
+_ALL = (
+    _action("aws:fis:inject-api-internal-error", _ROLES, _API_ERROR, "Internal errors for calls by a role"),
+    _action("aws:fis:inject-api-throttle-error", _ROLES, _API_ERROR, "Throttling errors for calls by a role"),
+    _action("aws:fis:inject-api-unavailable-error", _ROLES, _API_ERROR, "Unavailable errors for calls by a role"),
+    _action("aws:fis:wait", "", "duration:duration", "Wait for the specified duration"),
+    _action("aws:cloudwatch:assert-alarm-state", "", "alarmArns:arns alarmStates:list", "Assert alarm states"),
+    _action(
+        "aws:arc:start-zonal-autoshift",
+        "ManagedResources=aws:arc:zonal-shift-managed-resource",
+        "duration:duration availabilityZoneIdentifier:text managedResourceTypes:list zonalAutoshiftStatus:list",
+        "Shift traffic away from an Availability Zone",
+    ),
+    _action(
+        "aws:dynamodb:global-table-pause-replication",
+        "Tables=aws:dynamodb:global-table",
+        "duration:duration",
+        "Pause the replication of global tables",
+    ),
+    _action(
+        "aws:dsql:cluster-connection-failure",
+        "Clusters=aws:dsql:cluster",
+        "duration:duration percentage:percent",
+        "Connection failures of Aurora DSQL clusters",
+    ),
+    _action("aws:ebs:pause-volume-io", _VOLUMES, "duration:duration", "Pause I/O of EBS volumes"),
+    _action(
+        "aws:ebs:volume-io-latency",
+        _VOLUMES,
+        "duration:duration readIOPercentage?:decimal readIOLatencyMilliseconds?:milliseconds "
+        "writeIOPercentage?:decimal writeIOLatencyMilliseconds?:milliseconds",
+        "I/O latency of EBS volumes",
+    ),
+    _action(
+        "aws:ec2:api-insufficient-instance-capacity-error",
+        _ROLES,
+        "duration:duration availabilityZoneIdentifiers:list percentage:percent",
+        "InsufficientInstanceCapacity errors for calls by a role",
+    ),
+    _action(
+        "aws:ec2:asg-insufficient-instance-capacity-error",
+        "AutoScalingGroups=aws:ec2:autoscaling-group",
+        "duration:duration availabilityZoneIdentifiers:list percentage?:percent",
+        "InsufficientInstanceCapacity errors for Auto Scaling groups",
+    ),
+    _action("aws:ec2:reboot-instances", _INSTANCES, "", "Reboot EC2 instances"),
+    _action(
+        "aws:ec2:send-spot-instance-interruptions",
+        "SpotInstances=aws:ec2:spot-instance",
+        "durationBeforeInterruption:duration",
+        "Interrupt Spot Instances",
+    ),
+    _action(
+        "aws:ec2:stop-instances",
+        _INSTANCES,
+        "startInstancesAfterDuration?:duration completeIfInstancesTerminated?:boolean",
+        "Stop EC2 instances",
+    ),
+    _action("aws:ec2:terminate-instances", _INSTANCES, "", "Terminate EC2 instances"),
+    _action(
+        "aws:ecs:drain-container-instances",
+        "Clusters=aws:ecs:cluster",
+        "drainagePercentage:percent duration:duration",
+        "Drain container instances",
+    ),
+    _action("aws:ecs:stop-task", _TASKS, "", "Stop ECS tasks"),
+    _action(
+        "aws:ecs:task-cpu-stress",
+        _TASKS,
+        "duration:duration percent?:percent workers?:count installDependencies?:boolean",
+        "CPU stress in ECS tasks",
+    ),
+    _action(
+        "aws:ecs:task-io-stress",
+        _TASKS,
+        "duration:duration percent?:percent workers?:count installDependencies?:boolean",
+        "I/O stress in ECS tasks",
+    ),
+    _action(
+        "aws:ecs:task-kill-process",
+        _TASKS,
+        "processName:text signal?:text installDependencies?:boolean",
+        "Kill a process in ECS tasks",
+    ),
+    _action(
+        "aws:ecs:task-network-blackhole-port",
+        _TASKS,
+        f"duration:duration {_TRAFFIC} {_ECS_NETWORK}",
+        "Drop the traffic of a port of ECS tasks",
+    ),
+    _action(
+        "aws:ecs:task-network-latency",
+        _TASKS,
+        "duration:duration delayMilliseconds?:milliseconds jitterMilliseconds?:milliseconds "
+        f"flowsPercent?:percent sources?:list {_ECS_NETWORK}",
+        "Network latency of ECS tasks",
+    ),
+    _action(
+        "aws:ecs:task-network-packet-loss",
+        _TASKS,
+        f"duration:duration lossPercent?:percent flowsPercent?:percent sources?:list {_ECS_NETWORK}",
+        "Packet loss of ECS tasks",
+    ),
+    _action(
+        "aws:eks:inject-kubernetes-custom-resource",
+        "Cluster=aws:eks:cluster",
+        "maxDuration:duration kubernetesApiVersion:text kubernetesKind:text kubernetesNamespace:text "
+        "kubernetesSpec:text",
+        "Run a Kubernetes custom resource of a chaos tool",
+    ),
+    _action("aws:eks:pod-cpu-stress", _PODS, _STRESS, "CPU stress in pods"),
+    _action("aws:eks:pod-delete", _PODS, f"gracePeriodSeconds?:count {_POD}", "Delete pods"),
+    _action("aws:eks:pod-io-stress", _PODS, _STRESS, "I/O stress in pods"),
+    _action(
+        "aws:eks:pod-memory-stress", _PODS, _STRESS, "Memory stress in pods"
+    ),
+    _action(
+        "aws:eks:pod-network-blackhole-port",
+        _PODS,
+        f"duration:duration {_TRAFFIC} {_POD}",
+        "Drop the traffic of a port of pods",
+    ),
+    _action(
+        "aws:eks:pod-network-latency",
+        _PODS,
+        "duration:duration delayMilliseconds?:milliseconds jitterMilliseconds?:milliseconds flowsPercent?:percent "
+        f"interface?:list sources?:list {_POD}",
+        "Network latency of pods",
+    ),
+    _action(
+        "aws:eks:pod-network-packet-loss",
+        _PODS,
+        f"duration:duration lossPercent?:percent flowsPercent?:percent interface?:list sources?:list {_POD}",
+        "Packet loss of pods",
+    ),
+    _action(
+        "aws:eks:terminate-nodegroup-instances",
+        "Nodegroups=aws:eks:nodegroup",
+        "instanceTerminationPercentage:percent",
+        "Terminate instances of node groups",
+    ),
+    _action(
+        "aws:elasticache:replicationgroup-interrupt-az-power",
+        "ReplicationGroups=aws:elasticache:replicationgroup",
+        "duration:duration",
+        "Interrupt power to cache nodes in an Availability Zone",
+    ),
+    _action(
+        "aws:kinesis:stream-provisioned-throughput-exception",
+        _STREAMS,
+        "duration:duration percentage:percent",
+        "Throughput errors of Kinesis streams",
+    ),
+    _action(
+        "aws:kinesis:stream-expired-iterator-exception",
+        _STREAMS,
+        "duration:duration percentage:percent",
+        "Expired iterator errors of Kinesis streams",
+    ),
+    _action(
+        "aws:lambda:invocation-add-delay",
+        _FUNCTIONS,
+        "duration:duration invocationPercentage?:percent startupDelayMilliseconds?:milliseconds",
+        "Delay the start of Lambda invocations",
+    ),
+    _action(
+        "aws:lambda:invocation-error",
+        _FUNCTIONS,
+        "duration:duration invocationPercentage?:percent preventExecution:boolean",
+        "Fail Lambda invocations",
+    ),
+    _action(
+        "aws:lambda:invocation-http-integration-response",
+        _FUNCTIONS,
+        "duration:duration invocationPercentage?:percent contentTypeHeader:text statusCode:count "
+        "preventExecution:boolean",
+        "Change the HTTP answer of Lambda invocations",
+    ),
+    _action(
+        "aws:memorydb:multi-region-cluster-pause-replication",
+        "MultiRegionClusters=aws:memorydb:multi-region-cluster",
+        "duration:duration region:text",
+        "Pause the replication of MemoryDB clusters",
+    ),
+    _action(
+        "aws:network:disrupt-connectivity",
+        _SUBNETS,
+        f"duration:duration scope:{_SCOPES} prefixListIdentifier?:text",
+        "Deny traffic of subnets",
+    ),
+    _action(
+        "aws:network:disrupt-vpc-endpoint",
+        "VPCEndpoints=aws:ec2:vpc-endpoint",
+        "duration:duration",
+        "Deny traffic of VPC endpoints",
+    ),
+    _action(
+        "aws:network:route-table-disrupt-cross-region-connectivity",
+        _SUBNETS,
+        "region:text duration:duration",
+        "Block traffic from subnets to a Region",
+    ),
+    _action(
+        "aws:network:transit-gateway-disrupt-cross-region-connectivity",
+        "TransitGateways=aws:ec2:transit-gateway",
+        "region:text duration:duration",
+        "Block transit gateway peering traffic to a Region",
+    ),
+    _action("aws:rds:failover-db-cluster", "Clusters=aws:rds:cluster", "", "Fail Aurora clusters over"),
+    _action("aws:rds:reboot-db-instances", "DBInstances=aws:rds:db", "forceFailover?:boolean", "Reboot DB instances"),
+    _action(
+        "aws:s3:bucket-pause-replication",
+        "Buckets=aws:s3:bucket",
+        "duration:duration region:text destinationBuckets?:list prefixes?:list",
+        "Pause the replication of buckets",
+    ),
+    _action(
+        "aws:ssm:send-command",
+        _INSTANCES,
+        "documentArn:arn documentVersion?:text documentParameters?:text duration:duration",
+        "Run an SSM document on instances",
+    ),
+    _action(
+        "aws:ssm:start-automation-execution",
+        "",
+        "documentArn:arn documentVersion?:text documentParameters?:text maxDuration:duration",
+        "Run an SSM automation",
+    ),
+    _action(
+        "aws:directconnect:virtual-interface-disconnect",
+        "VirtualInterfaces=aws:directconnect:virtual-interface",
+        "duration:duration",
+        "Disconnect virtual interfaces",
+    ),
+)  # fmt: skip
+
+ACTIONS: Mapping[str, ActionSpec] = {spec.id: spec for spec in _ALL}
+
+# Ids that AWS documented once → what they are called today.
+STALE_IDS: Mapping[str, str] = {
+    "aws:elasticache:interrupt-cluster-az-power": "aws:elasticache:replicationgroup-interrupt-az-power",
+    "aws:eks:terminate-nodegroup-instance": "aws:eks:terminate-nodegroup-instances",
+}
+
+# What acts on the local AWS too. It must equal the keys of `kit.local.fis.actions.ACTIONS`, which nothing up here may
+# import; a test compares the two.
+REHEARSABLE = frozenset(
+    {
+        "aws:cloudwatch:assert-alarm-state",
+        "aws:ecs:stop-task",
+        "aws:fis:wait",
+        "aws:network:disrupt-connectivity",
+    }
+)
+
+# Resource type → (what it is, its target parameters: name → required).
+TARGET_TYPES: Mapping[str, tuple[str, Mapping[str, bool]]] = {
+    "aws:arc:zonal-shift-managed-resource": ("ARC zonal shift managed resource", {}),
+    "aws:directconnect:virtual-interface": ("Direct Connect virtual interface", {}),
+    "aws:dsql:cluster": ("Aurora DSQL cluster", {}),
+    "aws:dynamodb:global-table": ("DynamoDB global table", {}),
+    "aws:ec2:autoscaling-group": ("EC2 Auto Scaling group", {}),
+    "aws:ec2:ebs-volume": ("EBS volume", {"availabilityZoneIdentifier": False}),
+    "aws:ec2:instance": ("EC2 instance", {}),
+    "aws:ec2:spot-instance": ("EC2 Spot Instance", {}),
+    "aws:ec2:subnet": ("VPC subnet", {"availabilityZoneIdentifier": False, "vpc": False}),
+    "aws:ec2:transit-gateway": ("Transit gateway", {}),
+    "aws:ec2:vpc-endpoint": ("VPC endpoint", {}),
+    "aws:ecs:cluster": ("ECS cluster", {}),
+    "aws:ecs:task": ("ECS task", {"cluster": False, "service": False}),
+    "aws:eks:cluster": ("EKS cluster", {}),
+    "aws:eks:nodegroup": ("EKS node group", {}),
+    "aws:eks:pod": (
+        "Kubernetes pod",
+        {
+            "clusterIdentifier": True,
+            "namespace": True,
+            "selectorType": True,
+            "selectorValue": True,
+            "availabilityZoneIdentifier": False,
+            "targetContainerName": False,
+        },
+    ),
+    "aws:elasticache:replicationgroup": ("ElastiCache replication group", {"availabilityZoneIdentifier": False}),
+    "aws:iam:role": ("IAM role", {}),
+    "aws:kinesis:stream": ("Kinesis data stream", {}),
+    "aws:lambda:function": ("Lambda function", {"functionQualifier": False}),
+    "aws:memorydb:multi-region-cluster": ("MemoryDB multi-Region cluster", {}),
+    "aws:rds:cluster": ("Aurora DB cluster", {"writerAvailabilityZoneIdentifiers": False}),
+    "aws:rds:db": ("RDS DB instance", {"availabilityZoneIdentifiers": False}),
+    "aws:s3:bucket": ("S3 bucket", {}),
+}
