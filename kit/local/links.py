@@ -66,6 +66,7 @@ class Match:
 
 
 ANYWHERE = Match()
+_LIMITS = (("delay_ms", 600_000.0), ("jitter_ms", 600_000.0), ("loss_pct", 100.0), ("flows_pct", 100.0))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -74,6 +75,7 @@ class LinkRule:
 
     `jitter_ms` spreads the delay evenly by that much either way. `touched` counts the legs that the rule
     impaired and `held` those that hang in it now: the proof that a fault was more than configured.
+    `flows_pct` is the share of legs that it impairs, drawn for each leg; a blackhole takes all of them.
     Everything else is set once.
     """
 
@@ -84,6 +86,7 @@ class LinkRule:
     delay_ms: float = 0.0
     jitter_ms: float = 0.0
     loss_pct: float = 0.0
+    flows_pct: float = 100.0
     reset: bool = False
     blackhole: bool = False
     touched: int = 0
@@ -91,10 +94,13 @@ class LinkRule:
 
     def __post_init__(self) -> None:
         """Refuse values that have no meaning; they would otherwise impair silently nothing or everything."""
-        for field, limit in (("delay_ms", 600_000.0), ("jitter_ms", 600_000.0), ("loss_pct", 100.0)):
+        for field, limit in _LIMITS:
             value = getattr(self, field)
             if not 0.0 <= value <= limit:
                 raise UsageError(f"link rule {self.name!r}: {field}={value} must be within 0 and {limit:g}")
+        if self.blackhole and self.flows_pct < 100.0:
+            # A leg that hangs looks at the rules again when it wakes; it would draw its lot a second time.
+            raise UsageError(f"link rule {self.name!r}: a blackhole takes all legs, not flows_pct={self.flows_pct}")
 
     def applies(self, src: Place, dst: Place) -> bool:
         """True when this leg is one that the rule impairs."""
@@ -145,13 +151,13 @@ class Links:
         """
         if not self._rules:
             return
-        rules = self._route(src, dst)
+        rules = self._hit(self._route(src, dst))
         if not rules:
             return
         for rule in rules:
             rule.touched += 1
         if any(rule.blackhole for rule in rules):
-            rules = await self._wait_until_open(src, dst)
+            rules = self._hit(await self._wait_until_open(src, dst))
         for rule in rules:
             if rule.reset:
                 raise LinkReset.by(rule, src, dst)
@@ -174,6 +180,12 @@ class Links:
             finally:
                 for rule in holding:
                     rule.held -= 1
+
+    def _hit(self, rules: tuple[LinkRule, ...]) -> tuple[LinkRule, ...]:
+        """Those of a route's rules that impair this leg."""
+        if all(rule.flows_pct >= 100.0 for rule in rules):
+            return rules
+        return tuple(r for r in rules if r.flows_pct >= 100.0 or self._random.random() * 100.0 < r.flows_pct)
 
     def _draw_delay_ms(self, rules: tuple[LinkRule, ...]) -> float:
         total_ms = 0.0

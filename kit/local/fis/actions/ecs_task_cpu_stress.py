@@ -1,0 +1,148 @@
+"""aws:ecs:task-cpu-stress: a task gets a part of its processor time only.
+
+On Fargate the stress workers run inside the task's CPU quota: they use it up early in each 100 ms period, and
+the kernel then freezes the whole task until the next one. Its own processes are therefore stopped and continued
+(SIGSTOP, SIGCONT) in that rhythm here. Real workers would burn the laptop's few cores instead: without cgroups
+they would slow every task, the load and the checks alike, which is no fault of one task.
+
+The share left to a task is what it is entitled to over all that wants to run: vcpu / (vcpu + workers x percent).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import math
+import os
+import signal
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import psutil
+
+from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.actions.task_links import tasks_of
+from kit.local.fis.errors import InvalidTarget
+
+if TYPE_CHECKING:
+    from kit.local.cloud import Cloud
+    from kit.local.ecs.tasks import Task
+    from kit.local.fis.journal import Entry
+
+UNDO_KIND = "ecs-task-cpu-stress"
+PERCENT = 100
+# 0 means as many workers as the task sees processors.
+WORKERS = 0
+# A Fargate task sees two processors at least, however small its share of them is.
+PROCESSORS_SEEN_MIN = 2
+VCPU_UNITS = 1024
+# What a task definition without `cpu` counts as: the smallest Fargate size.
+VCPU_DEFAULT = 0.25
+# The kernel's period of CPU quotas.
+PERIOD_S = 0.1
+# Not even many workers starve a task to death.
+SHARE_MIN = 0.02
+# New processes of the task are found this often; looking costs a pass over /proc.
+LOOK_S = 1.0
+
+# The loops in force, by the handle in their journal entry.
+_loops: dict[str, asyncio.Task[None]] = {}
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCpuStress:
+    """AWS's defaults."""
+
+    percent: int = PERCENT
+    workers: int = WORKERS
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        return cls(percent=int(parameters.get("percent", PERCENT)), workers=int(parameters.get("workers", WORKERS)))
+
+    async def start(self, context: ActionContext) -> None:
+        tasks = tasks_of(context)
+        for task in tasks:
+            if not task.pids():
+                raise InvalidTarget(f"task {task.id} is {task.status}: it has no process to stress")
+        for task in tasks:
+            entry = context.remember(UNDO_KIND, {"task": task.arn, "markers": _markers(task)})
+            handle = f"stress-{next(_numbers)}"
+            entry.handles.append(handle)
+            awake_s = PERIOD_S * self.share_left(_vcpu(task))
+            _loops[handle] = asyncio.create_task(_starve(task, awake_s), name=f"fis-stress-{task.id[:8]}")
+
+    def share_left(self, vcpu: float) -> float:
+        """How much of its time a task of this size keeps."""
+        workers = self.workers or max(PROCESSORS_SEEN_MIN, math.ceil(vcpu))
+        return max(SHARE_MIN, vcpu / (vcpu + workers * self.percent / 100))
+
+
+async def undo(cloud: Cloud, entry: Entry) -> None:
+    """End the loop and continue whatever is stopped, also what a killed predecessor left so."""
+    loops = [_loops.pop(handle) for handle in entry.handles if handle in _loops]
+    for loop in loops:
+        loop.cancel()
+    ended = await asyncio.gather(*loops, return_exceptions=True)
+    await asyncio.to_thread(_resume_marked, entry.data["markers"])
+    for error in ended:
+        # A loop that broke down was a fault that stopped acting: the action must not end well.
+        if isinstance(error, Exception):
+            raise error
+
+
+async def _starve(task: Task, awake_s: float) -> None:
+    """Stop and continue the task's processes until cancelled, or until the task is over."""
+    clock = asyncio.get_running_loop().time
+    processes: list[psutil.Process] = []
+    look_at = 0.0
+    try:
+        while awake_s < PERIOD_S and not task.done.is_set():
+            if clock() >= look_at:
+                processes = await asyncio.to_thread(_processes, task)
+                look_at = clock() + LOOK_S
+            _signal(processes, signal.SIGSTOP)
+            await asyncio.sleep(PERIOD_S - awake_s)
+            _signal(processes, signal.SIGCONT)
+            await asyncio.sleep(awake_s)
+    finally:
+        _signal(processes, signal.SIGCONT)
+
+
+def _processes(task: Task) -> list[psutil.Process]:
+    found = []
+    for pid in task.pids():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append(psutil.Process(pid))
+    return found
+
+
+def _signal(processes: Collection[psutil.Process], signum: int) -> None:
+    for process in processes:
+        # Psutil compares start times first, so that a process id used again is never hit.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signum)
+
+
+def _markers(task: Task) -> list[str]:
+    return sorted({container.process.marker for container in task.containers if container.process is not None})
+
+
+def _resume_marked(markers: Collection[str]) -> None:
+    """SIGCONT every process that was started with one of these environment assignments."""
+    needles = {marker.encode() for marker in markers}
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            if needles.intersection(Path("/proc", entry, "environ").read_bytes().split(b"\0")):
+                os.kill(int(entry), signal.SIGCONT)
+
+
+def _vcpu(task: Task) -> float:
+    units = str(task.definition.get("cpu") or "")
+    return int(units) / VCPU_UNITS if units.isdigit() and int(units) else VCPU_DEFAULT

@@ -1,0 +1,46 @@
+"""aws:ecs:task-network-packet-loss: some of what a task sends to the sources is lost.
+
+A lost packet is sent again, as TCP would, so loss shows as delay. When all of every flow is lost nothing ever
+arrives: that is a blackhole.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.actions.task_links import EVERYONE, add_rules, peers, place_of
+from kit.local.links import LinkRule
+
+LOSS_PCT = 7
+FLOWS_PCT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskNetworkPacketLoss:
+    """AWS's defaults. `sources` is still the parameter's text: what it means depends on the task's VPC."""
+
+    loss_pct: int = LOSS_PCT
+    flows_pct: int = FLOWS_PCT
+    sources: str = EVERYONE
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        return cls(
+            loss_pct=int(parameters.get("lossPercent", LOSS_PCT)),
+            flows_pct=int(parameters.get("flowsPercent", FLOWS_PCT)),
+            sources=parameters.get("sources", EVERYONE),
+        )
+
+    async def start(self, context: ActionContext) -> None:
+        is_total = self.loss_pct == self.flows_pct == 100
+        add_rules(
+            context,
+            lambda task, name: [
+                LinkRule(
+                    name=name, src=place_of(task), dst=peer, both_ways=False,
+                    loss_pct=self.loss_pct, flows_pct=self.flows_pct, blackhole=is_total,
+                )
+                for peer in peers(self.sources, task.place.vpc)
+            ],
+        )  # fmt: skip
