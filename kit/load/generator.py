@@ -30,7 +30,8 @@ from kit.load.subscribers import Subscribers
 
 PROGRESS_S = 0.5
 FILES_BESIDE = 128  # open files that are not connections to the API
-COLLECT_EVERY = 4  # progress reports a collection of young garbage
+COLLECT_S = 0.05
+COLLECTS_A_PROGRESS = round(PROGRESS_S / COLLECT_S)
 
 
 def generate(plan: LoadPlan, out_dir: Path) -> None:
@@ -105,12 +106,12 @@ class _Generator:
             self._crashed(task.get_loop(), {"message": "housekeeping died", "exception": error})
 
     async def _keep_house(self) -> None:
-        """Every half second the progress file, every few seconds the young garbage."""
+        """Twice a second the progress file; the young garbage often, because each time costs what has gathered."""
         for turn in itertools.count():
-            self._scribe.put_progress(self._progress())
-            if turn % COLLECT_EVERY == 0:
-                gc.collect(1)
-            await asyncio.sleep(PROGRESS_S)
+            if turn % COLLECTS_A_PROGRESS == 0:
+                self._scribe.put_progress(self._progress())
+            gc.collect(0)
+            await asyncio.sleep(COLLECT_S)
 
     def _progress(self) -> dict[str, Any]:
         counts, engine = self._engine.counts, self._engine
