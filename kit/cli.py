@@ -1,6 +1,6 @@
 """The `gameday` command: arguments → calls → exit code. It decides nothing.
 
-Exit codes: 0 PASS, 1 FAIL, 2 ABORTED, 3 INVALID, 4 wrong usage (nothing was started).
+Exit codes: 0 PASS, 1 FAIL, 2 ABORTED, 3 INVALID, 4 wrong usage (nothing was started). `lint-template`: 1 for errors.
 """
 
 from __future__ import annotations
@@ -57,6 +57,9 @@ def _parser() -> Parser:
     stop.add_argument("--target", choices=("local", "aws"), default="local")
     stop.add_argument("--region", default="us-east-1")
     stop.set_defaults(run=_stop)
+    lint = commands.add_parser("lint-template", help="check any AWS FIS experiment template, without an account")
+    lint.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON or YAML, of the API or CloudFormation")
+    lint.set_defaults(run=_lint_template)
     commands.add_parser("list", help="the scenarios and the known bad changes").set_defaults(run=_list)
     watch = commands.add_parser("_watch")
     watch.add_argument("run_id")
@@ -207,6 +210,15 @@ def _stop(args: argparse.Namespace) -> int:
     for line in gameday.stop_run(args.run_id, target=args.target, region=args.region):
         print(line)
     return 0
+
+
+def _lint_template(args: argparse.Namespace) -> int:
+    from kit.faults.lint import Severity, lint
+
+    remarks = lint(args.files)
+    for path, remark in remarks:
+        print(f"{path}: {remark}")
+    return int(any(remark.severity is Severity.ERROR for _, remark in remarks))
 
 
 def _watch(args: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 Source: the FIS actions reference. Owns what a template may say, for who lints one and for the local AWS that refuses
 one alike. A parameter is written `name:kind`, `name?:kind` where AWS does not require it; kinds are words of
-`kit.local.fis.parameters` and `kit.faults.lint_values`, or `a|b|c` for an enumeration.
+`kit.local.fis.parameters` and `kit.faults.lint.values`, or `a|b|c` for an enumeration.
 """
 
 from collections.abc import Mapping
@@ -303,6 +303,11 @@ REHEARSABLE = frozenset(
     {
         "aws:cloudwatch:assert-alarm-state",
         "aws:ecs:stop-task",
+        "aws:ecs:task-cpu-stress",
+        "aws:ecs:task-kill-process",
+        "aws:ecs:task-network-blackhole-port",
+        "aws:ecs:task-network-latency",
+        "aws:ecs:task-network-packet-loss",
         "aws:fis:wait",
         "aws:network:disrupt-connectivity",
     }

@@ -1,0 +1,156 @@
+"""Files → the FIS templates in them: a CreateExperimentTemplate request, or resources of a CloudFormation template.
+
+Owns the two notations and what stands for a value that only the deployment knows. Says nothing about FIS itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from kit.errors import UsageError
+
+FILE_BYTES_MAX = 4 * 1024 * 1024
+EXPERIMENT_TYPE = "AWS::FIS::ExperimentTemplate"
+TASK_DEFINITION_TYPE = "AWS::ECS::TaskDefinition"
+REQUEST_MEMBERS = {"actions", "stopConditions", "targets", "roleArn", "experimentOptions"}
+REQUEST_MEMBERS_MIN = 2  # fewer could be anything: many formats have "actions"
+
+
+class Unknown(Enum):
+    """A value that stands in the file as a function, such as !Ref, and is known only at the deployment."""
+
+    VALUE = "unknown"
+
+
+UNKNOWN: Final = Unknown.VALUE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One template as it stands in its file; `name` is its logical id in CloudFormation, else empty."""
+
+    name: str
+    body: Any
+    is_cloudformation: bool
+    is_answer: bool = False
+    task_definitions: Mapping[str, Any]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML whose local tags are unknown values and whose dates stay text (`Version: 2012-10-17`)."""
+
+
+def _unknown(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> Unknown:
+    return UNKNOWN
+
+
+def _as_text(_loader: yaml.SafeLoader, node: yaml.Node) -> str:
+    return str(node.value)
+
+
+_Loader.add_multi_constructor("!", _unknown)
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
+
+
+def read_templates(path: Path) -> list[Source]:
+    """All FIS templates of a file; raises UsageError when there is none."""
+    try:
+        found = [source for document in _documents(path) for source in _sources(document)]
+    except RecursionError as error:
+        raise UsageError(f"{path} is nested too deeply to be a template") from error
+    if not found:
+        raise UsageError(
+            f"{path} holds no FIS template: neither a CreateExperimentTemplate request nor a {EXPERIMENT_TYPE}"
+        )
+    return found
+
+
+def _documents(path: Path) -> list[Any]:
+    text = _text(path)
+    try:
+        return [json.loads(text)]
+    except ValueError:
+        return _yaml_documents(path, text)
+
+
+def _yaml_documents(path: Path, text: str) -> list[Any]:
+    try:
+        return list(yaml.load_all(text, Loader=_Loader))
+    except (yaml.YAMLError, ValueError) as error:
+        first = " ".join(str(error).split())
+        raise UsageError(f"{path} is neither JSON nor YAML: {first}") from error
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES_MAX + 1)
+        if len(content) > FILE_BYTES_MAX:
+            raise UsageError(f"{path} is larger than {FILE_BYTES_MAX} bytes")
+        return content.decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is neither JSON nor YAML: it is no UTF-8 text") from error
+
+
+def _sources(document: Any) -> list[Source]:
+    if not isinstance(document, Mapping):
+        return []
+    if isinstance(document.get("Resources"), Mapping):
+        return _resources(document["Resources"])
+    answer = document.get("experimentTemplate")
+    body = answer if isinstance(answer, Mapping) else document
+    if len(REQUEST_MEMBERS & set(body)) < REQUEST_MEMBERS_MIN:
+        return []
+    return [Source(name="", body=body, is_cloudformation=False, is_answer=body is answer, task_definitions={})]
+
+
+def _resources(resources: Mapping[Any, Any]) -> list[Source]:
+    definitions = _of_type(resources, TASK_DEFINITION_TYPE)
+    return [
+        Source(name=name, body=body, is_cloudformation=True, task_definitions=definitions)
+        for name, body in _of_type(resources, EXPERIMENT_TYPE).items()
+    ]
+
+
+def _of_type(resources: Mapping[Any, Any], kind: str) -> dict[str, Any]:
+    return {
+        str(name): _without_functions(resource.get("Properties"), {})
+        for name, resource in resources.items()
+        if isinstance(resource, Mapping) and resource.get("Type") == kind
+    }
+
+
+def _without_functions(value: Any, done: dict[int, Any]) -> Any:
+    """The value with {"Ref": …} and {"Fn::…": …} as UNKNOWN; each shared YAML alias is converted once."""
+    if id(value) in done:
+        return done[id(value)]
+    if isinstance(value, Mapping):
+        if list(value) == ["Ref"] or any(str(key).startswith("Fn::") for key in value):
+            return UNKNOWN
+        done[id(value)] = {key: _without_functions(item, done) for key, item in value.items()}
+    elif isinstance(value, list):
+        done[id(value)] = [_without_functions(item, done) for item in value]
+    else:
+        return value
+    return done[id(value)]
+
+
+def texts(value: Any) -> Iterable[str]:
+    """Every text inside a value; an alias that is used twice is read once."""
+    todo, seen = [value], set()
+    while todo:
+        each = todo.pop()
+        if isinstance(each, str):
+            yield each
+        elif isinstance(each, Mapping | list) and id(each) not in seen:
+            seen.add(id(each))
+            todo += [*each, *each.values()] if isinstance(each, Mapping) else each
