@@ -154,3 +154,33 @@ def test_meaningless_rules_are_refused() -> None:
         LinkRule(name="bad", loss_pct=101)
     with pytest.raises(UsageError, match=r"Match\.zones='us-east-1a'"):
         Match(zones="us-east-1a")
+
+
+def test_a_rule_on_some_flows_spares_the_others_and_the_seed_decides_which() -> None:
+    """A quarter of the legs is touched; the rest is free."""
+
+    def draw(seed: int) -> list[int]:
+        links = Links(seed)
+        rule = LinkRule(name="some", delay_ms=1, flows_pct=25)
+        return [len(links._hit((rule,))) for _ in range(400)]
+
+    drawn = draw(7)
+    assert drawn == draw(7)
+    assert drawn != draw(8)
+    assert 60 < sum(drawn) < 140
+
+
+def test_a_leg_that_is_spared_costs_and_counts_nothing() -> None:
+    async def scenario() -> None:
+        links = Links(1)
+        rule = LinkRule(name="none", delay_ms=500, flows_pct=0, **CUT)
+        links.add(rule)
+        assert await timed(links.carry(TASK_A, TABLE)) < 400
+        assert rule.touched == 0
+
+    run(scenario())
+
+
+def test_a_blackhole_takes_all_flows() -> None:
+    with pytest.raises(UsageError, match=r"flows_pct=50"):
+        LinkRule(name="bad", blackhole=True, flows_pct=50)
