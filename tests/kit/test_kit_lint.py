@@ -286,6 +286,13 @@ def test_an_empty_resource_is_told_and_does_not_crash(tmp_path: Path) -> None:
         assert all(remark.sentence.startswith("E: ") for _, remark in remarks)
 
 
+def test_a_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
+    """Whoever reads the output by lines must not be misled by what a file says."""
+    remarks = _remarks(tmp_path, _add(**{"A\nB": {"actionId": "aws:fis:wait"}}))
+    assert any("action A B:" in str(remark) for remark in remarks)
+    assert not any("\n" in str(remark) for remark in remarks)
+
+
 def test_the_command_prints_a_line_a_remark_and_exits_by_the_worst(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ remarked on here and UNKNOWN for every other rule, so that one mistake is told o
 from __future__ import annotations
 
 import difflib
+import reprlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -57,7 +58,7 @@ class Remark:
         return replace(self, sentence=f"{name}: {self.sentence}") if name else self
 
     def __str__(self) -> str:
-        return f"{self.severity} {self.rule}: {self.sentence}"
+        return f"{self.severity} {self.rule}: {' '.join(self.sentence.split())}"  # one line, whatever a name holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,7 +213,9 @@ class _Reader:
         if value is UNKNOWN:
             return dict.fromkeys(known, UNKNOWN)
         if not isinstance(value, Mapping):
-            self._error("template-shape", f"{where} is {value!r:.60}; it must be an object with {', '.join(required)}")
+            self._error(
+                "template-shape", f"{where} is {reprlib.repr(value)}; it must be an object with {', '.join(required)}"
+            )
             return dict.fromkeys(known, UNKNOWN)
         names = {self._spelt(name): name for name in known}
         for key in value:
@@ -246,7 +249,7 @@ class _Reader:
             return {} if value is None else UNKNOWN
         if isinstance(value, Mapping):
             return value
-        self._error("template-shape", f"{where} is {value!r:.60}; it must be an object of names and values")
+        self._error("template-shape", f"{where} is {reprlib.repr(value)}; it must be an object of names and values")
         return UNKNOWN
 
     def _list(self, where: str, value: Any) -> list[Any] | Unknown:
@@ -254,7 +257,7 @@ class _Reader:
             return [] if value is None else UNKNOWN
         if isinstance(value, list):
             return value
-        self._error("template-shape", f"{where} is {value!r:.60}; it must be a list")
+        self._error("template-shape", f"{where} is {reprlib.repr(value)}; it must be a list")
         return UNKNOWN
 
     def _texts(self, where: str, value: Any) -> tuple[Text, ...] | Unknown:
@@ -271,7 +274,7 @@ class _Reader:
                 return text
             self._error("template-shape", f'{where} is {value!r}; the API takes strings only: "{text}"')
             return text
-        self._error("template-shape", f"{where} is {value!r:.60}; it must be a string")
+        self._error("template-shape", f"{where} is {reprlib.repr(value)}; it must be a string")
         return UNKNOWN
 
     def _error(self, rule: str, sentence: str) -> None:
