@@ -29,6 +29,9 @@ DETECTION_SHARE_MAX = 0.6
 BEFORE_S = 10.0
 # Below this many samples after the detection time a cut is not proven.
 SAMPLES_MIN = 3
+# How ECS words them.
+CONTAINER_EXITED = "EssentialContainerExited"
+FAILED_CHECKS = "failed ELB health checks"
 HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
 SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
 
@@ -107,12 +110,32 @@ def _proof_of(scene: Scene, action: Mapping[str, Any]) -> Proof:
 
 def _prove_stopped(scene: Scene, action: Mapping[str, Any]) -> Proof:
     """Every chosen task stopped after the action began, as ECS says; healed when every service is complete again."""
+    return _prove_ended(scene, action, "stopped", lambda stop: True)
+
+
+def _prove_killed(scene: Scene, action: Mapping[str, Any]) -> Proof:
+    """As `_prove_stopped`, by the exit of its own container: a task that was only told to stop proves no kill.
+
+    A killed process whose task lives on leaves nothing that ECS could see, and so no proof.
+    """
+    return _prove_ended(scene, action, "exited", lambda stop: stop.code == CONTAINER_EXITED)
+
+
+def _prove_unreachable(scene: Scene, action: Mapping[str, Any]) -> Proof:
+    """As `_prove_stopped`, because the load balancer could no longer reach it: the cut lasted until ECS acted."""
+    return _prove_ended(scene, action, f"stopped for {FAILED_CHECKS}", lambda stop: FAILED_CHECKS in stop.reason)
+
+
+def _prove_ended(
+    scene: Scene, action: Mapping[str, Any], how: str, is_evidence: Callable[[tasks.TaskStop], bool]
+) -> Proof:
     chosen = _chosen(scene, action)
     stops = tasks.describe(scene.session, scene.deployment, [target["arn"] for target in chosen])
+    seen = [stop for stop in stops.values() if stop is not None and is_evidence(stop)]
     # ECS has forgotten a task only long after it stopped; but then nothing says when.
-    times = [stop.stopped_at for stop in stops.values() if stop is not None and stop.stopped_at is not None]
+    times = [stop.stopped_at for stop in seen if stop.stopped_at is not None]
     if not chosen or len(times) < len(chosen):
-        return _unproven(f"{len(times)} of {len(chosen)} chosen tasks are seen stopped")
+        return _unproven(f"{len(times)} of {len(chosen)} chosen tasks are seen {how}")
     if min(times) < action["start"] - SKEW_S:
         return _unproven(f"a chosen task had stopped {action['start'] - min(times):.1f} s before the action began")
     observed_at = min(times)
@@ -120,7 +143,7 @@ def _prove_stopped(scene: Scene, action: Mapping[str, Any]) -> Proof:
     return Proof(
         observed_at=observed_at,
         healed_at=healed_at,
-        detail=f"ECS: {len(times)} of {len(chosen)} chosen tasks stopped" + _healed_words(healed_at, "replaced"),
+        detail=f"ECS: {len(times)} of {len(chosen)} chosen tasks {how}" + _healed_words(healed_at, "replaced"),
     )
 
 
@@ -237,5 +260,7 @@ def _unproven(detail: str) -> Proof:
 
 PROVERS: Mapping[str, Callable[[Scene, Mapping[str, Any]], Proof]] = {
     "aws:ecs:stop-task": _prove_stopped,
+    "aws:ecs:task-kill-process": _prove_killed,
+    "aws:ecs:task-network-blackhole-port": _prove_unreachable,
     "aws:network:disrupt-connectivity": _prove_cut,
 }

@@ -76,7 +76,7 @@ LATE_S, IN_TIME_S = 0.6, 0.4
 class Pair:
     """Two tasks behind a load balancer: the one that is hit, and the other."""
 
-    def __init__(self, rig: FisRig) -> None:
+    def __init__(self, rig: FisRig, failed_checks_max: int = 10) -> None:
         self.rig = rig
         self.name, self.subnets = rig.subnets("ab")
         self.ecs, elb = rig.cloud.client("ecs"), rig.cloud.client("elbv2")
@@ -84,7 +84,7 @@ class Pair:
         # Checked often, so that it is soon up, but given up late: no test wants the hit task replaced.
         group = elb.create_target_group(
             Name=self.name, Protocol="HTTP", Port=8080, VpcId=vpc, TargetType="ip", HealthCheckPath="/",
-            HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=4, UnhealthyThresholdCount=10,
+            HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=4, UnhealthyThresholdCount=failed_checks_max,
         )["TargetGroups"][0]["TargetGroupArn"]  # fmt: skip
         balancer = elb.create_load_balancer(Name=self.name, Subnets=self.subnets)["LoadBalancers"][0]
         forward = [{"Type": "forward", "TargetGroupArn": group}]
@@ -297,6 +297,22 @@ def test_a_stressed_task_can_still_be_stopped(pair: Pair) -> None:
     until(lambda: status() == "STOPPED", "stopped", UP_S_MAX)
     assert processes(arn) == []
     assert pair.rig.end(experiment_id)["state"]["status"] == "completed"
+
+
+@pytest.mark.slow
+def test_a_task_that_is_blackholed_for_long_is_replaced(rig: FisRig) -> None:
+    """The load balancer finds it ill, and ECS says so when it stops it: the fault's proof stands on these words."""
+    pair = Pair(rig, failed_checks_max=2)
+    try:
+        with pair.fault("network-blackhole-port", port="8080", trafficType="ingress"):
+            until(lambda: "failed ELB health checks" in stopped_reason(pair), "replaced", 3 * UP_S_MAX)
+    finally:
+        pair.close()
+
+
+def stopped_reason(pair: Pair) -> str:
+    """Why ECS stopped the task that is hit; empty while it runs."""
+    return pair.ecs.describe_tasks(cluster=pair.name, tasks=[pair.hit])["tasks"][0].get("stoppedReason", "")
 
 
 @pytest.mark.parametrize(

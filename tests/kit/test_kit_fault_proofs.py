@@ -1,0 +1,103 @@
+"""Proofs of task faults: what ECS says of real tasks that were killed, and of stops that prove something else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kit import aws
+from kit.faults import proof, tasks
+from kit.faults.experiments import Experiment
+from kit.faults.proof import Proof, Scene
+from kit.faults.tasks import TaskStop
+from kit.model import Deployment
+
+IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
+CLUSTER = "proofs"
+WAIT_S_MAX = 20.0
+FAILED = "Task failed ELB health checks in (target-group arn:g)"
+
+
+def until(probe: Callable[[], Any], what: str) -> Any:
+    deadline = time.monotonic() + WAIT_S_MAX
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"not within {WAIT_S_MAX:g} s: {what}"
+        time.sleep(0.05)
+    return answer
+
+
+def proven(session: Any, kind: str, arns: list[str], start: float) -> Proof:
+    """What the proof of this kind says of these tasks."""
+    action = {"name": "Hit", "action_id": f"aws:ecs:task-{kind}", "targets": ["Tasks"], "status": "completed"}
+    targets = tuple(
+        {"name": "Tasks", "type": "aws:ecs:task", "arn": arn, "id": "", "zone": "", "service": ""} for arn in arns
+    )
+    experiment = Experiment(
+        id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=start, ended_at=start,
+        actions=({**action, "start": start, "end": start},), alarms=(), targets=targets,  # type: ignore[arg-type]
+    )  # fmt: skip
+    deployment = Deployment(stack_name="s", run_id="r", api_url="", outputs={"ClusterName": CLUSTER})
+    scene = Scene(session=session, deployment=deployment, experiment=experiment, samples=None)
+    return proof._proof_of(scene, experiment.actions[0])
+
+
+def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Session) -> None:
+    """Two tasks run the same program: FIS kills it in one, StopTask ends the other, which proves no kill."""
+    ecs, fis = local_session.client("ecs"), local_session.client("fis")
+    ecs.create_cluster(clusterName=CLUSTER)
+    container = {"name": "main", "image": IMAGE, "command": ["sleep", "600"], "stopTimeout": 2}
+    ecs.register_task_definition(family="proofs", networkMode="awsvpc", containerDefinitions=[container])
+    killed, told = (
+        task["taskArn"] for task in ecs.run_task(cluster=CLUSTER, taskDefinition="proofs", count=2)["tasks"]
+    )
+
+    def statuses() -> set[str]:
+        return {task["lastStatus"] for task in ecs.describe_tasks(cluster=CLUSTER, tasks=[killed, told])["tasks"]}
+
+    until(lambda: statuses() == {"RUNNING"}, "both run")
+    start = time.time()
+    assert proven(local_session, "kill-process", [killed], start).detail == "0 of 1 chosen tasks are seen exited"
+    template = fis.create_experiment_template(
+        description="kill", roleArn="arn:aws:iam::000000000000:role/fis", stopConditions=[{"source": "none"}],
+        targets={"Tasks": {"resourceType": "aws:ecs:task", "resourceArns": [killed], "selectionMode": "ALL"}},
+        actions={"Hit": {
+            "actionId": "aws:ecs:task-kill-process", "targets": {"Tasks": "Tasks"},
+            "parameters": {"processName": "sleep", "signal": "SIGKILL"},
+        }},
+    )["experimentTemplate"]["id"]  # fmt: skip
+    fis.start_experiment(experimentTemplateId=template)
+    ecs.stop_task(cluster=CLUSTER, task=told)
+    until(lambda: statuses() == {"STOPPED"}, "both stopped")
+    found = proven(local_session, "kill-process", [killed], start)
+    assert found.observed_at is not None and found.observed_at >= start - 1
+    assert found.detail == "ECS: 1 of 1 chosen tasks exited, never seen replaced"
+    assert proven(local_session, "kill-process", [told], start).observed_at is None
+    assert proven(local_session, "kill-process", [killed], start + 60).observed_at is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "reason", "is_proven"),
+    [
+        ("network-blackhole-port", "ServiceSchedulerInitiated", FAILED, True),
+        ("network-blackhole-port", "ServiceSchedulerInitiated", "Scaling activity initiated by deployment", False),
+        ("network-blackhole-port", "EssentialContainerExited", "Essential container in task exited", False),
+        ("kill-process", "ServiceSchedulerInitiated", FAILED, False),
+        ("kill-process", "EssentialContainerExited", "Essential container in task exited", True),
+    ],
+)
+def test_a_stop_proves_only_the_fault_that_causes_it(
+    kind: str, code: str, reason: str, is_proven: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The words of ECS decide which."""
+    stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=None, stopped_at=105.0)
+    monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
+    assert (proven(None, kind, ["t"], 100.0).observed_at == 105.0) is is_proven
+
+
+@pytest.mark.parametrize("kind", ["network-latency", "network-packet-loss", "cpu-stress"])
+def test_what_nothing_but_fis_has_seen_stays_unproven(kind: str) -> None:
+    """Slowness has no witness yet."""
+    assert proven(None, kind, ["t"], 100.0).detail == f"there is no proof for aws:ecs:task-{kind}"
