@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import json
 import os
 import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ministack.services import ec2
 
-from kit.local.fis.actions import ACTIONS, UNDO, ActionContext
-from kit.local.fis.actions.ecs_task_cpu_stress import UNDO_KIND, TaskCpuStress
-from kit.local.fis.actions.ecs_task_network_latency import TaskNetworkLatency
-from kit.local.fis.actions.ecs_task_network_packet_loss import TaskNetworkPacketLoss
-from kit.local.fis.actions.task_links import peers
-from kit.local.fis.errors import ConfigurationFailure
-from kit.local.fis.journal import FILE_NAME, Journal
-from kit.local.fis.resources import Resource
-from kit.local.links import ANYWHERE, Links, Match
+from kit.local.fis.journal import FILE_NAME
 from tests.local.ecs_fixtures import processes
 from tests.local.fis_rig import FisRig, stop_on, until
 
@@ -340,98 +326,3 @@ def test_what_would_do_nothing_fails_and_says_why(
     assert experiment["state"]["error"]["code"] == "ConfigurationFailure"
     assert named in experiment["state"]["reason"]
     assert pair.open_entries() == []
-
-
-def test_parameters_default_as_on_aws() -> None:
-    """What a template leaves out."""
-    assert TaskNetworkLatency.parse({}) == TaskNetworkLatency(delay_ms=200, jitter_ms=10, flows_pct=100, sources="ALL")
-    assert TaskNetworkPacketLoss.parse({}) == TaskNetworkPacketLoss(loss_pct=7, flows_pct=100, sources="ALL")
-    assert TaskCpuStress.parse({}) == TaskCpuStress(percent=100, workers=0)
-    assert ACTIONS["aws:ecs:task-kill-process"].parse({"processName": "x"}).signal is signal.SIGTERM  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("kind", "parameters", "expected"),
-    [
-        ("network-latency", {"flowsPercent": "25"}, {"delay_ms": 200, "jitter_ms": 10, "flows_pct": 25}),
-        ("network-packet-loss", {"lossPercent": "100"}, {"loss_pct": 100, "blackhole": True}),
-        ("network-packet-loss", {"lossPercent": "100", "flowsPercent": "50"}, {"flows_pct": 50, "blackhole": False}),
-    ],
-)
-def test_rules_are_one_way_and_journaled(
-    kind: str, parameters: dict[str, str], expected: dict[str, Any], tmp_path: Path
-) -> None:
-    """One rule a task, from the task outwards, written down under its name, and taken back by the undo."""
-    task = SimpleNamespace(id="t1", arn="arn-1", place=SimpleNamespace(vpc="vpc-1"))
-    parts: Any = SimpleNamespace(links=Links(1), ecs=SimpleNamespace(task={"arn-1": task}.get))
-    resource = Resource(type="aws:ecs:task", arn="arn-1", tags={}, described={})
-    journal = Journal(tmp_path)
-    journal.load()
-    context = ActionContext(
-        cloud=parts, journal=journal, experiment_id="EXP", action_name="hit", targets={"Tasks": [resource]}
-    )
-    asyncio.run(ACTIONS[f"aws:ecs:task-{kind}"].parse(parameters).start(context))  # type: ignore[arg-type]
-    (rule,) = parts.links.rules()
-    assert {name: getattr(rule, name) for name in expected} == expected
-    assert (rule.both_ways, rule.src, rule.dst) == (False, Match(kinds=["task"], ids=["t1"]), ANYWHERE)
-    (entry,) = context.changes
-    assert entry.data == {"rule": "EXP/hit/t1", "task": "arn-1"}
-    asyncio.run(UNDO[entry.kind](parts, entry))  # type: ignore[arg-type]
-    assert parts.links.rules() == []
-
-
-def test_more_stress_leaves_a_smaller_share() -> None:
-    """No stress leaves all of it, a small task loses more than a big one, and nothing starves to death."""
-    stress = TaskCpuStress(percent=100, workers=1)
-    assert TaskCpuStress(percent=0).share_left(0.25) == 1.0
-    assert stress.share_left(1.0) == 0.5
-    assert stress.share_left(0.25) == 0.2
-    assert TaskCpuStress(percent=100, workers=1000).share_left(0.25) == 0.02
-
-
-def test_sources_are_the_places_that_the_links_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zones by name or id and networks are subnets of the task's VPC; an address of its own has no meaning."""
-    here = {"VpcId": "vpc-1", "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "use1-az1"}
-    subnets = {
-        "a": {"SubnetId": "a", "CidrBlock": "10.0.0.0/24", **here},
-        "b": {"SubnetId": "b", "CidrBlock": "10.0.1.0/24", **here, "AvailabilityZone": "us-east-1b"},
-        "far": {"SubnetId": "far", "CidrBlock": "10.0.0.0/24", **here, "VpcId": "vpc-2"},
-    }
-    subnets["b"]["AvailabilityZoneId"] = "use1-az2"
-    monkeypatch.setattr(ec2, "_subnets", subnets)
-    assert peers("us-east-1a", "vpc-1") == peers("use1-az1", "vpc-1") == [Match(subnets=["a"])]
-    assert peers("10.0.0.0/16", "vpc-1") == [Match(subnets=["a", "b"])]
-    assert peers("S3, us-east-1b,DYNAMODB", "vpc-1") == [
-        Match(kinds=["aws"], services=["s3", "dynamodb"]), Match(subnets=["b"])
-    ]  # fmt: skip
-    assert peers("S3,0.0.0.0/0", "vpc-1") == [ANYWHERE]
-    for meaningless in ("10.0.0.7", "us-east-1c", "example.com"):
-        with pytest.raises(ConfigurationFailure, match=meaningless):
-            peers(f"ALL,{meaningless}", "vpc-1")
-
-
-def test_a_task_left_stopped_by_a_killed_server_is_continued(tmp_path: Path) -> None:
-    """The journal alone tells the next server what to continue, and repeating it does no harm."""
-    marker = f"GAMEDAY_TEST_TASK={tmp_path.name}-{os.getpid()}"
-    name, _, value = marker.partition("=")
-    argv = [sys.executable, "-S", "-c", "import time; print(flush=True); time.sleep(60)"]
-    with subprocess.Popen(argv, env={**os.environ, name: value}, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        try:
-            process.send_signal(signal.SIGSTOP)
-            until(lambda: state(process.pid) == "T", "stopped")
-            written = Journal(tmp_path)
-            written.load()
-            written.remember(UNDO_KIND, {"task": "arn", "markers": [marker]})
-            (entry,) = Journal(tmp_path).load()
-            for _ in range(2):
-                asyncio.run(UNDO[entry.kind](SimpleNamespace(), entry))  # type: ignore[arg-type, misc]
-            until(lambda: state(process.pid) == "S", "continued")
-        finally:
-            process.kill()
-
-
-def state(pid: int) -> str:
-    """The process's state letter."""
-    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]
