@@ -208,3 +208,8 @@ def processes(arn: str) -> list[int]:
             except OSError:
                 continue
     return found
+
+
+def state(pid: int) -> str:
+    """The process's state letter."""
+    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]

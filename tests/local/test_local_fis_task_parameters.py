@@ -23,6 +23,7 @@ from kit.local.fis.errors import ConfigurationFailure
 from kit.local.fis.journal import Journal
 from kit.local.fis.resources import Resource
 from kit.local.links import ANYWHERE, Links, Match
+from tests.local.ecs_fixtures import state
 from tests.local.fis_rig import until
 
 
@@ -114,8 +115,3 @@ def test_a_task_left_stopped_by_a_killed_server_is_continued(tmp_path: Path) -> 
             until(lambda: state(process.pid) == "S", "continued")
         finally:
             process.kill()
-
-
-def state(pid: int) -> str:
-    """The process's state letter."""
-    return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]

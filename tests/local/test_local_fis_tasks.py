@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from kit.local.fis.journal import FILE_NAME
-from tests.local.ecs_fixtures import processes
+from tests.local.ecs_fixtures import processes, state
 from tests.local.fis_rig import FisRig, stop_on, until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
