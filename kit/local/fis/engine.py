@@ -203,7 +203,9 @@ class Run:
         action.status, action.reason = RUNNING, "Action is running."
         until = time.monotonic() + duration_s(action.definition)
         await self._unless_ending(fault.start(context))
-        await self._unless_ending(asyncio.sleep(until - time.monotonic()))
+        # The loop's timers have milliseconds and may fire one too early; a duration is never cut short.
+        while not self._ending.is_set() and (left_s := until - time.monotonic()) > 0:
+            await self._unless_ending(asyncio.sleep(left_s))
 
     async def _unless_ending(self, step: Awaitable[object]) -> None:
         """Do the step; drop it as soon as the experiment is ending."""
