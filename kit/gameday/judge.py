@@ -25,6 +25,7 @@ SHOWN_MS_MIN = 0.1
 SIGKILL_EXIT_CODE = 137
 # Above this share of the run without a view of tasks and targets, their curves prove nothing.
 BLIND_SHARE_MAX = 0.25
+RECOVERY_SHARE_MAX = 0.6
 RECORDED = {"orders sequenced": "accepted", "rejected": "rejected", "fills": "fill", "cancelled": "cancelled"}
 
 
@@ -105,17 +106,23 @@ def collect(
     )
 
 
-def phases(start: float, fault: FaultWindow | None, end: float) -> tuple[Phase, ...]:
-    """Before, during and after the fault; only `before` if nothing was injected."""
+def phases(start: float, fault: FaultWindow | None, end: float, scenario: Scenario) -> tuple[Phase, ...]:
+    """Before, during, recovery and after; only `before` if nothing was injected.
+
+    What must hold again after the recovery time is not asked while it runs. A load that ends early leaves at least
+    the rest of RECOVERY_SHARE_MAX to `after`.
+    """
     if not start or end <= start:
         return ()
     if fault is None or fault.injected_at is None:
         return (Phase(name="before", start=start, end=end),)
-    over = fault.ended_at or end
+    over = min(fault.ended_at or end, end)
+    recovered = over + min(scenario.recovery_s_max, RECOVERY_SHARE_MAX * (end - over))
     return (
         Phase(name="before", start=start, end=fault.injected_at),
         Phase(name="during", start=fault.injected_at, end=over),
-        Phase(name="after", start=over, end=end),
+        Phase(name="recovery", start=over, end=recovered),
+        Phase(name="after", start=recovered, end=end),
     )
 
 

@@ -316,7 +316,7 @@ class GameDay:
         return plots.Frame(start=self.load_started_at, end=time.time(), fault_start=injected_at)
 
     def _phases(self) -> tuple[Phase, ...]:
-        return judge.phases(self.load_started_at + WARM_UP_S, self.fault, self.load_ended_at)
+        return judge.phases(self.load_started_at + WARM_UP_S, self.fault, self.load_ended_at, self.scenario)
 
     def _frame(self) -> plots.Frame:
         fault = self.fault

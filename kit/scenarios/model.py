@@ -43,6 +43,11 @@ class Scenario:
         """The steady state's limit of failed requests, 0 to 1."""
         return self.limit(Metric.ERROR_RATE, "before")
 
+    @property
+    def recovery_s_max(self) -> float:
+        """How long after the fault steady state may take to come back."""
+        return self.limit(Metric.RECOVERY_S, "recovery")
+
     def limit(self, metric: str, phase: str) -> float:
         """What the objective of that metric and phase allows. Raises KeyError if there is none."""
         found = [item.limit for item in self.objectives if (item.metric, item.phase) == (metric, phase)]

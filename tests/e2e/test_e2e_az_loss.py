@@ -30,7 +30,7 @@ def test_the_good_build_passes_and_shows_its_evidence(start_run, temporary_files
     fault = record["fault"]
     assert fault["injected_at"] <= fault["observed_at"] < fault["healed_at"]
     assert {target["zone"] for target in fault["targets"]} == {"us-east-1a"}
-    assert [phase["name"] for phase in record["phases"]] == ["before", "during", "after"]
+    assert [phase["name"] for phase in record["phases"]] == ["before", "during", "recovery", "after"]
     page = (run.run_dir / "report.html").read_text()
     assert page.count("<figure") == 5
     assert gate(run.run_dir) == PASS

@@ -38,14 +38,23 @@ def test_steady_load_has_no_problem():
     assert judge.unsteady([progress(0, ok=0), progress(1, ok=50), progress(2, ok=99)], AZ_LOSS) == []
 
 
-def test_phases_follow_the_experiment():
-    spans = [(phase.name, phase.start, phase.end) for phase in judge.phases(100.0, FAULT, 160.0)]
-    assert spans == [("before", 100.0, 120.0), ("during", 120.0, 140.0), ("after", 140.0, 160.0)]
+def spans(fault: FaultWindow | None, end: float, start: float = 100.0) -> list[tuple[str, float, float]]:
+    return [(phase.name, phase.start, phase.end) for phase in judge.phases(start, fault, end, AZ_LOSS)]
+
+
+def test_phases_follow_the_experiment_and_the_recovery_time():
+    assert spans(FAULT, 180.0) == [
+        ("before", 100.0, 120.0), ("during", 120.0, 140.0), ("recovery", 140.0, 155.0), ("after", 155.0, 180.0),
+    ]  # fmt: skip
+
+
+def test_a_short_load_still_has_a_phase_after():
+    assert spans(FAULT, 150.0)[2:] == [("recovery", 140.0, 146.0), ("after", 146.0, 150.0)]
 
 
 def test_without_a_fault_there_is_only_before_and_without_load_nothing():
-    assert [phase.name for phase in judge.phases(100.0, None, 160.0)] == ["before"]
-    assert judge.phases(0.0, FAULT, 0.0) == ()
+    assert [name for name, _, _ in spans(None, 160.0)] == ["before"]
+    assert spans(FAULT, 0.0, start=0.0) == []
 
 
 def stop(exit_code: int | None) -> faults.TaskStop:

@@ -47,6 +47,7 @@ class Lifecycle:
     changed: Callable[[Task], None]
     _ports: set[int] = field(default_factory=set)
     _shippers: dict[str, Shipper] = field(default_factory=dict)
+    _pulling: asyncio.Lock = field(default_factory=asyncio.Lock)
     _closing: bool = False
 
     def close(self) -> None:
@@ -79,8 +80,11 @@ class Lifecycle:
         self._enter(task, Status.PENDING)
         task.pull_started_at = time.time()
         roots = await self._unless_stopped(task, self._pull_all(task))
-        if roots is None or not await self._pause(task, self.timing.pull_s):
-            return
+        # One at a time: when a zone comes back, all its replacements would start in the same instant, and on the few
+        # cores of one machine their start would starve the tasks that serve.
+        async with self._pulling:
+            if roots is None or not await self._pause(task, self.timing.pull_s):
+                return
         task.pull_stopped_at = time.time()
         for container in task.containers:
             await self._start(task, container, roots[container.id], watchers)
