@@ -24,6 +24,9 @@ STARTED = b"started "
 FAILED = b"failed "
 LINE_BYTES_MAX = 256
 
+# Where the options of `_main` begin on a supervisor's command line: python -I -S FILE hold tell grace count path…
+OPTIONS_AT = 4
+
 # The script itself: starters run it by this path, and it tells its like below it by the same.
 SUPERVISOR_FILE = os.path.abspath(__file__)
 
@@ -125,7 +128,10 @@ class _Supervisor:
         self._reap()
 
     def _end_nested(self) -> None:
-        """Let supervisors below this one end their own trees: killed outright, they would leave their files."""
+        """Let supervisors below this one end their own trees, and take over what they were to remove.
+
+        One that is not done in time is killed with all the rest, perhaps in the middle of its removal.
+        """
         deadline = time.monotonic() + NESTED_S_MAX
         asked: set[int] = set()
         while time.monotonic() < deadline:
@@ -133,6 +139,7 @@ class _Supervisor:
             if not nested:
                 return
             for pid in nested - asked:
+                self._remove += _to_remove(pid)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGTERM)
             asked |= nested
@@ -203,6 +210,17 @@ def _runs_this_file(pid: int) -> bool:
             return file.read().split(b"\0")[1:4] == [b"-I", b"-S", SUPERVISOR_FILE.encode()]
     except OSError:
         return False
+
+
+def _to_remove(pid: int) -> list[str]:
+    """The paths on the command line of the supervisor `pid` (see `_main`); empty when it is gone."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = [os.fsdecode(word) for word in file.read().split(b"\0")]
+        count = int(words[OPTIONS_AT + 3])
+    except (OSError, IndexError):
+        return []
+    return words[OPTIONS_AT + 4 : OPTIONS_AT + 4 + count]
 
 
 def _remove(path: str) -> None:

@@ -89,6 +89,28 @@ def test_a_killed_parent_takes_a_stubborn_tree_with_it(tmp_path):
     until(lambda: not folder.exists())
 
 
+NEST = """
+import signal, sys, time
+from pathlib import Path
+from kit import lifeline
+stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(300)"
+state, log = map(Path, sys.argv[1:])
+owned = lifeline.spawn([sys.executable, "-S", "-c", stubborn], remove=[state], grace_s=60, log=log)
+time.sleep(300)
+"""
+
+
+def test_files_of_a_nested_supervisor_that_is_killed_are_removed(tmp_path):
+    """One that takes longer than its elder waits is killed before it has removed anything: the elder does it."""
+    folder, log = tmp_path / "state", tmp_path / "log"
+    folder.mkdir()
+    (folder / "file").write_text("x")
+    owned = lifeline.spawn([sys.executable, "-c", NEST, str(folder), str(log)])
+    until(lambda: log.exists() and log.read_text())
+    owned.close()
+    assert not folder.exists()
+
+
 def test_a_killed_supervisor_takes_its_program_with_it(tmp_path):
     """The kernel kills the program when its supervisor is gone."""
     owned = lifeline.spawn([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
