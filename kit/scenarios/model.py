@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kit.errors import UsageError
 from kit.objective import Metric, Objective
 
 
@@ -16,6 +17,10 @@ class Scenario:
     `template_output` names the stack's output that holds the FIS template; `actions` the action ids that it must
     have, and `touches` the parts of AWS for which a report repeats the local AWS's differences. `load` holds the
     load plan's fields but for those that a run's parameters set; `stack` the stack's own parameters.
+
+    `evidence` names the witness (vocabulary of kit/faults) of each action, by its name in the template, whose effect
+    FIS cannot know itself. `fault_parts` of the template's actions follow each other, so that each lasts that part of
+    the fault. `brief` holds the times and the rate of a run in the suite of pull requests.
     """
 
     name: str
@@ -32,6 +37,9 @@ class Scenario:
     clients: int
     load: Mapping[str, Any] = field(default_factory=dict)
     stack: Mapping[str, str] = field(default_factory=dict)
+    evidence: Mapping[str, str] = field(default_factory=dict)
+    fault_parts: int = 1
+    brief: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def p95_limit_ms(self) -> float:
@@ -56,5 +64,12 @@ class Scenario:
         return found[0]
 
     def stack_parameters(self, *, fault_duration_s: int) -> dict[str, str]:
-        """The stack's parameters for a run whose fault lasts this long."""
-        return {**self.stack, "FaultDuration": f"PT{fault_duration_s}S"}
+        """The stack's parameters for a run whose fault lasts this long, all its parts together.
+
+        Raises UsageError for a fault that is shorter than a second a part.
+        """
+        part_s = fault_duration_s // self.fault_parts
+        if part_s < 1:
+            limit = f"{self.fault_parts} parts of at least 1 s each"
+            raise UsageError(f"scenario {self.name}: fault_duration_s={fault_duration_s} is less than {limit}")
+        return {**self.stack, "FaultDuration": f"PT{part_s}S"}
