@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import math
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
@@ -16,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from kit.errors import EvidenceMissing
-from kit.model import VERDICT_SCHEMA, CheckKind, FaultWindow, Finding, LoadStats, Phase, Status, Verdict
+from kit.model import VERDICT_SCHEMA, CheckKind, FaultWindow, Finding, LoadStats, Phase, Status, Verdict, plain
 
 # jsonschema would build this parser at import, for formats that the schema does not use; it triples start-up.
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
@@ -135,7 +134,7 @@ def record(
     """The `gameday.verdict/1` dict: JSON types only, validated. Times of the run are ISO 8601 in UTC, all others
     epoch seconds. Raises EvidenceMissing for a number that is not finite or a record that breaks the schema.
     """
-    made = _plain(
+    made = plain(
         {
             "schema": VERDICT_SCHEMA,
             "run_id": run_id,
@@ -266,18 +265,3 @@ def _iso(at: float | str | None) -> str | None:
     if at is None or isinstance(at, str):
         return at
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _plain(value: Any, path: str) -> Any:
-    """`value` in JSON types; numpy scalars coerced, anything unknown as its text."""
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item, f"{path}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item, f"{path}[{place}]") for place, item in enumerate(value)]
-    if hasattr(value, "item"):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise EvidenceMissing(f"{path}={value}: a verdict holds finite numbers only")
-    return value if isinstance(value, bool | int | float) else str(value)

@@ -6,9 +6,13 @@ Times are seconds since the epoch as `float` in values and nanoseconds since the
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
+
+from kit.errors import EvidenceMissing
 
 VERDICT_SCHEMA = "gameday.verdict/1"
 
@@ -239,3 +243,21 @@ OUTBOX_COLUMNS: dict[str, str] = {
     "order_id": "string",
     "accepted_ns": "int64",
 }
+
+
+def plain(value: Any, path: str) -> Any:
+    """`value` as plain JSON types: numpy scalars and tuples coerced, anything unknown as its text.
+
+    Raises EvidenceMissing for a NaN or infinity, which JSON would keep as text that no gate can compare.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item, f"{path}[{place}]") for place, item in enumerate(value)]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise EvidenceMissing(f"{path}={value}: a record holds finite numbers only")
+    return value if isinstance(value, bool | int | float | str) else str(value)

@@ -7,13 +7,13 @@ Owns scrapbook's traps (numpy scalars, NaN, None) and papermill's (`exception: n
 from __future__ import annotations
 
 import io
-import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import EvidenceMissing
+from kit.model import plain
 
 if TYPE_CHECKING:
     import nbformat
@@ -24,26 +24,6 @@ sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 VERDICT_SCRAP = "verdict"
 SCRAP_MIME_PREFIX = "application/scrapbook.scrap."
-
-
-def plain(value: Any, path: str = "scrap") -> Any:
-    """`value` as plain JSON types: numpy scalars and tuples coerced.
-
-    Raises EvidenceMissing for a NaN or infinity, which JSON would keep as text that no gate can compare.
-    """
-    if value is None or isinstance(value, str | bool):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, f"{path}.{key}") for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
-    if hasattr(value, "item") and not isinstance(value, int | float):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        raise EvidenceMissing(f"{path}={value}: only finite numbers can be glued")
-    if isinstance(value, int | float | str | bool):
-        return value
-    return str(value)
 
 
 def glue(name: str, data: Mapping[str, Any]) -> None:
