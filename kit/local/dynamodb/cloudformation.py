@@ -1,0 +1,132 @@
+"""Tables of CloudFormation: what MiniStack's provisioners leave out of a table's capacity and replicas.
+
+Owns the corrections of AWS::DynamoDB::Table and AWS::DynamoDB::GlobalTable. Must not know requests on items.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.core.responses import get_region
+from ministack.services import dynamodb
+from ministack.services.cloudformation import provisioners
+
+from kit.local.dynamodb.control import ThroughputInvalid, check_maximum, maximum_of
+from kit.local.dynamodb.hooks import Hooks
+from kit.local.dynamodb.tables import Tables
+
+TABLE_TYPE = "AWS::DynamoDB::Table"
+GLOBAL_TABLE_TYPE = "AWS::DynamoDB::GlobalTable"
+
+Properties = Mapping[str, Any]
+Provision = Callable[..., Any]
+
+
+class Provisioning:
+    """Hooks around MiniStack's provisioners of tables."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def install(self, hooks: Hooks) -> None:
+        """Take the provisioners over."""
+        # By its name for those inside that call it, and in the table of handlers.
+        hooks.wrap(provisioners, "_ddb_create", _create)
+        handlers = provisioners._RESOURCE_HANDLERS
+        hooks.put(handlers[TABLE_TYPE], "create", provisioners._ddb_create)
+        for kind, verb, around in (
+            (TABLE_TYPE, "update", self._update),
+            (GLOBAL_TABLE_TYPE, "create", _create_global),
+            (GLOBAL_TABLE_TYPE, "update", self._update_global),
+            (GLOBAL_TABLE_TYPE, "delete", _delete_global),
+        ):
+            hooks.put(handlers[kind], verb, functools.partial(around, handlers[kind][verb]))
+
+    def _update(
+        self, update: Provision, name: str, old: Properties, new: Properties, *rest: Any, **more: Any
+    ) -> Any:
+        answer = update(name, old, new, *rest, **more)
+        if new.get("OnDemandThroughput") != old.get("OnDemandThroughput"):
+            _set_maximum(answer[0], new.get("OnDemandThroughput") or {})
+        self._changed(answer[0])
+        return answer
+
+    def _update_global(
+        self, update: Provision, name: str, old: Properties, new: Properties, *rest: Any, **more: Any
+    ) -> Any:
+        answer = update(name, old, new, *rest, **more)
+        if _global_maximum(new) != _global_maximum(old):
+            _set_maximum(answer[0], _global_maximum(new))
+        before, after = _regions(old), _regions(new)
+        _change_replicas(answer[0], [region for region in before if region not in after], "Delete")
+        _change_replicas(answer[0], [region for region in after if region not in before], "Create")
+        self._changed(answer[0])
+        return answer
+
+    def _changed(self, name: str) -> None:
+        """Tags are changed in place."""
+        if table := self._tables.find(name):
+            table.stale = True
+
+
+def _create(create: Provision, logical_id: str, properties: Properties, *rest: Any) -> Any:
+    for each in [properties, *(properties.get("GlobalSecondaryIndexes") or ())]:
+        check_maximum(each.get("OnDemandThroughput"))
+    name, attributes = create(logical_id, properties, *rest)
+    record = dynamodb._tables[name]
+    if record["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST":
+        # MiniStack puts 5 and 5 here.
+        record["ProvisionedThroughput"] = {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
+        if properties.get("OnDemandThroughput"):
+            record["OnDemandThroughput"] = maximum_of(properties["OnDemandThroughput"])
+    return name, attributes
+
+
+def _create_global(create: Provision, logical_id: str, properties: Properties, *rest: Any) -> Any:
+    """MiniStack makes one table and forgets the replicas."""
+    name, attributes = create(logical_id, properties, *rest)
+    record = dynamodb._tables[name]
+    if maximum := _global_maximum(properties):
+        check_maximum(maximum)
+        record["OnDemandThroughput"] = maximum_of(maximum)
+    if regions := _regions(properties):
+        _change_replicas(name, regions, "Create")
+        attributes = {**attributes, "StreamArn": record["LatestStreamArn"]}
+    return name, attributes
+
+
+def _delete_global(delete: Provision, name: str, properties: Properties, *rest: Any) -> Any:
+    record = dynamodb._tables.get(name) or {}
+    _change_replicas(name, [region for region in dynamodb._replica_group(record) if region != get_region()], "Delete")
+    return delete(name, properties, *rest)
+
+
+def _set_maximum(name: str, maximum: Mapping[str, Any]) -> None:
+    """What is not named is lifted."""
+    status, _, body = dynamodb._update_table({"TableName": name, "OnDemandThroughput": maximum_of(maximum)})
+    if status >= 400:
+        raise ThroughputInvalid(f"OnDemandThroughput of table {name}: {body!r}")
+
+
+def _global_maximum(properties: Properties) -> dict[str, Any]:
+    read = (properties.get("ReadOnDemandThroughputSettings") or {}).get("MaxReadRequestUnits")
+    write = (properties.get("WriteOnDemandThroughputSettings") or {}).get("MaxWriteRequestUnits")
+    found = {"MaxReadRequestUnits": read, "MaxWriteRequestUnits": write}
+    return {name: units for name, units in found.items() if units is not None}
+
+
+def _regions(properties: Properties) -> list[str]:
+    """The replicas beside the stack's own."""
+    regions = [str(replica["Region"]) for replica in properties.get("Replicas") or ()]
+    return [region for region in regions if region != get_region()]
+
+
+def _change_replicas(name: str, regions: list[str], action: str) -> None:
+    if not regions:
+        return
+    updates = [{action: {"RegionName": region}} for region in regions]
+    refused = dynamodb._apply_replica_updates(name, dynamodb._tables[name], updates)
+    if refused:
+        raise ThroughputInvalid(f"{action} of replicas {regions} of table {name}: {refused[2]!r}")

@@ -1,0 +1,209 @@
+"""Single reads and writes under a limit, a lock or a lag: what happens around MiniStack's own functions.
+
+Owns PutItem, UpdateItem, DeleteItem, GetItem, Query, Scan and PartiQL. Batches and transactions have modules of
+their own. Every function here takes MiniStack's function first and runs on the loop's thread.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services import dynamodb
+
+from kit.local.dynamodb import refusals
+from kit.local.dynamodb.capacity import EVENTUALLY, Capacity, table_units, touching, touching_by_update
+from kit.local.dynamodb.locks import Locks
+from kit.local.dynamodb.refusals import Answer, Throttle
+from kit.local.dynamodb.tables import Table, Tables
+from kit.local.dynamodb.units import Item, item_read_units, read_units
+
+Request = dict[str, Any]
+Call = Callable[[Request], Answer]
+
+_PARTIQL_TABLE = re.compile(r"""\b(?:FROM|INTO|UPDATE)\s+"?([A-Za-z0-9_.-]+)""", re.IGNORECASE)
+_CONDITION_FAILED = "ConditionalCheckFailedException"
+
+
+class ItemGate:
+    """The way to MiniStack for one item, or for one page of them."""
+
+    def __init__(self, tables: Tables, capacity: Capacity, locks: Locks, clock: Callable[[], float]) -> None:
+        self._tables = tables
+        self._capacity = capacity
+        self._locks = locks
+        self._clock = clock
+        self._page_bytes = 0
+
+    # Writes
+
+    def put(self, call: Call, request: Request) -> Answer:
+        return self._write(call, request, "PutItem", request.get("Item"))
+
+    def update(self, call: Call, request: Request) -> Answer:
+        return self._write(call, request, "UpdateItem", request.get("Key"))
+
+    def delete(self, call: Call, request: Request) -> Answer:
+        return self._write(call, request, "DeleteItem", request.get("Key"))
+
+    def _write(self, call: Call, request: Request, operation: str, addressed: Any) -> Answer:
+        table = self._tables.find(request.get("TableName"))
+        if table is None:
+            return call(request)
+        if self._locks or table.is_limited:
+            refused = self._refusal(table, request, operation, addressed)
+            if refused is not None:
+                return refused
+        writes_before = self._capacity.writes
+        answer = call(request)
+        if self._capacity.writes == writes_before:
+            self._pay_without_effect(table, addressed, answer)
+        return answer
+
+    def _refusal(self, table: Table, request: Request, operation: str, addressed: Any) -> Answer | None:
+        key = table.key(addressed)
+        if self._locks.holds(key):
+            table.meter().conflicts += 1
+            return refusals.conflict()
+        old = table.item(key)
+        if operation == "UpdateItem":
+            touches = touching_by_update(old, request)
+        else:
+            touches = touching(old, addressed if operation == "PutItem" and is_item(addressed) else None)
+        return self._throttled(table, operation, self._capacity.write_throttle(table, touches))
+
+    def _pay_without_effect(self, table: Table, addressed: Any, answer: Answer) -> None:
+        """A failed condition and a delete of nothing cost as much as the item that is there."""
+        if answer[0] == 200 or refusals.code_of(answer) == _CONDITION_FAILED:
+            self._capacity.pay_units(table, table_units(table.item(table.key(addressed)), None))
+
+    def _throttled(self, table: Table, operation: str, throttle: Throttle | None) -> Answer | None:
+        if throttle is None:
+            return None
+        table.meter().requests[operation] += 1
+        return throttle.answer()
+
+    def written(self, table_name: str, old: Item | None, new: Item | None, *, is_replicated: bool) -> None:
+        """Called by whatever wrote an item: pay for it, and keep its past where an index lags."""
+        table = self._tables.find(table_name)
+        if table is None:
+            return
+        if not is_replicated:
+            self._capacity.pay_write(table, old, new)
+        if table.changes is not None and (key := table.key(new or old)) is not None:
+            table.changes.remember(self._clock(), key[1], key[2], old)
+
+    # Reads
+
+    def get(self, call: Call, request: Request) -> Answer:
+        table = self._tables.find(request.get("TableName"))
+        if table is None:
+            return call(request)
+        if table.is_limited:
+            refused = self._throttled(table, "GetItem", self._capacity.read_throttle(table))
+            if refused is not None:
+                return refused
+        answer = call(request)
+        if answer[0] == 200:
+            units = item_read_units(table.item(table.key(request.get("Key"))))
+            self._capacity.pay_read(table, units * consistency(request))
+        return answer
+
+    def query(self, call: Call, request: Request) -> Answer:
+        return self._read_page(call, request, "Query")
+
+    def scan(self, call: Call, request: Request) -> Answer:
+        return self._read_page(call, request, "Scan")
+
+    def _read_page(self, call: Call, request: Request, operation: str) -> Answer:
+        table = self._tables.find(request.get("TableName"))
+        if table is None:
+            return call(request)
+        index = request.get("IndexName")
+        if table.is_limited:
+            refused = self._throttled(table, operation, self._capacity.read_throttle(table, index))
+            if refused is not None:
+                return refused
+        self._page_bytes = 0
+        answer = self._from_the_past(table, index, call, request)
+        if answer[0] == 200:
+            self._capacity.pay_read(table, read_units(self._page_bytes) * consistency(request), index)
+        return answer
+
+    def _from_the_past(self, table: Table, index: Any, call: Call, request: Request) -> Answer:
+        """Let a lagging index answer from the items as they were."""
+        if table.changes is None or index not in table.indexes:
+            return call(request)
+        past = table.changes.as_of_then(table.record["items"], self._clock())
+        if past is table.record["items"]:
+            return call(request)
+        record = {**table.record, "items": past}
+        record.pop(dynamodb._INDEX_MEMBERS, None)
+        # Synchronous, and only the loop's thread runs it, so nobody else sees the past.
+        dynamodb._tables[table.name] = record
+        try:
+            return call(request)
+        finally:
+            dynamodb._tables[table.name] = table.record
+
+    def page(self, items: list[Item], limit: Any, record: dict[str, Any], index: str | None = None) -> Any:
+        """MiniStack's `_paginate_evaluated_items`, which also tells how much was read."""
+        page, total, item_limit = [], 0, None if limit is None else int(limit)
+        more = False
+        for item in items:
+            size = dynamodb._item_size_bytes(dynamodb._apply_index_projection(item, record, index))
+            if page and total + size > dynamodb._DDB_PAGE_SIZE_BYTES:
+                more = True
+                break
+            page.append(item)
+            total += size
+            if len(page) == item_limit or total >= dynamodb._DDB_PAGE_SIZE_BYTES:
+                more = True
+                break
+        self._page_bytes = total
+        return page, more
+
+    def consumed(self, call: Callable[..., None], result: Request, request: Request, *args: Any, **more: Any) -> None:
+        """MiniStack's `_add_consumed_capacity`, which takes every read for one of 4 KB."""
+        call(result, request, *args, **more)
+        if more.get("write") or "ConsumedCapacity" not in result:
+            return
+        if "Count" in result:
+            blocks = read_units(self._page_bytes)
+        else:
+            table = self._tables.find(request.get("TableName"))
+            blocks = item_read_units(table.item(table.key(request.get("Key")))) if table else 1.0
+        _scale(result["ConsumedCapacity"], blocks)
+
+    # PartiQL
+
+    def statements(self, call: Call, request: Request) -> Answer:
+        """PartiQL is not metered: on a table with a limit it would pass unthrottled, so it is refused there."""
+        statements = request.get("Statements") or request.get("TransactStatements") or [request]
+        for each in statements if isinstance(statements, list) else ():
+            text = str(each.get("Statement", "")) if isinstance(each, dict) else ""
+            for name in _PARTIQL_TABLE.findall(text):
+                table = self._tables.find(name)
+                if table is not None and table.is_limited:
+                    message = f"the local AWS does not meter PartiQL, and table {name} has limited capacity"
+                    return refusals.error("UnsupportedOperation", message)
+        return call(request)
+
+
+def consistency(request: Request) -> float:
+    """What share of a strongly consistent read this costs."""
+    return 1.0 if request.get("ConsistentRead") else EVENTUALLY
+
+
+def is_item(value: Any) -> bool:
+    """Whether this has the shape of an item: anything else is left for MiniStack to refuse."""
+    return isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
+
+
+def _scale(capacity: Any, factor: float) -> None:
+    for name, value in capacity.items():
+        if isinstance(value, dict):
+            _scale(value, factor)
+        elif name.endswith("CapacityUnits"):
+            capacity[name] = value * factor

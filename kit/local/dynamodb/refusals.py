@@ -1,0 +1,99 @@
+"""How DynamoDB refuses under pressure: codes, messages and reasons as they go over the wire.
+
+Sources: the botocore model (TransactionCanceledException lists codes and messages) and the developer guide on
+diagnosing throttling. Must not know when to refuse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Answer = tuple[int, dict[str, str], bytes]
+Reason = dict[str, Any]
+
+_TABLE_EXCEEDED = (
+    "The level of configured provisioned throughput for the table was exceeded. "
+    "Consider increasing your provisioning level with the UpdateTable API."
+)
+_INDEX_EXCEEDED = (
+    "The level of configured provisioned throughput for one or more global secondary indexes of the table was "
+    "exceeded. Consider increasing your provisioning level for the under-provisioned global secondary indexes with "
+    "the UpdateTable API"
+)
+_MAXIMUM_EXCEEDED = "Throughput exceeds the maximum OnDemandThroughput configured on table or index"
+_CONFLICT = "Transaction is ongoing for the item"
+_IN_PROGRESS = "The transaction with the given request token is already in progress."
+NO_REASON: Reason = {"Code": "None"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throttle:
+    """One limit that was met: of a table or an index of it, when reading or writing."""
+
+    table_arn: str
+    index: str | None
+    verb: str
+    is_provisioned: bool
+
+    @property
+    def limit(self) -> str:
+        """The last part of the throttling reason."""
+        return "ProvisionedThroughputExceeded" if self.is_provisioned else "MaxOnDemandThroughputExceeded"
+
+    @property
+    def message(self) -> str:
+        """What the client reads."""
+        if not self.is_provisioned:
+            return _MAXIMUM_EXCEEDED
+        return _TABLE_EXCEEDED if self.index is None else _INDEX_EXCEEDED
+
+    def answer(self) -> Answer:
+        """The request is refused."""
+        where = self.table_arn if self.index is None else f"{self.table_arn}/index/{self.index}"
+        kind = "Table" if self.index is None else "Index"
+        reasons = [{"reason": f"{kind}{self.verb}{self.limit}", "resource": where}]
+        # The two shapes spell the same member differently.
+        if self.is_provisioned:
+            return error("ProvisionedThroughputExceededException", self.message, ThrottlingReasons=reasons)
+        return error("ThrottlingException", self.message, throttlingReasons=reasons)
+
+    def reason(self) -> Reason:
+        """The transaction is cancelled."""
+        code = "ProvisionedThroughputExceeded" if self.is_provisioned else "ThrottlingError"
+        return {"Code": code, "Message": self.message}
+
+
+def conflict() -> Answer:
+    """A plain write met a transaction."""
+    return error("TransactionConflictException", _CONFLICT)
+
+
+def conflict_reason() -> Reason:
+    """An item of a transaction met another transaction."""
+    return {"Code": "TransactionConflict", "Message": _CONFLICT}
+
+
+def in_progress() -> Answer:
+    """The token's own transaction is not over yet."""
+    return error("TransactionInProgressException", _IN_PROGRESS)
+
+
+def cancelled(reasons: Sequence[Reason]) -> Answer:
+    """The transaction as a whole, one reason for each of its items."""
+    codes = ", ".join(reason["Code"] for reason in reasons)
+    message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
+    return error("TransactionCanceledException", message, CancellationReasons=list(reasons))
+
+
+def error(code: str, message: str, **more: Any) -> Answer:
+    """An error of DynamoDB's; the bare type, because Step Functions names errors by it."""
+    body = json.dumps({"__type": code, "message": message, **more}).encode()
+    return 400, {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": code}, body
+
+
+def code_of(answer: Answer) -> str:
+    """The error's code; empty for a success."""
+    return answer[1].get("x-amzn-errortype", "error") if answer[0] >= 400 else ""

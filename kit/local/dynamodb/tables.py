@@ -1,0 +1,177 @@
+"""What we know of each of MiniStack's tables: its limits as buckets, its indexes, its counters.
+
+Owns the reading of MiniStack's table records. Must not know requests; admission is `capacity`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import dynamodb
+
+from kit.local.dynamodb import index_lag
+from kit.local.dynamodb.buckets import BURST_S, ON_DEMAND_BURST_S, Bucket
+from kit.local.dynamodb.index_lag import IndexLagInvalid, RecentChanges
+from kit.local.dynamodb.metrics import Meter, Metrics
+from kit.local.dynamodb.units import IndexShape, Item
+
+# MiniStack's sort key of an item in a table without one.
+NO_SORT_KEY = "__no_sort__"
+
+Key = tuple[str, Any, Any]
+
+log = logging.getLogger(__name__)
+
+
+class Index:
+    """A global secondary index: its limits, None where it has none."""
+
+    def __init__(self, shape: IndexShape, read: Bucket | None, write: Bucket | None) -> None:
+        self.shape = shape
+        self.read = read
+        self.write = write
+
+
+class Table:
+    """One table. `record` is MiniStack's, and tells whether this is still the same table."""
+
+    def __init__(self, record: dict[str, Any], account_id: str, region: str, metrics: Metrics) -> None:
+        self.record = record
+        self.name: str = record["TableName"]
+        self.arn: str = record["TableArn"]
+        self.account_id = account_id
+        self.region = region
+        self.stale = True
+        self.read: Bucket | None = None
+        self.write: Bucket | None = None
+        self.indexes: dict[str, Index] = {}
+        self.local_indexes: tuple[IndexShape, ...] = ()
+        self.is_provisioned = False
+        self.is_limited = False
+        self.changes: RecentChanges | None = None
+        self._metrics = metrics
+        self._known = False
+
+    def meter(self, index: str | None = None) -> Meter:
+        """The counters of the table, or of one of its indexes."""
+        return self._metrics.meter((self.account_id, self.region, self.name, index))
+
+    def key(self, attributes: Any) -> Key | None:
+        """Which item is meant, as MiniStack addresses it; None for what MiniStack will refuse."""
+        pk_name, sk_name = self.record["pk_name"], self.record["sk_name"]
+        if not isinstance(attributes, dict) or not isinstance(attributes.get(pk_name), dict):
+            return None
+        if not sk_name:
+            return self.arn, dynamodb._extract_key_val(attributes[pk_name]), NO_SORT_KEY
+        if not isinstance(attributes.get(sk_name), dict):
+            return None
+        return (
+            self.arn,
+            dynamodb._extract_key_val(attributes[pk_name]),
+            dynamodb._extract_key_val(attributes[sk_name]),
+        )
+
+    def item(self, key: Key | None) -> Item | None:
+        """The item as it is now."""
+        return None if key is None else self.record["items"].get(key[1], {}).get(key[2])
+
+    def configure(self, now_s: float) -> None:
+        """Read the record again: limits, indexes, tags. Saved-up capacity is kept where a limit was before."""
+        record = self.record
+        billing = record.get("BillingModeSummary") or {}
+        self.is_provisioned = billing.get("BillingMode", "PROVISIONED") == "PROVISIONED"
+        self.read, self.write = self._buckets(record, self.read, self.write, now_s)
+        table_keys = tuple(name for name in (record["pk_name"], record["sk_name"]) if name)
+        indexes = {}
+        for described in record.get("GlobalSecondaryIndexes") or ():
+            shape = IndexShape.of(described, table_keys)
+            before = self.indexes.get(shape.name)
+            buckets = self._buckets(described, before and before.read, before and before.write, now_s)
+            indexes[shape.name] = Index(shape, *buckets)
+        self.indexes = indexes
+        self.local_indexes = tuple(
+            IndexShape.of(each, table_keys) for each in record.get("LocalSecondaryIndexes") or ()
+        )
+        limits = [self.read, self.write, *(b for each in indexes.values() for b in (each.read, each.write))]
+        self.is_limited = any(limit is not None for limit in limits)
+        self._configure_lag()
+        self.stale, self._known = False, True
+
+    def _buckets(
+        self, described: Mapping[str, Any], read: Bucket | None, write: Bucket | None, now_s: float
+    ) -> tuple[Bucket | None, Bucket | None]:
+        rates = _provisioned(described) if self.is_provisioned else _maximum(described)
+        return self._bucket(read, rates[0], now_s), self._bucket(write, rates[1], now_s)
+
+    def _bucket(self, before: Bucket | None, units_per_s: float, now_s: float) -> Bucket | None:
+        """The bucket of a limit; 0 is none."""
+        if units_per_s <= 0:
+            return None
+        burst_s = BURST_S if self.is_provisioned else ON_DEMAND_BURST_S
+        if before is not None:
+            before.resize(units_per_s, burst_s, now_s)
+            return before
+        # A limit set on a table that was in use saved nothing up; a table that nobody used yet did, since it was made.
+        idle_s = 0.0 if self._known else time.time() - float(self.record.get("CreationDateTime") or 0)
+        return Bucket.idle_for(idle_s, units_per_s, burst_s, now_s)
+
+    def _configure_lag(self) -> None:
+        try:
+            lag_s = index_lag.lag_s(dynamodb._tags.get_scoped(self.account_id, self.region, self.arn) or ())
+        except IndexLagInvalid as error:
+            log.warning("index lag ignored", extra={"table": self.name, "error": str(error)})
+            lag_s = 0.0
+        if lag_s <= 0:
+            self.changes = None
+        elif self.changes is None or self.changes.lag_s != lag_s:
+            self.changes = RecentChanges(lag_s)
+
+
+class Tables:
+    """Every table that was asked for, by the caller's account and region."""
+
+    def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._by_arn: dict[str, Table] = {}
+
+    def find(self, name: Any) -> Table | None:
+        """The table by its name or ARN; None for none."""
+        if not isinstance(name, str):
+            return None
+        record = dynamodb._tables.get(dynamodb._normalize_table_name(name))
+        if record is None:
+            return None
+        table = self._by_arn.get(record["TableArn"])
+        if table is None or table.record is not record:
+            table = self._by_arn[record["TableArn"]] = Table(record, get_account_id(), get_region(), self._metrics)
+        if table.stale:
+            table.configure(self._clock())
+        return table
+
+    def by_arn(self, arn: str) -> Table | None:
+        """The table as last asked for."""
+        return self._by_arn.get(arn)
+
+    def refresh(self) -> None:
+        """Read every record again when it is next asked for, and forget tables that were deleted."""
+        there = {record["TableArn"]: record for record in dynamodb._tables.all_values()}
+        self._by_arn = {arn: table for arn, table in self._by_arn.items() if there.get(arn) is table.record}
+        for table in self._by_arn.values():
+            table.stale = True
+
+
+def _provisioned(described: Mapping[str, Any]) -> tuple[float, float]:
+    """Read and write units a second; MiniStack's 0 stands for 'never said', which is no limit."""
+    throughput = described.get("ProvisionedThroughput") or {}
+    return float(throughput.get("ReadCapacityUnits") or 0), float(throughput.get("WriteCapacityUnits") or 0)
+
+
+def _maximum(described: Mapping[str, Any]) -> tuple[float, float]:
+    """The same for an on-demand table; -1 is no limit."""
+    maximum = described.get("OnDemandThroughput") or {}
+    return float(maximum.get("MaxReadRequestUnits") or -1), float(maximum.get("MaxWriteRequestUnits") or -1)

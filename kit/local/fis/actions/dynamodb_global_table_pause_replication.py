@@ -1,0 +1,44 @@
+"""aws:dynamodb:global-table-pause-replication: a replica is cut off from the others, both ways, and catches up.
+
+AWS denies DynamoDB's own role by a statement in the table's resource policy, and replication may go on for some
+minutes; here it stops at once. Writes wait where they were made, and are delivered when the last pause ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from kit.local.dynamodb.replication import NotReplicated
+from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.errors import InvalidTarget
+
+if TYPE_CHECKING:
+    from kit.local.cloud import Cloud
+    from kit.local.fis.journal import Entry
+
+UNDO_KIND = "dynamodb-pause-replication"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PauseReplication:
+    """Has no parameters of its own."""
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        return cls()
+
+    async def start(self, context: ActionContext) -> None:
+        owner = f"{context.experiment_id}/{context.action_name}"
+        for table in context.targets["Tables"]:
+            context.remember(UNDO_KIND, {"table": table.arn, "owner": owner})
+            try:
+                context.cloud.dynamodb.pause_replication(table.arn, owner)
+            except NotReplicated as error:
+                raise InvalidTarget(str(error)) from error
+
+
+async def undo(cloud: Cloud, entry: Entry) -> None:
+    """Resume. Pauses die with the process, so a restart finds none."""
+    cloud.dynamodb.resume_replication(entry.data["table"], entry.data["owner"])
