@@ -4,12 +4,15 @@ Owns the guards of a real account and the evidence; knows nothing of load or che
 """
 
 from kit.faults.experiments import Experiment, preview, start, stop, stop_all, watch
-from kit.faults.proof import prove
+from kit.faults.proofs import PROVERS, WITNESSES, how_proven, prove
 from kit.faults.tasks import TaskStop, unexplained_stops
 
 __all__ = [
+    "PROVERS",
+    "WITNESSES",
     "Experiment",
     "TaskStop",
+    "how_proven",
     "preview",
     "prove",
     "start",

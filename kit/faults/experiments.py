@@ -1,4 +1,4 @@
-"""The FIS client: one experiment from its preview to its end. Believes nothing of it: see proof.py."""
+"""The FIS client: one experiment from its preview to its end. Believes nothing of it: see proofs/."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Clock = Callable[[], float]
 class Experiment:
     """One experiment as FIS last described it. Times are epoch seconds, None = not yet.
 
-    `actions`: {name, action_id, status, reason, start, end, duration, targets}; `alarms`: ARNs of its stop
+    `actions`: {name, action_id, status, reason, start, end, duration, parameters, targets}; `alarms`: ARNs of its stop
     conditions; `targets`: as the guards described them when it was started.
     """
 
@@ -244,6 +244,7 @@ def _action(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
         "start": _epoch(raw.get("startTime")),
         "end": _epoch(raw.get("endTime")),
         "duration": raw.get("parameters", {}).get("duration", ""),
+        "parameters": dict(raw.get("parameters", {})),
         "targets": list(raw.get("targets", {}).values()),
     }
 

@@ -55,14 +55,19 @@ def _needs(action: Action) -> list[str]:
 
 
 def _candidates(action: Action, template: Template) -> Mapping[str, Any]:
-    """The task definitions that the action's targets may be made from: those whose tags do not contradict."""
+    """The task definitions that the action's targets may be made from."""
+    return candidates(action, template, template.task_definitions)
+
+
+def candidates(action: Action, template: Template, resources: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those of the resources that the action may hit: their tags do not contradict its targets."""
     names = [] if action.targets is UNKNOWN else list(action.targets.values())
     known = template.known_targets()
     targets = [known[name] for name in names if name is not UNKNOWN and name in known]
     return {
-        name: definition
-        for name, definition in template.task_definitions.items()
-        if not targets or any(not _contradicts(definition, target) for target in targets)
+        name: resource
+        for name, resource in resources.items()
+        if not targets or any(not _contradicts(resource, target) for target in targets)
     }
 
 

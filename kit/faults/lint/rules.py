@@ -16,6 +16,7 @@ from kit.faults.lint.actions import (
     check_start_after,
 )
 from kit.faults.lint.ecs import check_ecs_prerequisites
+from kit.faults.lint.functions import check_lambda_prerequisites
 from kit.faults.lint.source import UNKNOWN, Unknown
 from kit.faults.lint.targets import (
     check_blast_radius,
@@ -100,5 +101,6 @@ RULES: tuple[Rule, ...] = (
     check_blast_radius,
     check_start_after,
     check_ecs_prerequisites,
+    check_lambda_prerequisites,
     check_local_rehearsal,
 )

@@ -19,6 +19,7 @@ from kit.errors import UsageError
 FILE_BYTES_MAX = 4 * 1024 * 1024
 EXPERIMENT_TYPE = "AWS::FIS::ExperimentTemplate"
 TASK_DEFINITION_TYPE = "AWS::ECS::TaskDefinition"
+FUNCTION_TYPES = ("AWS::Lambda::Function", "AWS::Serverless::Function")
 REQUEST_MEMBERS = {"actions", "stopConditions", "targets", "roleArn", "experimentOptions"}
 REQUEST_MEMBERS_MIN = 2  # fewer could be anything: many formats have "actions"
 
@@ -41,6 +42,7 @@ class Source:
     is_cloudformation: bool
     is_answer: bool = False
     task_definitions: Mapping[str, Any]
+    functions: Mapping[str, Any]
 
 
 class _Loader(yaml.SafeLoader):
@@ -110,13 +112,18 @@ def _sources(document: Any) -> list[Source]:
     body = answer if isinstance(answer, Mapping) else document
     if len(REQUEST_MEMBERS & set(body)) < REQUEST_MEMBERS_MIN:
         return []
-    return [Source(name="", body=body, is_cloudformation=False, is_answer=body is answer, task_definitions={})]
+    return [
+        Source(
+            name="", body=body, is_cloudformation=False, is_answer=body is answer, task_definitions={}, functions={}
+        )
+    ]
 
 
 def _resources(resources: Mapping[Any, Any]) -> list[Source]:
     definitions = _of_type(resources, TASK_DEFINITION_TYPE)
+    functions = {name: body for kind in FUNCTION_TYPES for name, body in _of_type(resources, kind).items()}
     return [
-        Source(name=name, body=body, is_cloudformation=True, task_definitions=definitions)
+        Source(name=name, body=body, is_cloudformation=True, task_definitions=definitions, functions=functions)
         for name, body in _of_type(resources, EXPERIMENT_TYPE).items()
     ]
 

@@ -103,12 +103,13 @@ class StopCondition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """One experiment template, and the task definitions of the CloudFormation template around it."""
+    """One experiment template, and what of the CloudFormation template around it its actions may act on."""
 
     targets: Mapping[str, Target] | Unknown
     actions: Mapping[str, Action] | Unknown
     stop_conditions: tuple[StopCondition, ...] | Unknown
     task_definitions: Mapping[str, Any]
+    functions: Mapping[str, Any]
 
     def known_targets(self) -> Mapping[str, Target]:
         return {} if self.targets is UNKNOWN else self.targets
@@ -168,6 +169,7 @@ class _Reader:
             actions=self._named("actions", body["actions"], self._action),
             stop_conditions=UNKNOWN if stops is UNKNOWN else tuple(map(self._stop_condition, stops)),
             task_definitions=self._source.task_definitions,
+            functions=self._source.functions,
         )
 
     def _target(self, name: str, value: Any) -> Target:

@@ -12,7 +12,7 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch
 
-from kit.local.alarms.series import STATISTICS, Series, check_statistic
+from kit.local.alarms.series import STATISTICS, Series, check_statistic, rank_bounds
 
 Point = dict[str, Any]
 
@@ -127,4 +127,12 @@ def _statistic(points: list[Point], statistic: str) -> float | None:
     if statistic in STATISTICS:
         return cloudwatch._calc_stats(points).get(statistic)
     samples = cloudwatch._percentile_samples(points)
+    bounds = rank_bounds(statistic)
+    if bounds is not None:
+        return _rank(samples, *bounds) if samples else None
     return cloudwatch._percentile(samples, float(statistic[1:])) if samples else None
+
+
+def _rank(samples: list[tuple[float, float]], low: float, high: float) -> float:
+    """What part of the values, in percent, lies in (low, high]."""
+    return 100 * sum(n for value, n in samples if low < value <= high) / sum(n for _, n in samples)

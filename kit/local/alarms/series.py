@@ -1,11 +1,15 @@
 """A metric as a series, and which statistics make one. Pure; knows no store."""
 
+import math
+import re
+
 from kit.errors import KitError
 
 # The start of each period in epoch seconds → its value; a period without samples is absent.
 Series = dict[int, float]
 
 STATISTICS = ("Average", "Sum", "Minimum", "Maximum", "SampleCount")
+_RANK = re.compile(r"PR\((\d+(?:\.\d+)?)?:(\d+(?:\.\d+)?)?\)")
 
 
 class UnsupportedQuery(KitError):
@@ -14,8 +18,17 @@ class UnsupportedQuery(KitError):
 
 def check_statistic(statistic: str) -> None:
     """Refuse a statistic that would silently be answered with the average."""
-    if statistic not in STATISTICS and not _is_percentile(statistic):
-        raise UnsupportedQuery(f"statistic {statistic!r} is not supported locally; use {', '.join(STATISTICS)} or pNN")
+    if statistic not in STATISTICS and not _is_percentile(statistic) and rank_bounds(statistic) is None:
+        known = f"{', '.join(STATISTICS)}, pNN or PR(low:high)"
+        raise UnsupportedQuery(f"statistic {statistic!r} is not supported locally; use {known}")
+
+
+def rank_bounds(statistic: str) -> tuple[float, float] | None:
+    """The range of a percentile rank, `PR(low:high)`: the percentage of values over `low` and up to `high`."""
+    match = _RANK.fullmatch(statistic)
+    if match is None or not any(match.groups()):
+        return None
+    return float(match[1] or -math.inf), float(match[2] or math.inf)
 
 
 def _is_percentile(statistic: str) -> bool:

@@ -1,0 +1,86 @@
+"""Targets that the load balancer lost: what TaskWatch sampled of their health, by subnet."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from kit.faults.proofs.scene import Action, Proof, Scene, every, healed_words, unproven
+from kit.faults.proofs.windows import windows_of
+
+# The load balancer needs two failed checks, 5 s apart, each up to 2 s, to see that a target is gone.
+DETECTION_S = 12.0
+# Of a short cut, at least this share of its time must be seen dead.
+DETECTION_SHARE_MAX = 0.6
+# A subnet counts as alive before the cut if it was seen alive in this time: one sample may be late.
+BEFORE_S = 10.0
+# Below this many samples after the detection time a cut is not proven.
+SAMPLES_MIN = 3
+NO_SAMPLES = "no samples of the load balancer's targets"
+
+
+def prove_cut(scene: Scene, action: Action) -> Proof:
+    """The load balancer saw each chosen subnet's targets healthy before, none of them in force, and healthy again.
+
+    Tasks that are only stopped are replaced and healthy again within the detection time, so that a cut that does
+    nothing is told from a real one even when both happen together.
+    """
+    chosen = scene.chosen(action)
+    if scene.samples is None or not chosen:
+        return unproven(NO_SAMPLES if chosen else "no subnet was chosen")
+    return every(_prove_subnet(scene.samples.targets(), target["id"], action) for target in chosen)
+
+
+def prove_fewer(scene: Scene, action: Action) -> Proof:
+    """Fewer targets of the chosen tasks' zones were healthy than ever before, for some samples; then as many again."""
+    windows = windows_of(scene, action)
+    if scene.samples is None or windows is None:
+        return unproven(NO_SAMPLES if windows else "the action has not ended")
+    zones = sorted({target["zone"] for target in scene.chosen(action) if target["zone"]})
+    if not zones:
+        return unproven("no target names its zone")
+    table = scene.samples.targets()
+    proofs = []
+    for zone in zones:
+        healthy = _healthy(table.loc[table["zone"] == zone])
+        before = [n for t, n in healthy if windows.injected_at - BEFORE_S <= t <= windows.injected_at]
+        known = [(t, n) for t, n in healthy if windows.force_start <= t <= windows.force_end + DETECTION_S]
+        usual = min(before, default=0)
+        fewer = [t for t, n in known if n < usual]
+        if len(fewer) < SAMPLES_MIN:
+            told = f"{usual} healthy targets in {zone} before, fewer in {len(fewer)} of {len(known)} samples"
+            proofs.append(unproven(f"load balancer: {told}"))
+            continue
+        healed_at = min((t for t, n in healthy if t > max(windows.after_start, fewer[-1]) and n >= usual), default=None)
+        least = min(n for _, n in known)
+        words = f"load balancer: {least} instead of {usual} healthy targets in {zone}"
+        healed = healed_words(healed_at, "healthy again")
+        proofs.append(Proof(observed_at=fewer[0], healed_at=healed_at, detail=words + healed))
+    return every(proofs)
+
+
+def _prove_subnet(samples: pd.DataFrame, subnet: str, action: Action) -> Proof:
+    healthy = _healthy(samples.loc[samples["subnet"] == subnet]) if len(samples) else []
+    start, end = action["start"], action["end"]
+    if end is None:
+        return unproven(f"{subnet}: the cut has not ended")
+    before = [count for t, count in healthy if start - BEFORE_S <= t < start]
+    known_at = start + min(DETECTION_S, DETECTION_SHARE_MAX * (end - start))
+    during = [count for t, count in healthy if known_at <= t <= end]
+    if max(before, default=0) == 0:
+        return unproven(f"{subnet}: no healthy target before the cut")
+    if len(during) < SAMPLES_MIN:
+        return unproven(f"{subnet}: {len(during)} samples < {SAMPLES_MIN} during the cut")
+    if max(during) > 0:
+        return unproven(f"{subnet}: {max(during)} healthy targets in spite of the cut")
+    healed_at = min((t for t, count in healthy if t > end and count > 0), default=None)
+    return Proof(
+        observed_at=min(t for t, count in healthy if t >= start and count == 0),
+        healed_at=healed_at,
+        detail=f"load balancer: no healthy target in {subnet}" + healed_words(healed_at, "healthy again"),
+    )
+
+
+def _healthy(samples: pd.DataFrame) -> list[tuple[float, int]]:
+    """(t, healthy targets) in order of time, all given subnets together."""
+    rows = samples.loc[samples["state"] == "healthy"].groupby("t")["count"].sum()
+    return sorted((float(t), int(n)) for t, n in rows.items())

@@ -1,0 +1,242 @@
+"""What PaperBroker's own metrics tell of a component in a zone: slow calls, failed calls, silence.
+
+Owns the metrics' names and dimensions; the rules are in tallies.py. A task that cannot reach CloudWatch publishes
+nothing, and what it would have told is lost: silence is then the only witness.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from kit.faults.proofs.scene import COMPONENTS, Action, Pair, Point, Proof, Scene, healed_words, unproven
+from kit.faults.proofs.tallies import Seen, State, Tally, any_of, combine, judge_count, judge_share
+from kit.faults.proofs.windows import LINGER_S, PUBLISH_S, SKEW_S, Windows, windows_of, within
+
+NAMESPACE = "PaperBroker"
+STORE_MS, QUEUE_MS = "StoreMs", "QueueMs"
+STORE_ERRORS, QUEUE_ERRORS = "StoreErrors", "QueueErrors"
+STORE_THROTTLED, SHED, HEARTBEAT, REQUESTS = "StoreThrottled", "Shed", "Heartbeat", "Requests"
+CALLS = {STORE_MS: "store", QUEUE_MS: "queue"}
+FAILURES = {STORE_ERRORS: (STORE_MS, "failed store calls"), QUEUE_ERRORS: (QUEUE_MS, "failed queue calls")}
+ERRORS_OF = {STORE_MS: STORE_ERRORS, QUEUE_MS: QUEUE_ERRORS}
+# A call is slow if it takes longer than nine of ten took before, by this part of the delay that was injected.
+SLOW_PART = 0.5
+# Where nothing says how long the delay is: by this much, and in this share of calls.
+UNKNOWN_ADDED_MS = 100.0
+UNKNOWN_EXPECTED = 0.5
+# Of the heartbeats that silenced tasks would have sent, at least this part must be missing; and two at least are due.
+SILENT_PART_MIN = 0.6
+BEATS_DUE_MIN = 2.0
+BEATS_BEFORE_MIN = 3
+# A neighbour that speaks shows that CloudWatch listens; after the heal the targets must speak as much.
+SPEAKING_PART_MIN = 0.5
+# Every component, all its zones together.
+EVERYWHERE = tuple(Pair(component=component, zone="") for component in COMPONENTS)
+NO_METERS = "nothing read PaperBroker's metrics"
+NOT_OVER = "the action has not ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slowness:
+    """What an action promises: calls of this metric later by `added_ms`, in a share `expected` of them."""
+
+    metric: str
+    added_ms: float = UNKNOWN_ADDED_MS
+    expected: float = UNKNOWN_EXPECTED
+
+
+def read(scene: Scene, pair: Pair, metric: str, statistic: str, windows: Windows) -> list[Point]:
+    """One series, from before the fault to now."""
+    assert scene.meters is not None
+    zone = {"Az": pair.zone} if pair.zone else {}
+    return scene.meters.points(
+        namespace=NAMESPACE,
+        metric=metric,
+        dimensions={"Env": scene.deployment.outputs["MetricsEnv"], "Component": pair.component, **zone},
+        statistic=statistic,
+        start=windows.before_start,
+        end=float("inf"),
+    )
+
+
+def prove_slow(scene: Scene, action: Action, slowness: Slowness) -> Proof:
+    """Calls of the targeted components and zones became slow while the action was in force, and are quick again."""
+    windows, pairs = windows_of(scene, action), scene.pairs(action)
+    if problem := _problem(scene, windows, pairs):
+        return unproven(problem)
+    assert windows is not None
+    seen = [_slow(scene, windows, pair, slowness, scene.neighbours(pair, pairs)) for pair in pairs]
+    return combine(seen, f"{CALLS[slowness.metric]} calls")
+
+
+def prove_slow_somewhere(scene: Scene, action: Action, slowness: Slowness) -> Proof:
+    """As `prove_slow`, for an action that does not name its targets: some component's calls."""
+    windows = windows_of(scene, action)
+    if problem := _problem(scene, windows, EVERYWHERE):
+        return unproven(problem)
+    assert windows is not None
+    seen = [_slow(scene, windows, pair, slowness, []) for pair in EVERYWHERE]
+    return any_of(seen, f"{CALLS[slowness.metric]} calls")
+
+
+def prove_failed(scene: Scene, action: Action, metric: str) -> Proof:
+    """Calls of the targeted components and zones failed while the action was in force, and no more after."""
+    return prove_failed_in(scene, action, metric, scene.pairs(action))
+
+
+def prove_failed_in(scene: Scene, action: Action, metric: str, pairs: Sequence[Pair]) -> Proof:
+    """As `prove_failed`, at the places that are given."""
+    windows = windows_of(scene, action)
+    if problem := _problem(scene, windows, pairs):
+        return unproven(problem)
+    assert windows is not None
+    seen = [_failed(scene, windows, pair, metric) for pair in pairs]
+    return combine(seen, FAILURES[metric][1])
+
+
+def prove_counted(scene: Scene, action: Action, metric: str, words: str) -> Proof:
+    """Something was counted again and again by some component while the action was in force, and no more after."""
+    windows = windows_of(scene, action)
+    if problem := _problem(scene, windows, EVERYWHERE):
+        return unproven(problem)
+    assert windows is not None
+    seen = [
+        judge_count(_counts(scene, windows, pair, metric), windows, place=str(pair), words=words)
+        for pair in EVERYWHERE
+    ]
+    return any_of(seen, words)
+
+
+def prove_silent(scene: Scene, action: Action, *, until: float | None = None) -> Proof:
+    """The targeted tasks fell silent in CloudWatch while their neighbours spoke, and spoke again after.
+
+    `until`: when the silence ends, if not with the action.
+    """
+    return prove_silent_in(scene, action, scene.pairs(action), until=until)
+
+
+def prove_silent_in(scene: Scene, action: Action, pairs: Sequence[Pair], *, until: float | None = None) -> Proof:
+    """As `prove_silent`, at the places that are given."""
+    windows = windows_of(scene, action, until=until)
+    if problem := _problem(scene, windows, pairs):
+        return unproven(problem)
+    assert windows is not None
+    seen = [_silent(scene, windows, pair, scene.neighbours(pair, pairs)) for pair in pairs]
+    return combine(seen, "heartbeats")
+
+
+def _problem(scene: Scene, windows: Windows | None, pairs: Sequence[Pair]) -> str:
+    if scene.meters is None:
+        return NO_METERS
+    if windows is None:
+        return NOT_OVER
+    if not pairs:
+        return "no target names its component and zone"
+    if windows.force_s <= 0:
+        return "too short to be told from the action before it"
+    return ""
+
+
+def _slow(scene: Scene, windows: Windows, pair: Pair, slowness: Slowness, neighbours: Iterable[Pair]) -> Seen:
+    usual = [value for t, value in read(scene, pair, slowness.metric, "p90", windows) if windows.before(t)]
+    if not usual:
+        return Seen(state=State.UNKNOWN, words=f"{pair}: no {CALLS[slowness.metric]} call before the fault")
+    over_ms = median(usual) + SLOW_PART * slowness.added_ms
+    middle = read(scene, pair, slowness.metric, "p50", windows)
+    was_ms = _median([value for t, value in middle if windows.before(t)])
+    is_ms = _median([value for t, value in middle if windows.force(t)])
+    return judge_share(
+        _slow_tallies(scene, windows, pair, slowness.metric, over_ms),
+        windows,
+        expected=slowness.expected,
+        place=f"{pair}, median {was_ms:.0f} → {is_ms:.0f} ms",
+        words=f"took over {over_ms:.0f} ms",
+        neighbours=[
+            tally for other in neighbours for tally in _slow_tallies(scene, windows, other, slowness.metric, over_ms)
+        ],
+    )
+
+
+def _slow_tallies(scene: Scene, windows: Windows, pair: Pair, metric: str, over_ms: float) -> list[Tally]:
+    share = dict(read(scene, pair, metric, f"PR({over_ms:.1f}:)", windows))
+    counts = read(scene, pair, metric, "SampleCount", windows)
+    return [Tally(t=t, n=n, x=n * share.get(t, 0.0) / 100) for t, n in counts]
+
+
+def _failed(scene: Scene, windows: Windows, pair: Pair, metric: str) -> Seen:
+    timed, words = FAILURES[metric]
+    tallies = _counts(scene, windows, pair, metric)
+
+    def answered() -> float:
+        """Calls that came back well although the action had long been in force."""
+        start = windows.force_start + LINGER_S + PUBLISH_S
+        calls = sum(n for _, n in within(read(scene, pair, timed, "SampleCount", windows), start, windows.force_end))
+        return max(0.0, calls - sum(tally.x for tally in tallies if start <= tally.t <= windows.force_end))
+
+    return judge_count(tallies, windows, place=str(pair), words=words, answered=answered)
+
+
+def _counts(scene: Scene, windows: Windows, pair: Pair, metric: str) -> list[Tally]:
+    """One tally per publish; a publish that does not name the metric counted none of it."""
+    counted = dict(read(scene, pair, metric, "Sum", windows))
+    beats = dict(read(scene, pair, HEARTBEAT, "Sum", windows))
+    return [Tally(t=t, n=beats.get(t) or 1.0, x=counted.get(t, 0.0)) for t in sorted(counted.keys() | beats.keys())]
+
+
+def _silent(scene: Scene, windows: Windows, pair: Pair, neighbours: Iterable[Pair]) -> Seen:
+    beats = read(scene, pair, HEARTBEAT, "Sum", windows)
+    first = min((t for t, _ in beats), default=windows.injected_at)
+    before_s = windows.injected_at - max(first, windows.before_start)
+    before = sum(n for t, n in beats if windows.before(t, 0.0))
+    if before < BEATS_BEFORE_MIN or before_s <= 0:
+        return Seen(state=State.UNKNOWN, words=f"{pair}: {before:g} heartbeats before the fault")
+    rate = before / before_s
+    hit = min(1.0, pair.tasks / max(1.0, rate * PUBLISH_S)) if pair.tasks else 1.0
+    force_s = windows.force_s - SKEW_S
+    due = rate * hit * force_s
+    if due < BEATS_DUE_MIN:
+        return Seen(state=State.UNKNOWN, words=f"{pair}: {max(0.0, due):.1f} heartbeats due < {BEATS_DUE_MIN:g}")
+    came = sum(n for _, n in within(beats, windows.force_start + SKEW_S, windows.force_end))
+    missing = rate * force_s - came
+    told = f"{pair}: {came:g} heartbeats in {force_s:.0f} s instead of {rate * force_s:.1f}"
+    if missing < SILENT_PART_MIN * due:
+        return Seen(state=State.REFUTED, words=f"{told}; {SILENT_PART_MIN:.0%} of {due:.1f} had to be missing")
+    for other in neighbours:
+        if not _speaks(read(scene, other, HEARTBEAT, "Sum", windows), windows):
+            return Seen(state=State.REFUTED, words=f"{told}; but {other}, which was left alone, was silent as well")
+    healed_at = _speaks_again(beats, windows, rate)
+    return Seen(
+        state=State.SHOWN,
+        words=told + healed_words(healed_at, "speaking again"),
+        observed_at=windows.force_start + SKEW_S,
+        healed_at=healed_at,
+    )
+
+
+def _speaks(beats: Sequence[Point], windows: Windows) -> bool:
+    """Whether a neighbour that spoke before did so in force too; one that never spoke says nothing."""
+    before = sum(n for t, n in beats if windows.before(t, 0.0))
+    if before < BEATS_BEFORE_MIN:
+        return True
+    first = min(t for t, _ in beats)
+    rate = before / max(PUBLISH_S, windows.injected_at - max(first, windows.before_start))
+    came = sum(n for _, n in within(beats, windows.force_start, windows.force_end))
+    return came >= SPEAKING_PART_MIN * rate * windows.force_s - 1
+
+
+def _speaks_again(beats: Sequence[Point], windows: Windows, rate: float) -> float | None:
+    """The first heartbeat after the end from which on they come as often as before."""
+    after = [(t, n) for t, n in beats if t >= windows.force_end]
+    for at, (t, _) in enumerate(after):
+        rest = sum(n for _, n in after[at:])
+        if rest < BEATS_DUE_MIN:
+            return None
+        if rest >= SPEAKING_PART_MIN * rate * (after[-1][0] - t):
+            return t
+    return None
+
+
+def _median(values: Sequence[float]) -> float:
+    return median(values) if values else float("nan")

@@ -1,0 +1,160 @@
+"""What a proof looks at, and what it says. Owns these shapes; knows no action and no rule."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pandas as pd
+
+from kit.aws.boundary import ClientSource
+from kit.faults.experiments import Experiment
+from kit.model import Deployment
+
+# What PaperBroker's metrics call its roles.
+COMPONENTS = ("api", "matcher", "relay")
+TASK = "aws:ecs:task"
+# Actions that break nothing.
+HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
+
+# (epoch s, value)
+Point = tuple[float, float]
+Action = Mapping[str, Any]
+
+
+class Samples(Protocol):
+    """What was sampled from before the fault until after it."""
+
+    def tasks(self) -> pd.DataFrame:
+        """Columns t, zone, service, running."""
+        ...
+
+    def targets(self) -> pd.DataFrame:
+        """Columns t, subnet, zone, state, count, with a row for `healthy` in every sample of a subnet."""
+        ...
+
+
+class Meters(Protocol):
+    """CloudWatch, one series at a time."""
+
+    def points(
+        self,
+        *,
+        namespace: str,
+        metric: str,
+        dimensions: Mapping[str, str],
+        statistic: str,
+        start: float,
+        end: float,
+        fine: bool = True,
+    ) -> list[Point]:
+        """In order of time; `fine` = by the second, as the metric was published at high resolution."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """When the effect of one action was first seen and when it was seen gone; None = never."""
+
+    observed_at: float | None
+    healed_at: float | None
+    detail: str
+
+
+Prover = Callable[["Scene", Action], Proof]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One component in one zone, which is what PaperBroker's metrics tell apart; no zone = all zones.
+
+    `tasks` = how many of them were targets, 0 = whatever there is.
+    """
+
+    component: str
+    zone: str
+    tasks: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.component} in {self.zone}" if self.zone else self.component
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What every proof may look at. `attempts`: the clients' history; `evidence`: action name → witness."""
+
+    session: ClientSource
+    deployment: Deployment
+    experiment: Experiment
+    samples: Samples | None = None
+    meters: Meters | None = None
+    attempts: pd.DataFrame | None = None
+    evidence: Mapping[str, str] = field(default_factory=dict)
+
+    def chosen(self, action: Action) -> list[dict[str, Any]]:
+        """The targets that FIS resolved for an action."""
+        return [target for target in self.experiment.targets if target["name"] in action["targets"]]
+
+    def pairs(self, action: Action) -> list[Pair]:
+        """Component and zone of the targets; a subnet is every component in its zone."""
+        found: Counter[tuple[str, str]] = Counter()
+        for target in self.chosen(action):
+            counts = 1 if target["type"] == TASK else 0
+            found.update({(component, target["zone"]): counts for component in _components(target)})
+        return [Pair(component=component, zone=zone, tasks=n) for (component, zone), n in sorted(found.items())]
+
+    def neighbours(self, pair: Pair, targets: Iterable[Pair]) -> list[Pair]:
+        """The same component in the zones that the action left alone: what is seen there too is not its doing."""
+        if self.samples is None or not pair.zone:
+            return []
+        hit = {each.zone for each in targets if each.component == pair.component}
+        zones = sorted(set(self.samples.tasks()["zone"]) - hit)
+        return [Pair(component=pair.component, zone=zone) for zone in zones if zone]
+
+
+def _components(target: Mapping[str, Any]) -> tuple[str, ...]:
+    if target["type"] != TASK:
+        return COMPONENTS
+    component = target.get("tags", {}).get("Component") or target["service"]
+    return (component,) if component else ()
+
+
+def unproven(detail: str) -> Proof:
+    """Not seen, and why."""
+    return Proof(observed_at=None, healed_at=None, detail=detail)
+
+
+def all_or_none(times: Iterable[float | None], pick: Callable[[list[float]], float]) -> float | None:
+    """`pick` of the times if every one of them is known."""
+    listed = list(times)
+    known = [time for time in listed if time is not None]
+    return pick(known) if known and len(known) == len(listed) else None
+
+
+def every(proofs: Iterable[Proof]) -> Proof:
+    """Seen if all were seen, healed when the last was."""
+    listed = list(proofs)
+    return Proof(
+        observed_at=all_or_none([proof.observed_at for proof in listed], min),
+        healed_at=all_or_none([proof.healed_at for proof in listed], max),
+        detail="; ".join(proof.detail for proof in listed),
+    )
+
+
+def first_of(*attempts: Callable[[], Proof]) -> Proof:
+    """The first proof that is whole, else the first that saw anything, else all their reasons."""
+    tried: list[Proof] = []
+    for attempt in attempts:
+        proof = attempt()
+        if proof.observed_at is not None and proof.healed_at is not None:
+            return proof
+        tried.append(proof)
+    seen = next((proof for proof in tried if proof.observed_at is not None), None)
+    return seen or unproven("; ".join(proof.detail for proof in tried))
+
+
+def healed_words(healed_at: float | None, word: str) -> str:
+    """How the detail of a proof ends."""
+    return ", never seen " + word if healed_at is None else f", {word}"

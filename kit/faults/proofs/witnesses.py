@@ -1,0 +1,57 @@
+"""The witnesses that a scenario may name for an action that may do anything: one word each, one rule each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kit.faults.proofs import broker, clients
+from kit.faults.proofs.broker import Slowness
+from kit.faults.proofs.dynamodb import prove_throttled
+from kit.faults.proofs.scene import Action, Proof, Prover, Scene
+
+
+def _store_latency(scene: Scene, action: Action) -> Proof:
+    """PaperBroker's DynamoDB calls became slow while the action was in force, and are quick again."""
+    return broker.prove_slow_somewhere(scene, action, Slowness(metric=broker.STORE_MS))
+
+
+def _queue_latency(scene: Scene, action: Action) -> Proof:
+    """PaperBroker's SQS calls became slow while the action was in force, and are quick again."""
+    return broker.prove_slow_somewhere(scene, action, Slowness(metric=broker.QUEUE_MS))
+
+
+def _store_errors(scene: Scene, action: Action) -> Proof:
+    """PaperBroker's DynamoDB calls failed while the action was in force, and no more after."""
+    return broker.prove_counted(scene, action, broker.STORE_ERRORS, "failed store calls")
+
+
+def _queue_errors(scene: Scene, action: Action) -> Proof:
+    """PaperBroker's SQS calls failed while the action was in force, and no more after."""
+    return broker.prove_counted(scene, action, broker.QUEUE_ERRORS, "failed queue calls")
+
+
+def _silence(scene: Scene, action: Action) -> Proof:
+    """The targeted tasks sent no heartbeat while the action was in force, and send them again."""
+    return broker.prove_silent(scene, action)
+
+
+def _shed(scene: Scene, action: Action) -> Proof:
+    """The API turned requests away while the action was in force, and no more after."""
+    return broker.prove_counted(scene, action, broker.SHED, "requests shed")
+
+
+def _client_latency(scene: Scene, action: Action) -> Proof:
+    """Clients waited longer for their orders' answers while the action was in force, and no more after."""
+    return clients.prove_slow_clients(scene, action)
+
+
+WITNESSES: Mapping[str, Prover] = {
+    "client-latency": _client_latency,
+    "store-latency": _store_latency,
+    "store-errors": _store_errors,
+    "store-throttled": prove_throttled,
+    "queue-latency": _queue_latency,
+    "queue-errors": _queue_errors,
+    "silence": _silence,
+    "shed": _shed,
+}
