@@ -22,7 +22,10 @@ from kit.model import Deployment
 STACK_PREFIX = "gameday-"
 ALLOWED_TAG = ("GameDay", "allowed")
 RUN_TAG = "RunId"
+ENV_TAG = "Env"
 PROTECTED_ENV = "prod"
+# The template's own default of EnvName.
+ENV_DEFAULT = "gameday"
 # CloudFormation's own limit for a template in the call's body.
 TEMPLATE_BYTES_MAX = 51_200
 POLL_S = 0.25
@@ -136,7 +139,9 @@ def _refuse_untagged(stack_name: str, tags: Mapping[str, str]) -> None:
 
 
 def _create(session: ClientSource, stack_name: str, body: str, values: Mapping[str, str]) -> None:
-    tags = {**dict([ALLOWED_TAG]), RUN_TAG: values["RunId"], "App": "PaperBroker"}
+    # CloudFormation hands these to every resource; experiments choose their targets by them.
+    env = values.get("EnvName", ENV_DEFAULT)
+    tags = {**dict([ALLOWED_TAG]), RUN_TAG: values["RunId"], ENV_TAG: env, "App": "PaperBroker"}
     try:
         session.client("cloudformation").create_stack(
             StackName=stack_name,

@@ -29,6 +29,11 @@ INSIGHTS_SORT = re.compile(r"(?i)sort\s+@\w+(\s+(asc|desc))?\s*")
 INSIGHTS_LIMIT = re.compile(r"(?i)limit\s+\d+\s*")
 # CloudFormation types whose resources would be made and then do nothing.
 PRETENDED_TYPES = ("AWS::Logs::MetricFilter",)
+# CloudFormation types, beside those that MiniStack knows, that get the stack's tags: in which property, and its shape.
+STACK_TAGGED_TYPES = {
+    "AWS::CloudWatch::CompositeAlarm": ("Tags", "list"),
+    "AWS::ECS::TaskDefinition": ("Tags", "list"),
+}
 
 Answer = tuple[int, dict[str, str], bytes]
 
@@ -61,6 +66,7 @@ def install() -> None:
     _replace(cloudwatch_logs, "_start_query", strict_insights(cloudwatch_logs))
     _replace(cloudwatch_logs, "_put_metric_filter", _refuse_metric_filter)
     _forget_pretended_types()
+    _pass_stack_tags_on()
 
 
 class EveryName(frozenset[str]):
@@ -174,6 +180,14 @@ def _forget_pretended_types() -> None:
 
     for name in PRETENDED_TYPES:
         provisioners._RESOURCE_HANDLERS.pop(name, None)
+
+
+def _pass_stack_tags_on() -> None:
+    from ministack.services.cloudformation import provisioners
+
+    if not hasattr(provisioners, "_STACK_TAG_PROPERTY"):
+        _missing(provisioners, "_STACK_TAG_PROPERTY")
+    provisioners._STACK_TAG_PROPERTY.update(STACK_TAGGED_TYPES)  # in place: other modules hold it by name
 
 
 def _force_on_loop(app: ModuleType, module: ModuleType, names: tuple[str, ...]) -> None:

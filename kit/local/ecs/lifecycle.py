@@ -18,6 +18,7 @@ from kit.errors import KitError
 from kit.local.ecs import health
 from kit.local.ecs.logs import Destination, LogGroupMissing, Shipper
 from kit.local.ecs.process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
+from kit.local.ecs.stand_ins import is_stand_in
 from kit.local.ecs.tasks import Container, Status, StopCode, Task
 from kit.local.ecs.timing import DEREGISTER_S_MAX, PULL_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
 from kit.local.links import LinkReset
@@ -87,7 +88,10 @@ class Lifecycle:
                 return
         task.pull_stopped_at = time.time()
         for container in task.containers:
-            await self._start(task, container, roots[container.id], watchers)
+            if container.id in roots:
+                await self._start(task, container, roots[container.id], watchers)
+            else:
+                container.status = "RUNNING"
         self._enter(task, Status.ACTIVATING)
         self._register(task)
         task.started_at = time.time()
@@ -117,11 +121,13 @@ class Lifecycle:
             await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _pull_all(self, task: Task) -> dict[str, Path]:
-        """Every container's root. The image travels to the task's zone: a cut zone can pull nothing."""
+        """The root of every container that is more than a stand-in. The image travels to the task's zone: a cut zone
+        can pull nothing."""
         try:
             async with asyncio.timeout(PULL_S_MAX):
                 await self.cloud.links.carry(task.place, REGISTRY)
-                roots = {c.id: await self._pull(c) for c in task.containers}
+                real = [c for c in task.containers if not is_stand_in(c.definition["image"])]
+                roots = {c.id: await self._pull(c) for c in real}
                 await self.cloud.links.carry(REGISTRY, task.place)
         except (TimeoutError, LinkReset) as error:
             image = task.containers[0].definition["image"]
