@@ -65,7 +65,7 @@ class BatchGate:
         answer = call(request)
         if answer[0] == 200 and len(tables) == 1:
             # Deletes that found nothing write nothing, and cost a unit each.
-            (name, table), = tables.items()
+            ((name, table),) = tables.items()
             for _ in range(len(request["RequestItems"][name]) - (self._capacity.writes - writes_before)):
                 self._capacity.pay_units(table, 1.0)
         return answer

@@ -44,9 +44,7 @@ class Provisioning:
         ):
             hooks.put(handlers[kind], verb, functools.partial(around, handlers[kind][verb]))
 
-    def _update(
-        self, update: Provision, name: str, old: Properties, new: Properties, *rest: Any, **more: Any
-    ) -> Any:
+    def _update(self, update: Provision, name: str, old: Properties, new: Properties, *rest: Any, **more: Any) -> Any:
         answer = update(name, old, new, *rest, **more)
         if new.get("OnDemandThroughput") != old.get("OnDemandThroughput"):
             _set_maximum(answer[0], new.get("OnDemandThroughput") or {})

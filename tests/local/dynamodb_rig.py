@@ -1,0 +1,111 @@
+"""What the DynamoDB tests share: tables in short, throttled calls, and waits."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+WAIT_S_MAX = 10.0
+ON_DEMAND = {"BillingMode": "PAY_PER_REQUEST"}
+PAIR = {
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+    "AttributeDefinitions": [
+        {"AttributeName": "pk", "AttributeType": "S"},
+        {"AttributeName": "sk", "AttributeType": "N"},
+    ],
+}
+# Throttling is tried at most this often before a test says that there is none.
+TRIES_MAX = 400
+
+
+def provisioned(read: int, write: int) -> dict[str, Any]:
+    """Settings of a table with provisioned capacity."""
+    units = {"ReadCapacityUnits": read, "WriteCapacityUnits": write}
+    return {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
+
+
+def maximum(*, read: int = -1, write: int = -1) -> dict[str, int]:
+    """An OnDemandThroughput."""
+    return {"MaxReadRequestUnits": read, "MaxWriteRequestUnits": write}
+
+
+def by_owner(**settings: Any) -> dict[str, Any]:
+    """Settings of a table with the index `by-owner`."""
+    index = {
+        "IndexName": "by-owner",
+        "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
+        "Projection": {"ProjectionType": "ALL"},
+        **settings,
+    }
+    names = ({"AttributeName": "pk", "AttributeType": "S"}, {"AttributeName": "owner", "AttributeType": "S"})
+    return {"GlobalSecondaryIndexes": [index], "AttributeDefinitions": list(names)}
+
+
+def make_table(dynamodb: Any, **settings: Any) -> str:
+    """A table keyed by `pk`; its name."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    dynamodb.create_table(
+        **{
+            "TableName": name,
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+            **(ON_DEMAND if "BillingMode" not in settings else {}),
+            **settings,
+        }
+    )
+    return name
+
+
+def item(pk: str = "a", size: int = 0, **more: Any) -> dict[str, Any]:
+    """An item of about `size` bytes."""
+    return {"pk": {"S": pk}, "fat": {"S": "x" * size}, **more}
+
+
+def refusal(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """The error response of a call that must fail."""
+    with pytest.raises(ClientError) as caught:
+        call(**arguments)
+    return dict(caught.value.response)
+
+
+def until_refused(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Call again and again; the first error response."""
+    return refused_of(call, lambda number: arguments)
+
+
+def refused_of(call: Callable[..., Any], arguments: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
+    """The same, each call with arguments of its own."""
+    for number in range(TRIES_MAX):
+        try:
+            call(**arguments(number))
+        except ClientError as error:
+            return dict(error.response)
+    raise AssertionError(f"{TRIES_MAX} calls, none refused")
+
+
+def passes(call: Callable[..., Any], **arguments: Any) -> bool:
+    """Whether the call is not refused."""
+    try:
+        call(**arguments)
+    except ClientError:
+        return False
+    return True
+
+
+def code(error: dict[str, Any]) -> str:
+    """The name of an error."""
+    return error["Error"]["Code"]
+
+
+def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S_MAX) -> Any:
+    """The first truthy answer of `probe`."""
+    deadline = time.monotonic() + limit_s
+    while not (answer := probe()):
+        assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
+        time.sleep(0.02)
+    return answer
