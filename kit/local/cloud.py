@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kit.local.alarms import AlarmEvaluator
     from kit.local.alb import LoadBalancers
+    from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
     from kit.local.ecs import Scheduler
     from kit.local.fis import Fis
     from kit.local.links import Links
+    from kit.local.ssm import Ssm
 
 # MiniStack's own default; an access key of twelve digits would select another account, ours never are.
 ACCOUNT_ID = "000000000000"
@@ -31,8 +33,10 @@ class Cloud:
     endpoint: str
     seed: int
     links: Links
+    dynamodb: DynamoDb
     alb: LoadBalancers
     ecs: Scheduler
     ecr: Registry
     alarms: AlarmEvaluator
+    ssm: Ssm
     fis: Fis

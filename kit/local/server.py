@@ -32,8 +32,9 @@ KEEP_ALIVE_S = 120
 PART_STOP_S_MAX = 3.0
 # Open calls get this long to end once everything has stopped.
 DRAIN_S_MAX = 0.2
-# Start order; stopped in reverse: faults are undone first, then tasks end, then the load balancer.
-PARTS = ("ecr", "alb", "ecs", "alarms", "fis")
+# Start order; stopped in reverse: faults are undone first (some by automations), then tasks end, then the load
+# balancer.
+PARTS = ("dynamodb", "ecr", "alb", "ecs", "alarms", "ssm", "fis")
 
 log = logging.getLogger("kit.local")
 
@@ -70,9 +71,12 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
     logging.getLogger("kms").setLevel(logging.ERROR)
     from ministack import app as ministack_app
 
+    from kit.local import appconfig, step_functions
     from kit.local.front import Front
 
     ministack_seams.install()
+    appconfig.install()
+    step_functions.install()
     front = Front(ministack_app.app)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_ministack_running(ministack_app.app))
@@ -93,16 +97,18 @@ def _compose(settings: Settings, state_dir: Path, endpoint: str) -> Cloud:
     # Imported here, because some of them import MiniStack at once, and it reads the environment that we set.
     from kit.local.alarms import AlarmEvaluator
     from kit.local.alb import LoadBalancers
+    from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
     from kit.local.ecs import Scheduler
     from kit.local.fis import Fis
     from kit.local.links import Links
+    from kit.local.ssm import Ssm
 
     seed, links = settings.seed, Links(settings.seed)
     return Cloud(
         state_dir=state_dir, region=settings.region, account_id=ACCOUNT_ID, endpoint=endpoint, seed=seed,
         links=links, alb=LoadBalancers(links, seed), ecs=Scheduler(seed), ecr=Registry(), alarms=AlarmEvaluator(),
-        fis=Fis(seed),
+        dynamodb=DynamoDb(seed), ssm=Ssm(), fis=Fis(seed),
     )  # fmt: skip
 
 

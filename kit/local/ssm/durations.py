@@ -1,0 +1,40 @@
+"""How long aws:sleep sleeps: an ISO 8601 duration, or until a moment. Pure."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+# AWS: 604799 s, a second less than seven days.
+SLEEP_S_MAX = 604_799.0
+
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
+
+
+class DurationInvalid(ValueError):
+    """No ISO 8601 duration or timestamp, or beyond the limit."""
+
+
+def parse_duration_s(text: str) -> float:
+    """Seconds of `PT10M`; zero is allowed, as on AWS."""
+    match = _DURATION.fullmatch(text)
+    if match is None or not any(match.groups()):
+        raise DurationInvalid(f"Duration {text!r} must be an ISO 8601 duration such as PT10M")
+    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return _within_limit(days * 86_400 + hours * 3_600 + minutes * 60 + seconds, text)
+
+
+def until_timestamp_s(text: str, now: datetime) -> float:
+    """Seconds until `2030-01-01T01:00:00Z`; a moment that has passed is zero."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DurationInvalid(f"Timestamp {text!r} must be an ISO 8601 timestamp: {error}") from error
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return _within_limit(max(0.0, (aware - now).total_seconds()), text)
+
+
+def _within_limit(seconds: float, text: str) -> float:
+    if seconds > SLEEP_S_MAX:
+        raise DurationInvalid(f"{text!r} is {seconds:g} s, more than {SLEEP_S_MAX:g} s")
+    return seconds

@@ -1,0 +1,114 @@
+"""OpsItems: create, get, update, describe with filters. Nothing acts on them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region
+
+from kit.local.ssm.documents import tags_of
+from kit.local.ssm.errors import InvalidFilterKey, InvalidRequest, OpsItemLimitExceeded, OpsItemNotFound
+
+OPSITEMS_MAX = 10_000
+# Members of the requests that an item keeps as they are.
+KEPT = (
+    "Title", "Description", "Source", "Priority", "Category", "Severity", "Status", "OpsItemType", "Notifications",
+    "RelatedOpsItems", "ActualStartTime", "ActualEndTime", "PlannedStartTime", "PlannedEndTime",
+)  # fmt: skip
+SUMMARY = (
+    "Title", "Source", "Priority", "Category", "Severity", "Status", "OpsItemType", "ActualStartTime",
+    "ActualEndTime", "PlannedStartTime", "PlannedEndTime",
+)  # fmt: skip
+TEXT_FILTERS = frozenset({"Title", "Source", "Priority", "Category", "Severity", "Status", "OpsItemType", "OpsItemId"})
+OPEN = "Open"
+
+Request = Mapping[str, Any]
+
+
+@dataclass(slots=True, kw_only=True)
+class OpsItem:
+    """One OpsItem; `members` are those of the API."""
+
+    id: str
+    arn: str
+    created_by: str
+    members: dict[str, Any]
+    data: dict[str, Any]
+    tags: dict[str, str]
+    created_at: float = field(default_factory=time.time)
+    changed_at: float = field(default_factory=time.time)
+    version: int = 1
+
+    def describe(self, names: tuple[str, ...] = KEPT) -> dict[str, Any]:
+        """As the API shows it."""
+        return {
+            **{name: self.members.get(name) for name in names},
+            "OpsItemId": self.id,
+            "CreatedBy": self.created_by,
+            "CreatedTime": self.created_at,
+            "LastModifiedBy": self.created_by,
+            "LastModifiedTime": self.changed_at,
+            "OperationalData": self.data,
+        }
+
+
+class OpsItems:
+    """All OpsItems, by account and region."""
+
+    def __init__(self) -> None:
+        self._items: AccountRegionScopedDict = AccountRegionScopedDict()
+
+    def get(self, item_id: str) -> OpsItem:
+        """The item, or OpsItemNotFound."""
+        item = self._items.get(item_id)
+        if item is None:
+            raise OpsItemNotFound(f"OpsItem {item_id} does not exist")
+        return item
+
+    def create(self, request: Request) -> OpsItem:
+        """CreateOpsItem."""
+        if len(self._items) >= OPSITEMS_MAX:
+            raise OpsItemLimitExceeded(f"{len(self._items) + 1} OpsItems exceed the quota of {OPSITEMS_MAX}")
+        item_id = f"oi-{uuid.uuid4().hex[:12]}"
+        kept = {name: request[name] for name in KEPT if name in request}
+        item = OpsItem(
+            id=item_id,
+            arn=f"arn:aws:ssm:{get_region()}:{get_account_id()}:opsitem/{item_id}",
+            created_by=f"arn:aws:iam::{get_account_id()}:root",
+            members={"OpsItemType": "/aws/issue", "Status": OPEN, **kept},
+            data=dict(request.get("OperationalData") or {}),
+            tags=tags_of(request.get("Tags") or ()),
+        )
+        self._items[item_id] = item
+        return item
+
+    def update(self, request: Request) -> None:
+        """UpdateOpsItem: only the members that are given change."""
+        item = self.get(request["OpsItemId"])
+        item.members.update({name: request[name] for name in KEPT if name in request})
+        item.data.update(request.get("OperationalData") or {})
+        for key in request.get("OperationalDataToDelete") or ():
+            item.data.pop(key, None)
+        item.version += 1
+        item.changed_at = time.time()
+
+    def select(self, filters: list[Request]) -> list[OpsItem]:
+        """Newest first; filters AND together, values of one filter OR."""
+        for each in filters:
+            if each["Key"] not in TEXT_FILTERS:
+                raise InvalidFilterKey(f"filter {each['Key']} is not evaluated by the local AWS")
+            if each["Operator"] not in ("Equal", "Contains"):
+                raise InvalidRequest(f"filter {each['Key']}: {each['Operator']} compares times; use Equal or Contains")
+        found = [item for item in self._items.values() if all(_matches(item, each) for each in filters)]
+        return sorted(found, key=lambda item: item.created_at, reverse=True)
+
+
+def _matches(item: OpsItem, wanted: Request) -> bool:
+    value = item.id if wanted["Key"] == "OpsItemId" else str(item.members.get(wanted["Key"], ""))
+    if wanted["Operator"] == "Equal":
+        return value in wanted["Values"]
+    return any(part in value for part in wanted["Values"])

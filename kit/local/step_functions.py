@@ -1,0 +1,117 @@
+"""Step Functions' aws-sdk integration with services that have paths, by botocore's model of them.
+
+MiniStack posts every such call to a fixed path: `aws-sdk:fis:startExperiment` would work, `getExperiment` not. Owns
+the seam; knows no service beyond its name.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from kit.errors import CloudError
+
+# Services that MiniStack or we serve, beside those that MiniStack's own integration knows.
+SERVICES = ("fis", "appconfig")
+
+
+def install() -> None:
+    """Correct MiniStack in this process. Call once, after its import and before its start."""
+    from ministack.services import stepfunctions
+
+    for name in ("_AWS_SDK_SERVICE_MAP", "_dispatch_aws_sdk_rest_json", "_prefix_sdk_error", "_ExecutionError"):
+        if not hasattr(stepfunctions, name):
+            raise CloudError(f"{stepfunctions.__name__}.{name} is gone: this MiniStack is not the pinned one")
+    for service in SERVICES:
+        stepfunctions._AWS_SDK_SERVICE_MAP[service] = {"protocol": "rest-json", "service_key": service}
+    stepfunctions._dispatch_aws_sdk_rest_json = dispatching(stepfunctions)
+
+
+def dispatching(stepfunctions: ModuleType) -> Any:
+    """`_dispatch_aws_sdk_rest_json` that makes our services' requests by their models. Runs in worker threads."""
+    dispatch = stepfunctions._dispatch_aws_sdk_rest_json
+
+    @functools.wraps(dispatch)
+    def dispatch_by_model(service_info: Any, service_name: str, action: str, input_data: Any) -> Any:
+        if service_name not in SERVICES:
+            return dispatch(service_info, service_name, action, input_data)
+        return _call(stepfunctions, service_name, action, input_data or {})
+
+    return dispatch_by_model
+
+
+def _call(stepfunctions: ModuleType, service: str, action: str, given: Mapping[str, Any]) -> Any:
+    from botocore.serialize import create_serializer
+    from botocore.validate import ParamValidator
+    from ministack import app
+
+    name = action[:1].upper() + action[1:]
+    if name not in _model(service).operation_names:
+        raise stepfunctions._ExecutionError("States.Runtime", f"{service} has no operation {action}")
+    operation = _model(service).operation_model(name)
+    arguments = _to_api(operation.input_shape, given)
+    report = ParamValidator().validate(arguments, operation.input_shape)
+    if report.has_errors():
+        raise stepfunctions._ExecutionError("States.Runtime", f"{service}:{action}: {report.generate_report()}")
+    request = create_serializer("rest-json").serialize_to_request(arguments, operation)
+    url = urlsplit(request["url_path"])
+    query = {**parse_qs(url.query), **request["query_string"]}
+    body = request["body"] if isinstance(request["body"], bytes) else str(request["body"] or "").encode()
+    headers = {key.lower(): value for key, value in request["headers"].items()}
+    status, _, payload = app.call_service_handler_sync(
+        app.SERVICE_HANDLERS[service], request["method"], url.path, headers, body, query
+    )
+    answer = _load(payload)
+    if status >= 400:
+        code = str(answer.get("__type") or answer.get("code") or "ServiceException")
+        message = str(answer.get("message") or answer.get("Message") or payload)
+        raise stepfunctions._ExecutionError(stepfunctions._prefix_sdk_error(service, code), message)
+    return _to_states(operation.output_shape, answer)
+
+
+@functools.cache
+def _model(service: str) -> Any:
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+
+    return ServiceModel(Loader().load_service_model(service, "service-2"), service)
+
+
+def _load(payload: bytes | str) -> dict[str, Any]:
+    text = payload.decode() if isinstance(payload, bytes) else payload
+    answer = json.loads(text) if text else {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _to_api(shape: Any, value: Any) -> Any:
+    """Step Functions writes members in PascalCase, the API as its model says; keys of maps are the caller's own."""
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        members = {member.lower(): member for member in shape.members}
+        # What the API does not know stays: its own refusal names it.
+        named = {members.get(key.lower(), key): item for key, item in value.items()}
+        return {key: _to_api(shape.members[key], item) if key in shape.members else item for key, item in named.items()}
+    if shape.type_name == "map" and isinstance(value, Mapping):
+        return {key: _to_api(shape.value, item) for key, item in value.items()}
+    if shape.type_name == "list" and isinstance(value, list):
+        return [_to_api(shape.member, item) for item in value]
+    return value
+
+
+def _to_states(shape: Any, value: Any) -> Any:
+    """The answer as Step Functions shows it: members in PascalCase, moments in ISO 8601."""
+    if shape is None or value is None:
+        return value
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        return {key[:1].upper() + key[1:]: _to_states(shape.members.get(key), item) for key, item in value.items()}
+    if shape.type_name == "map" and isinstance(value, Mapping):
+        return {key: _to_states(shape.value, item) for key, item in value.items()}
+    if shape.type_name == "list" and isinstance(value, list):
+        return [_to_states(shape.member, item) for item in value]
+    if shape.type_name == "timestamp" and isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value
