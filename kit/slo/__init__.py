@@ -7,7 +7,7 @@ and never a pass.
 from kit.objective import Metric, Objective
 from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
 from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator
-from kit.slo.samples import first_fills, per_second, reconnects
+from kit.slo.samples import first_fills, first_orders, is_error, latency_ms, per_second, reconnects, within
 from kit.slo.windows import recovery_s
 
 __all__ = [
@@ -18,9 +18,13 @@ __all__ = [
     "Objective",
     "evaluate",
     "first_fills",
+    "first_orders",
     "generator",
+    "is_error",
+    "latency_ms",
     "per_second",
     "reconnects",
     "recovery_s",
     "steady_state",
+    "within",
 ]

@@ -1,0 +1,87 @@
+"""Golden profiles of finished runs: what a run leaves for them, and how files and folders become `kit.golden` values.
+
+Owns the scrap and the profile's file; the statistics are `kit.golden`'s. A run is comparable only with runs of the
+same load on the same class of machine, so both are in its sample.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kit import golden, scraps, slo
+from kit.errors import EvidenceMissing, UsageError
+from kit.gameday.judge import Collected
+from kit.gameday.parameters import Parameters
+from kit.histogram import Histogram
+from kit.machine import class_of_machine
+from kit.model import Finding, Phase, Verdict
+
+SAMPLE_SCRAP = "sample"
+# What makes two runs' loads the same; the build is what may differ.
+LOAD_FIELDS = (
+    "scenario", "rate_per_s", "clients", "steady_s", "fault_duration_s", "recovery_s", "target", "region",
+)  # fmt: skip
+
+
+def sample(collected: Collected, spans: Sequence[Phase], parameters: Parameters) -> golden.RunSample:
+    """What this run would add to a profile."""
+    given = asdict(parameters)
+    attempts = collected.history.attempts
+    phases = {}
+    for phase in spans:
+        during = slo.within(attempts, "intended_ns", phase)
+        phases[phase.name] = golden.PhaseSample(
+            latency=Histogram.of(slo.latency_ms(slo.first_orders(during)).tolist()),
+            attempts=len(during),
+            errors=int(slo.is_error(during).sum()),
+        )
+    load = {name: given[name] for name in LOAD_FIELDS}
+    return golden.RunSample(run_id=parameters.run_id, load=load, machine=class_of_machine(), phases=phases)
+
+
+def record(path: Path, runs: Sequence[Path]) -> golden.Golden:
+    """Write the profile of PASS runs to `path`.
+
+    Raises UsageError for a run that is not PASS or unlike the others, or too few of them; EvidenceMissing for a run
+    that left no sample.
+    """
+    made = golden.Golden(runs=tuple(_good(run) for run in runs))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(made.to_plain()) + "\n", encoding="utf-8")
+    return made
+
+
+def compare(path: Path, runs: Sequence[Path]) -> list[Finding]:
+    """The candidates' folders against the profile in `path`. Raises as `golden.compare` and `record` do."""
+    try:
+        profile = golden.Golden.from_plain(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise UsageError(f"golden profile {path} does not exist; `gameday golden record` makes one") from error
+    except ValueError as error:
+        raise EvidenceMissing(f"golden profile {path} is not JSON: {error}") from error
+    return golden.compare(profile, [_sample_of(run) for run in runs])
+
+
+def _good(run: Path) -> golden.RunSample:
+    verdict = _scraps(run).get(scraps.VERDICT_SCRAP, {}).get("verdict")
+    if verdict != Verdict.PASS:
+        raise UsageError(f"run {run} is {verdict or 'without a verdict'}: a golden profile is made of PASS runs only")
+    return _sample_of(run)
+
+
+def _sample_of(run: Path) -> golden.RunSample:
+    found = _scraps(run)
+    if SAMPLE_SCRAP not in found:
+        raise EvidenceMissing(f"run {run} left no sample for golden profiles")
+    return golden.RunSample.from_plain(found[SAMPLE_SCRAP])
+
+
+def _scraps(run: Path) -> dict[str, Any]:
+    path = run / "executed.ipynb"
+    if not path.exists():
+        raise UsageError(f"{run} is no folder of a finished run: it has no executed.ipynb")
+    return scraps.read(path)
