@@ -1,7 +1,8 @@
 """HTTP and WebSocket: routes, bodies, and which error is which status. Decides nothing else.
 
-A process holds at most IN_FLIGHT_MAX requests of a kind and refuses the next at once (503): a queue that cannot be
-served in time is a longer outage. One client may hold CLIENT_IN_FLIGHT_MAX of them (429).
+Requests go through a lane (`services.lane`): what cannot be served in time is refused at once (503), because a queue
+of it is a longer outage; one client may hold only a part of it (429). An answer comes within REQUEST_S, and if it is
+a 503 that follows a write, the write may still have happened: asking again under the same key tells.
 """
 
 from __future__ import annotations
@@ -10,12 +11,9 @@ import asyncio
 import json
 import time
 import uuid
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,21 +22,17 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from paperbroker import errors
-from paperbroker.domain.orders import identifier, parse_cancel, parse_order
+from paperbroker.domain.orders import NewOrder, identifier, parse_cancel, parse_order
 from paperbroker.logs import Log
 from paperbroker.services.health import Readiness
 from paperbroker.services.intake import Intake, Receipt
+from paperbroker.services.lane import Lane
 from paperbroker.services.queries import DEPTH_MAX, TRADES_MAX, Queries
 from paperbroker.services.stream import UNKNOWN_MARKET, Hub
 from paperbroker.services.telemetry import Telemetry
 
 BODY_MAX_BYTES = 4096
-IN_FLIGHT_MAX = 64
-CLIENT_IN_FLIGHT_MAX = 32
-WRITERS = 16
-READERS = 8
 RETRY_AFTER_S = 1
-WAITED_MAX_S = 1.0  # for a thread, while those before it hang
 DEPTH_DEFAULT = 20
 TRADES_DEFAULT = 100
 SEQ_MAX = 2**53
@@ -52,36 +46,13 @@ STATUS: dict[type[errors.PaperBrokerError], int] = {
     errors.ClientOverloaded: 429,
     errors.Overloaded: 503,
     errors.StoreUnavailable: 503,
+    errors.StoreThrottled: 503,
+    errors.StoreContended: 503,
 }
 
-R = TypeVar("R")
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-
-
-class InFlight:
-    """Counts what this process holds, in all and by client. Touched from the loop alone."""
-
-    def __init__(self) -> None:
-        self._all = 0
-        self._by_client: Counter[str] = Counter()
-
-    @contextmanager
-    def hold(self, client_id: str = "") -> Iterator[None]:
-        if self._all >= IN_FLIGHT_MAX:
-            raise errors.Overloaded(f"{IN_FLIGHT_MAX} requests in flight")
-        if client_id and self._by_client[client_id] >= CLIENT_IN_FLIGHT_MAX:
-            raise errors.ClientOverloaded(f"{CLIENT_IN_FLIGHT_MAX} requests of {client_id} in flight")
-        self._all += 1
-        self._by_client[client_id] += 1
-        try:
-            yield
-        finally:
-            self._all -= 1
-            self._by_client[client_id] -= 1
-            if not self._by_client[client_id]:
-                del self._by_client[client_id]
 
 
 class Api:
@@ -96,8 +67,8 @@ class Api:
         hub: Hub,
         readiness: Readiness,
         telemetry: Telemetry,
-        log: Log,
-        readers: ThreadPoolExecutor,
+        writes: Lane,
+        reads: Lane,
     ) -> None:
         self._markets = frozenset(markets)
         self._intake = intake
@@ -105,43 +76,44 @@ class Api:
         self._hub = hub
         self._readiness = readiness
         self._telemetry = telemetry
-        self._log = log
-        self._writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="intake")
-        self._readers = readers
-        self._writing = InFlight()
-        self._reading = InFlight()
+        self._writes = writes
+        self._reads = reads
 
     async def submit(self, request: Request) -> Response:
+        until = self._writes.deadline()
         order = parse_order(await _body(request), self._markets)
-        with self._writing.hold(order.client_id):
-            receipt = await self._write(self._intake.submit, order, _trace_id(request))
-        if receipt.first:
-            self._telemetry.count("OrdersAccepted", 1)
+        receipt = await self._writes.run(order.client_id, until, self._submit, order, _trace_id(request), until)
         return _json(201 if receipt.first else 200, receipt.answer)
 
+    def _submit(self, order: NewOrder, trace_id: str, until: float) -> Receipt:
+        """Counted here and not by the answer: an order is accepted even if nobody waits for its answer any more."""
+        receipt = self._intake.submit(order, trace_id, until)
+        if receipt.first:
+            self._telemetry.count("OrdersAccepted", 1)
+        return receipt
+
     async def cancel(self, request: Request) -> Response:
+        until = self._writes.deadline()
         cancel = parse_cancel(await _body(request), request.path_params["order_id"])
-        with self._writing.hold(cancel.client_id):
-            receipt = await self._write(self._intake.cancel, cancel, _trace_id(request))
+        receipt = await self._writes.run(
+            cancel.client_id, until, self._intake.cancel, cancel, _trace_id(request), until
+        )
         return _json(202 if receipt.first else 200, receipt.answer)
 
     async def order(self, request: Request) -> Response:
         client_id = identifier(request.query_params, "clientId")
-        with self._reading.hold():
-            return _json(200, await self._read(self._queries.order, request.path_params["order_id"], client_id))
+        return await self._read(self._queries.order, request.path_params["order_id"], client_id)
 
     async def book(self, request: Request) -> Response:
         market = self._market(request)
         depth = _query_int(request, "depth", DEPTH_DEFAULT, 1, DEPTH_MAX)
-        with self._reading.hold():
-            return _json(200, await self._read(self._queries.book, market, depth))
+        return await self._read(self._queries.book, market, depth)
 
     async def trades(self, request: Request) -> Response:
         market = self._market(request)
         after = _query_int(request, "after", 0, 0, SEQ_MAX)
         limit = _query_int(request, "limit", TRADES_DEFAULT, 1, TRADES_MAX)
-        with self._reading.hold():
-            return _json(200, await self._read(self._queries.trades, market, after, limit))
+        return await self._read(self._queries.trades, market, after, limit)
 
     async def stream(self, websocket: WebSocket) -> None:
         await websocket.accept()
@@ -180,23 +152,9 @@ class Api:
             raise errors.InvalidRequest("symbol", f"unknown market {market[:64]!r}")
         return market
 
-    async def _write(self, call: Callable[..., Receipt], *args: Any) -> Receipt:
-        return await asyncio.get_running_loop().run_in_executor(self._writers, _unless_late(call), *args)
-
-    async def _read(self, call: Callable[..., dict[str, Any]], *args: Any) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._readers, _unless_late(call), *args)
-
-
-def _unless_late(call: Callable[..., R]) -> Callable[..., R]:
-    """The call, unless it waited too long for a thread: then it is refused, without any effect."""
-    asked = time.monotonic()
-
-    def run(*args: Any) -> R:
-        if time.monotonic() - asked > WAITED_MAX_S:
-            raise errors.Overloaded(f"waited more than {WAITED_MAX_S} s for a thread")
-        return call(*args)
-
-    return run
+    async def _read(self, call: Callable[..., dict[str, Any]], *args: Any) -> Response:
+        # Reads are nobody's in particular, so no client is held to a part of them.
+        return _json(200, await self._reads.run("", self._reads.deadline(), call, *args))
 
 
 class _Wire:

@@ -38,7 +38,8 @@ class NotOwner(PaperBrokerError):
 
 
 class Overloaded(PaperBrokerError):
-    """This process already holds as many requests as it can finish in time; nothing was done."""
+    """This process cannot finish the request in time: too many are in flight, or the store is too slow. Nothing was
+    done."""
 
 
 class ClientOverloaded(PaperBrokerError):
@@ -47,6 +48,14 @@ class ClientOverloaded(PaperBrokerError):
 
 class StoreUnavailable(PaperBrokerError):
     """DynamoDB did not answer, or not within its bounds. A write may or may not have been applied."""
+
+
+class StoreThrottled(StoreUnavailable):
+    """DynamoDB has no capacity left for the call, and did nothing. Worth asking again, after a pause."""
+
+
+class StoreContended(StoreUnavailable):
+    """Transactions of others touched the same items again and again; nothing was written."""
 
 
 class QueueUnavailable(PaperBrokerError):
@@ -63,6 +72,10 @@ class AlreadyApplied(PaperBrokerError):
     def __init__(self, event_ids: frozenset[str]) -> None:
         super().__init__(f"events {sorted(event_ids)} were applied before")
         self.event_ids = event_ids
+
+
+class FlagsUnavailable(PaperBrokerError):
+    """The feature flags could not be read, or what was read are no flags."""
 
 
 class LedgerCorrupt(PaperBrokerError):

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from paperbroker import logs, settings
 from paperbroker.errors import PaperBrokerError
@@ -20,55 +21,73 @@ from paperbroker.services.telemetry import Metrics, availability_zone
 from paperbroker.settings import Settings
 from paperbroker.storage.clients import Clients
 from paperbroker.storage.ledger import LedgerTables
+from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import RECEIVE_TIMEOUT_S, CommandQueue
-from paperbroker.storage.tables import OrderTables
+from paperbroker.storage.watch import Watch
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 STOP_TIMEOUT_S = 1.5  # for each background thread to hand over what it holds
 USAGE_EXIT_CODE = 2
-COUNTS = {"api": ("Requests", "Http5xx", "OrdersAccepted"), "matcher": ("Fills",), "relay": ("Relayed",)}
+ALWAYS = ("StoreErrors", "StoreThrottled", "QueueErrors")
+COUNTS = {
+    "api": ("Requests", "Http5xx", "OrdersAccepted", "Shed"),
+    "matcher": ("Fills",),
+    "relay": ("Relayed",),
+}
 
 
 class Task:
-    """What every role needs."""
+    """What every role needs. Clients are made by the role, which knows how long it can wait."""
 
     def __init__(self, role: str, s: Settings) -> None:
         self.settings = s
         self.log: Log = logs.configure(s.log_level, run_id=s.run_id, component=role, task=_task_id(s.metadata_uri))
-        clients = Clients(s.region)
-        dynamodb = clients.make("dynamodb")
-        self.orders = OrderTables(dynamodb, s.tables)
-        self.ledger = LedgerTables(dynamodb, s.tables)
-        self.queue = CommandQueue(clients.make("sqs", read_timeout_s=RECEIVE_TIMEOUT_S), s.queue_url)
+        self.clients = Clients(s.region)
         self.metrics = Metrics(
-            clients.make("cloudwatch"),
+            self.clients.make("cloudwatch", attempts=1),
             namespace=s.metrics_namespace,
             env=s.env,
             component=role,
             zone=availability_zone(s.metadata_uri, self.log),
             log=self.log,
-            counts=COUNTS[role],
+            counts=(*COUNTS[role], *ALWAYS),
         )
+
+    def queue(self, **timeouts: Any) -> CommandQueue:
+        # One attempt: whoever uses the queue tries again itself, and knows better when.
+        sqs = self.clients.make("sqs", attempts=1, watch=Watch("Queue", self.metrics), **timeouts)
+        return CommandQueue(sqs, self.settings.queue_url)
+
+    def store(self) -> BaseClient:
+        return self.clients.make("dynamodb", watch=Watch("Store", self.metrics))
 
 
 def _run_matcher(task: Task) -> None:
     from paperbroker.services.matcher import Matcher
 
     stopping = threading.Event()
-    matcher = Matcher(task.queue, task.ledger, task.metrics, task.log, stopping)
-    _run_loop(task, stopping, matcher.ready, lambda: matcher.run(task.settings.markets))
+    ledger = LedgerTables(task.store(), task.settings.tables)
+    queue = task.queue(read_timeout_s=RECEIVE_TIMEOUT_S)
+    matcher = Matcher(queue, ledger, task.metrics, task.log, stopping)
+    readiness = Readiness({"store": ledger.probe, "queue": queue.probe}, matcher.ready.is_set)
+    _run_loop(task, stopping, readiness, lambda: matcher.run(task.settings.markets))
 
 
 def _run_relay(task: Task) -> None:
     from paperbroker.services.relay import Relay
 
     stopping = threading.Event()
-    relay = Relay(task.queue, task.orders, task.metrics, task.log, stopping)
-    _run_loop(task, stopping, relay.ready, relay.run)
+    store, tables, queue = task.store(), task.settings.tables, task.queue()
+    outbox = Outbox(store, tables)
+    relay = Relay(queue, outbox, task.settings.markets, task.metrics, task.log, stopping)
+    probes = {"store": LedgerTables(store, tables).probe, "queue": queue.probe}
+    _run_loop(task, stopping, Readiness(probes, relay.ready.is_set), relay.run)
 
 
-def _run_loop(task: Task, stopping: threading.Event, ready: threading.Event, run: Callable[[], None]) -> None:
+def _run_loop(task: Task, stopping: threading.Event, readiness: Readiness, run: Callable[[], None]) -> None:
     """A role without an HTTP interface: its loop in the main thread, its health beside it."""
-    readiness = Readiness({"store": task.ledger.probe, "queue": task.queue.probe}, ready.is_set)
     health = HealthServer(task.settings.host, task.settings.port, readiness)
 
     def stop(signum: int, frame: object) -> None:
@@ -88,15 +107,7 @@ def _run_loop(task: Task, stopping: threading.Event, ready: threading.Event, run
 def _run_api(task: Task) -> None:
     from paperbroker.serving import serve
 
-    serve(
-        task.settings,
-        orders=task.orders,
-        ledger=task.ledger,
-        queue=task.queue,
-        metrics=task.metrics,
-        log=task.log,
-        stop_timeout_s=STOP_TIMEOUT_S,
-    )
+    serve(task.settings, clients=task.clients, metrics=task.metrics, log=task.log, stop_timeout_s=STOP_TIMEOUT_S)
 
 
 ROLES: dict[str, Callable[[Task], None]] = {"api": _run_api, "matcher": _run_matcher, "relay": _run_relay}

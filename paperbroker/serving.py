@@ -10,26 +10,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 import uvloop
 
-from paperbroker.api import READERS, Api, make_app
+from paperbroker.api import Api, make_app
 from paperbroker.logs import Log
+from paperbroker.services.breaker import Breaker
+from paperbroker.services.flags import FlagWatch
 from paperbroker.services.health import Readiness
 from paperbroker.services.intake import Intake
+from paperbroker.services.lane import Lane
 from paperbroker.services.queries import Queries
 from paperbroker.services.sender import Sender
 from paperbroker.services.stream import Hub
 from paperbroker.services.telemetry import Metrics
 from paperbroker.settings import Settings
+from paperbroker.storage.clients import PROMPT_CONNECT_TIMEOUT_S, PROMPT_READ_TIMEOUT_S, Clients
+from paperbroker.storage.flags import FlagSession
 from paperbroker.storage.ledger import LedgerTables
+from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
+from paperbroker.storage.watch import Watch
 
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+WRITERS = 32  # as many as calls of 0.6 s need at some 50 requests a second
+READERS = 8
 LEAVING_S = 0.5  # how long requests still come from a load balancer that has been told
 FINISH_S = 3  # for the requests in flight
 # Longer than the load balancer's idle time-out (60 s): it must be the one who closes, or it meets a closed connection.
@@ -45,19 +57,20 @@ class _Server(uvicorn.Server):
         yield
 
 
-def serve(
-    settings: Settings,
-    *,
-    orders: OrderTables,
-    ledger: LedgerTables,
-    queue: CommandQueue,
-    metrics: Metrics,
-    log: Log,
-    stop_timeout_s: float,
-) -> None:
+def serve(settings: Settings, *, clients: Clients, metrics: Metrics, log: Log, stop_timeout_s: float) -> None:
     """Until SIGTERM or SIGINT."""
-    sender = Sender(queue, orders, log)
-    readiness = Readiness({"store": orders.probe, "queue": queue.probe})
+    flags = _flag_watch(settings, clients, log)
+    writes = _lane("writes", WRITERS, metrics)
+    reads = _lane("reads", READERS, metrics)
+    metrics.gauge("BreakerOpen", lambda: max(lane.breaker.take_was_open() for lane in (writes, reads)))
+    orders = OrderTables(_store(clients, metrics, writes, flags.store_delay_s if flags else None), settings.tables)
+    # A second client: what readers, feeds and probes find says nothing of intake's calls, nor does the flag hold
+    # them up, so that a task whose intake is shed stays in the load balancer.
+    store = _store(clients, metrics, reads, None)
+    ledger = LedgerTables(store, settings.tables)
+    sender = Sender(_queue(settings, clients, metrics), Outbox(store, settings.tables), log)
+    # Not the queue: orders are accepted without it.
+    readiness = Readiness({"store": OrderTables(store, settings.tables).probe})
     feed_readers = ThreadPoolExecutor(FEED_READERS, thread_name_prefix="feed")
 
     async def run_blocking(call: Any, /, *args: Any) -> Any:
@@ -66,19 +79,60 @@ def serve(
     api = Api(
         markets=settings.markets,
         intake=Intake(orders, sender),
-        queries=Queries(orders, ledger, settings.markets),
+        queries=Queries(OrderTables(store, settings.tables), ledger, settings.markets),
         hub=Hub(ledger, run_blocking, log),
         readiness=readiness,
         telemetry=metrics,
-        log=log,
-        readers=ThreadPoolExecutor(READERS, thread_name_prefix="reads"),
+        writes=writes,
+        reads=reads,
     )
     sender.start()
     metrics.start()
+    if flags is not None:
+        flags.start()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_serve(make_app(api, readiness, metrics, log), settings, readiness, log))
+    if flags is not None:
+        flags.stop()
     sender.stop(stop_timeout_s)
     metrics.stop(stop_timeout_s)
+
+
+def _lane(name: str, threads: int, metrics: Metrics) -> Lane:
+    # One client may hold half of the places: a crowd of one must not keep the others out.
+    places = 2 * threads
+    return Lane(
+        name, threads=threads, waiting_max=threads, client_max=places // 2, breaker=Breaker(), telemetry=metrics
+    )
+
+
+def _store(clients: Clients, metrics: Metrics, lane: Lane, delay_s: Callable[[], float] | None) -> BaseClient:
+    """A client whose calls a lane's breaker hears of. One attempt: who asks again knows the time that is left."""
+    return clients.make(
+        "dynamodb",
+        connect_timeout_s=PROMPT_CONNECT_TIMEOUT_S,
+        read_timeout_s=PROMPT_READ_TIMEOUT_S,
+        attempts=1,
+        watch=Watch("Store", metrics, heard=lane.breaker.heard, delay_s=delay_s),
+    )
+
+
+def _queue(settings: Settings, clients: Clients, metrics: Metrics) -> CommandQueue:
+    sqs = clients.make(
+        "sqs",
+        connect_timeout_s=PROMPT_CONNECT_TIMEOUT_S,
+        read_timeout_s=PROMPT_READ_TIMEOUT_S,
+        attempts=1,
+        watch=Watch("Queue", metrics),
+    )
+    return CommandQueue(sqs, settings.queue_url)
+
+
+def _flag_watch(settings: Settings, clients: Clients, log: Log) -> FlagWatch | None:
+    source = settings.flags
+    if source is None:
+        return None
+    return FlagWatch(FlagSession(clients.make("appconfigdata", attempts=1), source), source.poll_s, log)
 
 
 async def _serve(app: Any, settings: Settings, readiness: Readiness, log: Log) -> None:

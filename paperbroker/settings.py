@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from paperbroker.errors import SettingsError
 
 DEFAULT_PORT = 8080
+DEFAULT_FLAGS_POLL_S = 15.0
+FLAGS_POLL_S_MAX = 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,8 +25,18 @@ class Tables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FlagSource:
+    """Where the feature flags are in AppConfig, by id, and how often to look."""
+
+    application: str
+    environment: str
+    profile: str
+    poll_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One task's settings. `metadata_uri` is ECS's task metadata endpoint, "" outside ECS."""
+    """One task's settings. `metadata_uri` is ECS's task metadata endpoint, "" outside ECS; no `flags` means none."""
 
     env: str
     run_id: str
@@ -37,6 +49,7 @@ class Settings:
     port: int
     metadata_uri: str
     log_level: str
+    flags: FlagSource | None = None
 
 
 def from_environment(env: Mapping[str, str]) -> Settings:
@@ -60,6 +73,7 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         port=_port(env.get("PORT", str(DEFAULT_PORT))),
         metadata_uri=env.get("ECS_CONTAINER_METADATA_URI_V4", ""),
         log_level=env.get("PB_LOG_LEVEL", "INFO"),
+        flags=_flags(env),
     )
 
 
@@ -68,6 +82,26 @@ def _required(env: Mapping[str, str], name: str) -> str:
     if not value:
         raise SettingsError(f"{name} is not set")
     return value
+
+
+def _flags(env: Mapping[str, str]) -> FlagSource | None:
+    """None if no id is given; a part of them is a mistake that must not pass for "no flags"."""
+    names = ("PB_FLAGS_APPLICATION", "PB_FLAGS_ENVIRONMENT", "PB_FLAGS_PROFILE")
+    if not any(env.get(name) for name in names):
+        return None
+    application, environment, profile = (_required(env, name) for name in names)
+    return FlagSource(application=application, environment=environment, profile=profile, poll_s=_flags_poll_s(env))
+
+
+def _flags_poll_s(env: Mapping[str, str]) -> float:
+    text = env.get("PB_FLAGS_POLL_S") or str(DEFAULT_FLAGS_POLL_S)
+    try:
+        poll_s = float(text)
+    except ValueError:
+        poll_s = 0.0
+    if not 0 < poll_s <= FLAGS_POLL_S_MAX:
+        raise SettingsError(f"PB_FLAGS_POLL_S={text!r} must be a number over 0, at most {FLAGS_POLL_S_MAX:g}")
+    return poll_s
 
 
 def _markets(text: str) -> tuple[str, ...]:

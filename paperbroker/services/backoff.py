@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import random
 
+HALF = 0.5
+FULL = 1.0
+
 
 class Backoff:
-    """Waits drawn from [limit of this try / 2, limit of this try]."""
+    """Waits drawn from the last `jitter` share of this try's limit: HALF keeps a pace, FULL spreads rivals best."""
 
-    def __init__(self, *, first_s: float, limit_s: float, source: random.Random | None = None) -> None:
+    def __init__(
+        self, *, first_s: float, limit_s: float, jitter: float = HALF, source: random.Random | None = None
+    ) -> None:
         self._first_s = first_s
         self._limit_s = limit_s
+        self._jitter = jitter
         self._random = source or random.Random()
         self._tries = 0
 
     def next_s(self) -> float:
         bound = min(self._limit_s, self._first_s * 2 ** min(self._tries, 16))
         self._tries += 1
-        return self._random.uniform(bound / 2, bound)
+        return self._random.uniform(bound * (1 - self._jitter), bound)
 
     def reset(self) -> None:
         self._tries = 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,7 +24,7 @@ REQUEST_TIMEOUT_S = 5.0
 class Readiness:
     """The last answer of the dependencies, fresh enough. `draining` overrides: a task that is leaving is not ready."""
 
-    def __init__(self, probes: dict[str, Callable[[], object]], ready: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, probes: Mapping[str, Callable[[], object]], ready: Callable[[], bool] = lambda: True) -> None:
         self._probes = probes
         self._ready = ready
         self._pool = ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe")

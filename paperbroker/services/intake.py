@@ -4,27 +4,34 @@ Owns the decision between first, repeated, refused and unknown. Must not know HT
 
 A 2xx stands on the transaction alone. The event goes to the queue in the background; if this process dies before
 that, the outbox entry is still there and the relay sends it.
+
+Asking again: a refusal for want of capacity, a rival's transaction, and an answer that did not come are followed by
+another try of the *same* transaction, which its token makes harmless, as long as there is time for one. What is said
+when time is up depends on whether any try may have been written: only then the outcome is unknown.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from paperbroker.domain.events import IntakeEvent, IntakeType
 from paperbroker.domain.orders import CancelOrder, NewOrder
-from paperbroker.errors import IdempotencyKeyReused, NotOwner, OrderIdReused, StoreUnavailable, UnknownOrder
-from paperbroker.services.backoff import Backoff
+from paperbroker.errors import (
+    IdempotencyKeyReused,
+    NotOwner,
+    OrderIdReused,
+    Overloaded,
+    StoreContended,
+    StoreUnavailable,
+    UnknownOrder,
+)
+from paperbroker.services.patience import REQUEST_S, Patience
 from paperbroker.storage.tables import Acceptance, KeyRecord, OrderTables, order_answer
-
-# Concurrent transactions on one key or order: the rival is done within a few milliseconds.
-CONFLICTS_MAX = 5
-# Later than this, nobody waits for the answer any more: say "unknown" instead of asking again.
-ASK_AGAIN_UNTIL_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,18 +54,24 @@ class Intake:
         tables: OrderTables,
         outbound: Outbound,
         now_ns: Callable[[], int] = time.time_ns,
+        now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._tables = tables
         self._outbound = outbound
         self._now_ns = now_ns
+        self._now_s = now_s
         self._sleep = sleep
 
-    def submit(self, order: NewOrder, trace_id: str) -> Receipt:
-        """Accept the order once. IdempotencyKeyReused, OrderIdReused: no effect. StoreUnavailable: unknown."""
+    def submit(self, order: NewOrder, trace_id: str, until: float | None = None) -> Receipt:
+        """Accept the order once, asking the store until `until` on the monotonic clock (REQUEST_S from now).
+
+        IdempotencyKeyReused, OrderIdReused, Overloaded, StoreThrottled, StoreContended: no effect. StoreUnavailable:
+        unknown.
+        """
         accepted_at_ns = self._now_ns()
         event = IntakeEvent(
-            event_id=uuid.uuid4().hex,
+            event_id=_event_id(accepted_at_ns),
             type=IntakeType.ORDER_ACCEPTED.value,
             market=order.symbol,
             order_id=order.order_id,
@@ -73,18 +86,20 @@ class Intake:
             trace_id=trace_id,
         )
         answer = order_answer(order, accepted_at_ns)
-        return self._accept(Acceptance(event=event, content_hash=order.content_hash(), answer=answer), order)
+        acceptance = Acceptance(event=event, content_hash=order.content_hash(), answer=answer)
+        return self._accept(acceptance, order, self._until(until))
 
-    def cancel(self, cancel: CancelOrder, trace_id: str) -> Receipt:
+    def cancel(self, cancel: CancelOrder, trace_id: str, until: float | None = None) -> Receipt:
         """Ask once for the order to be taken off the book; the ledger tells what came of it."""
-        found = self._tables.find_order(cancel.order_id)
+        until = self._until(until)
+        found = self._find_order(cancel.order_id, until)
         if found is None:
             raise UnknownOrder(cancel.order_id)
         if found["clientId"] != cancel.client_id:
             raise NotOwner(f"{cancel.order_id} is not of {cancel.client_id}")
         accepted_at_ns = self._now_ns()
         event = IntakeEvent(
-            event_id=uuid.uuid4().hex,
+            event_id=_event_id(accepted_at_ns),
             type=IntakeType.CANCEL_REQUESTED.value,
             market=str(found["market"]),
             order_id=cancel.order_id,
@@ -94,34 +109,47 @@ class Intake:
             trace_id=trace_id,
         )
         answer = _cancel_answer(cancel, event)
-        return self._accept(Acceptance(event=event, content_hash=cancel.content_hash(), answer=answer), None)
+        return self._accept(Acceptance(event=event, content_hash=cancel.content_hash(), answer=answer), None, until)
 
-    def _accept(self, acceptance: Acceptance, order: NewOrder | None) -> Receipt:
-        started = time.monotonic()
-        backoff = Backoff(first_s=0.01, limit_s=0.2)
-        for _ in range(CONFLICTS_MAX):
+    def _until(self, until: float | None) -> float:
+        return self._now_s() + REQUEST_S if until is None else until
+
+    def _find_order(self, order_id: str, until: float) -> dict[str, str | int] | None:
+        """The order; a cancel whose order cannot be read in time has asked for nothing yet."""
+        patience = Patience(until, self._now_s, self._sleep)
+        while True:
             try:
-                refused = self._tables.accept(acceptance, order)
-            except StoreUnavailable:
-                if time.monotonic() - started > ASK_AGAIN_UNTIL_S:
-                    raise
-                return self._look_up_or_raise(acceptance)
-            if refused is None:
-                return self._first(acceptance)
-            if refused.order_id_taken:
-                raise OrderIdReused(acceptance.event.order_id)
-            key = refused.key or self._find_key(acceptance)
-            if key is not None:
-                return self._again(acceptance, key)
-            self._sleep(backoff.next_s())
-        raise StoreUnavailable(f"{CONFLICTS_MAX} transactions in a row met a rival on {acceptance.event.order_id}")
+                return self._tables.find_order(order_id)
+            except StoreUnavailable as exc:
+                patience.after(exc)
+                if not patience.lasts():
+                    raise patience.refusal(order_id) from exc
 
-    def _look_up_or_raise(self, acceptance: Acceptance) -> Receipt:
-        """Of a write whose reply was lost, the record tells; without a record it is unknown, and may still land."""
-        key = self._find_key(acceptance)
-        if key is None:
-            raise StoreUnavailable(f"outcome of {acceptance.event.order_id} is unknown")
-        return self._again(acceptance, key)
+    def _accept(self, acceptance: Acceptance, order: NewOrder | None, until: float) -> Receipt:
+        patience = Patience(until, self._now_s, self._sleep)
+        if not patience.in_time():
+            raise Overloaded(f"no time left to write {acceptance.event.order_id}")
+        while True:
+            try:
+                receipt = self._try(acceptance, order)
+            except StoreUnavailable as exc:
+                patience.after(exc)
+            else:
+                if receipt is not None:
+                    return receipt
+                patience.after(StoreContended(f"a rival's transaction on {acceptance.event.order_id}"))
+            if not patience.lasts():
+                raise patience.verdict(acceptance.event.order_id)
+
+    def _try(self, acceptance: Acceptance, order: NewOrder | None) -> Receipt | None:
+        """The receipt; None if a concurrent transaction was in the way and nothing tells yet what it wrote."""
+        refused = self._tables.accept(acceptance, order)
+        if refused is None:
+            return self._first(acceptance)
+        if refused.order_id_taken:
+            raise OrderIdReused(acceptance.event.order_id)
+        key = refused.key or self._find_key(acceptance)
+        return None if key is None else self._again(acceptance, key)
 
     def _find_key(self, acceptance: Acceptance) -> KeyRecord | None:
         return self._tables.find_key(acceptance.event.client_id, acceptance.event.idempotency_key)
@@ -137,6 +165,11 @@ class Intake:
             event = acceptance.event
             raise IdempotencyKeyReused(f"{event.idempotency_key} of {event.client_id} stands for other content")
         return Receipt(first=False, answer=key.answer)
+
+
+def _event_id(accepted_at_ns: int) -> str:
+    """Unique, and sorted by the time of acceptance: so the outbox, read by key, gives the oldest first."""
+    return f"{accepted_at_ns:016x}{secrets.token_hex(8)}"
 
 
 def _cancel_answer(cancel: CancelOrder, event: IntakeEvent) -> str:

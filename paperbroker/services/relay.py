@@ -1,26 +1,33 @@
 """The slow way from the outbox to the queue, for events that intake did not hand over: it died, or SQS was away.
 
-Two relays may run: a message sent twice is dropped by the queue, and one that comes through anyway (the queue forgets
-after five minutes) is known to the matcher by its event id. Must not know what the events mean.
+A market's entries are sent in the order of their acceptance, markets side by side. Two relays may run: a message sent
+twice is dropped by the queue, and one that comes through anyway (the queue forgets after five minutes) is known to
+the matcher by its event id. Must not know what the events mean.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import QueueUnavailable, StoreUnavailable
 from paperbroker.logs import Log
 from paperbroker.services.backoff import Backoff
+from paperbroker.services.sender import LOST_AFTER_S
 from paperbroker.services.telemetry import Telemetry
+from paperbroker.storage.outbox import Outbox, Page
 from paperbroker.storage.queues import BATCH_MAX, CommandQueue
-from paperbroker.storage.tables import OrderTables
 
-LOST_AFTER_S = 3.0  # intake hands over within a fraction of this
 TICK_S = 2.0
-PAGES_MAX = 10  # a tick's bound; the rest waits for the next tick
+SOON_S = 0.2  # after a sweep that found something: a backlog is not done with one sweep
+RETRY_FIRST_S = 0.5
+RETRY_LIMIT_S = 3.0
+PAGES_MAX = 10  # of one market and sweep; the rest waits for the next sweep
+MARKETS_AT_ONCE = 8
+UNREADABLE_MAX = 1000  # entries remembered as reported
 
 
 class Relay:
@@ -29,45 +36,75 @@ class Relay:
     def __init__(
         self,
         commands: CommandQueue,
-        tables: OrderTables,
+        outbox: Outbox,
+        markets: Sequence[str],
         telemetry: Telemetry,
         log: Log,
         stopping: threading.Event,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self._commands = commands
-        self._tables = tables
+        self._outbox = outbox
+        self._markets = frozenset(markets)
         self._telemetry = telemetry
         self._log = log
         self._stopping = stopping
         self._now_ns = now_ns
+        self._pool = ThreadPoolExecutor(MARKETS_AT_ONCE, thread_name_prefix="market")
+        self._reported: dict[str, None] = {}
         self.ready = threading.Event()
 
     def run(self) -> None:
-        backoff = Backoff(first_s=TICK_S, limit_s=15.0)
+        tick = Backoff(first_s=TICK_S, limit_s=TICK_S)
+        retry = Backoff(first_s=RETRY_FIRST_S, limit_s=RETRY_LIMIT_S)
         while not self._stopping.is_set():
             try:
-                self.sweep()
+                pause_s = SOON_S if self.sweep() else tick.next_s()
                 self.ready.set()
-                backoff.reset()
+                retry.reset()
             except (StoreUnavailable, QueueUnavailable) as exc:
+                pause_s = retry.next_s()
                 self._log.warning("relay.dependency_unavailable", error=str(exc))
-            self._stopping.wait(backoff.next_s())
+            self._stopping.wait(pause_s)
 
     def sweep(self) -> int:
         """Send every entry that is old enough to be lost; how many that were."""
         before_ns = self._now_ns() - int(LOST_AFTER_S * 1e9)
+        found = self._outbox.markets_older_than(before_ns)
+        if not found:
+            return 0
+        # All markets, because the look stops at the first entries: where one waits, others are likely.
+        drains = [self._pool.submit(self._drain, market, before_ns) for market in sorted(found | self._markets)]
+        failures = [failure for drain in drains if (failure := drain.exception()) is not None]
+        if failures:
+            raise failures[0]
+        return sum(drain.result() for drain in drains)
+
+    def _drain(self, market: str, before_ns: int) -> int:
         sent = 0
-        for page in self._tables.outbox_older_than(before_ns, PAGES_MAX):
-            for start in range(0, len(page), BATCH_MAX):
-                if self._stopping.is_set():
-                    return sent
-                sent += self._relay(page[start : start + BATCH_MAX])
+        for page in self._outbox.older_than(market, before_ns, PAGES_MAX):
+            if self._stopping.is_set():
+                break
+            self._report(market, page)
+            sent += self._relay(page.events)
         return sent
 
-    def _relay(self, events: list[IntakeEvent]) -> int:
-        done = self._commands.send(events)
-        self._tables.forget(done)
-        self._telemetry.count("Relayed", len(done))
-        self._log.info("relay.sent", events=len(done), of=len(events), first_event_id=events[0].event_id)
-        return len(done)
+    def _relay(self, events: Sequence[IntakeEvent]) -> int:
+        """Send in order; what the queue has is forgotten, also if it stops answering halfway."""
+        sent: list[IntakeEvent] = []
+        try:
+            for start in range(0, len(events), BATCH_MAX):
+                sent += self._commands.send(events[start : start + BATCH_MAX])
+        finally:
+            if sent:
+                self._telemetry.count("Relayed", len(sent))
+                self._log.info("relay.sent", events=len(sent), of=len(events), first_event_id=events[0].event_id)
+                self._outbox.forget(sent)
+        return len(sent)
+
+    def _report(self, market: str, page: Page) -> None:
+        """Say once of each entry that it holds no event; it must not keep the others from being sent."""
+        for event_id in page.unreadable:
+            if event_id not in self._reported and len(self._reported) < UNREADABLE_MAX:
+                self._reported[event_id] = None
+                self._log.error("relay.unreadable_entry", market=market, event_id=event_id)

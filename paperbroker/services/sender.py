@@ -1,9 +1,12 @@
 """The fast way from intake to the queue: accepted events are sent in small batches from a thread of their own.
 
-Owns no promise: whatever is dropped here (queue full, SQS away, process killed) is still in the outbox, and the relay
-sends it. An outbox entry is deleted when the queue has confirmed its message, never before: from then on SQS keeps
-the order, and the matcher deletes the message only when the order is in the ledger. The dead-letter queue is no leak
-in practice: see `paperbroker.services.matcher`.
+Owns no promise: whatever is dropped here (queue full, SQS away for longer, process killed) is still in the outbox, and
+the relay sends it. An outbox entry is deleted when the queue has confirmed its message, never before: from then on SQS
+keeps the order, and the matcher deletes the message only when the order is in the ledger. The dead-letter queue is no
+leak in practice: see `paperbroker.services.matcher`.
+
+While SQS does not answer, events are held and tried again, in their order, until they are LOST_AFTER_S old: then they
+are the relay's, and holding them on would only send them a second time.
 """
 
 from __future__ import annotations
@@ -11,27 +14,34 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Iterable
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import QueueUnavailable, StoreUnavailable
 from paperbroker.logs import Log
+from paperbroker.services.backoff import Backoff
+from paperbroker.storage.outbox import DELETE_MAX, Outbox
 from paperbroker.storage.queues import BATCH_MAX, CommandQueue
-from paperbroker.storage.tables import OUTBOX_DELETE_MAX, OrderTables
 
+# An entry that is older than this in the outbox was lost on the fast way; intake hands over within a fraction of it.
+LOST_AFTER_S = 3.0
 WAITING_MAX = 1000
 LINGER_S = 0.03  # how long the first event of a batch waits for company: a call costs more than the wait
-FORGET_EVERY_S = 0.5  # well below the age at which the relay takes an entry for lost
+FORGET_EVERY_S = 0.5  # well below LOST_AFTER_S
 IDLE_S = 0.25
+RETRY_FIRST_S = 0.1
+RETRY_LIMIT_S = 1.0
 
 
 class Sender:
     """`offer` from any thread; `stop` sends what is waiting."""
 
-    def __init__(self, commands: CommandQueue, tables: OrderTables, log: Log) -> None:
+    def __init__(self, commands: CommandQueue, outbox: Outbox, log: Log) -> None:
         self._commands = commands
-        self._tables = tables
+        self._outbox = outbox
         self._log = log
         self._waiting: queue.Queue[IntakeEvent] = queue.Queue(WAITING_MAX)
+        self._held: list[IntakeEvent] = []
         self._sent: list[IntakeEvent] = []
         self._forget_at = 0.0
         self._stopping = threading.Event()
@@ -52,13 +62,24 @@ class Sender:
             self._log.warning("sender.left_to_relay", event_id=event.event_id, waiting=WAITING_MAX)
 
     def _run(self) -> None:
-        while not (self._stopping.is_set() and self._waiting.empty()):
-            batch = self._gather()
-            if batch:
-                self._send(batch)
+        backoff = Backoff(first_s=RETRY_FIRST_S, limit_s=RETRY_LIMIT_S)
+        while self._held or not (self._stopping.is_set() and self._waiting.empty()):
+            batch = self._take_held() or self._gather()
+            try:
+                if batch:
+                    self._send(batch)
+                    backoff.reset()
+            except QueueUnavailable as exc:
+                self._hold(batch, exc)
+                if self._stopping.wait(backoff.next_s()):
+                    break
             if self._sent and time.monotonic() >= self._forget_at:
                 self._forget()
         self._forget()
+
+    def _take_held(self) -> list[IntakeEvent]:
+        batch, self._held = self._held[:BATCH_MAX], self._held[BATCH_MAX:]
+        return batch
 
     def _gather(self) -> list[IntakeEvent]:
         """The next batch: full, or as much as came within LINGER_S of its first event; empty if nothing came."""
@@ -75,22 +96,30 @@ class Sender:
         return batch
 
     def _send(self, batch: list[IntakeEvent]) -> None:
-        try:
-            sent = self._commands.send(batch)
-        except QueueUnavailable as exc:
-            self._log.warning("sender.left_to_relay", events=len(batch), error=str(exc))
-            return
+        sent = self._commands.send(batch)
         if len(sent) < len(batch):
             self._log.warning("sender.left_to_relay", events=len(batch) - len(sent))
         if not self._sent:
             self._forget_at = time.monotonic() + FORGET_EVERY_S
         self._sent += sent
-        if len(self._sent) >= OUTBOX_DELETE_MAX:
+        if len(self._sent) >= DELETE_MAX:
             self._forget()
+
+    def _hold(self, batch: list[IntakeEvent], why: QueueUnavailable) -> None:
+        """Keep what is young enough, oldest first: this batch, what was held behind it, what came meanwhile."""
+        events = [*batch, *self._held, *self._all_waiting()]
+        lost_before_ns = time.time_ns() - int(LOST_AFTER_S * 1e9)
+        self._held = [event for event in events if event.accepted_at_ns > lost_before_ns][:WAITING_MAX]
+        left = len(events) - len(self._held)
+        self._log.warning("sender.queue_unavailable", held=len(self._held), left_to_relay=left, error=str(why))
+
+    def _all_waiting(self) -> Iterable[IntakeEvent]:
+        for _ in range(self._waiting.qsize()):
+            yield self._waiting.get_nowait()  # this thread is the only one that takes
 
     def _forget(self) -> None:
         sent, self._sent = self._sent, []
         try:
-            self._tables.forget(sent)
+            self._outbox.forget(sent)
         except StoreUnavailable as exc:
             self._log.warning("sender.outbox_left_to_relay", events=len(sent), error=str(exc))

@@ -1,16 +1,17 @@
 """How this task is doing, as CloudWatch metrics: aggregated here, one PutMetricData every PERIOD_S.
 
 Owns the buckets and the dimensions {Env, Component, Az} and {Env, Component}. A count that is zero is published as
-zero: a metric that falls silent means that the task is gone, not that all is well.
+zero, and every publish has a Heartbeat: a metric that falls silent means that the task is gone, not that all is well.
 """
 
 from __future__ import annotations
 
 import json
 import threading
+import time
 import urllib.request
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from paperbroker.logs import Log
 
 PERIOD_S = 5.0
 VALUES_MAX = 150  # CloudWatch takes no more distinct values in one datum
+HEARTBEAT = "Heartbeat"
 METADATA_TIMEOUT_S = 1.0
 NO_ZONE = "none"
 
@@ -55,6 +57,7 @@ class Metrics:
         self._log = log
         self._lock = threading.Lock()
         self._always = tuple(counts)
+        self._gauges: dict[str, Callable[[], float]] = {HEARTBEAT: lambda: 1.0}
         self._counts: Counter[str] = Counter(dict.fromkeys(counts, 0))
         self._values: dict[str, Counter[float]] = {}
         self._stopping = threading.Event()
@@ -68,6 +71,10 @@ class Metrics:
         with self._lock:
             self._values.setdefault(name, Counter())[_bucket(value)] += 1
 
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """From now on every publish has what `read` says then. Before `start`."""
+        self._gauges[name] = read
+
     def start(self) -> None:
         self._thread.start()
 
@@ -77,7 +84,9 @@ class Metrics:
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
-        while not self._stopping.wait(PERIOD_S):
+        due_s = time.monotonic() + PERIOD_S
+        while not self._stopping.wait(max(0.0, due_s - time.monotonic())):
+            due_s = max(due_s + PERIOD_S, time.monotonic())  # a publish that hangs must not stretch the period
             self._publish()
         self._publish()
 
@@ -94,7 +103,8 @@ class Metrics:
             counts, values = self._counts, self._values
             self._counts, self._values = Counter(dict.fromkeys(self._always, 0)), {}
         common = {"Timestamp": datetime.now(UTC), "StorageResolution": 1}
-        data = [{"MetricName": n, "Value": float(c), "Unit": "Count", **common} for n, c in counts.items()]
+        said = [*counts.items(), *((name, read()) for name, read in self._gauges.items())]
+        data = [{"MetricName": n, "Value": float(c), "Unit": "Count", **common} for n, c in said]
         for name, seen in values.items():
             kept = sorted(seen.items())
             for start in range(0, len(kept), VALUES_MAX):

@@ -9,6 +9,7 @@ what it expects.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from paperbroker.domain.events import LedgerEvent
+from paperbroker.domain.events import IntakeEvent, IntakeType, LedgerEvent
+from paperbroker.domain.orders import OrderStatus
 from paperbroker.domain.postings import Postings
-from paperbroker.errors import AlreadyApplied, FenceLost, StoreUnavailable
+from paperbroker.errors import AlreadyApplied, FenceLost, StoreContended, StoreThrottled, StoreUnavailable
 from paperbroker.settings import Tables
 from paperbroker.storage.attributes import attributes, record
 from paperbroker.storage.clients import reasons_of, unavailable_as
@@ -89,7 +91,8 @@ class LedgerTables:
         return int(answer["Item"]["seq"]["N"]) if "Item" in answer else 0
 
     def commit(self, commit: Commit) -> None:
-        """Write it once. FenceLost or AlreadyApplied: nothing written. StoreUnavailable: it may or may not be."""
+        """Write it once. FenceLost, AlreadyApplied, StoreContended, StoreThrottled: nothing written. StoreUnavailable:
+        it may or may not be."""
         writes = self._writes(commit)
         with unavailable_as(StoreUnavailable, "TransactWriteItems ledger"):
             try:
@@ -98,9 +101,34 @@ class LedgerTables:
                 _raise_decision(commit, reasons_of(exc))
                 raise
 
+    def unsequenced_order(self, order_id: str) -> IntakeEvent | None:
+        """The event of an order that was accepted and of which the ledger says nothing yet, made from its record."""
+        with unavailable_as(StoreUnavailable, f"GetItem {self._tables.orders}"):
+            answer = self._dynamodb.get_item(
+                TableName=self._tables.orders, Key={"pk": {"S": f"order#{order_id}"}}, ConsistentRead=True
+            )
+        order: dict[str, Any] = record(answer.get("Item", {}))
+        if order.get("status") != OrderStatus.ACCEPTED:  # every outcome of sequencing is another status
+            return None
+        return IntakeEvent(
+            event_id=order["eventId"],
+            type=IntakeType.ORDER_ACCEPTED.value,
+            market=order["market"],
+            order_id=order["orderId"],
+            client_id=order["clientId"],
+            idempotency_key=order["idempotencyKey"],
+            side=order["side"],
+            order_type=order["orderType"],
+            tif=order["tif"],
+            qty=order["qty"],
+            price=order["price"],
+            accepted_at_ns=order["acceptedAtNs"],
+        )
+
     def probe(self) -> None:
-        """One cheap read; StoreUnavailable if the tables cannot be reached."""
-        self.seq_of("probe")
+        """One cheap read; StoreUnavailable if the tables cannot be reached. A throttled one has been reached."""
+        with contextlib.suppress(StoreThrottled):
+            self.seq_of("probe")
 
     def _writes(self, commit: Commit) -> list[dict[str, Any]]:
         """Fence first, then the marks, so that their reasons stand at known places."""
@@ -182,8 +210,10 @@ def _raise_decision(commit: Commit, reasons: list[dict[str, Any]]) -> None:
         return
     marks = codes[1 : 1 + len(commit.event_ids)]
     rest = codes[1 + len(commit.event_ids) :]
-    if codes[0] == "ConditionalCheckFailed" or "ConditionalCheckFailed" in rest or "TransactionConflict" in codes:
+    if codes[0] == "ConditionalCheckFailed" or "ConditionalCheckFailed" in rest:
         raise FenceLost(f"{commit.market}: not at seq {commit.after_seq}")
     applied = [i for i, code in zip(commit.event_ids, marks, strict=True) if code == "ConditionalCheckFailed"]
     if applied:
         raise AlreadyApplied(frozenset(applied))
+    if "TransactionConflict" in codes:
+        raise StoreContended(f"{commit.market}: a rival's transaction at seq {commit.after_seq}")

@@ -1,4 +1,4 @@
-"""Orders and their outbox in DynamoDB: the writes that make intake exactly-once, and the reads behind them.
+"""Orders in DynamoDB, and what is written with them: the writes that make intake exactly-once, the reads behind them.
 
 Owns the items' shapes and the conditions. Must not know HTTP, the queue or the book.
 
@@ -9,8 +9,8 @@ its entry, and an entry is an order's promise to be sequenced.
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +18,13 @@ from botocore.exceptions import ClientError
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.orders import NewOrder, OrderStatus, idempotency_digest
-from paperbroker.errors import StoreUnavailable
+from paperbroker.errors import StoreThrottled, StoreUnavailable
 from paperbroker.settings import Tables
 from paperbroker.storage.attributes import attributes, record
 from paperbroker.storage.clients import reasons_of, unavailable_as
 
 if TYPE_CHECKING:
     from botocore.client import BaseClient
-
-OUTBOX_DELETE_MAX = 25  # BatchWriteItem takes no more
-OUTBOX_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +55,7 @@ class Refused:
 
 
 class OrderTables:
-    """Orders and Outbox."""
+    """Orders, and the outbox entries that are written with them (`storage.outbox` reads and deletes those)."""
 
     def __init__(self, dynamodb: BaseClient, tables: Tables) -> None:
         self._dynamodb: Any = dynamodb
@@ -68,7 +65,7 @@ class OrderTables:
         """Write the request once, all or nothing; None if written. `order` is absent for a cancel.
 
         The token makes a repeated call of the same acceptance (a reply that was lost) succeed without a second write.
-        StoreUnavailable: it may or may not be written; `find_key` tells.
+        StoreThrottled: nothing was written. StoreUnavailable: it may or may not be; `find_key` tells.
         """
         writes = [self._key_write(acceptance), self._outbox_write(acceptance.event)]
         if order is not None:
@@ -154,39 +151,14 @@ class OrderTables:
         return record(item) if (item := self._get(f"order#{order_id}")) else None
 
     def probe(self) -> None:
-        """One cheap read; StoreUnavailable if the table cannot be reached."""
-        self._get("probe#readiness")
+        """One cheap read; StoreUnavailable if the table cannot be reached. A throttled one has been reached."""
+        with contextlib.suppress(StoreThrottled):
+            self._get("probe#readiness")
 
     def _get(self, pk: str) -> dict[str, Any]:
         with unavailable_as(StoreUnavailable, f"GetItem {self._tables.orders}"):
             answer = self._dynamodb.get_item(TableName=self._tables.orders, Key={"pk": {"S": pk}}, ConsistentRead=True)
         return answer.get("Item", {})
-
-    def forget(self, events: Iterable[IntakeEvent]) -> None:
-        """Delete outbox entries whose events the queue has; what stays behind is sent again and deduplicated."""
-        keys = [{"market": {"S": e.market}, "eventId": {"S": e.event_id}} for e in events]
-        for start in range(0, len(keys), OUTBOX_DELETE_MAX):
-            requests = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + OUTBOX_DELETE_MAX]]
-            with unavailable_as(StoreUnavailable, f"BatchWriteItem {self._tables.outbox}"):
-                self._dynamodb.batch_write_item(RequestItems={self._tables.outbox: requests})
-
-    def outbox_older_than(self, accepted_before_ns: int, pages_max: int) -> Iterator[list[IntakeEvent]]:
-        """Entries that intake has not handed over, a page at a time; the table holds little more than those."""
-        start: dict[str, Any] = {}
-        for _ in range(pages_max):
-            with unavailable_as(StoreUnavailable, f"Scan {self._tables.outbox}"):
-                page = self._dynamodb.scan(
-                    TableName=self._tables.outbox,
-                    ConsistentRead=True,
-                    Limit=OUTBOX_PAGE,
-                    FilterExpression="acceptedAtNs < :before",
-                    ExpressionAttributeValues={":before": {"N": str(accepted_before_ns)}},
-                    **start,
-                )
-            yield [IntakeEvent.from_json(item["body"]["S"]) for item in page["Items"]]
-            if "LastEvaluatedKey" not in page:
-                return
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
 
 def _refused(reasons: list[dict[str, Any]]) -> Refused | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from paperbroker.domain.events import LedgerEvent
+from paperbroker.domain.events import IntakeEvent, LedgerEvent
 from paperbroker.errors import AlreadyApplied, FenceLost
 from paperbroker.storage.ledger import TRANSACTION_ITEMS_MAX, Commit
 
@@ -19,10 +19,14 @@ class MemoryLedger:
         self.status: dict[str, str] = {}
         self.qty: dict[tuple[str, str], int] = defaultdict(int)
         self.cash: dict[tuple[str, str], int] = defaultdict(int)
+        self.accepted: dict[str, IntakeEvent] = {}  # by order id, as intake would have stored them
 
     def read_after(self, market: str, seq: int, limit: int = 0) -> list[LedgerEvent]:
         rows = self.events[market][seq:]
         return rows[:limit] if limit else rows
+
+    def unsequenced_order(self, order_id: str) -> IntakeEvent | None:
+        return None if order_id in self.status else self.accepted.get(order_id)
 
     def probe(self) -> None:
         """Always there."""

@@ -26,6 +26,7 @@ from paperbroker.services.sender import Sender
 from paperbroker.services.telemetry import Silent
 from paperbroker.settings import Settings
 from paperbroker.storage.ledger import LedgerTables
+from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
 
@@ -85,7 +86,8 @@ class Desk:
     def __init__(self, stage: Stage) -> None:
         tables = OrderTables(stage.dynamodb, stage.settings.tables)
         log = Log(logging.getLogger("test"))
-        self._sender = Sender(CommandQueue(stage.sqs, stage.settings.queue_url), tables, log)
+        outbox = Outbox(stage.dynamodb, stage.settings.tables)
+        self._sender = Sender(CommandQueue(stage.sqs, stage.settings.queue_url), outbox, log)
         self.intake = Intake(tables, self._sender)
 
     def __enter__(self) -> Desk:

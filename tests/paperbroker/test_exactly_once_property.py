@@ -20,7 +20,7 @@ from random_commands import MARKET, PROPERTY, commands, timeless
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import FenceLost, StoreUnavailable
 from paperbroker.services import replica
-from paperbroker.services.matcher import Ledger, Sequencer
+from paperbroker.services.sequencer import Ledger, Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 
@@ -57,6 +57,7 @@ class Unreliable:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self.read_after = ledger.read_after
+        self.unsequenced_order = ledger.unsequenced_order
         self.probe = ledger.probe
         self.refuse = self.lose_reply = False
 

@@ -20,7 +20,7 @@ from paperbroker.domain.events import IntakeEvent, LedgerEvent
 from paperbroker.errors import StoreUnavailable
 from paperbroker.logs import Log
 from paperbroker.services import stream
-from paperbroker.services.matcher import Sequencer
+from paperbroker.services.sequencer import Sequencer
 from paperbroker.services.stream import Hub
 from paperbroker.services.telemetry import Silent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import yaml
 
 DEPLOY = Path(__file__).parents[2] / "paperbroker" / "deploy"
 TEMPLATE = DEPLOY / "stack.yaml"
-TAGS = {"App", "Tier", "Component", "Env", "GameDay", "RunId"}
+TAGS = {"Tier", "Component"}
+# CloudFormation hands these on; whoever deploys by hand must know them.
+STACK_TAGS = ("App=PaperBroker", "Env=<EnvName>", "GameDay=allowed", "RunId=<RunId>")
 # CloudFormation takes no tags for these.
 UNTAGGABLE = {
+    "AWS::AppConfig::HostedConfigurationVersion",
     "AWS::CloudWatch::Dashboard",
     "AWS::EC2::Route",
     "AWS::EC2::SubnetRouteTableAssociation",
@@ -67,7 +71,11 @@ def test_it_fits_into_the_body_of_a_call():
     assert len(TEMPLATE.read_bytes()) < 51_200
 
 
-def test_everything_that_takes_tags_carries_the_runs_tags(template: dict[str, Any]):
+def test_its_description_says_which_tags_the_stack_must_have(template: dict[str, Any]):
+    assert [tag for tag in STACK_TAGS if tag not in template["Description"]] == []
+
+
+def test_everything_that_takes_tags_says_what_it_is(template: dict[str, Any]):
     for name, resource in template["Resources"].items():
         if resource["Type"] in UNTAGGABLE:
             continue
@@ -91,9 +99,58 @@ def test_every_experiment_has_alarms_that_stop_it(template: dict[str, Any]):
 
 def test_every_experiment_reaches_only_its_own_run(template: dict[str, Any]):
     for experiment in of_type(template, "AWS::FIS::ExperimentTemplate").values():
+        assert experiment["Tags"]["RunId"] == {"!Ref": "RunId"}
         for target in experiment["Targets"].values():
             assert target["ResourceTags"]["RunId"] == {"!Ref": "RunId"}
             assert target["ResourceTags"]["App"] == "PaperBroker"
+
+
+def test_parameters_of_an_action_have_no_white_space(template: dict[str, Any]):
+    """FIS refuses it, and JSON is written with it all too easily."""
+    for experiment in of_type(template, "AWS::FIS::ExperimentTemplate").values():
+        for action in experiment["Actions"].values():
+            plain = [value for value in action.get("Parameters", {}).values() if isinstance(value, str)]
+            written = [value["!Sub"] for value in action.get("Parameters", {}).values() if "!Sub" in value]
+            assert [text for text in (*plain, *written) if re.search(r"\s", text)] == []
+
+
+def test_an_automation_puts_back_what_it_changed_however_it_ends(template: dict[str, Any]):
+    """Every step but the last leads to the last, whether it fails or is cancelled; the last one is tried again."""
+    for name, document in of_type(template, "AWS::SSM::Document").items():
+        *steps, restore = document["Content"]["mainSteps"]
+        order = [step["name"] for step in (*steps, restore)]
+        for place, step in enumerate(steps):
+            for way in (step["onFailure"], step["onCancel"]):
+                assert order.index(way.removeprefix("step:")) > place, f"{name}: {step['name']} goes {way}"
+        assert steps[0]["inputs"]["Api"] == restore["inputs"]["Api"]
+        assert restore["maxAttempts"] > 1
+        assert "onCancel" not in restore
+
+
+def test_tasks_are_ready_for_faults_inside_them(template: dict[str, Any]):
+    """What AWS asks for before it injects faults into ECS tasks; the agent must not end the task."""
+    for name, definition in of_type(template, "AWS::ECS::TaskDefinition").items():
+        assert (definition["PidMode"], definition["EnableFaultInjection"]) == ("task", True), name
+        main, agent = definition["ContainerDefinitions"]
+        assert (main["Essential"], agent["Essential"]) == (True, False)
+        assert agent["Name"] == "amazon-ssm-agent"
+
+
+def test_a_matcher_outlives_a_stall_and_is_replaced_when_it_hangs_for_good(template: dict[str, Any]):
+    retries = template["Parameters"]["MatcherHealthRetries"]["Default"]
+    for name in ("MatcherTaskDefinition", "RelayTaskDefinition"):
+        check = template["Resources"][name]["Properties"]["ContainerDefinitions"][0]["HealthCheck"]
+        assert check["Retries"] == {"!Ref": "MatcherHealthRetries"}
+        assert 30 <= check["Interval"] * retries <= 60
+        # The first check within a stall may come at once: so many more must fail before it is too late.
+        assert check["Interval"] * (retries - 1) > 20
+
+
+def test_the_flags_are_the_ones_that_paperbroker_reads(template: dict[str, Any]):
+    resources = template["Resources"]
+    contents = {name: json.loads(resources[name]["Properties"]["Content"]) for name in ("FlagsNormal", "FlagsSlow")}
+    assert contents == {"FlagsNormal": {"storeDelayMs": 0}, "FlagsSlow": {"storeDelayMs": 1500}}
+    assert resources["FlagsDeployed"]["Properties"]["ConfigurationVersion"] == {"!Ref": "FlagsNormal"}
 
 
 def test_the_tables_have_the_keys_that_kit_and_broker_agreed_on(template: dict[str, Any]):

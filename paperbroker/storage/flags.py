@@ -1,0 +1,45 @@
+"""Feature flags in AppConfig: one configuration session, asked again and again.
+
+Owns the session's token. Must not know what the flags mean.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from paperbroker.errors import FlagsUnavailable
+from paperbroker.settings import FlagSource
+from paperbroker.storage.clients import unavailable_as
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
+
+POLL_S_MIN = 15  # AppConfig allows a session no shorter interval, and 60 s if it asks for none
+
+
+class FlagSession:
+    """One reader's. Not thread-safe."""
+
+    def __init__(self, appconfigdata: BaseClient, source: FlagSource) -> None:
+        self._appconfigdata: Any = appconfigdata
+        self._source = source
+        self._token = ""
+
+    def read(self) -> bytes:
+        """The configuration; b"" if it is the one that was read last. FlagsUnavailable: the next read starts anew."""
+        token, self._token = self._token, ""
+        with unavailable_as(FlagsUnavailable, "GetLatestConfiguration"):
+            answer = self._appconfigdata.get_latest_configuration(ConfigurationToken=token or self._start())
+            content: bytes = answer["Configuration"].read()
+        self._token = answer["NextPollConfigurationToken"]
+        return content
+
+    def _start(self) -> str:
+        source = self._source
+        answer = self._appconfigdata.start_configuration_session(
+            ApplicationIdentifier=source.application,
+            EnvironmentIdentifier=source.environment,
+            ConfigurationProfileIdentifier=source.profile,
+            RequiredMinimumPollIntervalInSeconds=max(POLL_S_MIN, int(source.poll_s)),
+        )
+        return answer["InitialConfigurationToken"]
