@@ -62,6 +62,7 @@ class Attempt:
         "number",
         "outcome",
         "reply",
+        "retry_after_s",
         "status",
     )
 
@@ -78,6 +79,7 @@ class Attempt:
         self.status = 0
         self.error = ""
         self.reply = b""
+        self.retry_after_s = 0.0  # what the answer asked for
         self.late_status = 0
         self.late_ns = 0
         self.connection: Connection | None = None

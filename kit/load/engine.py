@@ -239,8 +239,8 @@ class Engine:
             course.taps_left -= 1
             self._later(0.0, course, kinds.PROBE_SEQUENTIAL)
         elif attempt.kind in (kinds.FIRST, kinds.RETRY) and self._may_retry(course):
-            delay_s = retry.backoff_s(self._plan.seed, course.operation.op_id, course.tries)
-            self._later(delay_s, course, kinds.RETRY)
+            seed, after_s = self._plan.seed, attempt.retry_after_s
+            self._later(retry.backoff_s(seed, course.operation.op_id, course.tries, after_s), course, kinds.RETRY)
 
     def _may_retry(self, course: Course) -> bool:
         again = course.tries < self._plan.attempts_max

@@ -15,11 +15,12 @@ from typing import Protocol, cast
 import httptools
 
 from kit.load.attempt import Attempt
-from kit.load.retry import EOF, PROTOCOL, REFUSED, RESET
+from kit.load.retry import EOF, PROTOCOL, REFUSED, RESET, retry_after_s
 
 RESOLVE_S = 3.0  # how long an answer of the name service is used
 CONNECTION_AGE_S_MAX = 30.0  # older ones are replaced when idle, so that a changed DNS answer is followed
 REPLY_BYTES_MAX = 64 * 1024
+RETRY_AFTER = b"retry-after"
 
 
 class Listener(Protocol):
@@ -33,13 +34,24 @@ class Listener(Protocol):
 class Connection(asyncio.Protocol):
     """One TCP connection. `attempt` is what it works for; None = idle."""
 
-    __slots__ = ("_body", "_body_size", "_parser", "_pool", "attempt", "closed", "opened_s", "transport")
+    __slots__ = (
+        "_body",
+        "_body_size",
+        "_parser",
+        "_pool",
+        "_retry_after",
+        "attempt",
+        "closed",
+        "opened_s",
+        "transport",
+    )
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
         self._parser = httptools.HttpResponseParser(self)
         self._body: list[bytes] = []
         self._body_size = 0
+        self._retry_after = b""
         self.attempt: Attempt | None = None
         self.closed = True  # until the pool has taken it over: a dial that is called off must not be counted twice
         self.opened_s = time.monotonic()
@@ -70,6 +82,10 @@ class Connection(asyncio.Protocol):
         if self._body_size > REPLY_BYTES_MAX:
             self._fail(PROTOCOL)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if len(name) == len(RETRY_AFTER) and name.lower() == RETRY_AFTER:
+            self._retry_after = value
+
     def on_body(self, body: bytes) -> None:
         self._body_size += len(body)
         if self._body_size <= REPLY_BYTES_MAX:
@@ -79,9 +95,10 @@ class Connection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if status < 200:
             return  # 1xx is not the answer; the answer follows
-        body = b"".join(self._body)
+        body, retry_after = b"".join(self._body), self._retry_after
         self._body.clear()
         self._body_size = 0
+        self._retry_after = b""
         attempt, self.attempt = self.attempt, None
         keep = self._parser.should_keep_alive()
         if attempt is None or not keep:
@@ -93,6 +110,8 @@ class Connection(asyncio.Protocol):
             self._pool.idle.append(self)
         if attempt is not None:
             attempt.connection = None
+            if retry_after:
+                attempt.retry_after_s = retry_after_s(status, retry_after)
             self._pool.listener.answered(attempt, status, body)
 
     def connection_lost(self, exc: Exception | None) -> None:

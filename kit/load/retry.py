@@ -11,7 +11,8 @@ from kit.model import Outcome
 TIMEOUT, REFUSED, RESET, EOF, PROTOCOL = "timeout", "refused", "reset", "eof", "protocol"
 BACKOFF_BASE_S = 0.05
 BACKOFF_CAP_S = 1.0
-TOO_MANY_REQUESTS = 429
+RETRY_AFTER_S_MAX = 5.0  # a server that asks for more is obeyed no longer: the run has an end
+TOO_MANY_REQUESTS, UNAVAILABLE = 429, 503
 
 
 def outcome(status: int, error: str) -> Outcome:
@@ -37,7 +38,15 @@ def answers(status: int, error: str) -> bool:
     return outcome(status, error) is not Outcome.INFO
 
 
-def backoff_s(seed: int, op_id: int, number: int) -> float:
-    """Full jitter before attempt `number` + 1, seeded by operation and attempt."""
+def retry_after_s(status: int, header: bytes) -> float:
+    """How long a refusal asks to stay away, bounded; 0.0 if it does not ask, or names a date instead of seconds."""
+    if status not in (TOO_MANY_REQUESTS, UNAVAILABLE) or not header.isdigit():
+        return 0.0
+    return min(RETRY_AFTER_S_MAX, float(header))
+
+
+def backoff_s(seed: int, op_id: int, number: int, after_s: float = 0.0) -> float:
+    """Before attempt `number` + 1: what the server asked for, then full jitter, seeded by operation and attempt. The
+    jitter comes on top, or all clients that were refused together would be back together."""
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (number - 1))
-    return Draws(seed, op_id * 128 + number, BACKOFF).unit() * ceiling
+    return after_s + Draws(seed, op_id * 128 + number, BACKOFF).unit() * ceiling

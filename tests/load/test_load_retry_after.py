@@ -1,0 +1,46 @@
+"""What a refusal asks of its client: to come again later."""
+
+import pytest
+from load_exchange import Request, answer, run_engine
+
+from kit.load import retry
+
+
+def test_refusal_that_names_a_time_is_obeyed() -> None:
+    """The retry comes after Retry-After plus the usual jitter; new operations do not wait for it."""
+    seen: set[str] = set()
+
+    async def refuse_first(request: Request, reply: bytes) -> bytes:
+        key = request.body["idempotencyKey"]
+        if key in seen:
+            return reply
+        seen.add(key)
+        return answer(503, headers="Retry-After: 1\r\n" if len(seen) % 2 else "")
+
+    ran = run_engine(refuse_first, rate_per_s=40.0, duration_max_s=0.25)
+    firsts = {row.content.op_id: row for row in ran.of_kind("first")}
+    waited: dict[bool, list[float]] = {True: [], False: []}
+    for row in ran.of_kind("retry"):
+        first = firsts[row.content.op_id]
+        waited[first.retry_after_s > 0].append((row.invoked_ns - first.completed_ns) / 1e9)
+    assert len(waited[True]) >= 3 and min(waited[True]) >= 1.0
+    assert len(waited[False]) >= 3 and min(waited[False]) < 1.0
+    assert len({round(wait, 4) for wait in waited[True]}) == len(waited[True])
+    sends = [row.invoked_ns - row.intended_ns for row in firsts.values()]
+    assert sorted(sends)[len(sends) // 2] < 0.5e9
+
+
+@pytest.mark.parametrize(
+    ("status", "header", "asked_s"),
+    [
+        (503, b"2", 2.0),
+        (429, b"1", 1.0),
+        (503, b"86400", retry.RETRY_AFTER_S_MAX),
+        (503, b"Wed, 21 Oct 2026 07:28:00 GMT", 0.0),
+        (503, b"-1", 0.0),
+        (200, b"3", 0.0),
+    ],
+)
+def test_meaning_of_retry_after(status: int, header: bytes, asked_s: float) -> None:
+    """Seconds on a refusal count, up to a bound; everything else asks for nothing."""
+    assert retry.retry_after_s(status, header) == asked_s
