@@ -63,7 +63,7 @@ _ALL = (
     _action(
         "aws:arc:start-zonal-autoshift",
         "ManagedResources=aws:arc:zonal-shift-managed-resource",
-        "duration:duration availabilityZoneIdentifier:text managedResourceTypes:list zonalAutoshiftStatus:list",
+        "duration:duration availabilityZoneIdentifier:text managedResourceTypes?:list zonalAutoshiftStatus?:list",
         "Shift traffic away from an Availability Zone",
     ),
     _action(
@@ -301,6 +301,7 @@ STALE_IDS: Mapping[str, str] = {
 # import; a test compares the two.
 REHEARSABLE = frozenset(
     {
+        "aws:arc:start-zonal-autoshift",
         "aws:cloudwatch:assert-alarm-state",
         "aws:ecs:stop-task",
         "aws:ecs:task-cpu-stress",
@@ -309,7 +310,12 @@ REHEARSABLE = frozenset(
         "aws:ecs:task-network-latency",
         "aws:ecs:task-network-packet-loss",
         "aws:fis:wait",
+        "aws:lambda:invocation-add-delay",
+        "aws:lambda:invocation-error",
+        "aws:lambda:invocation-http-integration-response",
         "aws:network:disrupt-connectivity",
+        "aws:network:disrupt-vpc-endpoint",
+        "aws:network:route-table-disrupt-cross-region-connectivity",
     }
 )
 

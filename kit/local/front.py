@@ -29,14 +29,14 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 # Largest request: an ECR layer part is at most 20 MiB, a DynamoDB call 16 MB; S3 objects of ours are small.
 BODY_BYTES_MAX = 64 * 1024 * 1024
-# Distinct AWS services remembered as places; AWS has some 400, we call about twenty.
+# Distinct AWS services of a region remembered as places; AWS has some 400, we call about twenty.
 SERVICES_REMEMBERED_MAX = 512
 METADATA_PREFIX = "/_ecs/v4/"
 # Under this key the protocol class (`kit.local.server.Connection`) puts the connection into the ASGI scope.
 TRANSPORT = "kit.transport"
 
-_CREDENTIAL = re.compile(rb"Credential=([^/,\s]+)/\d{8}/[^/]+/([^/]+)/aws4_request")
-_PRESIGNED = re.compile(rb"X-Amz-Credential=([^&%/]+)(?:%2F|/)\d{8}(?:%2F|/)[^&%/]+(?:%2F|/)([^&%/]+)(?:%2F|/)")
+_CREDENTIAL = re.compile(rb"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
+_PRESIGNED = re.compile(rb"X-Amz-Credential=([^&%/]+)(?:%2F|/)\d{8}(?:%2F|/)([^&%/]+)(?:%2F|/)([^&%/]+)(?:%2F|/)")
 _RECEIVE = b"AmazonSQS.ReceiveMessage"
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 _DISCONNECT: Message = {"type": "http.disconnect"}
@@ -51,7 +51,7 @@ class Front:
 
     def __init__(self, app: App) -> None:
         self._app = app
-        self._services: dict[str, Place] = {}
+        self._services: dict[tuple[str, str], Place] = {}
         self._cloud: Cloud | None = None
 
     def attach(self, cloud: Cloud) -> None:
@@ -89,16 +89,16 @@ class Front:
         found = _identity(scope)
         if found is None:
             return OPERATOR, OPERATOR
-        access_key, service = found
+        access_key, region, service = found
         caller = self._cloud.ecs.place_of_key(access_key)
-        return caller or OPERATOR, self._service(service)
+        return caller or OPERATOR, self._service(service, region)
 
-    def _service(self, name: str) -> Place:
-        place = self._services.get(name)
+    def _service(self, name: str, region: str) -> Place:
+        place = self._services.get((name, region))
         if place is None:
-            place = Place(kind=AWS, id=name, service=name)
+            place = Place(kind=AWS, id=name, service=name, region=region)
             if len(self._services) < SERVICES_REMEMBERED_MAX:
-                self._services[name] = place
+                self._services[(name, region)] = place
         return place
 
     async def _carry_call(self, scope: Any, receive: Receive, send: Send, caller: Place, callee: Place) -> None:
@@ -140,15 +140,15 @@ class Front:
         await _answer(send, 200, task if tail == "task" else next(iter(task["Containers"]), {}))
 
 
-def _identity(scope: Any) -> tuple[str, str] | None:
-    """(access key, service) of the caller's signature; None if it did not sign."""
+def _identity(scope: Any) -> tuple[str, str, str] | None:
+    """(access key, region, service) of the caller's signature; None if it did not sign."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             match = _CREDENTIAL.search(value)
             break
     else:
         match = _PRESIGNED.search(scope["query_string"])
-    return (match[1].decode("latin-1"), match[2].decode("latin-1")) if match else None
+    return (match[1].decode("latin-1"), match[2].decode("latin-1"), match[3].decode("latin-1")) if match else None
 
 
 def _is_poll(scope: Any) -> bool:

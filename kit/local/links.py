@@ -39,6 +39,7 @@ class Match:
     subnets: Collection[str] = frozenset()
     vpcs: Collection[str] = frozenset()
     services: Collection[str] = frozenset()
+    regions: Collection[str] = frozenset()
     ids: Collection[str] = frozenset()
     not_zones: Collection[str] = frozenset()
     not_subnets: Collection[str] = frozenset()
@@ -59,6 +60,7 @@ class Match:
             and (not self.subnets or place.subnet in self.subnets)
             and (not self.vpcs or place.vpc in self.vpcs)
             and (not self.services or place.service in self.services)
+            and (not self.regions or place.region in self.regions)
             and (not self.ids or place.id in self.ids)
             and place.zone not in self.not_zones
             and place.subnet not in self.not_subnets

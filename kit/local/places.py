@@ -19,7 +19,7 @@ class Place:
     """One end of a hop.
 
     `id` is the task id, the load balancer's name, or empty; `service` is the ECS service's name for a task
-    and the AWS service (`dynamodb`, `sqs`, …) for `aws`.
+    and the AWS service (`dynamodb`, `sqs`, …) for `aws`, whose `region` is the one that the call was signed for.
     """
 
     kind: str
@@ -28,6 +28,7 @@ class Place:
     subnet: str = ""
     vpc: str = ""
     service: str = ""
+    region: str = ""
 
 
 # Load clients and browsers come from the internet: no zone, no subnet.

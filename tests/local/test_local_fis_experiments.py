@@ -248,7 +248,7 @@ def test_events_and_logs_tell_the_whole_story(rig: FisRig) -> None:
     assert changes == {("pending", "initiating"), ("initiating", "running"), ("running", "completed")}
     records = [
         json.loads(each["message"])
-        for each in logs.get_log_events(logGroupName="/fis", logStreamName=experiment["id"])["events"]
+        for each in logs.get_log_events(logGroupName="/fis", logStreamName=f"/aws/fis/{experiment['id']}")["events"]
     ]
     assert {(each["id"], each["version"]) for each in records} == {(experiment["id"], "2")}
     assert [each["log_type"] for each in records] == [
@@ -260,9 +260,9 @@ def test_events_and_logs_tell_the_whole_story(rig: FisRig) -> None:
 
 
 def test_logs_that_cannot_be_delivered_fail_the_experiment(rig: FisRig) -> None:
-    """No log group, or S3: said at the start, not found out after."""
+    """No log group, or no bucket: said at the start, not found out after."""
     group = {"logGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:/none:*"}
-    for where in ({"cloudWatchLogsConfiguration": group}, {"s3Configuration": {"bucketName": "bucket"}}):
+    for where in ({"cloudWatchLogsConfiguration": group}, {"s3Configuration": {"bucketName": "no-such-bucket"}}):
         experiment = rig.run(logConfiguration={"logSchemaVersion": 2, **where})
         assert experiment["state"]["error"]["code"] == "ConfigurationFailure"
 

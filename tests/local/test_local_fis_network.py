@@ -113,13 +113,14 @@ A2 = Place(kind=TASK, id="a2", zone="us-east-1a", subnet="subnet-a", vpc="vpc-1"
 PUBLIC_A = Place(kind=ALB, id="lb", zone="us-east-1a", subnet="subnet-public", vpc="vpc-1")
 B1 = Place(kind=TASK, id="b1", zone="us-east-1b", subnet="subnet-b", vpc="vpc-1")
 OTHER_VPC = Place(kind=TASK, id="o", zone="us-east-1a", subnet="subnet-o", vpc="vpc-2")
-DYNAMODB = Place(kind=AWS, service="dynamodb")
-SQS = Place(kind=AWS, service="sqs")
-S3 = Place(kind=AWS, service="s3")
+DYNAMODB = Place(kind=AWS, service="dynamodb", region="us-east-1")
+ELSEWHERE = Place(kind=AWS, service="dynamodb", region="eu-west-1")
+SQS = Place(kind=AWS, service="sqs", region="us-east-1")
+S3 = Place(kind=AWS, service="s3", region="us-east-1")
 WORLD = Place(kind=CLIENT)
 OTHERS = {
     "same subnet": A2, "same zone": PUBLIC_A, "other zone": B1, "other vpc": OTHER_VPC, "dynamodb": DYNAMODB,
-    "sqs": SQS, "s3": S3, "internet": WORLD,
+    "dynamodb elsewhere": ELSEWHERE, "sqs": SQS, "s3": S3, "internet": WORLD,
 }  # fmt: skip
 EVERYTHING_OUTSIDE = set(OTHERS) - {"same subnet"}
 
@@ -129,7 +130,7 @@ EVERYTHING_OUTSIDE = set(OTHERS) - {"same subnet"}
     [
         ("all", EVERYTHING_OUTSIDE),
         ("availability-zone", {"other zone"}),
-        ("vpc", {"other vpc", "dynamodb", "sqs", "s3", "internet"}),
+        ("vpc", {"other vpc", "dynamodb", "dynamodb elsewhere", "sqs", "s3", "internet"}),
         ("dynamodb", {"dynamodb"}),
         ("s3", {"s3"}),
         ("s3express", set()),

@@ -60,7 +60,7 @@ def test_rules_are_one_way_and_journaled(
     assert {name: getattr(rule, name) for name in expected} == expected
     assert (rule.both_ways, rule.src, rule.dst) == (False, Match(kinds=["task"], ids=["t1"]), ANYWHERE)
     (entry,) = context.changes
-    assert entry.data == {"rule": "EXP/hit/t1", "task": "arn-1"}
+    assert (entry.data["rule"], entry.data["task"]) == ("EXP/hit/t1", "arn-1")
     asyncio.run(UNDO[entry.kind](parts, entry))  # type: ignore[arg-type]
     assert parts.links.rules() == []
 
@@ -87,7 +87,10 @@ def test_sources_are_the_places_that_the_links_know(monkeypatch: pytest.MonkeyPa
     assert peers("us-east-1a", "vpc-1") == peers("use1-az1", "vpc-1") == [Match(subnets=["a"])]
     assert peers("10.0.0.0/16", "vpc-1") == [Match(subnets=["a", "b"])]
     assert peers("S3, us-east-1b,DYNAMODB", "vpc-1") == [
-        Match(kinds=["aws"], services=["s3", "dynamodb"]), Match(subnets=["b"])
+        Match(kinds=["aws"], services=["s3", "dynamodb"], regions=["us-east-1"]), Match(subnets=["b"])
+    ]  # fmt: skip
+    assert peers("sqs.eu-west-1.amazonaws.com,s3.amazonaws.com,S3", "vpc-1") == [
+        Match(kinds=["aws"], services=["s3"]), Match(kinds=["aws"], services=["sqs"], regions=["eu-west-1"])
     ]  # fmt: skip
     assert peers("S3,0.0.0.0/0", "vpc-1") == [ANYWHERE]
     for meaningless in ("10.0.0.7", "us-east-1c", "example.com"):

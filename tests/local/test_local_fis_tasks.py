@@ -2,170 +2,19 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import signal
 import statistics
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from kit.local.fis.journal import FILE_NAME
 from tests.local.ecs_fixtures import processes, state
+from tests.local.fis_pair import DELAY_MS, IN_TIME_S, LATE_S, UP_S_MAX, Pair, stopped_reason
 from tests.local.fis_rig import FisRig, stop_on, until
-
-IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
-# Answers who it is; `/dynamodb` and `/sqs` call AWS first, under the task's own key; `/burn` computes for 20 ms.
-APP = """
-import http.client, http.server, json, os, subprocess, time
-child = subprocess.Popen(["sleep", "600"])
-task = os.environ["ECS_CONTAINER_METADATA_URI_V4"].rpartition("/")[2]
-TARGETS = {"dynamodb": "DynamoDB_20120810.ListTables", "sqs": "AmazonSQS.ListQueues"}
-def call(service):
-    aws = http.client.HTTPConnection(os.environ["AWS_ENDPOINT_URL"].rpartition("/")[2], timeout=30)
-    key = os.environ["AWS_ACCESS_KEY_ID"]
-    scope = f"Credential={key}/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    aws.request("POST", "/", "{}", {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "X-Amz-Target": TARGETS[service],
-                                    "Content-Type": "application/x-amz-json-1.0"})
-    answer = aws.getresponse()
-    answer.read()
-    aws.close()
-    return answer.status
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        name = self.path.strip("/")
-        status = call(name) if name in TARGETS else 200
-        if name == "burn":
-            end = time.thread_time() + 0.02
-            while time.thread_time() < end:
-                pass
-        body = json.dumps({"task": task, "port": os.environ["PORT"], "child": child.poll()}).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
-UP_S_MAX = 25.0
-# Far above what a busy machine adds, so that "late" and "in time" cannot be mistaken.
-DELAY_MS = 600
-LATE_S, IN_TIME_S = 0.6, 0.4
-
-
-class Pair:
-    """Two tasks behind a load balancer: the one that is hit, and the other."""
-
-    def __init__(self, rig: FisRig, failed_checks_max: int = 10) -> None:
-        self.rig = rig
-        self.name, self.subnets = rig.subnets("ab")
-        self.ecs, elb = rig.cloud.client("ecs"), rig.cloud.client("elbv2")
-        vpc = rig.ec2.describe_subnets(SubnetIds=self.subnets)["Subnets"][0]["VpcId"]
-        # Checked often, so that it is soon up, but given up late: no test wants the hit task replaced.
-        group = elb.create_target_group(
-            Name=self.name, Protocol="HTTP", Port=8080, VpcId=vpc, TargetType="ip", HealthCheckPath="/",
-            HealthCheckIntervalSeconds=5, HealthCheckTimeoutSeconds=4, UnhealthyThresholdCount=failed_checks_max,
-        )["TargetGroups"][0]["TargetGroupArn"]  # fmt: skip
-        balancer = elb.create_load_balancer(Name=self.name, Subnets=self.subnets)["LoadBalancers"][0]
-        forward = [{"Type": "forward", "TargetGroupArn": group}]
-        elb.create_listener(
-            LoadBalancerArn=balancer["LoadBalancerArn"], Protocol="HTTP", Port=80, DefaultActions=forward
-        )
-        elb.modify_target_group_attributes(
-            TargetGroupArn=group, Attributes=[{"Key": "deregistration_delay.timeout_seconds", "Value": "0"}]
-        )
-        self.host = balancer["DNSName"]
-        self.ecs.create_cluster(clusterName=self.name)
-        container = {
-            "name": "app", "image": IMAGE, "command": ["python", "-c", APP], "stopTimeout": 2,
-            "portMappings": [{"containerPort": 8080}],
-        }  # fmt: skip
-        definition = self.ecs.register_task_definition(
-            family=self.name, networkMode="awsvpc", cpu="256", memory="512", containerDefinitions=[container]
-        )["taskDefinition"]["taskDefinitionArn"]
-        self.ecs.create_service(
-            cluster=self.name, serviceName="app", taskDefinition=definition, desiredCount=2, launchType="FARGATE",
-            networkConfiguration={"awsvpcConfiguration": {"subnets": self.subnets}},
-            loadBalancers=[{"targetGroupArn": group, "containerName": "app", "containerPort": 8080}],
-        )  # fmt: skip
-        health = until(lambda: self._healthy(elb, group), "two healthy targets", UP_S_MAX)
-        assert len(health) == 2
-        found = until(self._found, "both tasks answer", UP_S_MAX)
-        (self.hit, self.hit_port), (self.other, self.other_port) = sorted(found.items())
-
-    def _healthy(self, elb: Any, group: str) -> list[Any]:
-        targets = elb.describe_target_health(TargetGroupArn=group)["TargetHealthDescriptions"]
-        return targets if [t["TargetHealth"]["State"] for t in targets] == ["healthy"] * 2 else []
-
-    def _found(self) -> dict[str, int] | None:
-        answers = [get(self.host)[1] for _ in range(4)]
-        found = {answer["task"]: int(answer["port"]) for answer in answers if "task" in answer}
-        return found if len(found) == 2 else None
-
-    def close(self) -> None:
-        self.ecs.delete_service(cluster=self.name, service="app", force=True)
-
-    def template(self, kind: str, **parameters: str) -> dict[str, Any]:
-        """One action of this kind on the one task."""
-        arn = f"arn:aws:ecs:us-east-1:000000000000:task/{self.name}/{self.hit}"
-        target = {"resourceType": "aws:ecs:task", "resourceArns": [arn], "selectionMode": "ALL"}
-        action = {"actionId": f"aws:ecs:task-{kind}", "parameters": parameters, "targets": {"Tasks": "Tasks"}}
-        return {"actions": {"hit": action}, "targets": {"Tasks": target}}
-
-    @contextmanager
-    def fault(self, kind: str, **parameters: str) -> Iterator[None]:
-        """Hold the fault; stopping the experiment is what ends it."""
-        experiment_id = self.rig.running(**self.template(kind, duration="PT1M", **parameters))
-        try:
-            yield
-        finally:
-            self.rig.fis.stop_experiment(id=experiment_id)
-            ended = self.rig.end(experiment_id)
-        assert ended["state"]["status"] == "stopped", ended
-        assert self.open_entries() == []
-
-    def open_entries(self) -> list[str]:
-        """What the undo journal still holds: lines remembered and not forgotten."""
-        lines = [json.loads(line) for line in (self.rig.cloud.state_dir / FILE_NAME).read_text().splitlines()]
-        forgotten = {line["forget"] for line in lines if "forget" in line}
-        return [line["kind"] for line in lines if "remember" in line and line["remember"] not in forgotten]
-
-    def through_balancer(self, count: int, timeout_s: float = 5.0) -> dict[str, list[float]]:
-        """`count` requests at once; the times of those that were answered, by task."""
-        times: dict[str, list[float]] = {self.hit: [], self.other: []}
-        with ThreadPoolExecutor(count) as pool:
-            for took_s, answer in pool.map(lambda _: get(self.host, timeout_s=timeout_s), range(count)):
-                if "task" in answer:
-                    times[answer["task"]].append(took_s)
-        return times
-
-    def ask_hit(self, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[str, Any]]:
-        """Ask the task that is hit, past the load balancer."""
-        return get(f"127.0.0.1:{self.hit_port}", path, timeout_s)
-
-    def ask_other(self, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[str, Any]]:
-        return get(f"127.0.0.1:{self.other_port}", path, timeout_s)
-
-
-def get(host: str, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[str, Any]]:
-    """How long it took, and the answer; an empty one when the time was up or the status was not 200."""
-    began_at = time.perf_counter()
-    connection = http.client.HTTPConnection(host, timeout=timeout_s)
-    try:
-        connection.request("GET", f"/{path}")
-        response = connection.getresponse()
-        body = response.read()
-        return time.perf_counter() - began_at, json.loads(body) if response.status == 200 else {}
-    except TimeoutError:
-        return time.perf_counter() - began_at, {}
-    finally:
-        connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +48,33 @@ def test_latency_with_a_source_delays_only_what_goes_there(pair: Pair) -> None:
         assert pair.ask_other("dynamodb")[0] < IN_TIME_S
         assert statistics.median(pair.through_balancer(6)[pair.hit]) < IN_TIME_S
     assert pair.ask_hit("dynamodb")[0] < IN_TIME_S
+
+
+def test_the_host_name_of_a_service_is_that_service(pair: Pair) -> None:
+    """sqs.us-east-1.amazonaws.com is lost for the task; DynamoDB is not, nor SQS of another region."""
+    lost = {"lossPercent": "100", "sources": "sqs.us-east-1.amazonaws.com"}
+    with ThreadPoolExecutor(1) as pool:
+        with pair.fault("network-packet-loss", **lost):
+            hanging = pool.submit(pair.ask_hit, "sqs", 10.0)
+            assert pair.ask_hit("sqs@eu-west-1")[1]
+            assert pair.ask_hit("dynamodb")[1]
+            assert pair.ask_other("sqs")[1]
+            assert not hanging.done()
+        assert hanging.result()[1]
+
+
+def test_two_network_actions_do_not_run_on_a_task_in_parallel(pair: Pair) -> None:
+    """As the user guide says; the second fails in the words of the ECS agent, one after the other is fine."""
+    late = pair.action("network-latency", duration="PT30S")
+    loss = pair.action("network-packet-loss", duration="PT30S")
+    experiment = pair.rig.run(actions={"late": late, "loss": loss}, targets=pair.targets)
+    assert experiment["state"]["error"]["code"] == "ConfigurationFailure"
+    assert "There is already one network" in experiment["state"]["reason"]
+    first = pair.action("network-latency", duration="PT0.1S")
+    then = pair.action("network-packet-loss", "first", duration="PT0.1S")
+    experiment = pair.rig.run(actions={"first": first, "then": then}, targets=pair.targets)
+    assert experiment["state"]["status"] == "completed", experiment["state"]
+    assert pair.open_entries() == []
 
 
 def test_packet_loss_costs_the_task_retransmissions(pair: Pair) -> None:
@@ -294,11 +170,6 @@ def test_a_task_that_is_blackholed_for_long_is_replaced(rig: FisRig) -> None:
             until(lambda: "failed ELB health checks" in stopped_reason(pair), "replaced", 3 * UP_S_MAX)
     finally:
         pair.close()
-
-
-def stopped_reason(pair: Pair) -> str:
-    """Why ECS stopped the task that is hit; empty while it runs."""
-    return pair.ecs.describe_tasks(cluster=pair.name, tasks=[pair.hit])["tasks"][0].get("stoppedReason", "")
 
 
 @pytest.mark.parametrize(

@@ -113,9 +113,7 @@ def _sources(document: Any) -> list[Source]:
     if len(REQUEST_MEMBERS & set(body)) < REQUEST_MEMBERS_MIN:
         return []
     return [
-        Source(
-            name="", body=body, is_cloudformation=False, is_answer=body is answer, task_definitions={}, functions={}
-        )
+        Source(name="", body=body, is_cloudformation=False, is_answer=body is answer, task_definitions={}, functions={})
     ]
 
 

@@ -61,6 +61,8 @@ class Balancer:
         self.random = random.Random(f"alb-{seed}-{spec.name}")
         self.nodes: list[Node] = []
         self.clients: set[ClientConnection] = set()
+        # Zones that a zonal shift moved the traffic away from.
+        self.away_from: frozenset[str] = frozenset()
         self._find_group = find_group
         self._links = links
         self._socket = listener
@@ -132,7 +134,8 @@ class Balancer:
 
     def _accept(self) -> ClientConnection:
         # Route 53 hands out the addresses of healthy nodes, all of them when none is.
-        able = [node for node in self.nodes if node.in_dns] or self.nodes
+        shown = [node for node in self.nodes if node.place.zone not in self.away_from] or self.nodes
+        able = [node for node in shown if node.in_dns] or shown
         self._turn += 1
         return ClientConnection(self, able[self._turn % len(able)])
 

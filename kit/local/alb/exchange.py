@@ -196,7 +196,7 @@ class Exchange:
     def _forward(self, group_arn: str, first: bytes) -> None:
         client, front = self._client, self._client.front
         group = front.group(group_arn)
-        target = group.pick(client.node.name) if group is not None else None
+        target = group.pick(client.node.name, front.away_from) if group is not None else None
         if group is None or target is None:
             self._fail(503)
             return

@@ -39,6 +39,7 @@ class Front(Protocol):
     connect_timeout_s: float
     counters: Counters
     random: random.Random
+    away_from: frozenset[str]
 
     def group(self, arn: str, /) -> TargetGroup | None:
         """The target group a rule forwards to."""

@@ -49,6 +49,8 @@ class LoadBalancers:
         self._groups: dict[str, TargetGroup] = {}
         # Where a registered address really listens; kept after deregistration, so that it can come back.
         self._addresses: dict[tuple[str, int], tuple[int, Place]] = {}
+        # Zonal shifts in force: (load balancer, zone), once for each that began.
+        self._shifts: list[tuple[str, str]] = []
         self._checks: dict[tuple[Target, str], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,6 +112,27 @@ class LoadBalancers:
         group = self._groups.get(group_arn)
         target = group.targets.get((target_id, port)) if group else None
         return str(group.state_of(target)[0]) if group and target else str(State.UNUSED)
+
+    # For FIS
+
+    def shift_away(self, balancer_arn: str, zone: str) -> None:
+        """Begin a zonal shift: the zone's nodes leave DNS, its targets get no new request.
+
+        Connections that are open stay with their node, whose requests go to the other zones' targets.
+        """
+        self._shifts.append((balancer_arn, zone))
+        self._apply_shifts(balancer_arn)
+
+    def end_shift(self, balancer_arn: str, zone: str) -> None:
+        """End one zonal shift; one that never began is none to end."""
+        if (balancer_arn, zone) in self._shifts:
+            self._shifts.remove((balancer_arn, zone))
+            self._apply_shifts(balancer_arn)
+
+    def _apply_shifts(self, balancer_arn: str) -> None:
+        balancer = self._balancers.get(balancer_arn)
+        if balancer is not None:
+            balancer.away_from = frozenset(zone for arn, zone in self._shifts if arn == balancer_arn)
 
     # For the control plane
 

@@ -3,7 +3,7 @@
 Owns health states, their AWS reason codes and round robin. Must not know sockets, HTTP or MiniStack.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -139,9 +139,14 @@ class TargetGroup:
         self.nodes: tuple[str, ...] = ()
         self._turns: dict[str, int] = {}
 
-    def pick(self, node: str) -> Target | None:
-        """Round robin over the targets healthy for this node; over all when none is (fail open)."""
+    def pick(self, node: str, away_from: Collection[str] = ()) -> Target | None:
+        """Round robin over the targets healthy for this node; over all when none is (fail open).
+
+        Zones that traffic was shifted away from get none, unless all targets are there.
+        """
         able = [t for t in self.targets.values() if not t.draining]
+        if away_from:
+            able = [t for t in able if t.zone not in away_from] or able
         if not able:
             return None
         pool = able

@@ -1,7 +1,7 @@
 """What an experiment tells others: EventBridge events and log records (schema version 2).
 
-Knows the shapes of both and MiniStack's bus and log groups. Telling never fails an experiment: the fault must
-still be undone when a log group was deleted meanwhile.
+Knows the shapes of both and MiniStack's bus. Telling never fails an experiment: the fault must still be undone when
+a log group was deleted meanwhile.
 """
 
 import functools
@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, ParamSpec
 
-from ministack.services import cloudwatch_logs, eventbridge
+from ministack.services import eventbridge
 
-from kit.local.fis.errors import ConfigurationFailure
+from kit.local.fis import log_delivery
 from kit.local.fis.experiments import ActionState, Experiment
 from kit.local.fis.targets import ResolvedTarget
 
@@ -53,19 +53,6 @@ def experiment_changed(experiment: Experiment, old_status: str) -> None:
     eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
 
 
-def open_log(experiment: Experiment) -> None:
-    """Make the log stream; raises ConfigurationFailure where logs could not be delivered."""
-    configuration = experiment.template.get("logConfiguration") or {}
-    if configuration.get("s3Configuration"):
-        raise ConfigurationFailure("logs to S3 are not supported by the local AWS; use CloudWatch Logs")
-    group = _log_group(experiment)
-    if group is None:
-        return
-    status, _, _ = cloudwatch_logs._create_log_stream({"logGroupName": group, "logStreamName": experiment.id})
-    if status != 200:
-        raise ConfigurationFailure(f"log group {group} does not exist")
-
-
 def experiment_started(experiment: Experiment) -> None:
     """`experiment-start`."""
     _write(
@@ -85,6 +72,7 @@ def experiment_ended(experiment: Experiment) -> None:
     if experiment.error:
         details["error_information"] = experiment.error
     _write(experiment, "experiment-end", details)
+    _deliver(experiment)
 
 
 def target_resolution_started(experiment: Experiment) -> None:
@@ -139,6 +127,11 @@ def action_ended(experiment: Experiment, action: ActionState) -> None:
     )
 
 
+@_never_raises
+def _deliver(experiment: Experiment) -> None:
+    log_delivery.deliver(experiment)
+
+
 def _action(action: ActionState) -> dict[str, Any]:
     return {"action_name": action.name, "action_id": action.definition["actionId"]}
 
@@ -146,10 +139,7 @@ def _action(action: ActionState) -> dict[str, Any]:
 @_never_raises
 def _write(experiment: Experiment, log_type: str, details: Mapping[str, Any]) -> None:
     log.info("fis %s", log_type, extra={"experiment": experiment.id, "details": details})
-    group = _log_group(experiment)
-    if group is None:
-        return
-    version = (experiment.template["logConfiguration"] or {})["logSchemaVersion"]
+    version = (experiment.template.get("logConfiguration") or {}).get("logSchemaVersion")
     record = {
         "id": experiment.id,
         "log_type": log_type,
@@ -157,14 +147,7 @@ def _write(experiment: Experiment, log_type: str, details: Mapping[str, Any]) ->
         "version": str(version),
         "details": details,
     }
-    event = {"timestamp": int(datetime.now(tz=UTC).timestamp() * 1000), "message": json.dumps(record)}
-    cloudwatch_logs._put_log_events({"logGroupName": group, "logStreamName": experiment.id, "logEvents": [event]})
-
-
-def _log_group(experiment: Experiment) -> str | None:
-    configuration = experiment.template.get("logConfiguration") or {}
-    arn = (configuration.get("cloudWatchLogsConfiguration") or {}).get("logGroupArn")
-    return arn.split(":")[6] if arn else None
+    log_delivery.write(experiment, record)
 
 
 def _iso(at: float | None) -> str:

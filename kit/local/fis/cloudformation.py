@@ -46,6 +46,7 @@ class _Resource:
         request["clientToken"] = logical_id
         wire.check("CreateExperimentTemplateRequest", request)
         template = self._fis.add_template(templates.create(request))
+        self._fis.save_soon()
         return template["id"], {"Id": template["id"]}
 
     def update(self, physical_id: str, old: Props, new: Props, stack_name: str) -> tuple[str, Props]:
@@ -56,11 +57,13 @@ class _Resource:
         changed = templates.updated(template, whole)
         changed["tags"] = dict(request.get("tags") or {})
         self._fis.templates[physical_id] = changed
+        self._fis.save_soon()
         return physical_id, {"Id": physical_id}
 
     def delete(self, physical_id: str, props: Props) -> None:
         self._fis.templates.pop(physical_id, None)
         self._fis.target_accounts.pop(physical_id, None)
+        self._fis.save_soon()
 
 
 def _request(shape_name: str, where: str, props: Props) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The engine: how one experiment runs, from pending to its end.
 
 Owns the order of things: lever, stop conditions, target resolution, actions by `startAfter`, durations, undo.
-Every change that an action made is undone before the action ends, whatever ended it. Knows actions only by
-`ACTIONS` and `UNDO`.
+Every change that an action made is undone before the action ends, or before the experiment ends where the action
+asked for that, whatever ended it. Knows actions only by `ACTIONS` and `UNDO`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kit.local.fis import announcements
+from kit.local.fis import announcements, log_delivery
 from kit.local.fis.actions import ACTIONS, UNDO, ActionContext
 from kit.local.fis.errors import ConfigurationFailure, ExperimentFailure, InvalidTarget
 from kit.local.fis.experiments import (
@@ -79,6 +79,8 @@ class Run:
         self._is_lever_engaged = is_lever_engaged
         self._cause: Cause | None = None
         self._ending = asyncio.Event()
+        # Changes that outlive their action.
+        self._kept: list[Entry] = []
 
     def end(self, cause: Cause) -> None:
         """End it; the first cause wins. The actions' undo has only begun when this returns."""
@@ -102,6 +104,11 @@ class Run:
         except Exception as error:  # boundary: a defect of ours must end the experiment, visibly
             log.exception("fis experiment crashed", extra={"experiment": experiment.id})
             self.end(Cause(status=FAILED, reason=repr(error), code=ExperimentFailure.code, location="experiment"))
+        finally:
+            not_undone = await asyncio.shield(self._undo(self._kept))
+        if not_undone is not None:
+            # Whatever ended it: a fault that is still there must not read as an orderly end.
+            self._cause = Cause(status=FAILED, reason=str(not_undone), code=not_undone.code, location="experiment")
         self._finish()
 
     def _begin(self) -> bool:
@@ -110,7 +117,7 @@ class Run:
         if self._is_lever_engaged():
             self.end(CANCELLED_BY_LEVER)
             return False
-        announcements.open_log(experiment)
+        log_delivery.open_log(experiment)
         announcements.experiment_started(experiment)
         self._check_alarms()
         if self._cause is None:
@@ -170,6 +177,7 @@ class Run:
             experiment_id=self.experiment.id,
             action_name=action.name,
             targets=self.experiment.targets_of(action),
+            kept=self._kept,
         )
         failure: ExperimentFailure | None = None
         try:

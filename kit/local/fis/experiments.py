@@ -72,6 +72,8 @@ class Experiment:
     started_at: float | None = None
     ended_at: float | None = None
     resolved: list[ResolvedTarget] = field(default_factory=list)
+    # Log records that wait for S3.
+    log_lines: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, template: Template, *, actions_mode: str, tags: Mapping[str, str]) -> "Experiment":

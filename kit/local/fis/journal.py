@@ -56,6 +56,10 @@ class Journal:
         self._open[entry.id] = entry
         return entry
 
+    def open_entries(self, kind: str) -> list[Entry]:
+        """The changes of this kind that are in force, oldest first."""
+        return [entry for entry in self._open.values() if entry.kind == kind]
+
     def forget(self, entry: Entry) -> None:
         """The change was undone."""
         if self._open.pop(entry.id, None) is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import ec2, iam
+from ministack.services import alb, dynamodb, ec2, iam, lambda_svc
 
 if TYPE_CHECKING:
     from kit.local.cloud import Cloud
@@ -75,15 +75,93 @@ def _roles(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
     ]
 
 
+def _vpc_endpoints(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
+    return [
+        Resource(
+            type="aws:ec2:vpc-endpoint",
+            arn=f"arn:aws:ec2:{get_region()}:{get_account_id()}:vpc-endpoint/{endpoint['VpcEndpointId']}",
+            tags=_tags(ec2._tags.get(endpoint["VpcEndpointId"])),
+            described=endpoint,
+            order=(endpoint["ServiceName"], *sorted(_cidrs(endpoint.get("SubnetIds") or ()))),
+        )
+        for endpoint in ec2._vpc_endpoints.values()
+    ]
+
+
+def _zonal_shift_resources(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
+    """Load balancers that opted in; a load balancer that did not is none of ARC's."""
+    return [
+        Resource(
+            type="aws:arc:zonal-shift-managed-resource",
+            arn=arn,
+            tags=_tags(alb._tags.get(arn)),
+            described=balancer,
+            order=(balancer["LoadBalancerName"],),
+        )
+        for arn, balancer in alb._lbs.items()
+        if _attribute(alb._lb_attrs.get(arn), ZONAL_SHIFT_ATTRIBUTE) == "true"
+    ]
+
+
+def _functions(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
+    """The qualifier becomes the last part of the ARN, as in the ARN that an invocation names."""
+    qualifier = parameters.get("functionQualifier")
+    found = []
+    for name, function in lambda_svc._functions.items():
+        arn = lambda_svc._func_arn(name)
+        _, configuration = lambda_svc._effective_func_record_for_qualifier(function, qualifier)
+        if configuration is None:
+            continue
+        found.append(
+            Resource(
+                type="aws:lambda:function",
+                arn=f"{arn}:{qualifier}" if qualifier else arn,
+                tags=dict(function.get("tags") or {}),
+                described=configuration,
+                order=(name,),
+            )
+        )
+    return found
+
+
+def _global_tables(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
+    """This region's replicas; a table without another one is no global table."""
+    return [
+        Resource(
+            type="aws:dynamodb:global-table",
+            arn=table["TableArn"],
+            tags=_tags(dynamodb._tags.get(table["TableArn"])),
+            described=dynamodb._table_description(name),
+            order=(name,),
+        )
+        for name, table in dynamodb._tables.items()
+        if dynamodb._replica_group(table)
+    ]
+
+
+ZONAL_SHIFT_ATTRIBUTE = "zonal_shift.config.enabled"
+
 PROVIDERS: Mapping[str, Callable[[Cloud, Mapping[str, str]], list[Resource]]] = {
-    "aws:ecs:task": _ecs_tasks,
+    "aws:arc:zonal-shift-managed-resource": _zonal_shift_resources,
+    "aws:dynamodb:global-table": _global_tables,
     "aws:ec2:subnet": _subnets,
+    "aws:ec2:vpc-endpoint": _vpc_endpoints,
+    "aws:ecs:task": _ecs_tasks,
     "aws:iam:role": _roles,
+    "aws:lambda:function": _functions,
 }
 
 
 def _tags(items: Any) -> dict[str, str]:
     return {item["Key"]: item.get("Value", "") for item in items or ()}
+
+
+def _attribute(items: Any, key: str) -> str:
+    return next((item["Value"] for item in items or () if item["Key"] == key), "")
+
+
+def _cidrs(subnet_ids: Any) -> list[str]:
+    return [(ec2._subnets.get(subnet_id) or {}).get("CidrBlock", "") for subnet_id in subnet_ids]
 
 
 def _is_here(arn: str) -> bool:

@@ -17,7 +17,7 @@ from ministack.core.responses import AccountRegionScopedDict, get_account_id, ge
 from ministack.services import stepfunctions
 
 from kit.local.fis import cloudformation, control, wire
-from kit.local.fis.actions import UNDO
+from kit.local.fis.actions import UNDO, lambda_faults
 from kit.local.fis.engine import (
     STOPPED_BY_ALARM,
     STOPPED_BY_LEVER,
@@ -29,6 +29,7 @@ from kit.local.fis.engine import (
 from kit.local.fis.errors import Conflict, FisError, InvalidRequest, NotFound, QuotaExceeded
 from kit.local.fis.experiments import Experiment
 from kit.local.fis.journal import Journal
+from kit.local.fis.store import Store
 from kit.local.fis.templates import TEMPLATES_MAX, Template, alarm_arns
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Fis:
         self._started = 0
         self._cloud: Cloud | None = None
         self._journal: Journal | None = None
+        self._store: Store | None = None
         self._unhook: list[Callable[[], object]] = []
 
     async def start(self, cloud: Cloud) -> None:
@@ -67,8 +69,9 @@ class Fis:
         for entry in self._journal.load():
             if entry.kind in UNDO:
                 await undo(cloud, self._journal, entry)
+        self._load(cloud)
         self._loop = asyncio.get_running_loop()
-        self._unhook = [cloud.alarms.subscribe(self._on_alarm), *cloudformation.hook(self)]
+        self._unhook = [cloud.alarms.subscribe(self._on_alarm), *cloudformation.hook(self), lambda_faults.hook()]
         app.SERVICE_HANDLERS["fis"] = self.handle
         stepfunctions._AWS_SDK_SERVICE_MAP["fis"] = {"protocol": "rest-json", "service_key": "fis"}
         stepfunctions._REST_JSON_ACTION_PATHS["fis"] = {"StartExperiment": "/experiments"}
@@ -95,9 +98,36 @@ class Fis:
         """One request, as MiniStack hands it over."""
         try:
             operation, request = wire.read(method, path, body, query_params)
-            return wire.answer(control.OPERATIONS[operation](self, request))
+            reply = wire.answer(control.OPERATIONS[operation](self, request))
+            if method != "GET":
+                self._save()
+            return reply
         except FisError as error:
             return wire.refuse(error)
+
+    # What outlives the server
+
+    def save_soon(self) -> None:
+        """For changes in a worker thread: CloudFormation's."""
+        self._loop.call_soon_threadsafe(self._save)
+
+    def _load(self, cloud: Cloud) -> None:
+        self._store = Store(cloud.state_dir)
+        for name, scoped in self._store.load_settings().items():
+            self._settings()[name]._data.update(scoped)
+        for experiment in self._store.load_experiments(EXPERIMENTS_KEPT_MAX):
+            self.experiments._data[(experiment.account_id, experiment.region, experiment.id)] = experiment
+        for lever in self._levers._data.values():
+            # Nothing runs that an engaging lever would still have to stop.
+            if lever["state"]["status"] == "engaging":
+                lever["state"]["status"] = "engaged"
+
+    def _save(self) -> None:
+        assert self._store is not None
+        self._store.save_settings({name: dict(scoped._data) for name, scoped in self._settings().items()})
+
+    def _settings(self) -> dict[str, AccountRegionScopedDict]:
+        return {"templates": self.templates, "target_accounts": self.target_accounts, "levers": self._levers}
 
     # Templates
 
@@ -148,8 +178,17 @@ class Fis:
         )
         task = asyncio.get_running_loop().create_task(run.run(), name=f"fis-{experiment.id}")
         self._runs[experiment.id] = (run, task)
-        task.add_done_callback(lambda _: self._runs.pop(experiment.id, None))
+        task.add_done_callback(lambda _: self._ended(experiment))
+        self._record(experiment)
         return experiment
+
+    def _ended(self, experiment: Experiment) -> None:
+        self._runs.pop(experiment.id, None)
+        self._record(experiment)
+
+    def _record(self, experiment: Experiment) -> None:
+        assert self._store is not None
+        self._store.save_experiment(experiment)
 
     def end(self, experiment_id: str, cause: Cause) -> None:
         """Ask a running experiment to end."""

@@ -1,4 +1,7 @@
-"""aws:cloudwatch:assert-alarm-state: fail unless every alarm is in one of the given states."""
+"""aws:cloudwatch:assert-alarm-state: fail unless every alarm is in one of the given states.
+
+Unlike AWS: nothing, but that alarms are evaluated every second.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True, kw_only=True)
 class ActionContext:
-    """One run of one action."""
+    """One run of one action. `kept` is the experiment's own list: changes that outlive the action."""
 
     cloud: Cloud
     journal: Journal
@@ -22,12 +22,18 @@ class ActionContext:
     action_name: str
     targets: Mapping[str, Sequence[Resource]]
     changes: list[Entry] = field(default_factory=list)
+    kept: list[Entry] = field(default_factory=list)
 
-    def remember(self, kind: str, data: dict[str, Any]) -> Entry:
-        """Write down a change before making it; the engine undoes all of them when the action ends."""
+    def remember(self, kind: str, data: dict[str, Any], *, until_experiment_ends: bool = False) -> Entry:
+        """Write down a change before making it; the engine undoes it when the action, or the experiment, ends."""
         entry = self.journal.remember(kind, data)
-        self.changes.append(entry)
+        (self.kept if until_experiment_ends else self.changes).append(entry)
         return entry
+
+    def strike_out(self, entry: Entry) -> None:
+        """A later action of the experiment has undone a kept change itself."""
+        self.kept.remove(entry)
+        self.journal.forget(entry)
 
 
 class Action(Protocol):

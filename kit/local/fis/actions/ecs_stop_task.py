@@ -1,4 +1,7 @@
-"""aws:ecs:stop-task: StopTask on every target. Nothing to undo: the service replaces what it lost."""
+"""aws:ecs:stop-task: StopTask on every target, all at once. Nothing to undo: the service replaces what it lost.
+
+Unlike AWS: a replacement is up in about a second, not in 20 to 60.
+"""
 
 import asyncio
 from collections.abc import Mapping

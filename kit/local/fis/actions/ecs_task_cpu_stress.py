@@ -5,6 +5,8 @@ the kernel then freezes the whole task until the next one. Its own processes are
 (SIGSTOP, SIGCONT) in that rhythm here. Real workers would burn the laptop's few cores instead: without cgroups
 they would slow every task, the load and the checks alike, which is no fault of one task.
 
+Unlike AWS: no stress process runs; the task is stopped and continued within each 100 ms, so that it starves alone.
+
 The share left to a task is what it is entitled to over all that wants to run: vcpu / (vcpu + workers x percent).
 """
 

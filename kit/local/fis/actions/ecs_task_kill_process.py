@@ -1,16 +1,23 @@
-"""aws:ecs:task-kill-process: signal the processes of a task by name. Nothing to undo: ECS replaces what it lost.
+"""aws:ecs:task-kill-process: signal the processes of a task by name, as killall(1) does.
 
-A name matches the process's own name, or the file name of any word of its command line: everything in a
-container may be `python`, and then `worker.py` says which.
+The name must equal the process's own name (its first 15 characters: the kernel keeps no more). What ends stays so:
+ECS replaces it. What a signal only stops (SIGSTOP) is continued when the experiment ends, however it ends, unless a
+later action of it has sent SIGCONT before.
+
+Unlike AWS: any signal is sent, where the user guide names SIGTERM and SIGKILL only; a process that is stopped for
+good stays so on AWS, until its container health check fails. `python` and `python3` also match the interpreter
+that tasks share here, whatever its file is called.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Self
 
 import psutil
@@ -20,9 +27,15 @@ from kit.local.fis.actions.task_links import tasks_of
 from kit.local.fis.errors import ConfigurationFailure
 
 if TYPE_CHECKING:
+    from kit.local.cloud import Cloud
     from kit.local.ecs.tasks import Task
+    from kit.local.fis.journal import Entry
 
+UNDO_KIND = "ecs-task-stopped-processes"
 SIGNAL = "SIGTERM"
+NAME_CHARS_MAX = 15
+INTERPRETERS = frozenset({"python", "python3"})
+STOPPING_SIGNALS = frozenset({signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,27 +56,62 @@ class TaskKillProcess:
         for task, processes in zip(tasks, found, strict=True):
             if not processes:
                 raise ConfigurationFailure(f"process {self.process_name!r} does not run in task {task.id}")
-        for process in (process for processes in found for process in processes):
-            try:
-                process.send_signal(self.signal)
-            except psutil.NoSuchProcess:
-                continue  # It ended by itself, or with its parent that was signalled a moment ago.
+        for task, processes in zip(tasks, found, strict=True):
+            if self.signal in STOPPING_SIGNALS:
+                context.remember(UNDO_KIND, {"task": task.arn, "processes": processes}, until_experiment_ends=True)
+            for pid, started_at in processes:
+                _send(pid, started_at, self.signal)
+        if self.signal is signal.SIGCONT:
+            _strike_out(context, {tuple(process) for processes in found for process in processes})
 
-    def _find(self, task: Task) -> list[psutil.Process]:
-        found = []
-        for pid in task.pids():
-            try:
-                process = psutil.Process(pid)
-                if self._matches(process):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                continue  # It ended while we looked.
-        return found
+    def _find(self, task: Task) -> list[list[int]]:
+        """[process id, start time] of each match; start times, because process ids are used again."""
+        identities = ([pid, started_at] for pid in task.pids() if (started_at := _started_at(pid)) is not None)
+        return [identity for identity in identities if self._matches(identity[0])]
 
-    def _matches(self, process: psutil.Process) -> bool:
-        return process.name() == self.process_name or any(
-            self.process_name in (word, PurePath(word).name) for word in process.cmdline()
-        )
+    def _matches(self, pid: int) -> bool:
+        try:
+            # Psutil lengthens a name that the kernel cut off; killall compares what the kernel has.
+            name = psutil.Process(pid).name()[:NAME_CHARS_MAX]
+        except psutil.NoSuchProcess:
+            return False  # It ended while we looked.
+        names = {self.process_name[:NAME_CHARS_MAX]}
+        if self.process_name in INTERPRETERS:
+            names.add(PurePath(sys.executable).name[:NAME_CHARS_MAX])
+        return name in names
+
+
+async def undo(cloud: Cloud, entry: Entry) -> None:
+    """Continue what was stopped and still is there."""
+    for pid, started_at in entry.data["processes"]:
+        _send(pid, started_at, signal.SIGCONT)
+
+
+def _strike_out(context: ActionContext, continued: set[tuple[int, ...]]) -> None:
+    """Stops whose processes all go on again, or are over, need no undo any more."""
+    for entry in [entry for entry in context.kept if entry.kind == UNDO_KIND]:
+        stopped = {tuple(process) for process in entry.data["processes"]}
+        if all(process in continued or _started_at(process[0]) != process[1] for process in stopped):
+            context.strike_out(entry)
+
+
+def _send(pid: int, started_at: int, signum: signal.Signals) -> None:
+    if _started_at(pid) != started_at:
+        return  # It ended by itself, or with its parent that was signalled a moment ago.
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        return
+
+
+def _started_at(pid: int) -> int | None:
+    """When the process started, in clock ticks since the machine did; None when there is no such process."""
+    try:
+        stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    # Field 22; the name in field 2 may hold spaces and brackets.
+    return int(stat.rpartition(")")[2].split()[19])
 
 
 def _signal_of(name: str) -> signal.Signals:

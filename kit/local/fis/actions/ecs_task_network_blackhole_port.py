@@ -1,8 +1,9 @@
 """aws:ecs:task-network-blackhole-port: packets to a port vanish, on their way into the task or out of it.
 
-Links know no ports, but a task's hops have only two: in from its load balancer to the container port, out to
-AWS on 443. Any other port has no traffic here, and saying so beats a fault that does nothing. As with the
-`iptables` rule on AWS only the packets *to* the port are dropped; answers under way still arrive.
+As with the `iptables` rule on AWS only the packets *to* the port are dropped; answers under way still arrive.
+
+Unlike AWS: links know no ports, but a task's hops have only two: in from its load balancer to the container port,
+out to AWS on 443. Any other port, and UDP, has no traffic here: the action fails, which beats doing nothing.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class TaskNetworkBlackholePort:
         if self.protocol != "tcp":
             raise ConfigurationFailure(f"protocol {self.protocol!r}: nothing in the local AWS speaks it")
         egress_ports = {HTTPS, urlsplit(context.cloud.endpoint).port or HTTPS}
-        add_rules(context, lambda task, name: [self._rule(task, name, egress_ports)])
+        add_rules(context, "blackhole port", lambda task, name: [self._rule(task, name, egress_ports)])
 
     def _rule(self, task: Task, name: str, egress_ports: set[int]) -> LinkRule:
         if self.traffic == INGRESS:

@@ -1,7 +1,9 @@
 """aws:ecs:task-network-latency: what a task sends to the sources comes late.
 
-As netem on the task's interface: an exchange pays the delay once, a new connection once more. A flow is one
-leg of one hop here (links know no connections), so `flowsPercent` draws for each.
+As netem on the task's interface: an exchange pays the delay once, a new connection once more.
+
+Unlike AWS: a flow is one leg of one hop (links know no connections), so `flowsPercent` draws for each; `sources`
+may be ALL, DYNAMODB, S3, a zone, a CIDR of whole subnets or the host name of an AWS service.
 """
 
 from collections.abc import Mapping
@@ -9,12 +11,10 @@ from dataclasses import dataclass
 from typing import Self
 
 from kit.local.fis.actions.context import ActionContext
-from kit.local.fis.actions.task_links import EVERYONE, add_rules, peers, place_of
-from kit.local.links import LinkRule
+from kit.local.fis.actions.task_links import EVERYONE, FLOWS_PCT, impair
 
 DELAY_MS = 200
 JITTER_MS = 10
-FLOWS_PCT = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,13 +36,5 @@ class TaskNetworkLatency:
         )
 
     async def start(self, context: ActionContext) -> None:
-        add_rules(
-            context,
-            lambda task, name: [
-                LinkRule(
-                    name=name, src=place_of(task), dst=peer, both_ways=False,
-                    delay_ms=self.delay_ms, jitter_ms=self.jitter_ms, flows_pct=self.flows_pct,
-                )
-                for peer in peers(self.sources, task.place.vpc)
-            ],
-        )  # fmt: skip
+        effect = {"delay_ms": self.delay_ms, "jitter_ms": self.jitter_ms, "flows_pct": self.flows_pct}
+        impair(context, "latency", self.sources, **effect)

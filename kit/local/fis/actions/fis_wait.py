@@ -1,4 +1,7 @@
-"""aws:fis:wait: nothing happens, for a duration."""
+"""aws:fis:wait: nothing happens, for a duration.
+
+Unlike AWS: nothing, but that seconds are accepted.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

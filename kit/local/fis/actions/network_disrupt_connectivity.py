@@ -5,7 +5,10 @@ connections are cut too, and denied packets vanish (a hang, not a refusal). So e
 rules that blackhole the legs between it and what the scope names.
 
 AWS services are reached by public addresses, outside every VPC: `all` and `vpc` cut them, `availability-zone`
-does not, `dynamodb`, `s3` and `s3express` cut exactly theirs.
+does not, `dynamodb`, `s3` and `s3express` cut exactly theirs, of the region.
+
+Unlike AWS: no network ACL is made that one could see; bytes are held back and let through when the cut ends; a
+prefix list means the subnets that it overlaps.
 """
 
 from __future__ import annotations
@@ -13,22 +16,22 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from ministack.core.responses import get_region
 from ministack.services import ec2
 
+from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
 from kit.local.places import AWS, CLIENT
 
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry
-
 UNDO_KIND = "network-disrupt-connectivity"
 # Scopes that are one AWS service.
 _SERVICES = ("dynamodb", "s3", "s3express")
+PREFIX_LIST_ENTRIES_MAX = 10
+_EVERYTHING = ipaddress.ip_network("0.0.0.0/0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,8 @@ class DisruptConnectivity:
             denied = self._denied(subnet.described)
             inside = Match(subnets=(subnet.described["SubnetId"],))
             name = f"{context.experiment_id}/{context.action_name}/{subnet.described['SubnetId']}"
-            entry = context.remember(UNDO_KIND, {"rule": name})
-            for outside in denied:
-                rule = LinkRule(name=name, src=inside, dst=outside, both_ways=True, blackhole=True)
-                entry.handles.append(context.cloud.links.add(rule))
+            rules = [LinkRule(name=name, src=inside, dst=outside, both_ways=True, blackhole=True) for outside in denied]
+            link_rules.impose(context, UNDO_KIND, {"rule": name}, rules)
 
     def _denied(self, subnet: Mapping[str, Any]) -> list[Match]:
         """The other ends of the traffic that this subnet's network ACL denies."""
@@ -62,33 +63,36 @@ class DisruptConnectivity:
             others = [vpc for vpc in ec2._vpcs if vpc != subnet["VpcId"]]
             return [Match(kinds=(AWS, CLIENT)), *([Match(vpcs=others)] if others else [])]
         if self.scope in _SERVICES:
-            return [Match(kinds=(AWS,), services=(self.scope,))]
-        return [_of_prefix_list(self.prefix_list)]
+            return [Match(kinds=(AWS,), services=(self.scope,), regions=(get_region(),))]
+        return [_of_prefix_list(self.prefix_list, subnet["SubnetId"])]
 
 
-def _of_prefix_list(prefix_list: str) -> Match:
-    """An AWS-managed list is its service; a list of one's own is the subnets that it covers."""
-    managed = ec2._resolve_aws_pl_by_id(prefix_list)
-    if managed is not None:
-        service = managed["PrefixListName"].rpartition(".")[2]
-        if service in _SERVICES:
-            return Match(kinds=(AWS,), services=(service,))
-        raise ConfigurationFailure(f"prefix list {managed['PrefixListName']} has no traffic in the local AWS")
-    own = ec2._prefix_lists.get(prefix_list)
-    if own is None:
-        raise ConfigurationFailure(f"prefix list {prefix_list} does not exist")
-    networks = [ipaddress.ip_network(entry["Cidr"], strict=False) for entry in own.get("Entries") or ()]
+def _of_prefix_list(wanted: str, own_subnet: str) -> Match:
+    """The other subnets that a customer-managed prefix list covers; a network ACL never cuts a subnet in itself."""
+    entries = _prefix_list(wanted).get("Entries") or ()
+    if len(entries) > PREFIX_LIST_ENTRIES_MAX:
+        raise ConfigurationFailure(f"prefix list {wanted} has {len(entries)} entries > {PREFIX_LIST_ENTRIES_MAX}")
+    networks = [ipaddress.ip_network(entry["Cidr"], strict=False) for entry in entries]
+    if _EVERYTHING in networks:
+        return Match(not_subnets=(own_subnet,))
     covered = [
         subnet["SubnetId"]
         for subnet in ec2._subnets.values()
-        if any(network.overlaps(ipaddress.ip_network(subnet["CidrBlock"], strict=False)) for network in networks)
+        if subnet["SubnetId"] != own_subnet
+        and any(network.overlaps(ipaddress.ip_network(subnet["CidrBlock"], strict=False)) for network in networks)
     ]
     if not covered:
-        raise ConfigurationFailure(f"prefix list {prefix_list} covers no subnet of the local AWS")
+        raise ConfigurationFailure(f"prefix list {wanted} covers no other subnet of the local AWS")
     return Match(subnets=covered)
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
-    """Give the subnet its own network ACL back. Rules die with the process, so a restart finds none."""
-    for rule_id in entry.handles:
-        cloud.links.remove(rule_id)
+def _prefix_list(wanted: str) -> Mapping[str, Any]:
+    """By name, id or ARN."""
+    for each in ec2._prefix_lists.values():
+        if wanted in (each["PrefixListId"], each["PrefixListName"], each["PrefixListArn"]):
+            return each
+    if ec2._resolve_aws_pl_by_id(wanted.rpartition("/")[2]) or ec2._resolve_aws_pl(wanted):
+        raise ConfigurationFailure(
+            f"prefix list {wanted} is managed by AWS; FIS takes customer-managed ones, and has scopes for its services"
+        )
+    raise ConfigurationFailure(f"prefix list {wanted} does not exist")

@@ -1,6 +1,6 @@
 """Link rules at one ECS task, and whom a `sources` parameter means: what the task network actions share.
 
-Owns the journal entries of those rules and their undo. Knows no action's parameters.
+Owns the journal entries of those rules. Knows no action's parameters but `sources`.
 
 On AWS these faults are `tc` and `iptables` in the task's own network namespace: they act on packets that leave
 the task (or, for an ingress port, enter it), so every rule is one-way and an exchange pays it once.
@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ministack.core.responses import get_region
 from ministack.services import ec2
 
+from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.actions.service_hosts import service_of_host
 from kit.local.fis.errors import ConfigurationFailure, InvalidTarget
 from kit.local.fis.parameters import split_list
 from kit.local.links import ANYWHERE, LinkRule, Match
 from kit.local.places import AWS, TASK
 
 if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
     from kit.local.ecs.tasks import Task
-    from kit.local.fis.journal import Entry
 
 UNDO_KIND = "ecs-task-links"
 EVERYONE = "ALL"
+FLOWS_PCT = 100
 SERVICES: Mapping[str, str] = {"DYNAMODB": "dynamodb", "S3": "s3"}
 _INTERNET = ipaddress.IPv4Network("0.0.0.0/0")
 
@@ -47,45 +49,71 @@ def place_of(task: Task) -> Match:
     return Match(kinds=(TASK,), ids=(task.id,))
 
 
-def add_rules(context: ActionContext, rules_of: Callable[[Task, str], Sequence[LinkRule]]) -> None:
+def impair(context: ActionContext, fault: str, sources: str, **effect: Any) -> None:
+    """Put `effect` (fields of a LinkRule) on what every target task sends to whom `sources` means."""
+    add_rules(
+        context,
+        fault,
+        lambda task, name: [
+            LinkRule(name=name, src=place_of(task), dst=peer, both_ways=False, **effect)
+            for peer in peers(sources, task.place.vpc)
+        ],
+    )
+
+
+def add_rules(context: ActionContext, fault: str, rules_of: Callable[[Task, str], Sequence[LinkRule]]) -> None:
     """Put every target task under the rules that `rules_of(task, name)` makes: all of them, or none if one fails."""
     planned = []
     for task in tasks_of(context):
+        _check_alone(context, task)
         name = f"{context.experiment_id}/{context.action_name}/{task.id}"
         planned.append((task, name, rules_of(task, name)))
     for task, name, rules in planned:
-        entry = context.remember(UNDO_KIND, {"rule": name, "task": task.arn})
-        for rule in rules:
-            entry.handles.append(context.cloud.links.add(rule))
+        link_rules.impose(context, UNDO_KIND, {"rule": name, "task": task.arn, "fault": fault}, rules)
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
-    """Rules die with the process, so a restart finds none."""
-    for rule_id in entry.handles:
-        cloud.links.remove(rule_id)
+def _check_alone(context: ActionContext, task: Task) -> None:
+    """The user guide lists the task network actions under "cannot run in parallel"; the ECS agent words it so."""
+    for entry in context.journal.open_entries(UNDO_KIND):
+        if entry.data["task"] == task.arn:
+            experiment, action, _ = entry.data["rule"].split("/")
+            raise ConfigurationFailure(
+                f"task {task.id}: There is already one network {entry.data['fault']} fault running (action {action} of "
+                f"{experiment}); AWS FIS runs no two network actions on a task in parallel"
+            )
 
 
 def peers(sources: str, vpc: str) -> list[Match]:
     """The other ends that `sources` means for a task of this VPC; no place is in two of them.
 
-    Links know subnets and AWS services, not addresses: an Availability Zone or a CIDR is its subnets.
+    Links know subnets and AWS services, not addresses: an Availability Zone or a CIDR is its subnets, the host name
+    of an AWS service is that service.
     """
-    services: set[str] = set()
+    services: dict[str, set[str]] = {}
     subnets: set[str] = set()
     is_everyone = False
     for source in split_list(sources):
         if source == EVERYONE or source == str(_INTERNET):
             is_everyone = True
         elif source in SERVICES:
-            services.add(SERVICES[source])
+            services.setdefault(get_region(), set()).add(SERVICES[source])
+        elif host := service_of_host(source):
+            services.setdefault(host.region, set()).add(host.service)
         else:
             subnets |= _subnets_of(source, vpc)
     if is_everyone:
         return [ANYWHERE]
-    return [
-        *([Match(kinds=(AWS,), services=services)] if services else []),
-        *([Match(subnets=subnets)] if subnets else []),
-    ]
+    return [*_of_services(services), *([Match(subnets=subnets)] if subnets else [])]
+
+
+def _of_services(services: Mapping[str, set[str]]) -> list[Match]:
+    """Services by region; the region "" is all of them."""
+    everywhere = services.get("", set())
+    found = [Match(kinds=(AWS,), services=everywhere)] if everywhere else []
+    for region, names in services.items():
+        if region and names - everywhere:
+            found.append(Match(kinds=(AWS,), services=names - everywhere, regions=(region,)))
+    return found
 
 
 def _subnets_of(source: str, vpc: str) -> set[str]:
@@ -102,7 +130,8 @@ def _subnets_of(source: str, vpc: str) -> set[str]:
     except ValueError:
         raise ConfigurationFailure(
             f"sources: {source!r} means nothing in the local AWS: it is neither ALL, DYNAMODB or S3, nor a zone with "
-            f"subnets of {vpc or 'the VPC'}, nor an IPv4 network; domain names are not resolved"
+            f"subnets of {vpc or 'the VPC'}, nor an IPv4 network, nor the host name of an AWS service; other domain "
+            "names are not resolved"
         ) from None
     covered = {s["SubnetId"] for s in here if ipaddress.IPv4Network(s["CidrBlock"], strict=False).subnet_of(network)}
     if not covered:

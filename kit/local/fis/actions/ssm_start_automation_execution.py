@@ -1,0 +1,101 @@
+"""aws:ssm:start-automation-execution: run an SSM automation; the action lasts as long as the automation does.
+
+However the experiment ends, the undo cancels the automation and waits until its onCancel steps are done: what an
+automation changes, only its own runbook knows how to put back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.durations import parse_duration_s
+from kit.local.fis.errors import ConfigurationFailure, DependentServiceFailure
+from kit.local.ssm.errors import SsmError
+from kit.local.ssm.executions import COMPLETED_WITH_SUCCESS, SUCCESS
+
+if TYPE_CHECKING:
+    from kit.local.cloud import Cloud
+    from kit.local.fis.journal import Entry
+
+UNDO_KIND = "ssm-automation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartAutomationExecution:
+    """`values` are the document's parameters, each a list of strings as the API takes them."""
+
+    document: str
+    version: str | None = None
+    values: Mapping[str, list[str]] = field(default_factory=dict)
+    duration_s_max: float
+
+    @classmethod
+    def parse(cls, parameters: Mapping[str, str]) -> Self:
+        return cls(
+            document=parameters["documentArn"],
+            version=parameters.get("documentVersion"),
+            values=_values(parameters.get("documentParameters")),
+            duration_s_max=parse_duration_s(parameters["maxDuration"]),
+        )
+
+    async def start(self, context: ActionContext) -> None:
+        """Start it and wait for its end."""
+        automations = context.cloud.ssm.automations
+        execution_id = str(uuid.uuid4())
+        # Written down under an id of our own choice: a start that a kill cuts short must be found again.
+        context.remember(UNDO_KIND, {"execution": execution_id})
+        try:
+            tags = {"aws:fis:experiment-id": context.experiment_id}
+            execution = automations.start(
+                self.document, self.version, self.values, execution_id=execution_id, tags=tags
+            )
+        except SsmError as error:
+            raise ConfigurationFailure(f"automation {self.document}: {error.code}: {error}") from error
+        try:
+            await asyncio.wait_for(automations.wait(execution_id), self.duration_s_max)
+        except TimeoutError:
+            raise DependentServiceFailure(
+                f"automation {execution_id} of {execution.document} did not end within {self.duration_s_max:g} s"
+            ) from None
+        if execution.status not in (SUCCESS, COMPLETED_WITH_SUCCESS):
+            raise DependentServiceFailure(
+                f"automation {execution_id} of {execution.document} ended {execution.status}: {execution.failure}"
+            )
+
+
+async def undo(cloud: Cloud, entry: Entry) -> None:
+    """Cancel the automation and wait until it has put back what it changed.
+
+    After a restart the automation's own journal has begun the repair already. One that nobody knows never started,
+    or was repaired before.
+    """
+    execution = await cloud.ssm.automations.cancel(entry.data["execution"])
+    if execution is not None and not execution.is_settled:
+        raise DependentServiceFailure(
+            f"automation {execution.id} of {execution.document} ended {execution.status} in step {execution.current}: "
+            f"{execution.failure}"
+        )
+
+
+def _values(text: str | None) -> dict[str, list[str]]:
+    """`{"Name": "value"}` or `{"Name": ["value", …]}`; numbers and truth values as their text."""
+    if text is None:
+        return {}
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationFailure(f"documentParameters {text!r} is no JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise ConfigurationFailure(f"documentParameters {text!r} must be a JSON object")
+    return {name: [_text(item) for item in (value if isinstance(value, list) else [value])]
+            for name, value in given.items()}  # fmt: skip
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

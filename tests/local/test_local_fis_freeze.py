@@ -1,0 +1,141 @@
+"""A task frozen by SIGSTOP: for the experiment's time, whatever ends it, and found ill meanwhile as on AWS."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kit.local.fis.actions import UNDO
+from kit.local.fis.actions.ecs_task_kill_process import UNDO_KIND, TaskKillProcess, _started_at
+from kit.local.fis.journal import Journal
+from tests.local.ecs_fixtures import processes, state
+from tests.local.fis_pair import UP_S_MAX, Pair, stopped_reason
+from tests.local.fis_rig import FisRig, until, wait_action
+
+
+@pytest.fixture(scope="module")
+def rig(cloud: Any) -> FisRig:
+    return FisRig(cloud)
+
+
+@pytest.fixture(scope="module")
+def pair(rig: FisRig) -> Iterator[Pair]:
+    pair = Pair(rig)
+    yield pair
+    pair.close()
+
+
+def pythons(pair: Pair) -> list[int]:
+    """The task's processes called python; its child is a `sleep`."""
+    return [pid for pid in processes(pair.hit) if Path("/proc", str(pid), "comm").read_text().strip() != "sleep"]
+
+
+def states(pair: Pair) -> set[str]:
+    return {state(pid) for pid in pythons(pair)}
+
+
+def freeze(pair: Pair, *after: str) -> dict[str, Any]:
+    return pair.action("kill-process", *after, processName="python", signal="SIGSTOP")
+
+
+def test_a_frozen_task_goes_on_when_the_experiment_is_stopped(pair: Pair) -> None:
+    """It outlives its action, is written down, and answers again when the experiment has ended; a child runs on."""
+    actions = {"freeze": freeze(pair), "for": wait_action(60, startAfter=["freeze"])}
+    experiment_id = pair.rig.running(actions=actions, targets=pair.targets)
+    until(lambda: states(pair) == {"T"}, "python is frozen")
+    assert {state(pid) for pid in set(processes(pair.hit)) - set(pythons(pair))} == {"S"}
+    assert pair.ask_hit(timeout_s=0.3)[1] == {}
+    assert pair.open_entries() == [UNDO_KIND]
+    pair.rig.fis.stop_experiment(id=experiment_id)
+    assert pair.rig.end(experiment_id)["state"]["status"] == "stopped"
+    assert pair.ask_hit()[1]["task"] == pair.hit
+    assert pair.open_entries() == []
+
+
+def test_a_frozen_task_goes_on_when_the_experiment_fails(pair: Pair) -> None:
+    """An action after the freeze fails: nothing was asked to thaw, and it thaws."""
+    wrong = {"alarmArns": pair.rig.alarm("OK"), "alarmStates": "ALARM"}
+    check = {"actionId": "aws:cloudwatch:assert-alarm-state", "parameters": wrong, "startAfter": ["freeze"]}
+    experiment = pair.rig.run(actions={"freeze": freeze(pair), "check": check}, targets=pair.targets)
+    assert experiment["state"]["status"] == "failed"
+    assert pair.ask_hit()[1]["task"] == pair.hit
+    assert pair.open_entries() == []
+
+
+def test_a_later_action_that_continues_the_task_strikes_the_undo_out(pair: Pair) -> None:
+    """Freeze, wait, thaw: from then on the experiment has nothing left to undo, though it goes on."""
+    actions = {
+        "freeze": freeze(pair),
+        "frozen": wait_action(0.3, startAfter=["freeze"]),
+        "thaw": pair.action("kill-process", "frozen", processName="python", signal="SIGCONT"),
+        "after": wait_action(60, startAfter=["thaw"]),
+    }
+    experiment_id = pair.rig.running(actions=actions, targets=pair.targets)
+    until(lambda: states(pair) == {"T"}, "python is frozen")
+    until(lambda: pair.rig.get(experiment_id)["actions"]["thaw"]["state"]["status"] == "completed", "thawed")
+    assert "T" not in states(pair)
+    assert pair.open_entries() == []
+    pair.rig.fis.stop_experiment(id=experiment_id)
+    assert pair.rig.end(experiment_id)["state"]["status"] == "stopped"
+
+
+def test_the_journal_alone_continues_what_was_stopped_and_nothing_that_took_its_id(tmp_path: Path) -> None:
+    """A fresh process undoes it by process id and start time; repeating that, or a wrong time, does no harm."""
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as process:
+        try:
+            started_at = _started_at(process.pid)
+            assert started_at is not None
+            process.send_signal(signal.SIGSTOP)
+            until(lambda: state(process.pid) == "T", "stopped")
+            written = Journal(tmp_path)
+            written.load()
+            written.remember(UNDO_KIND, {"task": "arn", "processes": [[process.pid, started_at + 1]]})
+            written.remember(UNDO_KIND, {"task": "arn", "processes": [[process.pid, started_at]]})
+            right, wrong = Journal(tmp_path).load()
+            asyncio.run(UNDO[UNDO_KIND](SimpleNamespace(), wrong))  # type: ignore[arg-type]
+            assert state(process.pid) == "T"
+            for _ in range(2):
+                asyncio.run(UNDO[UNDO_KIND](SimpleNamespace(), right))  # type: ignore[arg-type]
+            until(lambda: state(process.pid) in "SR", "continued")
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("name", "matches"), [("python", True), ("python3", True), ("pyth", False), ("sleep", False), ("web.py", False)]
+)
+def test_a_name_matches_as_killall_compares_it(name: str, matches: bool) -> None:
+    """The whole name, no word of the command line; `python` is whatever the shared interpreter is called."""
+    with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)", "web.py"]) as process:
+        try:
+            task: Any = SimpleNamespace(pids=lambda: [process.pid])
+            # Until the child has become the interpreter it carries the parent's name.
+            until(lambda: bool(TaskKillProcess(process_name="python")._find(task)), "started")
+            assert bool(TaskKillProcess(process_name=name)._find(task)) is matches
+        finally:
+            process.kill()
+
+
+@pytest.mark.slow
+def test_a_task_that_stays_frozen_is_found_ill_and_replaced(rig: FisRig) -> None:
+    """Its container health check runs on beside it, fails, and ECS says why it replaced the task."""
+    ask = "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'], timeout=1)"
+    check = {"command": ["CMD", "python", "-c", ask], "interval": 5, "timeout": 2, "retries": 1}
+    pair = Pair(rig, healthCheck=check)
+    try:
+        actions = {"freeze": freeze(pair), "for": wait_action(60, startAfter=["freeze"])}
+        experiment_id = rig.running(actions=actions, targets=pair.targets)
+        until(lambda: "health checks" in stopped_reason(pair), "replaced", 2 * UP_S_MAX)
+        rig.fis.stop_experiment(id=experiment_id)
+        assert rig.end(experiment_id)["state"]["status"] == "stopped"
+        assert pair.open_entries() == []
+    finally:
+        pair.close()

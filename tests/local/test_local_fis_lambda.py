@@ -1,0 +1,194 @@
+"""Faults in Lambda invocations: late, failed, or answered by FIS, whichever way the invocation came."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import uuid
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from kit.local.fis.journal import FILE_NAME, Journal
+from tests.local.fis_rig import FisRig, until
+
+ROLE = "arn:aws:iam::000000000000:role/lambda"
+# Writes down that it ran, where the test sees it.
+CODE = """
+import os, pathlib
+def handler(event, context):
+    pathlib.Path(os.environ["RAN"]).open("a").write("x")
+    return {"echo": event}
+"""
+PREPARED = {
+    "AWS_FIS_CONFIGURATION_LOCATION": "arn:aws:s3:::faults/fis/",
+    "AWS_LAMBDA_EXEC_WRAPPER": "/opt/aws-fis/bootstrap",
+}
+
+
+class Function:
+    """A function of its own name, tagged by it."""
+
+    def __init__(self, rig: FisRig, folder: Any, timeout_s: int = 3, environment: dict[str, str] | None = None) -> None:
+        self.rig = rig
+        self.name = f"f-{uuid.uuid4().hex[:8]}"
+        self.ran = folder / self.name
+        self.client = rig.cloud.client("lambda")
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("app.py", CODE)
+        variables = {"RAN": str(self.ran), **(PREPARED if environment is None else environment)}
+        self.arn = self.client.create_function(
+            FunctionName=self.name, Runtime="python3.11", Role=ROLE, Handler="app.handler", Timeout=timeout_s,
+            Code={"ZipFile": buffer.getvalue()}, Environment={"Variables": variables}, Tags={"Name": self.name},
+        )["FunctionArn"]  # fmt: skip
+
+    def runs(self) -> int:
+        return self.ran.stat().st_size if self.ran.exists() else 0
+
+    def invoke(self, **more: Any) -> tuple[float, dict[str, Any], str]:
+        """How long it took, the answer, and what kind of error it is."""
+        began_at = time.perf_counter()
+        answer = self.client.invoke(FunctionName=self.name, Payload=b'{"n": 1}', **more)
+        body = json.loads(answer["Payload"].read() or b"null")
+        return time.perf_counter() - began_at, body, answer.get("FunctionError", "")
+
+    def template(self, kind: str, target: dict[str, Any] | None = None, **parameters: str) -> dict[str, Any]:
+        functions = {"resourceType": "aws:lambda:function", "resourceTags": {"Name": self.name}, "selectionMode": "ALL"}
+        action = {
+            "actionId": f"aws:lambda:invocation-{kind}", "targets": {"Functions": "Functions"},
+            "parameters": {"duration": "PT1M", **parameters},
+        }  # fmt: skip
+        return {"actions": {"hit": action}, "targets": {"Functions": {**functions, **(target or {})}}}
+
+    @contextmanager
+    def fault(self, kind: str, target: dict[str, Any] | None = None, **parameters: str) -> Iterator[None]:
+        experiment_id = self.rig.running(**self.template(kind, target, **parameters))
+        try:
+            yield
+        finally:
+            self.rig.fis.stop_experiment(id=experiment_id)
+            ended = self.rig.end(experiment_id)
+        assert ended["state"]["status"] == "stopped", ended
+        assert Journal(self.rig.cloud.state_dir).load() == []
+
+
+@pytest.fixture(scope="module")
+def rig(start_cloud: Any) -> FisRig:
+    # A cloud of its own: the journal is looked at as a whole.
+    return FisRig(start_cloud())
+
+
+@pytest.fixture(scope="module")
+def function(rig: FisRig, tmp_path_factory: pytest.TempPathFactory) -> Function:
+    made = Function(rig, tmp_path_factory.mktemp("ran"))
+    made.invoke()
+    return made
+
+
+def test_a_delay_makes_every_invocation_late(function: Function) -> None:
+    """By the whole delay, and then not at all."""
+    with function.fault("add-delay", startupDelayMilliseconds="700"):
+        took_s, answer, error = function.invoke()
+        assert (answer, error) == ({"echo": {"n": 1}}, "")
+        assert took_s >= 0.7
+    assert min(function.invoke()[0] for _ in range(3)) < 0.5
+
+
+def test_a_delay_beyond_the_functions_time_is_its_time_out(rig: FisRig, tmp_path: Any) -> None:
+    """The invocation ends when the function's own time is up; its code never ran."""
+    function = Function(rig, tmp_path, timeout_s=1)
+    with function.fault("add-delay", startupDelayMilliseconds="30000"):
+        took_s, answer, error = function.invoke()
+    assert answer.get("errorType"), (took_s, answer, error)
+    assert (answer["errorType"], error, function.runs()) == ("Sandbox.Timedout", "Unhandled", 0)
+    assert 1.0 <= took_s < 20.0
+
+
+@pytest.mark.parametrize(("prevent", "runs"), [("true", 0), ("false", 1)])
+def test_an_error_marks_the_invocation_failed(function: Function, prevent: str, runs: int) -> None:
+    """With or without running the code."""
+    before = function.runs()
+    with function.fault("error", preventExecution=prevent):
+        _, answer, error = function.invoke()
+    assert error == "Unhandled" and "AWS FIS" in answer["errorMessage"]
+    assert function.runs() - before == runs
+    assert function.invoke()[2] == ""
+
+
+def test_an_http_answer_takes_the_place_of_the_functions_own(function: Function) -> None:
+    """Status and content type as the template says."""
+    parameters = {"statusCode": "503", "contentTypeHeader": "text/html", "preventExecution": "true"}
+    with function.fault("http-integration-response", **parameters):
+        _, answer, error = function.invoke()
+    assert (answer["statusCode"], answer["headers"], error) == (503, {"Content-Type": "text/html"}, "")
+
+
+def test_a_percentage_hits_that_share(function: Function) -> None:
+    """Some of 30 invocations, not all; the seed says which."""
+    with function.fault("error", preventExecution="true", invocationPercentage="50"):
+        errors = [function.invoke()[2] for _ in range(30)]
+    assert 5 <= errors.count("Unhandled") <= 25
+
+
+def test_a_qualifier_hits_the_invocations_that_name_it(function: Function) -> None:
+    """An alias of its own; the function by its bare name is untouched."""
+    version = function.client.publish_version(FunctionName=function.name)["Version"]
+    function.client.create_alias(FunctionName=function.name, Name="live", FunctionVersion=version)
+    with function.fault("error", {"parameters": {"functionQualifier": "live"}}, preventExecution="true"):
+        assert function.invoke(Qualifier="live")[2] == "Unhandled"
+        assert function.invoke()[2] == ""
+    assert function.invoke(Qualifier="live")[2] == ""
+
+
+def test_event_sources_and_step_functions_meet_the_fault_too(function: Function) -> None:
+    """A message of a queue runs nothing while invocations fail without running; the state machine sees the error."""
+    sqs, states = (function.rig.cloud.client(each) for each in ("sqs", "stepfunctions"))
+    queue_url = sqs.create_queue(QueueName=function.name, Attributes={"VisibilityTimeout": "1"})["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    task = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "End": True}
+    task["Parameters"] = {"FunctionName": function.arn, "Payload": {"n": 2}}  # type: ignore[assignment]
+    machine = states.create_state_machine(
+        name=function.name, roleArn=ROLE, definition=json.dumps({"StartAt": "Call", "States": {"Call": task}})
+    )["stateMachineArn"]
+
+    def execute() -> str:
+        arn = states.start_execution(stateMachineArn=machine)["executionArn"]
+        until(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", "execution ended")
+        return states.describe_execution(executionArn=arn)["status"]
+
+    before = function.runs()
+    mapping = function.client.create_event_source_mapping(EventSourceArn=queue, FunctionName=function.name)["UUID"]
+    try:
+        with function.fault("error", preventExecution="true"):
+            sqs.send_message(QueueUrl=queue_url, MessageBody="m")
+            assert execute() == "FAILED"
+            time.sleep(1.5)
+            assert function.runs() == before
+        until(lambda: function.runs() > before, "the message is worked off")
+        assert execute() == "SUCCEEDED"
+    finally:
+        function.client.delete_event_source_mapping(UUID=mapping)
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({}, "AWS_FIS_CONFIGURATION_LOCATION=''"),
+        ({**PREPARED, "AWS_FIS_CONFIGURATION_LOCATION": "s3://faults/fis"}, "'s3://faults/fis'"),
+        ({**PREPARED, "AWS_LAMBDA_EXEC_WRAPPER": "/opt/other"}, "AWS_LAMBDA_EXEC_WRAPPER='/opt/other'"),
+    ],
+)
+def test_a_function_that_is_not_prepared_for_fis_fails_the_experiment(
+    rig: FisRig, tmp_path: Any, environment: dict[str, str], named: str
+) -> None:
+    """On AWS such a fault would do nothing, or not start; here it says what is missing."""
+    function = Function(rig, tmp_path, environment=environment)
+    experiment = rig.run(**function.template("error", preventExecution="true"))
+    assert experiment["state"]["error"]["code"] == "ConfigurationFailure"
+    assert named in experiment["state"]["reason"]
+    assert "remember" not in (rig.cloud.state_dir / FILE_NAME).read_text() or function.invoke()[2] == ""

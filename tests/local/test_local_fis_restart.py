@@ -1,0 +1,110 @@
+"""What outlives the server, however it ended; logs in S3; and the report that is not made."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.aws import start_local
+from tests.local.conftest import RunningCloud
+from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, wait_action
+
+DASHBOARD = "arn:aws:cloudwatch::000000000000:dashboard/d"
+FIELDS = ("endpoint", "region", "account_id", "state_dir", "pid")
+
+
+@contextmanager
+def running(tmp_path: Path) -> Iterator[FisRig]:
+    """A cloud on a state dir that it does not remove."""
+    state_dir, log = tmp_path / "state", tmp_path / "log"
+    state_dir.mkdir(exist_ok=True)
+    (state_dir / "kept").touch()  # a folder that held something is not removed with its cloud
+    with start_local(state_dir, log=log) as cloud:
+        yield FisRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
+
+
+def test_templates_experiments_and_the_lever_outlive_the_server(tmp_path: Path) -> None:
+    """A kill and a stop: what ended is shown as it ended, what ran is shown as stopped, what was deleted is gone."""
+    with running(tmp_path) as rig:
+        tag, _ = rig.subnets("a")
+        cut = {"actions": {"cut": disrupt(seconds=0.1)}, "targets": {"Subnets": subnets_by_tag(tag)}}
+        gone, kept = rig.template(), rig.template(**cut, tags={"App": "x"})
+        rig.fis.delete_experiment_template(id=gone)
+        template = rig.fis.get_experiment_template(id=kept)["experimentTemplate"]
+        done = rig.end(rig.start(kept, tags={"Run": "1"}))
+        targets = rig.fis.list_experiment_resolved_targets(experimentId=done["id"])["resolvedTargets"]
+        interrupted = rig.running(actions={"wait": wait_action(60)})
+        os.kill(rig.cloud.pid, signal.SIGKILL)
+    with running(tmp_path) as rig:
+        assert gone not in [each["id"] for each in rig.fis.list_experiment_templates()["experimentTemplates"]]
+        assert rig.fis.get_experiment_template(id=kept)["experimentTemplate"] == template
+        assert rig.get(done["id"]) == done
+        again = rig.fis.list_experiment_resolved_targets(experimentId=done["id"])["resolvedTargets"]
+        assert again == targets
+        assert rig.get(interrupted)["state"]["status"] == "stopped"
+        assert "was killed" in rig.get(interrupted)["state"]["reason"]
+        assert rig.run()["state"]["status"] == "completed"
+        rig.fis.update_safety_lever_state(id="default", state={"status": "engaged", "reason": "real incident"})
+    with running(tmp_path) as rig:
+        lever = rig.fis.get_safety_lever(id="default")["safetyLever"]["state"]
+        assert lever == {"status": "engaged", "reason": "real incident"}
+        assert rig.end(rig.start(kept))["state"]["status"] == "cancelled"
+        assert rig.get(done["id"]) == done
+
+
+def test_logs_are_put_into_a_bucket_when_the_experiment_has_ended(cloud: Any) -> None:
+    """One object under AWS's name, every record of the experiment in it."""
+    rig, s3 = FisRig(cloud), cloud.client("s3")
+    s3.create_bucket(Bucket="fis-logs")
+    where = {"bucketName": "fis-logs", "prefix": "runs"}
+    experiment = rig.run(logConfiguration={"logSchemaVersion": 2, "s3Configuration": where})
+    assert experiment["state"]["status"] == "completed"
+    (found,) = s3.list_objects_v2(Bucket="fis-logs")["Contents"]
+    folder, _, name = found["Key"].rpartition("/")
+    started = experiment["startTime"]
+    assert folder.startswith(f"runs/AWSLogs/000000000000/fis/us-east-1/{experiment['id']}/{started:%Y}/")
+    assert name.startswith(f"000000000000_awsfislogs_us-east-1_{experiment['id']}_") and name.endswith(".log")
+    records = [json.loads(line) for line in s3.get_object(Bucket="fis-logs", Key=found["Key"])["Body"].iter_lines()]
+    assert [each["log_type"] for each in records] == [
+        "experiment-start", "target-resolution-start", "target-resolution-end", "action-start", "action-end",
+        "experiment-end",
+    ]  # fmt: skip
+
+
+def test_a_report_configuration_is_kept_and_the_missing_report_is_said(cloud: Any) -> None:
+    """Echoed in template and experiment; the report's state is failed, with a reason."""
+    rig = FisRig(cloud)
+    configuration = {
+        "outputs": {"s3Configuration": {"bucketName": "reports", "prefix": "fis"}},
+        "dataSources": {"cloudWatchDashboards": [{"dashboardIdentifier": DASHBOARD}]},
+        "preExperimentDuration": "PT5M", "postExperimentDuration": "PT5M",
+    }  # fmt: skip
+    template_id = rig.template(experimentReportConfiguration=configuration)
+    template = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
+    assert template["experimentReportConfiguration"] == configuration
+    experiment = rig.end(rig.start(template_id))
+    assert experiment["state"]["status"] == "completed"
+    assert experiment["experimentReportConfiguration"] == configuration
+    assert experiment["experimentReport"]["state"]["status"] == "failed"
+    assert "makes no reports" in experiment["experimentReport"]["state"]["reason"]
+    plain = rig.run()
+    assert "experimentReport" not in plain
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_both_schema_versions_are_taken(cloud: Any, version: int) -> None:
+    """The record says which it follows."""
+    rig, logs = FisRig(cloud), cloud.client("logs")
+    logs.create_log_group(logGroupName=f"/fis-v{version}")
+    group = {"logGroupArn": f"arn:aws:logs:us-east-1:000000000000:log-group:/fis-v{version}:*"}
+    experiment = rig.run(logConfiguration={"logSchemaVersion": version, "cloudWatchLogsConfiguration": group})
+    stream = f"/aws/fis/{experiment['id']}"
+    events = logs.get_log_events(logGroupName=f"/fis-v{version}", logStreamName=stream)["events"]
+    assert {json.loads(each["message"])["version"] for each in events} == {str(version)}
