@@ -8,10 +8,11 @@ export UV_PYTHON_DOWNLOADS := never
 export UV_COMPILE_BYTECODE := 1
 export UV_LINK_MODE := copy
 SCENARIO ?= az-loss
+SUITE ?= pr
 CHANGE ?=
 ARGS ?=
 
-.PHONY: help setup gameday lab test test-all bench check fix lock gate clean
+.PHONY: help setup gameday suite lab test test-all bench check fix lock docs gate clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,9 @@ $(VENV)/.ready: requirements.lock requirements-uv.lock pyproject.toml
 
 gameday: setup  ## run a game day: SCENARIO=az-loss, CHANGE=drop-idempotency, ARGS="--rate 50"
 	@$(BIN)/gameday run $(SCENARIO) $(if $(CHANGE),--change $(CHANGE)) $(ARGS)
+
+suite: setup  ## run many scenarios under one gate: SUITE=pr|nightly, CHANGE=…, ARGS="--jobs 2"
+	@$(BIN)/gameday suite $(SUITE) $(if $(CHANGE),--change $(CHANGE)) $(ARGS)
 
 lab: setup  ## open JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
@@ -55,6 +59,9 @@ fix: setup  ## what ruff can repair by itself
 lock: setup  ## resolve pyproject.toml anew into requirements.lock, requirements-uv.lock and environment.yml
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
 	@$(BIN)/python tests/tidy/environment.py
+
+docs: setup  ## make the table of actions in docs/fidelity.md anew, from the code
+	@$(BIN)/python tests/tidy/actions_table.py
 
 clean:  ## remove the environment and all reports
 	rm -rf $(VENV) reports/*/

@@ -19,6 +19,8 @@ from kit.model import USAGE_EXIT_CODE, Verdict
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "reports"
 STORY_STEPS_MAX = 14
+# Arguments of `run` that are parameters of its notebook.
+RUN_PARAMETERS = ("rate_per_s", "seed", "change", "target", "region", "run_id")
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,8 +47,9 @@ def _parser() -> Parser:
     parser = Parser(prog="gameday", description="Break PaperBroker on purpose, and judge what survived.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _run_parser(commands.add_parser("run", help="run one scenario and judge it"))
-    gate = commands.add_parser("gate", help="exit with the verdict of finished runs (what CI calls)")
-    gate.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    _suite_parser(commands.add_parser("suite", help="run many scenarios, as many at once as the machine bears"))
+    gate = commands.add_parser("gate", help="exit with the verdict of finished runs or suites (what CI calls)")
+    gate.add_argument("runs", nargs="+", type=Path, metavar="DIR")
     gate.set_defaults(run=_gate)
     report = commands.add_parser("report", help="write report.html and junit.xml of a run anew")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
@@ -88,6 +91,22 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_run)
 
 
+def _suite_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("suite", help="pr or nightly")
+    parser.add_argument("--only", default="", metavar="A,B", help="these scenarios of it")
+    parser.add_argument("--jobs", default="auto", help="runs side by side: a number, or auto")
+    parser.add_argument("--seed", help="seed of every random choice")
+    parser.add_argument("--change", help="a known bad change to apply to the build of every run")
+    parser.add_argument("--target", help="local or aws")
+    parser.add_argument("--region")
+    parser.add_argument("--suite-id", dest="suite_id", default="", help="name of the suite and of its folder")
+    parser.add_argument("--reports", type=Path, default=REPORTS, help="folder of the suite's folder")
+    parser.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of every run"
+    )
+    parser.set_defaults(run=_suite)
+
+
 def _cloud_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("up", "status", "down"))
     parser.add_argument("--port", type=int, default=0)
@@ -101,7 +120,7 @@ def _run(args: argparse.Namespace) -> int:
 
     path = gameday.notebook_of(args.scenario)
     _set_machine(args)
-    given = notebook.strict_parameters(path, _given(args))
+    given = notebook.strict_parameters(path, _given(args, RUN_PARAMETERS))
     plan = gameday.from_notebook(args.scenario, notebook.declared_parameters(path), given)
     plan.preflight()
     request = notebook.Request(
@@ -118,14 +137,36 @@ def _run(args: argparse.Namespace) -> int:
     return Verdict(record["verdict"]).exit_code
 
 
+def _suite(args: argparse.Namespace) -> int:
+    from kit import suite
+
+    plan = suite.make_plan(
+        args.suite,
+        reports=args.reports,
+        given=_given(args, ("seed", "change", "target", "region")),
+        only=[name for name in args.only.split(",") if name],
+        jobs=args.jobs,
+        suite_id=args.suite_id,
+    )
+    record = suite.Execution(plan, say=_say).run()
+    print()
+    for line in suite.table(record, plan):
+        print(line)
+    print(f"\n{record['verdict']}  suite {record['suite']}  {plan.folder / 'index.html'}")
+    return Verdict(record["verdict"]).exit_code
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _set_machine(args: argparse.Namespace) -> None:
     """Folder and port are the machine's, not the experiment's: they reach the notebook through the environment."""
     os.environ["GAMEDAY_REPORTS"] = str(args.reports.resolve())
     os.environ["GAMEDAY_PORT"] = args.port
 
 
-def _given(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("rate_per_s", "seed", "change", "target", "region", "run_id")
+def _given(args: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
     given: dict[str, Any] = {name: value for name in names if (value := getattr(args, name)) is not None}
     for pair in args.parameter:
         name, separator, value = pair.partition("=")
@@ -149,9 +190,11 @@ def _execute(args: argparse.Namespace) -> int:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    from kit import gate, notebook
+    from kit import gate, notebook, suite
 
-    records = [(run, notebook.judge_run(run)) for run in args.runs]
+    records = []
+    for folder in args.runs:
+        records += suite.judge(folder) if suite.is_suite(folder) else [(folder, notebook.judge_run(folder))]
     for run, record in records:
         _print_record(record, run)
     return gate.worst(Verdict(record["verdict"]) for _, record in records).exit_code

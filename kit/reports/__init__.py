@@ -1,7 +1,8 @@
-"""What people read after a run: a self-contained HTML page, JUnit for CI, an index of runs."""
+"""What people read after a run: a self-contained HTML page, JUnit for CI, an index of runs; the same for a suite."""
 
 from kit.reports.html import write_html
 from kit.reports.index import write_index
-from kit.reports.junit import write_junit
+from kit.reports.junit import write_junit, write_suite_junit
+from kit.reports.suite import write_suite_html
 
-__all__ = ["write_html", "write_index", "write_junit"]
+__all__ = ["write_html", "write_index", "write_junit", "write_suite_html", "write_suite_junit"]

@@ -1,33 +1,28 @@
-"""The list of all runs in a reports folder, newest first, as one static page."""
+"""The list of all runs and suites in a reports folder, newest first, as one static page."""
 
 from __future__ import annotations
 
-import html
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;
-max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1c1c1e}
-table{border-collapse:collapse;width:100%}
-td,th{padding:.45rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}
-b{padding:.1rem .5rem;border-radius:5px;color:#fff}
-.PASS{background:#146c2e}.FAIL{background:#b3261e}.ABORTED{background:#8a5a00}.INVALID{background:#5f6368}
-"""
-HEAD = (
-    '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>Game days</title>'
-    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-)
+from kit.reports import page
+
+COLUMNS = ("Verdict", "Run", "Scenario", "Change", "Started (UTC)", "Why")
+RUN, SUITE = "verdict.json", "suite.json"
+REASONS_SHOWN_MAX = 2
 
 
 def write_index(reports: Path) -> Path:
-    """Write `reports/index.html` from every `verdict.json` below `reports`; a broken one is listed as such."""
-    rows = [_row(path) for path in sorted(reports.glob("*/verdict.json"), key=_age, reverse=True)]
-    columns = "".join(f"<th>{name}</th>" for name in ("Verdict", "Run", "Scenario", "Change", "Started (UTC)", "Why"))
-    body = f"<h1>Game days</h1><table><tr>{columns}</tr>{''.join(rows)}</table>"
+    """Write `reports/index.html` from every `verdict.json` and `suite.json` below `reports`; a broken one is listed as
+    such, a suite's runs below it. The folder of a suite has a page of its own, which stays.
+    """
     path = reports / "index.html"
-    path.write_text(f"{HEAD}<style>{STYLE}</style></head><body>{body}</body></html>", encoding="utf-8")
+    if not (reports / SUITE).exists():
+        found = [*reports.glob(f"*/{RUN}"), *reports.glob(f"*/{SUITE}")]
+        rows = [row for one in sorted(found, key=_age, reverse=True) for row in _rows(reports, one)]
+        page.write(path, title="Game days", body=f"<h1>Game days</h1>{page.table(COLUMNS, rows)}")
     return path
 
 
@@ -35,19 +30,34 @@ def _age(path: Path) -> float:
     return path.stat().st_mtime
 
 
-def _row(path: Path) -> str:
+def _rows(reports: Path, path: Path) -> Iterator[str]:
+    if path.name == RUN:
+        yield _row(path, _run_cells, f"{path.parent.name}/report.html", path.parent.name)
+        return
+    yield _row(path, _suite_cells, f"{path.parent.name}/index.html", path.parent.name)
+    for run in sorted(path.parent.glob(f"*/{RUN}"), key=_age):
+        where = run.parent.relative_to(reports).as_posix()
+        yield _row(run, _run_cells, f"{where}/report.html", run.parent.name, kind="within")
+
+
+def _row(path: Path, cells_of: Any, target: str, name: str, kind: str = "") -> str:
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        cells = (
-            record["scenario"],
-            record["change"] or "–",
-            record["started_at"] or "–",
-            "; ".join(record["reasons"][:2]),
-        )
-        verdict = record["verdict"]
+        cells, verdict = cells_of(record), str(record["verdict"])
     except (ValueError, KeyError, TypeError):
-        cells, verdict = ("–", "–", "–", "verdict.json cannot be read"), "INVALID"
-    run = html.escape(path.parent.name)
-    link = f'<a href="{run}/report.html">{run}</a>' if (path.parent / "report.html").exists() else run
-    rest = "".join(f"<td>{html.escape(str(cell))}</td>" for cell in cells)
-    return f'<tr><td><b class="{html.escape(verdict)}">{html.escape(verdict)}</b></td><td>{link}</td>{rest}</tr>'
+        cells, verdict = ("–", "–", "–", f"{path.name} cannot be read"), "INVALID"
+    there = (path.parent / target.rpartition("/")[2]).exists()
+    return page.row((page.verdict(verdict), page.link(target if there else "", name), *map(page.text, cells)), kind)
+
+
+def _run_cells(record: dict[str, Any]) -> tuple[str, str, str, str]:
+    return (record["scenario"], record["change"] or "–", record["started_at"] or "–", _why(record))
+
+
+def _suite_cells(record: dict[str, Any]) -> tuple[str, str, str, str]:
+    named = f"suite {record['suite']}: {len(record['scenarios'])} scenarios"
+    return (named, record["given"].get("change") or "–", record["started_at"] or "–", _why(record))
+
+
+def _why(record: dict[str, Any]) -> str:
+    return "; ".join(record["reasons"][:REASONS_SHOWN_MAX])

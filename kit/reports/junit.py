@@ -1,17 +1,53 @@
-"""JUnit XML: one test case per check, so that any CI shows which check went red and why."""
+"""JUnit XML: one test suite per game day, one case per check, so that any CI shows which check went red and why."""
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 # Characters that XML 1.0 cannot carry become this one.
 REPLACEMENT = "\ufffd"
+COUNTS = ("tests", "failures", "errors")
 
 
-def write_junit(record: dict[str, Any], path: Path) -> None:
+def write_junit(record: Mapping[str, Any], path: Path) -> None:
     """Write the verdict `record` as one test suite: fail → failure, invalid → error, the verdict a case of its own."""
+    _write([_suite(record)], path)
+
+
+def write_suite_junit(suite: Mapping[str, Any], records: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write a suite of game days: one test suite for each of the `records` that count, in their order.
+
+    Runs that were repeated are no cases: the output of their scenario's test suite tells of them. A suite that has not
+    ended is an error of its own: a file that a killed suite left must not look green.
+    """
+    written = []
+    for record in records:
+        element = _suite(record)
+        runs = [run for run in suite["runs"] if run["scenario"] == record["scenario"]]
+        element.set("time", f"{sum(run['duration_s'] for run in runs):.1f}")
+        told = "\n".join(line for run in runs for line in _about(run))
+        ET.SubElement(element, "system-out").text = _clean(told)
+        written.append(element)
+    if suite["state"] != "done":
+        written.append(_unfinished(suite))
+    _write(written, path, name=f"gameday.{suite['suite']}")
+
+
+def _write(suites: Sequence[ET.Element], path: Path, **attributes: str) -> None:
+    root = ET.Element("testsuites", attributes)
+    for count in COUNTS:
+        root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
+    root.extend(suites)
+    ET.indent(root)
+    part = path.with_suffix(".part")
+    part.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+    part.replace(path)
+
+
+def _suite(record: Mapping[str, Any]) -> ET.Element:
     suite = ET.Element("testsuite", name=f"gameday.{record['scenario']}", timestamp=record.get("started_at") or "")
     cases = [_case(record, check) for check in record["checks"]]
     cases.append(_verdict_case(record))
@@ -19,13 +55,27 @@ def write_junit(record: dict[str, Any], path: Path) -> None:
     suite.set("tests", str(len(cases)))
     suite.set("failures", str(sum(case.find("failure") is not None for case in cases)))
     suite.set("errors", str(sum(case.find("error") is not None for case in cases)))
-    root = ET.Element("testsuites")
-    root.append(suite)
-    ET.indent(root)
-    path.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+    return suite
 
 
-def _case(record: dict[str, Any], check: dict[str, Any]) -> ET.Element:
+def _unfinished(suite: Mapping[str, Any]) -> ET.Element:
+    element = ET.Element("testsuite", name="gameday.suite", tests="1", failures="0", errors="1")
+    case = ET.SubElement(element, "testcase", classname="suite.gate", name="ended")
+    ET.SubElement(case, "error", message=_clean(suite["reasons"][0]), type="INVALID")
+    return element
+
+
+def _about(run: Mapping[str, Any]) -> list[str]:
+    """A run of a suite in a few lines: how it went, and what the machine was busy with."""
+    ended = "" if run["counts"] else f"; repeated alone, because {run['spoiled']}"
+    lines = [f"run {run['run_id']}: {run['verdict']} after {run['duration_s']:g} s{ended}"]
+    lines += [f"  {reason}" for reason in run["reasons"]]
+    if run["pressure"]:
+        lines.append(f"  machine: {run['pressure']['words']}")
+    return lines
+
+
+def _case(record: Mapping[str, Any], check: Mapping[str, Any]) -> ET.Element:
     name = check["name"] + (f" [{check['phase']}]" if check.get("phase") else "")
     case = ET.Element("testcase", classname=f"{record['scenario']}.{check['kind']}", name=_clean(name))
     tag = {"fail": "failure", "invalid": "error"}.get(check["status"])
@@ -35,7 +85,7 @@ def _case(record: dict[str, Any], check: dict[str, Any]) -> ET.Element:
     return case
 
 
-def _verdict_case(record: dict[str, Any]) -> ET.Element:
+def _verdict_case(record: Mapping[str, Any]) -> ET.Element:
     case = ET.Element("testcase", classname=f"{record['scenario']}.gate", name="verdict")
     if record["verdict"] != "PASS":
         tag = "failure" if record["verdict"] == "FAIL" else "error"
@@ -45,7 +95,7 @@ def _verdict_case(record: dict[str, Any]) -> ET.Element:
     return case
 
 
-def _story(check: dict[str, Any]) -> list[str]:
+def _story(check: Mapping[str, Any]) -> list[str]:
     return [f"{step.get('t') or '':>18}  {step.get('what', '')}" for step in check.get("counterexample") or []]
 
 

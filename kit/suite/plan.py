@@ -1,0 +1,144 @@
+"""A suite as it will run: every parameter of every run checked before the first one starts. Starts nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit import gameday, notebook, scenarios
+from kit.errors import UsageError
+from kit.gameday.parameters import RUN_ID
+from kit.suite import catalogue
+
+# What a run may take beyond its phases: deploy, drain, checks, report, tear-down.
+OVERHEAD_S_MAX: Mapping[str, int] = {"local": 240, "aws": 3_600}
+JOBS_AUTO = "auto"
+RUN_ID_CHARS_MAX = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One scenario of a suite. `given` is what its run is started with, `limit_s` how long it may take."""
+
+    scenario: str
+    given: Mapping[str, Any]
+    run_id: str
+    measured_s: int
+    limit_s: float
+
+    def arguments(self, run_id: str, folder: Path) -> list[str]:
+        """The words after `gameday run`."""
+        pairs = [word for name, value in self.given.items() for word in ("-p", f"{name}={value}")]
+        return [self.scenario, "--run-id", run_id, "--reports", str(folder), *pairs]
+
+    def command(self) -> str:
+        """How a person repeats this run."""
+        pairs = [word for name, value in self.given.items() for word in ("-p", f"{name}={value}")]
+        return shlex.join(["gameday", "run", self.scenario, *pairs])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A suite with its runs, longest first. `jobs`: how many side by side, None = as many as the machine bears."""
+
+    suite: str
+    suite_id: str
+    reports: Path
+    members: tuple[Member, ...]
+    given: Mapping[str, Any]
+    jobs: int | None
+    reproduce: str
+
+    @property
+    def folder(self) -> Path:
+        return self.reports / self.suite_id
+
+
+def make(
+    suite_name: str,
+    *,
+    reports: Path,
+    given: Mapping[str, Any] | None = None,
+    only: Sequence[str] = (),
+    jobs: str = JOBS_AUTO,
+    suite_id: str = "",
+) -> Plan:
+    """Check everything and take the suite's folder. `given`: notebook parameters for every run, text as typed.
+
+    Raises UsageError, and then nothing was written.
+    """
+    suite = catalogue.get(suite_name)
+    names, wanted, asked = _chosen(suite, only), _jobs(jobs), dict(given or {})
+    suite_id = suite_id or f"{suite_name}-{dt.datetime.now(dt.UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    if not RUN_ID.fullmatch(suite_id):
+        raise UsageError(f"parameter suite_id={suite_id!r} must match {RUN_ID.pattern}")
+    folder = reports.resolve() / suite_id
+    if folder.exists():
+        raise UsageError(f"suite_id={suite_id!r}: {folder} exists; choose another or leave it empty")
+    checked = [_checked(suite, name, asked, folder) for name in names]
+    checked[0][1].preflight()
+    members = [_member(given, parameters) for given, parameters in checked]
+    return Plan(
+        suite=suite_name,
+        suite_id=suite_id,
+        reports=folder.parent,
+        members=tuple(sorted(members, key=lambda member: -member.measured_s)),
+        given=asked,
+        jobs=wanted,
+        reproduce=_reproduce(suite_name, asked, only, jobs),
+    )
+
+
+def repeat_run_id(run_id: str) -> str:
+    """The name of a run's repeat. Its last word begins the names of orders, so that they differ too."""
+    return f"{run_id[: RUN_ID_CHARS_MAX - 1]}r"
+
+
+def _chosen(suite: catalogue.Suite, only: Sequence[str]) -> tuple[str, ...]:
+    members = suite.members()
+    for name in only:
+        if name not in members:
+            raise UsageError(f"scenario {name!r} is not in suite {suite.name}; it has: {', '.join(members)}")
+    return tuple(name for name in members if not only or name in only)
+
+
+def _jobs(text: str) -> int | None:
+    if text == JOBS_AUTO:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"parameter jobs={text!r} is neither {JOBS_AUTO} nor a whole number of 1 or more")
+    return int(text)
+
+
+def _checked(
+    suite: catalogue.Suite, name: str, asked: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Any], gameday.Parameters]:
+    values = {**suite.parameters(scenarios.get(name)), **asked}
+    given = notebook.strict_parameters(gameday.notebook_of(name), values)
+    return given, _parameters(name, {**given, "reports": folder})
+
+
+def _parameters(name: str, given: Mapping[str, Any]) -> gameday.Parameters:
+    return gameday.from_notebook(name, notebook.declared_parameters(gameday.notebook_of(name)), given)
+
+
+def _member(given: Mapping[str, Any], parameters: gameday.Parameters) -> Member:
+    measured_s = parameters.steady_s + parameters.fault_duration_s + parameters.recovery_s
+    return Member(
+        scenario=parameters.scenario,
+        given=given,
+        run_id=parameters.run_id,
+        measured_s=measured_s,
+        limit_s=measured_s + OVERHEAD_S_MAX[parameters.target],
+    )
+
+
+def _reproduce(suite: str, given: Mapping[str, Any], only: Sequence[str], jobs: str) -> str:
+    words = ["gameday", "suite", suite, *(["--only", ",".join(only)] if only else [])]
+    words += [] if jobs == JOBS_AUTO else ["--jobs", jobs]
+    return shlex.join(words + [word for name, value in given.items() for word in ("-p", f"{name}={value}")])

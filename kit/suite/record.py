@@ -1,0 +1,152 @@
+"""The record of a suite, `gameday.suite/1`: made from outcomes, kept as `suite.json`, read back for the gate.
+
+Owns the file; what a run's verdict is worth is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kit import gate, notebook
+from kit.errors import EvidenceMissing
+from kit.model import Verdict
+from kit.suite.attempt import Outcome
+from kit.suite.plan import Plan
+
+SCHEMA = "gameday.suite/1"
+FILE = "suite.json"
+RUNNING, DONE, STOPPED = "running", "done", "stopped"
+NOT_ENDED = "the suite never reported its end: it still runs, or was killed"
+
+
+def make(
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    *,
+    state: str,
+    started_at: float,
+    ended_at: float | None,
+    jobs: Mapping[str, Any],
+    stopped_by: str = "",
+) -> dict[str, Any]:
+    """The record as JSON types. A suite that still runs is INVALID: its file is what a killed one leaves."""
+    counted = counting(outcomes)
+    runs = [_run(outcome, counts=outcome in counted) for outcome in outcomes]
+    reasons = [*_unfinished(state, stopped_by), *_reasons(counted)]
+    verdict = gate.worst([*(one.verdict for one in counted), *([Verdict.INVALID] if state != DONE else [])])
+    return {
+        "schema": SCHEMA,
+        "suite": plan.suite,
+        "suite_id": plan.suite_id,
+        "state": state,
+        "stopped_by": stopped_by,
+        "verdict": verdict.value,
+        "reasons": reasons,
+        "started_at": _iso(started_at),
+        "ended_at": _iso(ended_at),
+        "given": {name: str(value) for name, value in plan.given.items()},
+        "scenarios": [member.scenario for member in plan.members],
+        "jobs": dict(jobs),
+        "runs": runs,
+        "reproduce": plan.reproduce,
+    }
+
+
+def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """The last outcome of each scenario, in the order in which the scenarios were first run."""
+    last: dict[str, Outcome] = {}
+    for outcome in outcomes:
+        known = last.get(outcome.member.scenario)
+        if known is None or outcome.number > known.number:
+            last[outcome.member.scenario] = outcome
+    return list(last.values())
+
+
+def write(record: Mapping[str, Any], folder: Path) -> None:
+    """Replace the folder's `suite.json` in one step."""
+    part = folder / f"{FILE}.part"
+    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    part.replace(folder / FILE)
+
+
+def is_suite(folder: Path) -> bool:
+    """Whether a folder is a suite's."""
+    return (folder / FILE).is_file()
+
+
+def judge(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The runs of a finished suite that count, each read anew from its own evidence, as a gate may believe them.
+
+    A run without evidence, and a suite without its end, are INVALID records of their own.
+    """
+    try:
+        suite = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        if suite["schema"] != SCHEMA:
+            raise EvidenceMissing(f"{folder / FILE}: schema={suite['schema']!r}, not {SCHEMA}")
+        runs = [run for run in suite["runs"] if run["counts"]]
+        missing = [name for name in suite["scenarios"] if name not in {run["scenario"] for run in runs}]
+        found = [(folder / run["run_id"], _judged(folder / run["run_id"], run)) for run in runs]
+        unfinished = _unfinished(suite["state"], suite["stopped_by"])
+    except (ValueError, KeyError, TypeError, EvidenceMissing) as error:
+        return [(folder, gate.invalid_record(run_id=folder.name, scenario="suite", reasons=[f"{FILE}: {error}"]))]
+    gaps = [*unfinished, *(f"scenario {name} was never run" for name in missing)]
+    if gaps:
+        found.append((folder, gate.invalid_record(run_id=folder.name, scenario=suite["suite"], reasons=gaps)))
+    return found
+
+
+def _judged(run_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
+    if not run_dir.is_dir():
+        return gate.invalid_record(
+            run_id=run["run_id"],
+            scenario=run["scenario"],
+            parameters=run["given"],
+            reasons=run["reasons"] or ["the run left no folder"],
+            reproduce=run["reproduce"],
+        )
+    record = notebook.judge_run(run_dir)
+    return gate.downgrade(record, [run["cause"]]) if run["cause"] else record
+
+
+def _unfinished(state: str, stopped_by: str) -> list[str]:
+    if state == RUNNING:
+        return [NOT_ENDED]
+    return [f"the suite was stopped by {stopped_by or 'someone'}"] if state == STOPPED else []
+
+
+def _reasons(counted: Sequence[Outcome]) -> list[str]:
+    return [f"{one.member.scenario}: {one.record['reasons'][0]}" for one in counted if one.verdict is not Verdict.PASS]
+
+
+def _run(outcome: Outcome, *, counts: bool) -> dict[str, Any]:
+    return {
+        "scenario": outcome.member.scenario,
+        "run_id": outcome.run_id,
+        "attempt": outcome.number,
+        "counts": counts,
+        "spoiled": outcome.spoiled,
+        "verdict": outcome.verdict.value,
+        "reasons": list(outcome.record["reasons"]),
+        "cause": outcome.cause,
+        "exit_code": outcome.exit_code,
+        "started_at": _iso(outcome.started_at),
+        "ended_at": _iso(outcome.ended_at),
+        "duration_s": round(outcome.duration_s, 1),
+        "cpu_s": round(outcome.cpu_s, 1),
+        "pressure": outcome.pressure.plain() if outcome.pressure else None,
+        "states": [{"state": state.value, "at": _iso(at)} for state, at in outcome.states],
+        "report": f"{outcome.run_id}/report.html" if outcome.report else "",
+        "log": f"{outcome.run_id}.log" if outcome.started_at else "",
+        "given": dict(outcome.member.given),
+        "reproduce": outcome.record["reproduce"] or outcome.member.command(),
+    }
+
+
+def _iso(at: float | None) -> str | None:
+    if at is None:
+        return None
+    return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,117 @@
+"""Suites of cheap runs: a tiny program stands where `gameday run` would, and does what its scenario is told to."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kit import gate
+from kit.model import CheckKind, Finding, Phase, Status, Verdict
+from kit.suite.plan import Member, Plan
+
+LIMIT_S = 30.0
+
+# Called like `gameday run`. Its behaviour stands in $FAKE_RUNS/<scenario>.<attempt>.json, a repeat being attempt 2:
+# `steps` = [seconds, line to print], then `verdict` is written (if any), then `exit` (a negative one: that signal).
+PROGRAM = """
+import json, os, signal, subprocess, sys, time
+here, (scenario, words) = os.environ["FAKE_RUNS"], (sys.argv[1], sys.argv[2:])
+run_id, reports = words[words.index("--run-id") + 1], words[words.index("--reports") + 1]
+told = json.load(open(f"{here}/{scenario}.{2 if run_id.endswith('r') else 1}.json"))
+def note(what):
+    with open(f"{here}/journal", "a") as file: file.write(f"{time.time()} {scenario} {what} {os.getpid()}\\n")
+def stopped(*_):
+    note("stopped"); sys.exit(3)
+signal.signal(signal.SIGTERM, signal.SIG_IGN if told.get("stubborn") else stopped)
+note("start")
+if told.get("burn"):
+    subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"], start_new_session=True)
+for pause_s, line in told["steps"]:
+    time.sleep(pause_s); print(line, flush=True); note(line.replace(" ", "-"))
+if told["verdict"]:
+    os.mkdir(f"{reports}/{run_id}")
+    record = {"run_id": run_id, **told["verdict"]}
+    json.dump(record, open(f"{reports}/{run_id}/verdict.json", "w"))
+    open(f"{reports}/{run_id}/report.html", "w").write("a report")
+note("end")
+if told["exit"] < 0: os.kill(os.getpid(), -told["exit"])
+sys.exit(told["exit"])
+"""
+PHASES = ((0.0, "steady state: sent 1"), (0.0, "experiment running: sent 2"), (0.0, "recovery: sent 3"))
+
+
+def finding(name: str, kind: CheckKind, status: Status) -> Finding:
+    return Finding(name=name, kind=kind, status=status, detail=f"{name} as planted")
+
+
+GOOD = (finding("no-double-fill", CheckKind.INTEGRITY, Status.PASS),)
+LATE = (finding("generator-lag", CheckKind.GENERATOR, Status.INVALID),)
+DOUBLED = (finding("no-double-fill", CheckKind.INTEGRITY, Status.FAIL),)
+SLOW = (finding("recovery-s", CheckKind.SLO, Status.FAIL),)
+
+
+def a_record(scenario: str, findings: Sequence[Finding] = GOOD, *, phase: Phase | None = None, run_id: str = "r1"):
+    """A verdict record as those findings make it."""
+    statuses = {one.status for one in findings}
+    verdict = (
+        Verdict.FAIL if Status.FAIL in statuses else Verdict.INVALID if Status.INVALID in statuses else Verdict.PASS
+    )
+    reasons = [f"{one.name}: {one.detail}" for one in findings if one.status is not Status.PASS]
+    return gate.record(
+        run_id=run_id, scenario=scenario, build="sha256:1", target="local", region="us-east-1", seed=7,
+        started_at=1.0, ended_at=2.0, verdict=verdict, reasons=reasons, findings=findings,
+        phases=[phase] if phase else [], reproduce=f"gameday run {scenario}",
+    )  # fmt: skip
+
+
+class Rig:
+    """A folder with a plan, what each run is to do, and what they did."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runs = folder / "fake"
+        self.runs.mkdir()
+        self.reports = folder / "reports"
+        program = self.runs / "run.py"
+        program.write_text(PROGRAM)
+        self.command = (sys.executable, "-S", str(program))
+        self._members: list[Member] = []
+
+    def add(
+        self,
+        scenario: str,
+        findings: Sequence[Finding] | None = GOOD,
+        *,
+        attempt: int = 1,
+        steps: Sequence[tuple[float, str]] = PHASES,
+        exit_code: int | None = None,
+        limit_s: float = LIMIT_S,
+        **more: Any,
+    ) -> None:
+        """One run: it prints `steps`, leaves the findings' verdict (None: none) and ends as that verdict does."""
+        record = None if findings is None else a_record(scenario, findings)
+        code = Verdict(record["verdict"]).exit_code if record else 1
+        verdict = {name: value for name, value in record.items() if name != "run_id"} if record else None
+        told = {"steps": steps, "verdict": verdict, "exit": code if exit_code is None else exit_code}
+        (self.runs / f"{scenario}.{attempt}.json").write_text(json.dumps({**told, **more}))
+        if attempt == 1:
+            self._members.append(
+                Member(scenario=scenario, given={}, run_id=f"{scenario}-0a", measured_s=1, limit_s=limit_s)
+            )
+
+    def plan(self, *, jobs: int | None = 1, given: Mapping[str, Any] | None = None) -> Plan:
+        return Plan(
+            suite="pr", suite_id="pr-1", reports=self.reports, members=tuple(self._members), given=given or {},
+            jobs=jobs, reproduce="gameday suite pr",
+        )  # fmt: skip
+
+    def journal(self) -> list[tuple[float, str, str, int]]:
+        """(time, scenario, what, pid) of everything that the runs did."""
+        path = self.runs / "journal"
+        lines = path.read_text().splitlines() if path.exists() else []
+        return sorted((float(at), scenario, what, int(pid)) for at, scenario, what, pid in map(str.split, lines))
+
+    def pids(self) -> set[int]:
+        return {pid for *_, pid in self.journal()}

@@ -1,0 +1,293 @@
+"""What a suite decides: which runs with which parameters, how many at once, which to repeat; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
+from suite_rig import DOUBLED, GOOD, LATE, SLOW, a_record, finding
+
+from kit import cli, gate, notebook, scenarios, suite
+from kit.model import CheckKind, Status, Verdict
+from kit.suite import catalogue, pressure
+from kit.suite.places import Places
+from kit.suite.plan import repeat_run_id
+from kit.suite.pressure import Pressure, Sample
+from kit.suite.repeat import spoiled
+
+USAGE = 4
+INVALID = 3
+
+
+@pytest.fixture
+def gameday(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Run the command; gives (exit code, lines on standard error)."""
+
+    def run(*arguments: str) -> tuple[int, list[str]]:
+        try:
+            code = cli.main([*arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("weekly",), "suite 'weekly' is unknown; known: pr, nightly"),
+        (("pr", "--only", "az-loss,az-los"), "scenario 'az-los' is not in suite pr; it has: az-loss"),
+        (("pr", "--jobs", "0"), "jobs='0' is neither auto nor a whole number of 1 or more"),
+        (("pr", "--jobs", "-1"), "jobs='-1'"),
+        (("pr", "--jobs", "many"), "jobs='many'"),
+        (("pr", "-p", "rate=5"), "unknown parameter rate='5'"),
+        (("pr", "-p", "steady_s"), "'steady_s' is not NAME=VALUE"),
+        (("pr", "-p", "steady_s=0"), "steady_s=0 is outside"),
+        (("pr", "--seed", "x"), "seed='x' is not int"),
+        (("pr", "--target", "moon"), "target='moon' is not one of local, aws"),
+        (("pr", "--change", "drop-everything"), "change 'drop-everything' is unknown; known:"),
+        (("pr", "--suite-id", "A B"), "suite_id='A B' must match"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_one_line_before_anything_is_written(gameday, tmp_path, arguments, why):
+    code, lines = gameday("suite", *arguments, "--reports", str(tmp_path))
+    assert code == USAGE
+    assert len(lines) == 1 and why in lines[0], lines
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_suite_is_never_used_twice(gameday, tmp_path):
+    (tmp_path / "again").mkdir()
+    code, lines = gameday("suite", "pr", "--suite-id", "again", "--reports", str(tmp_path))
+    assert code == USAGE and "exists" in lines[0]
+
+
+def test_every_scenario_is_in_the_nightly_suite_and_every_listed_one_exists():
+    assert set(catalogue.NIGHTLY.members()) == set(scenarios.names())
+    assert set(catalogue.PR.members()) <= set(scenarios.names())
+
+
+def test_the_suite_of_pull_requests_runs_briefly_and_the_nightly_one_long():
+    scenario = scenarios.get("az-loss")
+    assert catalogue.PR.parameters(scenario) == dict(scenario.brief)
+    nightly = catalogue.NIGHTLY.parameters(scenario)
+    assert set(nightly) == set(catalogue.DURATIONS)
+    assert all(nightly[name] > getattr(scenario, name) for name in catalogue.DURATIONS)
+
+
+def test_what_is_asked_for_beats_what_the_suite_gives(tmp_path):
+    plan = suite.make_plan("nightly", reports=tmp_path, given={"steady_s": "7", "seed": "3"}, only=["az-loss"])
+    assert plan.members[0].given["steady_s"] == 7 and plan.members[0].given["seed"] == 3
+    words = plan.members[0].arguments("some-run", plan.folder)
+    assert "steady_s=7" in words and words[words.index("--reports") + 1] == str(plan.folder)
+    assert plan.reproduce == "gameday suite nightly --only az-loss -p steady_s=7 -p seed=3"
+
+
+def test_runs_have_names_of_their_own_and_the_longest_begins(tmp_path):
+    plan = suite.make_plan("nightly", reports=tmp_path)
+    lengths = [member.measured_s for member in plan.members]
+    assert lengths == sorted(lengths, reverse=True)
+    names = {member.run_id for member in plan.members} | {repeat_run_id(member.run_id) for member in plan.members}
+    assert len(names) == 2 * len(plan.members) and max(map(len, names)) <= 40
+    assert all(member.limit_s > member.measured_s for member in plan.members)
+
+
+def test_the_number_of_places_follows_what_a_run_was_seen_to_need():
+    places = Places(asked=None, members=6, cores=4)
+    assert places.now(0) == (1, "until the first run has shown what it needs")
+    places.needs["a"] = 0.5
+    assert places.now(20)[0] == 6
+    places.needs["b"] = 1.0
+    assert places.now(40)[0] == 3
+    places.needs["c"] = 9.0
+    assert places.now(60)[0] == 1
+    assert [change["places"] for change in places.plain()["changes"]] == [1, 6, 3, 1]
+
+
+def test_a_need_above_the_machine_still_leaves_one_place_and_none_says_one():
+    assert Places(asked=None, members=6, cores=2, needs={"a": 5.0}).now(0)[0] == 1
+    assert Places(asked=None, members=6, cores=2, needs={"a": 0.0}).now(0)[0] == 1
+
+
+def test_places_asked_for_are_given_and_a_shared_cloud_or_a_spoiled_run_leaves_one():
+    assert Places(asked=5, members=6, cores=2, needs={"a": 5.0}).now(0) == (5, "as asked for")
+    assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, shared=True).now(0)[0] == 1
+    assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, spoiled=True).now(0)[0] == 1
+
+
+def a_pressure(starved_share: float) -> Pressure:
+    return Pressure(
+        seconds=40, own_cores=0.7, busy_share=0.9, stolen_share=0.0, others_share=0.5, stalled_share=0.5,
+        starved_share=starved_share,
+    )  # fmt: skip
+
+
+HIGH = a_pressure(pressure.STARVED_SHARE_MAX * 2)
+CALM = a_pressure(0.0)
+ERRORS = (finding("error-rate", CheckKind.SLO, Status.FAIL),)
+UNSTEADY = (finding("latency-ms-p95", CheckKind.HYPOTHESIS, Status.INVALID),)
+UNSEEN = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
+
+
+@pytest.mark.parametrize(
+    ("findings", "machine", "repeated"),
+    [
+        (GOOD, HIGH, False),
+        (LATE, CALM, True),
+        (LATE, None, True),
+        (SLOW, HIGH, True),
+        (SLOW, CALM, False),
+        (SLOW, None, False),
+        ((*SLOW, *ERRORS), HIGH, False),
+        (ERRORS, HIGH, False),
+        ((*SLOW, *DOUBLED), HIGH, False),
+        ((*LATE, *DOUBLED), HIGH, False),
+        (UNSTEADY, HIGH, True),
+        (UNSTEADY, CALM, False),
+        (UNSEEN, HIGH, False),
+    ],
+    ids=[
+        "pass", "late", "late-unwatched", "slow", "slow-calm", "slow-unwatched", "slow-and-errors", "errors",
+        "slow-and-doubled", "late-and-doubled", "unsteady", "unsteady-calm", "fault-unseen",
+    ],
+)  # fmt: skip
+def test_only_what_a_busy_machine_can_spoil_is_repeated(findings, machine, repeated):
+    assert bool(spoiled(a_record("az-loss", findings), machine)) is repeated
+
+
+def a_sample(busy_s: float, own_s: float, stolen_s: float = 0.0, at: float = 1.0) -> Sample:
+    return Sample(
+        at=at, span_s=1.0, all_s=2.0, busy_s=busy_s, stolen_s=stolen_s, stalled_s=None, trees_s={"run": own_s}
+    )
+
+
+@pytest.mark.parametrize(
+    ("sample", "starves"),
+    [
+        (a_sample(2.0, 1.0), True),
+        (a_sample(2.0, 1.95), False),
+        (a_sample(1.2, 0.6), False),
+        (a_sample(1.0, 1.0, stolen_s=1.0), True),
+    ],
+    ids=["beside-others", "all-its-own", "room-left", "stolen"],
+)
+def test_a_run_starves_when_others_leave_nothing_to_spare(sample, starves):
+    assert sample.starves("run") is starves
+
+
+def test_pressure_counts_only_the_measured_time():
+    samples = [a_sample(2.0, 0.2, at=10.0), a_sample(1.0, 0.6, at=11.0), a_sample(1.0, 0.8, at=12.0)]
+    seen = pressure.pressure(samples, "run", 10.0, 12.0)
+    assert seen is not None
+    assert (seen.seconds, seen.starved_share) == (2.0, 0.0)
+    assert seen.own_cores == pytest.approx(0.7) and seen.others_share == pytest.approx(0.15)
+    assert seen.stalled_share is None and "2 s measured" in str(seen)
+    assert pressure.pressure(samples, "run", 50.0, 60.0) is None
+
+
+BURN = """
+import subprocess, sys, time
+def burn(s):
+    end = time.process_time() + s
+    while time.process_time() < end: pass
+if len(sys.argv) > 1: burn(0.4)
+else:
+    subprocess.run([sys.executable, "-S", __file__, "child"]); burn(0.3); print(flush=True); time.sleep(60)
+"""
+
+
+def test_the_time_of_a_tree_counts_children_that_are_gone(tmp_path):
+    (tmp_path / "burn.py").write_text(BURN)
+    watch = pressure.Watch()
+    argv = [sys.executable, "-S", str(tmp_path / "burn.py")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        sample = watch.sample({"run": process.pid})
+        process.kill()
+    assert sample is not None
+    assert 0.7 <= sample.trees_s["run"] < 1.2
+    assert sample.all_s >= sample.busy_s >= sample.trees_s["run"] * 0.9
+    assert watch.used_s("run") == pytest.approx(sample.trees_s["run"])
+    assert pressure.tree_seconds({"run": process.pid}) == {}
+
+
+def test_a_machine_that_tells_nothing_gives_no_sample(tmp_path):
+    watch = pressure.Watch(proc=tmp_path)
+    time.sleep(0.01)
+    assert watch.sample({}) is None
+
+
+def a_finished_run(folder: Path, findings) -> None:
+    """A run folder with the evidence that the gate reads anew: an executed notebook and `run.json`."""
+    folder.mkdir(parents=True)
+    record = a_record("az-loss", findings, run_id=folder.name)
+    payload = {"name": "verdict", "data": record, "encoder": "json", "version": 1}
+    scrap = new_output(
+        "display_data", {"application/scrapbook.scrap.json+json": payload},
+        metadata={"scrapbook": {"name": "verdict", "data": True, "display": False}},
+    )  # fmt: skip
+    cell = new_code_cell("1", outputs=[scrap], execution_count=1)
+    cell.metadata["papermill"] = {"status": "completed", "duration": 0.1, "exception": False}
+    made = new_notebook(cells=[cell])
+    made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None}
+    nbformat.write(made, folder / notebook.EXECUTED)
+    state = {"notebook": "az_loss.ipynb", "parameters": {}, "reproduce": "", "exit_code": 0}
+    (folder / notebook.RUN_FILE).write_text(json.dumps(state))
+
+
+def a_suite(folder: Path, runs: list[dict], **more) -> Path:
+    base = {"scenario": "az-loss", "counts": True, "cause": "", "reasons": [], "given": {}, "reproduce": ""}
+    made = {
+        "schema": "gameday.suite/1", "suite": "pr", "state": "done", "stopped_by": "", "scenarios": ["az-loss"],
+        "runs": [{**base, **run} for run in runs], **more,
+    }  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    (folder / "suite.json").write_text(json.dumps(made))
+    return folder
+
+
+def judged(folder: Path) -> Verdict:
+    return gate.worst(Verdict(record["verdict"]) for _, record in suite.judge(folder))
+
+
+def test_the_gate_reads_each_counting_run_of_a_suite_anew(tmp_path, gameday):
+    """What suite.json says of the verdicts is not believed; a run that was repeated does not count."""
+    a_finished_run(tmp_path / "s" / "first", DOUBLED)
+    a_finished_run(tmp_path / "s" / "again", GOOD)
+    a_suite(tmp_path / "s", [{"run_id": "first", "counts": False}, {"run_id": "again"}])
+    assert gameday("gate", str(tmp_path / "s"))[0] == 0
+    a_suite(tmp_path / "s", [{"run_id": "first"}])
+    assert gameday("gate", str(tmp_path / "s"))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "more"),
+    [
+        ([{"run_id": "good"}], {"state": "running"}),
+        ([{"run_id": "good"}], {"state": "stopped", "stopped_by": "SIGINT"}),
+        ([{"run_id": "good"}], {"scenarios": ["az-loss", "api-latency"]}),
+        ([{"run_id": "good"}, {"run_id": "gone", "scenario": "api-latency"}], {}),
+        ([{"run_id": "good", "cause": "it took longer than 9 s and was stopped"}], {}),
+        ([{"run_id": "good"}], {"schema": "gameday.suite/2"}),
+        ([], {}),
+    ],
+    ids=["killed", "stopped", "never-run", "no-folder", "stopped-run", "other-schema", "empty"],
+)
+def test_a_suite_with_a_gap_is_invalid_for_the_gate(tmp_path, runs, more):
+    a_finished_run(tmp_path / "good", GOOD)
+    a_suite(tmp_path, [{"run_id": "good"}])
+    assert judged(tmp_path) is Verdict.PASS
+    assert judged(a_suite(tmp_path, runs, **more)) is Verdict.INVALID
+
+
+def test_a_torn_record_of_a_suite_is_invalid_for_the_gate(tmp_path):
+    (tmp_path / "suite.json").write_text('{"schema": ')
+    assert judged(tmp_path) is Verdict.INVALID
