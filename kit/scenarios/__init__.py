@@ -1,10 +1,16 @@
 """What a game day believes, breaks and asks: one module per scenario, values only. Talks to nothing."""
 
 from kit.errors import UsageError
+from kit.scenarios.api_latency import API_LATENCY
 from kit.scenarios.az_loss import AZ_LOSS
+from kit.scenarios.data_throttling import DATA_THROTTLING
+from kit.scenarios.dependency_loss import DEPENDENCY_LOSS
+from kit.scenarios.matcher_freeze import MATCHER_FREEZE
 from kit.scenarios.model import Scenario
+from kit.scenarios.network_impairment import NETWORK_IMPAIRMENT
 
-KNOWN = {scenario.name: scenario for scenario in (AZ_LOSS,)}
+ALL = (AZ_LOSS, NETWORK_IMPAIRMENT, DATA_THROTTLING, API_LATENCY, DEPENDENCY_LOSS, MATCHER_FREEZE)
+KNOWN = {scenario.name: scenario for scenario in ALL}
 
 __all__ = ["Scenario", "get", "names"]
 

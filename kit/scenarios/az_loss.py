@@ -1,6 +1,7 @@
 """A zone is lost: cut off, and all its tasks dead."""
 
 from kit.objective import Metric, Objective
+from kit.scenarios import usual
 from kit.scenarios.model import Scenario
 
 AZ_LOSS = Scenario(
@@ -13,8 +14,7 @@ AZ_LOSS = Scenario(
     template_output="AzLossTemplateId",
     actions=("aws:network:disrupt-connectivity", "aws:ecs:stop-task"),
     objectives=(
-        Objective(metric=Metric.LATENCY_MS_P95, phase="before", limit=250),
-        Objective(metric=Metric.ERROR_RATE, phase="before", limit=0.01),
+        *usual.STEADY,
         # Until two health checks have failed, part of all requests goes to a zone that does not answer: they time
         # out and are retried. That is some ten seconds of a fault that lasts twenty here and a minute or more on AWS.
         Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=5_000),
@@ -24,9 +24,7 @@ AZ_LOSS = Scenario(
         Objective(metric=Metric.TIME_TO_FIRST_FILL_MS_P95, phase="during", limit=10_000),
         Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=15),
         Objective(metric=Metric.AVAILABILITY, phase="recovery", limit=0.99),
-        Objective(metric=Metric.ERROR_RATE, phase="after", limit=0.01),
-        Objective(metric=Metric.AVAILABILITY, phase="after", limit=1.0),
-        Objective(metric=Metric.TIME_TO_FIRST_FILL_MS_P95, phase="after", limit=5_000),
+        *usual.HEALED,
     ),
     touches=("ecs", "alb", "links", "fis", "cloudwatch"),
     steady_s=15,
@@ -34,21 +32,7 @@ AZ_LOSS = Scenario(
     recovery_s=20,
     rate_per_s=48,
     clients=40,
-    load={
-        "retry_ratio": 0.2,
-        "new_order_id_ratio": 0.1,
-        "cancel_ratio": 0.1,
-        "probe_ratio": 0.03,
-        "get_ratio": 0.03,
-        "subscribers_per_market": 1,
-        "timeout_ms": 2_000,
-    },
-    stack={
-        "Markets": "ACME,BOLT",
-        "ApiTasks": "2",
-        "MatcherTasks": "2",
-        "RelayTasks": "2",
-        "GuardrailErrorRate": "0.3",
-        "GuardrailP95Ms": "3000",
-    },
+    load=usual.LOAD,
+    stack={**usual.STACK, "GuardrailErrorRate": "0.3", "GuardrailP95Ms": "3000"},
+    brief={"steady_s": 8, "fault_duration_s": 14, "recovery_s": 18, "rate_per_s": 40},
 )

@@ -18,8 +18,10 @@ TEMPLATE = SOURCE / "deploy" / "stack.yaml"
 OUTPUTS = {
     "ApiUrl", "ClusterName", "ApiServiceName", "MatcherServiceName", "RelayServiceName", "OrdersTable", "OutboxTable",
     "LedgerTable", "MarketsTable", "PositionsTable", "AppliedTable", "QueueUrl", "DeadLetterQueueUrl",
-    "AzLossTemplateId", "GuardrailAlarms", "DashboardName", "LogGroupName", "LoadBalancerFullName", "TargetGroupArn",
-    "TargetGroupFullName", "FaultZone", "AppSubnetA", "AppSubnetB", "Markets", "MetricsEnv",
+    "AzLossTemplateId", "NetworkImpairmentTemplateId", "DataThrottlingTemplateId", "ApiLatencyTemplateId",
+    "DependencyLossTemplateId", "MatcherFreezeTemplateId", "GuardrailAlarms", "DashboardName", "LogGroupName",
+    "LoadBalancerFullName", "TargetGroupArn", "TargetGroupFullName", "FaultZone", "AppSubnetA", "AppSubnetB", "Markets",
+    "MetricsEnv",
 }  # fmt: skip
 TWO_PARAMETERS = "Parameters: {RunId: {Type: String}, ImageUri: {Type: String}}"
 BAD_EXPERIMENT = """
@@ -89,6 +91,13 @@ def test_its_tasks_carry_the_tags_by_which_experiments_choose(local_session: aws
     for task in tasks:
         tags = {tag["key"]: tag["value"] for tag in task["tags"]}
         assert (tags["App"], tags["RunId"], tags["GameDay"]) == ("PaperBroker", deployment.run_id, "allowed")
+
+
+def test_its_resources_carry_the_stacks_tags(local_session: aws.Session, deployment: Deployment):
+    subnet = local_session.client("ec2").describe_subnets(SubnetIds=[deployment.outputs["AppSubnetA"]])["Subnets"][0]
+    tags = {tag["Key"]: tag["Value"] for tag in subnet["Tags"]}
+    wanted = {"App": "PaperBroker", "Env": "gameday", "GameDay": "allowed", "RunId": deployment.run_id}
+    assert {key: tags.get(key) for key in wanted} == wanted
 
 
 def test_the_leak_check_finds_it(local_session: aws.Session, deployment: Deployment):

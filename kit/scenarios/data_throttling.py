@@ -1,0 +1,43 @@
+"""The orders table takes only part of the writes."""
+
+from kit.objective import Metric, Objective
+from kit.scenarios import usual
+from kit.scenarios.model import Scenario
+
+DATA_THROTTLING = Scenario(
+    name="data-throttling",
+    title="Throttled writes to the orders table",
+    hypothesis=(
+        "When the orders table takes only part of the writes, clients are told so at once instead of waiting, what was "
+        "acknowledged is sequenced and filled exactly once, and steady state is back when the capacity is."
+    ),
+    template_output="DataThrottlingTemplateId",
+    actions=("aws:ssm:start-automation-execution",),
+    objectives=(
+        *usual.STEADY,
+        # A throttled write is tried a second time after at most a few hundred ms and then refused: a 503 with
+        # Retry-After is an answer within the client's patience of 2 s, a hanging request is not.
+        Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=2_500),
+        # An order costs four write units and its fills more, so the cap leaves about a third of what is asked for;
+        # refused attempts are repeated up to three times and refused again.
+        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.85),
+        # That is what the cap lets through in the end. Nobody can do better; zero would mean that nothing gets on.
+        Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.2),
+        # Fills are writes to the same table: they wait for capacity, but not for longer than the fault.
+        Objective(metric=Metric.TIME_TO_FIRST_FILL_MS_P95, phase="during", limit=25_000),
+        Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=15),
+        Objective(metric=Metric.AVAILABILITY, phase="recovery", limit=0.99),
+        *usual.HEALED,
+    ),
+    touches=("ecs", "fis", "ssm", "dynamodb", "cloudwatch"),
+    steady_s=15,
+    fault_duration_s=20,
+    recovery_s=20,
+    rate_per_s=48,
+    clients=40,
+    load=usual.LOAD,
+    # Errors are what this fault costs; only when next to nothing is answered any more is it a disaster.
+    stack={**usual.STACK, "ThrottledWriteUnits": "80", "GuardrailErrorRate": "0.95", "GuardrailP95Ms": "3000"},
+    evidence={"Throttle": "store-throttled"},
+    brief={"steady_s": 8, "fault_duration_s": 15, "recovery_s": 14, "rate_per_s": 40},
+)

@@ -1,0 +1,47 @@
+"""The network of a zone is slow, then lossy, then deaf on the API's port."""
+
+from kit.objective import Metric, Objective
+from kit.scenarios import usual
+from kit.scenarios.model import Scenario
+
+NETWORK_IMPAIRMENT = Scenario(
+    name="network-impairment",
+    title="A bad network in one availability zone",
+    hypothesis=(
+        "When the network of one zone turns slow, then loses packets, then lets nobody reach its API, orders take "
+        "longer but keep being accepted, every acknowledged order is sequenced and filled exactly once, and steady "
+        "state is back by itself."
+    ),
+    template_output="NetworkImpairmentTemplateId",
+    actions=(
+        "aws:ecs:task-network-latency",
+        "aws:ecs:task-network-packet-loss",
+        "aws:ecs:task-network-blackhole-port",
+    ),
+    objectives=(
+        *usual.STEADY,
+        # 300 ms on every call to the store; then one packet in three lost, each lost again with the same chance, which
+        # TCP repeats after 0.2, 0.4, 0.8 s; then time-outs of 2 s until two health checks have failed.
+        Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=5_000),
+        # Only the blackholed port costs answers: half of the requests for some ten seconds of the last third.
+        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.3),
+        Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.99),
+        Objective(metric=Metric.RECONNECT_MS_MAX, phase="during", limit=10_000),
+        # A matcher with a lossy way to the store may hold a market until the lock on its messages lapses, and again.
+        Objective(metric=Metric.TIME_TO_FIRST_FILL_MS_P95, phase="during", limit=10_000),
+        Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=15),
+        Objective(metric=Metric.AVAILABILITY, phase="recovery", limit=0.99),
+        *usual.HEALED,
+    ),
+    touches=("ecs", "alb", "links", "fis", "fis-tasks", "cloudwatch"),
+    steady_s=15,
+    fault_duration_s=36,
+    recovery_s=20,
+    rate_per_s=48,
+    clients=40,
+    load=usual.LOAD,
+    # As for a lost zone: a third of all answers missing for half a minute is no longer one zone's network.
+    stack={**usual.STACK, "GuardrailErrorRate": "0.4", "GuardrailP95Ms": "3000"},
+    fault_parts=3,
+    brief={"steady_s": 8, "fault_duration_s": 24, "recovery_s": 13, "rate_per_s": 25},
+)
