@@ -1,0 +1,125 @@
+"""AWS/DynamoDB data, and what all of this costs a table that no limit concerns."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from dynamodb_rig import by_owner, item, make_table, maximum, passes, until
+
+from kit.local.dynamodb.metrics import PERIOD_S, Meter
+
+# An unlimited table's call may cost so much more than MiniStack's own.
+OVERHEAD_S_MAX = 20e-6
+CALLS = 400
+BATCHES = 15
+
+
+def test_traffic_throttling_and_conflicts_are_published(cloud):
+    """One period of a busy and of a pressed table; a table without traffic says nothing."""
+    dynamodb, cloudwatch = cloud.client("dynamodb"), cloud.client("cloudwatch")
+    idle, busy = make_table(dynamodb), make_table(dynamodb, **by_owner())
+    pressed = make_table(dynamodb, OnDemandThroughput=maximum(write=1))
+    dynamodb.put_item(TableName=busy, Item=item(size=3000, owner={"S": "ann"}))
+    dynamodb.put_item(TableName=busy, Item=item("b"))
+    dynamodb.get_item(TableName=busy, Key={"pk": {"S": "a"}}, ConsistentRead=True)
+    dynamodb.get_item(TableName=busy, Key={"pk": {"S": "nobody"}})
+    put = {"Put": {"TableName": busy, "Item": item("c")}}
+    dynamodb.transact_write_items(TransactItems=[put])
+    refused = sum(not passes(dynamodb.put_item, TableName=pressed, Item=item()) for _ in range(10))
+    assert refused
+
+    def total(name: str, **dims: str) -> float:
+        now = datetime.now(UTC)
+        points = cloudwatch.get_metric_statistics(
+            Namespace="AWS/DynamoDB", MetricName=name, Period=60, Statistics=["Sum"],
+            StartTime=now - timedelta(minutes=5), EndTime=now + timedelta(minutes=1),
+            Dimensions=[{"Name": key, "Value": value} for key, value in dims.items()],
+        )["Datapoints"]  # fmt: skip
+        return sum(point["Sum"] for point in points)
+
+    until(lambda: total("WriteThrottleEvents", TableName=pressed) == refused, "published", limit_s=2 * PERIOD_S + 5)
+    assert total("ConsumedWriteCapacityUnits", TableName=busy) == 3 + 1 + 2
+    assert total("ConsumedWriteCapacityUnits", TableName=busy, GlobalSecondaryIndexName="by-owner") == 3
+    assert total("ConsumedReadCapacityUnits", TableName=busy) == 1.5
+    assert total("ThrottledRequests", TableName=pressed, Operation="PutItem") == refused
+    assert total("WriteMaxOnDemandThroughputThrottleEvents", TableName=pressed) == refused
+    listed = cloudwatch.list_metrics(Namespace="AWS/DynamoDB")["Metrics"]
+    assert all({"Name": "TableName", "Value": idle} not in each["Dimensions"] for each in listed)
+
+
+def test_a_meter_tells_of_everything_that_it_counted():
+    meter = Meter()
+    meter.read[0.5] += 4
+    meter.conflicts = 2
+    meter.throttle("Write", "ProvisionedThroughputExceeded")
+    meter.requests["TransactWriteItems"] += 1
+    meter.replicated("eu-west-1", 0.61)
+    told = {name: (unit, dict(on), dict(counts)) for name, unit, on, counts in meter.data({"TableName": "t"})}
+    on = {"TableName": "t"}
+    assert told == {
+        "ConsumedReadCapacityUnits": ("Count", on, {0.5: 4}),
+        "ConsumedWriteCapacityUnits": ("Count", on, {}),
+        "WriteThrottleEvents": ("Count", on, {1.0: 1}),
+        "WriteProvisionedThroughputThrottleEvents": ("Count", on, {1.0: 1}),
+        "ThrottledRequests": ("Count", {**on, "Operation": "TransactWriteItems"}, {1.0: 1}),
+        "TransactionConflict": ("Count", on, {1.0: 2}),
+        "ReplicationLatency": ("Milliseconds", {**on, "ReceivingRegion": "eu-west-1"}, {600.0: 1}),
+    }
+
+
+# ---- the price for everybody else ----
+
+
+@pytest.fixture
+def own_ministack():
+    """MiniStack in this process with our part installed: without HTTP its own time can be told from ours."""
+    from ministack.services import dynamodb
+
+    from kit.local.dynamodb import DynamoDb
+
+    part = DynamoDb(1)
+    yield dynamodb, part
+    part._hooks.restore()
+    dynamodb.reset()
+
+
+def fastest(call: Any, request: dict[str, Any]) -> float:
+    """Seconds a call, in the quietest of some batches."""
+    times = []
+    for _ in range(BATCHES):
+        began = time.perf_counter()
+        for _ in range(CALLS):
+            call(request)
+        times.append((time.perf_counter() - began) / CALLS)
+    return min(times)
+
+
+def test_an_unlimited_on_demand_table_pays_next_to_nothing(own_ministack):
+    """An order of PaperBroker's, in a table with an index that holds all of it."""
+    dynamodb, part = own_ministack
+    keys = ("pk", "owner", "idempotencyKey", "market", "side", "orderType", "tif", "status", "eventId")
+    order = {**{name: {"S": f"{name}-0123456789abcdef"} for name in keys}}
+    order |= {name: {"N": "1234567"} for name in ("qty", "price", "remaining", "acceptedAtNs")}
+    dynamodb._create_table(
+        {
+            "TableName": "orders",
+            "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+            **by_owner(),
+        }
+    )
+    put = {"TableName": "orders", "Item": order}
+    get = {"TableName": "orders", "Key": {"pk": order["pk"]}, "ConsistentRead": True}
+
+    def measure() -> dict[str, float]:
+        # Looked up anew: installing replaces the module's functions.
+        return {"put": fastest(dynamodb._put_item, put), "get": fastest(dynamodb._get_item, get)}
+
+    before = measure()
+    part._install()
+    after = measure()
+    overhead = {name: after[name] - before[name] for name in before}
+    assert max(overhead.values()) < OVERHEAD_S_MAX, overhead
