@@ -10,7 +10,7 @@ import platform
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,18 @@ class Sample:
 
 
 class MachineWatch:
-    """Samples from `start` to `stop`, in a thread. The run's own processes are this one and its descendants."""
+    """Samples from `start` to `stop`, in a thread. The run's own processes are this one, `others`, and all below."""
 
-    def __init__(self) -> None:
+    def __init__(self, others: Collection[int] = ()) -> None:
+        self._roots = frozenset({os.getpid(), *others})
         self._samples: deque[Sample] = deque(maxlen=SAMPLES_MAX)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="machine-watch", daemon=True)
 
     @classmethod
-    def start(cls) -> MachineWatch:
-        watch = cls()
+    def start(cls, others: Collection[int] = ()) -> MachineWatch:
+        """`others`: process ids that belong to the run though this process did not start them."""
+        watch = cls(others)
         watch._thread.start()
         return watch
 
@@ -58,7 +60,7 @@ class MachineWatch:
 
     def _run(self) -> None:
         while True:
-            self._samples.append(Sample(t=time.time(), busy_s=_busy_s(), own_s=_own_s(os.getpid())))
+            self._samples.append(Sample(t=time.time(), busy_s=_busy_s(), own_s=_own_s(self._roots)))
             if self._stopping.wait(SAMPLE_EVERY_S):
                 return
 
@@ -94,14 +96,14 @@ def _busy_s() -> float:
     return sum(int(fields[field]) for field in _BUSY_FIELDS) / os.sysconf("SC_CLK_TCK")
 
 
-def _own_s(root: int) -> float:
-    """Processor time of a process and all below it, that of children already reaped included."""
+def _own_s(roots: Collection[int]) -> float:
+    """Processor time of these processes and all below them, that of children already reaped included."""
     parents: dict[int, int] = {}
     ticks: dict[int, int] = {}
     for pid, fields in _processes():
         parents[pid] = int(fields[1])
         ticks[pid] = sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime (proc(5))
-    return sum(own for pid, own in ticks.items() if _descends(pid, root, parents)) / os.sysconf("SC_CLK_TCK")
+    return sum(own for pid, own in ticks.items() if _descends(pid, roots, parents)) / os.sysconf("SC_CLK_TCK")
 
 
 def _processes() -> Iterator[tuple[int, list[str]]]:
@@ -117,9 +119,9 @@ def _processes() -> Iterator[tuple[int, list[str]]]:
         yield int(entry), text.rpartition(")")[2].split()
 
 
-def _descends(pid: int, root: int, parents: dict[int, int]) -> bool:
+def _descends(pid: int, roots: Collection[int], parents: dict[int, int]) -> bool:
     seen = set()
-    while pid != root:
+    while pid not in roots:
         if pid in seen or pid not in parents:
             return False
         seen.add(pid)

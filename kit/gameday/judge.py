@@ -5,14 +5,14 @@ Owns which checks a run is judged by; the checks themselves know nothing of each
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from kit import aws, faults, integrity, ledger, metrics, slo
+from kit import aws, faults, integrity, ledger, machine, metrics, slo
 from kit.load import history as load_history
 from kit.model import CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
 from kit.scenarios import Scenario
@@ -26,6 +26,9 @@ SIGKILL_EXIT_CODE = 137
 # Above this share of the run without a view of tasks and targets, their curves prove nothing.
 BLIND_SHARE_MAX = 0.25
 RECOVERY_SHARE_MAX = 0.6
+# A run at the scenarios' rates keeps about one processor busy (`gameday suite` prints it). With less than this left to
+# it by others, slowness says nothing about the build.
+PROCESSORS_LEFT_MIN = 0.9
 RECORDED = {"orders sequenced": "accepted", "rejected": "rejected", "fills": "fill", "cancelled": "cancelled"}
 
 
@@ -165,6 +168,26 @@ def findings(
     found += [_quiet(collected.quiescence), _fault_seen(fault), _fault_healed(fault)]
     found += [_stops(collected.stops), _watched(collected.gaps, spans), _left_behind(leftovers)]
     return found
+
+
+def without_excuse(
+    found: Sequence[Finding], spans: Sequence[Phase], foreign_share: Callable[[float, float], float | None]
+) -> list[Finding]:
+    """The findings, with broken time limits made invalid where other programs held the machine's processors.
+
+    `foreign_share(start, end)` is what others took of all processors. Integrity is never excused: no machine is too
+    busy to count.
+    """
+    ends = {phase.name: (phase.start, spans[-1].end if phase.name == "recovery" else phase.end) for phase in spans}
+    judged = []
+    for one in found:
+        share = foreign_share(*ends[one.phase]) if one.phase in ends else None
+        left = machine.cores() * (1 - share) if share is not None else PROCESSORS_LEFT_MIN
+        if one.kind is CheckKind.SLO and one.status is Status.FAIL and left < PROCESSORS_LEFT_MIN:
+            why = f"other programs left {left:.2f} of {machine.cores()} processors < {PROCESSORS_LEFT_MIN}"
+            one = replace(one, status=Status.INVALID, detail=f"{one.detail}; but {why}, which proves nothing")
+        judged.append(one)
+    return judged
 
 
 def _quiet(quiescence: ledger.Quiescence) -> Finding:

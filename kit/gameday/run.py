@@ -15,11 +15,12 @@ from typing import Any
 
 from kit import aws, build, deploy, faults, gate, ledger, metrics, plots, scenarios, scraps
 from kit.errors import EvidenceMissing, KitError
-from kit.gameday import judge, views
+from kit.gameday import golden_runs, judge, views
 from kit.gameday.operate import Watchdog, standing_cloud, watch
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
+from kit.machine import MachineWatch
 from kit.model import Deployment, FaultWindow, Finding, LoadStats, Phase, Verdict
 
 TEMPLATE = SOURCE / "deploy" / "stack.yaml"
@@ -60,6 +61,7 @@ class GameDay:
         self._cloud: aws.LocalCloud | None = None
         self._session: aws.Session | None = None
         self._tasks: metrics.TaskWatch | None = None
+        self._machine: MachineWatch | None = None
         self._watchdog = Watchdog(process=None)
         self._seen: list[dict[str, Any]] = []
         self._blocked = ""
@@ -111,6 +113,8 @@ class GameDay:
             duration_max_s=p.steady_s + p.fault_duration_s + p.recovery_s + 2 * EXPERIMENT_SLACK_S,
             **self.scenario.load,
         )
+        standing = standing_cloud() if p.target == "local" else None
+        self._machine = MachineWatch.start([standing.pid] if standing else ())
         self.load = LoadRun.start(plan, self.run_dir / "history")
         self.load_started_at = time.time()
         seen = self._follow("steady state", self.load_started_at + WARM_UP_S + p.steady_s)
@@ -194,7 +198,7 @@ class GameDay:
 
     def check(self) -> None:
         """Judge orders, money, what clients saw, the fault and the load generator."""
-        self.findings = judge.findings(
+        found = judge.findings(
             self.collected,
             scenario=self.scenario,
             spans=self._phases(),
@@ -202,6 +206,9 @@ class GameDay:
             stats=self.stats,
             leftovers=self.leftovers,
         )
+        if self._machine is not None:
+            found = judge.without_excuse(found, self._phases(), self._machine.foreign_share)
+        self.findings = found
         views.show_findings(self.findings, stories=True)
 
     def verdict(self) -> None:
@@ -227,6 +234,9 @@ class GameDay:
             reproduce=p.reproduce,
         )
         scraps.glue("trend", judge.trend(record))
+        if self.collected is not None:
+            sample = golden_runs.sample(self.collected, self._phases(), p)
+            scraps.glue(golden_runs.SAMPLE_SCRAP, sample.to_plain())
         scraps.glue(scraps.VERDICT_SCRAP, record)
         views.say(f"{verdict.value}" + "".join(f"\n  {reason}" for reason in reasons))
         if verdict is not Verdict.PASS:
@@ -252,6 +262,8 @@ class GameDay:
             yield "fault", lambda: faults.stop_all(session, run_id)
         if self.load is not None:
             yield "load", self.load.close
+        if self._machine is not None:
+            yield "machine watch", self._machine.stop
         if self._tasks is not None:
             yield "task watch", self._tasks.stop
         if session and deployment:

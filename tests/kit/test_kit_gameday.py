@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from kit import faults, gameday, scenarios
+from kit import faults, gameday, machine, scenarios
 from kit.errors import EvidenceMissing
 from kit.gameday import judge
 from kit.gameday.run import GameDay
-from kit.model import FaultWindow, Status
+from kit.model import CheckKind, FaultWindow, Finding, Status
 
 AZ_LOSS = scenarios.get("az-loss")
 FAULT = FaultWindow(
@@ -109,3 +109,29 @@ def test_stages_out_of_order_say_what_is_missing(tmp_path, monkeypatch):
         day.show_latency()
     day.close()
     day.close()
+
+
+def finding(kind: CheckKind, status: Status = Status.FAIL, phase: str = "during") -> Finding:
+    return Finding(name="x", kind=kind, status=status, detail="too slow", phase=phase)
+
+
+@pytest.mark.parametrize(
+    ("kind", "left", "status"),
+    [
+        (CheckKind.SLO, 0.5, Status.INVALID),
+        (CheckKind.SLO, 1.0, Status.FAIL),
+        (CheckKind.INTEGRITY, 0.0, Status.FAIL),
+    ],
+)
+def test_slowness_is_no_failure_where_others_held_the_machine(kind, left, status):
+    """Integrity is never excused, and one burning core of two leaves enough."""
+    phases = judge.phases(100.0, FAULT, 180.0, AZ_LOSS)
+    (judged,) = judge.without_excuse([finding(kind)], phases, lambda start, end: 1 - left / machine.cores())
+    assert judged.status is status
+    assert ("other programs left 0.50" in judged.detail) == (status is Status.INVALID)
+
+
+def test_a_machine_that_nobody_watched_excuses_nothing():
+    phases = judge.phases(100.0, FAULT, 180.0, AZ_LOSS)
+    (judged,) = judge.without_excuse([finding(CheckKind.SLO)], phases, lambda start, end: None)
+    assert judged.status is Status.FAIL
