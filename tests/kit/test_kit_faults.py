@@ -13,10 +13,11 @@ import pytest
 
 from kit import aws, faults, metrics
 from kit.errors import FaultError, UnsafeTarget
-from kit.faults import proof
 from kit.faults.experiments import Experiment
 from kit.faults.guards import check_targets
-from kit.faults.proof import Scene, _prove_cut, _prove_stopped
+from kit.faults.proofs import SKEW_S, Scene, proof_of
+from kit.faults.proofs.balancer import prove_cut
+from kit.faults.proofs.ended import prove_stopped
 from kit.faults.tasks import TaskStop, _is_casualty
 from kit.model import Deployment, FaultWindow
 
@@ -155,7 +156,7 @@ def test_the_loss_of_a_zone_is_proven_from_elsewhere(
     watch.stop()
     assert states[-1] == window.status == "completed"
     assert window.injected_at and window.observed_at and window.healed_at, window.actions
-    assert window.injected_at - proof.SKEW_S <= window.observed_at <= window.healed_at
+    assert window.injected_at - SKEW_S <= window.observed_at <= window.healed_at
     assert faults.unexplained_stops(local_session, deployment, window) == []
 
 
@@ -215,7 +216,7 @@ PLAIN = Deployment(stack_name="s", run_id="r", api_url="")
 
 def test_a_cut_is_proven_by_targets_that_die_and_come_back():
     scene = cut_scene(PLAIN, seconds(90, 106, 2) | seconds(106, 125, 0) | seconds(125, 130, 2))
-    found = _prove_cut(scene, scene.experiment.actions[0])
+    found = prove_cut(scene, scene.experiment.actions[0])
     assert (found.observed_at, found.healed_at) == (106.0, 125.0)
 
 
@@ -232,14 +233,14 @@ def test_a_cut_is_proven_by_targets_that_die_and_come_back():
 )
 def test_a_cut_that_was_not_seen_is_not_proven(healthy: dict[float, int], told: str):
     scene = cut_scene(PLAIN, healthy)
-    found = _prove_cut(scene, scene.experiment.actions[0])
+    found = prove_cut(scene, scene.experiment.actions[0])
     assert found.observed_at is None
     assert told in found.detail
 
 
 def test_a_cut_that_never_heals_is_observed_but_not_healed():
     scene = cut_scene(PLAIN, seconds(90, 106, 2) | seconds(106, 150, 0))
-    found = _prove_cut(scene, scene.experiment.actions[0])
+    found = prove_cut(scene, scene.experiment.actions[0])
     assert (found.observed_at, found.healed_at) == (106.0, None)
 
 
@@ -252,14 +253,14 @@ def test_tasks_that_still_run_do_not_prove_a_stop(local_session: aws.Session, de
         targets=({"name": "Tasks", "type": "aws:ecs:task", "arn": arn, "id": "", "zone": "", "service": ""},),
     )
     scene = Scene(session=local_session, deployment=deployment, experiment=experiment, samples=None)
-    found = _prove_stopped(scene, STOP)
+    found = prove_stopped(scene, STOP)
     assert found.observed_at is None
     assert found.detail == "0 of 1 chosen tasks are seen stopped"
 
 
 def test_an_action_without_a_proof_stays_unproven():
     scene = cut_scene(PLAIN, {})
-    found = proof._proof_of(scene, {**CUT, "action_id": "aws:ec2:stop-instances"})
+    found = proof_of(scene, {**CUT, "action_id": "aws:ec2:stop-instances"})
     assert found.observed_at is None
     assert found.detail == "there is no proof for aws:ec2:stop-instances"
 

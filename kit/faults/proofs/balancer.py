@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pandas as pd
 
 from kit.faults.proofs.scene import Action, Proof, Scene, every, healed_words, unproven
@@ -82,5 +84,8 @@ def _prove_subnet(samples: pd.DataFrame, subnet: str, action: Action) -> Proof:
 
 def _healthy(samples: pd.DataFrame) -> list[tuple[float, int]]:
     """(t, healthy targets) in order of time, all given subnets together."""
-    rows = samples.loc[samples["state"] == "healthy"].groupby("t")["count"].sum()
-    return sorted((float(t), int(n)) for t, n in rows.items())
+    counts: Counter[float] = Counter()
+    for row in samples.to_dict("records"):
+        if row["state"] == "healthy":
+            counts[row["t"]] += row["count"]
+    return sorted(counts.items())

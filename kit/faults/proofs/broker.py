@@ -30,6 +30,8 @@ UNKNOWN_EXPECTED = 0.5
 SILENT_PART_MIN = 0.6
 BEATS_DUE_MIN = 2.0
 BEATS_BEFORE_MIN = 3
+# Who has not spoken for longer fell silent before the fault: a publish may come late, two in a row do not.
+QUIET_S_MAX = 2.5 * PUBLISH_S
 # A neighbour that speaks shows that CloudWatch listens; after the heal the targets must speak as much.
 SPEAKING_PART_MIN = 0.5
 # Every component, all its zones together.
@@ -92,7 +94,7 @@ def prove_failed_in(scene: Scene, action: Action, metric: str, pairs: Sequence[P
     if problem := _problem(scene, windows, pairs):
         return unproven(problem)
     assert windows is not None
-    seen = [_failed(scene, windows, pair, metric) for pair in pairs]
+    seen = [_failed(scene, windows, pair, metric, scene.neighbours(pair, pairs)) for pair in pairs]
     return combine(seen, FAILURES[metric][1])
 
 
@@ -103,8 +105,7 @@ def prove_counted(scene: Scene, action: Action, metric: str, words: str) -> Proo
         return unproven(problem)
     assert windows is not None
     seen = [
-        judge_count(_counts(scene, windows, pair, metric), windows, place=str(pair), words=words)
-        for pair in EVERYWHERE
+        judge_count(_counts(scene, windows, pair, metric), windows, place=str(pair), words=words) for pair in EVERYWHERE
     ]
     return any_of(seen, words)
 
@@ -165,7 +166,7 @@ def _slow_tallies(scene: Scene, windows: Windows, pair: Pair, metric: str, over_
     return [Tally(t=t, n=n, x=n * share.get(t, 0.0) / 100) for t, n in counts]
 
 
-def _failed(scene: Scene, windows: Windows, pair: Pair, metric: str) -> Seen:
+def _failed(scene: Scene, windows: Windows, pair: Pair, metric: str, neighbours: Iterable[Pair]) -> Seen:
     timed, words = FAILURES[metric]
     tallies = _counts(scene, windows, pair, metric)
 
@@ -175,7 +176,8 @@ def _failed(scene: Scene, windows: Windows, pair: Pair, metric: str) -> Seen:
         calls = sum(n for _, n in within(read(scene, pair, timed, "SampleCount", windows), start, windows.force_end))
         return max(0.0, calls - sum(tally.x for tally in tallies if start <= tally.t <= windows.force_end))
 
-    return judge_count(tallies, windows, place=str(pair), words=words, answered=answered)
+    beside = [tally for other in neighbours for tally in _counts(scene, windows, other, metric)]
+    return judge_count(tallies, windows, place=str(pair), words=words, answered=answered, neighbours=beside)
 
 
 def _counts(scene: Scene, windows: Windows, pair: Pair, metric: str) -> list[Tally]:
@@ -192,6 +194,8 @@ def _silent(scene: Scene, windows: Windows, pair: Pair, neighbours: Iterable[Pai
     before = sum(n for t, n in beats if windows.before(t, 0.0))
     if before < BEATS_BEFORE_MIN or before_s <= 0:
         return Seen(state=State.UNKNOWN, words=f"{pair}: {before:g} heartbeats before the fault")
+    if (since_s := windows.injected_at - max(t for t, _ in beats if t <= windows.injected_at)) > QUIET_S_MAX:
+        return Seen(state=State.REFUTED, words=f"{pair}: silent since {since_s:.0f} s before the fault")
     rate = before / before_s
     hit = min(1.0, pair.tasks / max(1.0, rate * PUBLISH_S)) if pair.tasks else 1.0
     force_s = windows.force_s - SKEW_S

@@ -98,9 +98,7 @@ def _paused(scene: Scene, windows: Windows, table: str, region: str) -> Proof:
     return Proof(observed_at=min(at, windows.force_end), healed_at=healed_at, detail=told)
 
 
-def _read(
-    scene: Scene, windows: Windows, metric: str, dimensions: Mapping[str, str], statistic: str
-) -> list[Point]:
+def _read(scene: Scene, windows: Windows, metric: str, dimensions: Mapping[str, str], statistic: str) -> list[Point]:
     """By the minute, stamped with its end."""
     assert scene.meters is not None
     return scene.meters.points(

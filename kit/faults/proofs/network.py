@@ -60,7 +60,7 @@ def prove_blackhole(scene: Scene, action: Action) -> Proof:
 
 
 def prove_connectivity(scene: Scene, action: Action) -> Proof:
-    """By scope. all: the subnets lost all healthy targets; vpc: they fell silent; dynamodb: their store calls failed."""
+    """By scope. all: the subnets lost all healthy targets; vpc: fell silent; dynamodb: their store calls failed."""
     scope = _parameter(action, "scope", "all")
     prover = SCOPES.get(scope)
     return prover(scene, action) if prover else unproven(f"scope {scope}: PaperBroker calls nothing that it cuts")
@@ -132,9 +132,7 @@ def _sources(action: Action) -> frozenset[str]:
 
 def _prove_out_of_reach(scene: Scene, action: Action) -> Proof:
     """From the other zones: for the load balancer's checks, or for the requests that it sends across."""
-    return first_of(
-        lambda: balancer.prove_fewer(scene, action), lambda: clients.prove_failed_clients(scene, action)
-    )
+    return first_of(lambda: balancer.prove_fewer(scene, action), lambda: clients.prove_failed_clients(scene, action))
 
 
 def _number(action: Action, name: str, default: int) -> float:

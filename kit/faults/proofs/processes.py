@@ -39,7 +39,9 @@ def _prove_thawed(scene: Scene, action: Action) -> Proof:
     silence = broker.prove_silent(scene, max(frozen, key=lambda each: each["start"]), until=action["start"])
     if silence.observed_at is None or silence.healed_at is None:
         return unproven(f"no end of a silence: {silence.detail}")
-    return Proof(observed_at=silence.healed_at, healed_at=silence.healed_at, detail=f"end of a silence: {silence.detail}")
+    return Proof(
+        observed_at=silence.healed_at, healed_at=silence.healed_at, detail=f"end of a silence: {silence.detail}"
+    )
 
 
 def _thawed_at(scene: Scene, action: Action) -> float | None:

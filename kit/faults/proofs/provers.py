@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kit.faults.proofs import balancer, dynamodb, ended, network, processes, services
+from kit.faults.proofs import dynamodb, ended, network, processes, services
 from kit.faults.proofs.scene import HARMLESS, Prover
 
 PROVERS: Mapping[str, Prover] = {

@@ -66,7 +66,9 @@ def prove_shifted(scene: Scene, action: Action) -> Proof:
     told = f"api requests in {zone}: {was:.0%} → {is_:.0%} → {back:.0%} of all"
     if was < ZONE_SHARE_MIN or is_ > SHIFTED_PART_MAX * was:
         return unproven(f"{told}; {ZONE_SHARE_MIN:.0%} before and a quarter of it in force were needed")
-    healed_at = next((t for t, n in here if t >= windows.after_start and n), None) if back >= BACK_PART_MIN * was else None
+    healed_at = (
+        next((t for t, n in here if t >= windows.after_start and n), None) if back >= BACK_PART_MIN * was else None
+    )
     return Proof(
         observed_at=windows.force_start + broker.PUBLISH_S,
         healed_at=healed_at,
@@ -105,8 +107,12 @@ def _failing(scene: Scene, windows: Windows, action: Action, name: str) -> Proof
     if n < INVOCATIONS_MIN or is_ < MINUTES_PART_MIN * expected or was > MINUTES_PART_MIN * is_:
         return unproven(f"{told}; {INVOCATIONS_MIN} invocations and {MINUTES_PART_MIN * expected:.0%} were needed")
     failed = dict(errors)
-    healed_at = next((t for t, n in calls if t > windows.after_start + MINUTE_S and failed.get(t, 0.0) <= was * n), None)
-    return Proof(observed_at=windows.force_end, healed_at=healed_at, detail=told + healed_words(healed_at, "fine again"))
+    healed_at = next(
+        (t for t, n in calls if t > windows.after_start + MINUTE_S and failed.get(t, 0.0) <= was * n), None
+    )
+    return Proof(
+        observed_at=windows.force_end, healed_at=healed_at, detail=told + healed_words(healed_at, "fine again")
+    )
 
 
 def _late(scene: Scene, windows: Windows, action: Action, name: str) -> Proof:

@@ -115,7 +115,7 @@ def judge_share(
     first = next(tally.t for tally in force if tally.x >= need * tally.n > 0)
     return Seen(
         state=State.SHOWN,
-        words=told + healed_words(healed_at, "back after"),
+        words=told + healed_words(healed_at, "back"),
         observed_at=first,
         healed_at=healed_at,
     )
@@ -128,6 +128,7 @@ def judge_count(
     place: str,
     words: str,
     answered: Callable[[], float] = lambda: 0.0,
+    neighbours: Iterable[Tally] = (),
 ) -> Seen:
     """Whether something that is not there before happens again and again in force, and ends.
 
@@ -146,11 +147,15 @@ def judge_count(
         return Seen(state=state, words=told + (f", and {went_well:g} calls went well" if went_well else ""))
     if _share(force) < COUNT_FACTOR_MIN * _share(before):
         return Seen(state=State.REFUTED, words=f"{told}: it had begun before the fault")
+    beside = [tally for tally in neighbours if windows.force(tally.t, late_s=PUBLISH_S)]
+    if _share(beside) > NEIGHBOUR_PART_MAX * _share(force):
+        much = sum(tally.x for tally in beside)
+        return Seen(state=State.REFUTED, words=f"{told}; but {much:g} where nothing was done")
     quiet = _share(force) / COUNT_FACTOR_MIN
     healed_at = first_back([tally for tally in listed if windows.after(tally.t)], quiet, AFTER_TOLD_MIN)
     return Seen(
         state=State.SHOWN,
-        words=told + healed_words(healed_at, "none after"),
+        words=told + healed_words(healed_at, "quiet again"),
         observed_at=hits[0].t,
         healed_at=healed_at,
     )

@@ -63,8 +63,8 @@ def windows_of(scene: Scene, action: Action, *, until: float | None = None) -> W
     others = [each for each in scene.experiment.actions if each["action_id"] not in HARMLESS and each["start"]]
     injected_at = min((each["start"] for each in others), default=start)
     ended_at = max([scene.experiment.ended_at or end, end])
-    earlier = [each["end"] for each in others if each["start"] < start and each["end"] and each["end"] <= start + SKEW_S]
-    lingering = [gone + LINGER_S for gone in earlier if gone > start - LINGER_S]
+    earlier = [each["end"] for each in others if each["start"] < start and each["end"]]
+    lingering = [gone + LINGER_S for gone in earlier if start - LINGER_S < gone <= start + SKEW_S]
     return Windows(
         before_start=max(injected_at - BEFORE_S_MAX, _load_start(scene)),
         injected_at=injected_at,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from kit import aws
-from kit.faults import proof, tasks
+from kit.faults import tasks
 from kit.faults.experiments import Experiment
-from kit.faults.proof import Proof, Scene
+from kit.faults.proofs import Proof, Scene, proof_of
 from kit.faults.tasks import TaskStop
 from kit.model import Deployment
 
@@ -31,7 +31,10 @@ def until(probe: Callable[[], Any], what: str) -> Any:
 
 def proven(session: Any, kind: str, arns: list[str], start: float) -> Proof:
     """What the proof of this kind says of these tasks."""
-    action = {"name": "Hit", "action_id": f"aws:ecs:task-{kind}", "targets": ["Tasks"], "status": "completed"}
+    action = {
+        "name": "Hit", "action_id": f"aws:ecs:task-{kind}", "targets": ["Tasks"], "status": "completed",
+        "parameters": {"trafficType": "ingress", "signal": "SIGKILL"},
+    }  # fmt: skip
     targets = tuple(
         {"name": "Tasks", "type": "aws:ecs:task", "arn": arn, "id": "", "zone": "", "service": ""} for arn in arns
     )
@@ -41,7 +44,7 @@ def proven(session: Any, kind: str, arns: list[str], start: float) -> Proof:
     )  # fmt: skip
     deployment = Deployment(stack_name="s", run_id="r", api_url="", outputs={"ClusterName": CLUSTER})
     scene = Scene(session=session, deployment=deployment, experiment=experiment, samples=None)
-    return proof._proof_of(scene, experiment.actions[0])
+    return proof_of(scene, experiment.actions[0])
 
 
 def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Session) -> None:
@@ -95,9 +98,3 @@ def test_a_stop_proves_only_the_fault_that_causes_it(
     stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=None, stopped_at=105.0)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
     assert (proven(None, kind, ["t"], 100.0).observed_at == 105.0) is is_proven
-
-
-@pytest.mark.parametrize("kind", ["network-latency", "network-packet-loss", "cpu-stress"])
-def test_what_nothing_but_fis_has_seen_stays_unproven(kind: str) -> None:
-    """Slowness has no witness yet."""
-    assert proven(None, kind, ["t"], 100.0).detail == f"there is no proof for aws:ecs:task-{kind}"

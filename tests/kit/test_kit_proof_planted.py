@@ -1,0 +1,209 @@
+"""Proofs from PaperBroker's metrics: a real effect is seen and seen gone, everything that only looks like one is not.
+
+Each case plants the metrics of a fault that took its course, or did not, into a real local CloudWatch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kit import aws
+from kit.faults.proofs import WITNESSES, Proof, proof_of
+from tests.kit.planted_metrics import (
+    AFTER_S,
+    BEFORE_S,
+    FAULT_S,
+    HERE,
+    PUBLISH_S,
+    SHAPES,
+    THERE,
+    Broker,
+    in_force,
+    subnet,
+    task,
+)
+
+LATENCY, LOSS = "aws:ecs:task-network-latency", "aws:ecs:task-network-packet-loss"
+CUT, STRESS, KILL = "aws:network:disrupt-connectivity", "aws:ecs:task-cpu-stress", "aws:ecs:task-kill-process"
+SSM = "aws:ssm:start-automation-execution"
+QUEUE_LOST = {"lossPercent": 100, "sources": "sqs.us-east-1.amazonaws.com"}
+NUMBERS = itertools.count(1)
+# Shapes of which a proof must not be made.
+FALSE_SHAPES = ("null", "wrong-zone", "began-before", "burst", "half-done")
+
+
+@pytest.fixture
+def broker(local_session: aws.Session) -> Callable[..., Broker]:
+    """A PaperBroker of the past, under an Env of its own."""
+
+    def make(**more: Any) -> Broker:
+        begin = time.time() - BEFORE_S - FAULT_S - AFTER_S
+        return Broker(session=local_session, env=f"planted-{next(NUMBERS)}", begin=begin, **more)
+
+    return make
+
+
+def is_whole(proof: Proof, broker: Broker) -> bool:
+    """Seen in the fault's time and healed soon after it."""
+    assert proof.observed_at is not None and proof.healed_at is not None, proof.detail
+    return (
+        broker.start <= proof.observed_at <= broker.end + PUBLISH_S
+        and broker.end <= proof.healed_at <= broker.end + 3 * PUBLISH_S
+    )
+
+
+KINDS = {
+    "latency": (LATENCY, {"delayMilliseconds": 300, "sources": "DYNAMODB"}, "slow", {}),
+    "latency-of-the-queue": (
+        LATENCY, {"delayMilliseconds": 300, "sources": "sqs.us-east-1.amazonaws.com"}, "slow", {"kind": "Queue"},
+    ),
+    "loss": (LOSS, {"lossPercent": 30, "sources": "us-east-1b,DYNAMODB"}, "slow", {"share": 0.3, "added_ms": 400}),
+    "total-loss": (LOSS, QUEUE_LOST, "failing", {"kind": "Queue"}),
+    "starved": (STRESS, {"percent": 80}, "slow", {"added_ms": 90, "share": 0.7}),
+    "frozen": (KILL, {"processName": "python", "signal": "SIGSTOP"}, "silent", {}),
+    "all-traffic-lost": (LOSS, {"lossPercent": 100, "sources": "ALL"}, "silent", {}),
+    "egress": ("aws:ecs:task-network-blackhole-port", {"port": 443, "trafficType": "egress"}, "silent", {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_effect_at_the_targets_is_proven_and_seen_healed(kind: str, broker: Callable[..., Broker]):
+    action_id, parameters, effect, more = KINDS[kind]
+    planted = broker(noise=0.01)
+    planted.publish(**{effect: in_force}, **more)
+    assert is_whole(planted.prove(action_id, parameters=parameters), planted)
+
+
+@pytest.mark.parametrize("shape", FALSE_SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_only_looks_like_the_effect_proves_nothing(kind: str, shape: str, broker: Callable[..., Broker]):
+    action_id, parameters, effect, more = KINDS[kind]
+    planted = broker(noise=0.03)
+    planted.publish(**{effect: SHAPES[shape]}, **more)
+    found = planted.prove(action_id, parameters=parameters)
+    assert found.observed_at is None, found.detail
+    assert found.detail
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_effect_that_stays_is_never_healed(kind: str, broker: Callable[..., Broker]):
+    action_id, parameters, effect, more = KINDS[kind]
+    planted = broker()
+    planted.publish(**{effect: SHAPES["never-healed"]}, **more)
+    found = planted.prove(action_id, parameters=parameters)
+    assert found.observed_at is not None and found.healed_at is None, found.detail
+    assert "never seen" in found.detail
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_neighbours_show_too_is_not_the_actions_doing(kind: str, broker: Callable[..., Broker]):
+    """A machine that is slow for a while, a service or CloudWatch that is gone for a while."""
+    action_id, parameters, effect, more = KINDS[kind]
+    planted = broker()
+    planted.publish(**{effect: SHAPES["everywhere"]}, **more)
+    assert planted.prove(action_id, parameters=parameters).observed_at is None
+
+
+def test_a_component_that_hardly_calls_is_left_out_but_not_all_of_them(broker: Callable[..., Broker]):
+    """A relay with nothing to do proves nothing and refutes nothing; alone it leaves the fault unproven."""
+    planted = broker()
+    planted.publish(slow=in_force)
+    parameters = {"delayMilliseconds": 300, "sources": "DYNAMODB"}
+    busy = [task("api"), task("matcher")]
+    found = planted.prove(LATENCY, parameters=parameters, targets=[*busy, task("relay")])
+    assert is_whole(found, planted) and "relay" not in found.detail
+    alone = planted.prove(LATENCY, parameters=parameters, targets=[task("relay")])
+    assert alone.observed_at is None and "relay in us-east-1a: no store call before the fault" in alone.detail
+
+
+def test_the_detail_tells_the_added_latency_in_numbers(broker: Callable[..., Broker]):
+    planted = broker()
+    planted.publish(slow=in_force)
+    detail = planted.prove(LATENCY, parameters={"delayMilliseconds": 300, "sources": "DYNAMODB"}).detail
+    assert "api in us-east-1a, median 6 → 30" in detail and "100.0 % of" in detail, detail
+
+
+@pytest.mark.parametrize(
+    ("scope", "effect"),
+    [("dynamodb", {"failing": in_force}), ("vpc", {"silent": in_force})],
+)
+def test_a_cut_subnet_is_proven_by_what_its_scope_cuts(scope: str, effect: Any, broker: Callable[..., Broker]):
+    planted = broker()
+    planted.publish(**effect)
+    assert is_whole(planted.prove(CUT, parameters={"scope": scope}, targets=[subnet()]), planted)
+    assert planted.prove(CUT, parameters={"scope": scope}, targets=[subnet(THERE)]).observed_at is None
+
+
+def test_a_scope_that_nothing_calls_stays_unproven(broker: Callable[..., Broker]):
+    found = broker().prove(CUT, parameters={"scope": "s3"}, targets=[subnet()])
+    assert (found.observed_at, found.detail) == (None, "scope s3: PaperBroker calls nothing that it cuts")
+
+
+def test_a_thaw_ends_what_a_freeze_began(broker: Callable[..., Broker]):
+    """Frozen for twenty of the thirty seconds; each action gets its own proof."""
+    planted = broker()
+    planted.publish(silent=lambda component, zone, s: zone == HERE and 0 <= s < 20)
+    signal = {"processName": "python"}
+    freeze = planted.action(KILL, name="Freeze", parameters={**signal, "signal": "SIGSTOP"}, end=planted.start + 0.1)
+    thaw = planted.action(KILL, name="Thaw", parameters={**signal, "signal": "SIGCONT"}, start=planted.start + 20)
+    scene = planted.scene(freeze, thaw)
+    frozen, thawed = (proof_of(scene, action) for action in (freeze, thaw))
+    assert frozen.observed_at is not None and frozen.healed_at is not None, frozen.detail
+    assert planted.start + 20 <= frozen.healed_at <= planted.start + 20 + PUBLISH_S
+    assert thawed.observed_at == thawed.healed_at == frozen.healed_at
+    alone = proof_of(planted.scene(thaw), thaw)
+    assert (alone.observed_at, alone.detail) == (None, "nothing was frozen before it")
+
+
+def test_what_an_earlier_action_left_does_not_prove_the_next(broker: Callable[..., Broker]):
+    """Calls that hung in the first cut come back as failures when the second has begun, which does nothing."""
+    planted = broker()
+    planted.publish(failing=lambda component, zone, s: zone == HERE and 0 <= s < 18, kind="Queue")
+    middle = planted.start + 15
+    first = planted.action(LOSS, name="First", parameters=QUEUE_LOST, end=middle)
+    second = planted.action(LOSS, name="Second", parameters=QUEUE_LOST, start=middle)
+    scene = planted.scene(first, second)
+    assert proof_of(scene, first).observed_at is not None
+    assert proof_of(scene, second).observed_at is None
+
+
+# Scenario.evidence → what the witness then has to see.
+EVIDENCE = {
+    "store-latency": {"slow": in_force},
+    "queue-latency": {"slow": in_force, "kind": "Queue"},
+    "store-errors": {"failing": in_force},
+    "queue-errors": {"failing": in_force, "kind": "Queue"},
+    "store-throttled": {"counting": {"StoreThrottled": in_force}},
+    "shed": {"counting": {"Shed": in_force}},
+}
+
+
+@pytest.mark.parametrize("witness", EVIDENCE)
+def test_an_automation_is_proven_by_the_witness_that_its_scenario_names(witness: str, broker: Callable[..., Broker]):
+    planted = broker()
+    planted.publish(**EVIDENCE[witness])
+    assert is_whole(planted.prove(SSM, targets=[], evidence={"Hit": witness}), planted)
+
+
+@pytest.mark.parametrize("witness", EVIDENCE)
+def test_an_automation_that_did_nothing_has_no_witness(witness: str, broker: Callable[..., Broker]):
+    planted = broker(noise=0.03)
+    planted.publish()
+    assert planted.prove(SSM, targets=[], evidence={"Hit": witness}).observed_at is None
+
+
+def test_without_a_known_witness_an_automation_stays_unproven(broker: Callable[..., Broker]):
+    """It may do anything."""
+    planted = broker()
+    said = planted.prove(SSM, targets=[]).detail
+    assert said == "its document may do anything: the scenario names no evidence"
+    assert "'luck'; known: client-latency" in planted.prove(SSM, targets=[], evidence={"Hit": "luck"}).detail
+
+
+def test_the_vocabulary_of_witnesses_is_what_scenarios_may_name():
+    assert set(WITNESSES) == {*EVIDENCE, "client-latency", "silence"}
