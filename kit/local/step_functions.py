@@ -16,8 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from kit.errors import CloudError
 
-# Services that MiniStack or we serve, beside those that MiniStack's own integration knows.
-SERVICES = ("fis", "appconfig")
+# Services beside those of MiniStack's own integration, and what their errors are prefixed with.
+SERVICES = {"fis": "Fis", "appconfig": "AppConfig"}
 
 
 def install() -> None:
@@ -27,8 +27,9 @@ def install() -> None:
     for name in ("_AWS_SDK_SERVICE_MAP", "_dispatch_aws_sdk_rest_json", "_prefix_sdk_error", "_ExecutionError"):
         if not hasattr(stepfunctions, name):
             raise CloudError(f"{stepfunctions.__name__}.{name} is gone: this MiniStack is not the pinned one")
-    for service in SERVICES:
+    for service, prefix in SERVICES.items():
         stepfunctions._AWS_SDK_SERVICE_MAP[service] = {"protocol": "rest-json", "service_key": service}
+        stepfunctions._AWS_SDK_ERROR_PREFIX[service] = prefix
     stepfunctions._dispatch_aws_sdk_rest_json = dispatching(stepfunctions)
 
 
