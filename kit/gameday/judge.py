@@ -83,14 +83,14 @@ def collect(
     deployment: Deployment,
     *,
     run_dir: Path,
+    history: load_history.History,
     watch: metrics.TaskWatch,
     quiescence: ledger.Quiescence,
     fault: FaultWindow | None,
     start: float,
     end: float,
 ) -> Collected:
-    """Read history, ledger and platform back; the ledger is kept beside the history as Parquet."""
-    history = load_history.read(run_dir / "history")
+    """Read ledger and platform back; the ledger is kept beside the history as Parquet."""
     snapshot = ledger.read_ledger(session, deployment)
     folder = run_dir / "ledger"
     folder.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ from kit.errors import EvidenceMissing, KitError
 from kit.gameday import golden_runs, judge, views
 from kit.gameday.operate import Watchdog, standing_cloud, watch
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
+from kit.load import history as load_history
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
 from kit.machine import MachineWatch
@@ -92,7 +93,7 @@ class GameDay:
             image_uri=image.uri,
             run_id=p.run_id,
             template=TEMPLATE,
-            parameters=self.scenario.stack_parameters(fault_duration_s=p.fault_duration_s),
+            parameters={**self.scenario.stack_parameters(fault_duration_s=p.fault_duration_s), **p.guardrail},
             timeout_s=DEPLOY_TIMEOUT_S,
         )
         views.say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")
@@ -155,11 +156,13 @@ class GameDay:
         if self.load is not None:
             self.stats = self.load.finish(LOAD_FINISH_TIMEOUT_S)
         quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
-        self.fault = self._proof()
+        history = load_history.read(self.run_dir / "history")
+        self.fault = self._proof(history)
         self.collected = judge.collect(
             session,
             deployment,
             run_dir=self.run_dir,
+            history=history,
             watch=self._watched(),
             quiescence=quiescence,
             fault=self.fault,
@@ -300,10 +303,22 @@ class GameDay:
     def _template(self) -> str:
         return self._up().outputs[self.scenario.template_output]
 
-    def _proof(self) -> FaultWindow | None:
+    def _proof(self, history: load_history.History) -> FaultWindow | None:
         if self._experiment is None:
             return None
-        return faults.prove(self._connect(), self._up(), self._experiment, samples=self._tasks)
+        session, deployment = self._connect(), self._up()
+        meters = metrics.Meters(session=session)
+        # What the tasks told of the time after the fault must be there to be read.
+        meters.settle(deployment, self.load_ended_at)
+        return faults.prove(
+            session,
+            deployment,
+            self._experiment,
+            samples=self._tasks,
+            meters=meters,
+            attempts=history.attempts,
+            evidence=self.scenario.evidence,
+        )
 
     def _follow(self, what: str, until: float) -> list[dict[str, Any]]:
         """Show the load's progress until a time (epoch s). Raises EvidenceMissing when the generator dies."""

@@ -133,6 +133,18 @@ def test_a_percentile_is_taken_over_values_and_counts(metrics: Metrics) -> None:
     wait_for(lambda: metrics.state(name), "ALARM")
 
 
+@pytest.mark.parametrize(("stat", "percent"), [("PR(20:)", 10.0), ("PR(:20)", 90.0), ("PR(5:100)", 40.0)])
+def test_a_percentile_rank_is_the_part_of_the_values_in_its_range(metrics: Metrics, stat: str, percent: float) -> None:
+    """Of 60 × 1, 30 × 20 and 10 × 100: over the lower bound, up to the upper one."""
+    metrics.put(Values=[1.0, 20.0, 100.0], Counts=[60.0, 30.0, 10.0])
+    answer = metrics.cloudwatch.get_metric_data(
+        MetricDataQueries=[metrics.stat("rank", "M", stat)],
+        StartTime=metrics.period_end - PERIOD_S,
+        EndTime=metrics.period_end,
+    )
+    assert answer["MetricDataResults"][0]["Values"] == [pytest.approx(percent)]
+
+
 def test_metric_math_drives_an_alarm(metrics: Metrics) -> None:
     """A 5xx rate from two metrics, zero where there were no requests."""
     math = [
