@@ -1,0 +1,101 @@
+"""The automations behind the scenarios, started by FIS on the real stack: they act, and a stop puts everything back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kit import aws
+from kit.model import Deployment
+
+WAIT_S_MAX = 20.0
+TERMINAL = {"completed", "stopped", "failed", "cancelled"}
+
+
+def until(probe: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + WAIT_S_MAX
+    while not probe():
+        assert time.monotonic() < deadline, f"not within {WAIT_S_MAX:g} s: {what}"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def start(local_session: aws.Session, deployment: Deployment) -> Iterator[Callable[[str], str]]:
+    """Start an experiment of the stack by its output; whatever still runs is stopped."""
+    fis, started = local_session.client("fis"), []
+    # A stack that has just come up has not reported yet, and its guardrail against silence would stop the experiment.
+    until(lambda: not alarms(local_session, deployment), "no guardrail is in alarm")
+
+    def begin(output: str) -> str:
+        template = deployment.outputs[output]
+        tags = {"GameDay": "allowed", "RunId": deployment.run_id}
+        started.append(fis.start_experiment(experimentTemplateId=template, tags=tags)["experiment"]["id"])
+        return started[-1]
+
+    yield begin
+    for experiment in started:
+        if status(local_session, experiment) not in TERMINAL:
+            fis.stop_experiment(id=experiment)
+            until(lambda each=experiment: status(local_session, each) in TERMINAL, "the experiment is over")
+
+
+def status(session: aws.Session, experiment: str) -> str:
+    return session.client("fis").get_experiment(id=experiment)["experiment"]["state"]["status"]
+
+
+def alarms(session: aws.Session, deployment: Deployment) -> list[str]:
+    names = deployment.outputs["GuardrailAlarms"].split(",")
+    found = session.client("cloudwatch").describe_alarms(AlarmNames=names, StateValue="ALARM")["MetricAlarms"]
+    return [alarm["AlarmName"] for alarm in found]
+
+
+def write_units(session: aws.Session, deployment: Deployment) -> int:
+    table: Any = session.client("dynamodb").describe_table(TableName=deployment.outputs["OrdersTable"])["Table"]
+    return table.get("OnDemandThroughput", {}).get("MaxWriteRequestUnits", -1)
+
+
+def flags(session: aws.Session, deployment: Deployment) -> str:
+    """The version of the flags that was deployed last."""
+    ecs, appconfig = session.client("ecs"), session.client("appconfig")
+    service = ecs.describe_services(cluster=deployment.outputs["ClusterName"], services=["api"])["services"][0]
+    definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
+    names = {item["name"]: item["value"] for item in definition["containerDefinitions"][0]["environment"]}
+    deployed = appconfig.list_deployments(
+        ApplicationId=names["PB_FLAGS_APPLICATION"], EnvironmentId=names["PB_FLAGS_ENVIRONMENT"]
+    )["Items"]
+    latest = max(deployed, key=lambda item: item["DeploymentNumber"])
+    return latest["ConfigurationVersion"]
+
+
+@pytest.mark.slow
+def test_a_throttle_caps_the_orders_table_and_lifts_the_cap_at_its_end(
+    local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
+):
+    experiment = start("DataThrottlingTemplateId")
+    until(lambda: write_units(local_session, deployment) == 80, "the cap")
+    until(lambda: status(local_session, experiment) == "completed", "the end")
+    assert write_units(local_session, deployment) == -1
+
+
+def test_a_throttle_that_is_stopped_lifts_the_cap(
+    local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
+):
+    experiment = start("DataThrottlingTemplateId")
+    until(lambda: write_units(local_session, deployment) == 80, "the cap")
+    local_session.client("fis").stop_experiment(id=experiment)
+    until(lambda: status(local_session, experiment) == "stopped", "the stop")
+    assert write_units(local_session, deployment) == -1
+
+
+def test_a_slow_store_that_is_stopped_deploys_the_normal_flags(
+    local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
+):
+    assert flags(local_session, deployment) == "1"
+    experiment = start("ApiLatencyTemplateId")
+    until(lambda: flags(local_session, deployment) == "2", "the slow flags")
+    local_session.client("fis").stop_experiment(id=experiment)
+    until(lambda: status(local_session, experiment) == "stopped", "the stop")
+    assert flags(local_session, deployment) == "1"
