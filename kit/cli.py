@@ -236,7 +236,8 @@ def _print_record(record: dict[str, Any], run_dir: Path) -> None:
         print(f"  proof of {check['name']}:")
         for step in check["counterexample"][:STORY_STEPS_MAX]:
             print(f"      {step['what']}")
-    print(f"  report  {run_dir / 'report.html'}\n")
+    report = run_dir / "report.html"
+    print(f"  report  {report}\n" if report.exists() else "")
 
 
 def _cloud(args: argparse.Namespace) -> int:

@@ -81,16 +81,16 @@ class Attempt:
         wanted = list(State).index(state)
         return next((at for entered, at in self.states if list(State).index(entered) >= wanted), None)
 
-    def look(self) -> State | None:
-        """Read what is new; the state that it has entered since the last look, if any. Stops what takes too long."""
-        before, ended = self.state, self._owned.poll() is not None
+    def look(self) -> list[State]:
+        """Read what is new; the states that it has entered since the last look. Stops what takes too long."""
+        known, ended = len(self.states), self._owned.poll() is not None
         for line in self._fresh_lines():
-            self._enter(next((state for mark, state in MARKS.items() if line.startswith(mark)), before))
+            self._enter(next((state for mark, state in MARKS.items() if line.startswith(mark)), self.state))
         if ended:
             self._enter(State.ENDED)
         else:
             self._bound()
-        return self.state if self.state is not before else None
+        return [state for state, _ in self.states[known:]]
 
     def stop(self, cause: str) -> None:
         """Ask it to end; its faults are undone and its evidence is kept. Returns at once."""

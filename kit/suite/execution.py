@@ -91,11 +91,11 @@ class Execution:
         if time.monotonic() - self._sampled_at >= SAMPLE_EVERY_S:
             self._sample()
         for attempt in list(self._running):
-            entered = attempt.look()
-            if entered is State.ENDED:
-                self._finish(attempt)
-            elif entered:
-                self._tell(attempt.member, entered.value)
+            for entered in attempt.look():
+                if entered is State.ENDED:
+                    self._finish(attempt)
+                else:
+                    self._tell(attempt.member, entered.value)
 
     def _may_start(self) -> bool:
         """A free place, nobody deploying, and nobody at all beside one that must run alone."""

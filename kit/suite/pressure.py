@@ -41,13 +41,15 @@ def cores() -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """About one second of the machine. All but the times are CPU seconds, `stalled_s` is wall time in which at least
-    one process waited for a core (pressure stall information), None where the kernel does not tell.
+    """About one second of the machine. All but the times are CPU seconds: `all_s` of its cores, `ours_s` of those that
+    may be used here. `stalled_s` is wall time in which at least one process waited for a core (pressure stall
+    information), None where the kernel does not tell.
     """
 
     at: float
     span_s: float
     all_s: float
+    ours_s: float
     busy_s: float
     stolen_s: float
     stalled_s: float | None
@@ -60,7 +62,12 @@ class Sample:
     def starves(self, name: str) -> bool:
         """Whether that tree had no CPU to spare and others took a part of it."""
         full = self.busy_s + self.stolen_s > (1 - IDLE_SHARE_MIN) * self.all_s
-        return full and self.others_s(name) >= OTHERS_SHARE_MIN * self.all_s
+        if full and self.others_s(name) >= OTHERS_SHARE_MIN * self.all_s:
+            return True
+        # With a quota the machine may be idle all the while: then only the runs themselves can use it up.
+        known_s = sum(self.trees_s.values())
+        beside_s = known_s - self.trees_s.get(name, 0.0)
+        return known_s > (1 - IDLE_SHARE_MIN) * self.ours_s and beside_s >= OTHERS_SHARE_MIN * self.ours_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +124,7 @@ class Watch:
 
     def __init__(self, proc: Path = PROC) -> None:
         self._proc = proc
+        self._cores = cores()
         self._at = time.monotonic()
         self._counters = self._read()
         self._trees: dict[str, float] = {}
@@ -132,8 +140,8 @@ class Watch:
         stalled = None if counters[3] is None or before[3] is None else counters[3] - before[3]
         used = {name: max(0.0, used_s - known.get(name, 0.0)) for name, used_s in trees.items()}
         return Sample(
-            at=time.time(), span_s=span_s, all_s=gained[0], busy_s=gained[1], stolen_s=gained[2], stalled_s=stalled,
-            trees_s=used,
+            at=time.time(), span_s=span_s, all_s=gained[0], ours_s=self._cores * span_s, busy_s=gained[1],
+            stolen_s=gained[2], stalled_s=stalled, trees_s=used,
         )  # fmt: skip
 
     def used_s(self, name: str) -> float:

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ from kit.suite.plan import Plan
 SCHEMA = "gameday.suite/1"
 FILE = "suite.json"
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
+PROBLEM_CHARS_MAX = 200
 NOT_ENDED = "the suite never reported its end: it still runs, or was killed"
 
 
@@ -38,7 +42,7 @@ def make(
     runs = [_run(outcome, counts=outcome in counted) for outcome in outcomes]
     reasons = [*_unfinished(state, stopped_by), *_reasons(counted)]
     verdict = gate.worst([*(one.verdict for one in counted), *([Verdict.INVALID] if state != DONE else [])])
-    return {
+    made = {
         "schema": SCHEMA,
         "suite": plan.suite,
         "suite_id": plan.suite_id,
@@ -54,6 +58,24 @@ def make(
         "runs": runs,
         "reproduce": plan.reproduce,
     }
+    validate(made)
+    return made
+
+
+def validate(made: Any) -> None:
+    """Raises EvidenceMissing unless `made` is a `gameday.suite/1` record."""
+    problem = next(iter(_validator().iter_errors(made)), None)
+    if problem is not None:
+        raise EvidenceMissing(f"not a {SCHEMA} record: {problem.json_path}: {problem.message[:PROBLEM_CHARS_MAX]}")
+
+
+@cache
+def _validator() -> Any:
+    # jsonschema would build this parser at import, for formats that the schema does not use.
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
+    from jsonschema import Draft202012Validator
+
+    return Draft202012Validator(json.loads(files("kit.suite").joinpath("suite.schema.json").read_text("utf-8")))
 
 
 def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -85,13 +107,12 @@ def judge(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     """
     try:
         suite = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        if suite["schema"] != SCHEMA:
-            raise EvidenceMissing(f"{folder / FILE}: schema={suite['schema']!r}, not {SCHEMA}")
+        validate(suite)
         runs = [run for run in suite["runs"] if run["counts"]]
         missing = [name for name in suite["scenarios"] if name not in {run["scenario"] for run in runs}]
         found = [(folder / run["run_id"], _judged(folder / run["run_id"], run)) for run in runs]
         unfinished = _unfinished(suite["state"], suite["stopped_by"])
-    except (ValueError, KeyError, TypeError, EvidenceMissing) as error:
+    except (ValueError, EvidenceMissing) as error:
         return [(folder, gate.invalid_record(run_id=folder.name, scenario="suite", reasons=[f"{FILE}: {error}"]))]
     gaps = [*unfinished, *(f"scenario {name} was never run" for name in missing)]
     if gaps:

@@ -24,6 +24,8 @@ def spoiled(record: Mapping[str, Any], pressure: Pressure | None) -> str:
     failed = [check for check in record["checks"] if check["status"] == Status.FAIL]
     if verdict is Verdict.INVALID and LAG_CHECK in {check["name"] for check in invalid}:
         return "its load generator was late"
+    if verdict is Verdict.INVALID and any(_is_excused(check) for check in invalid):
+        return "it was slow while others held the machine's processors"
     if pressure is None or not pressure.high:
         return ""
     if verdict is Verdict.INVALID and BLAMELESS & {check["kind"] for check in invalid}:
@@ -35,3 +37,8 @@ def spoiled(record: Mapping[str, Any], pressure: Pressure | None) -> str:
 
 def _is_time(check: Mapping[str, Any]) -> bool:
     return check["kind"] == CheckKind.SLO and check["name"] in TIMES
+
+
+def _is_excused(check: Mapping[str, Any]) -> bool:
+    """Measured, and over its limit, but the run itself saw that others left it too little of the machine."""
+    return check["kind"] == CheckKind.SLO and check["measured"] is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -133,6 +134,8 @@ HIGH = a_pressure(pressure.STARVED_SHARE_MAX * 2)
 CALM = a_pressure(0.0)
 ERRORS = (finding("error-rate", CheckKind.SLO, Status.FAIL),)
 UNSTEADY = (finding("latency-ms-p95", CheckKind.HYPOTHESIS, Status.INVALID),)
+EXCUSED = (dataclasses.replace(finding("error-rate", CheckKind.SLO, Status.INVALID), measured=0.5),)
+UNMEASURED = (finding("error-rate", CheckKind.SLO, Status.INVALID),)
 UNSEEN = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
 
 
@@ -152,10 +155,14 @@ UNSEEN = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
         (UNSTEADY, HIGH, True),
         (UNSTEADY, CALM, False),
         (UNSEEN, HIGH, False),
+        (EXCUSED, CALM, True),
+        ((*EXCUSED, *DOUBLED), HIGH, False),
+        (UNMEASURED, HIGH, False),
     ],
     ids=[
         "pass", "late", "late-unwatched", "slow", "slow-calm", "slow-unwatched", "slow-and-errors", "errors",
         "slow-and-doubled", "late-and-doubled", "unsteady", "unsteady-calm", "fault-unseen",
+        "excused", "excused-and-doubled", "unmeasured",
     ],
 )  # fmt: skip
 def test_only_what_a_busy_machine_can_spoil_is_repeated(findings, machine, repeated):
@@ -164,8 +171,9 @@ def test_only_what_a_busy_machine_can_spoil_is_repeated(findings, machine, repea
 
 def a_sample(busy_s: float, own_s: float, stolen_s: float = 0.0, at: float = 1.0) -> Sample:
     return Sample(
-        at=at, span_s=1.0, all_s=2.0, busy_s=busy_s, stolen_s=stolen_s, stalled_s=None, trees_s={"run": own_s}
-    )
+        at=at, span_s=1.0, all_s=2.0, ours_s=2.0, busy_s=busy_s, stolen_s=stolen_s, stalled_s=None,
+        trees_s={"run": own_s},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -180,6 +188,14 @@ def a_sample(busy_s: float, own_s: float, stolen_s: float = 0.0, at: float = 1.0
 )
 def test_a_run_starves_when_others_leave_nothing_to_spare(sample, starves):
     assert sample.starves("run") is starves
+
+
+def test_runs_that_use_up_a_quota_starve_each_other_on_an_idle_machine():
+    alone = Sample(
+        at=1.0, span_s=1.0, all_s=64.0, ours_s=2.0, busy_s=2.1, stolen_s=0, stalled_s=None, trees_s={"run": 2.0}
+    )
+    beside = dataclasses.replace(alone, trees_s={"run": 1.0, "other": 1.0})
+    assert beside.starves("run") and not alone.starves("run")
 
 
 def test_pressure_counts_only_the_measured_time():
@@ -244,10 +260,15 @@ def a_finished_run(folder: Path, findings) -> None:
 
 
 def a_suite(folder: Path, runs: list[dict], **more) -> Path:
-    base = {"scenario": "az-loss", "counts": True, "cause": "", "reasons": [], "given": {}, "reproduce": ""}
+    base = {
+        "scenario": "az-loss", "attempt": 1, "counts": True, "spoiled": "", "verdict": "PASS", "reasons": [],
+        "cause": "", "exit_code": 0, "started_at": None, "ended_at": None, "duration_s": 1, "cpu_s": 1,
+        "pressure": None, "states": [], "report": "", "log": "", "given": {}, "reproduce": "",
+    }  # fmt: skip
     made = {
-        "schema": "gameday.suite/1", "suite": "pr", "state": "done", "stopped_by": "", "scenarios": ["az-loss"],
-        "runs": [{**base, **run} for run in runs], **more,
+        "schema": "gameday.suite/1", "suite": "pr", "suite_id": "s", "state": "done", "stopped_by": "",
+        "verdict": "PASS", "reasons": [], "started_at": None, "ended_at": None, "given": {}, "scenarios": ["az-loss"],
+        "jobs": Places(asked=1, members=1).plain(), "runs": [{**base, **run} for run in runs], "reproduce": "", **more,
     }  # fmt: skip
     folder.mkdir(exist_ok=True)
     (folder / "suite.json").write_text(json.dumps(made))
@@ -277,9 +298,10 @@ def test_the_gate_reads_each_counting_run_of_a_suite_anew(tmp_path, gameday):
         ([{"run_id": "good"}, {"run_id": "gone", "scenario": "api-latency"}], {}),
         ([{"run_id": "good", "cause": "it took longer than 9 s and was stopped"}], {}),
         ([{"run_id": "good"}], {"schema": "gameday.suite/2"}),
+        ([{"run_id": "../good"}], {}),
         ([], {}),
     ],
-    ids=["killed", "stopped", "never-run", "no-folder", "stopped-run", "other-schema", "empty"],
+    ids=["killed", "stopped", "never-run", "no-folder", "stopped-run", "other-schema", "elsewhere", "empty"],
 )
 def test_a_suite_with_a_gap_is_invalid_for_the_gate(tmp_path, runs, more):
     a_finished_run(tmp_path / "good", GOOD)
