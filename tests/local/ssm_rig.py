@@ -6,6 +6,7 @@ changes something for a time and puts it back at the end, on cancellation and on
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
 from typing import Any
@@ -120,6 +121,12 @@ mainSteps:
 """
 
 
+@functools.cache
+def client(cloud: Any, service: str) -> Any:
+    """A client of a cloud, made once: making one takes longer than most of these tests."""
+    return cloud.client(service, parameter_validation=False)
+
+
 def put(name: str, value: str, step: str, **more: Any) -> dict[str, Any]:
     """A step that leaves a mark: it sets a parameter of the Parameter Store."""
     inputs = {"Service": "ssm", "Api": "PutParameter", "Name": name, "Value": value, "Type": "String"}
@@ -147,7 +154,7 @@ class SsmRig:
 
     def __init__(self, cloud: Any) -> None:
         self.cloud = cloud
-        self.ssm = cloud.client("ssm")
+        self.ssm = client(cloud, "ssm")
 
     def document(self, content: dict[str, Any] | str, **more: Any) -> str:
         """A new automation document; its name."""

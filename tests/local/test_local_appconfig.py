@@ -11,6 +11,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.fis_rig import until
+from tests.local.ssm_rig import client
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,15 +81,17 @@ def flags(cloud: Any) -> Flags:
 
 def make_flags(cloud: Any) -> Flags:
     """A fresh one, nothing deployed."""
-    client, name = cloud.client("appconfig"), f"flags-{uuid.uuid4().hex[:8]}"
-    application = client.create_application(Name=name)["Id"]
-    environment = client.create_environment(ApplicationId=application, Name="local")["Id"]
-    profile = client.create_configuration_profile(ApplicationId=application, Name="flags", LocationUri="hosted")["Id"]
-    strategy = client.create_deployment_strategy(
+    appconfig, name = client(cloud, "appconfig"), f"flags-{uuid.uuid4().hex[:8]}"
+    application = appconfig.create_application(Name=name)["Id"]
+    environment = appconfig.create_environment(ApplicationId=application, Name="local")["Id"]
+    profile = appconfig.create_configuration_profile(ApplicationId=application, Name="flags", LocationUri="hosted")[
+        "Id"
+    ]
+    strategy = appconfig.create_deployment_strategy(
         Name=name, DeploymentDurationInMinutes=0, FinalBakeTimeInMinutes=0, GrowthFactor=100, ReplicateTo="NONE"
     )["Id"]
     return Flags(
-        client=client, data=cloud.client("appconfigdata", parameter_validation=False), application=application,
+        client=appconfig, data=client(cloud, "appconfigdata"), application=application,
         environment=environment, profile=profile, strategy=strategy,
     )  # fmt: skip
 
@@ -228,7 +231,7 @@ TYPES: dict[str, Any] = {
 
 
 def test_a_stack_deploys_its_flags_and_takes_them_along_when_it_goes(cloud: Any) -> None:
-    cloudformation, name = cloud.client("cloudformation"), f"flags-{uuid.uuid4().hex[:8]}"
+    cloudformation, name = client(cloud, "cloudformation"), f"flags-{uuid.uuid4().hex[:8]}"
     outputs = {key: {"Value": {"Ref": key}} for key in ("App", "Env", "Profile", "Strategy", "Normal", "Slow")}
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": TYPES, "Outputs": outputs}))
 
@@ -239,7 +242,7 @@ def test_a_stack_deploys_its_flags_and_takes_them_along_when_it_goes(cloud: Any)
     assert stack()["StackStatus"] == "CREATE_COMPLETE", stack()
     ids = {each["OutputKey"]: each["OutputValue"] for each in stack()["Outputs"]}
     flags = Flags(
-        client=cloud.client("appconfig"), data=cloud.client("appconfigdata"), application=ids["App"],
+        client=client(cloud, "appconfig"), data=client(cloud, "appconfigdata"), application=ids["App"],
         environment=ids["Env"], profile=ids["Profile"], strategy=ids["Strategy"],
     )  # fmt: skip
     assert flags.value() == {"storeDelayMs": 0}
@@ -254,7 +257,7 @@ def test_a_stack_deploys_its_flags_and_takes_them_along_when_it_goes(cloud: Any)
 
 
 def test_a_stack_that_deploys_what_is_not_there_fails(cloud: Any) -> None:
-    cloudformation, name = cloud.client("cloudformation"), f"flags-{uuid.uuid4().hex[:8]}"
+    cloudformation, name = client(cloud, "cloudformation"), f"flags-{uuid.uuid4().hex[:8]}"
     wrong = {**TYPES["Deployment"]["Properties"], "ConfigurationVersion": "9"}
     body = {"Resources": {**TYPES, "Deployment": {**TYPES["Deployment"], "Properties": wrong}}}
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(body))

@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.fis_rig import until
-from tests.local.ssm_rig import API_LATENCY, SsmRig, runbook, sleep
+from tests.local.ssm_rig import API_LATENCY, SsmRig, client, runbook, sleep
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ class Stack:
     """A stack of one document."""
 
     def __init__(self, cloud: Any) -> None:
-        self.client = cloud.client("cloudformation")
+        self.client = client(cloud, "cloudformation")
         self.name = f"ssm-{uuid.uuid4().hex[:8]}"
 
     def put(self, verb: str, **properties: Any) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.local.fis_rig import FisRig, stop_on, until, wait_action
-from tests.local.ssm_rig import API_LATENCY, DATA_THROTTLING, SsmRig, fail, put, runbook, sleep
+from tests.local.ssm_rig import API_LATENCY, DATA_THROTTLING, SsmRig, client, fail, put, runbook, sleep
 from tests.local.test_local_appconfig import Flags, make_flags
 
 
@@ -81,7 +81,7 @@ class Table:
 
     def __init__(self, rig: SsmRig) -> None:
         self.rig = rig
-        self.dynamodb = rig.cloud.client("dynamodb")
+        self.dynamodb = client(rig.cloud, "dynamodb")
         self.name = f"orders-{uuid.uuid4().hex[:8]}"
         self.dynamodb.create_table(
             TableName=self.name, BillingMode="PAY_PER_REQUEST",

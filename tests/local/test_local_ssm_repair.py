@@ -35,6 +35,11 @@ def rig_of(cloud: Any, log: Path) -> SsmRig:
     return SsmRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
 
 
+def execution_of(content: dict[str, Any], cloud: Any, **values: Any) -> Execution:
+    where = {"account": cloud.account_id, "region": cloud.region}
+    return Execution(id="e", document="d", version="1", runbook=read(content), parameters=values, **where)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     state_dir = tmp_path / "state"
@@ -80,10 +85,7 @@ def test_a_server_that_is_stopped_repairs_first(folder: Path, tmp_path: Path) ->
 def test_a_repair_may_be_done_twice(cloud: Any, tmp_path: Path) -> None:
     """Killed again while it repairs, the next server begins the repair anew."""
     rig, journal = SsmRig(cloud), AutomationJournal(tmp_path)
-    execution = Execution(
-        id="e", document="d", version="1", runbook=read(CONTENT), parameters={"Name": "twice"},
-        account=cloud.account_id, region=cloud.region,
-    )  # fmt: skip
+    execution = execution_of(CONTENT, cloud, Name="twice")
     caller = ApiCaller(cloud.endpoint)
 
     async def repair(record: dict[str, Any]) -> Execution:
@@ -99,6 +101,31 @@ def test_a_repair_may_be_done_twice(cloud: Any, tmp_path: Path) -> None:
         assert (rig.parameter("/mark/twice"), again.is_settled) == ("restored", True)
     caller.close()
     assert journal.load() == []
+
+
+def test_a_full_disk_keeps_a_step_from_acting_but_no_repair(cloud: Any, tmp_path: Path) -> None:
+    """What cannot be written down is not done; what was changed is put back all the same."""
+    rig, journal = SsmRig(cloud), AutomationJournal(tmp_path)
+    (tmp_path / FOLDER).touch()  # a file where the folder should be: no record can be written
+    execution = execution_of(CONTENT, cloud, Name="full")
+    caller = ApiCaller(cloud.endpoint)
+    asyncio.run(Run(execution, caller, journal).run())
+    caller.close()
+    assert (execution.status, execution.is_settled) == ("Failed", True)
+    assert "Step Change failed: step Change cannot be written down" in execution.failure
+    assert rig.parameter("/mark/full") == "restored"
+
+
+def test_a_defect_of_ours_in_a_step_leads_to_the_repair(cloud: Any, tmp_path: Path) -> None:
+    """Here: the threads for calls are gone."""
+    call = {"name": "Call", "action": "aws:executeAwsApi", "inputs": {"Service": "{{ Name }}", "Api": "GetParameter"}}
+    content = runbook({**call, **CHANGED}, sleep(0, "Restore"), parameters=CONTENT["parameters"])
+    execution = execution_of(content, cloud, Name="ssm")
+    caller = ApiCaller(cloud.endpoint)
+    caller.close()
+    asyncio.run(Run(execution, caller, AutomationJournal(tmp_path)).run())
+    assert (execution.status, execution.steps["Restore"].status) == ("Failed", "Success")
+    assert "internal error" in execution.failure
 
 
 def test_a_torn_record_is_left_aside(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.local.fis_rig import FisRig, until
-from tests.local.ssm_rig import SsmRig, put, runbook
+from tests.local.ssm_rig import SsmRig, client, put, runbook
 
 SDK = "arn:aws:states:::aws-sdk:"
 
@@ -20,14 +20,14 @@ def task(api: str, parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 def run(cloud: Any, definition: dict[str, Any]) -> dict[str, Any]:
     """Make the state machine, run it, and describe how it ended."""
-    client = cloud.client("stepfunctions")
-    machine = client.create_state_machine(
+    states = client(cloud, "stepfunctions")
+    machine = states.create_state_machine(
         name=f"m-{uuid.uuid4().hex[:8]}", roleArn="arn:aws:iam::000000000000:role/sfn",
         definition=json.dumps(definition),
     )["stateMachineArn"]  # fmt: skip
-    execution = client.start_execution(stateMachineArn=machine)["executionArn"]
-    until(lambda: client.describe_execution(executionArn=execution)["status"] != "RUNNING", "ended", 30)
-    return client.describe_execution(executionArn=execution)
+    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
+    until(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ended", 30)
+    return states.describe_execution(executionArn=execution)
 
 
 def test_a_state_machine_starts_an_experiment_and_reads_how_it_ended(cloud: Any) -> None:

@@ -24,6 +24,7 @@ CALL_S_MAX = 25
 CONNECT_S_MAX = 2
 # Throttling and dropped connections are retried by botocore, this often in all.
 TRIES_MAX = 3
+CLIENTS_KEPT_MAX = 64
 
 
 class ApiCaller:
@@ -78,6 +79,8 @@ class ApiCaller:
         key = (service, account, region)
         with self._making:
             if key not in self._clients:
+                if len(self._clients) >= CLIENTS_KEPT_MAX:
+                    self._clients.pop(next(iter(self._clients)))
                 self._clients[key] = self._make(service, account, region)
             return self._clients[key]
 

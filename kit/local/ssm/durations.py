@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from kit.errors import KitError
+
 # AWS: 604799 s, a second less than seven days.
 SLEEP_S_MAX = 604_799.0
 
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
 
-class DurationInvalid(ValueError):
+class DurationInvalid(KitError):
     """No ISO 8601 duration or timestamp, or beyond the limit."""
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from kit.errors import KitError
+
 STEP = re.compile(r"""\.([A-Za-z0-9_-]+)|\.(\*)|\[(\d+)\]|\[(\*)\]|\[['"]([^'"\]]+)['"]\]""")
 EVERY = "*"
 
 
-class SelectorUnknown(ValueError):
+class SelectorUnknown(KitError):
     """No selector, or one that is not evaluated here."""
 
 
-class NothingSelected(LookupError):
+class NothingSelected(KitError):
     """The answer has no such value."""
 
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kit.errors import KitError
 from kit.local.ssm.errors import InvalidAutomationParameters
 from kit.local.ssm.runbook import Parameter
 
@@ -19,7 +20,7 @@ RESOURCE_TYPE = re.compile(r"AWS::[A-Za-z0-9:]+")
 RESOURCE_LIST_TYPE = re.compile(r"List<AWS::[A-Za-z0-9:]+>")
 
 
-class WrongType(ValueError):
+class WrongType(KitError):
     """A value that is not of its type."""
 
 

@@ -128,11 +128,9 @@ class Run:
         """One step with its attempts; what comes next."""
         run = self.execution.steps[step.name]
         self.execution.current = step.name
-        record = self.execution.record(step.name, is_repairing=self._has_turned)
-        # Synced to disk: off the loop, which serves the system under test as well.
-        await asyncio.to_thread(self._journal.write, self.execution.id, record)
         run.begin()
         try:
+            await self._remember(step)
             outcome = await self._attempts(step, run)
         except Interrupted:
             run.end(CANCELLED)
@@ -144,6 +142,18 @@ class Run:
         run.outputs = dict(outcome.outputs)
         run.end(SUCCESS)
         return outcome.next_step or self.execution.runbook.following(step)
+
+    async def _remember(self, step: Step) -> None:
+        """Write down where the execution stands; a step that changes something does not act without."""
+        record = self.execution.record(step.name, is_repairing=self._has_turned)
+        try:
+            # Synced to disk: off the loop, which serves the system under test as well.
+            await asyncio.to_thread(self._journal.write, self.execution.id, record)
+        except OSError as error:
+            if step.name not in self._repairs:
+                raise StepFailed(f"step {step.name} cannot be written down: {error}") from error
+            # A full disk must not keep a repair from being done.
+            log.error("automation journal failed", extra={"execution": self.execution.id, "reason": str(error)})
 
     async def _attempts(self, step: Step, run: StepRun) -> Outcome:
         for attempt in range(1, step.attempts_max + 1):
@@ -176,6 +186,11 @@ class Run:
                 return await ACTIONS[step.action](step, run.inputs, Hands(call=call, sleep=sleep))
         except TimeoutError:
             raise StepTimedOut(f"{step.action} was not done within {limit_s:g} s") from None
+        except (StepFailed, Interrupted):
+            raise
+        except Exception as error:  # boundary: a defect of ours is a failed step, whose repair must still run
+            log.exception("automation step crashed", extra={"execution": execution.id, "step": step.name})
+            raise StepFailed(f"internal error: {error!r}") from error
 
     def _limit_s(self, step: Step) -> float | None:
         limits = [step.timeout_s or TIMEOUT_S.get(step.action)]
@@ -219,5 +234,8 @@ class Run:
         elif self._stop and not self._failure:
             status = CANCELLED
         execution.status = status
-        self._journal.remove(execution.id)
+        try:
+            self._journal.remove(execution.id)
+        except OSError as error:  # the next start repairs once more, which is safe
+            log.error("automation journal failed", extra={"execution": execution.id, "reason": str(error)})
         self.ended.set()
