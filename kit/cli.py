@@ -63,7 +63,7 @@ def _parser() -> Parser:
     lint = commands.add_parser("lint-template", help="check any AWS FIS experiment template, without an account")
     lint.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON or YAML, of the API or CloudFormation")
     lint.set_defaults(run=_lint_template)
-    commands.add_parser("list", help="the scenarios and the known bad changes").set_defaults(run=_list)
+    commands.add_parser("list", help="the scenarios, the suites and the known bad changes").set_defaults(run=_list)
     watch = commands.add_parser("_watch")
     watch.add_argument("run_id")
     watch.add_argument("--target")
@@ -273,8 +273,8 @@ def _watch(args: argparse.Namespace) -> int:
 
 
 def _list(_args: argparse.Namespace) -> int:
-    from kit import gameday
+    from kit import gameday, suite
 
-    for line in gameday.catalogue():
+    for line in (*gameday.catalogue(), *suite.lines()):
         print(line)
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kit import scenarios
@@ -63,3 +63,9 @@ def get(name: str) -> Suite:
     if name not in SUITES:
         raise UsageError(f"suite {name!r} is unknown; known: {', '.join(SUITES)}")
     return SUITES[name]
+
+
+def lines() -> Iterator[str]:
+    """The suites, a line each."""
+    for suite in SUITES.values():
+        yield f"suite     {suite.name:24} {suite.title}"

@@ -116,7 +116,7 @@ def test_a_change_that_does_not_apply_is_refused(gameday, tmp_path, monkeypatch)
     assert len(lines) == 1 and "stale" in lines[0] and "paperbroker/errors.py" in lines[0]
 
 
-def test_the_list_names_every_scenario_and_change(capsys):
+def test_the_list_names_every_scenario_suite_and_change(capsys):
     assert cli.main(["list"]) == 0
     listed = capsys.readouterr().out
-    assert "az-loss" in listed and "drop-idempotency" in listed
+    assert "az-loss" in listed and "drop-idempotency" in listed and "nightly" in listed
