@@ -11,10 +11,11 @@ from dynamodb_rig import by_owner, item, make_table, maximum, passes, until
 
 from kit.local.dynamodb.metrics import PERIOD_S, Meter
 
-# An unlimited table's call may cost so much more than MiniStack's own.
-OVERHEAD_S_MAX = 20e-6
-CALLS = 400
-BATCHES = 15
+# A call on an unlimited table may cost so much more, as a share of MiniStack's own PutItem of an order. That takes
+# some 100 us on a quiet machine, and as much longer on a busy one as ours does.
+OVERHEAD_SHARE_MAX = 0.3
+CALLS = 60
+ROUNDS = 15
 
 
 def test_traffic_throttling_and_conflicts_are_published(cloud):
@@ -86,15 +87,12 @@ def own_ministack():
     dynamodb.reset()
 
 
-def fastest(call: Any, request: dict[str, Any]) -> float:
-    """Seconds a call, in the quietest of some batches."""
-    times = []
-    for _ in range(BATCHES):
-        began = time.perf_counter()
-        for _ in range(CALLS):
-            call(request)
-        times.append((time.perf_counter() - began) / CALLS)
-    return min(times)
+def cpu_s(call: Any, request: dict[str, Any]) -> float:
+    """CPU seconds a call."""
+    began = time.process_time()
+    for _ in range(CALLS):
+        call(request)
+    return (time.process_time() - began) / CALLS
 
 
 def test_an_unlimited_on_demand_table_pays_next_to_nothing(own_ministack):
@@ -114,12 +112,14 @@ def test_an_unlimited_on_demand_table_pays_next_to_nothing(own_ministack):
     put = {"TableName": "orders", "Item": order}
     get = {"TableName": "orders", "Key": {"pk": order["pk"]}, "ConsistentRead": True}
 
-    def measure() -> dict[str, float]:
-        # Looked up anew: installing replaces the module's functions.
-        return {"put": fastest(dynamodb._put_item, put), "get": fastest(dynamodb._get_item, get)}
-
-    before = measure()
-    part._install()
-    after = measure()
-    overhead = {name: after[name] - before[name] for name in before}
-    assert max(overhead.values()) < OVERHEAD_S_MAX, overhead
+    plain, ours = {"put": [], "get": []}, {"put": [], "get": []}
+    # In turns, so that a busy second burdens both; the quietest round of each counts.
+    for _ in range(ROUNDS):
+        for measured in (plain, ours):
+            if measured is ours:
+                part._install()
+            measured["put"].append(cpu_s(dynamodb._put_item, put))
+            measured["get"].append(cpu_s(dynamodb._get_item, get))
+        part._hooks.restore()
+    overhead = {name: min(ours[name]) - min(plain[name]) for name in ours}
+    assert max(overhead.values()) < OVERHEAD_SHARE_MAX * min(plain["put"]), (overhead, plain)

@@ -52,7 +52,7 @@ class BatchGate:
         addressed = put["Item"] if put else each["DeleteRequest"]["Key"]
         key = table.key(addressed)
         if self._locks.holds(key):
-            table.meter().conflicts += 1
+            table.meter.conflicts += 1
             return "conflict"
         old, new = table.item(key), addressed if put else None
         met = self._capacity.write_throttle(table, touching(old, new), reserved)
@@ -121,7 +121,7 @@ class BatchGate:
             return _with((200, {"Content-Type": "application/x-amz-json-1.0"}, b"{}"), **nothing)
         for table in tables.values():
             if table.arn == throttle.table_arn:
-                table.meter().requests[operation] += 1
+                table.meter.requests[operation] += 1
         return throttle.answer()
 
     def _tables_of(self, request: Request) -> dict[str, Table]:

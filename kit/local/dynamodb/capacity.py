@@ -72,7 +72,7 @@ class Capacity:
     def _throttle(self, table: Table, index: Index | None, verb: str) -> Throttle:
         name = index.shape.name if index else None
         found = Throttle(table_arn=table.arn, index=name, verb=verb, is_provisioned=table.is_provisioned)
-        table.meter(name).throttle(verb, found.limit)
+        (index or table).meter.throttle(verb, found.limit)
         return found
 
     # Payment
@@ -80,7 +80,7 @@ class Capacity:
     def pay_read(self, table: Table, units: float, index: str | None = None) -> None:
         """A read that ran."""
         found = table.indexes.get(index) if index else None
-        table.meter(index if found else None).read[units] += 1
+        (found or table).meter.read[units] += 1
         bucket = found.read if found else table.read
         if bucket is not None:
             bucket.take(units)
@@ -88,19 +88,20 @@ class Capacity:
     def pay_write(self, table: Table, old: Item | None, new: Item | None) -> None:
         """A write that ran, on the table and on every index whose entry it changed."""
         self.writes += 1
-        units = self.factor * table_units(old, new)
+        whole = (0.0 if old is None else write_units(old), 0.0 if new is None else write_units(new))
+        units = self.factor * (max(whole) or 1.0)
         for shape in table.local_indexes:
-            units += shape.write_units(old, new)
+            units += shape.write_units(old, new, whole)
         self.pay_units(table, units)
         for index in table.indexes.values():
-            if units := index.shape.write_units(old, new):
-                table.meter(index.shape.name).write[units] += 1
+            if units := index.shape.write_units(old, new, whole):
+                index.meter.write[units] += 1
                 if index.write is not None:
                     index.write.take(units)
 
     def pay_units(self, table: Table, units: float) -> None:
         """Write units of the table alone: a condition that failed, a delete that found nothing."""
-        table.meter().write[units] += 1
+        table.meter.write[units] += 1
         if table.write is not None:
             table.write.take(units)
 

@@ -17,11 +17,13 @@ from kit.local.dynamodb.capacity import EVENTUALLY, Capacity, table_units, touch
 from kit.local.dynamodb.locks import Locks
 from kit.local.dynamodb.refusals import Answer, Throttle
 from kit.local.dynamodb.tables import Table, Tables
-from kit.local.dynamodb.units import Item, item_read_units, read_units
+from kit.local.dynamodb.units import READ_UNIT_BYTES, Item, item_bytes, item_read_units, read_units
 
 Request = dict[str, Any]
 Call = Callable[[Request], Answer]
 
+# A page of Query or Scan reads at most this much.
+PAGE_BYTES_MAX = 1024 * 1024
 _PARTIQL_TABLE = re.compile(r"""\b(?:FROM|INTO|UPDATE)\s+"?([A-Za-z0-9_.-]+)""", re.IGNORECASE)
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
@@ -64,7 +66,7 @@ class ItemGate:
     def _refusal(self, table: Table, request: Request, operation: str, addressed: Any) -> Answer | None:
         key = table.key(addressed)
         if self._locks.holds(key):
-            table.meter().conflicts += 1
+            table.meter.conflicts += 1
             return refusals.conflict()
         old = table.item(key)
         if operation == "UpdateItem":
@@ -81,7 +83,7 @@ class ItemGate:
     def _throttled(self, table: Table, operation: str, throttle: Throttle | None) -> Answer | None:
         if throttle is None:
             return None
-        table.meter().requests[operation] += 1
+        table.meter.requests[operation] += 1
         return throttle.answer()
 
     def written(self, table_name: str, old: Item | None, new: Item | None, *, is_replicated: bool) -> None:
@@ -106,9 +108,15 @@ class ItemGate:
                 return refused
         answer = call(request)
         if answer[0] == 200:
-            units = item_read_units(table.item(table.key(request.get("Key"))))
-            self._capacity.pay_read(table, units * consistency(request))
+            self._capacity.pay_read(table, self._get_units(table, request, answer) * consistency(request))
         return answer
+
+    def _get_units(self, table: Table, request: Request, answer: Answer) -> float:
+        # The reply is longer than the item it shows, unless it shows a part only.
+        is_whole = not request.get("ProjectionExpression") and not request.get("AttributesToGet")
+        if is_whole and len(answer[2]) <= READ_UNIT_BYTES:
+            return 1.0
+        return item_read_units(table.item(table.key(request.get("Key"))))
 
     def query(self, call: Call, request: Request) -> Answer:
         return self._read_page(call, request, "Query")
@@ -149,16 +157,15 @@ class ItemGate:
 
     def page(self, items: list[Item], limit: Any, record: dict[str, Any], index: str | None = None) -> Any:
         """MiniStack's `_paginate_evaluated_items`, which also tells how much was read."""
-        page, total, item_limit = [], 0, None if limit is None else int(limit)
-        more = False
+        page, total, item_limit, more = [], 0, None if limit is None else int(limit), False
         for item in items:
-            size = dynamodb._item_size_bytes(dynamodb._apply_index_projection(item, record, index))
-            if page and total + size > dynamodb._DDB_PAGE_SIZE_BYTES:
+            size = item_bytes(dynamodb._apply_index_projection(item, record, index) if index else item)
+            if page and total + size > PAGE_BYTES_MAX:
                 more = True
                 break
             page.append(item)
             total += size
-            if len(page) == item_limit or total >= dynamodb._DDB_PAGE_SIZE_BYTES:
+            if len(page) == item_limit or total >= PAGE_BYTES_MAX:
                 more = True
                 break
         self._page_bytes = total
@@ -166,8 +173,10 @@ class ItemGate:
 
     def consumed(self, call: Callable[..., None], result: Request, request: Request, *args: Any, **more: Any) -> None:
         """MiniStack's `_add_consumed_capacity`, which takes every read for one of 4 KB."""
+        if request.get("ReturnConsumedCapacity", "NONE") == "NONE":
+            return
         call(result, request, *args, **more)
-        if more.get("write") or "ConsumedCapacity" not in result:
+        if more.get("write"):
             return
         if "Count" in result:
             blocks = read_units(self._page_bytes)

@@ -7,7 +7,7 @@ seam to MiniStack's CloudWatch.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from ministack.core.responses import request_scope
@@ -48,6 +48,13 @@ class Meter:
         step = round(latency_s * 1000 / LATENCY_STEP_MS) * LATENCY_STEP_MS
         self.latencies_ms.setdefault(region, Counter())[float(step)] += 1
 
+    def clear(self) -> None:
+        """Begin another period."""
+        for counter in (self.read, self.write, self.throttles, self.requests):
+            counter.clear()
+        self.conflicts = 0
+        self.latencies_ms.clear()
+
     def data(self, dims: Dims) -> Iterator[tuple[str, str, Dims, Counter[float]]]:
         """Name, unit, dimensions and value → count of each metric that has something to say."""
         yield "ConsumedReadCapacityUnits", "Count", dims, self.read
@@ -69,7 +76,7 @@ class Metrics:
         self._meters: dict[Subject, Meter] = {}
 
     def meter(self, subject: Subject) -> Meter:
-        """The meter of a table or an index; ask again after every publish."""
+        """The meter of a table or an index; it may be kept, and counts on after every publish."""
         found = self._meters.get(subject)
         if found is None:
             found = self._meters[subject] = Meter()
@@ -77,8 +84,7 @@ class Metrics:
 
     def publish(self, began_at: float) -> None:
         """Store the period in CloudWatch and begin another; who had no traffic says nothing."""
-        meters, self._meters = self._meters, {}
-        for (account, region, table, index), meter in meters.items():
+        for (account, region, table, index), meter in self._meters.items():
             dims = {"TableName": table}
             if index is not None:
                 dims["GlobalSecondaryIndexName"] = index
@@ -89,3 +95,8 @@ class Metrics:
                             NAMESPACE, name, on, began_at, unit, None,
                             list(counts.keys()), [float(n) for n in counts.values()], None,
                         )  # fmt: skip
+            meter.clear()
+
+    def forget(self, is_there: Callable[[str, str, str], bool]) -> None:
+        """Drop the meters of tables that are gone: account, region and name."""
+        self._meters = {subject: meter for subject, meter in self._meters.items() if is_there(*subject[:3])}

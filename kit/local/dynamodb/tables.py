@@ -30,8 +30,9 @@ log = logging.getLogger(__name__)
 class Index:
     """A global secondary index: its limits, None where it has none."""
 
-    def __init__(self, shape: IndexShape, read: Bucket | None, write: Bucket | None) -> None:
+    def __init__(self, shape: IndexShape, meter: Meter, read: Bucket | None, write: Bucket | None) -> None:
         self.shape = shape
+        self.meter = meter
         self.read = read
         self.write = write
 
@@ -53,12 +54,9 @@ class Table:
         self.is_provisioned = False
         self.is_limited = False
         self.changes: RecentChanges | None = None
+        self.meter = metrics.meter((account_id, region, self.name, None))
         self._metrics = metrics
         self._known = False
-
-    def meter(self, index: str | None = None) -> Meter:
-        """The counters of the table, or of one of its indexes."""
-        return self._metrics.meter((self.account_id, self.region, self.name, index))
 
     def key(self, attributes: Any) -> Key | None:
         """Which item is meant, as MiniStack addresses it; None for what MiniStack will refuse."""
@@ -91,7 +89,8 @@ class Table:
             shape = IndexShape.of(described, table_keys)
             before = self.indexes.get(shape.name)
             buckets = self._buckets(described, before and before.read, before and before.write, now_s)
-            indexes[shape.name] = Index(shape, *buckets)
+            meter = self._metrics.meter((self.account_id, self.region, self.name, shape.name))
+            indexes[shape.name] = Index(shape, meter, *buckets)
         self.indexes = indexes
         self.local_indexes = tuple(
             IndexShape.of(each, table_keys) for each in record.get("LocalSecondaryIndexes") or ()
@@ -143,7 +142,9 @@ class Tables:
         """The table by its name or ARN; None for none."""
         if not isinstance(name, str):
             return None
-        record = dynamodb._tables.get(dynamodb._normalize_table_name(name))
+        if name.startswith("arn:"):
+            name = dynamodb._normalize_table_name(name)
+        record = dynamodb._tables.get(name)
         if record is None:
             return None
         table = self._by_arn.get(record["TableArn"])
@@ -163,6 +164,7 @@ class Tables:
         self._by_arn = {arn: table for arn, table in self._by_arn.items() if there.get(arn) is table.record}
         for table in self._by_arn.values():
             table.stale = True
+        self._metrics.forget(dynamodb._tables.contains_scoped)
 
 
 def _provisioned(described: Mapping[str, Any]) -> tuple[float, float]:

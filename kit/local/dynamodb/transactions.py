@@ -118,7 +118,7 @@ class TransactionGate:
         if not any(conflicts):
             return None
         for part, conflict in zip(parts, conflicts, strict=True):
-            part.table.meter().conflicts += conflict
+            part.table.meter.conflicts += conflict
         return refusals.cancelled([refusals.conflict_reason() if each else refusals.NO_REASON for each in conflicts])
 
     def _refuse_throttled(self, parts: list[Part], operation: str) -> Answer | None:
@@ -128,7 +128,7 @@ class TransactionGate:
         if not any(throttles):
             return None
         for table in {part.table.arn: part.table for part, met in zip(parts, throttles, strict=True) if met}.values():
-            table.meter().requests[operation] += 1
+            table.meter.requests[operation] += 1
         reasons: list[Reason] = [each.reason() if each else refusals.NO_REASON for each in throttles]
         return refusals.cancelled(reasons)
 

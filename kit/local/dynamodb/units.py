@@ -10,51 +10,52 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.services.dynamodb import _attribute_value_size, _item_size_bytes
+from ministack.services.dynamodb import _attribute_value_size, _number_size_bytes
 
 WRITE_UNIT_BYTES = 1024
 READ_UNIT_BYTES = 4096
-# A number is stored in at most this many bytes.
-NUMBER_BYTES_MAX = 21
 
 Item = Mapping[str, Any]
 
 
 def write_units(item: Item) -> float:
     """Units to write this item once."""
-    if size_bound(item) <= WRITE_UNIT_BYTES:
-        return 1.0
-    return float(max(1, math.ceil(_item_size_bytes(item) / WRITE_UNIT_BYTES)))
+    size_bytes = item_bytes(item)
+    return 1.0 if size_bytes <= WRITE_UNIT_BYTES else float(math.ceil(size_bytes / WRITE_UNIT_BYTES))
 
 
 def item_read_units(item: Item | None) -> float:
     """Units of one strongly consistent read; an item that is not there costs one, too."""
-    if item is None or size_bound(item) <= READ_UNIT_BYTES:
-        return 1.0
-    return read_units(_item_size_bytes(item))
+    return 1.0 if item is None else read_units(item_bytes(item))
 
 
 def read_units(size_bytes: int) -> float:
     """Units of one strongly consistent read of so many bytes."""
-    return float(max(1, math.ceil(size_bytes / READ_UNIT_BYTES)))
+    return 1.0 if size_bytes <= READ_UNIT_BYTES else float(math.ceil(size_bytes / READ_UNIT_BYTES))
 
 
-def size_bound(item: Item) -> int:
-    """At least the item's size, and nearly it: the exact size of numbers costs more than all the rest.
-
-    Most items stay below one unit, and this runs for every write of an unlimited table.
-    """
+def item_bytes(item: Item) -> int:
+    """MiniStack's `_item_size_bytes`, three times as fast: it runs for every item that is written or read."""
     total = 0
     for name, value in item.items():
         total += len(name) if name.isascii() else len(name.encode())
         text = value.get("S")
         if text is not None:
             total += len(text) if text.isascii() else len(text.encode())
-        elif "N" in value:
-            total += NUMBER_BYTES_MAX
-        else:
-            total += _attribute_value_size(value)
+            continue
+        number = value.get("N")
+        total += _attribute_value_size(value) if number is None else _number_bytes(number)
     return total
+
+
+def _number_bytes(number: str) -> int:
+    """Two digits a byte, aligned on the decimal point, without zeros at either end, and one byte more."""
+    if not number.isdecimal() or not number.isascii():
+        return _number_size_bytes(number)
+    whole = number.lstrip("0")
+    digits = whole.rstrip("0")
+    # An odd number of zeros at the end leaves one in the last byte.
+    return 1 + (len(digits) + (len(whole) - len(digits)) % 2 + 1) // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +78,29 @@ class IndexShape:
 
     def entry(self, item: Item | None) -> Item | None:
         """The item as the index holds it; None for an item that lacks one of the index's keys."""
-        if item is None or any(key not in item for key in self.keys):
+        if item is None:
             return None
+        for key in self.keys:
+            if key not in item:
+                return None
         if self.projected is None:
             return item
         return {name: value for name, value in item.items() if name in self.projected}
 
-    def write_units(self, old: Item | None, new: Item | None) -> float:
-        """Units that a write of the item costs this index.
+    def write_units(self, old: Item | None, new: Item | None, whole: tuple[float, float] | None = None) -> float:
+        """Units that a write of the item costs this index; `whole` are the whole item's, before and after.
 
         Nothing where its entry stays as it is, twice where the entry moves to another key.
         """
         before, after = self.entry(old), self.entry(new)
+        if before is None and after is None:
+            return 0.0
+        known = whole if self.projected is None and whole else (None, None)
+        was = 0.0 if before is None else known[0] or write_units(before)
+        becomes = 0.0 if after is None else known[1] or write_units(after)
         if before is None or after is None:
-            entry = before or after
-            return 0.0 if entry is None else write_units(entry)
-        if any(before[key] != after[key] for key in self.keys):
-            return write_units(before) + write_units(after)
-        return 0.0 if before == after else max(write_units(before), write_units(after))
+            return was + becomes
+        for key in self.keys:
+            if before[key] != after[key]:
+                return was + becomes
+        return 0.0 if before == after else max(was, becomes)
