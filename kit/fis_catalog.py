@@ -316,6 +316,7 @@ REHEARSABLE = frozenset(
         "aws:network:disrupt-connectivity",
         "aws:network:disrupt-vpc-endpoint",
         "aws:network:route-table-disrupt-cross-region-connectivity",
+        "aws:ssm:start-automation-execution",
     }
 )
 

@@ -67,3 +67,14 @@ def start_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 def cloud(start_cloud: Callable[..., RunningCloud]) -> RunningCloud:
     """The cloud that the tests of this room share; use names of your own in it."""
     return start_cloud()
+
+
+@pytest.fixture(scope="session")
+def pair(cloud: RunningCloud) -> Iterator[Any]:
+    """Two web tasks behind a load balancer in the shared cloud; who hits them leaves them well."""
+    from tests.local.fis_pair import Pair
+    from tests.local.fis_rig import FisRig
+
+    made = Pair(FisRig(cloud))
+    yield made
+    made.close()

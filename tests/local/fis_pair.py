@@ -8,9 +8,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from kit.local.fis.journal import FILE_NAME
+from tests.local.ecs_fixtures import processes
 from tests.local.fis_rig import FisRig, until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
@@ -176,6 +178,15 @@ def get(host: str, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[
         return time.perf_counter() - began_at, {}
     finally:
         connection.close()
+
+
+def by_name(pair: Pair) -> dict[str, list[int]]:
+    """The processes of the task that is hit: its interpreter's, and those of its child `sleep`."""
+    found: dict[str, list[int]] = {"python": [], "sleep": []}
+    for pid in processes(pair.hit):
+        name = Path("/proc", str(pid), "comm").read_text().strip()
+        found["sleep" if name == "sleep" else "python"].append(pid)
+    return found
 
 
 def stopped_reason(pair: Pair) -> str:

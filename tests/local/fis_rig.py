@@ -60,6 +60,13 @@ class FisRig:
         until(lambda: self.status(experiment_id) in ENDED, f"{experiment_id} ended", limit_s)
         return self.get(experiment_id)
 
+    def stop_all(self) -> None:
+        """No experiment outlives its test."""
+        for each in self.fis.list_experiments()["experiments"]:
+            if each["state"]["status"] in ("pending", "initiating", "running"):
+                self.fis.stop_experiment(id=each["id"])
+                self.end(each["id"])
+
     def run(self, **settings: Any) -> dict[str, Any]:
         """Create, start, wait."""
         return self.end(self.start(self.template(**settings)))

@@ -28,10 +28,7 @@ def rig(cloud: Any) -> FisRig:
 def quiet(rig: FisRig) -> Iterator[None]:
     """No experiment outlives its test."""
     yield
-    for each in rig.fis.list_experiments()["experiments"]:
-        if each["state"]["status"] in ("pending", "initiating", "running"):
-            rig.fis.stop_experiment(id=each["id"])
-            rig.end(each["id"])
+    rig.stop_all()
 
 
 def states(experiment: dict[str, Any]) -> dict[str, str]:

@@ -16,8 +16,8 @@ import pytest
 from kit.local.fis.actions import UNDO
 from kit.local.fis.actions.ecs_task_kill_process import UNDO_KIND, TaskKillProcess, _started_at
 from kit.local.fis.journal import Journal
-from tests.local.ecs_fixtures import processes, state
-from tests.local.fis_pair import UP_S_MAX, Pair, stopped_reason
+from tests.local.ecs_fixtures import state
+from tests.local.fis_pair import UP_S_MAX, Pair, by_name, stopped_reason
 from tests.local.fis_rig import FisRig, until, wait_action
 
 
@@ -26,20 +26,15 @@ def rig(cloud: Any) -> FisRig:
     return FisRig(cloud)
 
 
-@pytest.fixture(scope="module")
-def pair(rig: FisRig) -> Iterator[Pair]:
-    pair = Pair(rig)
-    yield pair
-    pair.close()
-
-
-def pythons(pair: Pair) -> list[int]:
-    """The task's processes called python; its child is a `sleep`."""
-    return [pid for pid in processes(pair.hit) if Path("/proc", str(pid), "comm").read_text().strip() != "sleep"]
+@pytest.fixture(autouse=True)
+def thawed(pair: Pair) -> Iterator[None]:
+    """A test that fails leaves nothing frozen for the next."""
+    yield
+    pair.rig.stop_all()
 
 
 def states(pair: Pair) -> set[str]:
-    return {state(pid) for pid in pythons(pair)}
+    return {state(pid) for pid in by_name(pair)["python"]}
 
 
 def freeze(pair: Pair, *after: str) -> dict[str, Any]:
@@ -48,10 +43,11 @@ def freeze(pair: Pair, *after: str) -> dict[str, Any]:
 
 def test_a_frozen_task_goes_on_when_the_experiment_is_stopped(pair: Pair) -> None:
     """It outlives its action, is written down, and answers again when the experiment has ended; a child runs on."""
+    pair.ask_hit("child")
     actions = {"freeze": freeze(pair), "for": wait_action(60, startAfter=["freeze"])}
     experiment_id = pair.rig.running(actions=actions, targets=pair.targets)
     until(lambda: states(pair) == {"T"}, "python is frozen")
-    assert {state(pid) for pid in set(processes(pair.hit)) - set(pythons(pair))} == {"S"}
+    assert {state(pid) for pid in by_name(pair)["sleep"]} == {"S"}
     assert pair.ask_hit(timeout_s=0.3)[1] == {}
     assert pair.open_entries() == [UNDO_KIND]
     pair.rig.fis.stop_experiment(id=experiment_id)

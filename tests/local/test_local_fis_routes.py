@@ -21,13 +21,6 @@ def rig(cloud: Any) -> FisRig:
     return FisRig(cloud)
 
 
-@pytest.fixture(scope="module")
-def pair(rig: FisRig) -> Iterator[Pair]:
-    pair = Pair(rig)
-    yield pair
-    pair.close()
-
-
 @contextmanager
 def held(pair: Pair, actions: dict[str, Any], targets: dict[str, Any]) -> Iterator[None]:
     """Run the actions; stopping the experiment is what ends them."""

@@ -6,7 +6,6 @@ import os
 import signal
 import statistics
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,13 +19,6 @@ from tests.local.fis_rig import FisRig, stop_on, until
 @pytest.fixture(scope="module")
 def rig(cloud: Any) -> FisRig:
     return FisRig(cloud)
-
-
-@pytest.fixture(scope="module")
-def pair(rig: FisRig) -> Iterator[Pair]:
-    pair = Pair(rig)
-    yield pair
-    pair.close()
 
 
 def test_latency_delays_what_the_task_sends(pair: Pair) -> None:

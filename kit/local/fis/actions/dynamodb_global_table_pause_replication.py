@@ -1,7 +1,9 @@
 """aws:dynamodb:global-table-pause-replication: a replica is cut off from the others, both ways, and catches up.
 
-AWS denies DynamoDB's own role by a statement in the table's resource policy, and replication may go on for some
-minutes; here it stops at once. Writes wait where they were made, and are delivered when the last pause ends.
+Writes wait where they were made, and are delivered when the last pause ends.
+
+Unlike AWS: replication stops at once, where AWS denies DynamoDB's own role by a statement in the table's resource
+policy and it may go on for some minutes.
 """
 
 from __future__ import annotations

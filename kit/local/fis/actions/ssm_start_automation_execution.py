@@ -2,6 +2,8 @@
 
 However the experiment ends, the undo cancels the automation and waits until its onCancel steps are done: what an
 automation changes, only its own runbook knows how to put back.
+
+Unlike AWS: a runbook may use the actions that the local SSM has (docs/fidelity.md), as the caller, not as a role.
 """
 
 from __future__ import annotations
