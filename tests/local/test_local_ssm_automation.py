@@ -63,11 +63,11 @@ def test_a_failed_step_ends_the_automation(rig: SsmRig, mark: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "status", "value"),
     [
-        ({"onFailure": "Continue"}, "Failed", "next"),
-        ({"onFailure": "Continue", "isCritical": False}, "Success", "next"),
+        ({"onFailure": "Continue"}, "Success", "next"),
+        ({"onFailure": "Continue", "isCritical": True}, "Failed", "next"),
         ({"onFailure": "step:Other"}, "Failed", "other"),
         ({"onFailure": "step:Other", "isCritical": "false"}, "Success", "other"),
-        ({"onFailure": "Continue", "isEnd": True}, "Failed", None),
+        ({"isEnd": True}, "Failed", None),
     ],
 )
 def test_on_failure_says_how_to_go_on(
@@ -214,6 +214,16 @@ def test_a_repair_that_fails_shows(rig: SsmRig) -> None:
 def test_a_runbook_that_loops_ends(rig: SsmRig) -> None:
     execution = rig.run(runbook(sleep(0, "A"), sleep(0, "B", nextStep="A")))
     assert (execution["AutomationExecutionStatus"], "loops" in execution["FailureMessage"]) == ("Failed", True)
+
+
+def test_an_output_that_the_answer_lacks_fails_who_needs_it_only(rig: SsmRig, mark: str) -> None:
+    inputs = {"Service": "ssm", "Api": "GetParameters", "Names": ["/never/there"]}
+    output = {"Name": "Value", "Selector": "$.Parameters[0].Value", "Type": "String"}
+    get = {"name": "Get", "action": "aws:executeAwsApi", "inputs": inputs, "outputs": [output]}
+    execution = rig.run(runbook(get, put(mark, "{{ Get.Value }}", "Put")))
+    assert rig.steps(execution["AutomationExecutionId"]) == {"Get": "Success", "Put": "Failed"}
+    assert "no step has given the output 'Get.Value'" in execution["FailureMessage"]
+    assert rig.parameter(mark) is None
 
 
 def test_the_answer_of_a_step_that_has_not_run_is_an_error(rig: SsmRig, mark: str) -> None:

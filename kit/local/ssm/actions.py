@@ -50,13 +50,15 @@ class Hands:
 
 
 async def execute_aws_api(step: Step, inputs: Mapping[str, Any], hands: Hands) -> Outcome:
-    """Call, and pick the outputs from the answer."""
+    """Call, and pick the outputs from the answer; as on AWS, what the answer lacks is no output, and no failure."""
     answer = await _call(inputs, hands)
     outputs = {}
     for output in step.outputs:
         try:
             outputs[output.name] = as_type(output.type, jsonpath.select(output.selector, answer))
-        except (jsonpath.NothingSelected, WrongType) as error:
+        except jsonpath.NothingSelected:
+            continue
+        except WrongType as error:
             raise StepInputInvalid(f"output {output.name}: {error}") from error
     payload = json.dumps(answer, default=str)
     if len(payload) <= PAYLOAD_CHARS_MAX:

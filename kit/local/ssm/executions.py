@@ -127,6 +127,8 @@ class Execution:
         if name in known:
             return known[name]
         step, _, output = name.rpartition(".")
+        if step not in self.steps or output not in self.steps[step].outputs:
+            raise KeyError(name)
         return self.steps[step].outputs[output]
 
     def outputs(self) -> dict[str, Any]:

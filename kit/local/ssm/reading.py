@@ -125,17 +125,18 @@ def _step(raw: Any) -> Step:
         )
     if raw.get("outputs") and action != EXECUTE_AWS_API:
         raise InvalidDocumentContent(f"{where}: {action} has no outputs")
-    timeout = raw.get("timeoutSeconds")
+    timeout, on_failure = raw.get("timeoutSeconds"), _jump(where, raw, "onFailure", (ABORT, CONTINUE))
     step = Step(
         name=raw["name"],
         action=action,
         inputs=_object(raw, "inputs"),
         outputs=tuple(_output(where, item) for item in _items(raw, "outputs")),
-        on_failure=_jump(where, raw, "onFailure", (ABORT, CONTINUE)),
+        on_failure=on_failure,
         on_cancel=_jump(where, raw, "onCancel", (ABORT,)),
         next_step=str(raw.get("nextStep") or ""),
         is_end=_truth(where, raw, "isEnd", False),
-        is_critical=_truth(where, raw, "isCritical", True),
+        # AWS's default: whoever says Continue does not count the failure, unless isCritical says so.
+        is_critical=_truth(where, raw, "isCritical", on_failure != CONTINUE),
         attempts_max=_whole(where, "maxAttempts", raw.get("maxAttempts", 1), ATTEMPTS_MAX),
         timeout_s=None if timeout is None else float(_whole(where, "timeoutSeconds", timeout, TIMEOUT_S_MAX)),
     )

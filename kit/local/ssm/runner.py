@@ -172,7 +172,7 @@ class Run:
         try:
             run.inputs = references.resolve(dict(step.inputs), execution.value_of)
         except KeyError as error:
-            raise StepInputInvalid(f"a step that gives {error} has not run") from error
+            raise StepInputInvalid(f"no step has given the output {error}") from error
 
         async def call(service: str, api: str, arguments: Any) -> Any:
             return await self._caller.call(service, api, arguments, execution.account, execution.region)
