@@ -20,6 +20,7 @@ from ministack.core.responses import get_account_id, get_region, request_scope
 from ministack.services import dynamodb
 
 from kit.errors import UsageError
+from kit.local.dynamodb.tables import NO_SORT_KEY
 
 # AWS says "usually within a second".
 LAG_S = (0.3, 0.9)
@@ -164,12 +165,15 @@ class Replication:
             return
         # The loop's timers have milliseconds and may fire one too early.
         now_s = self._loop.time() + 0.001
-        with request_scope(link.group[0], link.target):
-            for _ in range(DELIVERED_AT_ONCE_MAX):
-                if not link.waiting or link.waiting[0].due_s > now_s:
-                    break
-                self._apply(link, link.waiting.popleft())
-        self._schedule(link)
+        try:
+            with request_scope(link.group[0], link.target):
+                for _ in range(DELIVERED_AT_ONCE_MAX):
+                    if not link.waiting or link.waiting[0].due_s > now_s:
+                        break
+                    self._apply(link, link.waiting.popleft())
+        finally:
+            # A write that cannot be applied must not hold up those behind it.
+            self._schedule(link)
 
     def _apply(self, link: Link, write: Write) -> None:
         account, name = link.group
@@ -209,4 +213,4 @@ def _replica(table_arn: str) -> Replica:
 
 def _key(record: Mapping[str, Any], item: Mapping[str, Any]) -> tuple[Any, Any]:
     pk = dynamodb._extract_key_val(item.get(record["pk_name"]))
-    return pk, dynamodb._extract_key_val(item.get(record["sk_name"])) if record["sk_name"] else "__no_sort__"
+    return pk, dynamodb._extract_key_val(item.get(record["sk_name"])) if record["sk_name"] else NO_SORT_KEY

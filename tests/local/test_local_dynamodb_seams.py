@@ -1,0 +1,109 @@
+"""One contract test for each private name of MiniStack's DynamoDB that the pressure hangs on.
+
+Run in this process where the name itself matters, against the running cloud where its effect does.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+import uuid
+
+import pytest
+from dynamodb_rig import item, make_table, maximum, until_refused
+
+from kit.errors import CloudError
+from kit.local.dynamodb.hooks import Hooks
+
+WAIT_S_MAX = 10.0
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("dynamodb", ["_put_item", "_update_item", "_delete_item", "_get_item", "_query", "_scan"]),
+        ("dynamodb", ["_batch_write_item", "_batch_get_item", "_transact_write_items", "_transact_get_items"]),
+        ("dynamodb", ["_execute_statement", "_batch_execute_statement", "_execute_transaction"]),
+        ("dynamodb", ["_create_table", "_update_table", "_tag_resource", "_untag_resource"]),
+        ("dynamodb", ["handle_request", "_emit_stream_event", "_add_consumed_capacity", "_apply_replica_updates"]),
+        ("dynamodb", ["_paginate_evaluated_items", "_replicate_write", "_set_item", "_remove_item"]),
+        ("dynamodb", ["_tables", "_tags", "_INDEX_MEMBERS", "_txn_token_lookup", "_replica_group"]),
+        ("dynamodb", ["_extract_key_val", "_normalize_table_name", "_table_description"]),
+        ("dynamodb", ["_attribute_value_size", "_number_size_bytes", "_apply_index_projection"]),
+        ("cloudwatch", ["_store_datum"]),
+        ("cloudformation.provisioners", ["_ddb_create", "_RESOURCE_HANDLERS"]),
+    ],
+)
+def test_the_names_are_there(module, names):
+    """The pin moved if not; then look at each seam again."""
+    loaded = __import__(f"ministack.services.{module}", fromlist=names)
+    assert [name for name in names if not hasattr(loaded, name)] == []
+
+
+def test_every_write_of_an_item_tells_its_old_and_new_state():
+    """Payment, lagging indexes and replication all hang on this one call."""
+    from ministack.services import dynamodb
+
+    for function in ("_put_item", "_delete_item", "_update_item", "_batch_write_item", "_transact_write_items"):
+        assert "_emit_stream_event(" in inspect.getsource(inspect.unwrap(getattr(dynamodb, function))), function
+    assert list(inspect.signature(dynamodb._emit_stream_event).parameters) == [
+        "table_name", "event_name", "old_item", "new_item", "replicate",
+    ]  # fmt: skip
+    assert "_replicate_write(table, event_name, old_item, new_item)" in inspect.getsource(dynamodb._emit_stream_event)
+
+
+def test_pages_are_cut_and_measured_by_one_function():
+    from ministack.services import dynamodb
+
+    assert list(inspect.signature(dynamodb._paginate_evaluated_items).parameters) == [
+        "items", "limit", "table", "index_name",
+    ]  # fmt: skip
+    for function in (dynamodb._query, dynamodb._scan):
+        assert "_paginate_evaluated_items(" in inspect.getsource(inspect.unwrap(function))
+
+
+def test_a_missing_name_is_told():
+    from ministack.services import dynamodb
+
+    with pytest.raises(CloudError, match="_no_such_name is gone"):
+        Hooks().wrap(dynamodb, "_no_such_name", lambda original: original)
+
+
+def test_hooks_are_given_back():
+    from ministack.services import dynamodb
+
+    from kit.local.dynamodb import DynamoDb
+
+    before = dict(vars(dynamodb))
+    part = DynamoDb(1)
+    part._install()
+    assert vars(dynamodb)["_put_item"] is not before["_put_item"]
+    part._hooks.restore()
+    assert {name: value for name, value in vars(dynamodb).items() if value is not before.get(name)} == {}
+
+
+@pytest.mark.parametrize(
+    ("resource", "error"),
+    [("dynamodb:putItem", "DynamoDB.ThrottlingException"), ("aws-sdk:dynamodb:putItem", "ThrottlingException")],
+)
+def test_step_functions_meets_the_limit_too(cloud, resource, error):
+    """Its optimised integration calls MiniStack's functions and not the API, from a thread of its own."""
+    dynamodb, states = cloud.client("dynamodb"), cloud.client("stepfunctions")
+    table = make_table(dynamodb, OnDemandThroughput=maximum(write=1))
+    until_refused(dynamodb.put_item, TableName=table, Item=item(size=20_000))
+    put = {
+        "Type": "Task", "Resource": f"arn:aws:states:::{resource}", "End": True,
+        "Parameters": {"TableName": table, "Item": {"pk": {"S": "sfn"}}},
+    }  # fmt: skip
+    arn = states.create_state_machine(
+        name=f"limit-{uuid.uuid4().hex[:8]}", roleArn="arn:aws:iam::000000000000:role/r",
+        definition=json.dumps({"StartAt": "Put", "States": {"Put": put}}),
+    )["stateMachineArn"]  # fmt: skip
+    execution = states.start_execution(stateMachineArn=arn, input="{}")["executionArn"]
+    deadline = time.monotonic() + WAIT_S_MAX
+    while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    assert found["status"] == "FAILED"
+    assert found["error"].endswith(error)
