@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, Stage
+from feature_flags import FlagStore
+from paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, BlackHole, Stage
 
 from paperbroker.settings import Settings, Tables
 from paperbroker.storage.clients import Clients
@@ -23,6 +25,7 @@ from paperbroker.storage.clients import Clients
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 20.0
 _numbers = itertools.count(1)
+NewStage = Callable[[Any, Any, dict[str, str]], Stage]
 
 
 def free_port() -> int:
@@ -76,6 +79,19 @@ def aws_env(aws: str) -> dict[str, str]:
     }
 
 
+@pytest.fixture
+def in_aws_env(aws_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients that the test itself makes reach this AWS."""
+    for name, value in aws_env.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def flag_store(in_aws_env: None) -> FlagStore:
+    """Feature flags of the test's own; nothing is deployed yet."""
+    return FlagStore(Clients(REGION).make("appconfig"), f"t{os.getpid()}-{next(_numbers)}")
+
+
 @pytest.fixture(scope="session")
 def clients(aws_env: dict[str, str]) -> tuple[Any, Any]:
     """DynamoDB and SQS, made once; the environment is touched only while they are made."""
@@ -110,10 +126,19 @@ def template() -> dict[str, Any]:
 
 
 @pytest.fixture
-def stage(clients: tuple[Any, Any], template: dict[str, Any], aws_env: dict[str, str]) -> Stage:
+def stage(clients: tuple[Any, Any], new_stage: NewStage, aws_env: dict[str, str]) -> Stage:
     """Empty tables and an empty queue, shaped by the stack that is deployed."""
+    return new_stage(*clients, aws_env)
+
+
+@pytest.fixture
+def new_stage(template: dict[str, Any]) -> NewStage:
+    """Makes a stage in any AWS: `new_stage(dynamodb, sqs, env)`."""
+    return partial(_make_stage, template)
+
+
+def _make_stage(template: dict[str, Any], dynamodb: Any, sqs: Any, aws_env: dict[str, str]) -> Stage:
     prefix = f"t{os.getpid()}-{next(_numbers)}"
-    dynamodb, sqs = clients
     env = dict(aws_env)
     names: dict[str, str] = {}
     for logical in ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied"):
@@ -151,3 +176,11 @@ def _create_queue(sqs: Any, properties: dict[str, Any], prefix: str) -> str:
     attributes["ContentBasedDeduplication"] = str(properties["ContentBasedDeduplication"]).lower()
     url: str = sqs.create_queue(QueueName=f"{prefix}.fifo", Attributes={"FifoQueue": "true", **attributes})["QueueUrl"]
     return url
+
+
+@pytest.fixture
+def hole(aws: str) -> Iterator[BlackHole]:
+    """A way to AWS that can be cut."""
+    hole = BlackHole(aws)
+    yield hole
+    hole.close()

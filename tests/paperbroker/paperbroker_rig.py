@@ -193,3 +193,38 @@ def eventually(condition: Any, timeout_s: float = 10.0, every_s: float = 0.05) -
         assert time.monotonic() < until, f"not within {timeout_s} s: {value!r}"
         time.sleep(every_s)
     return value
+
+
+class BlackHole:
+    """Accepts connections for AWS and answers nothing while `cut`; passes bytes through otherwise."""
+
+    def __init__(self, endpoint: str) -> None:
+        self._target = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.cut = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                inbound, _ = self._listener.accept()
+            except OSError:
+                return
+            outbound = socket.create_connection(self._target)
+            for pair in ((inbound, outbound), (outbound, inbound)):
+                threading.Thread(target=self._pass, args=pair, daemon=True).start()
+
+    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while data := source.recv(65536):
+                if self.cut.is_set():
+                    continue  # as a blackholed route: the bytes are gone, the connection stands
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            return
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from paperbroker_rig import Answer, Desk, Process, Stage, eventually, new_order, running
+from paperbroker_rig import Answer, BlackHole, Desk, Process, Stage, eventually, new_order, running
 
 from paperbroker.storage.tables import OrderTables
 
@@ -83,48 +81,6 @@ def test_killed_matcher_is_replaced_by_the_other_one(stage: Stage, tmp_path: Pat
 
 def sequenced(stage: Stage) -> int:
     return len([row for row in stage.ledger("ACME") if row["type"] == "accepted"])
-
-
-class BlackHole:
-    """Accepts connections for AWS and answers nothing while `cut`; passes bytes through otherwise."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._target = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.cut = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                inbound, _ = self._listener.accept()
-            except OSError:
-                return
-            outbound = socket.create_connection(self._target)
-            for pair in ((inbound, outbound), (outbound, inbound)):
-                threading.Thread(target=self._pass, args=pair, daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                if self.cut.is_set():
-                    continue  # as a blackholed route: the bytes are gone, the connection stands
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-
-@pytest.fixture
-def hole(aws: str):
-    hole = BlackHole(aws)
-    yield hole
-    hole.close()
 
 
 @pytest.mark.slow

@@ -1,0 +1,43 @@
+"""An AppConfig application whose flags a test deploys."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+class FlagStore:
+    """`env` tells a task of it; `deploy` puts other flags into force at once."""
+
+    def __init__(self, appconfig: Any, name: str) -> None:
+        self._appconfig = appconfig
+        self._application = appconfig.create_application(Name=name)["Id"]
+        self._environment = appconfig.create_environment(ApplicationId=self._application, Name="all")["Id"]
+        self._profile = appconfig.create_configuration_profile(
+            ApplicationId=self._application, Name="flags", LocationUri="hosted", Type="AWS.Freeform"
+        )["Id"]
+        self._strategy = appconfig.create_deployment_strategy(
+            Name=name,
+            DeploymentDurationInMinutes=0,
+            GrowthFactor=100.0,
+            FinalBakeTimeInMinutes=0,
+            ReplicateTo="NONE",
+        )["Id"]
+        self.env = {
+            "PB_FLAGS_APPLICATION": self._application,
+            "PB_FLAGS_ENVIRONMENT": self._environment,
+            "PB_FLAGS_PROFILE": self._profile,
+            "PB_FLAGS_POLL_S": "0.2",
+        }
+
+    def deploy(self, store_delay_ms: int) -> None:
+        place = {"ApplicationId": self._application, "ConfigurationProfileId": self._profile}
+        version = self._appconfig.create_hosted_configuration_version(
+            **place, Content=json.dumps({"storeDelayMs": store_delay_ms}).encode(), ContentType="application/json"
+        )["VersionNumber"]
+        self._appconfig.start_deployment(
+            **place,
+            EnvironmentId=self._environment,
+            DeploymentStrategyId=self._strategy,
+            ConfigurationVersion=str(version),
+        )

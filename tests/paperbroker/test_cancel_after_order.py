@@ -1,0 +1,113 @@
+"""A cancel that reaches the matcher before its order: the order is sequenced first, once, whatever comes later."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from memory_ledger import MemoryLedger
+from paperbroker_rig import Stage, new_order
+from random_commands import MARKET, PROPERTY, commands
+
+from paperbroker.domain.events import IntakeEvent
+from paperbroker.domain.orders import CancelOrder
+from paperbroker.logs import Log
+from paperbroker.services.intake import Intake
+from paperbroker.services.matcher import Matcher
+from paperbroker.services.sequencer import Sequencer
+from paperbroker.services.telemetry import Silent
+from paperbroker.storage.ledger import LedgerTables
+from paperbroker.storage.queues import CommandQueue, Message
+from paperbroker.storage.tables import OrderTables
+
+
+class Handed:
+    """What intake hands to its sender, kept back."""
+
+    def __init__(self) -> None:
+        self.events: list[IntakeEvent] = []
+
+    def offer(self, event: IntakeEvent) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def taken(stage: Stage) -> tuple[IntakeEvent, IntakeEvent]:
+    """An order and its cancel, both accepted, neither sent."""
+    handed = Handed()
+    intake = Intake(OrderTables(stage.dynamodb, stage.settings.tables), handed)
+    intake.submit(new_order(1), "trace")
+    intake.cancel(CancelOrder(client_id="c1", idempotency_key="k-cancel", order_id="o1"), "trace")
+    order, cancel = handed.events
+    return order, cancel
+
+
+def deliver(stage: Stage, *batches: tuple[IntakeEvent, ...]) -> None:
+    """Each batch as one receive of a matcher."""
+    ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
+    queue = CommandQueue(stage.sqs, stage.settings.queue_url)
+    matcher = Matcher(queue, ledger, Silent(), Log(logging.getLogger("test")), threading.Event())
+    for batch in batches:
+        matcher.handle([Message(event=event, receipt="lapsed", body="") for event in batch], until=float("inf"))
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_order_is_sequenced_before_the_cancel_that_overtook_it(
+    stage: Stage, taken: tuple[IntakeEvent, IntakeEvent], apart: bool
+):
+    """In one receive or in two: accepted, then cancelled; the order's own message adds nothing."""
+    order, cancel = taken
+    deliver(stage, *([(cancel,), (order,)] if apart else [(cancel, order)]))
+    rows = [(row["type"], row["orderId"], row.get("reason")) for row in stage.ledger("ACME")]
+    assert rows == [("accepted", "o1", None), ("cancelled", "o1", "client")]
+    found = OrderTables(stage.dynamodb, stage.settings.tables).find_order("o1")
+    assert found is not None and found["status"] == "CANCELLED"
+
+
+def test_another_matcher_that_sequenced_the_order_meanwhile_is_noticed(
+    stage: Stage, taken: tuple[IntakeEvent, IntakeEvent]
+):
+    """The one with the cancel has not read that far: its commit is fenced, it reads on, and the cancel holds."""
+    order, cancel = taken
+    ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
+    behind = Sequencer(ledger, Silent())
+    behind.catch_up("ACME")
+    deliver(stage, (order,))
+    assert cancel.event_id in behind.apply("ACME", [cancel]).done
+    assert [row["type"] for row in stage.ledger("ACME")] == ["accepted", "cancelled"]
+
+
+def test_cancel_of_a_rejected_order_is_still_refused(stage: Stage, taken: tuple[IntakeEvent, IntakeEvent]):
+    """The order was sequenced, as rejected: it must not be sequenced again for its cancel's sake."""
+    _, cancel = taken
+    stage.dynamodb.update_item(
+        TableName=stage.settings.tables.orders,
+        Key={"pk": {"S": "order#o1"}},
+        UpdateExpression="SET #status = :rejected",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":rejected": {"S": "REJECTED"}},
+    )
+    deliver(stage, (cancel,))
+    assert [(row["type"], row["reason"]) for row in stage.ledger("ACME")] == [("rejected", "UnknownOrder")]
+
+
+@PROPERTY
+@given(commands(), st.integers(0, 2**32))
+def test_no_cancel_of_an_accepted_order_is_unknown_in_any_order_of_delivery(sequence: list[IntakeEvent], seed: int):
+    """Shuffled messages, delivered in small batches and some of them twice: each order once, no cancel unknown."""
+    ledger = MemoryLedger()
+    ledger.accepted = {event.order_id: event for event in sequence if event.type == "OrderAccepted"}
+    wanted = [event for event in sequence if event.order_id in ledger.accepted]
+    source = random.Random(seed)
+    shuffled = source.sample(wanted, len(wanted)) + source.choices(wanted, k=len(wanted) // 3)
+    tested = Sequencer(ledger, Silent())
+    for start in range(0, len(shuffled), 4):
+        tested.apply(MARKET, shuffled[start : start + 4])
+    rows = ledger.events[MARKET]
+    accepted = [row.order_id for row in rows if row.type == "accepted"]
+    assert sorted(accepted) == sorted(ledger.accepted)
+    assert [row for row in rows if row.reason == "UnknownOrder"] == []

@@ -1,0 +1,151 @@
+"""Feature flags: what counts as one, how long the last known ones hold, and a real AppConfig behind them."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from feature_flags import FlagStore
+from paperbroker_rig import REGION
+
+from paperbroker.errors import FlagsUnavailable, SettingsError
+from paperbroker.logs import Log
+from paperbroker.services.flags import KEPT_S, STORE_DELAY_MS_MAX, Flags, FlagWatch, parse
+from paperbroker.settings import FlagSource, from_environment
+from paperbroker.storage.clients import Clients
+from paperbroker.storage.flags import FlagSession
+
+LOG = Log(logging.getLogger("test"))
+
+
+@pytest.mark.parametrize(
+    ("content", "delay_ms"), [(b'{"storeDelayMs": 1500}', 1500), (b"{}", 0), (b'{"storeDelayMs": 0, "later": [1]}', 0)]
+)
+def test_flags_are_read_and_unknown_names_left_alone(content: bytes, delay_ms: int):
+    assert parse(content) == Flags(store_delay_ms=delay_ms)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no json",
+        b"[]",
+        b'{"storeDelayMs": "1500"}',
+        b'{"storeDelayMs": true}',
+        b'{"storeDelayMs": -1}',
+        b'{"storeDelayMs": %d}' % (STORE_DELAY_MS_MAX + 1),
+    ],
+)
+def test_what_is_no_flag_is_refused(content: bytes):
+    with pytest.raises(FlagsUnavailable):
+        parse(content)
+
+
+class Scripted:
+    """A source that gives, or fails with, what it is told."""
+
+    def __init__(self) -> None:
+        self.next: bytes | FlagsUnavailable = b"{}"
+
+    def read(self) -> bytes:
+        if isinstance(self.next, FlagsUnavailable):
+            raise self.next
+        return self.next
+
+
+def test_last_known_flags_hold_for_a_while_and_then_are_off():
+    """Unchanged (empty), unreadable and unreachable change nothing; too long without a look switches all off."""
+    source, now = Scripted(), [0.0]
+    watch = FlagWatch(source, 15.0, LOG, now_s=lambda: now[0])
+    assert watch.now() == Flags()
+    source.next = b'{"storeDelayMs": 700}'
+    watch.look()
+    for said in (b"", b"garbage", FlagsUnavailable("gone")):
+        source.next = said
+        now[0] += KEPT_S / 4
+        watch.look()
+        assert watch.store_delay_s() == 0.7
+    now[0] += KEPT_S
+    assert watch.store_delay_s() == 0.0
+    source.next = b'{"storeDelayMs": 700}'
+    watch.look()
+    assert watch.store_delay_s() == 0.7
+
+
+def test_a_long_poll_interval_does_not_switch_flags_off_between_looks():
+    source, now = Scripted(), [0.0]
+    watch = FlagWatch(source, 600.0, LOG, now_s=lambda: now[0])
+    source.next = b'{"storeDelayMs": 700}'
+    watch.look()
+    now[0] += 601
+    assert watch.store_delay_s() == 0.7
+
+
+@pytest.fixture
+def session(aws: str, flag_store: FlagStore, in_aws_env: None) -> FlagSession:
+    ids = flag_store.env
+    source = FlagSource(
+        application=ids["PB_FLAGS_APPLICATION"],
+        environment=ids["PB_FLAGS_ENVIRONMENT"],
+        profile=ids["PB_FLAGS_PROFILE"],
+        poll_s=1.0,
+    )
+    return FlagSession(Clients(REGION).make("appconfigdata", attempts=1), source)
+
+
+def test_session_reads_what_is_deployed_and_says_nothing_when_it_is_unchanged(
+    session: FlagSession, flag_store: FlagStore
+):
+    flag_store.deploy(0)
+    assert parse(session.read()) == Flags()
+    assert session.read() == b""
+    flag_store.deploy(1500)
+    assert parse(session.read()) == Flags(store_delay_ms=1500)
+
+
+def test_session_starts_anew_after_a_failure(session: FlagSession, flag_store: FlagStore):
+    """A token is good for one call: one that was used up, or is not known any more, costs one look."""
+    flag_store.deploy(300)
+    assert session.read()
+    session._token = "of another time"
+    with pytest.raises(FlagsUnavailable):
+        session.read()
+    assert parse(session.read()) == Flags(store_delay_ms=300)
+
+
+def test_unreachable_appconfig_hurts_nobody(aws_env: dict[str, str], monkeypatch: pytest.MonkeyPatch):
+    """The thread goes on, `now` answers at once."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    source = FlagSource(application="a", environment="e", profile="p", poll_s=0.01)
+    watch = FlagWatch(FlagSession(Clients(REGION).make("appconfigdata", attempts=1), source), 0.01, LOG)
+    watch.start()
+    time.sleep(0.1)
+    assert watch.store_delay_s() == 0.0
+    assert watch._thread.is_alive()
+    watch.stop()
+
+
+def test_environment_names_the_flags_wholly_or_not_at_all(wanted: Callable[..., dict[str, str]]):
+    flags = {"PB_FLAGS_APPLICATION": "a", "PB_FLAGS_ENVIRONMENT": "e", "PB_FLAGS_PROFILE": "p"}
+    assert from_environment(wanted()).flags is None
+    assert from_environment(wanted(**dict.fromkeys(flags, ""))).flags is None
+    assert from_environment(wanted(**flags)).flags == FlagSource(
+        application="a", environment="e", profile="p", poll_s=15.0
+    )
+    with pytest.raises(SettingsError, match="PB_FLAGS_PROFILE"):
+        from_environment(wanted(**flags | {"PB_FLAGS_PROFILE": ""}))
+    with pytest.raises(SettingsError, match="PB_FLAGS_POLL_S"):
+        from_environment(wanted(**flags, PB_FLAGS_POLL_S="0"))
+
+
+@pytest.fixture
+def wanted() -> Callable[..., dict[str, Any]]:
+    """A good environment, with changes."""
+    tables = {f"PB_{t}_TABLE": t for t in ("ORDERS", "OUTBOX", "LEDGER", "MARKETS", "POSITIONS", "APPLIED")}
+    good = {"AWS_REGION": "us-east-1", "PB_MARKETS": "ACME", "PB_QUEUE_URL": "q", **tables}
+    return lambda **changed: good | changed
