@@ -23,7 +23,8 @@ BEFORE_S, FAULT_S, AFTER_S = 60, 30, 45
 PUBLISH_S = 5
 HERE, THERE = "us-east-1a", "us-east-1b"
 PUT_MAX = 900
-CALLS_PER_PUBLISH = 60
+CALLS_PER_PUBLISH = 90
+LOST = 0.3
 
 # (component, zone, seconds after the start of the fault) → whether the fault is at work.
 Active = Callable[[str, str, float], bool]
@@ -72,6 +73,7 @@ class Broker:
         self,
         *,
         slow: Active | None = None,
+        lossy: Active | None = None,
         added_ms: float = 300.0,
         share: float = 1.0,
         failing: Active | None = None,
@@ -79,7 +81,7 @@ class Broker:
         counting: Mapping[str, Active] | None = None,
         kind: str = "Store",
     ) -> None:
-        """All publishes of the timeline. `kind`: whose calls are slow or fail."""
+        """All publishes of the timeline. `kind`: whose calls are slow or fail; a lossy link loses LOST of them once."""
         data: list[dict[str, Any]] = []
         for component in self.components:
             for zone in (HERE, THERE):
@@ -95,6 +97,8 @@ class Broker:
                         ms = self._ms()
                         if slow and slow(component, zone, at) and self.dice.random() < share:
                             ms += added_ms * (0.9 + 0.2 * self.dice.random())
+                        if lossy and lossy(component, zone, at) and self.dice.random() < LOST:
+                            ms += 200 * (1 + self.dice.random())
                         if failing and failing(component, zone, at):
                             ms, values[f"{kind}Errors"][0] = 1200.0, values[f"{kind}Errors"][0] + 1
                         values[f"{kind}Ms"].append(ms)

@@ -22,6 +22,7 @@ from tests.kit.planted_metrics import (
     PUBLISH_S,
     SHAPES,
     THERE,
+    Active,
     Broker,
     in_force,
     subnet,
@@ -160,16 +161,46 @@ def test_a_thaw_ends_what_a_freeze_began(broker: Callable[..., Broker]):
     assert (alone.observed_at, alone.detail) == (None, "nothing was frozen before it")
 
 
-def test_what_an_earlier_action_left_does_not_prove_the_next(broker: Callable[..., Broker]):
-    """Calls that hung in the first cut come back as failures when the second has begun, which does nothing."""
+def between(start: float, end: float, zones: str = HERE) -> Active:
+    return lambda component, zone, s: zone in zones and start <= s < end
+
+
+PART_S = 10.0
+
+
+@pytest.mark.parametrize(("slow", "lossy"), [(True, True), (True, False), (False, True), (False, False)])
+def test_short_actions_that_follow_each_other_are_told_apart(slow: bool, lossy: bool, broker: Callable[..., Broker]):
+    """Slow calls are as slow as lost ones: the one action must not be proven by what the other did."""
     planted = broker()
-    planted.publish(failing=lambda component, zone, s: zone == HERE and 0 <= s < 18, kind="Queue")
-    middle = planted.start + 15
-    first = planted.action(LOSS, name="First", parameters=QUEUE_LOST, end=middle)
-    second = planted.action(LOSS, name="Second", parameters=QUEUE_LOST, start=middle)
+    planted.publish(slow=between(0, PART_S) if slow else None, lossy=between(PART_S, 2 * PART_S) if lossy else None)
+    middle, end = planted.start + PART_S, planted.start + 2 * PART_S
+    first = planted.action(LATENCY, name="First", end=middle, parameters={"delayMilliseconds": 300})
+    second = planted.action(LOSS, name="Second", start=middle, end=end, parameters={"lossPercent": 30})
     scene = planted.scene(first, second)
-    assert proof_of(scene, first).observed_at is not None
-    assert proof_of(scene, second).observed_at is None
+    found = [proof_of(scene, action) for action in (first, second)]
+    assert [proof.observed_at is not None for proof in found] == [slow, lossy], found
+    assert [proof.healed_at is not None for proof in found] == [slow, lossy], found
+
+
+@pytest.mark.parametrize(("near", "far"), [(True, True), (True, False), (False, True)])
+def test_a_cut_that_grows_is_proven_step_by_step(near: bool, far: bool, broker: Callable[..., Broker]):
+    """First one zone, then both; calls that hung come back as failures up to six seconds after their cut."""
+    planted = broker()
+    planted.publish(
+        failing=lambda component, zone, s: (
+            (near and between(0, PART_S + 5)(component, zone, s))
+            or (far and between(PART_S, 2 * PART_S, HERE + THERE)(component, zone, s))
+        ),
+        kind="Queue",
+    )
+    middle, end = planted.start + PART_S, planted.start + 2 * PART_S
+    zone = planted.action(LOSS, name="Zone", end=middle, parameters=QUEUE_LOST)
+    whole = planted.action(LOSS, name="Whole", start=middle, end=end, parameters=QUEUE_LOST, targets=["All"])
+    here = [task(component) for component in planted.components]
+    everywhere = [task(component, zone, "All") for component in planted.components for zone in (HERE, THERE)]
+    scene = planted.scene(zone, whole, targets=[*here, *everywhere])
+    assert (proof_of(scene, zone).observed_at is not None) is near
+    assert (proof_of(scene, whole).observed_at is not None) is far
 
 
 # Scenario.evidence → what the witness then has to see.

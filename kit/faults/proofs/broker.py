@@ -6,13 +6,12 @@ nothing, and what it would have told is lost: silence is then the only witness.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from kit.faults.proofs.scene import COMPONENTS, Action, Pair, Point, Proof, Scene, healed_words, unproven
 from kit.faults.proofs.tallies import Seen, State, Tally, any_of, combine, judge_count, judge_share
-from kit.faults.proofs.windows import LINGER_S, PUBLISH_S, SKEW_S, Windows, windows_of, within
+from kit.faults.proofs.windows import LINGER_S, PUBLISH_S, SETTLE_S, SKEW_S, Windows, windows_of, within
 
 NAMESPACE = "PaperBroker"
 STORE_MS, QUEUE_MS = "StoreMs", "QueueMs"
@@ -65,22 +64,15 @@ def read(scene: Scene, pair: Pair, metric: str, statistic: str, windows: Windows
 
 def prove_slow(scene: Scene, action: Action, slowness: Slowness) -> Proof:
     """Calls of the targeted components and zones became slow while the action was in force, and are quick again."""
-    windows, pairs = windows_of(scene, action), scene.pairs(action)
-    if problem := _problem(scene, windows, pairs):
-        return unproven(problem)
-    assert windows is not None
-    seen = [_slow(scene, windows, pair, slowness, scene.neighbours(pair, pairs)) for pair in pairs]
-    return combine(seen, f"{CALLS[slowness.metric]} calls")
+    pairs = scene.pairs(action)
+    what = f"{CALLS[slowness.metric]} calls"
+    return _prove(scene, action, pairs, combine, what, lambda pair: _slow(scene, action, pair, slowness, pairs))
 
 
 def prove_slow_somewhere(scene: Scene, action: Action, slowness: Slowness) -> Proof:
     """As `prove_slow`, for an action that does not name its targets: some component's calls."""
-    windows = windows_of(scene, action)
-    if problem := _problem(scene, windows, EVERYWHERE):
-        return unproven(problem)
-    assert windows is not None
-    seen = [_slow(scene, windows, pair, slowness, []) for pair in EVERYWHERE]
-    return any_of(seen, f"{CALLS[slowness.metric]} calls")
+    what = f"{CALLS[slowness.metric]} calls"
+    return _prove(scene, action, EVERYWHERE, any_of, what, lambda pair: _slow(scene, action, pair, slowness, ()))
 
 
 def prove_failed(scene: Scene, action: Action, metric: str) -> Proof:
@@ -90,24 +82,18 @@ def prove_failed(scene: Scene, action: Action, metric: str) -> Proof:
 
 def prove_failed_in(scene: Scene, action: Action, metric: str, pairs: Sequence[Pair]) -> Proof:
     """As `prove_failed`, at the places that are given."""
-    windows = windows_of(scene, action)
-    if problem := _problem(scene, windows, pairs):
-        return unproven(problem)
-    assert windows is not None
-    seen = [_failed(scene, windows, pair, metric, scene.neighbours(pair, pairs)) for pair in pairs]
-    return combine(seen, FAILURES[metric][1])
+    what = FAILURES[metric][1]
+    return _prove(scene, action, pairs, combine, what, lambda pair: _failed(scene, action, pair, metric, pairs))
 
 
 def prove_counted(scene: Scene, action: Action, metric: str, words: str) -> Proof:
     """Something was counted again and again by some component while the action was in force, and no more after."""
-    windows = windows_of(scene, action)
-    if problem := _problem(scene, windows, EVERYWHERE):
-        return unproven(problem)
-    assert windows is not None
-    seen = [
-        judge_count(_counts(scene, windows, pair, metric), windows, place=str(pair), words=words) for pair in EVERYWHERE
-    ]
-    return any_of(seen, words)
+
+    def look(pair: Pair) -> Seen:
+        windows = _windows(scene, action, pair, LINGER_S)
+        return judge_count(_counts(scene, windows, pair, metric), windows, place=str(pair), words=words)
+
+    return _prove(scene, action, EVERYWHERE, any_of, words, look)
 
 
 def prove_silent(scene: Scene, action: Action, *, until: float | None = None) -> Proof:
@@ -120,42 +106,51 @@ def prove_silent(scene: Scene, action: Action, *, until: float | None = None) ->
 
 def prove_silent_in(scene: Scene, action: Action, pairs: Sequence[Pair], *, until: float | None = None) -> Proof:
     """As `prove_silent`, at the places that are given."""
-    windows = windows_of(scene, action, until=until)
-    if problem := _problem(scene, windows, pairs):
-        return unproven(problem)
-    assert windows is not None
-    seen = [_silent(scene, windows, pair, scene.neighbours(pair, pairs)) for pair in pairs]
-    return combine(seen, "heartbeats")
+    return _prove(scene, action, pairs, combine, "heartbeats", lambda pair: _silent(scene, action, pair, pairs, until))
 
 
-def _problem(scene: Scene, windows: Windows | None, pairs: Sequence[Pair]) -> str:
+def _prove(
+    scene: Scene,
+    action: Action,
+    pairs: Sequence[Pair],
+    join: Callable[[Sequence[Seen], str], Proof],
+    what: str,
+    look: Callable[[Pair], Seen],
+) -> Proof:
+    """Look at every place, where there is anything to look at and with."""
     if scene.meters is None:
-        return NO_METERS
-    if windows is None:
-        return NOT_OVER
-    if not pairs:
-        return "no target names its component and zone"
-    if windows.force_s <= 0:
-        return "too short to be told from the action before it"
-    return ""
+        return unproven(NO_METERS)
+    if windows_of(scene, action) is None:
+        return unproven(NOT_OVER)
+    return join([look(pair) for pair in pairs], what)
 
 
-def _slow(scene: Scene, windows: Windows, pair: Pair, slowness: Slowness, neighbours: Iterable[Pair]) -> Seen:
-    usual = [value for t, value in read(scene, pair, slowness.metric, "p90", windows) if windows.before(t)]
+def _windows(scene: Scene, action: Action, pair: Pair, linger_s: float, until: float | None = None) -> Windows:
+    windows = windows_of(scene, action, pair, linger_s=linger_s, until=until)
+    assert windows is not None, "_prove asks no place of an action that has not ended"
+    return windows
+
+
+def _slow(scene: Scene, action: Action, pair: Pair, slowness: Slowness, targets: Sequence[Pair]) -> Seen:
+    windows, metric = _windows(scene, action, pair, SETTLE_S), slowness.metric
+    counts = dict(read(scene, pair, metric, "SampleCount", windows))
+    usual = [(ms, counts.get(t, 0.0)) for t, ms in read(scene, pair, metric, "p90", windows) if windows.before(t)]
     if not usual:
-        return Seen(state=State.UNKNOWN, words=f"{pair}: no {CALLS[slowness.metric]} call before the fault")
-    over_ms = median(usual) + SLOW_PART * slowness.added_ms
-    middle = read(scene, pair, slowness.metric, "p50", windows)
-    was_ms = _median([value for t, value in middle if windows.before(t)])
-    is_ms = _median([value for t, value in middle if windows.force(t)])
+        return Seen(state=State.UNKNOWN, words=f"{pair}: no {CALLS[metric]} call before the fault")
+    over_ms = _middle(usual) + SLOW_PART * slowness.added_ms
+    medians = [(t, ms, counts.get(t, 0.0)) for t, ms in read(scene, pair, metric, "p50", windows)]
+    was_ms = _middle([(ms, n) for t, ms, n in medians if windows.before(t)])
+    is_ms = _middle([(ms, n) for t, ms, n in medians if windows.covered(t)])
     return judge_share(
-        _slow_tallies(scene, windows, pair, slowness.metric, over_ms),
+        _slow_tallies(scene, windows, pair, metric, over_ms),
         windows,
         expected=slowness.expected,
         place=f"{pair}, median {was_ms:.0f} → {is_ms:.0f} ms",
         words=f"took over {over_ms:.0f} ms",
         neighbours=[
-            tally for other in neighbours for tally in _slow_tallies(scene, windows, other, slowness.metric, over_ms)
+            tally
+            for other in scene.neighbours(pair, targets)
+            for tally in _slow_tallies(scene, windows, other, metric, over_ms)
         ],
     )
 
@@ -166,17 +161,18 @@ def _slow_tallies(scene: Scene, windows: Windows, pair: Pair, metric: str, over_
     return [Tally(t=t, n=n, x=n * share.get(t, 0.0) / 100) for t, n in counts]
 
 
-def _failed(scene: Scene, windows: Windows, pair: Pair, metric: str, neighbours: Iterable[Pair]) -> Seen:
+def _failed(scene: Scene, action: Action, pair: Pair, metric: str, targets: Sequence[Pair]) -> Seen:
+    windows = _windows(scene, action, pair, LINGER_S)
     timed, words = FAILURES[metric]
     tallies = _counts(scene, windows, pair, metric)
 
     def answered() -> float:
-        """Calls that came back well although the action had long been in force."""
-        start = windows.force_start + LINGER_S + PUBLISH_S
+        """Calls that came back well although the action had been in force for all of the time that is told."""
+        start = windows.force_start + SETTLE_S + PUBLISH_S
         calls = sum(n for _, n in within(read(scene, pair, timed, "SampleCount", windows), start, windows.force_end))
         return max(0.0, calls - sum(tally.x for tally in tallies if start <= tally.t <= windows.force_end))
 
-    beside = [tally for other in neighbours for tally in _counts(scene, windows, other, metric)]
+    beside = [tally for other in scene.neighbours(pair, targets) for tally in _counts(scene, windows, other, metric)]
     return judge_count(tallies, windows, place=str(pair), words=words, answered=answered, neighbours=beside)
 
 
@@ -187,7 +183,8 @@ def _counts(scene: Scene, windows: Windows, pair: Pair, metric: str) -> list[Tal
     return [Tally(t=t, n=beats.get(t) or 1.0, x=counted.get(t, 0.0)) for t in sorted(counted.keys() | beats.keys())]
 
 
-def _silent(scene: Scene, windows: Windows, pair: Pair, neighbours: Iterable[Pair]) -> Seen:
+def _silent(scene: Scene, action: Action, pair: Pair, targets: Sequence[Pair], until: float | None) -> Seen:
+    windows = _windows(scene, action, pair, SETTLE_S, until)
     beats = read(scene, pair, HEARTBEAT, "Sum", windows)
     first = min((t for t, _ in beats), default=windows.injected_at)
     before_s = windows.injected_at - max(first, windows.before_start)
@@ -207,7 +204,7 @@ def _silent(scene: Scene, windows: Windows, pair: Pair, neighbours: Iterable[Pai
     told = f"{pair}: {came:g} heartbeats in {force_s:.0f} s instead of {rate * force_s:.1f}"
     if missing < SILENT_PART_MIN * due:
         return Seen(state=State.REFUTED, words=f"{told}; {SILENT_PART_MIN:.0%} of {due:.1f} had to be missing")
-    for other in neighbours:
+    for other in scene.neighbours(pair, targets):
         if not _speaks(read(scene, other, HEARTBEAT, "Sum", windows), windows):
             return Seen(state=State.REFUTED, words=f"{told}; but {other}, which was left alone, was silent as well")
     healed_at = _speaks_again(beats, windows, rate)
@@ -242,5 +239,11 @@ def _speaks_again(beats: Sequence[Point], windows: Windows, rate: float) -> floa
     return None
 
 
-def _median(values: Sequence[float]) -> float:
-    return median(values) if values else float("nan")
+def _middle(weighted: Sequence[tuple[float, float]]) -> float:
+    """The median of (value, weight)."""
+    left = sum(weight for _, weight in weighted) / 2
+    for value, weight in sorted(weighted):
+        left -= weight
+        if left <= 0:
+            return value
+    return float("nan")

@@ -12,15 +12,18 @@ import pandas as pd
 from kit.faults.proofs.broker import NOT_OVER, UNKNOWN_ADDED_MS, UNKNOWN_EXPECTED
 from kit.faults.proofs.scene import Action, Proof, Scene, unproven
 from kit.faults.proofs.tallies import Tally, combine, judge_share
-from kit.faults.proofs.windows import NS_PER_S, Windows, windows_of
+from kit.faults.proofs.windows import Windows, windows_of
 
+NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
-# Of all requests at least this share must fail: half of a zone's, where a load balancer spreads over two.
-FAILED_EXPECTED = 0.1
+# A zone of two gets half of all requests, and not every second of a short fault shows it.
+ZONE_EXPECTED = 0.4
 # Statuses with which a load balancer says that it could not reach a target.
 GATEWAY_STATUSES = (502, 503, 504)
-# A client's second is whole by itself: nothing gathers it for later.
-SPREAD_S = 0.0
+# Attempts are gathered by the second that they were meant for: it tells of nothing earlier.
+SPREAD_S = 1.0
+# The load's first seconds are cold caches and new connections.
+WARM_UP_S = 3.0
 NO_HISTORY = "no client's history"
 
 
@@ -34,7 +37,7 @@ def prove_slow_clients(
         return unproven(NOT_OVER if windows is None else NO_HISTORY)
     took_ms = (firsts["completed_ns"] - firsts["intended_ns"]).to_numpy() / NS_PER_MS
     times = firsts["intended_ns"].to_numpy() / NS_PER_S
-    usual = took_ms[(times >= windows.before_start) & (times <= windows.injected_at)]
+    usual = took_ms[times <= windows.injected_at]
     if not len(usual):
         return unproven("clients: no order before the fault")
     over_ms = float(np.quantile(usual, 0.9)) + added_ms / 2
@@ -49,21 +52,25 @@ def prove_failed_clients(scene: Scene, action: Action) -> Proof:
         return unproven(NOT_OVER if windows is None else NO_HISTORY)
     failed = (firsts["outcome"] == "info").to_numpy() | firsts["status"].isin(GATEWAY_STATUSES).to_numpy()
     times = firsts["intended_ns"].to_numpy() / NS_PER_S
-    return _judge(times, failed, windows, expected=FAILED_EXPECTED, words="got no answer of the API")
+    return _judge(times, failed, windows, expected=ZONE_EXPECTED, words="got no answer of the API")
 
 
 def _firsts(scene: Scene) -> pd.DataFrame | None:
-    """First attempts of orders: what comes after them depends on them."""
-    if scene.attempts is None:
+    """First attempts of orders, the load's warm-up left out: what comes after them depends on them."""
+    if scene.attempts is None or scene.attempts.empty:
         return None
     attempts = scene.attempts
-    return attempts.loc[(attempts["kind"] == "first") & (attempts["op"] == "order")]
+    warm_ns = attempts["intended_ns"].min() + int(WARM_UP_S * NS_PER_S)
+    chosen = (attempts["kind"] == "first") & (attempts["op"] == "order") & (attempts["intended_ns"] >= warm_ns)
+    return attempts.loc[chosen]
 
 
 def _judge(times: np.ndarray, odd: np.ndarray, windows: Windows, *, expected: float, words: str) -> Proof:
-    """By second of the intended send."""
+    """By second of the intended send, stamped with its end."""
     seconds, of = np.unique(np.floor(times), return_inverse=True)
     counts, odds = np.bincount(of), np.bincount(of, weights=odd)
-    tallies = [Tally(t=float(t), n=float(n), x=float(x)) for t, n, x in zip(seconds, counts, odds, strict=True)]
+    tallies = [
+        Tally(t=float(t) + SPREAD_S, n=float(n), x=float(x)) for t, n, x in zip(seconds, counts, odds, strict=True)
+    ]
     seen = judge_share(tallies, windows, expected=expected, place="all", words=words, spread_s=SPREAD_S)
     return combine([seen], "orders of clients")

@@ -91,7 +91,7 @@ def _prove_slow(scene: Scene, action: Action, *, added_ms: float, share: float) 
     """At every dependency that `sources` names; with neither among them, at the clients."""
     metrics = _dependencies(_sources(action))
     if not metrics:
-        return clients.prove_slow_clients(scene, action, added_ms=added_ms, expected=clients.FAILED_EXPECTED * share)
+        return clients.prove_slow_clients(scene, action, added_ms=added_ms, expected=clients.ZONE_EXPECTED * share)
     slow = [Slowness(metric=metric, added_ms=added_ms, expected=share) for metric in metrics]
     return every(broker.prove_slow(scene, action, each) for each in slow)
 

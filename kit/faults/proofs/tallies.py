@@ -93,30 +93,34 @@ def judge_share(
 ) -> Seen:
     """Whether the share of odd things rises to a part of `expected`, from next to none, and goes back.
 
-    `words` describe what is odd, `place` where; neighbours are what was left alone.
+    `words` describe what is odd, `place` where; neighbours are what was left alone. A tally that tells of more than
+    the action's own time counts for that part of it.
     """
     listed = sorted(tallies, key=lambda tally: tally.t)
     before = [tally for tally in listed if windows.before(tally.t, spread_s)]
-    force = [tally for tally in listed if windows.force(tally.t, spread_s)]
-    need = EXPECTED_PART_MIN * expected
+    force = [tally for tally in listed if windows.covered(tally.t, spread_s)]
+    hit = sum(tally.n * windows.covered(tally.t, spread_s) for tally in force)
     if (n := _n(before)) < BEFORE_N_MIN:
         return Seen(state=State.UNKNOWN, words=f"{place}: {n:g} calls < {BEFORE_N_MIN} before the fault")
-    if (n := _n(force)) * expected < EXPECTED_X_MIN:
-        return Seen(state=State.UNKNOWN, words=f"{place}: {n:g} calls < {EXPECTED_X_MIN / expected:.0f} in its time")
-    told = f"{place}: {_percent(force)} of {n:g} calls {words}, {_percent(before)} before"
-    if _share(force) < need:
-        return Seen(state=State.REFUTED, words=f"{told}; {need:.0%} were needed")
+    if hit * expected < EXPECTED_X_MIN:
+        return Seen(
+            state=State.UNKNOWN, words=f"{place}: {hit:.0f} calls < {EXPECTED_X_MIN / expected:.0f} in its time"
+        )
+    share = sum(tally.x for tally in force) / hit
+    need = EXPECTED_PART_MIN * expected
+    told = f"{place}: {_percent(min(1.0, share))} of {hit:.0f} calls {words}, {_percent(_share(before))} before"
+    if share < need:
+        return Seen(state=State.REFUTED, words=f"{told}; {_percent(need)} were needed")
     if _share(before) > QUIET_PART_MAX * need:
         return Seen(state=State.REFUTED, words=f"{told}: it had begun before the fault")
-    beside = [tally for tally in neighbours if windows.force(tally.t, spread_s)]
-    if _n(beside) >= BEFORE_N_MIN and _share(beside) > NEIGHBOUR_PART_MAX * _share(force):
-        return Seen(state=State.REFUTED, words=f"{told}; but {_percent(beside)} where nothing was done")
+    beside = [tally for tally in neighbours if windows.covered(tally.t, spread_s)]
+    if _n(beside) >= BEFORE_N_MIN and _share(beside) > NEIGHBOUR_PART_MAX * share:
+        return Seen(state=State.REFUTED, words=f"{told}; but {_percent(_share(beside))} where nothing was done")
     healed_at = first_back([tally for tally in listed if windows.after(tally.t)], QUIET_PART_MAX * need, AFTER_N_MIN)
-    first = next(tally.t for tally in force if tally.x >= need * tally.n > 0)
     return Seen(
         state=State.SHOWN,
         words=told + healed_words(healed_at, "back"),
-        observed_at=first,
+        observed_at=next(tally.t for tally in force if tally.x > 0),
         healed_at=healed_at,
     )
 
@@ -136,9 +140,11 @@ def judge_count(
     """
     listed = sorted(tallies, key=lambda tally: tally.t)
     before = [tally for tally in listed if windows.before(tally.t)]
-    force = [tally for tally in listed if windows.force(tally.t, late_s=PUBLISH_S)]
+    force = [tally for tally in listed if windows.covered(tally.t, late_s=PUBLISH_S)]
     if len(before) < BEFORE_TOLD_MIN:
         return Seen(state=State.UNKNOWN, words=f"{place}: told {len(before)} times before the fault")
+    if not force:
+        return Seen(state=State.UNKNOWN, words=f"{place}: told nothing in its time")
     total, hits = sum(tally.x for tally in force), [tally for tally in force if tally.x > 0]
     told = f"{place}: {total:g} {words}, {sum(tally.x for tally in before):g} before"
     if total < COUNT_MIN or len(hits) < COUNT_HITS_SHARE_MIN * len(force):
@@ -147,7 +153,7 @@ def judge_count(
         return Seen(state=state, words=told + (f", and {went_well:g} calls went well" if went_well else ""))
     if _share(force) < COUNT_FACTOR_MIN * _share(before):
         return Seen(state=State.REFUTED, words=f"{told}: it had begun before the fault")
-    beside = [tally for tally in neighbours if windows.force(tally.t, late_s=PUBLISH_S)]
+    beside = [tally for tally in neighbours if windows.covered(tally.t, late_s=PUBLISH_S)]
     if _share(beside) > NEIGHBOUR_PART_MAX * _share(force):
         much = sum(tally.x for tally in beside)
         return Seen(state=State.REFUTED, words=f"{told}; but {much:g} where nothing was done")
@@ -181,5 +187,5 @@ def _share(tallies: Sequence[Tally]) -> float:
     return sum(tally.x for tally in tallies) / n if n else 0.0
 
 
-def _percent(tallies: Sequence[Tally]) -> str:
-    return f"{PERCENT * _share(tallies):.1f} %"
+def _percent(share: float) -> str:
+    return f"{PERCENT * share:.1f} %"
