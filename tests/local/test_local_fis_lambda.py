@@ -122,7 +122,7 @@ def test_an_error_marks_the_invocation_failed(function: Function, prevent: str, 
 
 def test_an_http_answer_takes_the_place_of_the_functions_own(function: Function) -> None:
     """Status and content type as the template says."""
-    parameters = {"statusCode": "503", "contentTypeHeader": "text/html", "preventExecution": "true"}
+    parameters: Any = {"statusCode": "503", "contentTypeHeader": "text/html", "preventExecution": "true"}
     with function.fault("http-integration-response", **parameters):
         _, answer, error = function.invoke()
     assert (answer["statusCode"], answer["headers"], error) == (503, {"Content-Type": "text/html"}, "")
