@@ -42,13 +42,21 @@ def check_targets(targets: Iterable[Target], run_id: str) -> None:
 
 
 def describe_targets(session: ClientSource, resolved: Sequence[Mapping[str, Any]]) -> list[Target]:
-    """FIS's resolved targets with what their own service says: {name, type, arn, id, zone, service, tags}."""
+    """FIS's resolved targets with what their own service says: {name, type, arn, id, zone, service, tags}.
+
+    One resource may be a target of several names; it is asked for once.
+    """
     targets = [_target(entry) for entry in resolved]
-    for kind, group in groupby(sorted(targets, key=lambda target: target["type"]), key=lambda target: target["type"]):
+    known = {target["arn"]: dict(target) for target in targets if target["arn"]}
+    for kind, group in groupby(sorted(known.values(), key=_type_of), key=_type_of):
         same = list(group)
         for first in range(0, len(same), DESCRIBE_MAX):
             DESCRIBERS.get(kind, _describe_others)(session, same[first : first + DESCRIBE_MAX])
-    return targets
+    return [{**known.get(target["arn"], target), "name": target["name"]} for target in targets]
+
+
+def _type_of(target: Target) -> str:
+    return target["type"]
 
 
 def _check_tags(what: str, tags: Mapping[str, str], run_id: str) -> None:

@@ -14,7 +14,7 @@ import pytest
 from kit import aws, faults, metrics
 from kit.errors import FaultError, UnsafeTarget
 from kit.faults.experiments import Experiment
-from kit.faults.guards import check_targets
+from kit.faults.guards import check_targets, describe_targets
 from kit.faults.proofs import SKEW_S, Scene, proof_of
 from kit.faults.proofs.balancer import prove_cut
 from kit.faults.proofs.ended import prove_stopped
@@ -276,3 +276,16 @@ def test_only_a_stop_in_the_lost_zone_and_its_time_is_the_faults(zone: str, stop
     stop = TaskStop(arn="t", service="api", zone=zone, code="EssentialContainerExited", reason="", exit_code=1,
                     stopped_at=stopped_at)  # fmt: skip
     assert _is_casualty(stop, window, {"a"}) is casualty
+
+
+def test_one_resource_under_two_target_names_is_described_for_both(local_session: aws.Session, deployment: Deployment):
+    """Actions of one experiment may choose the same task by different filters."""
+    arn = local_session.client("ecs").list_tasks(cluster=deployment.outputs["ClusterName"])["taskArns"][0]
+    resolved = [
+        {"targetName": name, "resourceType": "aws:ecs:task", "targetInformation": {"arn": arn}}
+        for name in ("ZoneTasks", "ZoneApiTasks")
+    ]
+    targets = describe_targets(local_session, resolved)
+    assert [target["name"] for target in targets] == ["ZoneTasks", "ZoneApiTasks"]
+    check_targets(targets, deployment.run_id)
+    assert all(target["zone"] and target["service"] for target in targets)
