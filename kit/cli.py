@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ def _parser() -> Parser:
     report = commands.add_parser("report", help="write report.html and junit.xml of a run anew")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
     report.set_defaults(run=_report)
+    _golden_parser(commands.add_parser("golden", help="did it get slower? compare runs with a profile of good ones"))
     _cloud_parser(commands.add_parser("cloud", help="a local AWS that stays up between runs"))
     stop = commands.add_parser("stop", help="stop the faults of a run and delete its stack")
     stop.add_argument("run_id")
@@ -107,6 +109,20 @@ def _suite_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=_suite)
 
 
+def _golden_parser(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    record = actions.add_parser("record", help="make the profile of a scenario from PASS runs")
+    record.add_argument("--runs", type=int, default=0, help="make so many runs first, one after the other")
+    record.add_argument("--from", dest="made", nargs="+", type=Path, default=[], metavar="RUN_DIR")
+    _run_parser(record)
+    record.set_defaults(run=_golden_record)
+    compare = actions.add_parser("compare", help="exit 1 if three or more runs are slower than the profile")
+    compare.add_argument("scenario")
+    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN_DIR")
+    compare.add_argument("--reports", type=Path, default=REPORTS, help="folder of the run folders")
+    compare.set_defaults(run=_golden_compare)
+
+
 def _cloud_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("action", choices=("up", "status", "down"))
     parser.add_argument("--port", type=int, default=0)
@@ -135,6 +151,33 @@ def _run(args: argparse.Namespace) -> int:
     _publish(plan.run_dir, record)
     _print_record(record, plan.run_dir)
     return Verdict(record["verdict"]).exit_code
+
+
+def _golden_record(args: argparse.Namespace) -> int:
+    """Runs that were made count only if they are PASS: the first that is not ends it with its own exit code."""
+    from kit import gameday
+
+    made: list[Path] = list(args.made)
+    if args.run_id:
+        raise UsageError(f"--run-id {args.run_id!r}: the runs of a golden profile name themselves")
+    for number in range(args.runs):
+        args.run_id = f"golden-{secrets.token_hex(3)}-{number + 1}"
+        code = _run(args)
+        if code:
+            return code
+        made.append(args.reports / args.run_id)
+    profile = gameday.record_golden(args.scenario, made, args.reports)
+    print(f"golden profile of {len(made)} runs in {profile}")
+    return 0
+
+
+def _golden_compare(args: argparse.Namespace) -> int:
+    from kit import gameday, gate
+
+    found = gameday.compare_with_golden(args.scenario, args.runs, args.reports)
+    for finding in found:
+        print(f"{finding.status.value:8}{finding.name} ({finding.phase}): {finding.detail}")
+    return gate.worst(gate.VERDICT_OF_STATUS[finding.status] for finding in found).exit_code
 
 
 def _suite(args: argparse.Namespace) -> int:

@@ -39,6 +39,8 @@ KIND_ORDER = (
     CheckKind.GENERATOR,
 )
 SCHEMA_PROBLEMS_SHOWN_MAX = 3
+# What findings alone would make of a run.
+VERDICT_OF_STATUS = {Status.PASS: Verdict.PASS, Status.FAIL: Verdict.FAIL, Status.INVALID: Verdict.INVALID}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:

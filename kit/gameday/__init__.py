@@ -1,5 +1,6 @@
 """One run of one scenario: the object that a notebook holds, and the commands around a run."""
 
+from kit.gameday.golden_runs import compare_with_golden, record_golden
 from kit.gameday.operate import (
     catalogue,
     cloud,
@@ -19,11 +20,13 @@ __all__ = [
     "VerdictNotPass",
     "catalogue",
     "cloud",
+    "compare_with_golden",
     "fidelity_rows",
     "from_notebook",
     "guard",
     "hypothesis_of",
     "notebook_of",
+    "record_golden",
     "start_watchdog",
     "stop_run",
 ]

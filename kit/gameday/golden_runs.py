@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kit import golden, scraps, slo
+from kit import golden, scenarios, scraps, slo
 from kit.errors import EvidenceMissing, UsageError
 from kit.gameday.judge import Collected
 from kit.gameday.parameters import Parameters
@@ -43,20 +43,26 @@ def sample(collected: Collected, spans: Sequence[Phase], parameters: Parameters)
     return golden.RunSample(run_id=parameters.run_id, load=load, machine=class_of_machine(), phases=phases)
 
 
-def record(path: Path, runs: Sequence[Path]) -> golden.Golden:
-    """Write the profile of PASS runs to `path`.
+def record_golden(scenario: str, runs: Sequence[Path], reports: Path) -> Path:
+    """Write the profile of a scenario's PASS runs; its path.
 
-    Raises UsageError for a run that is not PASS or unlike the others, or too few of them; EvidenceMissing for a run
-    that left no sample.
+    Raises UsageError for a run that is not PASS, of another scenario or unlike the others, or too few of them;
+    EvidenceMissing for a run that left no sample.
     """
-    made = golden.Golden(runs=tuple(_good(run) for run in runs))
+    samples = tuple(_good(run) for run in runs)
+    for one in samples:
+        if one.load.get("scenario") != scenario:
+            raise UsageError(f"run {one.run_id} is of scenario {one.load.get('scenario')!r}, not {scenario!r}")
+    made = golden.Golden(runs=samples)
+    path = _path_of(scenario, reports)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(made.to_plain()) + "\n", encoding="utf-8")
-    return made
+    return path
 
 
-def compare(path: Path, runs: Sequence[Path]) -> list[Finding]:
-    """The candidates' folders against the profile in `path`. Raises as `golden.compare` and `record` do."""
+def compare_with_golden(scenario: str, runs: Sequence[Path], reports: Path) -> list[Finding]:
+    """The candidates' folders against the scenario's profile. Raises as `golden.compare` and `record_golden` do."""
+    path = _path_of(scenario, reports)
     try:
         profile = golden.Golden.from_plain(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
@@ -64,6 +70,11 @@ def compare(path: Path, runs: Sequence[Path]) -> list[Finding]:
     except ValueError as error:
         raise EvidenceMissing(f"golden profile {path} is not JSON: {error}") from error
     return golden.compare(profile, [_sample_of(run) for run in runs])
+
+
+def _path_of(scenario: str, reports: Path) -> Path:
+    scenarios.get(scenario)
+    return reports / "golden" / f"{scenario}.json"
 
 
 def _good(run: Path) -> golden.RunSample:
