@@ -303,6 +303,7 @@ REHEARSABLE = frozenset(
     {
         "aws:arc:start-zonal-autoshift",
         "aws:cloudwatch:assert-alarm-state",
+        "aws:dynamodb:global-table-pause-replication",
         "aws:ecs:stop-task",
         "aws:ecs:task-cpu-stress",
         "aws:ecs:task-kill-process",

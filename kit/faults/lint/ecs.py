@@ -1,11 +1,13 @@
 """What the faults inside ECS tasks need of a task definition; AWS finds its absence only when the experiment runs.
 
-Source: the FIS user guide, "Use the AWS FIS aws:ecs:task actions". Pure.
+Also what that page says cannot run in parallel. Source: the FIS user guide, "Use the AWS FIS aws:ecs:task actions".
+Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from typing import Any
 
 from kit.faults.lint.source import UNKNOWN, texts
@@ -18,6 +20,8 @@ INJECTION = "enableFaultInjection true"
 PREFIX = "aws:ecs:task-"
 NETWORK_PREFIX = "aws:ecs:task-network-"
 KILL = "aws:ecs:task-kill-process"
+SIGNALS = ("SIGTERM", "SIGKILL")
+IN_TURN = "ecs-network-actions-in-turn"
 # How the sidecar of the user guide shows: by its image, its program, or the role that its script registers with.
 SIDECAR_SIGNS = ("amazon-ssm-agent", "MANAGED_INSTANCE_ROLE_NAME")
 
@@ -38,6 +42,48 @@ def check_ecs_prerequisites(template: Template) -> Iterator[Remark]:
         if not definitions:
             sentence = f"{where} needs {' and '.join(needs)} in the tasks' definition, which is not in this file"
             yield note(RULE, sentence)
+
+
+def check_network_actions_in_turn(template: Template) -> Iterator[Remark]:
+    """AWS runs no two network actions on a task at a time; two targets may mean one task, but nobody can tell."""
+    actions = template.known_actions()
+    network = [each for each in actions.values() if each.id is not UNKNOWN and each.id.startswith(NETWORK_PREFIX)]
+    for first, second in combinations(network, 2):
+        shared = _target_names(first) & _target_names(second)
+        if shared and second.name not in _before(first, actions) and first.name not in _before(second, actions):
+            yield error(
+                IN_TURN,
+                f"actions {first.name} and {second.name}: {first.id} and {second.id} cannot run in parallel on the "
+                f"target {min(shared)}; let one startAfter the other",
+            )
+
+
+def check_signals(template: Template) -> Iterator[Remark]:
+    """Other signals than the user guide names may not be sent."""
+    for action in template.known_actions().values():
+        given = {} if action.parameters is UNKNOWN else action.parameters
+        signal = given.get("signal")
+        if action.id == KILL and isinstance(signal, str) and signal not in SIGNALS:
+            sentence = f"action {action.name}: signal is {signal}; the user guide names {' and '.join(SIGNALS)} only"
+            yield note("ecs-kill-signal", sentence)
+
+
+def _target_names(action: Action) -> set[str]:
+    names = [] if action.targets is UNKNOWN else action.targets.values()
+    return {name for name in names if name is not UNKNOWN}
+
+
+def _before(action: Action, actions: Mapping[str, Action]) -> set[str]:
+    """All actions that complete before this one starts."""
+    found: set[str] = set()
+    todo = [action]
+    while todo:
+        each = todo.pop()
+        for name in () if each.start_after is UNKNOWN else each.start_after:
+            if name is not UNKNOWN and name in actions and name not in found:
+                found.add(name)
+                todo.append(actions[name])
+    return found
 
 
 def _needs(action: Action) -> list[str]:

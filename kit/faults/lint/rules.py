@@ -15,7 +15,7 @@ from kit.faults.lint.actions import (
     check_local_rehearsal,
     check_start_after,
 )
-from kit.faults.lint.ecs import check_ecs_prerequisites
+from kit.faults.lint.ecs import check_ecs_prerequisites, check_network_actions_in_turn, check_signals
 from kit.faults.lint.functions import check_lambda_prerequisites
 from kit.faults.lint.source import UNKNOWN, Unknown
 from kit.faults.lint.targets import (
@@ -100,6 +100,8 @@ RULES: tuple[Rule, ...] = (
     check_selection,
     check_blast_radius,
     check_start_after,
+    check_network_actions_in_turn,
+    check_signals,
     check_ecs_prerequisites,
     check_lambda_prerequisites,
     check_local_rehearsal,

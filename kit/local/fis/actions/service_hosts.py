@@ -76,7 +76,8 @@ def is_region(name: str) -> bool:
 def _services() -> Mapping[str, str]:
     """Every service's host name (without region) → the name in its signature."""
     found = {name: name for name in Loader().list_available_services("service-2")}
-    for partition in _endpoints()["partitions"]:
+    # The first partition is the one that says most.
+    for partition in reversed(_endpoints()["partitions"]):
         for name, service in partition["services"].items():
             found[name] = service.get("defaults", {}).get("credentialScope", {}).get("service", name)
     return found
