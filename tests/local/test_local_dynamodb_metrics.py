@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +15,7 @@ from kit.local.dynamodb.metrics import PERIOD_S, Meter
 # A call on an unlimited table may cost so much more, as a share of MiniStack's own PutItem of an order. That takes
 # some 100 us on a quiet machine, and as much longer on a busy one as ours does.
 OVERHEAD_SHARE_MAX = 0.3
+AWAY = "eu-west-1"
 CALLS = 60
 ROUNDS = 15
 
@@ -23,6 +25,14 @@ def test_traffic_throttling_and_conflicts_are_published(cloud):
     dynamodb, cloudwatch = cloud.client("dynamodb"), cloud.client("cloudwatch")
     idle, busy = make_table(dynamodb), make_table(dynamodb, **by_owner())
     pressed = make_table(dynamodb, OnDemandThroughput=maximum(write=1))
+    shared = make_table(dynamodb)
+    shared_put = {"Put": {"TableName": shared, "Item": item()}}
+    with ThreadPoolExecutor(16) as pool:
+        race = [pool.submit(passes, dynamodb.transact_write_items, TransactItems=[shared_put]) for _ in range(64)]
+    conflicts = sum(not each.result() for each in race)
+    everywhere = make_table(dynamodb)
+    dynamodb.update_table(TableName=everywhere, ReplicaUpdates=[{"Create": {"RegionName": AWAY}}])
+    dynamodb.put_item(TableName=everywhere, Item=item())
     dynamodb.put_item(TableName=busy, Item=item(size=3000, owner={"S": "ann"}))
     dynamodb.put_item(TableName=busy, Item=item("b"))
     dynamodb.get_item(TableName=busy, Key={"pk": {"S": "a"}}, ConsistentRead=True)
@@ -31,6 +41,7 @@ def test_traffic_throttling_and_conflicts_are_published(cloud):
     dynamodb.transact_write_items(TransactItems=[put])
     refused = sum(not passes(dynamodb.put_item, TableName=pressed, Item=item()) for _ in range(10))
     assert refused
+    assert conflicts
 
     def total(name: str, **dims: str) -> float:
         now = datetime.now(UTC)
@@ -41,12 +52,18 @@ def test_traffic_throttling_and_conflicts_are_published(cloud):
         )["Datapoints"]  # fmt: skip
         return sum(point["Sum"] for point in points)
 
-    until(lambda: total("WriteThrottleEvents", TableName=pressed) == refused, "published", limit_s=2 * PERIOD_S + 5)
+    # The replicated write is the last to be counted; a period may end between it and the others.
+    published_s_max = 2 * PERIOD_S + 5
+    latency = {"TableName": everywhere, "ReceivingRegion": AWAY}
+    until(lambda: total("ReplicationLatency", **latency), "published", limit_s=published_s_max)
+    assert 200 < total("ReplicationLatency", **latency) < published_s_max * 1000
+    assert total("WriteThrottleEvents", TableName=pressed) == refused
+    assert total("ThrottledRequests", TableName=pressed, Operation="PutItem") == refused
+    assert total("WriteMaxOnDemandThroughputThrottleEvents", TableName=pressed) == refused
     assert total("ConsumedWriteCapacityUnits", TableName=busy) == 3 + 1 + 2
     assert total("ConsumedWriteCapacityUnits", TableName=busy, GlobalSecondaryIndexName="by-owner") == 3
     assert total("ConsumedReadCapacityUnits", TableName=busy) == 1.5
-    assert total("ThrottledRequests", TableName=pressed, Operation="PutItem") == refused
-    assert total("WriteMaxOnDemandThroughputThrottleEvents", TableName=pressed) == refused
+    assert total("TransactionConflict", TableName=shared) == conflicts
     listed = cloudwatch.list_metrics(Namespace="AWS/DynamoDB")["Metrics"]
     assert all({"Name": "TableName", "Value": idle} not in each["Dimensions"] for each in listed)
 

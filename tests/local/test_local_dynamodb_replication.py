@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -14,7 +15,7 @@ from botocore.config import Config
 from dynamodb_rig import make_table, until
 from fis_rig import FisRig
 
-from kit.local.dynamodb.replication import LAG_S
+from kit.local.dynamodb.replication import LAG_S, STAMPS_MAX, WAITING_MAX, Replication
 
 HOME, AWAY = "us-east-1", "eu-west-1"
 # Long enough that a write which nothing holds up would have arrived.
@@ -193,3 +194,61 @@ def test_a_table_in_one_region_is_no_target(rig, home):
     failed = rig.run(**pause(arn_of(home, make_table(home)), 5))
     assert failed["state"]["status"] == "failed"
     assert "does not exist" in failed["state"]["reason"]
+
+
+# ---- bounds, in this process ----
+
+
+def test_what_a_long_pause_holds_back_is_bounded_by_the_items_written():
+    """Only the latest write of each item is kept once very many wait."""
+    from ministack.services import dynamodb
+
+    async def scenario() -> tuple[int, dict[str, str]]:
+        replicas = Replication(1, lambda *_: None)
+        replicas.start()
+        key = [{"AttributeName": "pk", "KeyType": "HASH"}]
+        names = [{"AttributeName": "pk", "AttributeType": "S"}]
+        create = {
+            "TableName": "waiting",
+            "KeySchema": key,
+            "AttributeDefinitions": names,
+            "BillingMode": "PAY_PER_REQUEST",
+        }
+        dynamodb._create_table(create)
+        dynamodb._update_table({"TableName": "waiting", "ReplicaUpdates": [{"Create": {"RegionName": AWAY}}]})
+        record = dynamodb._tables["waiting"]
+        replicas.pause(record["TableArn"], "test")
+        for number in range(WAITING_MAX + 100):
+            new = {"pk": {"S": str(number % 3)}, "v": {"S": str(number)}}
+            replicas.send(record, "MODIFY", None, new)
+        (link,) = replicas._links.values()
+        waiting = len(link.waiting)
+        replicas.resume(record["TableArn"], "test")
+        away = dynamodb._tables.get_scoped("000000000000", AWAY, "waiting") or {}
+        for _ in range(250):
+            if not link.waiting:
+                break
+            await asyncio.sleep(0.02)
+        replicas.stop()
+        return waiting, {pk: bucket["__no_sort__"]["v"]["S"] for pk, bucket in away["items"].items()}
+
+    try:
+        waiting, there = asyncio.run(scenario())
+    finally:
+        dynamodb.reset()
+    assert waiting <= 3 + 100
+    last = WAITING_MAX + 99
+    assert there == {str(number % 3): str(number) for number in range(last - 2, last + 1)}
+
+
+def test_a_resume_without_a_pause_changes_nothing():
+    """As after a restart of the server, which knows no pauses."""
+    Replication(1, lambda *_: None).resume(f"arn:aws:dynamodb:{HOME}:000000000000:table/gone", "nobody")
+
+
+def test_last_writers_that_nothing_can_meet_any_more_are_forgotten():
+    replicas = Replication(1, lambda *_: None)
+    for number in range(STAMPS_MAX + 10):
+        replicas._stamp(("a", HOME, "t"), (str(number), "__no_sort__"), (float(number), HOME))
+    assert len(replicas._stamps) <= STAMPS_MAX
+    assert (("a", HOME, "t"), str(STAMPS_MAX + 9), "__no_sort__") in replicas._stamps
