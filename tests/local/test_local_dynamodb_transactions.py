@@ -222,6 +222,17 @@ def test_botocores_own_retries_hide_a_transaction_in_progress(cloud):
     assert at_once([call] * 4) == ["ok"] * 4
 
 
+def test_a_malformed_key_is_refused_as_before_while_transactions_run(cloud, dynamodb):
+    """Raw, because boto3 would not send it."""
+    table = make_table(dynamodb)
+    raw = cloud.client("dynamodb", parameter_validation=False)
+    for value in ({"S": ["a"]}, {"N": "1"}, {}):
+        write = lambda value=value: raw.put_item(TableName=table, Item={"pk": value})  # noqa: E731
+        transaction = lambda: dynamodb.transact_write_items(TransactItems=[put(table, "a")])  # noqa: E731
+        outcomes = at_once([transaction, write, write])
+        assert outcomes == ["ok", "ValidationException", "ValidationException"], value
+
+
 def test_an_invalid_transaction_is_refused_as_before(dynamodb):
     table = make_table(dynamodb)
     with pytest.raises(ClientError) as caught:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 import zlib
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from typing import Any
 from kit.local.dynamodb.metrics import PERIOD_S
 
 _TRANSACT_WRITE = ".TransactWriteItems"
+
+log = logging.getLogger(__name__)
 
 
 class DynamoDb:
@@ -120,9 +123,12 @@ class DynamoDb:
             now = time.time()
             ends_at = (now // self._period_s + 1) * self._period_s
             await asyncio.sleep(ends_at - now)
-            self._metrics.publish(ends_at - self._period_s)
-            # Tags and limits that were changed behind our hooks are seen now.
-            self._tables.refresh()
+            try:
+                self._metrics.publish(ends_at - self._period_s)
+                # Tags and limits that were changed behind our hooks are seen now.
+                self._tables.refresh()
+            except Exception:  # the boundary: one period that cannot be told must not silence all others
+                log.exception("DynamoDB metrics not published")
 
 
 def _on_main_loop(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -22,7 +22,8 @@ from kit.local.dynamodb.units import IndexShape, Item
 # MiniStack's sort key of an item in a table without one.
 NO_SORT_KEY = "__no_sort__"
 
-Key = tuple[str, Any, Any]
+# A table's ARN, and MiniStack's keys of an item.
+Key = tuple[str, str, str]
 
 log = logging.getLogger(__name__)
 
@@ -60,18 +61,15 @@ class Table:
 
     def key(self, attributes: Any) -> Key | None:
         """Which item is meant, as MiniStack addresses it; None for what MiniStack will refuse."""
-        pk_name, sk_name = self.record["pk_name"], self.record["sk_name"]
-        if not isinstance(attributes, dict) or not isinstance(attributes.get(pk_name), dict):
-            return None
-        if not sk_name:
-            return self.arn, dynamodb._extract_key_val(attributes[pk_name]), NO_SORT_KEY
-        if not isinstance(attributes.get(sk_name), dict):
-            return None
-        return (
-            self.arn,
-            dynamodb._extract_key_val(attributes[pk_name]),
-            dynamodb._extract_key_val(attributes[sk_name]),
-        )
+        pk = self._key_value(attributes, self.record["pk_name"])
+        sk = self._key_value(attributes, self.record["sk_name"]) if self.record["sk_name"] else NO_SORT_KEY
+        return None if pk is None or sk is None else (self.arn, pk, sk)
+
+    @staticmethod
+    def _key_value(attributes: Any, name: str) -> str | None:
+        value = attributes.get(name) if isinstance(attributes, dict) else None
+        found = dynamodb._extract_key_val(value) if isinstance(value, dict) else None
+        return found if isinstance(found, str) else None
 
     def item(self, key: Key | None) -> Item | None:
         """The item as it is now."""
