@@ -8,11 +8,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from kit.aws import start_local
+from kit.local.fis import Fis
 from tests.local.conftest import RunningCloud
 from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, wait_action
 
@@ -30,8 +32,8 @@ def running(tmp_path: Path) -> Iterator[FisRig]:
         yield FisRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
 
 
-def test_templates_experiments_and_the_lever_outlive_the_server(tmp_path: Path) -> None:
-    """A kill and a stop: what ended is shown as it ended, what ran is shown as stopped, what was deleted is gone."""
+def test_templates_and_experiments_outlive_the_server(tmp_path: Path) -> None:
+    """Also a killed one: what ended is shown as it ended, what ran is shown as stopped, what was deleted is gone."""
     with running(tmp_path) as rig:
         tag, _ = rig.subnets("a")
         cut = {"actions": {"cut": disrupt(seconds=0.1)}, "targets": {"Subnets": subnets_by_tag(tag)}}
@@ -50,13 +52,19 @@ def test_templates_experiments_and_the_lever_outlive_the_server(tmp_path: Path) 
         assert again == targets
         assert rig.get(interrupted)["state"]["status"] == "stopped"
         assert "was killed" in rig.get(interrupted)["state"]["reason"]
-        assert rig.run()["state"]["status"] == "completed"
-        rig.fis.update_safety_lever_state(id="default", state={"status": "engaged", "reason": "real incident"})
-    with running(tmp_path) as rig:
-        lever = rig.fis.get_safety_lever(id="default")["safetyLever"]["state"]
-        assert lever == {"status": "engaged", "reason": "real incident"}
-        assert rig.end(rig.start(kept))["state"]["status"] == "cancelled"
-        assert rig.get(done["id"]) == done
+        assert rig.end(rig.start(kept))["state"]["status"] == "completed"
+
+
+@pytest.mark.parametrize("status", ["engaged", "engaging"])
+def test_an_engaged_lever_stays_engaged_over_a_restart(tmp_path: Path, status: str) -> None:
+    """Also one that was still stopping what ran: nothing runs any more."""
+    place: Any = SimpleNamespace(state_dir=tmp_path)
+    before, after = Fis(1), Fis(1)
+    before._load(place)
+    before.lever()["state"] = {"status": status, "reason": "real incident"}
+    before._save()
+    after._load(place)
+    assert after.lever()["state"] == {"status": "engaged", "reason": "real incident"}
 
 
 def test_logs_are_put_into_a_bucket_when_the_experiment_has_ended(cloud: Any) -> None:
