@@ -52,7 +52,7 @@ def test_templates_and_experiments_outlive_the_server(tmp_path: Path) -> None:
         assert again == targets
         assert rig.get(interrupted)["state"]["status"] == "stopped"
         assert "was killed" in rig.get(interrupted)["state"]["reason"]
-        assert rig.end(rig.start(kept))["state"]["status"] == "completed"
+        assert rig.run()["state"]["status"] == "completed"
 
 
 @pytest.mark.parametrize("status", ["engaged", "engaging"])
