@@ -7,7 +7,6 @@ import time
 import uuid
 
 import pytest
-from botocore.exceptions import ClientError
 from dynamodb_rig import (
     PAIR,
     by_owner,
@@ -117,30 +116,29 @@ def test_a_second_gives_as_many_units_as_are_provisioned(dynamodb):
     table = make_table(dynamodb, **provisioned(5, 20))
     until_refused(dynamodb.put_item, TableName=table, Item=item())
     written, began = 0, time.monotonic()
-    while (passed := time.monotonic() - began) < 1.0:
-        try:
-            dynamodb.put_item(TableName=table, Item=item())
-            written += 1
-        except ClientError:
-            time.sleep(0.01)
-    assert 20 * passed - 4 <= written <= 20 * passed + 4
+    while time.monotonic() - began < 1.0:
+        written += passes(dynamodb.put_item, TableName=table, Item=item())
+        time.sleep(0.01)
+    # No more than flowed in; how many less is a matter of how often a busy machine gets to ask.
+    assert 5 <= written <= 20 * (time.monotonic() - began) + 2
 
 
 def test_strong_reads_cost_twice_as_much_as_others(dynamodb):
-    """Counted in calls until the first refusal, the table being as fresh each time."""
+    table = make_table(dynamodb)
+    dynamodb.put_item(TableName=table, Item=item(size=5000))
+    get = {"TableName": table, "Key": {"pk": {"S": "a"}}, "ReturnConsumedCapacity": "TOTAL"}
+    assert dynamodb.get_item(**get)["ConsumedCapacity"]["CapacityUnits"] == 1.0
+    assert dynamodb.get_item(**get, ConsistentRead=True)["ConsumedCapacity"]["CapacityUnits"] == 2.0
 
-    def reads_until_refused(**how) -> int:
-        table = make_table(dynamodb, **provisioned(40, 5))
-        for count in range(400):
-            try:
-                dynamodb.get_item(TableName=table, Key={"pk": {"S": "a"}}, **how)
-            except ClientError as error:
-                assert error.response["Error"]["Code"] == "ProvisionedThroughputExceededException"
-                return count
-        raise AssertionError("never refused")
 
-    strong, others = reads_until_refused(ConsistentRead=True), reads_until_refused()
-    assert strong * 1.4 < others
+def test_reads_beyond_provisioned_capacity_are_refused(dynamodb):
+    """Also where the reply shows less than was read."""
+    table = make_table(dynamodb, **provisioned(1, 100))
+    dynamodb.put_item(TableName=table, Item=item(size=100_000))
+    get = {"TableName": table, "Key": {"pk": {"S": "a"}}, "ProjectionExpression": "pk"}
+    dynamodb.get_item(**get)
+    (reason,) = refusal(dynamodb.get_item, **get)["ThrottlingReasons"]
+    assert reason["reason"] == "TableReadProvisionedThroughputExceeded"
 
 
 @pytest.mark.parametrize("operation", ["query", "scan"])
@@ -305,7 +303,7 @@ def test_an_index_of_an_on_demand_table_can_have_a_maximum(dynamodb):
 
 
 def test_a_batch_that_does_not_fit_comes_back_in_part(dynamodb):
-    table = make_table(dynamodb, **provisioned(4, 4))
+    table = make_table(dynamodb, **provisioned(2, 2))
     requests = [{"PutRequest": {"Item": item(str(number))}} for number in range(25)]
     reply = dynamodb.batch_write_item(RequestItems={table: requests})
     left = reply["UnprocessedItems"][table]
