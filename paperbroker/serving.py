@@ -102,7 +102,12 @@ def _lane(name: str, threads: int, metrics: Metrics) -> Lane:
     # One client may hold half of the places: a crowd of one must not keep the others out.
     places = 2 * threads
     return Lane(
-        name, threads=threads, waiting_max=threads, client_max=places // 2, breaker=Breaker(), telemetry=metrics
+        name,
+        threads=threads,
+        waiting_max=threads,
+        client_max=places // 2,
+        breaker=Breaker(trials_max=threads),
+        telemetry=metrics,
     )
 
 

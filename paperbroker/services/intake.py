@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,6 +34,8 @@ from paperbroker.errors import (
 )
 from paperbroker.services.patience import REQUEST_S, Patience
 from paperbroker.storage.tables import Acceptance, KeyRecord, OrderTables, order_answer
+
+OWNERS_MAX = 10_000  # orders remembered; some minutes of a busy task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +66,7 @@ class Intake:
         self._now_ns = now_ns
         self._now_s = now_s
         self._sleep = sleep
+        self._owners = _Owners()
 
     def submit(self, order: NewOrder, trace_id: str, until: float | None = None) -> Receipt:
         """Accept the order once, asking the store until `until` on the monotonic clock (REQUEST_S from now).
@@ -92,16 +97,14 @@ class Intake:
     def cancel(self, cancel: CancelOrder, trace_id: str, until: float | None = None) -> Receipt:
         """Ask once for the order to be taken off the book; the ledger tells what came of it."""
         until = self._until(until)
-        found = self._find_order(cancel.order_id, until)
-        if found is None:
-            raise UnknownOrder(cancel.order_id)
-        if found["clientId"] != cancel.client_id:
+        client_id, market = self._owners.get(cancel.order_id) or self._find_owner(cancel.order_id, until)
+        if client_id != cancel.client_id:
             raise NotOwner(f"{cancel.order_id} is not of {cancel.client_id}")
         accepted_at_ns = self._now_ns()
         event = IntakeEvent(
             event_id=_event_id(accepted_at_ns),
             type=IntakeType.CANCEL_REQUESTED.value,
-            market=str(found["market"]),
+            market=market,
             order_id=cancel.order_id,
             client_id=cancel.client_id,
             idempotency_key=cancel.idempotency_key,
@@ -114,16 +117,20 @@ class Intake:
     def _until(self, until: float | None) -> float:
         return self._now_s() + REQUEST_S if until is None else until
 
-    def _find_order(self, order_id: str, until: float) -> dict[str, str | int] | None:
-        """The order; a cancel whose order cannot be read in time has asked for nothing yet."""
+    def _find_owner(self, order_id: str, until: float) -> tuple[str, str]:
+        """Client and market of the order; a cancel whose order cannot be read in time has asked for nothing yet."""
         patience = Patience(until, self._now_s, self._sleep)
         while True:
             try:
-                return self._tables.find_order(order_id)
+                found = self._tables.find_order(order_id)
             except StoreUnavailable as exc:
                 patience.after(exc)
                 if not patience.lasts():
                     raise patience.refusal(order_id) from exc
+            else:
+                if found is None:
+                    raise UnknownOrder(order_id)
+                return str(found["clientId"]), str(found["market"])
 
     def _accept(self, acceptance: Acceptance, order: NewOrder | None, until: float) -> Receipt:
         patience = Patience(until, self._now_s, self._sleep)
@@ -155,7 +162,10 @@ class Intake:
         return self._tables.find_key(acceptance.event.client_id, acceptance.event.idempotency_key)
 
     def _first(self, acceptance: Acceptance) -> Receipt:
-        self._outbound.offer(acceptance.event)
+        event = acceptance.event
+        if event.type == IntakeType.ORDER_ACCEPTED:
+            self._owners.put(event.order_id, event.client_id, event.market)
+        self._outbound.offer(event)
         return Receipt(first=True, answer=acceptance.answer)
 
     def _again(self, acceptance: Acceptance, key: KeyRecord) -> Receipt:
@@ -165,6 +175,24 @@ class Intake:
             event = acceptance.event
             raise IdempotencyKeyReused(f"{event.idempotency_key} of {event.client_id} stands for other content")
         return Receipt(first=False, answer=key.answer)
+
+
+class _Owners:
+    """Client and market of the orders that were accepted here, which never change: a cancel that follows its order to
+    this task, as many do, is one call to the store instead of two."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: OrderedDict[str, tuple[str, str]] = OrderedDict()
+
+    def get(self, order_id: str) -> tuple[str, str] | None:
+        return self._found.get(order_id)
+
+    def put(self, order_id: str, client_id: str, market: str) -> None:
+        with self._lock:
+            self._found[order_id] = client_id, market
+            if len(self._found) > OWNERS_MAX:
+                self._found.popitem(last=False)
 
 
 def _event_id(accepted_at_ns: int) -> str:

@@ -75,7 +75,7 @@ class Lane:
             self._shed(f"{self._places} requests in flight")
         if client_id and self._by_client[client_id] >= self._client_max:
             raise ClientOverloaded(f"{self._name}: {self._client_max} requests of {client_id} in flight")
-        if not self.breaker.admits():
+        if not self.breaker.admits(self._taken):
             self._shed("the store does not answer well")
         self._taken += 1
         self._by_client[client_id] += 1

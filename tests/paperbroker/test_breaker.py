@@ -12,12 +12,13 @@ from paperbroker.services.breaker import (
     GOOD_CALLS,
     OPEN_S,
     SLOW_S,
-    TRIAL_S,
-    TRIALS_MAX,
+    TRIALS_FIRST,
     WINDOW_S,
     Breaker,
     State,
 )
+
+TRIALS_MAX = 8
 
 
 class Clock:
@@ -34,7 +35,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def b(clock: Clock) -> Breaker:
-    return Breaker(clock)
+    return Breaker(TRIALS_MAX, clock)
 
 
 def call(b: Breaker, clock: Clock, *, failed: bool = False, took_s: float = 0.0) -> None:
@@ -49,10 +50,21 @@ def open_up(b: Breaker, clock: Clock) -> None:
     assert b.state is State.OPEN
 
 
+def half_open(b: Breaker, clock: Clock) -> None:
+    open_up(b, clock)
+    clock.now_s += OPEN_S
+    assert b.admits(0) and b.state is State.HALF_OPEN
+
+
+def places(b: Breaker) -> int:
+    """How many requests at a time are let through."""
+    return next(n for n in range(1000) if not b.admits(n))
+
+
 def test_good_calls_keep_it_closed(b: Breaker, clock: Clock):
     for _ in range(1000):
         call(b, clock, took_s=SLOW_S / 2)
-    assert b.state is State.CLOSED and b.admits() and not b.take_was_open()
+    assert b.state is State.CLOSED and b.admits(999) and not b.take_was_open()
 
 
 def test_few_calls_decide_nothing(b: Breaker, clock: Clock):
@@ -99,31 +111,45 @@ def test_memory_is_bounded(b: Breaker, clock: Clock):
 def test_open_admits_nothing_for_its_time(b: Breaker, clock: Clock):
     open_up(b, clock)
     clock.now_s += OPEN_S * 0.99
-    assert not b.admits()
+    assert not b.admits(0)
     clock.now_s += OPEN_S * 0.02
-    assert b.admits() and b.state is State.HALF_OPEN
+    assert b.admits(0) and b.state is State.HALF_OPEN
 
 
-def test_half_open_admits_few_and_one_bad_call_opens_again(b: Breaker, clock: Clock):
-    open_up(b, clock)
-    clock.now_s += OPEN_S
-    assert [b.admits() for _ in range(TRIALS_MAX + 3)] == [True] * TRIALS_MAX + [False] * 3
+def test_half_open_admits_few_and_one_failed_call_opens_again(b: Breaker, clock: Clock):
+    half_open(b, clock)
+    assert places(b) == TRIALS_FIRST
     call(b, clock)
     call(b, clock, failed=True)
-    assert b.state is State.OPEN and not b.admits()
-
-
-def test_half_open_closes_after_enough_good_calls(b: Breaker, clock: Clock):
-    open_up(b, clock)
+    assert b.state is State.OPEN and not b.admits(0)
     clock.now_s += OPEN_S
-    assert b.admits()
+    assert places(b) == TRIALS_FIRST, "what was gained is lost again"
+
+
+def test_half_open_closes_after_enough_fast_calls(b: Breaker, clock: Clock):
+    half_open(b, clock)
     for _ in range(GOOD_CALLS - 1):
         call(b, clock)
     assert b.state is State.HALF_OPEN
     call(b, clock)
-    assert b.state is State.CLOSED and b.admits()
+    assert b.state is State.CLOSED and b.admits(999)
     call(b, clock, failed=True)
     assert b.state is State.CLOSED, "the calls before do not count any more"
+
+
+def test_a_dependency_that_stays_slow_is_asked_as_much_as_it_answers(b: Breaker, clock: Clock):
+    """Each slow success lets one request more through at a time, up to the bound; slow calls never close it, and
+    break a row of fast ones."""
+    half_open(b, clock)
+    for _ in range(GOOD_CALLS - 1):
+        call(b, clock)
+    call(b, clock, took_s=SLOW_S * 1.5)
+    assert places(b) == TRIALS_FIRST + GOOD_CALLS
+    for _ in range(3 * TRIALS_MAX):
+        call(b, clock, took_s=SLOW_S * 1.5)
+    assert b.state is State.HALF_OPEN and places(b) == TRIALS_MAX
+    call(b, clock)
+    assert b.state is State.HALF_OPEN
 
 
 def test_calls_from_before_a_change_say_nothing_of_it(b: Breaker, clock: Clock):
@@ -132,27 +158,15 @@ def test_calls_from_before_a_change_say_nothing_of_it(b: Breaker, clock: Clock):
     clock.now_s += 0.1
     open_up(b, clock)
     clock.now_s += OPEN_S
-    assert b.admits()
+    assert b.admits(0)
     for _ in range(GOOD_CALLS + 1):
         b.heard(started_s=asked_s, took_s=OPEN_S + 0.1, failed=True)
         b.heard(started_s=asked_s, took_s=0.01, failed=False)
     assert b.state is State.HALF_OPEN
 
 
-def test_trials_that_vanish_do_not_close_the_door_for_good(b: Breaker, clock: Clock):
-    """Requests that were let through and never made a call must not be the last ones."""
-    open_up(b, clock)
-    clock.now_s += OPEN_S
-    while b.admits():
-        pass
-    clock.now_s += TRIAL_S
-    assert b.admits() and b.state is State.HALF_OPEN
-
-
 def test_it_tells_that_it_was_open_since_the_last_look(b: Breaker, clock: Clock):
-    open_up(b, clock)
-    clock.now_s += OPEN_S
-    assert b.admits()
+    half_open(b, clock)
     for _ in range(GOOD_CALLS):
         call(b, clock)
     assert b.state is State.CLOSED

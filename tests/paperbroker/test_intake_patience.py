@@ -12,7 +12,8 @@ from scripted_aws import TABLES, Step, cancelled, refusal, scripted
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.orders import CancelOrder
-from paperbroker.errors import Overloaded, StoreContended, StoreThrottled, StoreUnavailable
+from paperbroker.errors import NotOwner, Overloaded, StoreContended, StoreThrottled, StoreUnavailable
+from paperbroker.services import intake
 from paperbroker.services.intake import Intake, Receipt
 from paperbroker.services.patience import CALL_S_MIN, REQUEST_S, THROTTLED_MAX, TRIES_MAX
 from paperbroker.storage.tables import OrderTables
@@ -139,3 +140,21 @@ def test_order_that_cannot_be_read_is_no_unknown_outcome():
         Desk([LOST] * 9, call_s=0.5).cancel()
     with pytest.raises(StoreThrottled):
         Desk([THROTTLED] * 9).cancel()
+
+
+def test_cancel_that_follows_its_order_here_is_one_call():
+    """Client and market are known; a stranger is refused without any."""
+    desk = Desk([WRITTEN, WRITTEN])
+    desk.submit()
+    assert desk.cancel().first
+    assert len(desk.sent) == 2 and desk.offered[1].market == "ACME"
+    with pytest.raises(NotOwner):
+        desk.intake.cancel(CancelOrder(client_id="c2", idempotency_key="k9", order_id="o1"), "t")
+
+
+def test_orders_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(intake, "OWNERS_MAX", 2)
+    desk = Desk([WRITTEN] * 4)
+    for n in range(4):
+        desk.intake.submit(new_order(n), "t")
+    assert list(desk.intake._owners._found) == ["o2", "o3"]

@@ -31,7 +31,7 @@ class Counts:
 
 def lane(counts: Counts, **changed: Any) -> Lane:
     shape: dict[str, Any] = {"threads": 2, "waiting_max": 1, "client_max": 2, "request_s": REQUEST_S}
-    return Lane("test", breaker=Breaker(), telemetry=counts, **(shape | changed))
+    return Lane("test", breaker=Breaker(2), telemetry=counts, **(shape | changed))
 
 
 def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> None:
