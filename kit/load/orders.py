@@ -20,10 +20,13 @@ PRICE_PERIODS = (4_001, 617)  # operations a wave; the waves have no common peri
 LIMIT_REACH = 12  # ticks a limit price lies away from the mid, at most, either side
 QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills
 CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an order to cancel
+# Clients number their requests by themselves, so the same key text comes from several of them and means other things.
+SHARED_KEY_RATIO = 0.05  # of orders and cancels: under the key text of an operation of another client
+SHARED_KEY_BACK = 23  # operations before; always as many, so that no text is taken over twice, by one client least
 
 _U32 = 0xFFFFFFFF
 # What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM = range(7)
+CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, SHARED_KEY = range(8)
 
 
 class Draws:
@@ -112,11 +115,12 @@ class OrderFlow:
         # A third of the limit prices lies beyond the mid and so trades with what rests there.
         away = draws.below(3 * LIMIT_REACH) // 2 - LIMIT_REACH // 2
         price = self.mid(market, i) + (-away if side == "BUY" else away)
+        client_id = client_name(draws.below(plan.clients))
         return Operation(
             op_id=i,
             op=ORDER,
-            client_id=client_name(draws.below(plan.clients)),
-            idempotency_key=f"{plan.run_id}-k{i}",
+            client_id=client_id,
+            idempotency_key=self._key(i, client_id),
             order_id=f"{plan.run_id}-o{i}",
             symbol=plan.markets[market],
             side=side,
@@ -139,10 +143,21 @@ class OrderFlow:
             op_id=i,
             op=CANCEL,
             client_id=target.client_id,
-            idempotency_key=f"{self._plan.run_id}-k{i}",
+            idempotency_key=self._key(i, target.client_id),
             order_id=target.order_id,
             symbol=target.symbol,
         )
+
+    def _key(self, i: int, client_id: str) -> str:
+        """A text of its own, or at times the one that another client used a moment before; (client, key) is unique."""
+        if i >= SHARED_KEY_BACK and Draws(self._plan.seed, i, SHARED_KEY).unit() < SHARED_KEY_RATIO:
+            other = self.operation(i - SHARED_KEY_BACK)
+            if other.idempotency_key == self._own_key(other.op_id) and other.client_id != client_id:
+                return other.idempotency_key
+        return self._own_key(i)
+
+    def _own_key(self, i: int) -> str:
+        return f"{self._plan.run_id}-k{i}"
 
     def _book(self, i: int, draws: Draws) -> Operation:
         plan = self._plan

@@ -32,6 +32,11 @@ class Request:
     at_s: float
     connection: int
 
+    @property
+    def identity(self) -> tuple[str, str]:
+        """Client and key: what a retry repeats. The key's text alone may be another client's, too."""
+        return self.body["clientId"], self.body["idempotencyKey"]
+
 
 def answer(status: int, body: dict[str, Any] | None = None, headers: str = "") -> bytes:
     content = json.dumps(body or {}).encode()
@@ -105,7 +110,7 @@ class Exchange:
         if request.method == "GET":
             return answer(200, {"path": request.path})
         body = request.body
-        key = (body["clientId"], body["idempotencyKey"])
+        key = request.identity
         content = {k: v for k, v in body.items() if k != "orderId"} | {"cancel": "/cancel" in request.path}
         if key not in self.keys:
             self.keys[key] = (content, json.dumps(body | {"status": "ACCEPTED"}).encode())

@@ -89,14 +89,13 @@ CASES = (
 @pytest.fixture(scope="module")
 def treated() -> Ran:
     """One run in which every operation meets one of the cases, once."""
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
 
     async def behave(request: Request, reply: bytes) -> bytes:
-        key = request.body["idempotencyKey"]
-        if key in seen:
+        if request.identity in seen:
             return reply
-        seen.add(key)
-        return CASES[int(key.partition("-k")[2]) % len(CASES)].how
+        seen.add(request.identity)
+        return CASES[int(request.body["orderId"].partition("-o")[2]) % len(CASES)].how
 
     return run_engine(behave, rate_per_s=130.0, duration_max_s=0.5, seed=3)
 
@@ -140,22 +139,23 @@ def test_retries_keep_the_key_and_sometimes_change_the_order_id() -> None:
     """What identifies the order to the exchange stays; the order id is drawn anew in the plan's share."""
 
     async def fail_twice(request: Request, reply: bytes) -> bytes:
-        seen = sum(r.body["idempotencyKey"] == request.body["idempotencyKey"] for r in exchange_requests)
+        seen = sum(earlier.identity == request.identity for earlier in exchange_requests)
         exchange_requests.append(request)
         return answer(503) if seen < 2 else reply
 
     exchange_requests: list[Request] = []
     ran = run_engine(fail_twice, rate_per_s=100.0, duration_max_s=0.5, new_order_id_ratio=0.5)
     retries = ran.of_kind("retry")
-    firsts = {row.content.idempotency_key: row.content for row in ran.of_kind("first")}
+    firsts = {row.content.op_id: row.content for row in ran.of_kind("first")}
     assert len(retries) == 2 * len(firsts)
     for row in retries:
-        first = firsts[row.content.idempotency_key]
+        first = firsts[row.content.op_id]
         assert row.content._replace(order_id=first.order_id) == first
-    changed = sum(row.content.order_id != firsts[row.content.idempotency_key].order_id for row in retries)
+    changed = sum(row.content.order_id != firsts[row.content.op_id].order_id for row in retries)
     assert 0.25 < changed / len(retries) < 0.75
-    sent_bodies = {(r.body["idempotencyKey"], r.body["orderId"]) for r in ran.exchange.requests}
-    assert sent_bodies == {(row.content.idempotency_key, row.content.order_id) for row in ran.attempts}
+    sent = {(*request.identity, request.body["orderId"]) for request in ran.exchange.requests}
+    contents = [row.content for row in ran.attempts]
+    assert sent == {(c.client_id, c.idempotency_key, c.order_id) for c in contents}
 
 
 def test_attempts_are_bounded_and_jittered() -> None:
@@ -196,10 +196,10 @@ def test_late_answer_is_recorded_on_its_row() -> None:
 
 def test_drain_resolves_unknown_outcomes_under_the_same_key() -> None:
     """After the last retry gave up, the drain asks again with the same content until an answer comes."""
-    seen: dict[str, int] = {}
+    seen: dict[tuple[str, str], int] = {}
 
     async def lose_replies(request: Request, reply: bytes) -> bytes:
-        key = request.body["idempotencyKey"]
+        key = request.identity
         seen[key] = seen.get(key, 0) + 1
         return RESET if seen[key] <= 4 else reply
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from kit.load import probes
-from kit.load.orders import BOOK, CANCEL, LIMIT_REACH, ORDER, Draws, OrderFlow
+from kit.load.orders import BOOK, CANCEL, LIMIT_REACH, ORDER, SHARED_KEY_BACK, Draws, Operation, OrderFlow
 from kit.load.plan import LoadPlan
 from kit.load.schedule import arrivals_ns
 
@@ -50,9 +50,25 @@ def test_mix_follows_the_ratios() -> None:
     assert abs(sum(order.side == "BUY" for order in orders) / len(orders) - 0.5) < 0.03
     assert abs(sum(order.type == "MARKET" for order in orders) / len(orders) - PLAN.market_ratio) < 0.02
     assert all(order.tif == "IOC" and order.price == 0 for order in orders if order.type == "MARKET")
-    assert len({order.idempotency_key for order in orders}) == len(orders)
+    assert len({(order.client_id, order.idempotency_key) for order in orders}) == len(orders)
     assert len({order.client_id for order in orders}) == PLAN.clients
     assert operations[-1].client_id.startswith("c0")
+
+
+def test_keys_are_unique_per_client_and_at_times_another_clients_means_something_else() -> None:
+    """(client, key) never comes twice; about 1 in 20 texts is one that another client used before, and not a third."""
+    operations = [o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key]
+    assert len({(o.client_id, o.idempotency_key) for o in operations}) == len(operations)
+    users: dict[str, list[Operation]] = {}
+    for operation in operations:
+        users.setdefault(operation.idempotency_key, []).append(operation)
+    shared = [each for each in users.values() if len(each) > 1]
+    assert 0.03 < len(shared) / len(operations) < 0.07
+    assert {len(each) for each in shared} == {2}
+    for first, second in shared:
+        assert first.op_id + SHARED_KEY_BACK == second.op_id
+        assert first.client_id != second.client_id
+        assert (first.op, first.order_id) != (second.op, second.order_id)
 
 
 def test_cancel_is_about_an_earlier_order_of_its_client() -> None:

@@ -8,10 +8,10 @@ from kit.load import retry
 
 def test_refusal_that_names_a_time_is_obeyed() -> None:
     """The retry comes after Retry-After plus the usual jitter; new operations do not wait for it."""
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
 
     async def refuse_first(request: Request, reply: bytes) -> bytes:
-        key = request.body["idempotencyKey"]
+        key = request.identity
         if key in seen:
             return reply
         seen.add(key)
@@ -23,8 +23,9 @@ def test_refusal_that_names_a_time_is_obeyed() -> None:
     for row in ran.of_kind("retry"):
         first = firsts[row.content.op_id]
         waited[first.retry_after_s > 0].append((row.invoked_ns - first.completed_ns) / 1e9)
-    assert len(waited[True]) >= 3 and min(waited[True]) >= 1.0
-    assert len(waited[False]) >= 3 and min(waited[False]) < 1.0
+    # The loop counts its timers in milliseconds from the start of its turn.
+    assert len(waited[True]) >= 3 and min(waited[True]) >= 0.99
+    assert len(waited[False]) >= 3 and min(waited[False]) < 0.99
     assert len({round(wait, 4) for wait in waited[True]}) == len(waited[True])
     sends = [row.invoked_ns - row.intended_ns for row in firsts.values()]
     assert sorted(sends)[len(sends) // 2] < 0.5e9
