@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from kit.local.fis import announcements, log_delivery
 from kit.local.fis.actions import ACTIONS, UNDO, ActionContext
+from kit.local.fis.disarm import is_disarmed
 from kit.local.fis.errors import ConfigurationFailure, ExperimentFailure, InvalidTarget
 from kit.local.fis.experiments import (
     CANCELLED,
@@ -210,7 +211,10 @@ class Run:
         fault = action_type.parse(action.definition.get("parameters") or {})
         action.status, action.reason = RUNNING, "Action is running."
         until = time.monotonic() + duration_s(action.definition)
-        await self._unless_ending(fault.start(context))
+        if is_disarmed(self._cloud.state_dir, action.definition["actionId"]):
+            log.warning("fis action disarmed", extra={"experiment": self.experiment.id, "action": action.name})
+        else:
+            await self._unless_ending(fault.start(context))
         # The loop's timers have milliseconds and may fire one too early; a duration is never cut short.
         while not self._ending.is_set() and (left_s := until - time.monotonic()) > 0:
             await self._unless_ending(asyncio.sleep(left_s))
