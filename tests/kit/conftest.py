@@ -19,11 +19,17 @@ DEPLOY_S_MAX = 90
 
 
 @pytest.fixture(scope="session")
-def local_session() -> Iterator[aws.Session]:
-    """A session with a local AWS of these tests' own."""
+def local_cloud() -> Iterator[aws.LocalCloud]:
+    """A local AWS of these tests' own."""
     cloud = aws.start_local(seed=5)
-    yield cloud.session()
+    yield cloud
     cloud.close()
+
+
+@pytest.fixture(scope="session")
+def local_session(local_cloud: aws.LocalCloud) -> aws.Session:
+    """A session with it."""
+    return local_cloud.session()
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,8 @@ FAILURES = {STORE_ERRORS: (STORE_MS, "failed store calls"), QUEUE_ERRORS: (QUEUE
 ERRORS_OF = {STORE_MS: STORE_ERRORS, QUEUE_MS: QUEUE_ERRORS}
 # A call is slow if it takes longer than nine of ten took before, by this part of the delay that was injected.
 SLOW_PART = 0.5
-# Where nothing says how long the delay is: by this much, and in this share of calls.
-UNKNOWN_ADDED_MS = 100.0
+# Where nothing says how long the delay is: twice as long as nine of ten, and by this much more; in this share of calls.
+UNKNOWN_ADDED_MS_MIN = 50.0
 UNKNOWN_EXPECTED = 0.5
 # Of the heartbeats that silenced tasks would have sent, at least this part must be missing; and two at least are due.
 SILENT_PART_MIN = 0.6
@@ -41,11 +41,16 @@ NOT_OVER = "the action has not ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowness:
-    """What an action promises: calls of this metric later by `added_ms`, in a share `expected` of them."""
+    """What an action promises: calls of this metric later by `added_ms` (None = unknown), in a share of them."""
 
     metric: str
-    added_ms: float = UNKNOWN_ADDED_MS
+    added_ms: float | None = None
     expected: float = UNKNOWN_EXPECTED
+
+
+def slow_over_ms(usual_ms: float, added_ms: float | None) -> float:
+    """Above this a call is slow, where nine of ten took less than `usual_ms`."""
+    return usual_ms + (max(UNKNOWN_ADDED_MS_MIN, usual_ms) if added_ms is None else SLOW_PART * added_ms)
 
 
 def read(scene: Scene, pair: Pair, metric: str, statistic: str, windows: Windows) -> list[Point]:
@@ -137,7 +142,7 @@ def _slow(scene: Scene, action: Action, pair: Pair, slowness: Slowness, targets:
     usual = [(ms, counts.get(t, 0.0)) for t, ms in read(scene, pair, metric, "p90", windows) if windows.before(t)]
     if not usual:
         return Seen(state=State.UNKNOWN, words=f"{pair}: no {CALLS[metric]} call before the fault")
-    over_ms = _middle(usual) + SLOW_PART * slowness.added_ms
+    over_ms = slow_over_ms(_middle(usual), slowness.added_ms)
     medians = [(t, ms, counts.get(t, 0.0)) for t, ms in read(scene, pair, metric, "p50", windows)]
     was_ms = _middle([(ms, n) for t, ms, n in medians if windows.before(t)])
     is_ms = _middle([(ms, n) for t, ms, n in medians if windows.covered(t)])

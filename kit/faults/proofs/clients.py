@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kit.faults.proofs.broker import NOT_OVER, UNKNOWN_ADDED_MS, UNKNOWN_EXPECTED
+from kit.faults.proofs.broker import NOT_OVER, UNKNOWN_EXPECTED, slow_over_ms
 from kit.faults.proofs.scene import Action, Proof, Scene, unproven
 from kit.faults.proofs.tallies import Tally, combine, judge_share
 from kit.faults.proofs.windows import Windows, windows_of
@@ -28,7 +28,7 @@ NO_HISTORY = "no client's history"
 
 
 def prove_slow_clients(
-    scene: Scene, action: Action, *, added_ms: float = UNKNOWN_ADDED_MS, expected: float = UNKNOWN_EXPECTED
+    scene: Scene, action: Action, *, added_ms: float | None = None, expected: float = UNKNOWN_EXPECTED
 ) -> Proof:
     """Orders took longer from their intended send to their answer while the action was in force, and no more after."""
     windows = windows_of(scene, action)
@@ -40,7 +40,7 @@ def prove_slow_clients(
     usual = took_ms[times <= windows.injected_at]
     if not len(usual):
         return unproven("clients: no order before the fault")
-    over_ms = float(np.quantile(usual, 0.9)) + added_ms / 2
+    over_ms = slow_over_ms(float(np.quantile(usual, 0.9)), added_ms)
     return _judge(times, took_ms > over_ms, windows, expected=expected, words=f"took over {over_ms:.0f} ms")
 
 

@@ -45,9 +45,9 @@ def prove_blackhole(scene: Scene, action: Action) -> Proof:
     """Inwards: fewer healthy targets, or requests without an answer. Outwards: the targets fell silent or failed."""
     if _parameter(action, "trafficType", "") == "ingress":
         return first_of(
-            lambda: ended.prove_unreachable(scene, action),
             lambda: balancer.prove_fewer(scene, action),
             lambda: clients.prove_failed_clients(scene, action),
+            lambda: ended.prove_unreachable(scene, action),
         )
     port = _parameter(action, "port", "")
     if port != HTTPS:

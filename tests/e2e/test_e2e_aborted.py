@@ -1,0 +1,138 @@
+"""Whole runs that must not pass: aborted by a guardrail that is set low on purpose, and deceived by a disarmed FIS."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from kit import scenarios
+from kit.local.fis.disarm import FILE_NAME as DISARM
+from kit.local.fis.journal import FILE_NAME as JOURNAL
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+ABORTED, INVALID = 2, 3
+UNDONE_S_MAX = 2.0
+LOOK_S = 0.02
+RING_S_MAX = 60.0
+KEPT = ("verdict.json", "executed.ipynb", "report.html", "junit.xml", "history/summary.json", "ledger/events.parquet")
+# A run that is aborted early needs time to be aborted in: its fault lasts long.
+LONG_FAULT = ("-p", "fault_duration_s=60")
+# What is disarmed of each scenario: all that breaks something.
+HARMLESS = ("aws:fis:wait", "aws:cloudwatch:assert-alarm-state")
+# Scenarios whose fault makes the API itself slow, and what its p95 then surely exceeds but never before.
+SLOW_API_P95_MS = {"api-latency": 500, "network-impairment": 200}
+
+
+def command(scenario: str, tmp_path: Path, *more: str) -> tuple[str, ...]:
+    """`gameday run` of a scenario in its brief form."""
+    brief = [word for name, value in scenarios.get(scenario).brief.items() for word in ("-p", f"{name}={value}")]
+    where = ("--run-id", "e2e-0", "--reports", str(tmp_path))
+    return (sys.executable, "-m", "kit", "run", scenario, *brief, *where, *more)
+
+
+class Cloud:
+    """The run's own local AWS, found by the file that it leaves in its folder."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        (found,) = tmp_path.rglob("cloud.json")
+        facts = json.loads(found.read_text())
+        self.state_dir = found.parent
+        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": facts["region"]}
+        self.cloudwatch = boto3.client("cloudwatch", endpoint_url=facts["endpoint"], **keys)
+
+    def guardrail(self) -> dict[str, Any]:
+        alarms = self.cloudwatch.describe_alarms()["MetricAlarms"]
+        return next(alarm for alarm in alarms if alarm["AlarmName"].endswith("-guardrail-latency"))
+
+    def tighten(self) -> None:
+        """The latency guardrail as it is, but over no latency at all, and for one period."""
+        alarm = self.guardrail()
+        same = (
+            "AlarmName",
+            "Namespace",
+            "MetricName",
+            "Dimensions",
+            "ExtendedStatistic",
+            "Period",
+            "ComparisonOperator",
+        )
+        self.cloudwatch.put_metric_alarm(
+            **{name: alarm[name] for name in same}, Threshold=0.001, EvaluationPeriods=1, DatapointsToAlarm=1,
+            ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching",
+        )  # fmt: skip
+
+    def faults(self) -> int:
+        """How many changes FIS has made and not yet undone, as its journal has them."""
+        lines = [json.loads(line) for line in (self.state_dir / JOURNAL).read_text().splitlines() if line.endswith("}")]
+        return sum("remember" in line for line in lines) - sum("forget" in line for line in lines)
+
+    def undone_after_s(self) -> float:
+        """Seconds from the last look at which the guardrail was quiet to the first at which no fault was left."""
+        quiet_at, deadline = time.time(), time.time() + RING_S_MAX
+        while self.guardrail()["StateValue"] != "ALARM":
+            quiet_at = time.time()
+            assert quiet_at < deadline, "the guardrail does not ring"
+            time.sleep(LOOK_S)
+        while self.faults() > 0 and time.time() - quiet_at <= 2 * UNDONE_S_MAX:
+            time.sleep(LOOK_S)
+        return time.time() - quiet_at
+
+
+@contextmanager
+def running(start_run: Any, argv: tuple[str, ...], line: str) -> Iterator[Any]:
+    """A run that has said `line`; nothing of it is left afterwards."""
+    run = start_run(command=argv)
+    run.wait_for_line(line, timeout_s=120)
+    yield run
+    assert run.survivors() == []
+
+
+def check_aborted(run: Any) -> None:
+    """Its verdict, its reason, and all its evidence."""
+    assert run.end() == ABORTED, run.log.read_text()
+    record = run.verdict()
+    assert record["verdict"] == "ABORTED"
+    assert "guardrail-latency stopped experiment" in record["reasons"][0]
+    assert {action["status"] for action in record["fault"]["actions"]} <= {"stopped", "cancelled", "completed"}
+    assert all(action["proof"] for action in record["fault"]["actions"])
+    assert [name for name in KEPT if not (run.run_dir / name).is_file()] == []
+
+
+@pytest.mark.parametrize("scenario", scenarios.names())
+def test_a_guardrail_that_rings_aborts_any_scenario_and_undoes_its_faults(scenario, start_run, tmp_path):
+    """The guardrail is tightened while the experiment runs, so that it rings whatever the fault does."""
+    with running(start_run, command(scenario, tmp_path, *LONG_FAULT), "experiment running") as run:
+        cloud = Cloud(tmp_path)
+        cloud.tighten()
+        assert cloud.undone_after_s() <= UNDONE_S_MAX
+        check_aborted(run)
+
+
+@pytest.mark.parametrize("scenario", SLOW_API_P95_MS)
+def test_a_low_guardrail_of_the_runs_own_aborts_it(scenario, start_run, tmp_path):
+    low = ("-p", f"guardrail_p95_ms={SLOW_API_P95_MS[scenario]}")
+    with running(start_run, command(scenario, tmp_path, *LONG_FAULT, *low), "experiment running") as run:
+        check_aborted(run)
+
+
+@pytest.mark.parametrize("scenario", scenarios.names())
+def test_a_fault_that_somebody_disarms_makes_the_run_invalid(scenario, start_run, tmp_path):
+    """FIS says completed; nothing was broken, and the run must notice by itself."""
+    with running(start_run, command(scenario, tmp_path), "steady state") as run:
+        disarmed = [action for action in scenarios.get(scenario).actions if action not in HARMLESS]
+        (Cloud(tmp_path).state_dir / DISARM).write_text("\n".join(disarmed))
+        assert run.end() == INVALID, run.log.read_text()
+        record = run.verdict()
+        checks = {check["name"]: check["status"] for check in record["checks"]}
+        assert checks["fault-observed"] == "invalid"
+        assert {action["status"] for action in record["fault"]["actions"]} == {"completed"}
+        assert any("was never observed" in reason for reason in record["reasons"])
