@@ -20,7 +20,7 @@ from kit.gameday.operate import standing_cloud
 from kit.model import Verdict
 from kit.suite import pressure, record
 from kit.suite.attempt import Attempt, Outcome, State, not_started
-from kit.suite.places import NEED_AFTER_S, Places
+from kit.suite.places import NEED_AFTER_S, STRANGERS_OVER_S, Places
 from kit.suite.plan import Member, Plan, repeat_run_id
 from kit.suite.repeat import spoiled
 
@@ -127,6 +127,7 @@ class Execution:
         if sample is None:
             return
         self._samples.append(sample)
+        self._places.strangers = pressure.strangers_cores(self._samples, sample.at - STRANGERS_OVER_S)
         for attempt in self._running:
             name, since = attempt.run_id, attempt.since(State.STEADY)
             self._cpu_s[name] = max(self._cpu_s.get(name, 0.0), self._watch.used_s(name))

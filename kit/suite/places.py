@@ -13,6 +13,8 @@ from kit.suite.pressure import cores
 
 # A run's need of CPU is known after this much of its steady state; until then it runs alone.
 NEED_AFTER_S = 5.0
+# What strangers take is the mean of this long.
+STRANGERS_OVER_S = 10.0
 # Runs side by side may need this share of all cores on average; the rest is for their deployments and their judging.
 USABLE_SHARE = 0.8
 
@@ -20,7 +22,8 @@ USABLE_SHARE = 0.8
 @dataclass(slots=True, kw_only=True)
 class Places:
     """`asked`: a number given by the caller, None = find out. `members`: more than that are never of use. `shared`: all
-    runs use one local AWS, whose CPU time belongs to none of them.
+    runs use one local AWS, whose CPU time belongs to none of them. `needs`: cores by run. `strangers`: cores that
+    everything else on this machine takes.
     """
 
     asked: int | None
@@ -28,6 +31,7 @@ class Places:
     shared: bool = False
     cores: float = field(default_factory=cores)
     spoiled: bool = False
+    strangers: float = 0.0
     needs: dict[str, float] = field(default_factory=dict)
     changes: list[dict[str, Any]] = field(default_factory=list)
 
@@ -59,6 +63,7 @@ class Places:
         if self.spoiled:
             return 1, "the machine spoiled a run"
         need = max(self.needs.values())
-        why = f"a run needs {need:.2f} cores, and {USABLE_SHARE:.0%} of {self.cores:g} may be used"
-        fitting = math.floor(self.cores * USABLE_SHARE / need) if need > 0 else 1
+        usable = f"{USABLE_SHARE:.0%} of {self.cores:g} may be used, others take {self.strangers:.2f}"
+        why = f"a run needs {need:.2f} cores, {usable}"
+        fitting = math.floor((self.cores * USABLE_SHARE - self.strangers) / need) if need > 0 else 1
         return max(1, min(self.members, fitting)), why

@@ -59,6 +59,11 @@ class Sample:
         """What everything but that tree took, the host's share included."""
         return max(0.0, self.busy_s + self.stolen_s - self.trees_s.get(name, 0.0))
 
+    @property
+    def strangers_s(self) -> float:
+        """What everything took that belongs to none of the trees."""
+        return max(0.0, self.busy_s + self.stolen_s - sum(self.trees_s.values()))
+
     def starves(self, name: str) -> bool:
         """Whether that tree had no CPU to spare and others took a part of it."""
         full = self.busy_s + self.stolen_s > (1 - IDLE_SHARE_MIN) * self.all_s
@@ -117,6 +122,13 @@ def pressure(samples: Iterable[Sample], name: str, start: float, end: float) -> 
         stalled_share=min(1.0, sum(stalled) / span_s) if stalled else None,
         starved_share=sum(sample.span_s for sample in seen if sample.starves(name)) / span_s,
     )
+
+
+def strangers_cores(samples: Iterable[Sample], start: float) -> float:
+    """How many cores processes outside all trees took since then (epoch s); 0 without a sample."""
+    seen = [sample for sample in samples if sample.at > start]
+    span_s = sum(sample.span_s for sample in seen)
+    return sum(sample.strangers_s for sample in seen) / span_s if span_s else 0.0
 
 
 class Watch:

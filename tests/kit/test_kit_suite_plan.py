@@ -117,6 +117,18 @@ def test_a_need_above_the_machine_still_leaves_one_place_and_none_says_one():
     assert Places(asked=None, members=6, cores=2, needs={"a": 0.0}).now(0)[0] == 1
 
 
+def test_what_strangers_take_is_not_given_away():
+    places = Places(asked=None, members=6, cores=4, needs={"a": 0.8})
+    assert places.now(0)[0] == 4
+    places.strangers = 1.0
+    assert places.now(10)[0] == 2
+    places.strangers = 4.0
+    assert places.now(20)[0] == 1
+    samples = [a_sample(2.0, 0.5, at=10.0), a_sample(1.5, 0.5, stolen_s=0.5, at=11.0), a_sample(0.5, 0.5, at=12.0)]
+    assert pressure.strangers_cores(samples, 10.0) == pytest.approx(0.75)
+    assert pressure.strangers_cores([], 0.0) == 0.0
+
+
 def test_places_asked_for_are_given_and_a_shared_cloud_or_a_spoiled_run_leaves_one():
     assert Places(asked=5, members=6, cores=2, needs={"a": 5.0}).now(0) == (5, "as asked for")
     assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, shared=True).now(0)[0] == 1
