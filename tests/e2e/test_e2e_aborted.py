@@ -63,7 +63,6 @@ class Cloud:
             "Dimensions",
             "ExtendedStatistic",
             "Period",
-            "ComparisonOperator",
         )
         self.cloudwatch.put_metric_alarm(
             **{name: alarm[name] for name in same}, Threshold=0.001, EvaluationPeriods=1, DatapointsToAlarm=1,
