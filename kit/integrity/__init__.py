@@ -1,12 +1,14 @@
 """Whether orders and money stayed right: the client's history against the ledger and what is stored beside it.
 
-Pure functions on tables (`kit.model` columns): no boto3, no HTTP, no files. One module per family of invariants; the
-sequenced ledger is a witness order, so each check is a join and not a search.
+Pure functions on evidence (`kit.model` columns as dense numbers): no boto3, no HTTP. One module per family of
+invariants; the sequenced ledger is a witness order, so each check is linear and no search.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import closing
+from pathlib import Path
 
 import pandas as pd
 
@@ -22,16 +24,20 @@ from kit.integrity import (
     replay,
     sequence,
     stream,
+    trades,
 )
 from kit.integrity.answer import Check, invalid
-from kit.integrity.evidence import Evidence, gather
+from kit.integrity.columns import MEMORY_BYTES_MAX, Space
+from kit.integrity.evidence import Evidence, assemble, gather
+from kit.integrity.recorded import recorded_run
 from kit.model import FaultWindow, Finding, LoadStats, Status
 
-__all__ = ["CHECKS", "Check", "Evidence", "check_all", "gather", "run_check"]
+__all__ = ["CHECKS", "Check", "Evidence", "check_all", "check_run", "gather", "run_check"]
 
 # In the order in which a reader wants them: money first.
 CHECKS: tuple[Check, ...] = (
     *fills.CHECKS,
+    *trades.CHECKS,
     *keys.CHECKS,
     *acknowledged.CHECKS,
     *sequence.CHECKS,
@@ -62,9 +68,7 @@ def check_all(
     `fault` is told in the counterexamples; `load` lets a truncated history be noticed. `without` names checks that a
     scenario cannot exercise (a load without cancels): they are left out on purpose and by name.
     """
-    unknown = sorted(set(without) - {check.name for check in CHECKS})
-    if unknown:
-        raise UsageError(f"integrity: no check is called {unknown[0]!r}")
+    _demand_known(without)
     tables = {
         "attempts": attempts,
         "stream": stream,
@@ -74,7 +78,36 @@ def check_all(
         "positions": positions,
         "outbox": outbox,
     }
-    evidence = gather(tables, fault=fault, load=load)
+    with closing(gather(tables, fault=fault, load=load)) as evidence:
+        return _answers(evidence, without)
+
+
+def check_run(
+    folder: Path,
+    *,
+    fault: FaultWindow | None = None,
+    load: LoadStats | None = None,
+    without: Collection[str] = (),
+    memory_bytes_max: int = MEMORY_BYTES_MAX,
+) -> list[Finding]:
+    """The same of a run's folder (`history/`, `ledger/`), read in blocks of rows: memory holds numbers and no texts.
+
+    Columns beyond `memory_bytes_max` go to files in a temporary folder that is removed at the end.
+    """
+    _demand_known(without)
+    recorded, counted = recorded_run(folder)
+    evidence = assemble(recorded, fault=fault, load=load or counted, space=Space(memory_bytes_max))
+    with closing(evidence):
+        return _answers(evidence, without)
+
+
+def _demand_known(without: Collection[str]) -> None:
+    unknown = sorted(set(without) - {check.name for check in CHECKS})
+    if unknown:
+        raise UsageError(f"integrity: no check is called {unknown[0]!r}")
+
+
+def _answers(evidence: Evidence, without: Collection[str]) -> list[Finding]:
     return [run_check(check, evidence) for check in CHECKS if check.name not in without]
 
 
@@ -96,7 +129,7 @@ def _unfit(check: Check, evidence: Evidence) -> str:
     for name in (*check.needs, *check.reads):
         if name in evidence.defects:
             return evidence.defects[name]
-        if name in check.needs and name != "run" and getattr(evidence, name).empty:
+        if name in check.needs and name != "run" and not len(getattr(evidence, name)):
             return f"{name}: no rows were recorded"
     return _doubt(check, evidence) if check.timed else ""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
+from kit.integrity import content
 from kit.integrity.answer import Check, Wording, by_key, by_order
-from kit.integrity.evidence import NO_ID, Column, Evidence, Table
-from kit.integrity.payloads import parse
-from kit.model import Finding, Outcome
+from kit.integrity.client_tables import FAIL, FIRST
+from kit.integrity.columns import Rows
+from kit.integrity.counting import firsts, paired, present
+from kit.integrity.evidence import Evidence, acknowledged
+from kit.integrity.payloads import loads
+from kit.model import Finding
 
 LOST = Wording(
     name="acknowledged-never-lost",
@@ -37,55 +40,39 @@ AS_SEQUENCED = Wording(
     hold="were sequenced with the content that was acknowledged",
     broke="were acknowledged with other content than was sequenced",
 )
-# Name in a reply and its type → column of a ledger row.
-REPLY_FIELDS = {
-    "orderId": (str, "order_id"),
-    "symbol": (str, "market"),
-    "side": (str, "side"),
-    "type": (str, "order_type"),
-    "tif": (str, "tif"),
-    "qty": (int, "qty"),
-    "price": (int, "price"),
-}
-# Column of an attempt → column of a ledger row.
-SENT_FIELDS = {
-    "symbol": "market",
-    "side": "side",
-    "type": "order_type",
-    "tif": "tif",
-    "qty": "qty",
-    "price": "price",
-}
-
-
-def acknowledged_mask(attempts: Table) -> Column:
-    """Attempts that a client knows to have worked: a 2xx in time, or one that came after the time-out."""
-    return (attempts["outcome"] == Outcome.OK) | attempts["late_status"].between(200, 299)
 
 
 def acknowledged_never_lost(evidence: Evidence) -> Finding:
     """E2. {keys with a 2xx, in time or late} ⊆ {keys of accepted and rejected events}."""
-    sent = evidence.sent
-    told = sent.loc[acknowledged_mask(sent), "key_no"].unique()
-    bad = np.setdiff1d(told, _written(evidence))
+    sent, size = evidence.sent, evidence.key_count
+    told = present(sent["key"][acknowledged(sent)], size)
+    bad = np.flatnonzero(told & ~_written(evidence))
 
     def example(key: int) -> str:
         client, name = evidence.key_of(key)
         return f"client {client} was told that key {name} is accepted, but no ledger event carries it"
 
-    return by_key(LOST, evidence, examined=len(told), bad=bad, example=example)
+    return by_key(LOST, evidence, examined=int(told.sum()), bad=bad, example=example)
 
 
 def no_phantom_orders(evidence: Evidence) -> Finding:
     """E5. {keys of accepted and rejected events} ⊆ {keys sent}; an event without a key is a phantom too."""
-    rows: Table = pd.concat([evidence.accepted, evidence.rejected])
-    bad = rows.loc[~rows["key_no"].isin(evidence.sent["key_no"]) | (rows["key_no"] == NO_ID), "order_no"]
+    asked = np.append(present(evidence.sent["key"], evidence.key_count), False)  # the last is for no key, −1
+    tables = (evidence.accepted, evidence.rejected)
+    orders = np.concatenate([table["order"] for table in tables])
+    bad = np.concatenate([table["order"][~asked[table["key"]]] for table in tables])
 
     def example(order: int) -> str:
-        row = rows[rows["order_no"] == order].iloc[0]
+        table = next(table for table in tables if (table["order"] == order).any())
+        row = evidence.rows("events", _places(table, order))[0]
         return f"order {row['order_id']} of client {row['client_id']} at {row['market']} seq {row['seq']}"
 
-    return by_order(PHANTOM, evidence, examined=rows["order_no"].nunique(), bad=bad.to_numpy(), example=example)
+    examined = int(present(orders, evidence.order_count).sum())
+    return by_order(PHANTOM, evidence, examined=examined, bad=bad, example=example)
+
+
+def _places(table: Rows, order: int) -> np.ndarray:
+    return table["place"][np.flatnonzero(table["order"] == order)[:1]]
 
 
 def refused_has_no_effect(evidence: Evidence) -> Finding:
@@ -93,75 +80,77 @@ def refused_has_no_effect(evidence: Evidence) -> Finding:
 
     One `info` attempt and the order may be in or out; that it is in at most once is `exactly-once-per-key`.
     """
-    sent = evidence.sent
-    open_ = sent.loc[(sent["outcome"] != Outcome.FAIL) | acknowledged_mask(sent), "key_no"]
-    refused = np.setdiff1d(sent["key_no"], open_)
-    bad = np.intersect1d(refused, _written(evidence))
+    sent, size = evidence.sent, evidence.key_count
+    key, asked = sent["key"], present(sent["key"], size)
+    maybe = present(key[(sent["outcome"] != FAIL) | acknowledged(sent)], size)
+    bad = np.flatnonzero(asked & ~maybe & _written(evidence))
 
-    def example(key: int) -> str:
-        client, name = evidence.key_of(key)
-        statuses = sorted(set(sent.loc[sent["key_no"] == key, "status"]))
+    def example(number: int) -> str:
+        client, name = evidence.key_of(number)
+        statuses = sorted(set(sent["status"][key == number].tolist()))
         return f"key {name} of client {client} was only ever answered {', '.join(map(str, statuses))}"
 
-    return by_key(REFUSED, evidence, examined=sent["key_no"].nunique(), bad=bad, example=example)
+    return by_key(REFUSED, evidence, examined=int(asked.sum()), bad=bad, example=example)
 
 
 def sequenced_as_sent(evidence: Evidence) -> Finding:
     """E3a. Each accepted event has market, side, type, tif, qty and price of its key's first attempt, and an order id
     that some attempt under the key carried. MARKET is IOC and has no price, whatever was sent.
     """
-    sent = evidence.sent
-    first = sent[sent["kind"] == "first"].drop_duplicates("key_no").set_index("key_no")
-    rows = evidence.accepted[evidence.accepted["key_no"].isin(first.index)]
-    wanted = _canonical(first.rename(columns=SENT_FIELDS)[list(SENT_FIELDS.values())]).loc[rows["key_no"]]
-    found = _canonical(rows[list(SENT_FIELDS.values())])
-    differs = (wanted.to_numpy() != found.to_numpy()).any(axis=1)
-    carried = pd.MultiIndex.from_frame(sent[["key_no", "order_no"]].drop_duplicates())
-    differs |= ~pd.MultiIndex.from_frame(rows[["key_no", "order_no"]]).isin(carried)
-    bad = rows[differs]
+    sent, accepted = evidence.sent, evidence.accepted
+    opening = sent.where(sent["kind"] == FIRST)
+    place = np.append(firsts(opening["key"], evidence.key_count), -1)[accepted["key"]]
+    known = np.flatnonzero(place >= 0)
+    key, order = accepted["key"][known], accepted["order"][known]
+    differs = opening["sent"][place[known]] != accepted["content"][known]
+    # Most orders carry the order id of the first attempt: only the others are looked for among all attempts.
+    other = np.flatnonzero(opening["order"][place[known]] != order)
+    if len(other):
+        mine = np.isin(sent["key"], key[other])
+        carried = paired(sent["key"][mine], sent["order"][mine])
+        differs[other] |= ~np.isin(paired(key[other], order[other]), carried)
+    bad = order[differs]
 
-    def example(order: int) -> str:
-        row = bad[bad["order_no"] == order].iloc[0]
-        return f"order {row['order_id']}: {_differences(row, wanted.loc[row['key_no']])}"
+    def example(number: int) -> str:
+        at = known[differs & (order == number)][:1]
+        row = evidence.rows("events", accepted["place"][at])[0]
+        first = evidence.rows("attempts", opening["place"][place[at]])[0]
+        wanted = content.canonical(first, content.CLIENT)
+        told = content.differences(content.canonical(row), wanted, "sent") or "no attempt carried this order id"
+        return f"order {row['order_id']}: {told}"
 
-    examined = rows["order_no"].nunique()
-    return by_order(AS_SENT, evidence, examined=examined, bad=bad["order_no"].to_numpy(), example=example)
+    examined = int(present(order, evidence.order_count).sum())
+    return by_order(AS_SENT, evidence, examined=examined, bad=bad, example=example)
 
 
 def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
     """E3b. orderId, symbol, side, type, tif, qty and price of a key's first 2xx body equal its accepted event."""
-    sent = evidence.sent
-    good = sent[acknowledged_mask(sent)].sort_values("completed_ns").drop_duplicates("key_no")
-    replies = parse(good["reply"], {name: kind for name, (kind, _) in REPLY_FIELDS.items()})
-    columns = [column for _, column in REPLY_FIELDS.values()]
-    told = replies.set_axis(columns, axis=1).set_index(good["key_no"])
-    rows = evidence.accepted[evidence.accepted["key_no"].isin(told.index)]
-    wanted, found = _canonical(told).loc[rows["key_no"]], _canonical(rows[columns])
-    bad = rows[(wanted.to_numpy() != found.to_numpy()).any(axis=1)]
+    accepted = evidence.accepted
+    told = evidence.sent.where(acknowledged(evidence.sent))
+    told = told.where(np.argsort(told["completed_ns"], kind="stable"))
+    place = np.append(firsts(told["key"], evidence.key_count), -1)[accepted["key"]]
+    known = np.flatnonzero(place >= 0)
+    key = accepted["key"][known]
+    differs = told["told"][place[known]] != accepted["content"][known]
+    differs |= told["told_order"][place[known]] != accepted["order"][known]
+    bad = key[differs]
 
-    def example(key: int) -> str:
-        row = bad[bad["key_no"] == key].iloc[0]
-        return f"order {row['order_id']}: {_differences(row, wanted.loc[key], 'acknowledged')}"
+    def example(number: int) -> str:
+        at = known[differs & (key == number)][:1]
+        row = evidence.rows("events", accepted["place"][at])[0]
+        answer = loads(evidence.rows("attempts", told["place"][place[at]])[0]["reply"])
+        found = {"order id": row["order_id"]} | content.canonical(row)
+        wanted = {"order id": answer.get("orderId", "")} | content.canonical(answer, content.CLIENT)
+        return f"order {row['order_id']}: {content.differences(found, wanted, 'acknowledged')}"
 
-    examined = rows["key_no"].nunique()
-    return by_key(AS_SEQUENCED, evidence, examined=examined, bad=bad["key_no"].to_numpy(), example=example)
+    return by_key(
+        AS_SEQUENCED, evidence, examined=int(present(key, evidence.key_count).sum()), bad=bad, example=example
+    )
 
 
 def _written(evidence: Evidence) -> np.ndarray:
-    return np.union1d(evidence.accepted["key_no"], evidence.rejected["key_no"])
-
-
-def _canonical(rows: Table) -> Table:
-    market = rows["order_type"] == "MARKET"
-    tif = rows["tif"].mask(market, "IOC")
-    return rows.assign(tif=tif.mask(tif == "", "GTC"), price=rows["price"].mask(market, 0))
-
-
-def _differences(row: Column, wanted: Table, verb: str = "sent") -> str:
-    if isinstance(wanted, pd.DataFrame):
-        wanted = wanted.iloc[0]
-    told = [f"{name} {row[name]} was {verb} as {value}" for name, value in wanted.items() if row[name] != value]
-    return ", ".join(told) or "no attempt carried this order id"
+    size = evidence.key_count
+    return present(evidence.accepted["key"], size) | present(evidence.rejected["key"], size)
 
 
 CHECKS = (

@@ -1,14 +1,15 @@
-"""Cancels: none lost, none answered twice, no trade afterwards, and an order's lots end one way only."""
+"""Cancels: none lost, none made up, none answered twice, no trade afterwards, and an order's lots end one way only."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from kit.integrity.acknowledged import acknowledged_mask
 from kit.integrity.answer import Check, Wording, by_order, by_row, plural
+from kit.integrity.columns import Rows
 from kit.integrity.counterexample import Story
-from kit.integrity.evidence import Evidence, Table
-from kit.integrity.fills import accepted_orders, legs
+from kit.integrity.counting import firsts, paired, present, totals
+from kit.integrity.evidence import Evidence, acknowledged
+from kit.integrity.legs import accepted_orders, filled, legs
 from kit.model import Finding
 
 AFTER = Wording(
@@ -35,92 +36,107 @@ LOST = Wording(
     hold="were carried out or refused in the ledger",
     broke="left no trace in the ledger",
 )
+PHANTOM = Wording(
+    name="no-phantom-cancels",
+    noun="sequenced cancels",
+    hold="were asked for by the client, for that order",
+    broke="were never asked for by the client, for that order",
+)
 
 
 def no_fill_after_cancel(evidence: Evidence) -> Finding:
     """F6. No fill of an order has a greater seq than its cancelled event (of any reason, the acknowledged cancels of
     clients among them). An order that was accepted again after its cancel is `one-event-per-order`, and counts here.
     """
-    last = evidence.cancelled.groupby("order_no")["seq"].min()
-    sides = legs(evidence)
-    sides = sides[sides["order_no"].isin(last.index)]
-    bad = sides[sides["seq"].to_numpy() > last.loc[sides["order_no"]].to_numpy()]
+    cancelled, fills, sides = evidence.cancelled, evidence.fills, legs(evidence)
+    place = firsts(cancelled["order"], evidence.order_count)  # the ledger is in order: the first has the least seq
+    off = np.where(sides.order >= 0, place[sides.order], -1)
+    seq, fill_seq = cancelled["seq"], fills["seq"]
+    late = np.flatnonzero(off >= 0)
+    late = late[fill_seq[sides.place[late]] > seq[off[late]]]
 
     def example(order: int) -> str:
-        row = bad[bad["order_no"] == order].iloc[0]
+        leg = late[sides.order[late] == order][0]
+        fill = evidence.rows("events", fills["place"][sides.place[leg : leg + 1]])[0]
         return (
-            f"order {evidence.order_of(order)} was cancelled at {row['market']} seq {last[order]} "
-            f"and traded {plural(row['qty'], 'lot')} at seq {row['seq']}"
+            f"order {evidence.order_of(order)} was cancelled at {fill['market']} seq {seq[place[order]]} "
+            f"and traded {plural(fill['qty'], 'lot')} at seq {fill['seq']}"
         )
 
-    return by_order(AFTER, evidence, examined=len(last), bad=bad["order_no"].to_numpy(), example=example)
+    examined = int((place >= 0).sum())
+    return by_order(AFTER, evidence, examined=examined, bad=sides.order[late], example=example)
 
 
 def cancelled_or_filled(evidence: Evidence) -> Finding:
     """For each accepted order with a cancelled event: Σ filled + Σ cancelled = quantity, each cancelled part > 0."""
-    orders, cancelled = accepted_orders(evidence), evidence.cancelled
-    cancelled = cancelled[cancelled["order_no"] >= 0]
-    off = cancelled.groupby("order_no")["qty"].agg(["sum", "min"])
-    numbers = off.index.to_numpy()
-    filled = legs(evidence).groupby("order_no")["qty"].sum().reindex(numbers, fill_value=0).to_numpy()
-    wrong = (filled + off["sum"].to_numpy() != orders.qty[numbers]) | (off["min"].to_numpy() <= 0)
-    at = dict(zip(numbers.tolist(), filled.tolist(), strict=True))
+    orders, cancelled, size = accepted_orders(evidence), evidence.cancelled, evidence.order_count
+    order, qty = cancelled["order"], cancelled["qty"]
+    there, off, done = present(order, size), totals(order, qty, size), filled(evidence)
+    wrong = there & ((done + off != orders.qty) | present(order[qty <= 0], size))
 
-    def example(order: int) -> str:
+    def example(number: int) -> str:
         return (
-            f"order {evidence.order_of(order)} of {plural(orders.qty[order], 'lot')} has {at[order]} filled "
-            f"and {off['sum'][order]} cancelled"
+            f"order {evidence.order_of(number)} of {plural(int(orders.qty[number]), 'lot')} has {done[number]} filled "
+            f"and {off[number]} cancelled"
         )
 
-    return by_order(EITHER, evidence, examined=len(off), bad=numbers[wrong], example=example)
+    return by_order(EITHER, evidence, examined=int(there.sum()), bad=np.flatnonzero(wrong), example=example)
 
 
 def cancel_takes_effect_once(evidence: Evidence) -> Finding:
     """Per (client, key) of a cancel: |{intake events that carried out or refused it}| ≤ 1, and never both."""
-    outcomes = _outcomes(evidence)
-    per_key = outcomes.groupby("key_no").agg(events=("event_id", "nunique"), ways=("type", "nunique"))
-    bad = per_key[(per_key["events"] > 1) | (per_key["ways"] > 1)]
+    outcomes = evidence.cancel_outcomes
+    key = outcomes["key"]
+    first = firsts(key, evidence.key_count)[key]
+    differs = (outcomes["event"] != outcomes["event"][first]) | (outcomes["type"] != outcomes["type"][first])
+    bad = np.unique(key[differs])
 
-    def rows() -> Table:
-        return outcomes[outcomes["key_no"] == bad.index[0]]
+    def rows() -> Rows:
+        return outcomes.where(key == bad[0])
 
     def example() -> str:
-        first = rows().iloc[0]
-        seqs = ", ".join(map(str, rows()["seq"]))
-        return f"the cancel of order {first['order_id']} under key {first['idempotency_key']} took effect at seq {seqs}"
+        told = evidence.rows("events", rows()["place"])
+        seqs = ", ".join(str(row["seq"]) for row in told)
+        which = f"order {told[0]['order_id']} under key {told[0]['idempotency_key']}"
+        return f"the cancel of {which} took effect at seq {seqs}"
 
     return by_row(
         ANSWERED,
         evidence,
-        examined=len(per_key),
+        examined=int(present(key, evidence.key_count).sum()),
         violations=len(bad),
         example=example,
-        subject=lambda: Story(orders=(int(rows()["order_no"].iloc[0]),)),
+        subject=lambda: Story(orders=(int(rows()["order"][0]),)),
     )
 
 
 def acknowledged_cancel_never_lost(evidence: Evidence) -> Finding:
     """{keys of cancels with a 2xx} ⊆ {keys of cancelled (client) and rejected cancel events}."""
-    attempts = evidence.attempts
-    cancels = attempts[(attempts["op"] == "cancel") & acknowledged_mask(attempts)].drop_duplicates("key_no")
-    bad = cancels[~cancels["key_no"].isin(_outcomes(evidence)["key_no"])]
+    size = evidence.key_count
+    told = evidence.cancels.where(acknowledged(evidence.cancels))
+    wanted, found = present(told["key"], size), present(evidence.cancel_outcomes["key"], size)
+    bad = told["order"][~np.append(found, False)[told["key"]]]
 
     def example(order: int) -> str:
-        row = bad[bad["order_no"] == order].iloc[0]
+        row = evidence.rows("attempts", told["place"][np.flatnonzero(told["order"] == order)[:1]])[0]
         who = f"client {row['client_id']}"
-        return (
-            f"{who} was told that its cancel of order {evidence.order_of(order)} is on its way, but nothing came of it"
-        )
+        return f"{who} was told that its cancel of order {row['order_id']} is on its way, but nothing came of it"
 
-    return by_order(LOST, evidence, examined=len(cancels), bad=np.unique(bad["order_no"]), example=example)
+    return by_order(LOST, evidence, examined=int(wanted.sum()), bad=bad, example=example)
 
 
-def _outcomes(evidence: Evidence) -> Table:
-    """Ledger events by which clients' cancels were carried out or refused."""
-    events = evidence.events
-    done = (events["type"] == "cancelled") & (events["reason"] == "client")
-    refused = (events["type"] == "rejected") & (events["command"] == "cancel")
-    return events[(done | refused) & (events["key_no"] >= 0)]
+def no_phantom_cancels(evidence: Evidence) -> Finding:
+    """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}."""
+    outcomes, sent = evidence.cancel_outcomes, evidence.cancels
+    asked = paired(sent["key"], sent["order"])
+    bad = outcomes.where(~np.isin(paired(outcomes["key"], outcomes["order"]), asked))
+
+    def example(order: int) -> str:
+        row = evidence.rows("events", bad["place"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
+        return f"{what} under key {row['idempotency_key']} of client {row['client_id']}"
+
+    return by_order(PHANTOM, evidence, examined=len(outcomes), bad=bad["order"], example=example)
 
 
 CHECKS = (
@@ -128,4 +144,5 @@ CHECKS = (
     Check(name=EITHER.name, find=cancelled_or_filled, needs=("events",)),
     Check(name=ANSWERED.name, find=cancel_takes_effect_once, needs=("events",)),
     Check(name=LOST.name, find=acknowledged_cancel_never_lost, needs=("attempts", "events", "run")),
+    Check(name=PHANTOM.name, find=no_phantom_cancels, needs=("attempts", "events", "run")),
 )

@@ -1,18 +1,18 @@
-"""The whole story of one order as a timeline: attempts, answers, ledger events, what is stored, the fault.
+"""The whole story of a few orders as a timeline: attempts, answers, ledger events, what is stored, the fault.
 
-Owns the sentences and their order; must not know why the order is told about.
+Owns the sentences and their order; must not know why the orders are told about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from kit.integrity.evidence import Evidence, Table
+from kit.integrity.client_tables import CANCEL, GET_ORDER, ORDER
+from kit.integrity.evidence import Evidence
 
 # A story is read by a person: more steps than this hide the point.
 STEPS_MAX = 24
@@ -27,12 +27,16 @@ Step = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Story:
-    """What to tell: orders and keys by number (with all that hangs on them), a stretch of a ledger, own steps."""
+    """What to tell: orders and keys by number (with all that hangs on them), a stretch of a ledger, own steps.
+
+    `only` limits the ledger's part to events at these places of the evidence.
+    """
 
     orders: tuple[int, ...] = ()
     keys: tuple[int, ...] = ()
-    stretch: tuple[str, int, int] | None = None  # market, first and last seq
+    stretch: tuple[int, int, int] | None = None  # market, first and last seq
     steps: tuple[Step, ...] = ()
+    only: np.ndarray | None = None
 
 
 def candidates(bad: np.ndarray) -> np.ndarray:
@@ -44,7 +48,7 @@ def story(evidence: Evidence, subject: Story) -> list[Step]:
     orders, keys = _related(evidence, subject)
     steps = [
         *_attempt_steps(evidence, orders, keys),
-        *_event_steps(evidence, _events(evidence, orders, keys, subject)),
+        *event_steps(evidence, _events(evidence, orders, keys, subject)),
         *_stored_steps(evidence, orders),
         *subject.steps,
     ]
@@ -55,33 +59,40 @@ def story(evidence: Evidence, subject: Story) -> list[Step]:
 
 def _related(evidence: Evidence, subject: Story) -> tuple[np.ndarray, np.ndarray]:
     """The subject's orders with all orders of their keys, and the keys of these."""
-    orders, keys = np.array(subject.orders, dtype="int64"), np.array(subject.keys, dtype="int64")
-    for table in (evidence.accepted, evidence.rejected, evidence.orders):
-        keys = np.union1d(keys, table.loc[table["order_no"].isin(orders), "key_no"])
-    if not keys.size and orders.size:
-        # Never sequenced nor stored: only its client knows the key.
-        keys = evidence.sent.loc[evidence.sent["order_no"].isin(orders), "key_no"].unique()
+    orders, keys = np.array(subject.orders, dtype=np.int64), np.array(subject.keys, dtype=np.int64)
+    tables = (evidence.accepted, evidence.rejected, evidence.orders)
+    if orders.size:
+        keys = np.union1d(keys, np.concatenate([table["key"][np.isin(table["order"], orders)] for table in tables]))
+        if not (keys >= 0).any():
+            # Never sequenced nor stored: only its client knows the key.
+            keys = np.unique(evidence.sent["key"][np.isin(evidence.sent["order"], orders)])
     keys = keys[keys >= 0][:RELATED_MAX]
-    for table in (evidence.accepted, evidence.rejected, evidence.orders):
-        orders = np.union1d(orders, table.loc[table["key_no"].isin(keys), "order_no"])
+    if keys.size:
+        orders = np.union1d(orders, np.concatenate([table["order"][np.isin(table["key"], keys)] for table in tables]))
     return orders[orders >= 0][:RELATED_MAX], keys
 
 
-def _events(evidence: Evidence, orders: np.ndarray, keys: np.ndarray, subject: Story) -> Table:
+def _events(evidence: Evidence, orders: np.ndarray, keys: np.ndarray, subject: Story) -> np.ndarray:
+    """Places of the events to tell."""
     events = evidence.events
-    chosen = events["order_no"].isin(orders) | events["taker_no"].isin(orders) | events["maker_no"].isin(orders)
-    chosen |= events["key_no"].isin(keys)
+    if subject.only is not None:
+        return subject.only
+    chosen = np.isin(events["order"], orders) | np.isin(events["maker"], orders) | np.isin(events["key"], keys)
     if subject.stretch is not None:
         market, first, last = subject.stretch
-        chosen |= (events["market"] == market) & events["seq"].between(first, last)
-    return events[chosen]
+        seq = events["seq"]
+        chosen |= (events["market"] == market) & (seq >= first) & (seq <= last)
+    return np.flatnonzero(chosen)
 
 
 def _attempt_steps(evidence: Evidence, orders: np.ndarray, keys: np.ndarray) -> Iterator[Step]:
     attempts = evidence.attempts
-    own = attempts["key_no"].isin(keys) & (attempts["op"] == "order")
-    about = attempts["order_no"].isin(orders) & attempts["op"].isin(("cancel", "get_order"))
-    for row in attempts[own | about].sort_values("invoked_ns").head(4 * STEPS_MAX).to_dict("records"):
+    op = attempts["op"]
+    own = np.isin(attempts["key"], keys) & (op == ORDER)
+    about = np.isin(attempts["order"], orders) & ((op == CANCEL) | (op == GET_ORDER))
+    places = np.flatnonzero(own | about)
+    places = places[np.argsort(attempts["invoked_ns"][places], kind="stable")][: 4 * STEPS_MAX]
+    for row in evidence.rows("attempts", places):
         base = {"source": "client", "client_id": row["client_id"], "order_id": row["order_id"]}
         yield {"t": _seconds(row["invoked_ns"]), "what": _sent(row), **base, "attempt": row["kind"]}
         yield {"t": _seconds(row["completed_ns"]), "what": _got(row), **base, "status": row["status"]}
@@ -109,10 +120,12 @@ def _got(row: dict[str, Any]) -> str:
     return f"answer {row['status']} {took}" + (f": {reply}" if reply else "")
 
 
-def _event_steps(evidence: Evidence, events: Table) -> Iterator[Step]:
+def event_steps(evidence: Evidence, places: np.ndarray) -> Iterator[Step]:
+    """One step a ledger event at these places of the evidence."""
     # Enough of both ends: the cut is made over all steps together.
-    shown = events if len(events) <= 4 * STEPS_MAX else pd.concat([events.head(2 * STEPS_MAX), events.tail(STEPS_MAX)])
-    for row in shown.to_dict("records"):
+    if len(places) > 4 * STEPS_MAX:
+        places = np.concatenate([places[: 2 * STEPS_MAX], places[-STEPS_MAX:]])
+    for row in evidence.rows("events", places):
         what = f"ledger {row['market']} seq {row['seq']}: {event_words(row)}"
         base = {"source": "ledger", "market": row["market"], "seq": row["seq"], "event_id": row["event_id"]}
         yield {"t": _seconds(row["ts_ns"]), "what": what, **base}
@@ -135,9 +148,15 @@ def event_words(row: dict[str, Any]) -> str:
 
 
 def _stored_steps(evidence: Evidence, orders: np.ndarray) -> Iterator[Step]:
-    for row in evidence.orders[evidence.orders["order_no"].isin(orders)].head(STEPS_MAX).to_dict("records"):
+    for row in evidence.rows("orders", np.flatnonzero(np.isin(evidence.orders["order"], orders))[:STEPS_MAX]):
         what = f"stored at the end: order {row['order_id']} {row['status']}, {row['filled_qty']} of {row['qty']} filled"
         yield {"t": None, "what": what, "source": "store", "order_id": row["order_id"]}
+
+
+def balance_step(row: dict[str, Any]) -> Step:
+    """What is stored for one client in one market."""
+    what = f"stored at the end: client {row['client_id']} {row['qty']} lots of {row['market']}, cash {row['cash']}"
+    return {"t": None, "what": what, "source": "store", "client_id": row["client_id"]}
 
 
 def _fault_steps(evidence: Evidence) -> Iterator[Step]:
@@ -153,9 +172,9 @@ def _fault_steps(evidence: Evidence) -> Iterator[Step]:
             yield {"t": float(at), "what": what, "source": "fault"}
 
 
-def _capped(steps: list[Step]) -> list[Step]:
+def _capped(steps: Sequence[Step]) -> list[Step]:
     if len(steps) <= STEPS_MAX:
-        return steps
+        return list(steps)
     head, tail = STEPS_MAX * 2 // 3, STEPS_MAX - STEPS_MAX * 2 // 3 - 1
     cut = len(steps) - head - tail
     gap = {"t": steps[head]["t"], "what": f"… {cut} more steps left out …", "source": "kit"}

@@ -1,11 +1,12 @@
-"""All tables of one run side by side, in the types of their contract, with ids as numbers that compare fast.
+"""All tables of one run side by side as columns, with ids as numbers that compare fast.
 
-Owns normalising and the question whether a table is evidence at all; must not know what is checked.
+Owns how the tables hang together; must not know what is checked. Whether they are evidence at all is `doubts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -13,6 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from kit.errors import EvidenceMissing
+from kit.integrity import client_tables, doubts, ledger_tables, stream_tables
+from kit.integrity.client_tables import CANCEL, ORDER, PROBE_REUSE, good
+from kit.integrity.columns import Columns, Rows, Space
+from kit.integrity.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REFUSED, REJECTED
+from kit.integrity.messages import Messages
+from kit.integrity.naming import Ids, Names, number_ids
+from kit.integrity.sources import FrameSource, Source
 from kit.model import (
     ATTEMPT_COLUMNS,
     CONNECTION_COLUMNS,
@@ -36,169 +45,219 @@ COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "outbox": OUTBOX_COLUMNS,
     }
 )
-# Kinds of attempts that repeat an order under its own key and content. The other kind, probe_reuse, must be refused.
-PROBE_REUSE = "probe_reuse"
-# Matchers on different hosts keep time to within milliseconds; a ledger that goes back further than this is broken.
-CLOCK_BACK_NS_MAX = 1_000_000_000
-# Joins client and key; a control character, so that ("a", "b|c") and ("a|b", "c") stay two keys.
-SEPARATOR = "\x1f"
-NO_ID = -1
-# A DataFrame and a Series, as the type checker is told of them: pandas' own unions (scalar, Series, DataFrame, …)
-# would drown every real error.
-Table = Any
-Column = Any
+# Recorded tables as a caller hands them over: a source, the reason why there is none, or nothing.
+Recorded = Source | str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """The tables of one run. `defects` says by table why it is no evidence, `clocks` why its times are not.
+    """One run. `defects` says by table why it is no evidence, `clocks` why its times are not.
 
-    Added columns: `key_no` numbers (client, idempotency key), `order_no`, `taker_no`, `maker_no` number order ids;
-    one numbering over all tables, -1 for none. `key_names` and `order_names` lead back.
+    Columns `key`, `order`, `maker`, `told_order` and `client`, `maker_client` hold numbers over all tables, −1 for
+    none; `market` and `symbol` are numbers in `markets`. What a number stands for is looked up in `sources`.
     """
 
-    attempts: Table
-    stream: Table
-    connections: Table
-    events: Table
-    orders: Table
-    positions: Table
-    outbox: Table
-    # Slices of the above that most checks want.
-    sent: Table  # order attempts under their own content
-    accepted: Table  # ledger events, by market and seq
-    rejected: Table  # ledger events that refuse an order (not a cancel)
-    fills: Table
-    cancelled: Table
-    key_names: pd.Index
-    order_names: pd.Index
+    attempts: Columns
+    reads: Columns  # of orders, that were answered
+    stream: Columns
+    connections: Columns
+    events: Columns  # by market and seq
+    orders: Columns
+    positions: Columns
+    outbox: Columns
+    # Parts of the above that most checks want.
+    sent: Rows  # order attempts under their own content
+    reused: Rows  # order attempts that reuse a key for other content
+    cancels: Rows
+    accepted: Rows
+    rejected: Rows  # ledger events that refuse an order (not a cancel)
+    fills: Rows
+    cancelled: Rows
+    cancel_outcomes: Rows  # ledger events by which clients' cancels were carried out or refused
+    slices: stream_tables.Slices
+    markets: Names
+    subscribers: Names
+    order_count: int
+    key_count: int
+    client_count: int
+    sources: Mapping[str, Source]
+    space: Space
     defects: Mapping[str, str] = field(default_factory=dict)
     clocks: Mapping[str, str] = field(default_factory=dict)
     fault: FaultWindow | None = None
 
-    def key_of(self, number: int) -> tuple[str, str]:
-        client, _, key = str(self.key_names[number]).partition(SEPARATOR)
-        return client, key
+    def rows(self, name: str, places: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """Rows as they were recorded, by their place in the table `name` of the evidence."""
+        if not len(places):
+            return []
+        if name in ("events", "reads"):
+            places = getattr(self, name)["row"][np.asarray(places)]
+        return self.sources["attempts" if name == "reads" else name].at([int(place) for place in places])
 
     def order_of(self, number: int) -> str:
-        return str(self.order_names[number]) if number >= 0 else ""
+        """The order's id; "" for none."""
+        return self._text(number, _ORDER_TEXTS)
+
+    def client_of(self, number: int) -> str:
+        """The client's name; "" for none."""
+        return self._text(number, _CLIENT_TEXTS)
+
+    def _text(self, number: int, texts: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], str]]]) -> str:
+        for name, column, read in texts:
+            places = np.flatnonzero(getattr(self, name)[column] == number)[:1] if number >= 0 else ()
+            if len(places):
+                return read(self.rows(name, places)[0])
+        return ""
+
+    def key_of(self, number: int) -> tuple[str, str]:
+        """The client and the idempotency key."""
+        for name in ("attempts", "events", "orders"):
+            places = np.flatnonzero(getattr(self, name)["key"] == number)[:1]
+            if len(places):
+                row = self.rows(name, places)[0]
+                return row["client_id"], row["idempotency_key"]
+        return "", ""
+
+    def close(self) -> None:
+        """Remove what was put into files."""
+        self.space.close()
+
+
+def _told_order(row: Mapping[str, Any]) -> str:
+    return str(json.loads(row["reply"])["orderId"])
+
+
+_ORDER_TEXTS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("orders", "order", lambda row: row["order_id"]),
+    ("events", "order", lambda row: row["taker_order_id"] if row["type"] == "fill" else row["order_id"]),
+    ("events", "maker", lambda row: row["maker_order_id"]),
+    ("attempts", "order", lambda row: row["order_id"]),
+    ("outbox", "order", lambda row: row["order_id"]),
+    ("attempts", "told_order", _told_order),
+)
+_CLIENT_TEXTS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("positions", "client", lambda row: row["client_id"]),
+    ("events", "client", lambda row: row["taker_client_id"] if row["type"] == "fill" else row["client_id"]),
+    ("events", "maker_client", lambda row: row["maker_client_id"]),
+)
 
 
 def gather(
-    tables: Mapping[str, pd.DataFrame | None], *, fault: FaultWindow | None = None, load: LoadStats | None = None
+    tables: Mapping[str, pd.DataFrame | None],
+    *,
+    fault: FaultWindow | None = None,
+    load: LoadStats | None = None,
+    space: Space | None = None,
 ) -> Evidence:
-    """Normalise `tables` (by the names of `COLUMNS`). A table that cannot be used becomes empty and a defect."""
-    defects: dict[str, str] = {}
-    clean = {name: _normal(name, tables.get(name), defects) for name in COLUMNS}
-    _number(clean)
-    key_names, order_names = clean.pop("key_names").index, clean.pop("order_names").index
-    clean["events"] = clean["events"].sort_values(["market", "seq"], kind="stable", ignore_index=True)
-    attempts, events = clean["attempts"], clean["events"]
-    _doubt_run(clean, defects)
-    _doubt_completeness(attempts, load, defects)
-    kind = events["type"]
-    sent = attempts[(attempts["op"] == "order") & (attempts["kind"] != PROBE_REUSE)]
+    """Evidence from tables in memory (by the names of `COLUMNS`). One that cannot be used is empty and a defect."""
+    return assemble({name: _framed(name, tables.get(name)) for name in COLUMNS}, fault=fault, load=load, space=space)
+
+
+def _framed(name: str, frame: pd.DataFrame | None) -> Recorded:
+    if frame is None:
+        return None
+    try:
+        return FrameSource(name, frame, COLUMNS[name])
+    except EvidenceMissing as missing:
+        return str(missing)
+
+
+def assemble(
+    recorded: Mapping[str, Recorded],
+    *,
+    fault: FaultWindow | None = None,
+    load: LoadStats | None = None,
+    space: Space | None = None,
+) -> Evidence:
+    """Evidence from recorded tables, read once each; the ledger first, the stream against it."""
+    space = Space() if space is None else space
+    defects = {
+        name: one or f"{name}: was not recorded" for name, one in recorded.items() if not isinstance(one, Source)
+    }
+    sources = {name: one for name, one in recorded.items() if isinstance(one, Source)}
+    markets, subscribers, clients = Names(), Names(), Ids()
+
+    def read(name: str, reader: Callable[[Source], Columns]) -> Columns:
+        try:
+            return reader(sources[name]) if name in sources else Columns(space)
+        except EvidenceMissing as missing:
+            defects[name] = str(missing)
+            return Columns(space)
+
+    messages, reads = Messages(sources.get("stream")), Columns(space)
+    events = read("events", lambda source: ledger_tables.read_events(source, space, markets, clients, messages))
+    tables = {
+        "attempts": read("attempts", lambda source: client_tables.read_attempts(source, space, clients, reads)),
+        "reads": reads,
+        "stream": read("stream", lambda source: stream_tables.read_stream(source, space, events, subscribers, markets)),
+        "connections": read(
+            "connections", lambda source: stream_tables.read_connections(source, space, subscribers, markets)
+        ),
+        "events": events,
+        "orders": read("orders", lambda source: ledger_tables.read_orders(source, space, markets, clients)),
+        "positions": read("positions", lambda source: ledger_tables.read_positions(source, space, markets, clients)),
+        "outbox": read("outbox", lambda source: ledger_tables.read_outbox(source, space)),
+    }
+    if "attempts" in defects:
+        tables["reads"] = Columns(space)
+    sizes = _numbered(tables)
+    clocks = doubts.look(tables, sources, sizes, load, defects)
     return Evidence(
-        **clean,
-        sent=sent,
-        accepted=events[kind == "accepted"],
-        rejected=events[(kind == "rejected") & (events["command"] != "cancel")],
-        fills=events[kind == "fill"],
-        cancelled=events[kind == "cancelled"],
-        key_names=key_names,
-        order_names=order_names,
+        **tables,
+        **_parts(tables["attempts"], events),
+        order_count=sizes["order_count"],
+        key_count=sizes["key_count"],
+        client_count=len(clients),
+        slices=stream_tables.Slices(events),
+        markets=markets,
+        subscribers=subscribers,
+        sources=MappingProxyType(sources),
+        space=space,
         defects=MappingProxyType(defects),
-        clocks=MappingProxyType(_clocks(attempts, events)),
+        clocks=MappingProxyType(clocks),
         fault=fault,
     )
 
 
-def blank(name: str) -> Table:
-    """The table `name` without rows."""
-    return pd.DataFrame({column: pd.Series(dtype=_dtype(kind)) for column, kind in COLUMNS[name].items()})
+def _numbered(tables: Mapping[str, Columns]) -> dict[str, int]:
+    """Turn hashes of ids into numbers; how many there are."""
+    wanted = {
+        "order_count": [
+            ("attempts", "order"),
+            ("attempts", "told_order"),
+            ("reads", "order"),
+            ("reads", "told_order"),
+            ("events", "order"),
+            ("events", "maker"),
+            ("orders", "order"),
+            ("outbox", "order"),
+        ],
+        "key_count": [("attempts", "key"), ("events", "key"), ("orders", "key")],
+    }
+    return {count: number_ids([(tables[name], column) for name, column in places]) for count, places in wanted.items()}
 
 
-def _dtype(kind: str) -> str:
-    return "str" if kind == "string" else kind
+def _parts(attempts: Columns, events: Columns) -> dict[str, Any]:
+    op, kind, own = attempts["op"], events["type"], attempts["kind"] != PROBE_REUSE
+    asked = (kind == REFUSED) | ((kind == CANCELLED) & (events["reason"] == CLIENT))
+    return {
+        "sent": attempts.where((op == ORDER) & own),
+        "reused": attempts.where((op == ORDER) & ~own),
+        "cancels": attempts.where(op == CANCEL),
+        "accepted": events.where(kind == ACCEPTED),
+        "rejected": events.where(kind == REJECTED),
+        "fills": events.where(kind == FILL),
+        "cancelled": events.where(kind == CANCELLED),
+        "cancel_outcomes": events.where(asked & (events["key"] >= 0)),
+    }
 
 
-def _normal(name: str, table: pd.DataFrame | None, defects: dict[str, str]) -> Table:
-    if table is None:
-        defects[name] = f"{name}: was not recorded"
-        return blank(name)
-    missing = [column for column in COLUMNS[name] if column not in table.columns]
-    if missing:
-        defects[name] = f"{name}: column {missing[0]} is missing"
-        return blank(name)
-    try:
-        return pd.DataFrame({column: _typed(table[column], kind) for column, kind in COLUMNS[name].items()})
-    except (TypeError, ValueError, OverflowError) as error:
-        defects[name] = f"{name}: values of a wrong type ({error})"
-        return blank(name)
+def acknowledged(rows: Rows) -> np.ndarray:
+    """Attempts that a client knows to have worked: a 2xx in time, or one that came after the time-out."""
+    return (rows["outcome"] == client_tables.OK) | good(rows["late_status"])
 
 
-def _typed(values: Column, kind: str) -> Column:
-    values = values.reset_index(drop=True)
-    if kind == "string":
-        return values.fillna("").astype("str")
-    # Through Int64 and not float: nanoseconds do not fit a float's 53 bits.
-    return values.fillna(0).astype("int64").astype(kind)
-
-
-def _number(clean: dict[str, pd.DataFrame]) -> None:
-    """Add the numbered ids to the tables, and the names as two more entries."""
-    keyed = ("attempts", "events", "orders")
-    keys = [clean[name]["client_id"] + SEPARATOR + clean[name]["idempotency_key"] for name in keyed]
-    numbers, names = pd.factorize(pd.concat(keys, ignore_index=True))
-    for name, part in zip(keyed, _split(numbers, keys), strict=True):
-        clean[name]["key_no"] = np.where(clean[name]["idempotency_key"] == "", NO_ID, part)
-    clean["key_names"] = pd.DataFrame(index=pd.Index(names))
-    places = [(name, "order_id", "order_no") for name in (*keyed, "outbox")]
-    places += [("events", "taker_order_id", "taker_no"), ("events", "maker_order_id", "maker_no")]
-    ids = [clean[name][column] for name, column, _ in places]
-    numbers, names = pd.factorize(pd.concat(ids, ignore_index=True))
-    for (name, column, added), part in zip(places, _split(numbers, ids), strict=True):
-        clean[name][added] = np.where(clean[name][column] == "", NO_ID, part)
-    clean["order_names"] = pd.DataFrame(index=pd.Index(names))
-
-
-def _split(numbers: np.ndarray, parts: list[Column]) -> list[np.ndarray]:
-    return np.split(numbers, np.cumsum([len(part) for part in parts])[:-1])
-
-
-def _doubt_run(clean: Mapping[str, pd.DataFrame], defects: dict[str, str]) -> None:
-    """A ledger without one key of the history is the ledger of another run: every comparison would be noise."""
-    attempts, events = clean["attempts"], clean["events"]
-    sent = attempts.loc[attempts["op"] == "order", "key_no"].unique()
-    written = events.loc[events["type"].isin(("accepted", "rejected")), "key_no"].unique()
-    if len(sent) and len(written) and not np.intersect1d(sent, written).size:
-        defects["run"] = f"the ledger is of another run: none of its {len(written):,} keys is in the history"
-
-
-def _doubt_completeness(attempts: Table, load: LoadStats | None, defects: dict[str, str]) -> None:
-    """A history is truncated if the generator says it sent more, or if a retry stands without what it retries."""
-    if "attempts" in defects or attempts.empty:
-        return
-    if load is not None and load.sent != len(attempts):
-        defects["attempts"] = f"attempts: the generator sent {load.sent:,} but the history holds {len(attempts):,}"
-        return
-    orders = attempts[attempts["op"] == "order"]
-    again = orders.loc[orders["kind"] != "first", "key_no"].unique()
-    orphans = np.setdiff1d(again, orders.loc[orders["kind"] == "first", "key_no"])
-    if orphans.size:
-        defects["attempts"] = f"attempts: {orphans.size:,} keys have retries but no first attempt: it is truncated"
-
-
-def _clocks(attempts: Table, events: Table) -> dict[str, str]:
-    doubts = {}
-    backwards = int((attempts["completed_ns"] < attempts["invoked_ns"]).sum())
-    late = attempts["late_ns"]
-    backwards += int(((late > 0) & (late < attempts["invoked_ns"])).sum())
-    if backwards:
-        doubts["attempts"] = f"attempts: the clock went backwards, {backwards:,} end before they start"
-    steps = np.diff(events["ts_ns"].to_numpy())
-    same = events["market"].to_numpy()[1:] == events["market"].to_numpy()[:-1]
-    back = int((same & (steps < -CLOCK_BACK_NS_MAX)).sum())
-    if back:
-        doubts["events"] = f"events: the ledger's clock went backwards by more than 1 s, {back:,} times"
-    return doubts
+def final_status(rows: Rows) -> np.ndarray:
+    """The status that came in the end, after the time-out if need be."""
+    late = rows["late_status"]
+    return np.where(late == 0, rows["status"], late)

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 
+from kit.integrity import hashing
 from kit.integrity.answer import Check, Wording, by_key, by_order, plural
-from kit.integrity.evidence import PROBE_REUSE, Evidence, Table
+from kit.integrity.client_tables import INFO, good
+from kit.integrity.columns import Rows
+from kit.integrity.counting import counts, firsts, present
+from kit.integrity.evidence import Evidence, acknowledged, final_status
+from kit.integrity.sources import plain
 from kit.model import Finding
 
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
 
 ONCE_PER_KEY = Wording(
     name="exactly-once-per-key", noun="keys", hold="were applied exactly once", broke="were applied more than once"
+)
+UNKNOWN = Wording(
+    name="unknown-at-most-once",
+    noun="keys",
+    hold="took effect at most once, whatever their client knows",
+    broke="with an unknown outcome took effect twice or by halves",
 )
 ONE_EVENT = Wording(
     name="one-event-per-order",
@@ -34,34 +45,58 @@ REUSE = Wording(
 )
 
 
+def sequenced(evidence: Evidence) -> np.ndarray:
+    """How often each key was sequenced, accepted or rejected."""
+    return counts(evidence.accepted["key"], evidence.key_count) + counts(evidence.rejected["key"], evidence.key_count)
+
+
 def exactly_once_per_key(evidence: Evidence) -> Finding:
     """E1. For each (client, key): |{accepted, rejected events}| ≤ 1 and |{stored orders}| ≤ 1."""
-    numbers: Table = pd.concat([evidence.accepted["key_no"], evidence.rejected["key_no"]])
-    counts = numbers[numbers >= 0].value_counts()
-    stored = evidence.orders["key_no"]
-    stored = stored[stored >= 0].value_counts()
-    bad = np.union1d(counts.index[counts > 1], stored.index[stored > 1])
+    written = sequenced(evidence)
+    stored = counts(evidence.orders["key"], evidence.key_count)
+    bad = np.flatnonzero((written > 1) | (stored > 1))
 
     def example(key: int) -> str:
         client, name = evidence.key_of(key)
         return (
-            f"key {name} of client {client} was sequenced {plural(int(counts.get(key, 0)), 'time')} "
-            f"and stored as {plural(int(stored.get(key, 0)), 'order')}"
+            f"key {name} of client {client} was sequenced {plural(int(written[key]), 'time')} "
+            f"and stored as {plural(int(stored[key]), 'order')}"
         )
 
-    return by_key(ONCE_PER_KEY, evidence, examined=len(counts), bad=bad, example=example)
+    return by_key(ONCE_PER_KEY, evidence, examined=int((written > 0).sum()), bad=bad, example=example)
+
+
+def unknown_at_most_once(evidence: Evidence) -> Finding:
+    """For each key that was never acknowledged and has an `info` attempt: |{accepted, rejected events}| =
+    |{stored orders}| ≤ 1. Zero or one time, never twice, and the same in ledger and store.
+    """
+    sent, size = evidence.sent, evidence.key_count
+    asked = present(sent["key"], size)
+    unknown = present(sent["key"][sent["outcome"] == INFO], size)
+    unknown &= ~present(sent["key"][acknowledged(sent)], size)
+    written, stored = sequenced(evidence), counts(evidence.orders["key"], size)
+    bad = np.flatnonzero(unknown & ((written > 1) | (stored > 1) | (written != stored)))
+
+    def example(key: int) -> str:
+        client, name = evidence.key_of(key)
+        return (
+            f"client {client} never heard of key {name}, which was sequenced {plural(int(written[key]), 'time')} "
+            f"and stored as {plural(int(stored[key]), 'order')}"
+        )
+
+    return by_key(UNKNOWN, evidence, examined=int(asked.sum()), bad=bad, example=example)
 
 
 def one_event_per_order(evidence: Evidence) -> Finding:
     """E7. For each order id: |{accepted, rejected events}| ≤ 1."""
-    numbers: Table = pd.concat([evidence.accepted["order_no"], evidence.rejected["order_no"]])
-    counts = numbers.value_counts()
-    bad = counts.index[counts > 1].to_numpy()
+    size = evidence.order_count
+    times = counts(evidence.accepted["order"], size) + counts(evidence.rejected["order"], size)
+    bad = np.flatnonzero(times > 1)
 
     def example(order: int) -> str:
-        return f"order {evidence.order_of(order)} was sequenced {counts[order]} times"
+        return f"order {evidence.order_of(order)} was sequenced {times[order]} times"
 
-    return by_order(ONE_EVENT, evidence, examined=len(counts), bad=bad, example=example)
+    return by_order(ONE_EVENT, evidence, examined=int((times > 0).sum()), bad=bad, example=example)
 
 
 def idempotent_replies(evidence: Evidence) -> Finding:
@@ -70,48 +105,66 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     Definite is 4xx but 408 and 429: these and 5xx say nothing of the order. An answer after the time-out counts like
     one in time. Needs keys that were answered twice.
     """
-    sent = _with_late_answers(evidence.sent)
-    good = sent[sent["status"].between(200, 299)]
-    refused = sent[sent["status"].between(400, 499) & ~sent["status"].isin((REQUEST_TIMEOUT, TOO_MANY))]
-    bodies = good.groupby("key_no")["reply"].nunique()
-    answers: Table = pd.concat([good["key_no"], refused["key_no"]]).value_counts()
-    bad = np.union1d(bodies.index[bodies > 1], np.intersect1d(bodies.index, refused["key_no"]))
+    sent, size = evidence.sent, evidence.key_count
+    key, status = sent["key"], final_status(sent)
+    fine, refused = good(status) & (key >= 0), _refusal(status) & (key >= 0)
+    answers = counts(key[fine | refused], size)
+    contradicted = present(key[fine], size) & present(key[refused], size)
+    repeated = np.flatnonzero(fine)
+    repeated = repeated[counts(key[fine], size)[key[repeated]] > 1]
+    bodies = _bodies(evidence, sent, repeated)
+    first = firsts(key[repeated], size)
+    differs = bodies != bodies[first[key[repeated]]]
+    bad = np.union1d(np.flatnonzero(contradicted), key[repeated[differs]])
 
-    def example(key: int) -> str:
-        client, name = evidence.key_of(key)
-        statuses = sorted(
-            {*good.loc[good["key_no"] == key, "status"], *refused.loc[refused["key_no"] == key, "status"]}
-        )
-        different = plural(int(bodies.get(key, 0)), "different 2xx body", "different 2xx bodies")
-        return f"key {name} of client {client} got {different} and the statuses {', '.join(map(str, statuses))}"
+    def example(number: int) -> str:
+        client, name = evidence.key_of(number)
+        mine = key == number
+        statuses = sorted(set(status[mine & (fine | refused)].tolist()))
+        different = max(1, len(set(bodies[key[repeated] == number].tolist())))
+        told = plural(different, "different 2xx body", "different 2xx bodies")
+        return f"key {name} of client {client} got {told} and the statuses {', '.join(map(str, statuses))}"
 
     return by_key(REPLIES, evidence, examined=int((answers > 1).sum()), bad=bad, example=example)
 
 
+def _refusal(status: np.ndarray) -> np.ndarray:
+    return (status >= 400) & (status < 500) & (status != REQUEST_TIMEOUT) & (status != TOO_MANY)
+
+
+def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
+    """The bodies of some attempts as numbers: few are answered twice, so that only these are read again."""
+    if not len(chosen):
+        return np.zeros(0, dtype=np.uint64)
+    places, begin, found = sent.where(chosen)["place"], 0, []
+    for batch in evidence.sources["attempts"].batches(("reply",)):
+        size = len(batch["reply"])
+        mine = places[(places >= begin) & (places < begin + size)] - begin
+        found.append(hashing.texts(plain(batch["reply"]).take(pa.array(mine))))
+        begin += size
+    return np.concatenate(found)
+
+
 def reused_key_refused(evidence: Evidence) -> Finding:
     """Every definite answer (2xx, or 4xx but 408 and 429) to a used key with other content is 409."""
-    attempts = evidence.attempts
-    probes = _with_late_answers(attempts[(attempts["op"] == "order") & (attempts["kind"] == PROBE_REUSE)])
-    status = probes["status"]
-    definite = probes[status.between(200, 299) | (status.between(400, 499) & ~status.isin((REQUEST_TIMEOUT, TOO_MANY)))]
-    bad = definite.loc[definite["status"] != CONFLICT]
+    probes = evidence.reused
+    status, key = final_status(probes), probes["key"]
+    definite = good(status) | _refusal(status)
+    bad = key[definite & (status != CONFLICT)]
 
-    def example(key: int) -> str:
-        client, name = evidence.key_of(key)
-        status = bad.loc[bad["key_no"] == key, "status"].iloc[0]
-        return f"key {name} of client {client}, sent again with other content, was answered {status}"
+    def example(number: int) -> str:
+        client, name = evidence.key_of(number)
+        answer = status[definite & (status != CONFLICT) & (key == number)][0]
+        return f"key {name} of client {client}, sent again with other content, was answered {answer}"
 
-    examined = definite["key_no"].nunique()
-    return by_key(REUSE, evidence, examined=examined, bad=bad["key_no"].to_numpy(), example=example)
-
-
-def _with_late_answers(attempts: Table) -> Table:
-    """The attempts with the status that came in the end, after the time-out if need be."""
-    return attempts.assign(status=attempts["status"].where(attempts["late_status"] == 0, attempts["late_status"]))
+    return by_key(
+        REUSE, evidence, examined=int(present(key[definite], evidence.key_count).sum()), bad=bad, example=example
+    )
 
 
 CHECKS = (
     Check(name=ONCE_PER_KEY.name, find=exactly_once_per_key, needs=("events", "orders")),
+    Check(name=UNKNOWN.name, find=unknown_at_most_once, needs=("attempts", "events", "orders", "run")),
     Check(name=ONE_EVENT.name, find=one_event_per_order, needs=("events",)),
     Check(name=REPLIES.name, find=idempotent_replies, needs=("attempts",)),
     Check(name=REUSE.name, find=reused_key_refused, needs=("attempts",)),

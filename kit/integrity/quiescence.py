@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from kit.integrity.answer import Check, Wording, by_order, by_row
-from kit.integrity.counterexample import STEPS_MAX, Story
+from kit.integrity.counterexample import Story
+from kit.integrity.counting import present
 from kit.integrity.evidence import Evidence
 from kit.model import Finding
 
@@ -25,41 +26,36 @@ OUTBOX = Wording(
 
 def accepted_equals_sequenced(evidence: Evidence) -> Finding:
     """Q1. {orders stored by intake} ⊆ {orders of accepted and rejected events}: accepted − sequenced = 0."""
-    stored = evidence.orders["order_no"].unique()
-    sequenced = np.union1d(evidence.accepted["order_no"], evidence.rejected["order_no"])
-    bad = np.setdiff1d(stored, sequenced)
+    size = evidence.order_count
+    stored = present(evidence.orders["order"], size)
+    sequenced = present(evidence.accepted["order"], size) | present(evidence.rejected["order"], size)
+    bad = np.flatnonzero(stored & ~sequenced)
 
     def example(order: int) -> str:
-        row = evidence.orders[evidence.orders["order_no"] == order].iloc[0]
+        row = evidence.rows("orders", np.flatnonzero(evidence.orders["order"] == order)[:1])[0]
         return f"order {row['order_id']} (client {row['client_id']}) is stored as {row['status']}, no event tells of it"
 
-    return by_order(SEQUENCED, evidence, examined=len(stored), bad=bad, example=example)
+    return by_order(SEQUENCED, evidence, examined=int(stored.sum()), bad=bad, example=example)
 
 
 def outbox_empty(evidence: Evidence) -> Finding:
     """Q2. |outbox| = 0 after the drain."""
-    left = evidence.outbox
 
     def example() -> str:
-        row = left.iloc[0]
+        row = evidence.rows("outbox", [0])[0]
         return f"event {row['event_id']} of order {row['order_id']} ({row['market']})"
 
     def subject() -> Story:
-        steps = tuple(
-            {
-                "t": row["accepted_ns"] / 1e9,
-                "what": f"order {row['order_id']} ({row['market']}) enters the outbox as event {row['event_id']}",
-                "source": "store",
-            }
-            for row in left.head(STEPS_MAX).to_dict("records")
-        )
-        return Story(orders=tuple(int(number) for number in left["order_no"].head(1)), steps=steps[:1])
+        row = evidence.rows("outbox", [0])[0]
+        what = f"order {row['order_id']} ({row['market']}) enters the outbox as event {row['event_id']}"
+        step = {"t": row["accepted_ns"] / 1e9, "what": what, "source": "store"}
+        return Story(orders=(int(evidence.outbox["order"][0]),), steps=(step,))
 
     return by_row(
         OUTBOX,
         evidence,
         examined=len(evidence.orders),
-        violations=len(left),
+        violations=len(evidence.outbox),
         example=example,
         subject=subject,
     )

@@ -1,41 +1,30 @@
-"""A price-time matching engine of our own, run over the sequenced commands: only it finds wrong priority and fills
-that should have happened. Written from PaperBroker's contract and never from its matcher.
+"""The sequenced commands run again through a book of our own: only that finds wrong priority and fills that should have
+happened.
 
-Rules: a taker meets the best price first and at one price the oldest; a fill is at the maker's price. A taker that
-meets its own client stops and its rest is cancelled (self_trade); the rest of IOC and MARKET is cancelled (ioc). A
-command of more than `FILLS_MAX` fills is rejected whole. Each accepted event is an entry of its own: an order that
-was let in twice stands in the book twice, because that is what the sequenced events say.
+Owns the comparison and the words; the rules of trading are `book`'s. Events go through in blocks, so that memory holds
+the book and not the history.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
 import numpy as np
-import pandas as pd
 
 from kit.integrity.answer import Check, Wording, by_row
+from kit.integrity.book import Book, Outcome
 from kit.integrity.counterexample import Story, event_words
-from kit.integrity.evidence import Evidence, Table
-from kit.integrity.sequence import AROUND
+from kit.integrity.evidence import Evidence
+from kit.integrity.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REASONS, REFUSED, REJECTED
+from kit.integrity.minimal import smallest
 from kit.model import Finding
 
-FILLS_MAX = 30
-ACCEPTED, REJECTED, FILL, CANCELLED, REFUSED, OTHER = range(6)  # REJECTED is an order, REFUSED a cancel
-CLIENT, IOC, SELF_TRADE, UNKNOWN_ORDER, ALREADY_DONE, NOT_OWNER, MATCH_LIMIT, NO_REASON = range(8)
-REASONS = {
-    "client": CLIENT,
-    "ioc": IOC,
-    "self_trade": SELF_TRADE,
-    "UnknownOrder": UNKNOWN_ORDER,
-    "AlreadyDone": ALREADY_DONE,
-    "NotOwner": NOT_OWNER,
-    "MatchLimitExceeded": MATCH_LIMIT,
-}
-REASON_NAMES = {number: name for name, number in REASONS.items()}
+BLOCK_EVENTS = 1 << 16
+# Orders at the front of either side of the book among which the fewest that show a divergence are sought.
+FRONT_MAX = 16
+# Orders told of a divergence that no few of them show alone.
+NAMED_MAX = 4
 
 REPLAY = Wording(
     name="price-time-replay",
@@ -44,11 +33,8 @@ REPLAY = Wording(
     broke="traded differently from a replay of their sequenced commands",
 )
 
-# One ledger event or one expectation, comparable: (FILL, taker, maker, price, qty), (CANCELLED, order, reason, 0, qty),
-# (ACCEPTED or REJECTED, order, 0, 0, 0). Orders and clients are numbers.
-Outcome = tuple[int, int, int, int, int]
-# What rests: [lots left, order, client, price].
-Entry = list[int]
+# One event as the loop wants it: the outcome that it tells, its client, its order's bits.
+Row = tuple[Outcome, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,251 +43,197 @@ class Divergence:
 
     place: int
     expected: Outcome | None
+    book: Book
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Events:
-    """One market's events in columns of plain ints, as the loop wants them."""
-
-    outcomes: Sequence[Outcome]
-    kinds: Sequence[int]
-    orders: Sequence[int]
-    clients: Sequence[int]
-    is_buy: Sequence[bool]
-    is_market: Sequence[bool]
-    rests: Sequence[bool]
-    qty: Sequence[int]
-    price: Sequence[int]
-    reasons: Sequence[int]
-
-
-class Book:
-    """Two sides of price → queue, each with a heap of prices.
-
-    An entry that is used up, a queue that ran empty and a price that has no entries stay until they are met at the
-    front; a price may stand in its heap twice. So a command costs what it trades, not what rests.
-    """
-
-    __slots__ = ("entries", "levels", "owners", "prices")
-
-    def __init__(self) -> None:
-        # Index 0 are sellers, 1 buyers. A buyer's price is negated in the heap, so that the best comes first.
-        self.levels: tuple[dict[int, deque[Entry]], dict[int, deque[Entry]]] = ({}, {})
-        self.prices: tuple[list[int], list[int]] = ([], [])
-        # By order, what it put into the book: one entry, or as many as it was let in.
-        self.entries: dict[int, tuple[Entry, ...]] = {}
-        self.owners: dict[int, int] = {}
-
-    def rest(self, order: int, client: int, buys: bool, price: int, lots: int) -> None:
-        entry = [lots, order, client, price]
-        rank = -price if buys else price
-        levels = self.levels[buys]
-        level = levels.get(rank)
-        if level is None:
-            level = levels[rank] = deque()
-        if not level:
-            heappush(self.prices[buys], rank)
-        level.append(entry)
-        self.entries[order] = (*self.entries.get(order, ()), entry)
-
-    def cancel(self, order: int) -> list[Outcome]:
-        """Take all entries of the order off the book, the oldest first."""
-        gone = self.resting(order)
-        for entry in self.entries.get(order, ()):
-            entry[0] = 0
-        return gone
-
-    def resting(self, order: int) -> list[Outcome]:
-        """The cancels that would take the order off the book; empty if it does not rest."""
-        return [(CANCELLED, order, CLIENT, 0, entry[0]) for entry in self.entries.get(order, ()) if entry[0]]
-
-    def take(
-        self, order: int, client: int, buys: bool, qty: int, limit: int | None, fills: list[Outcome]
-    ) -> tuple[int, int]:
-        """Match a taker and add its `fills`; (lots left, why it stopped). At MATCH_LIMIT all is undone."""
-        levels, prices = self.levels[not buys], self.prices[not buys]
-        worst = None if limit is None else (limit if buys else -limit)
-        met: list[Entry] = []
-        while qty and prices:
-            level = levels[prices[0]]
-            while level and not level[0][0]:
-                level.popleft()
-            if not level:
-                heappop(prices)
-                continue
-            if worst is not None and prices[0] > worst:
-                break
-            maker = level[0]
-            if maker[2] == client:
-                return qty, SELF_TRADE
-            if len(met) == FILLS_MAX:
-                self._undo(fills, met, not buys)
-                return qty, MATCH_LIMIT
-            lots = maker[0] if maker[0] < qty else qty
-            maker[0] -= lots
-            qty -= lots
-            fills.append((FILL, order, maker[1], maker[3], lots))
-            met.append(maker)
-        return qty, NO_REASON
-
-    def _undo(self, fills: list[Outcome], met: list[Entry], buys: bool) -> None:
-        """Give the makers their lots back, in front of their queues, the last met first."""
-        for maker in reversed(met):
-            maker[0] += fills.pop()[4]
-            rank = -maker[3] if buys else maker[3]
-            level = self.levels[buys][rank]
-            if not level:
-                heappush(self.prices[buys], rank)
-            if not level or level[0] is not maker:
-                level.appendleft(maker)
-
-
-def replay_market(events: Events) -> Divergence | None:
+def replay(rows: Iterable[Row], orders: int) -> Divergence | None:
     """Run the model over one market's events in sequence; the first event that it did not expect, if any."""
-    book, outcomes, kinds = Book(), events.outcomes, events.kinds
-    place, end = 0, len(outcomes)
-    while place < end:
-        kind = kinds[place]
-        if kind <= REJECTED:  # an order, let in or not
-            expected = _order(book, events, place)
-        elif kind == CANCELLED and events.reasons[place] == CLIENT:
-            expected = book.cancel(events.orders[place])
-        elif kind == REFUSED:
-            expected = _refused_cancel(book, events, place)
-        else:
-            expected = []  # no command starts with a fill, nor with a cancel that no client asked for
-        count = len(expected)
-        if not count or expected != outcomes[place : place + count]:
-            return _first_difference(place, expected, outcomes)
-        place += count
-    return None
+    book, expected, at, place = Book(orders), [], 0, -1
+    for place, (outcome, client, bits) in enumerate(rows):
+        if at == len(expected):
+            kind, order, reason, price, qty = outcome
+            at = 0
+            if kind <= REJECTED:  # an order, let in or not
+                expected = book.order(order, client, bits, qty, price)
+            elif kind == CANCELLED and reason == CLIENT:
+                expected = book.cancel(order)
+            elif kind == REFUSED:
+                expected = book.refuse(order, client)
+            else:
+                expected = []  # no command starts with a fill, nor with a cancel that no client asked for
+            if not expected:
+                return Divergence(place=place, expected=None, book=book)
+        if outcome != expected[at]:
+            return Divergence(place=place, expected=expected[at], book=book)
+        at += 1
+    return Divergence(place=place + 1, expected=expected[at], book=book) if at < len(expected) else None
 
 
-def _order(book: Book, events: Events, place: int) -> list[Outcome]:
-    order, client, buys = events.orders[place], events.clients[place], events.is_buy[place]
-    price = events.price[place]
-    outcomes: list[Outcome] = [(ACCEPTED, order, 0, 0, 0)]
-    limit = None if events.is_market[place] else price
-    left, stopped = book.take(order, client, buys, events.qty[place], limit, outcomes)
-    if stopped == MATCH_LIMIT:
-        return [(REJECTED, order, MATCH_LIMIT, 0, 0)]
-    book.owners[order] = client
-    if not left:
-        return outcomes
-    if stopped == SELF_TRADE:
-        outcomes.append((CANCELLED, order, SELF_TRADE, 0, left))
-    elif events.rests[place]:
-        book.rest(order, client, buys, price, left)
-    else:
-        outcomes.append((CANCELLED, order, IOC, 0, left))
-    return outcomes
-
-
-def _refused_cancel(book: Book, events: Events, place: int) -> list[Outcome]:
-    order = events.orders[place]
-    owner = book.owners.get(order)
-    if owner is None:
-        reason = UNKNOWN_ORDER
-    elif owner != events.clients[place]:
-        reason = NOT_OWNER
-    elif resting := book.resting(order):
-        return resting
-    else:
-        reason = ALREADY_DONE
-    return [(REFUSED, order, reason, 0, 0)]
-
-
-def _first_difference(place: int, expected: list[Outcome], outcomes: Sequence[Outcome]) -> Divergence:
-    for offset, wanted in enumerate(expected):
-        at = place + offset
-        if at >= len(outcomes) or outcomes[at] != wanted:
-            return Divergence(place=at, expected=wanted)
-    return Divergence(place=place, expected=None)
+def rows_of(evidence: Evidence, places: np.ndarray | slice) -> Iterator[Row]:
+    """These events of the ledger, block by block."""
+    events = evidence.events
+    names = ("type", "order", "maker", "reason", "price", "qty", "client", "bits")
+    columns = {name: events[name][places] for name in names}
+    for start in range(0, len(columns["type"]), BLOCK_EVENTS):
+        block = {name: column[start : start + BLOCK_EVENTS] for name, column in columns.items()}
+        kind = block["type"]
+        second = np.where(kind == FILL, block["maker"], np.where(kind == ACCEPTED, 0, block["reason"]))
+        third = np.where((kind == CANCELLED) | (kind == REFUSED), 0, block["price"])
+        fourth = np.where(kind == REFUSED, 0, block["qty"])
+        told = (kind, block["order"], second, third, fourth)
+        outcomes = zip(*(part.tolist() for part in told), strict=True)
+        yield from zip(outcomes, block["client"].tolist(), block["bits"].tolist(), strict=True)
 
 
 def price_time_replay(evidence: Evidence) -> Finding:
     """R1. Per market, the fills and cancels of each command equal the model's, in order; the first divergence stops
     the replay of its market. `measured` is the number of markets that diverge.
     """
-    markets = evidence.events.groupby("market", sort=True)
-    found = [(rows, replay_market(columns(rows))) for _, rows in markets]
-    bad = [(rows, one) for rows, one in found if one is not None]
+    markets = evidence.slices.by_market
+    found = {
+        market: replay(rows_of(evidence, slice(first, last)), evidence.order_count)
+        for market, (first, last) in markets.items()
+    }
+    bad = [(market, divergence) for market, divergence in found.items() if divergence is not None]
 
     def example() -> str:
-        rows, divergence = bad[0]
-        return _words(evidence, rows, divergence)
+        return _words(evidence, *bad[0])
 
     def subject() -> Story:
-        rows, divergence = bad[0]
-        return _told(evidence, rows, divergence)
+        return _told(evidence, *bad[0])
 
-    return by_row(REPLAY, evidence, examined=len(found), violations=len(bad), example=example, subject=subject)
-
-
-def columns(rows: Table) -> Events:
-    """One market's events as the loop wants them; all that can be worked out by column is."""
-    kind = _kinds(rows)
-    reason = rows["reason"].map(REASONS).fillna(NO_REASON).astype("int64").to_numpy()
-    fill, off, order = kind == FILL, kind == CANCELLED, rows["order_no"].to_numpy()
-    refused = (kind == REFUSED) | (kind == REJECTED)
-    first = np.where(fill, rows["taker_no"], order)
-    second = np.where(fill, rows["maker_no"], np.where(off | refused, reason, 0))
-    third = np.where(fill, rows["price"], 0)
-    fourth = np.where(fill | off, rows["qty"], 0)
-    market = (rows["order_type"] == "MARKET").to_numpy()
-    return Events(
-        outcomes=list(zip(*(part.tolist() for part in (kind, first, second, third, fourth)), strict=True)),
-        kinds=kind.tolist(),
-        orders=order.tolist(),
-        clients=pd.factorize(rows["client_id"])[0].tolist(),
-        is_buy=(rows["side"] == "BUY").tolist(),
-        is_market=market.tolist(),
-        rests=(~market & (rows["tif"] != "IOC").to_numpy()).tolist(),
-        qty=rows["qty"].tolist(),
-        price=rows["price"].tolist(),
-        reasons=reason.tolist(),
-    )
+    return by_row(REPLAY, evidence, examined=len(markets), violations=len(bad), example=example, subject=subject)
 
 
-def _kinds(rows: Table) -> np.ndarray:
-    names = {"accepted": ACCEPTED, "rejected": REJECTED, "fill": FILL, "cancelled": CANCELLED}
-    kinds = rows["type"].map(names).fillna(OTHER).astype("int64").to_numpy()
-    return np.where((kinds == REJECTED) & (rows["command"] == "cancel").to_numpy(), REFUSED, kinds)
+def _words(evidence: Evidence, market: int, divergence: Divergence) -> str:
+    first, last = evidence.slices.by_market[market]
+    wanted, name = _wanted(evidence, divergence.expected), evidence.markets[market]
+    if first + divergence.place >= last:
+        return f"{name} ends after seq {evidence.events['seq'][last - 1]}, but then {wanted} must follow"
+    row = evidence.rows("events", [first + divergence.place])[0]
+    return f"at {name} seq {row['seq']} {wanted} must follow, but it says: {event_words(row)}"
 
 
-def _words(evidence: Evidence, rows: Table, divergence: Divergence) -> str:
-    market = rows["market"].iloc[0]
-    if divergence.place >= len(rows):
-        return f"{market} ends after seq {rows['seq'].iloc[-1]}, but then {_wanted(evidence, divergence)} must follow"
-    row = rows.iloc[divergence.place].to_dict()
-    return f"at {market} seq {row['seq']} {_wanted(evidence, divergence)} must follow, but it says: {event_words(row)}"
-
-
-def _wanted(evidence: Evidence, divergence: Divergence) -> str:
-    if divergence.expected is None:
+def _wanted(evidence: Evidence, expected: Outcome | None) -> str:
+    if expected is None:
         return "a new command"
-    kind, first, second, price, qty = divergence.expected
+    kind, first, second, price, qty = expected
     order = evidence.order_of(first)
     if kind == FILL:
         return f"a trade of order {order} with order {evidence.order_of(second)}, {qty} at {price},"
     if kind == CANCELLED:
-        return f"the cancel of {qty} lots of order {order} ({REASON_NAMES[second]})"
+        return f"the cancel of {qty} lots of order {order} ({REASONS[second]})"
     if kind == ACCEPTED:
         return f"order {order} accepted"
     what = "the refusal of a cancel" if kind == REFUSED else "the rejection"
-    return f"{what} of order {order} ({REASON_NAMES[second]})"
+    return f"{what} of order {order} ({REASONS[second]})"
 
 
-def _told(evidence: Evidence, rows: Table, divergence: Divergence) -> Story:
-    place = min(divergence.place, len(rows) - 1)
-    seq = int(rows["seq"].iloc[place])
-    orders = {int(rows[name].iloc[place]) for name in ("order_no", "taker_no", "maker_no")}
+def _told(evidence: Evidence, market: int, divergence: Divergence) -> Story:
+    """The fewest orders that diverge in the same way when they are alone in the book."""
+    first, last = evidence.slices.by_market[market]
+    place = min(first + divergence.place, last - 1)
+    seq, ts_ns = int(evidence.events["seq"][place]), int(evidence.events["ts_ns"][place])
+    named = _named(evidence, market, divergence)
+    suspects = list(dict.fromkeys([*named, *divergence.book.front(FRONT_MAX)]))
+    alone = Alone.of(evidence, market, divergence, suspects)
+    if alone.diverges(named):
+        fewest = smallest(named, alone.diverges)
+    elif alone.diverges(suspects):
+        fewest = smallest(suspects, alone.diverges)
+    else:
+        return Story(orders=tuple(named[:NAMED_MAX]), stretch=(market, seq - NAMED_MAX, seq))
+    what = f"replayed with these {len(fewest)} orders alone: {_wanted(evidence, divergence.expected)} must follow"
+    step = {"t": ts_ns / 1e9 if ts_ns else None, "what": what, "source": "replay", "seq": seq}
+    return Story(orders=tuple(fewest), only=alone.places(fewest), steps=(step,))
+
+
+def _named(evidence: Evidence, market: int, divergence: Divergence) -> list[int]:
+    """The orders that the unexpected event and the expected one name."""
+    first, last = evidence.slices.by_market[market]
+    place = min(first + divergence.place, last - 1)
+    named = [int(evidence.events[name][place]) for name in ("order", "maker")]
     if divergence.expected is not None:
-        orders.add(divergence.expected[1])
+        named.append(divergence.expected[1])
         if divergence.expected[0] == FILL:
-            orders.add(divergence.expected[2])
-    known = tuple(sorted(number for number in orders if number >= 0))
-    return Story(orders=known, stretch=(str(rows["market"].iloc[place]), seq - AROUND, seq))
+            named.append(divergence.expected[2])
+    return [number for number in dict.fromkeys(named) if number >= 0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alone:
+    """A market's history up to a divergence, to be cut down to a few of its orders.
+
+    Taking an order away takes away its trades, and their lots from the other party's quantity. What is left of a
+    correct history is a correct history of the orders that stay, so a divergence in it is one of theirs; it counts
+    only if it is the very one that was found.
+    """
+
+    rows: tuple[tuple[int, Row], ...]  # (place, row) that concern any suspect
+    expected: Outcome | None
+    end: int  # place of the event that was not expected
+
+    @classmethod
+    def of(cls, evidence: Evidence, market: int, divergence: Divergence, suspects: list[int]) -> Alone:
+        first, last = evidence.slices.by_market[market]
+        end = first + divergence.place
+        events, upto = evidence.events, min(end + 1, last)
+        concerned = np.isin(events["order"][first:upto], suspects) | np.isin(events["maker"][first:upto], suspects)
+        places = np.flatnonzero(concerned) + first
+        rows = tuple(zip(places.tolist(), rows_of(evidence, places), strict=True))
+        return cls(rows=rows, expected=divergence.expected, end=end)
+
+    def diverges(self, orders: Iterable[int]) -> bool:
+        """Whether these orders alone lead to the same divergence."""
+        kept, places = self._cut(set(orders))
+        numbers = {order: number for number, order in enumerate(sorted(set(orders)))}
+        found = replay([_renumbered(row, numbers) for row in kept], len(numbers))
+        if found is None:
+            return False
+        at = places[found.place] if found.place < len(places) else self.end
+        back = {number: order for order, number in numbers.items()}
+        expected = None if found.expected is None else _outcome(found.expected, back)
+        return at == self.end and expected == self.expected
+
+    def places(self, orders: Iterable[int]) -> np.ndarray:
+        return np.array(self._cut(set(orders))[1], dtype=np.int64)
+
+    def _cut(self, orders: set[int]) -> tuple[list[Row], list[int]]:
+        gone = self._gone(orders)
+        kept, places = [], []
+        for place, (outcome, client, bits) in self.rows:
+            kind, order, second, price, qty = outcome
+            if order not in orders or (kind == FILL and second not in orders):
+                continue
+            if kind == ACCEPTED:
+                qty -= gone.get(order, 0)
+                if qty <= 0:
+                    continue
+            elif kind in (REFUSED, REJECTED) and place != self.end:
+                continue
+            kept.append(((kind, order, second, price, qty), client, bits))
+            places.append(place)
+        return kept, places
+
+    def _gone(self, orders: set[int]) -> dict[int, int]:
+        """Lots that each of the orders traded with others before the divergence."""
+        gone: dict[int, int] = {}
+        for place, (outcome, _, _) in self.rows:
+            if outcome[0] == FILL and place < self.end:
+                for mine, other in ((outcome[1], outcome[2]), (outcome[2], outcome[1])):
+                    if mine in orders and other not in orders:
+                        gone[mine] = gone.get(mine, 0) + outcome[4]
+        return gone
+
+
+def _renumbered(row: Row, numbers: dict[int, int]) -> Row:
+    outcome, client, bits = row
+    return _outcome(outcome, numbers), client, bits
+
+
+def _outcome(outcome: Outcome, numbers: dict[int, int]) -> Outcome:
+    kind, order, second, price, qty = outcome
+    return kind, numbers.get(order, -1), numbers.get(second, -1) if kind == FILL else second, price, qty
 
 
 CHECKS = (Check(name=REPLAY.name, find=price_time_replay, needs=("events",)),)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from kit.integrity.answer import Check, Wording, by_row
 from kit.integrity.counterexample import Story
-from kit.integrity.evidence import Evidence, Table
+from kit.integrity.evidence import Evidence
 from kit.model import Finding
 
 # Events shown on each side of a gap.
@@ -21,14 +23,16 @@ GAP_FREE = Wording(
 def gap_free_sequence(evidence: Evidence) -> Finding:
     """S1. Per market, seq sorted = 1, 2, …, n. A violation is an event whose predecessor's seq is not its own − 1."""
     events = evidence.events
-    before = events.groupby("market")["seq"].shift(1, fill_value=0)
-    bad = events[events["seq"] != before + 1]
+    market, seq = events["market"], events["seq"].astype(np.int64)
+    before = np.concatenate([[0], seq[:-1]])
+    before[np.flatnonzero(np.diff(market)) + 1] = 0
+    bad = np.flatnonzero(seq != before + 1)
 
     def example() -> str:
-        market, seq, previous = bad["market"].iloc[0], int(bad["seq"].iloc[0]), int(before[bad.index[0]])
-        if seq == previous:
-            return f"{market} seq {seq} exists twice"
-        return f"{market} goes from seq {previous} to {seq}"
+        name, number, previous = evidence.markets[int(market[bad[0]])], int(seq[bad[0]]), int(before[bad[0]])
+        if number == previous:
+            return f"{name} seq {number} exists twice"
+        return f"{name} goes from seq {previous} to {number}"
 
     return by_row(
         GAP_FREE,
@@ -36,14 +40,14 @@ def gap_free_sequence(evidence: Evidence) -> Finding:
         examined=len(events),
         violations=len(bad),
         example=example,
-        subject=lambda: Story(stretch=stretch(bad)),
+        subject=lambda: Story(stretch=stretch(evidence, int(bad[0]))),
     )
 
 
-def stretch(rows: Table) -> tuple[str, int, int]:
-    """The ledger around the first of `rows`."""
-    seq = int(rows["seq"].iloc[0])
-    return str(rows["market"].iloc[0]), seq - AROUND, seq + AROUND
+def stretch(evidence: Evidence, place: int) -> tuple[int, int, int]:
+    """The ledger around the event at this place."""
+    seq = int(evidence.events["seq"][place])
+    return int(evidence.events["market"][place]), seq - AROUND, seq + AROUND
 
 
 CHECKS = (Check(name=GAP_FREE.name, find=gap_free_sequence, needs=("events",)),)

@@ -10,26 +10,14 @@ import pandas as pd
 
 from kit.integrity.answer import Check, Wording, by_row
 from kit.integrity.counterexample import Step, Story
-from kit.integrity.evidence import Evidence, Table
-from kit.integrity.payloads import parse
+from kit.integrity.counting import paired, unpaired
+from kit.integrity.evidence import Evidence
 from kit.model import Finding
 
 # A subscriber that is connected must have an event this long after the ledger's time for it.
 SETTLE_NS = 10_000_000_000
-# Field of a message and its type → column of a ledger event.
-FIELDS = {
-    "type": (str, "type"),
-    "eventId": (str, "event_id"),
-    "orderId": (str, "order_id"),
-    "clientId": (str, "client_id"),
-    "side": (str, "side"),
-    "qty": (int, "qty"),
-    "price": (int, "price"),
-    "reason": (str, "reason"),
-    "tradeId": (str, "trade_id"),
-    "takerOrderId": (str, "taker_order_id"),
-    "makerOrderId": (str, "maker_order_id"),
-}
+# Messages and connections told of one subscriber.
+NEAR, MESSAGES_MAX, CONNECTIONS_MAX, EVENT_CHARS_MAX = 2, 8, 6, 160
 
 EQUAL = Wording(
     name="stream-equals-ledger",
@@ -49,8 +37,8 @@ IN_ORDER = Wording(
 class Missing:
     """Ledger events of `symbol` that `subscriber` should have received and did not."""
 
-    subscriber: str
-    symbol: str
+    subscriber: int
+    symbol: int
     seqs: np.ndarray
 
 
@@ -59,64 +47,72 @@ def stream_equals_ledger(evidence: Evidence) -> Finding:
     range was received. The range starts after its first `after` and ends with its last message, or where later with
     the last event `SETTLE_NS` before it stopped listening. `measured` counts wrong and missing events.
     """
-    wrong, missing = _wrong(evidence), list(_missing(evidence))
+    stream = evidence.stream
+    wrong, missing = np.flatnonzero(stream["same"] == 0), list(_missing(evidence))
     absent = sum(len(one.seqs) for one in missing)
 
-    def example() -> str:
+    def first() -> tuple[int, int, int]:
         if len(wrong):
-            row = wrong.iloc[0]
-            return f"subscriber {row['subscriber']} got {row['symbol']} seq {row['seq']} with other content"
-        one = missing[0]
-        return f"subscriber {one.subscriber} never got {one.symbol} seq {one.seqs[0]}"
+            return tuple(int(stream[column][wrong[0]]) for column in ("subscriber", "symbol", "seq"))  # type: ignore[return-value]
+        return missing[0].subscriber, missing[0].symbol, int(missing[0].seqs[0])
 
-    def subject() -> Story:
+    def example() -> str:
+        subscriber, symbol, seq = first()
+        who, where = evidence.subscribers[subscriber], f"{evidence.markets[symbol]} seq {seq}"
         if len(wrong):
-            row = wrong.iloc[0]
-            return _around(evidence, str(row["subscriber"]), str(row["symbol"]), int(row["seq"]))
-        return _around(evidence, missing[0].subscriber, missing[0].symbol, int(missing[0].seqs[0]))
+            return f"subscriber {who} got {where} with other content"
+        return f"subscriber {who} never got {where}"
 
     return by_row(
         EQUAL,
         evidence,
-        examined=len(evidence.stream),
+        examined=len(stream),
         violations=len(wrong) + absent,
         example=example,
-        subject=subject,
+        subject=lambda: _around(evidence, *first()),
     )
 
 
-def _wrong(evidence: Evidence) -> Table:
-    seen = evidence.stream.drop_duplicates(["symbol", "seq", "event"])
-    # Not in the ledger at all shows as the empty event, which no message equals.
-    columns = [column for _, column in FIELDS.values()]
-    ledger = evidence.events.drop_duplicates(["market", "seq"])[["market", "seq", *columns]]
-    keys = seen[["symbol", "seq"]].rename(columns={"symbol": "market"})
-    wanted = keys.merge(ledger, on=["market", "seq"], how="left")
-    found = parse(seen["event"], {name: kind for name, (kind, _) in FIELDS.items()} | {"seq": int, "market": str})
-    differs = wanted["type"].isna().to_numpy(copy=True)
-    for name, (_, column) in FIELDS.items():
-        differs |= found[name].to_numpy() != wanted[column].to_numpy()
-    differs |= (found["seq"].to_numpy() != keys["seq"].to_numpy()) | (found["market"].to_numpy() != keys["market"])
-    return seen[differs]
-
-
 def _missing(evidence: Evidence) -> Iterator[Missing]:
-    ledger = dict(iter(evidence.events.groupby("market")))
-    got = dict(iter(evidence.stream.groupby(["subscriber", "symbol"])))
+    events, dials = evidence.events, evidence.connections
+    received = _received(evidence)
     end_ns = _last_ns(evidence)
-    for (subscriber, symbol), dials in evidence.connections.groupby(["subscriber", "symbol"]):
-        opened = dials[dials["opened_ns"] > 0].sort_values("dialed_ns")
-        if opened.empty or symbol not in ledger:
+    pairs = paired(dials["subscriber"], dials["symbol"])
+    for pair in pd.unique(pairs).tolist():
+        subscriber, symbol = unpaired(pair)
+        mine = np.flatnonzero(pairs == pair)
+        opened = mine[dials["opened_ns"][mine] > 0]
+        if not len(opened) or symbol not in evidence.slices.by_market:
             continue
-        rows = ledger[symbol]
-        seqs, ts = rows["seq"].to_numpy(), rows["ts_ns"].to_numpy()
-        received = got[subscriber, symbol]["seq"].to_numpy() if (subscriber, symbol) in got else np.empty(0, "int64")
-        until_ns = int(opened["closed_ns"].iloc[-1]) or end_ns
-        due = (seqs <= received.max(initial=0)) | (ts <= until_ns - SETTLE_NS)
-        due &= seqs > dials["after_seq"].min()
-        absent = np.setdiff1d(seqs[due], received)
+        first, last = evidence.slices.by_market[symbol]
+        seqs, ts = events["seq"][first:last], events["ts_ns"][first:last]
+        got = received.get(pair, np.zeros(0, dtype=np.int64))
+        final = opened[np.argmax(dials["dialed_ns"][opened])]
+        until_ns = int(dials["closed_ns"][final]) or end_ns
+        due = (seqs <= got.max(initial=0)) | (ts <= until_ns - SETTLE_NS)
+        due &= seqs > dials["after_seq"][mine].min()
+        absent = _without(seqs[due], got)
         if absent.size:
-            yield Missing(subscriber=str(subscriber), symbol=str(symbol), seqs=absent)
+            yield Missing(subscriber=subscriber, symbol=symbol, seqs=absent)
+
+
+def _received(evidence: Evidence) -> dict[int, np.ndarray]:
+    """The sequence numbers that each (subscriber, symbol) received."""
+    stream = evidence.stream
+    pairs, seq = paired(stream["subscriber"], stream["symbol"]), stream["seq"]
+    return {pair: seq[pairs == pair] for pair in pd.unique(pairs).tolist()}
+
+
+def _without(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """`seqs` that are not among `got`; both may hold repeats, neither large gaps."""
+    if not len(seqs):
+        return seqs
+    low, high = int(seqs.min()), int(seqs.max())
+    if high - low > 4 * (len(seqs) + len(got)):
+        return np.setdiff1d(seqs, got)
+    there = np.zeros(high - low + 1, dtype=bool)
+    there[got[(got >= low) & (got <= high)] - low] = True
+    return np.unique(seqs[~there[seqs - low]])
 
 
 def _last_ns(evidence: Evidence) -> int:
@@ -133,46 +129,71 @@ def stream_in_order(evidence: Evidence) -> Finding:
     """W3. Per subscriber and market, in order of receipt over all its connections: the first seq is its `after` + 1
     and each next is one more; so nothing is repeated or skipped where it reconnects. `measured` counts breaks.
     """
-    rows = evidence.stream.reset_index().sort_values(
-        ["subscriber", "symbol", "connection", "received_ns", "index"], kind="stable"
-    )
-    start = evidence.connections.groupby(["subscriber", "symbol"])["after_seq"].min()
-    before = rows.groupby(["subscriber", "symbol"])["seq"].shift(1)
-    first = before.isna()
-    where = pd.MultiIndex.from_frame(rows.loc[first, ["subscriber", "symbol"]])
-    before = before.mask(first).fillna(-1).astype("int64")
-    before[first] = start.reindex(where, fill_value=0).to_numpy()
-    bad = rows[rows["seq"] != before + 1]
+    stream, order = evidence.stream, _by_receipt(evidence)
+    pairs = paired(stream["subscriber"], stream["symbol"])[order]
+    seq = stream["seq"][order].astype(np.int64)
+    before = np.concatenate([[0], seq[:-1]])
+    opening = np.concatenate([[0], np.flatnonzero(np.diff(pairs)) + 1]) if len(pairs) else np.zeros(0, dtype=np.int64)
+    starts = _starts(evidence)
+    before[opening] = [starts.get(pair, 0) for pair in pairs[opening].tolist()]
+    bad = np.flatnonzero(seq != before + 1)
+
+    def first() -> tuple[int, int, int]:
+        return *unpaired(pairs[bad[0]]), int(seq[bad[0]])
 
     def example() -> str:
-        row = bad.iloc[0]
-        expected = int(before[bad.index[0]]) + 1
+        subscriber, symbol, number = first()
         return (
-            f"subscriber {row['subscriber']} got {row['symbol']} seq {row['seq']} where {expected} was next "
-            f"(connection {row['connection']})"
+            f"subscriber {evidence.subscribers[subscriber]} got {evidence.markets[symbol]} seq {number} where "
+            f"{before[bad[0]] + 1} was next (connection {stream['connection'][order[bad[0]]]})"
         )
 
-    def subject() -> Story:
-        row = bad.iloc[0]
-        return _around(evidence, str(row["subscriber"]), str(row["symbol"]), int(row["seq"]))
+    return by_row(
+        IN_ORDER,
+        evidence,
+        examined=len(seq),
+        violations=len(bad),
+        example=example,
+        subject=lambda: _around(evidence, *first()),
+    )
 
-    return by_row(IN_ORDER, evidence, examined=len(rows), violations=len(bad), example=example, subject=subject)
+
+def _by_receipt(evidence: Evidence) -> np.ndarray:
+    """Places of the messages by (subscriber, symbol), connection and time."""
+    stream = evidence.stream
+    pairs = paired(stream["subscriber"], stream["symbol"])
+    group, _ = pd.factorize(pairs)
+    group = group.astype(np.int16 if len(group) and group.max() < 2**15 else np.int32)
+    order = np.argsort(group, kind="stable")
+    connection, received = stream["connection"][order], stream["received_ns"][order]
+    # Messages are mostly recorded as they come: then they stand in order already.
+    behind = (np.diff(connection) < 0) | ((np.diff(connection) == 0) & (np.diff(received) < 0))
+    if not (behind & (np.diff(group[order]) == 0)).any():
+        return order
+    return np.lexsort((stream["received_ns"], stream["connection"], group))
 
 
-def _around(evidence: Evidence, subscriber: str, symbol: str, seq: int) -> Story:
+def _starts(evidence: Evidence) -> dict[int, int]:
+    """The least `after` of each (subscriber, symbol)."""
+    dials = evidence.connections
+    pairs, after = paired(dials["subscriber"], dials["symbol"]), dials["after_seq"]
+    return {pair: int(after[pairs == pair].min()) for pair in pd.unique(pairs).tolist()}
+
+
+def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Story:
     """The ledger around `seq`, what the subscriber got of it, and its connections."""
     stream, dials = evidence.stream, evidence.connections
-    near = stream[(stream["subscriber"] == subscriber) & (stream["symbol"] == symbol)]
-    near = near[near["seq"].between(seq - 2, seq + 2)]
-    steps = [
-        _step(row["received_ns"], f"{subscriber} receives {symbol} seq {row['seq']}: {row['event'][:160]}", row["seq"])
-        for row in near.head(8).to_dict("records")
-    ]
-    own = dials[(dials["subscriber"] == subscriber) & (dials["symbol"] == symbol)].head(6)
-    for row in own.to_dict("records"):
-        steps.append(_step(row["dialed_ns"], f"{subscriber} connects (after={row['after_seq']})"))
+    near = (stream["subscriber"] == subscriber) & (stream["symbol"] == symbol) & (np.abs(stream["seq"] - seq) <= NEAR)
+    steps = []
+    for row in evidence.rows("stream", np.flatnonzero(near)[:MESSAGES_MAX]):
+        text = row["event"][:EVENT_CHARS_MAX]
+        what = f"{row['subscriber']} receives {row['symbol']} seq {row['seq']}: {text}"
+        steps.append(_step(row["received_ns"], what, row["seq"]))
+    own = np.flatnonzero((dials["subscriber"] == subscriber) & (dials["symbol"] == symbol))[:CONNECTIONS_MAX]
+    for row in evidence.rows("connections", own):
+        steps.append(_step(row["dialed_ns"], f"{row['subscriber']} connects (after={row['after_seq']})"))
         if row["closed_ns"]:
-            steps.append(_step(row["closed_ns"], f"{subscriber} loses its connection ({row['close_code']})"))
+            steps.append(_step(row["closed_ns"], f"{row['subscriber']} loses its connection ({row['close_code']})"))
     return Story(stretch=(symbol, seq - 1, seq + 1), steps=tuple(steps))
 
 

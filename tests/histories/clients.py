@@ -85,8 +85,16 @@ class Clients:
         if known is None:
             self._answer(row, 404, "{}")
         else:
+            names = {
+                "symbol": "market",
+                "side": "side",
+                "type": "order_type",
+                "tif": "tif",
+                "qty": "qty",
+                "price": "price",
+            }
             body = {"orderId": order_id, "status": known["status"], "filledQty": known["filled_qty"]}
-            self._answer(row, 200, json.dumps(body))
+            self._answer(row, 200, json.dumps(body | {said: known[stored] for said, stored in names.items()}))
 
     def reuse(self, wish: Wish, fate: str = "ok") -> None:
         """The key again with other content."""

@@ -142,3 +142,37 @@ def acknowledged_at_another_price(tables: Tables) -> None:
 @PLANTS.caught_by("acknowledged-as-sequenced")
 def acknowledged_with_a_body_that_is_no_json(tables: Tables) -> None:
     edits.change_first(tables, "attempts", {"op": "order", "outcome": "ok"}, reply="<html>")
+
+
+# Unknown outcomes
+
+
+def _unknown(tables: Tables) -> Any:
+    """The index of an order's rows in the history that its client never heard of, and its accepted event."""
+    attempts = tables["attempts"]
+    sent = attempts[(attempts["op"] == "order") & (attempts["kind"] != "probe_reuse")]
+    heard = sent[(sent["outcome"] == "ok") | sent["late_status"].between(200, 299)]
+    silent = sent[(sent["outcome"] == "info") & ~sent["idempotency_key"].isin(heard["idempotency_key"])]
+    events = edits.rows(tables, "events", type="accepted")
+    return events[events["idempotency_key"].isin(silent["idempotency_key"])].iloc[0].to_dict()
+
+
+@PLANTS.caught_by("unknown-at-most-once", "exactly-once-per-key")
+def unknown_order_is_sequenced_twice(tables: Tables) -> None:
+    edits.add_event(tables, _unknown(tables), event_id="again", order_id="again")
+
+
+@PLANTS.caught_by("unknown-at-most-once", "order-state-equals-fills")
+def unknown_order_is_sequenced_but_not_stored(tables: Tables) -> None:
+    key = _unknown(tables)["idempotency_key"]
+    edits.drop(tables, "orders", edits.rows(tables, "orders", idempotency_key=key).index)
+
+
+@PLANTS.caught_by("accepted-orders-legal")
+def limit_order_without_a_price(tables: Tables) -> None:
+    edits.change_first(tables, "events", {"type": "accepted", "order_type": "LIMIT"}, price=0)
+
+
+@PLANTS.caught_by("accepted-orders-legal")
+def order_of_no_lots(tables: Tables) -> None:
+    edits.change_first(tables, "events", {"type": "accepted"}, qty=0)

@@ -48,6 +48,12 @@ def balance_is_missing(tables: Tables) -> None:
     edits.drop(tables, "positions", held[held["qty"] != 0].index[0])
 
 
+@PLANTS.caught_by("both-legs-equal", "order-state-equals-fills")
+def only_the_buyer_is_filled(tables: Tables) -> None:
+    filled = edits.row(tables, "orders", status="FILLED", side="SELL")
+    edits.change_first(tables, "orders", {"order_id": filled["order_id"]}, filled_qty=0)
+
+
 # Stream
 
 
@@ -104,7 +110,8 @@ def message_comes_again_after_a_reconnect(tables: Tables) -> None:
 def _read(tables: Tables, after: str, **fields: Any) -> None:
     """One more GET of the order that `after` names, at the end of the history."""
     now = int(tables["attempts"]["completed_ns"].max()) + 10**9
-    row = {"op": "get_order", "kind": "first", "order_id": after, "outcome": "ok", "status": 200}
+    row = {"op": "get_order", "op_id": len(tables["attempts"]), "kind": "first", "order_id": after}
+    row |= {"outcome": "ok", "status": 200}
     times = {"intended_ns": now, "invoked_ns": now, "completed_ns": now + 1000}
     edits.add(tables, "attempts", ATTEMPT_COLUMNS, row | times | fields)
 
@@ -119,6 +126,13 @@ def acknowledged_order_is_not_found(tables: Tables) -> None:
 def another_order_is_read(tables: Tables) -> None:
     order = json.loads(edits.row(tables, "attempts", op="order", outcome="ok")["reply"])["orderId"]
     _read(tables, order, reply=json.dumps({"orderId": "other", "status": "OPEN", "filledQty": 0}))
+
+
+@PLANTS.caught_by("reads-as-ordered")
+def order_is_read_with_another_quantity(tables: Tables) -> None:
+    read = edits.row(tables, "attempts", op="get_order", status=200)
+    body = json.loads(read["reply"])
+    _read(tables, read["order_id"], reply=json.dumps(body | {"qty": body["qty"] + 1}))
 
 
 @PLANTS.caught_by("monotone-reads")

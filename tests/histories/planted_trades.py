@@ -111,6 +111,14 @@ def client_trades_with_itself(tables: Tables) -> None:
     edits.change_first(tables, "events", {"type": "fill"}, maker_client_id=client)
 
 
+@PLANTS.caught_by("fills-are-legal")
+def trade_for_nothing(tables: Tables) -> None:
+    """Its maker asked for nothing either: the price is the maker's and is still none."""
+    fill = edits.row(tables, "events", type="fill")
+    edits.change_first(tables, "events", {"type": "fill"}, price=0)
+    edits.change_first(tables, "events", {"type": "accepted", "order_id": fill["maker_order_id"]}, price=0)
+
+
 @PLANTS.caught_by("fills-are-legal", "no-over-fill")
 def trade_of_no_lots(tables: Tables) -> None:
     edits.change_first(tables, "events", {"type": "fill"}, qty=0)
@@ -155,3 +163,15 @@ def cancel_is_refused_twice(tables: Tables) -> None:
 def acknowledged_cancel_leaves_no_trace(tables: Tables) -> None:
     key = edits.row(tables, "attempts", op="cancel", status=202)["idempotency_key"]
     edits.drop(tables, "events", edits.rows(tables, "events", idempotency_key=key).index)
+
+
+@PLANTS.caught_by("no-phantom-cancels")
+def cancel_that_nobody_asked_for(tables: Tables) -> None:
+    edits.change_first(tables, "events", {"type": "cancelled", "reason": "client"}, idempotency_key="nobody")
+
+
+@PLANTS.caught_by("no-phantom-cancels")
+def cancel_takes_off_another_order(tables: Tables) -> None:
+    cancelled = edits.row(tables, "events", type="cancelled", reason="client")
+    other = edits.rows(tables, "events", type="accepted", client_id=cancelled["client_id"])["order_id"].iloc[-1]
+    edits.change_first(tables, "events", {"type": "cancelled", "reason": "client"}, order_id=other)

@@ -11,9 +11,10 @@ import pytest
 from kit import integrity
 from kit.errors import UsageError
 from kit.integrity.answer import Check
-from kit.integrity.evidence import COLUMNS, blank
+from kit.integrity.evidence import COLUMNS
 from kit.model import Finding, LoadStats, Status
 from tests.histories import execution
+from tests.histories.tables import table
 
 NEEDED = sorted(set(COLUMNS) - {"outbox"})
 
@@ -42,7 +43,7 @@ def answers_of_readers(tables: dict[str, Any], table: str) -> list[Finding]:
 
 @pytest.mark.parametrize("name", NEEDED)
 def test_an_empty_table_is_no_evidence(name, tables):
-    tables[name] = blank(name)
+    tables[name] = table(name, [])
     found = answers_of_readers(tables, name)
     assert {one.status for one in found} == {Status.INVALID}
     assert all(one.detail for one in found)
@@ -148,5 +149,5 @@ def test_a_check_is_left_out_by_name_only(tables):
 def test_the_tables_are_not_changed(golden):
     before = {name: table.copy() for name, table in golden.items()}
     integrity.check_all(**golden)
-    for name, table in golden.items():
-        pd.testing.assert_frame_equal(table, before[name])
+    for name, frame in golden.items():
+        pd.testing.assert_frame_equal(frame, before[name])

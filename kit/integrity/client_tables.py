@@ -1,0 +1,117 @@
+"""The clients' half of the evidence as columns: what they sent, what they were told, what they read.
+
+Owns the meaning of attempts and of answers; must not know the ledger.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from kit.integrity import content, hashing
+from kit.integrity.columns import Columns, Space
+from kit.integrity.naming import Ids, codes
+from kit.integrity.payloads import parse
+from kit.integrity.skeletons import Skeletons, empty
+from kit.integrity.sources import Batch, Source, plain, whole
+from kit.model import ATTEMPT_COLUMNS
+
+OPS = ("order", "cancel", "get_order", "book")
+ORDER, CANCEL, GET_ORDER, BOOK = range(4)
+KINDS = ("first", "retry", "deliberate", "reask", "probe_sequential", "probe_concurrent", "probe_reuse")
+FIRST, PROBE_REUSE = KINDS.index("first"), KINDS.index("probe_reuse")
+OUTCOMES = ("ok", "fail", "info")
+OK, FAIL, INFO = range(3)
+STATES = ("ACCEPTED", "OPEN", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "REJECTED")
+
+READ = [name for name in ATTEMPT_COLUMNS if name not in ("intended_ns", "error")]
+# Field of an answer → column of the attempt that it repeats.
+REPEATED = {
+    "orderId": "order_id",
+    "clientId": "client_id",
+    "idempotencyKey": "idempotency_key",
+    "symbol": "symbol",
+    "side": "side",
+    "type": "type",
+    "tif": "tif",
+    "qty": "qty",
+    "price": "price",
+}
+COMPARED = frozenset(REPEATED[name] for name in content.REPLY_FIELDS)
+STATE_FIELDS = content.REPLY_FIELDS | {"status": str, "filledQty": int}
+NOT_FOUND, FORBIDDEN = 404, 403
+
+
+def good(status: np.ndarray) -> np.ndarray:
+    return (status >= 200) & (status < 300)
+
+
+def read_attempts(source: Source, space: Space, clients: Ids, reads: Columns) -> Columns:
+    """All attempts; and into `reads` the reads of orders that were answered, with what the answers say.
+
+    `sent` and `told` number the content of what was sent and acknowledged, `once` numbers (operation, attempt). Of a
+    read `told_order`, `state`, `filled` and `told` are what its answer says. Ids are hashes still.
+    """
+    attempts, skeletons, begin = Columns(space, source.rows), Skeletons(REPEATED, COMPARED), 0
+    for batch in source.batches(READ):
+        made = _attempts(batch, clients, skeletons)
+        attempts.append(made)
+        reads.append(_reads(batch, made, begin))
+        begin += len(made["op"])
+    return attempts
+
+
+def _attempts(batch: Batch, clients: Ids, skeletons: Skeletons) -> dict[str, np.ndarray]:
+    client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
+    made = {
+        "op": codes(batch["op"], OPS),
+        "kind": codes(batch["kind"], KINDS),
+        "outcome": codes(batch["outcome"], OUTCOMES),
+        "key": np.where(name != 0, hashing.rows(client, name), np.uint64(0)),
+        "order": hashing.texts(batch["order_id"]),
+        "client": clients.number(batch["client_id"]),
+        "sent": content.number(batch, content.CLIENT),
+        "once": hashing.rows(whole(batch["op_id"]), whole(batch["attempt"])),
+    }
+    for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns"):
+        made[column] = whole(batch[column])
+    return made | _told(batch, made, skeletons)
+
+
+def _told(batch: Batch, made: dict[str, np.ndarray], skeletons: Skeletons) -> dict[str, np.ndarray]:
+    """Order and content that the acknowledgements of orders name."""
+    told_order, told = np.zeros_like(made["order"]), np.zeros_like(made["sent"])
+    acknowledged = good(made["status"]) | good(made["late_status"])
+    asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != PROBE_REUSE) & acknowledged)
+    if len(asked):
+        texts = plain(batch["reply"]).take(pa.array(asked))
+        repeats = skeletons.same(texts, batch, asked, _shapes(batch)[asked])
+        as_sent, other = asked[repeats], asked[~repeats]
+        told_order[as_sent], told[as_sent] = made["order"][as_sent], made["sent"][as_sent]
+        if len(other):
+            said = parse(texts.filter(pa.array(~repeats)), content.REPLY_FIELDS)
+            told_order[other], told[other] = hashing.texts(said["orderId"]), content.number(said, content.CLIENT)
+    return {"told_order": told_order, "told": told}
+
+
+def _shapes(batch: Batch) -> np.ndarray:
+    """Rows with the same columns empty have the same number."""
+    shapes = np.zeros(len(batch["op"]), dtype=np.int64)
+    for bit, column in enumerate(REPEATED.values()):
+        shapes |= empty(batch[column]).astype(np.int64) << bit
+    return shapes
+
+
+def _reads(batch: Batch, made: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
+    """The reads that say something: an order's state, or that there is none."""
+    answered = (made["outcome"] == OK) | np.isin(made["status"], (FORBIDDEN, NOT_FOUND))
+    rows = np.flatnonzero((made["op"] == GET_ORDER) & answered & (made["order"] != 0))
+    said = parse(plain(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
+    columns = ("order", "client", "outcome", "status", "invoked_ns", "completed_ns")
+    return {column: made[column][rows] for column in columns} | {
+        "row": rows + begin,
+        "told_order": hashing.texts(said["orderId"]),
+        "state": codes(said["status"], STATES),
+        "filled": whole(said["filledQty"]),
+        "told": content.number(said, content.CLIENT),
+    }

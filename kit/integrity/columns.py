@@ -1,0 +1,193 @@
+"""A table as bare arrays, in memory or, beyond a limit, in files of a temporary folder that goes with it.
+
+Owns where columns live; must not know what they mean. A check takes the columns that it needs and lets them go, so a
+run that is larger than memory costs a check the size of a few columns and not of all tables.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+# Columns of all tables together beyond which they go to files. A million orders with their ledger need half of it.
+MEMORY_BYTES_MAX = 640 << 20
+INT32_MAX = 2**31 - 1
+# A column that every table has: the place of the row in the whole table.
+PLACE = "place"
+
+
+class Space:
+    """Where the columns of one run live. `close` removes the files; the end of the process does so too."""
+
+    def __init__(self, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
+        self.memory_bytes_max = memory_bytes_max
+        self.bytes = 0
+        self._folder: Path | None = None
+        self._files = 0
+        self._cleanup: weakref.finalize | None = None
+
+    @property
+    def full(self) -> bool:
+        return self.bytes > self.memory_bytes_max
+
+    @property
+    def spilled(self) -> bool:
+        return self._folder is not None
+
+    def file(self) -> Path:
+        """A new file's path, in a folder that is removed with the space."""
+        if self._folder is None:
+            self._folder = Path(tempfile.mkdtemp(prefix="integrity-"))
+            self._cleanup = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._files += 1
+        return self._folder / f"{self._files}.column"
+
+    def close(self) -> None:
+        if self._cleanup is not None:
+            self._cleanup()
+        self._folder = self._cleanup = None
+
+
+class Column:
+    """One column: appended to batch by batch, then read as a whole. Whole numbers that fit take half the room."""
+
+    __slots__ = ("_path", "_rows", "_size", "_space", "_type", "_values")
+
+    def __init__(self, space: Space, rows: int) -> None:
+        """For `rows` rows; more are possible and cost a copy."""
+        self._space, self._rows = space, rows
+        self._values: np.ndarray | None = None
+        self._path: Path | None = None
+        self._type = np.dtype(np.int64)
+        self._size = 0
+
+    def append(self, values: np.ndarray) -> None:
+        if not self._size:
+            self._type = values.dtype
+        if self._path is None and self._space.full:
+            self._spill()
+        if self._path is not None:
+            with self._path.open("ab") as file:
+                values.astype(self._type, copy=False).tofile(file)
+        else:
+            self._put(_narrow(values))
+        self._size += len(values)
+
+    def _put(self, values: np.ndarray) -> None:
+        end = self._size + len(values)
+        kept = self._values
+        if kept is None:
+            kept = self._values = np.empty(max(self._rows, end), dtype=values.dtype)
+        elif end > len(kept) or values.dtype.itemsize > kept.dtype.itemsize:
+            larger = np.empty(max(len(kept), end + end // 2), dtype=np.promote_types(kept.dtype, values.dtype))
+            larger[: self._size] = kept[: self._size]
+            self._space.bytes += self._size * (larger.itemsize - kept.itemsize)
+            kept = self._values = larger
+        kept[self._size : end] = values
+        self._space.bytes += len(values) * kept.itemsize
+
+    def read(self) -> np.ndarray:
+        if self._path is not None:
+            return np.fromfile(self._path, dtype=self._type)
+        return np.zeros(0, dtype=self._type) if self._values is None else self._values[: self._size]
+
+    def replace(self, values: np.ndarray) -> None:
+        """Other values from now on."""
+        self._free()
+        if self._path is not None:
+            self._path.unlink()
+        self._values, self._path, self._size, self._rows = None, None, 0, len(values)
+        self.append(values)
+
+    def _spill(self) -> None:
+        kept = self.read()
+        self._path = self._space.file()
+        kept.astype(self._type, copy=False).tofile(self._path)
+        self._free()
+        self._values = None
+
+    def _free(self) -> None:
+        if self._values is not None:
+            self._space.bytes -= self._size * self._values.itemsize
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    if values.dtype != np.int64 or not len(values):
+        return values
+    fits = values.min() >= -INT32_MAX and values.max() <= INT32_MAX
+    return values.astype(np.int32) if fits else values
+
+
+class Rows(Protocol):
+    """What checks see: columns by name, and parts of the table with the same columns."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, name: str) -> np.ndarray: ...
+
+    def where(self, chosen: np.ndarray) -> Rows: ...
+
+
+class Columns:
+    """A table of equally long columns."""
+
+    def __init__(self, space: Space, rows: int = 0) -> None:
+        """For `rows` rows, where that is known."""
+        self._space, self._rows = space, rows
+        self._columns: dict[str, Column] = {}
+        self._size = 0
+
+    def append(self, values: Mapping[str, np.ndarray]) -> None:
+        """One more batch of rows; the first one says which columns there are."""
+        if not self._columns:
+            self._columns = {name: Column(self._space, self._rows) for name in values}
+        for name, column in self._columns.items():
+            column.append(values[name])
+        self._size += len(next(iter(values.values())))
+
+    def reorder(self, order: np.ndarray) -> None:
+        """Put the rows into another order."""
+        for column in self._columns.values():
+            column.replace(column.read()[order])
+
+    def replace(self, name: str, values: np.ndarray) -> None:
+        if self._columns:
+            self._columns[name].replace(values)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """A column; of a table without rows any column, empty."""
+        if name == PLACE:
+            return np.arange(self._size)
+        return self._columns[name].read() if self._columns else np.zeros(0, dtype=np.int64)
+
+    def where(self, chosen: np.ndarray) -> Rows:
+        """The rows at these places, or where this mask is true."""
+        return Part(self, chosen)
+
+
+class Part:
+    """Some rows of a table, in the order of their places."""
+
+    __slots__ = ("_base", "places")
+
+    def __init__(self, base: Rows, chosen: np.ndarray) -> None:
+        self._base = base
+        self.places = np.flatnonzero(chosen).astype(np.int32) if chosen.dtype == bool else chosen
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.places if name == PLACE else self._base[name][self.places]
+
+    def where(self, chosen: np.ndarray) -> Rows:
+        return Part(self._base, self.places[chosen])

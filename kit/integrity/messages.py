@@ -1,0 +1,127 @@
+"""What a message of the stream must say for its ledger event: as numbers, so that no text is kept.
+
+Owns the fields of a message. Each event has two numbers: `said`, of the fields that must agree, and `text`, of the very
+bytes that a message in the layout of this stream has. Most messages are proved equal by their bytes; the others are
+parsed, which costs ten times as much.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from kit.integrity import hashing
+from kit.integrity.payloads import parse
+from kit.integrity.skeletons import Skeleton, empty, learn, written
+from kit.integrity.sources import Batch, Source, plain, whole
+from kit.model import LEDGER_EVENT_COLUMNS
+
+# Of a shape, messages that are tried as its model: a violation among them must not stop the others from being quick.
+MODELS_MAX = 3
+# Field of a message and its type → column of a ledger event. Only these must agree.
+FIELDS = {
+    "market": (str, "market"),
+    "seq": (int, "seq"),
+    "type": (str, "type"),
+    "eventId": (str, "event_id"),
+    "orderId": (str, "order_id"),
+    "clientId": (str, "client_id"),
+    "side": (str, "side"),
+    "qty": (int, "qty"),
+    "price": (int, "price"),
+    "reason": (str, "reason"),
+    "tradeId": (str, "trade_id"),
+    "takerOrderId": (str, "taker_order_id"),
+    "makerOrderId": (str, "maker_order_id"),
+}
+MORE_FIELDS = {
+    "tsNs": "ts_ns",
+    "idempotencyKey": "idempotency_key",
+    "orderType": "order_type",
+    "tif": "tif",
+    "command": "command",
+    "takerClientId": "taker_client_id",
+    "makerClientId": "maker_client_id",
+    "takerSide": "taker_side",
+}
+COLUMNS = {name: column for name, (_, column) in FIELDS.items()} | MORE_FIELDS
+COMPARED = frozenset(column for _, column in FIELDS.values())
+NO_TEXT = 0
+
+
+class Messages:
+    """The layout of one run's messages, learnt from the first of them."""
+
+    def __init__(self, stream: Source | None) -> None:
+        """Without a stream there are no texts."""
+        self._known: dict[int, Skeleton] = {}
+        self._tried: dict[int, int] = {}
+        batch = None if stream is None else next(stream.batches(("symbol", "seq", "event")), None)
+        self._texts = None if batch is None else plain(batch["event"])
+        names = np.zeros(0, dtype=np.uint64) if batch is None else _names(batch["symbol"], batch["seq"])
+        self._order = np.argsort(names, kind="stable")
+        self._names = names[self._order]
+
+    def wanted(self, batch: Batch) -> dict[str, np.ndarray]:
+        """`said` and `text` of these ledger rows."""
+        text = np.full(len(batch["seq"]), NO_TEXT, dtype=np.int64)
+        if self._texts is not None:
+            shapes = _shapes(batch)
+            self._learn(batch, shapes)
+            for shape, skeleton in self._known.items():
+                rows = np.flatnonzero(shapes == shape)
+                made = written(skeleton, batch, rows) if len(rows) else None
+                if made is not None:
+                    text[rows] = hashed(made)
+        columns = {name: batch[column] for name, (_, column) in FIELDS.items()}
+        return {"said": _number(columns), "text": text}
+
+    def _learn(self, batch: Batch, shapes: np.ndarray) -> None:
+        """The layouts of rows that have the same columns empty, where some of them are among the first messages."""
+        unknown = [shape for shape in pd.unique(shapes).tolist() if shape not in self._known]
+        if not unknown:
+            return
+        names = _names(batch["market"], batch["seq"])
+        at = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
+        sampled = self._names[at] == names
+        for shape in unknown:
+            for place in np.flatnonzero(sampled & (shapes == shape))[:MODELS_MAX].tolist():
+                self._try(shape, batch, place, self._texts[int(self._order[at[place]])].as_py())  # type: ignore[index]
+
+    def _try(self, shape: int, batch: Batch, place: int, text: str) -> None:
+        self._tried[shape] = self._tried.get(shape, 0) + 1
+        if shape in self._known or self._tried[shape] > MODELS_MAX:
+            return
+        row = {column: batch[column][place].as_py() for column in LEDGER_EVENT_COLUMNS}
+        skeleton = learn(text, row, COLUMNS, COMPARED)
+        if skeleton is not None and not skeleton.free:
+            self._known[shape] = skeleton
+
+
+def _names(markets: Any, seqs: Any) -> np.ndarray:
+    return hashing.rows(hashing.texts(markets), whole(seqs))
+
+
+def _shapes(batch: Batch) -> np.ndarray:
+    shapes = np.zeros(len(batch["seq"]), dtype=np.int32)
+    for bit, column in enumerate(LEDGER_EVENT_COLUMNS):
+        shapes |= empty(batch[column]).astype(np.int32) << bit
+    return shapes
+
+
+def hashed(texts: Any) -> np.ndarray:
+    """One number a text, within this process. Python's own hash: long texts cost it a tenth of what ours costs."""
+    return np.fromiter(map(hash, texts.to_pylist()), dtype=np.int64, count=len(texts))
+
+
+def said(texts: Any) -> np.ndarray:
+    """The number of what each message says, by parsing it."""
+    return _number(parse(texts, {name: kind for name, (kind, _) in FIELDS.items()}))
+
+
+def _number(columns: Any) -> np.ndarray:
+    return hashing.rows(
+        *(hashing.texts(columns[name]) if kind is str else whole(columns[name]) for name, (kind, _) in FIELDS.items())
+    )

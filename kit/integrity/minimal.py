@@ -1,0 +1,47 @@
+"""The fewest things that still show a violation: delta debugging (Zeller's ddmin) with a bound on its questions.
+
+Owns the search; must not know what the things are nor what violation is sought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+# Questions for one violation. Each is a check of a few orders, not of the run.
+CALLS_MAX = 200
+
+T = TypeVar("T")
+
+
+def smallest(things: Sequence[T], shows: Callable[[Sequence[T]], bool], calls_max: int = CALLS_MAX) -> list[T]:
+    """A part of `things`, in their order, that `shows` the violation and loses it when any one is taken away.
+
+    Where `calls_max` questions are not enough, the smallest part found so far; where all things together do not show
+    it, all of them.
+    """
+    kept, calls = list(things), 0
+
+    def still(part: Sequence[T]) -> bool:
+        nonlocal calls
+        calls += 1
+        return calls <= calls_max and shows(part)
+
+    if not still(kept):
+        return kept
+    parts = min(2, len(kept))
+    while parts > 1 and calls < calls_max:
+        size = -(-len(kept) // parts)
+        chunks = [kept[at : at + size] for at in range(0, len(kept), size)]
+        without = [[one for chunk in chunks[:n] + chunks[n + 1 :] for one in chunk] for n in range(len(chunks))]
+        # A part alone is the larger step; at two parts the rest of one is the other.
+        smaller = next((part for part in [*chunks, *without] if part and len(part) < len(kept) and still(part)), None)
+        if smaller is not None:
+            parts = 2 if smaller in chunks else max(2, parts - 1)
+            kept = smaller
+            parts = min(parts, len(kept))
+        elif parts == len(kept):
+            break
+        else:
+            parts = min(2 * parts, len(kept))
+    return kept

@@ -1,0 +1,171 @@
+"""The recorded tables as they come: batches of typed Arrow columns, and single rows for the story.
+
+Owns where a row lies and that it has the columns and types of the contract; must not know what a row means. What
+cannot be read raises EvidenceMissing with its reason, never an empty table.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kit.errors import EvidenceMissing
+
+BATCH_ROWS = 1 << 16
+# Decoded batches that stories keep at hand; neighbours in a story are neighbours in the file.
+BATCHES_KEPT_MAX = 8
+# Columns of mostly different texts. All others are read as codes and the few texts behind them.
+MANY_TEXTS = frozenset(
+    ("idempotency_key", "order_id", "event_id", "trade_id", "taker_order_id", "maker_order_id", "reply", "event")
+)
+ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32()}
+
+Batch = dict[str, Any]  # column → Arrow array, texts perhaps as dictionary arrays
+
+
+@runtime_checkable
+class Source(Protocol):
+    """One recorded table."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
+        """All rows in their order; nulls are "" and 0. Raises EvidenceMissing."""
+        ...
+
+    def at(self, places: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows at these places, every column of the contract, in the order asked."""
+        ...
+
+
+class FrameSource:
+    """A table in memory."""
+
+    def __init__(self, name: str, frame: pd.DataFrame, kinds: Mapping[str, str]) -> None:
+        self._name, self._frame, self._kinds = name, frame, kinds
+        self._table: pa.Table | None = None  # made for the first story: most runs have none
+        _demand(name, kinds, frame.columns)
+        self.rows = len(frame)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
+        for start in range(0, len(self._frame), BATCH_ROWS):
+            part = self._frame.iloc[start : start + BATCH_ROWS]
+            yield {column: self._typed(part[column], column) for column in columns}
+
+    def at(self, places: Sequence[int]) -> list[dict[str, Any]]:
+        table = self._table
+        if table is None:
+            typed = {column: self._typed(self._frame[column], column) for column in self._kinds}
+            table = self._table = pa.table(typed)
+        return table.take(pa.array(list(places), pa.int64())).to_pylist()
+
+    def _typed(self, values: Any, column: str) -> Any:
+        kind = self._kinds[column]
+        try:
+            if kind == "string":
+                made = pa.array(values.fillna("").astype("str"), from_pandas=True)
+            else:
+                # Through Int64 and not float: nanoseconds do not fit a float's 53 bits.
+                made = pa.array(values.fillna(0).astype("int64").astype(kind).to_numpy())
+        except (TypeError, ValueError, OverflowError, pa.ArrowException) as error:
+            raise EvidenceMissing(f"{self._name}: values of a wrong type in column {column} ({error})") from error
+        made = made.combine_chunks() if isinstance(made, pa.ChunkedArray) else made
+        made = made.cast(ARROW[kind])
+        return made.dictionary_encode() if _few(column, kind) else made
+
+
+class ParquetSource:
+    """A table in Parquet files, one after the other."""
+
+    def __init__(self, name: str, paths: Sequence[Path], kinds: Mapping[str, str]) -> None:
+        self._name, self._paths, self._kinds = name, tuple(paths), kinds
+        self._kept: OrderedDict[tuple[int, int], list[Batch]] = OrderedDict()
+        # Where each row group begins: (place of its first row, file, number in the file).
+        self._groups: list[tuple[int, int, int]] = []
+        begin = 0
+        for number, path in enumerate(self._paths):
+            meta = self._open(path).metadata
+            _demand(name, kinds, meta.schema.to_arrow_schema().names)
+            for group in range(meta.num_row_groups):
+                self._groups.append((begin, number, group))
+                begin += meta.row_group(group).num_rows
+        self.rows = begin
+
+    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
+        for path in self._paths:
+            yield from self._batches(self._open(path), columns)
+
+    def at(self, places: Sequence[int]) -> list[dict[str, Any]]:
+        found: dict[int, dict[str, Any]] = {}
+        begins = np.array([begin for begin, _, _ in self._groups])
+        for place in sorted(set(map(int, places))):
+            number = int(np.searchsorted(begins, place, side="right")) - 1
+            within = place - int(begins[number])
+            batch = self._group(number)[within // BATCH_ROWS]
+            offset = within % BATCH_ROWS
+            found[place] = {column: batch[column][offset].as_py() for column in self._kinds}
+        return [found[int(place)] for place in places]
+
+    def _group(self, number: int) -> list[Batch]:
+        _, file, group = self._groups[number]
+        key = (file, group)
+        if key not in self._kept:
+            self._kept[key] = list(self._batches(self._open(self._paths[file]), tuple(self._kinds), [group]))
+        self._kept.move_to_end(key)
+        while len(self._kept) > BATCHES_KEPT_MAX:
+            self._kept.popitem(last=False)
+        return self._kept[key]
+
+    def _open(self, path: Path) -> pq.ParquetFile:
+        few = [name for name, kind in self._kinds.items() if _few(name, kind)]
+        try:
+            return pq.ParquetFile(path, read_dictionary=few)
+        except FileNotFoundError as error:
+            raise EvidenceMissing(f"{self._name}: {path.name} is missing") from error
+        except (pa.ArrowException, OSError) as error:
+            raise EvidenceMissing(f"{self._name}: {path.name} is damaged: {error}") from error
+
+    def _batches(
+        self, file: pq.ParquetFile, columns: Sequence[str], groups: list[int] | None = None
+    ) -> Iterator[Batch]:
+        batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns), use_threads=False)
+        try:
+            for batch in batches:
+                yield {column: self._typed(batch.column(column), column) for column in columns}
+        except (pa.ArrowException, OSError) as error:
+            raise EvidenceMissing(f"{self._name}: a part is damaged or of a wrong type: {error}") from error
+
+    def _typed(self, values: Any, column: str) -> Any:
+        wanted = ARROW[self._kinds[column]]
+        if isinstance(values, pa.DictionaryArray) and pa.types.is_string(values.type.value_type):
+            return values if not values.null_count else values.cast(wanted).fill_null("")
+        values = values if values.type == wanted else values.cast(wanted)
+        return values.fill_null("" if wanted == pa.string() else 0) if values.null_count else values
+
+
+def _few(column: str, kind: str) -> bool:
+    return kind == "string" and column not in MANY_TEXTS
+
+
+def _demand(name: str, kinds: Mapping[str, str], found: Any) -> None:
+    missing = [column for column in kinds if column not in found]
+    if missing:
+        raise EvidenceMissing(f"{name}: column {missing[0]} is missing")
+
+
+def plain(values: Any) -> Any:
+    """An Arrow array of texts as such, not as codes."""
+    return values.cast(pa.string()) if isinstance(values, pa.DictionaryArray) else values
+
+
+def whole(values: Any) -> np.ndarray:
+    """An Arrow array of numbers as NumPy's."""
+    return values.to_numpy(zero_copy_only=False)
