@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,49 @@ def test_subscriber_gets_everything_after_its_place_once_in_order(ledger: Counte
         return taker.seqs
 
     assert asyncio.run(run()) == list(range(after + 1, 341))
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_subscriber_that_comes_back_goes_on_exactly_where_it_was(ledger: CountedLedger, others: int):
+    """Whether somebody else listened meanwhile or not: nothing of what it missed is missing, nothing comes twice."""
+
+    async def run() -> list[int]:
+        ledger.grow(0, 6)
+        crowd = hub(ledger)
+        serving = [asyncio.create_task(crowd.serve(Taker(), MARKET, 6)) for _ in range(others)]
+        await asyncio.sleep(0.02)
+        ledger.grow(6, 10)
+        back = Taker()
+        serving.append(asyncio.create_task(crowd.serve(back, MARKET, 6)))
+        await asyncio.sleep(0.05)
+        ledger.grow(10, 12)
+        async with asyncio.timeout(SOON_S):
+            while not back.seqs or back.seqs[-1] < 12:  # noqa: ASYNC110 - bounded by the time-out
+                await asyncio.sleep(0.01)
+        for task in serving:
+            task.cancel()
+        return back.seqs
+
+    assert asyncio.run(run()) == [7, 8, 9, 10, 11, 12]
+
+
+def test_refused_commands_are_part_of_the_stream(ledger: CountedLedger):
+    """A hole in the sequence would look like a loss."""
+
+    async def run() -> list[int]:
+        ledger.grow(0, 2)
+        unknown = replace(event(2), type="CancelRequested", order_id="nobody's")
+        Sequencer(ledger, Silent()).apply(MARKET, [unknown])
+        ledger.grow(3, 5)
+        taker = Taker()
+        serving = asyncio.create_task(hub(ledger).serve(taker, MARKET, 0))
+        async with asyncio.timeout(SOON_S):
+            while not taker.seqs or taker.seqs[-1] < 5:  # noqa: ASYNC110 - bounded by the time-out
+                await asyncio.sleep(0.01)
+        serving.cancel()
+        return taker.seqs
+
+    assert asyncio.run(run()) == [1, 2, 3, 4, 5]
 
 
 def test_many_subscribers_share_one_poller_and_none_polls_for_nobody(ledger: CountedLedger):

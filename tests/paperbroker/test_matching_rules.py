@@ -97,6 +97,43 @@ def test_partly_filled_maker_keeps_its_place(exchange: Exchange):
     assert told(exchange.order("BUY", 4, 100, "b"))[1:] == [("fill", 3, 100, "o1"), ("fill", 1, 100, "o2")]
 
 
+def test_at_one_price_time_decides_and_nothing_else(exchange: Exchange):
+    """Whatever the orders are called, however large they are."""
+    for n, qty in ((9, 1), (10, 7), (2, 3)):
+        exchange.order("SELL", qty, 100, "a", n=n)
+    fills = exchange.order("BUY", 11, 100, "b", n=1)[1:]
+    assert [(fill.maker_order_id, fill.qty) for fill in fills] == [("o9", 1), ("o10", 7), ("o2", 3)]
+
+
+def test_order_that_fills_by_and_by_is_filled_for_its_quantity_and_leaves(exchange: Exchange):
+    exchange.order("SELL", 5, 100, "a")
+    for qty in (2, 1, 2):
+        exchange.order("BUY", qty, 100, "b")
+    assert not list(exchange.book.resting())
+    assert exchange.postings.orders["o1"].filled_qty == 5
+
+
+def test_each_fill_has_a_trade_id_of_its_own(exchange: Exchange):
+    """Also the fills of one command, and those of another market at the same place."""
+    for _ in range(3):
+        exchange.order("SELL", 1, 100, "a")
+    trades = [event.trade_id for event in exchange.order("BUY", 3, 100, "b")[1:]]
+    assert len(set(trades)) == 3 and all(trade.startswith(f"{MARKET}-") for trade in trades)
+
+
+def test_cash_is_exact_and_changes_hands_whole(exchange: Exchange):
+    """To the tick, at prices and quantities that no rounder unit divides."""
+    exchange.order("SELL", 7, 10_001, "a")
+    exchange.order("BUY", 3, 10_003, "b")
+    balances = {client: (each.qty, each.cash) for client, each in exchange.postings.balances.items()}
+    assert balances == {"a": (-3, 30_003), "b": (3, -30_003)}
+
+
+def test_limit_ioc_never_becomes_a_maker(exchange: Exchange):
+    exchange.order("BUY", 4, 100, "a", "IOC")
+    assert told(exchange.order("SELL", 4, 100, "b")) == [("accepted", 4, 100, "")]
+
+
 @pytest.mark.parametrize(("price", "tif"), [(100, "IOC"), (0, "IOC")])
 def test_rest_of_ioc_and_market_is_cancelled(exchange: Exchange, price: int, tif: str):
     exchange.order("SELL", 2, 100, "a")
@@ -130,6 +167,24 @@ def test_cancel_takes_the_rest_off_the_book_once(exchange: Exchange):
     assert told(exchange.cancel(1, "b")) == [("rejected", 0, 0, "NotOwner")]
     assert told(exchange.cancel(99, "a")) == [("rejected", 0, 0, "UnknownOrder")]
     assert exchange.postings.orders["o1"].status == "CANCELLED" and exchange.postings.orders["o1"].filled_qty == 2
+
+
+def test_order_that_has_begun_to_trade_is_taken_off_whole(exchange: Exchange):
+    """What is left of it does not trade any more."""
+    exchange.order("SELL", 5, 100, "a")
+    exchange.order("BUY", 2, 100, "b")
+    exchange.cancel(1, "a")
+    assert exchange.book.depth(Side.SELL, 9) == []
+    assert told(exchange.order("BUY", 3, 100, "b")) == [("accepted", 3, 100, "")]
+
+
+@pytest.mark.parametrize(("order", "client"), [(1, "a"), (1, "b"), (2, "a")])
+def test_every_cancel_has_exactly_one_outcome(exchange: Exchange, order: int, client: str):
+    """Of a finished order, of somebody else's, of none: a refusal under the cancel's own key."""
+    exchange.order("SELL", 1, 100, "a")
+    exchange.order("BUY", 1, 100, "c", n=3)
+    (outcome,) = exchange.cancel(order, client)
+    assert (outcome.type, outcome.command, outcome.idempotency_key) == ("rejected", "cancel", "k3")
 
 
 def test_an_order_let_in_twice_trades_twice(exchange: Exchange):
