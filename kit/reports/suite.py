@@ -40,7 +40,7 @@ def _facts(suite: Mapping[str, Any]) -> str:
 
 
 def _row(run: Mapping[str, Any]) -> str:
-    why = list(run["reasons"][:REASONS_SHOWN_MAX])
+    why = list(dict.fromkeys([run["why"], *run["reasons"]]))[:REASONS_SHOWN_MAX]
     if not run["counts"]:
         why.insert(0, f"Repeated alone, because {run['spoiled']}. This run does not count.")
     elif run["attempt"] > 1:

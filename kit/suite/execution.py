@@ -202,9 +202,9 @@ def table(made: dict[str, Any], plan: Plan) -> Iterator[str]:
         where = plan.folder / (run["report"] or run["log"] or record.FILE)
         yield f"{run['scenario']:<22} {run['verdict']:<8} {run['duration_s']:>5.0f} s  {where}"
         if run["verdict"] != Verdict.PASS:
-            yield f"    {run['reasons'][0]}"
+            yield f"    {run['why']}"
         for first in (one for one in made["runs"] if one["scenario"] == run["scenario"] and not one["counts"]):
-            yield f"    repeated alone, because {first['spoiled']}: {first['verdict']}, {first['reasons'][0]}"
+            yield f"    repeated alone, because {first['spoiled']}: {first['verdict']}, {first['why']}"
 
 
 def _clock() -> str:

@@ -16,7 +16,7 @@ from typing import Any
 
 from kit import gate, notebook
 from kit.errors import EvidenceMissing
-from kit.model import Verdict
+from kit.model import CheckKind, Status, Verdict
 from kit.suite.attempt import Outcome
 from kit.suite.plan import Plan
 
@@ -140,7 +140,20 @@ def _unfinished(state: str, stopped_by: str) -> list[str]:
 
 
 def _reasons(counted: Sequence[Outcome]) -> list[str]:
-    return [f"{one.member.scenario}: {one.record['reasons'][0]}" for one in counted if one.verdict is not Verdict.PASS]
+    return [f"{one.member.scenario}: {_why(one)}" for one in counted if one.verdict is not Verdict.PASS]
+
+
+def _why(outcome: Outcome) -> str:
+    """The one reason to tell of a run. Where steady state did not hold, all that was not measured follows from it."""
+    if outcome.verdict is Verdict.PASS:
+        return ""
+    unsteady = [
+        f"{check['name']}: {check['detail']}"
+        for check in outcome.record["checks"]
+        if check["kind"] == CheckKind.HYPOTHESIS and check["status"] == Status.INVALID
+    ]
+    blocked = outcome.verdict is Verdict.INVALID and not outcome.cause
+    return unsteady[0] if blocked and unsteady else outcome.record["reasons"][0]
 
 
 def _run(outcome: Outcome, *, counts: bool) -> dict[str, Any]:
@@ -151,6 +164,7 @@ def _run(outcome: Outcome, *, counts: bool) -> dict[str, Any]:
         "counts": counts,
         "spoiled": outcome.spoiled,
         "verdict": outcome.verdict.value,
+        "why": _why(outcome),
         "reasons": list(outcome.record["reasons"]),
         "cause": outcome.cause,
         "exit_code": outcome.exit_code,

@@ -13,9 +13,11 @@ from kit import reports
 
 
 def a_run(scenario: str, verdict: str = "PASS", **more) -> dict:
+    failed = verdict != "PASS"
     return {
         "scenario": scenario, "run_id": f"{scenario}-0a", "attempt": 1, "counts": True, "spoiled": "",
-        "verdict": verdict, "reasons": [] if verdict == "PASS" else ["an order <b>was</b> doubled"], "duration_s": 60.0,
+        "verdict": verdict, "why": "an order was doubled" if failed else "",
+        "reasons": ["an order <b>was</b> doubled"] if failed else [], "duration_s": 60.0,
         "pressure": {"words": "60 s measured & calm"}, "report": f"{scenario}-0a/report.html",
         "log": f"{scenario}-0a.log", **more,
     }  # fmt: skip

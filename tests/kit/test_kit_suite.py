@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from suite_rig import DOUBLED, GOOD, LATE, PHASES, SLOW, Rig
+from suite_rig import DOUBLED, GOOD, LATE, PHASES, SLOW, Rig, finding
 
 from kit import gate, lifeline, suite
-from kit.model import Verdict
+from kit.model import CheckKind, Status, Verdict
 
 WAIT_S_MAX = 20.0
 INVALID = 3
@@ -169,6 +169,15 @@ def test_a_run_with_a_late_generator_is_repeated_alone_and_both_are_shown(rig):
     assert len(ET.parse(folder / "junit.xml").findall("testsuite")) == 2
 
 
+def test_a_run_that_was_never_steady_is_told_by_that_and_not_by_what_followed(rig):
+    missing = finding("latency-ms-p95", CheckKind.SLO, Status.INVALID)
+    unsteady = finding("error-rate", CheckKind.HYPOTHESIS, Status.INVALID)
+    rig.add("shaky", (missing, unsteady))
+    made, said = run(rig)
+    assert made["reasons"] == ["shaky: error-rate: error-rate as planted"]
+    assert "    error-rate: error-rate as planted" in said
+
+
 def test_a_run_is_repeated_only_once(rig):
     rig.add("late", LATE)
     rig.add("late", LATE, attempt=2)
@@ -218,7 +227,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from suite_rig import Rig
 from kit import suite
-from kit.model import Verdict
+from kit.model import CheckKind, Status, Verdict
 from kit.suite.plan import Member, Plan
 runs, reports, names = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4].split(",")
 members = [Member(scenario=name, given={}, run_id=f"{name}-0a", measured_s=1, limit_s=300) for name in names]

@@ -273,7 +273,8 @@ def a_finished_run(folder: Path, findings) -> None:
 
 def a_suite(folder: Path, runs: list[dict], **more) -> Path:
     base = {
-        "scenario": "az-loss", "attempt": 1, "counts": True, "spoiled": "", "verdict": "PASS", "reasons": [],
+        "scenario": "az-loss", "attempt": 1, "counts": True, "spoiled": "", "verdict": "PASS", "why": "",
+        "reasons": [],
         "cause": "", "exit_code": 0, "started_at": None, "ended_at": None, "duration_s": 1, "cpu_s": 1,
         "pressure": None, "states": [], "report": "", "log": "", "given": {}, "reproduce": "",
     }  # fmt: skip
