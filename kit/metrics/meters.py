@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kit.aws.boundary import ClientSource, cloud_errors
+from kit.errors import CloudError
 from kit.metrics.clock import moment
 from kit.model import Deployment
 
@@ -73,15 +74,22 @@ class Meters:
         return sorted((t + shift_s, value) for t, value in found)
 
     def settle(self, deployment: Deployment, until: float) -> bool:
-        """Wait, bounded, until CloudWatch shows what the API's tasks published after `until` (epoch s)."""
+        """Wait, bounded, until CloudWatch shows what the API's tasks published after `until` (epoch s); if it did."""
         deadline = self.now() + VISIBLE_S_MAX
-        dimensions = {"Env": deployment.outputs["MetricsEnv"], "Component": "api"}
         while self.now() < deadline:
+            if self._shows(deployment, until):
+                return True
+            self.sleep(POLL_S)
+        return False
+
+    def _shows(self, deployment: Deployment, until: float) -> bool:
+        dimensions = {"Env": deployment.outputs["MetricsEnv"], "Component": "api"}
+        try:
             beats = self.points(
                 namespace="PaperBroker", metric="Heartbeat", dimensions=dimensions, statistic="Sum",
                 start=until, end=math.inf,
             )  # fmt: skip
-            if any(t >= until for t, _ in beats):
-                return True
-            self.sleep(POLL_S)
-        return False
+        except CloudError:
+            # Asked again; if CloudWatch stays away, the proofs say that they could not read it.
+            return False
+        return any(t >= until for t, _ in beats)

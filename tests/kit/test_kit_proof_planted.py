@@ -8,12 +8,15 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from kit import aws
+from kit import aws, metrics
+from kit.aws.session import local_session as local_session_of
 from kit.faults.proofs import WITNESSES, Proof, proof_of
+from kit.metrics.meters import VISIBLE_S_MAX
 from tests.kit.planted_metrics import (
     AFTER_S,
     BEFORE_S,
@@ -238,3 +241,25 @@ def test_without_a_known_witness_an_automation_stays_unproven(broker: Callable[.
 
 def test_the_vocabulary_of_witnesses_is_what_scenarios_may_name():
     assert set(WITNESSES) == {*EVIDENCE, "client-latency", "silence"}
+
+
+def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broker]):
+    """A CloudWatch that is gone leaves the fault unproven, and the rest of the verdict standing."""
+    planted = broker()
+    gone = metrics.Meters(session=local_session_of("http://127.0.0.1:9", "us-east-1"))
+    action = planted.action(LATENCY, parameters={"sources": "DYNAMODB"})
+    found = proof_of(replace(planted.scene(action), meters=gone), action)
+    assert found.observed_at is None and "its evidence could not be read: metric PaperBroker" in found.detail
+
+
+def test_a_meter_waits_for_what_was_published_last_but_not_for_ever(broker: Callable[..., Broker]):
+    planted = broker()
+    planted.publish()
+    deployment = planted.scene(planted.action(LATENCY)).deployment
+    clock = [planted.stop]
+    meters = metrics.Meters(
+        session=planted.session, now=lambda: clock[0], sleep=lambda s: clock.__setitem__(0, clock[0] + s)
+    )
+    assert meters.settle(deployment, planted.end)
+    assert not meters.settle(deployment, planted.stop + 3600)
+    assert clock[0] - planted.stop >= VISIBLE_S_MAX

@@ -58,7 +58,7 @@ def prove(
 
 
 def proof_of(scene: Scene, action: Action) -> Proof:
-    """What is known of one action."""
+    """What is known of one action; that its evidence could not be read is a reason not to believe it."""
     if action["action_id"] in HARMLESS:
         return unproven("has no effect to prove")
     prover = PROVERS.get(action["action_id"])
@@ -66,7 +66,10 @@ def proof_of(scene: Scene, action: Action) -> Proof:
         return unproven(f"there is no proof for {action['action_id']}")
     if action["start"] is None:
         return unproven(f"never started ({action['status']})")
-    return prover(scene, action)
+    try:
+        return prover(scene, action)
+    except CloudError as error:
+        return unproven(f"its evidence could not be read: {error}")
 
 
 def _stopped_by(session: ClientSource, experiment: Experiment) -> str:

@@ -204,7 +204,10 @@ def _silent(scene: Scene, action: Action, pair: Pair, targets: Sequence[Pair], u
     due = rate * hit * force_s
     if due < BEATS_DUE_MIN:
         return Seen(state=State.UNKNOWN, words=f"{pair}: {max(0.0, due):.1f} heartbeats due < {BEATS_DUE_MIN:g}")
-    came = sum(n for _, n in within(beats, windows.force_start + SKEW_S, windows.force_end))
+    # A point carries the whole second of its publishing: one at the very end may be the first after it.
+    came = sum(
+        n for t, n in within(beats, windows.force_start + SKEW_S, windows.force_end) if t + 1 <= windows.force_end
+    )
     missing = rate * force_s - came
     told = f"{pair}: {came:g} heartbeats in {force_s:.0f} s instead of {rate * force_s:.1f}"
     if missing < SILENT_PART_MIN * due:
@@ -234,7 +237,7 @@ def _speaks(beats: Sequence[Point], windows: Windows) -> bool:
 
 def _speaks_again(beats: Sequence[Point], windows: Windows, rate: float) -> float | None:
     """The first heartbeat after the end from which on they come as often as before."""
-    after = [(t, n) for t, n in beats if t >= windows.force_end]
+    after = [(max(t, windows.force_end), n) for t, n in beats if t + 1 > windows.force_end]
     for at, (t, _) in enumerate(after):
         rest = sum(n for _, n in after[at:])
         if rest < BEATS_DUE_MIN:
