@@ -18,11 +18,12 @@ API_LATENCY = Scenario(
         *usual.STEADY,
         # An order is one call to the store: 1.5 s and what it waited for a thread, or a time-out of 2 s.
         Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=4_000),
-        # 32 threads of the two tasks do some twenty calls a second, less than half of what is asked for.
-        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.8),
-        Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.3),
-        # The matchers' calls are not slowed: what is accepted is filled as usual.
-        Objective(metric=Metric.TIME_TO_FIRST_FILL_MS_P95, phase="during", limit=10_000),
+        # A call that takes longer than a second is a bad one for the breaker, which then lets a few through in a while
+        # and refuses the others; a refused attempt is repeated up to three times.
+        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.9),
+        # In the end everybody gets an answer: what was refused to the last is asked again when the load is over.
+        Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.99),
+        # No limit for fills: they count from an order's first attempt, and most first attempts are refused.
         # The tasks learn of the flag's end at their next poll.
         Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=15),
         Objective(metric=Metric.AVAILABILITY, phase="recovery", limit=0.95),

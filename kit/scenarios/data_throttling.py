@@ -19,12 +19,12 @@ DATA_THROTTLING = Scenario(
         # Retry-After is an answer within the client's patience of 2 s, a hanging request is not.
         Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=2_500),
         # An order costs four write units and its fills more, so the cap leaves about a third of what is asked for;
-        # refused attempts are repeated up to three times and refused again.
-        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.85),
-        # That is what the cap lets through in the end. Nobody can do better; zero would mean that nothing gets on.
-        Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.2),
-        # Fills are writes to the same table: they wait for capacity, but not for longer than the fault.
-        Objective(metric=Metric.TIME_TO_FIRST_FILL_MS_P95, phase="during", limit=25_000),
+        # refused attempts are repeated up to three times, and refused again.
+        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.9),
+        # In the end everybody gets an answer: what was refused to the last is asked again when the load is over.
+        Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.99),
+        # No limit for fills: they count from an order's first attempt, and most first attempts are refused; and they
+        # are writes to the same table, so that they wait for capacity as long as it is short.
         Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=15),
         Objective(metric=Metric.AVAILABILITY, phase="recovery", limit=0.99),
         *usual.HEALED,
@@ -37,7 +37,7 @@ DATA_THROTTLING = Scenario(
     clients=40,
     load=usual.LOAD,
     # Errors are what this fault costs; only when next to nothing is answered any more is it a disaster.
-    stack={**usual.STACK, "ThrottledWriteUnits": "80", "GuardrailErrorRate": "0.95", "GuardrailP95Ms": "3000"},
+    stack={**usual.STACK, "ThrottledWriteUnits": "120", "GuardrailErrorRate": "0.95", "GuardrailP95Ms": "3000"},
     evidence={"Throttle": "store-throttled"},
     brief={"steady_s": 8, "fault_duration_s": 15, "recovery_s": 14, "rate_per_s": 40},
 )

@@ -16,8 +16,9 @@ from kit.objective import Metric
 
 ROOT = Path(__file__).parents[2]
 BRIEF = {"steady_s", "fault_duration_s", "recovery_s", "rate_per_s"}
-# What a run takes beside its phases: deployment, drain, checks.
-AROUND_S = 15
+# A fault in three parts needs some ten seconds of each, or nobody can tell them apart.
+BRIEF_S_MAX = 50
+PART_S_MIN = 7
 EVERY = pytest.mark.parametrize("name", scenarios.names())
 
 
@@ -92,7 +93,7 @@ def test_steady_state_has_the_gates_limits(name: str):
 def test_a_scenario_says_what_it_allows_during_and_after(name: str):
     scenario = scenarios.get(name)
     said = {(objective.metric, objective.phase) for objective in scenario.objectives}
-    judged = (Metric.LATENCY_MS_P95, Metric.ERROR_RATE, Metric.AVAILABILITY, Metric.TIME_TO_FIRST_FILL_MS_P95)
+    judged = (Metric.LATENCY_MS_P95, Metric.ERROR_RATE, Metric.AVAILABILITY)
     assert {(metric, "during") for metric in judged} <= said
     assert scenario.limit(Metric.AVAILABILITY, "after") == 1.0
     assert scenario.recovery_s_max <= scenario.recovery_s
@@ -107,12 +108,12 @@ def test_a_guardrail_stands_above_what_the_scenario_may_cost(name: str):
 
 
 @EVERY
-def test_a_brief_run_is_over_within_a_minute(name: str):
+def test_a_brief_run_is_over_within_about_a_minute(name: str):
     scenario = scenarios.get(name)
     assert set(scenario.brief) == BRIEF
     phases_s = [scenario.brief[key] for key in ("steady_s", "fault_duration_s", "recovery_s")]
-    assert sum(phases_s) + AROUND_S <= 60
-    assert scenario.brief["fault_duration_s"] // scenario.fault_parts >= 5
+    assert sum(phases_s) <= BRIEF_S_MAX
+    assert scenario.brief["fault_duration_s"] // scenario.fault_parts >= PART_S_MIN
 
 
 def test_a_fault_in_parts_shares_its_duration():
