@@ -48,7 +48,7 @@ def _row(run: Mapping[str, Any]) -> str:
     cells = (
         page.verdict(run["verdict"]),
         page.text(run["scenario"]),
-        f"{run['duration_s']:.0f} s",
+        f"{run['duration_s']:.0f}&nbsp;s",
         f"{page.link(run['report'], run['run_id'])}<br><small>{page.link(run['log'], 'log')}</small>",
         "<br>".join(page.text(reason) for reason in why),
         f"<small>{page.text(run['pressure']['words']) if run['pressure'] else '–'}</small>",
