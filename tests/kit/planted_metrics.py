@@ -40,6 +40,7 @@ SHAPES: Mapping[str, Active] = {
     "wrong-zone": lambda component, zone, s: in_force(component, HERE, s) and zone == THERE,
     "everywhere": lambda component, zone, s: in_force(component, HERE, s),
     "began-before": lambda component, zone, s: zone == HERE and -40 <= s < FAULT_S,
+    "just-before": lambda component, zone, s: zone == HERE and -9 <= s < FAULT_S,
     "never-healed": lambda component, zone, s: zone == HERE and s >= 0,
     "burst": lambda component, zone, s: zone == HERE and 12 <= s < 14,
     "half-done": lambda component, zone, s: in_force(component, zone, s) and component != "matcher",

@@ -38,7 +38,7 @@ SSM = "aws:ssm:start-automation-execution"
 QUEUE_LOST = {"lossPercent": 100, "sources": "sqs.us-east-1.amazonaws.com"}
 NUMBERS = itertools.count(1)
 # Shapes of which a proof must not be made.
-FALSE_SHAPES = ("null", "wrong-zone", "began-before", "burst", "half-done")
+FALSE_SHAPES = ("null", "wrong-zone", "began-before", "just-before", "burst", "half-done")
 
 
 @pytest.fixture
@@ -76,9 +76,11 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_effect_at_the_targets_is_proven_and_seen_healed(kind: str, broker: Callable[..., Broker]):
+@pytest.mark.parametrize("noise", [0.01, 0.06])
+def test_an_effect_at_the_targets_is_proven_and_seen_healed(kind: str, noise: float, broker: Callable[..., Broker]):
+    """On a quiet machine, and on one where one call in sixteen is slow for no reason."""
     action_id, parameters, effect, more = KINDS[kind]
-    planted = broker(noise=0.01)
+    planted = broker(noise=noise)
     planted.publish(**{effect: in_force}, **more)
     assert is_whole(planted.prove(action_id, parameters=parameters), planted)
 

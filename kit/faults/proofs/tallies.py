@@ -15,8 +15,12 @@ from kit.faults.proofs.windows import PUBLISH_S, Windows
 
 # An effect must show in at least this part of what the action promises to hit.
 EXPECTED_PART_MIN = 0.5
-# Before the action and after its heal, at most this part of the share that proves it.
+# Before the action at most this part of the share that it raised; right before it, at most that part.
 QUIET_PART_MAX = 0.25
+LATEST_PART_MAX = 0.5
+LATEST_S = 10.0
+# It is back when the share is at most that part of what was needed, or this much more than it was before.
+BACK_FACTOR_MAX = 1.5
 # Neighbours that were left alone may show at most this part of it.
 NEIGHBOUR_PART_MAX = 0.5
 # Things seen before the fault.
@@ -111,12 +115,14 @@ def judge_share(
     told = f"{place}: {_percent(min(1.0, share))} of {hit:.0f} calls {words}, {_percent(_share(before))} before"
     if share < need:
         return Seen(state=State.REFUTED, words=f"{told}; {_percent(need)} were needed")
-    if _share(before) > QUIET_PART_MAX * need:
+    latest = [tally for tally in before if tally.t > windows.injected_at - LATEST_S]
+    if _share(before) > QUIET_PART_MAX * share or _share(latest) > LATEST_PART_MAX * share:
         return Seen(state=State.REFUTED, words=f"{told}: it had begun before the fault")
     beside = [tally for tally in neighbours if windows.covered(tally.t, spread_s)]
     if _n(beside) >= BEFORE_N_MIN and _share(beside) > NEIGHBOUR_PART_MAX * share:
         return Seen(state=State.REFUTED, words=f"{told}; but {_percent(_share(beside))} where nothing was done")
-    healed_at = first_back([tally for tally in listed if windows.after(tally.t)], QUIET_PART_MAX * need, AFTER_N_MIN)
+    quiet = max(QUIET_PART_MAX * need, BACK_FACTOR_MAX * _share(before))
+    healed_at = first_back([tally for tally in listed if windows.after(tally.t)], quiet, AFTER_N_MIN)
     return Seen(
         state=State.SHOWN,
         words=told + healed_words(healed_at, "back"),
