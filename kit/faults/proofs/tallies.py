@@ -19,7 +19,7 @@ EXPECTED_PART_MIN = 0.5
 QUIET_PART_MAX = 0.25
 LATEST_PART_MAX = 0.5
 LATEST_S = 10.0
-# It is back when the share is at most that part of what was needed, or this much more than it was before.
+# It is back when the share is at most the former part of what it rose to, or this much more than it was before.
 BACK_FACTOR_MAX = 1.5
 # Neighbours that were left alone may show at most this part of it.
 NEIGHBOUR_PART_MAX = 0.5
@@ -121,7 +121,7 @@ def judge_share(
     beside = [tally for tally in neighbours if windows.covered(tally.t, spread_s)]
     if _n(beside) >= BEFORE_N_MIN and _share(beside) > NEIGHBOUR_PART_MAX * share:
         return Seen(state=State.REFUTED, words=f"{told}; but {_percent(_share(beside))} where nothing was done")
-    quiet = max(QUIET_PART_MAX * need, BACK_FACTOR_MAX * _share(before))
+    quiet = max(QUIET_PART_MAX * share, BACK_FACTOR_MAX * _share(before))
     healed_at = first_back([tally for tally in listed if windows.after(tally.t)], quiet, AFTER_N_MIN)
     return Seen(
         state=State.SHOWN,
