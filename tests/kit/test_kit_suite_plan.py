@@ -121,7 +121,7 @@ def test_what_strangers_take_is_not_given_away():
     places = Places(asked=None, members=6, cores=4, needs={"a": 0.8})
     assert places.now(0)[0] == 4
     places.strangers = 1.0
-    assert places.now(10)[0] == 2
+    assert places.now(10)[0] == 3
     places.strangers = 4.0
     assert places.now(20)[0] == 1
     samples = [a_sample(2.0, 0.5, at=10.0), a_sample(1.5, 0.5, stolen_s=0.5, at=11.0), a_sample(0.5, 0.5, at=12.0)]
