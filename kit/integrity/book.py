@@ -64,7 +64,10 @@ class Book:
         """What a sequenced order must lead to; the book follows."""
         buys = bits & BUYS
         fills: list[Outcome] = [(ACCEPTED, order, 0, price, qty)]
-        left, stopped = self._take(order, client, buys, qty, None if bits & AT_MARKET else price, fills)
+        # Where nobody stands on the other side there is nothing to take.
+        left, stopped = qty, NO_REASON
+        if self.prices[1 - buys]:
+            left, stopped = self._take(order, client, buys, qty, None if bits & AT_MARKET else price, fills)
         if stopped == MATCH_LIMIT:
             return [(REJECTED, order, MATCH_LIMIT, price, qty)]
         self.owners[order] = client
@@ -155,7 +158,9 @@ class Book:
     def _used_up(self, entry: Entry) -> None:
         """Forget an order that has nothing left in the book."""
         held = self.entries.get(entry[1])
-        if held is not None and not any(other[0] for other in held):
+        if held is None:
+            return  # it was cancelled
+        if held[0] is entry if len(held) == 1 else not any(other[0] for other in held):
             del self.entries[entry[1]]
 
     def _undo(self, fills: list[Outcome], met: list[Entry], buys: int) -> None:

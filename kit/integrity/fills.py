@@ -60,7 +60,7 @@ ORDERS_LEGAL = Wording(
 def trade_ids_unique(evidence: Evidence) -> Finding:
     """F1. |{trade ids}| = |{fills}|, and none is empty."""
     fills = evidence.fills
-    trade = fills["trade"]
+    trade = fills["content"]  # of a fill its trade id
     order = np.argsort(trade, kind="stable")
     again = np.zeros(len(trade), dtype=bool)
     again[order[1:]] = trade[order[1:]] == trade[order[:-1]]

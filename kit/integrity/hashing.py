@@ -26,30 +26,18 @@ def texts(values: Any) -> np.ndarray:
     if isinstance(values, pa.DictionaryArray):
         return texts(values.dictionary)[values.indices.to_numpy(zero_copy_only=False)]
     starts, lengths, words = _layout(values)
+    shortest, longest = int(lengths.min(initial=0 if not len(lengths) else 2**31)), int(lengths.max(initial=0))
     mixed = lengths.astype(np.uint64) * _ODD_3
-    for at in range(0, int(lengths.max(initial=0)), WORD):
-        left = lengths - at
-        if at and not (left > 0).all():
-            _join_some(mixed, starts, left, words, at)
-            continue
-        mixed = (
-            joined(mixed, words[starts + at] & _MASKS[np.minimum(left, WORD)])
-            if at
-            else _first(mixed, words, starts, left)
-        )
+    for at in range(0, longest, WORD):
+        if shortest >= at + WORD:  # a whole word of every text
+            mixed = joined(mixed, words[starts + at])
+        elif shortest > at:
+            mixed = joined(mixed, words[starts + at] & _MASKS[np.minimum(lengths - at, WORD)])
+        else:
+            some = np.flatnonzero(lengths > at)
+            word = words[starts[some] + at] & _MASKS[np.minimum(lengths[some] - at, WORD)]
+            mixed[some] = joined(mixed[some], word)
     return mixed
-
-
-def _first(mixed: np.ndarray, words: np.ndarray, starts: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """The first word, which only the empty text lacks."""
-    full = joined(mixed, words[starts] & _MASKS[np.minimum(left, WORD)])
-    return np.where(left > 0, full, np.uint64(0))
-
-
-def _join_some(mixed: np.ndarray, starts: np.ndarray, left: np.ndarray, words: np.ndarray, at: int) -> None:
-    """The next word of those texts that have one."""
-    some = np.flatnonzero(left > 0)
-    mixed[some] = joined(mixed[some], words[starts[some] + at] & _MASKS[np.minimum(left[some], WORD)])
 
 
 def _layout(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

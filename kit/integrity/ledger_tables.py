@@ -5,6 +5,8 @@ Owns the meaning of ledger rows; must not know what clients saw.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from kit.integrity import content, hashing
@@ -22,20 +24,30 @@ CLIENT, IOC, SELF_TRADE, UNKNOWN_ORDER, ALREADY_DONE, NOT_OWNER, MATCH_LIMIT, NO
 REASONS = ("client", "ioc", "self_trade", "UnknownOrder", "AlreadyDone", "NotOwner", "MatchLimitExceeded")
 BUYS, AT_MARKET, RESTS = 1, 2, 4
 
+IDS = (
+    "event_id",
+    "order_id",
+    "client_id",
+    "idempotency_key",
+    "trade_id",
+    "taker_order_id",
+    "maker_order_id",
+)
 ORDER_READ = [name for name in ORDER_COLUMNS if name != "accepted_ns"]
 
 
 def read_events(source: Source, space: Space, markets: Names, clients: Ids, messages: Messages) -> Columns:
     """The ledger by market and seq; `row` leads back to where it was recorded. Ids are hashes still.
 
-    Of a fill `order` and `client` are the taker's, and BUYS is the side that the fill gives its taker. `said` and
-    `text` are what a message of this event must say, see `messages`.
+    Of a fill `order` and `client` are the taker's, BUYS is the side that the fill gives its taker, and `content` is its
+    trade id. `said` and `text` are what a message of this event must say, see `messages`.
     """
     events, begin, ordered, last = Columns(space, source.rows), 0, True, (-1, -1)
     for batch in source.batches(list(LEDGER_EVENT_COLUMNS)):
-        made = _events(batch, markets, clients, begin)
+        ids = {column: hashing.texts(batch[column]) for column in IDS}
+        made = _events(batch, ids, markets, clients, begin)
         begin += len(made["row"])
-        events.append(made | messages.wanted(batch))
+        events.append(made | messages.wanted(batch, ids))
         ordered, last = ordered and _ordered(made, last), (int(made["market"][-1]), int(made["seq"][-1]))
     if not ordered:
         events.reorder(np.lexsort((events["seq"], events["market"])))
@@ -48,33 +60,32 @@ def _ordered(made: dict[str, np.ndarray], last: tuple[int, int]) -> bool:
     return bool(((step > 0) | ((step == 0) & (np.diff(seq) >= 0))).all())
 
 
-def _events(batch: Batch, markets: Names, clients: Ids, begin: int) -> dict[str, np.ndarray]:
+def _events(
+    batch: Batch, ids: Mapping[str, np.ndarray], markets: Names, clients: Ids, begin: int
+) -> dict[str, np.ndarray]:
     kind = codes(batch["type"], TYPES)
     kind = np.where((kind == REJECTED) & (codes(batch["command"], ("cancel",)) == 0), np.int8(REFUSED), kind)
     fill = kind == FILL
-    client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
     at_market = codes(batch["order_type"], ("MARKET",)) == 0
     rests = ~at_market & (codes(batch["tif"], ("IOC",)) != 0)
     buys = np.where(fill, codes(batch["taker_side"], ("BUY",)), codes(batch["side"], ("BUY",))) == 0
-    reason = codes(batch["reason"], REASONS)
-    none = np.uint64(0)
+    reason, name, none = codes(batch["reason"], REASONS), ids["idempotency_key"], np.uint64(0)
     return {
         "row": np.arange(begin, begin + len(kind)),
         "market": markets.number(batch["market"]),
         "seq": whole(batch["seq"]),
         "type": kind,
-        "event": hashing.texts(batch["event_id"]),
+        "event": ids["event_id"],
         "ts_ns": whole(batch["ts_ns"]),
-        "order": np.where(fill, hashing.texts(batch["taker_order_id"]), hashing.texts(batch["order_id"])),
-        "maker": np.where(fill, hashing.texts(batch["maker_order_id"]), none),
+        "order": np.where(fill, ids["taker_order_id"], ids["order_id"]),
+        "maker": np.where(fill, ids["maker_order_id"], none),
         "client": np.where(fill, clients.number(batch["taker_client_id"]), clients.number(batch["client_id"])),
         "maker_client": np.where(fill, clients.number(batch["maker_client_id"]), NO_ID),
-        "key": np.where(name != 0, hashing.rows(client, name), none),
+        "key": np.where(name != 0, hashing.rows(ids["client_id"], name), none),
         "qty": whole(batch["qty"]),
         "price": whole(batch["price"]),
         "reason": np.where(reason < 0, np.int8(NO_REASON), reason),
-        "trade": hashing.texts(batch["trade_id"]),
-        "content": content.number(batch),
+        "content": np.where(fill, ids["trade_id"], content.number(batch)),
         "bits": (buys * BUYS + at_market * AT_MARKET + rests * RESTS).astype(np.int8),
     }
 

@@ -7,6 +7,7 @@ parsed, which costs ten times as much.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -64,8 +65,8 @@ class Messages:
         self._order = np.argsort(names, kind="stable")
         self._names = names[self._order]
 
-    def wanted(self, batch: Batch) -> dict[str, np.ndarray]:
-        """`said` and `text` of these ledger rows."""
+    def wanted(self, batch: Batch, ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """`said` and `text` of these ledger rows; `ids` are the hashes of columns that are known already."""
         text = np.full(len(batch["seq"]), NO_TEXT, dtype=np.int64)
         if self._texts is not None:
             shapes = _shapes(batch)
@@ -75,8 +76,8 @@ class Messages:
                 made = written(skeleton, batch, rows) if len(rows) else None
                 if made is not None:
                     text[rows] = hashed(made)
-        columns = {name: batch[column] for name, (_, column) in FIELDS.items()}
-        return {"said": _number(columns), "text": text}
+        parts = [ids[column] if column in ids else _part(batch[column], kind) for kind, column in FIELDS.values()]
+        return {"said": hashing.rows(*parts), "text": text}
 
     def _learn(self, batch: Batch, shapes: np.ndarray) -> None:
         """The layouts of rows that have the same columns empty, where some of them are among the first messages."""
@@ -118,10 +119,9 @@ def hashed(texts: Any) -> np.ndarray:
 
 def said(texts: Any) -> np.ndarray:
     """The number of what each message says, by parsing it."""
-    return _number(parse(texts, {name: kind for name, (kind, _) in FIELDS.items()}))
+    told = parse(texts, {name: kind for name, (kind, _) in FIELDS.items()})
+    return hashing.rows(*(_part(told[name], kind) for name, (kind, _) in FIELDS.items()))
 
 
-def _number(columns: Any) -> np.ndarray:
-    return hashing.rows(
-        *(hashing.texts(columns[name]) if kind is str else whole(columns[name]) for name, (kind, _) in FIELDS.items())
-    )
+def _part(values: Any, kind: type) -> np.ndarray:
+    return hashing.texts(values) if kind is str else whole(values)

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from kit.integrity.sources import plain, whole
+from kit.integrity.sources import whole
 
 # The type checker knows none of Arrow's functions: they are made at import.
 pc: Any = compute
@@ -114,12 +114,19 @@ def _pairs(text: str) -> list[tuple[str, Any]]:
 
 def written(skeleton: Skeleton, rows: Mapping[str, Any], at: np.ndarray) -> Any:
     """The texts that these rows must have, up to the free digits; None where a value would need escapes."""
-    places = pa.array(at)
-    values = [pc.cast(plain(rows[column].take(places)), pa.string()) for column in skeleton.slots]
-    if any(_needs_escapes(value) for value in values):
-        return None
-    pieces = [piece for pair in zip(skeleton.constants, values, strict=False) for piece in pair]
-    return pc.binary_join_element_wise(*pieces, skeleton.constants[len(values)], "")
+    places, pieces = pa.array(at), []
+    for constant, column in zip(skeleton.constants, skeleton.slots, strict=False):
+        value = rows[column].take(places)
+        if isinstance(value, pa.DictionaryArray):
+            # The constant goes to the few texts and not to the many rows.
+            few = pc.binary_join_element_wise(constant, value.dictionary, "")
+            pieces.append(pa.DictionaryArray.from_arrays(value.indices, few).cast(pa.string()))
+            value = value.dictionary
+        else:
+            pieces += [constant, pc.cast(value, pa.string())]
+        if pa.types.is_string(value.type) and _needs_escapes(value):
+            return None
+    return pc.binary_join_element_wise(*pieces, skeleton.constants[len(skeleton.slots)], "")
 
 
 def _matches(skeleton: Skeleton, texts: Any, rows: Mapping[str, Any], at: np.ndarray) -> np.ndarray:

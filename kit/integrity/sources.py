@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from kit.errors import EvidenceMissing
 
-BATCH_ROWS = 1 << 16
+BATCH_ROWS = 1 << 15
 # Decoded batches that stories keep at hand; neighbours in a story are neighbours in the file.
 BATCHES_KEPT_MAX = 8
 # Columns of mostly different texts. All others are read as codes and the few texts behind them.

@@ -116,6 +116,59 @@ def test_a_ledgers_clock_that_goes_backwards_hides_no_violation(tables):
     assert by_name(tables)["gap-free-sequence"].status is Status.FAIL
 
 
+def test_the_clocks_of_clients_and_ledger_must_agree(tables):
+    tables["events"]["ts_ns"] -= 60_000_000_000
+    found = by_name(tables)["gap-free-sequence"]
+    assert found.status is Status.INVALID
+    assert "the clocks disagree" in found.detail
+
+
+def test_rows_recorded_twice_are_no_evidence(tables):
+    """A part that is read twice makes every order look as if it had been sent twice."""
+    attempts = tables["attempts"]
+    tables["attempts"] = pd.concat([attempts, attempts.head(5)])
+    found = by_name(tables)["acknowledged-never-lost"]
+    assert (found.status, found.detail) == (Status.INVALID, "attempts: 5 are recorded more than once")
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("attempts", "op"), ("attempts", "outcome"), ("events", "type"), ("orders", "status")]
+)
+def test_a_word_that_the_contract_does_not_know_is_no_evidence(name, column, tables):
+    tables[name].loc[2, column] = "perhaps"
+    assert {one.status for one in answers_of_readers(tables, name)} == {Status.INVALID}
+    assert any(
+        f"{name}: 1 rows have a {column} that is none of the contract's" == one.detail
+        for one in answers_of_readers(tables, name)
+    )
+
+
+def test_the_stream_of_another_run_is_no_evidence(tables):
+    stream = tables["stream"]
+    tables["stream"] = stream.assign(event=stream["event"].str.replace('"eventId": "', '"eventId": "other-'))
+    found = by_name(tables)["stream-equals-ledger"]
+    assert found.status is Status.INVALID
+    assert "another run" in found.detail
+
+
+def test_an_error_in_every_message_is_a_violation_and_not_another_run(tables):
+    stream = tables["stream"]
+    tables["stream"] = stream.assign(event=stream["event"].str.replace('"qty": ', '"qty": 7'))
+    assert by_name(tables)["stream-equals-ledger"].status is Status.FAIL
+
+
+def test_orders_of_another_run_are_no_evidence(tables):
+    tables["orders"]["idempotency_key"] = "other-" + tables["orders"]["idempotency_key"]
+    assert "another run" in by_name(tables)["order-state-equals-fills"].detail
+
+
+def test_messages_of_a_subscriber_that_never_connected_are_no_evidence(tables):
+    tables["connections"] = tables["connections"].head(1)
+    found = by_name(tables)["stream-in-order"]
+    assert found.status is Status.INVALID
+    assert "never connected" in found.detail
+
+
 def test_a_check_that_crashes_is_invalid_and_says_so(golden):
     def broken(_):
         raise ZeroDivisionError("by zero")

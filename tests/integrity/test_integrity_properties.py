@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kit import integrity
 from kit.integrity.replay import price_time_replay
 from kit.model import Status
-from tests.histories import execution
+from tests.histories import execution, planted
 
 SMALL = st.integers(0, 999)
 STEPS = st.lists(st.tuples(st.sampled_from(execution.DEEDS), SMALL, SMALL, SMALL, SMALL), min_size=1, max_size=60)
@@ -70,3 +71,29 @@ def test_the_replay_notices_any_changed_fill(seed, data):
     else:
         tables["events"].loc[index, change] += 1
     assert price_time_replay(integrity.gather(tables)).status is Status.FAIL
+
+
+def unnoticed(seed: int, plant: Any, names: tuple[str, ...]) -> list[tuple[str, str]]:
+    """Checks that ought to fail on a random correct history with this anomaly in it, and do not."""
+    tables: Any = execution.play(execution.random_steps(seed, 800))
+    plant(tables)
+    evidence = integrity.gather(tables)
+    found = [integrity.run_check(check, evidence) for check in integrity.CHECKS if check.name in names]
+    return [(one.name, one.detail) for one in found if one.status is not Status.FAIL]
+
+
+@settings(QUICK, max_examples=20)
+@given(SEEDS, st.sampled_from(planted.PLANTS))
+def test_a_planted_anomaly_is_found_in_any_history(seed, planting):
+    try:
+        assert unnoticed(seed, *planting) == []
+    except IndexError:
+        assume(False)  # this history has no row to plant the anomaly in
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40, 45))
+def test_every_planted_anomaly_is_found_in_every_history(seed):
+    assert {plant.__name__: unnoticed(seed, plant, names) for plant, names in planted.PLANTS} == {
+        plant.__name__: [] for plant, _ in planted.PLANTS
+    }

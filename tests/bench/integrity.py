@@ -1,0 +1,84 @@
+"""How long and in how much memory a run is judged, from 10⁵ to 10⁷ ledger events: each in a process of its own.
+
+One core, one process, files in Parquet; the million orders of the promise are the row of two million events. What is
+printed: time of the wall and of the processor, peak resident memory, and whether columns went to files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+SIZES = (100_000, 1_000_000, 2_000_000, 10_000_000)
+TIMEOUT_S = 600
+PROMISED_EVENTS, PROMISED_S, PROMISED_MIB = 2_000_000, 12, 1024
+COLUMNS = ("events", "orders", "wall s", "cpu s", "µs an event", "peak MiB", "spilled", "failed")
+WIDTHS = (12, 10, 8, 8, 12, 9, 8, 7)
+
+
+def make(folder: str, events: str) -> None:
+    """Write the run; a process of its own, so that its memory is not counted."""
+    from tests.histories.large import write_run
+
+    print(json.dumps(write_run(Path(folder), int(events))))
+
+
+def judge(folder: str) -> None:
+    """Judge the run on one core and print what it cost."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    from kit import integrity
+    from kit.integrity.columns import Space
+
+    spilled, file = [], Space.file
+    Space.file = lambda space: spilled.append(1) or file(space)  # type: ignore[method-assign]
+    started, cpu = time.perf_counter(), time.process_time()
+    found = integrity.check_run(Path(folder))
+    print(
+        json.dumps(
+            {
+                "wall_s": time.perf_counter() - started,
+                "cpu_s": time.process_time() - cpu,
+                "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "spilled": bool(spilled),
+                "failed": sum(one.status.value != "pass" for one in found),
+            }
+        )
+    )
+
+
+def _in_a_process(what: str, *arguments: str) -> dict[str, Any]:
+    code = f"from tests.bench.integrity import {what}; {what}(*{arguments!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
+    return json.loads(done.stdout)
+
+
+def _print(*cells: Any) -> None:
+    print("".join(f"{cell!s:>{width}}" for cell, width in zip(cells, WIDTHS, strict=True)), flush=True)
+
+
+def main() -> None:
+    """The sizes of INTEGRITY_EVENTS (with commas), else all."""
+    chosen = os.environ.get("INTEGRITY_EVENTS", "")
+    _print(*COLUMNS)
+    for events in [int(float(one)) for one in chosen.split(",") if one] or SIZES:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = _in_a_process("make", folder, str(events))
+            cost = _in_a_process("judge", folder)
+        _print(
+            f"{rows['events']:,}",
+            f"{rows['orders']:,}",
+            f"{cost['wall_s']:.1f}",
+            f"{cost['cpu_s']:.1f}",
+            f"{cost['cpu_s'] / rows['events'] * 1e6:.1f}",
+            f"{cost['peak_mib']:.0f}",
+            "yes" if cost["spilled"] else "no",
+            cost["failed"],
+        )
+    print(f"promised: {PROMISED_EVENTS:,} events (1M orders, 1M attempts) in {PROMISED_S} s and {PROMISED_MIB} MiB")
