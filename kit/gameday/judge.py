@@ -165,7 +165,7 @@ def findings(
         steady=[one for one in scenario.objectives if one.phase == slo.STEADY_PHASE],
     )
     found += slo.generator(stats)
-    found += [_quiet(collected.quiescence), _fault_seen(fault), _fault_healed(fault)]
+    found += [_quiet(collected.quiescence), *_fault_findings(scenario, fault)]
     found += [_stops(collected.stops), _watched(collected.gaps, spans), _left_behind(leftovers)]
     return found
 
@@ -208,6 +208,25 @@ def _quiet(quiescence: ledger.Quiescence) -> Finding:
         limit=0,
         unit="events",
     )
+
+
+def _fault_findings(scenario: Scenario, fault: FaultWindow | None) -> list[Finding]:
+    """That the fault was there and is gone; of a scenario that breaks nothing, that its experiment went through."""
+    if not scenario.breaks_nothing:
+        return [_fault_seen(fault), _fault_healed(fault)]
+    acted = [action["name"] for action in fault.actions if action["action_id"] not in scenario.actions] if fault else []
+    done = fault is not None and fault.status == "completed" and not acted
+    said = (
+        f"actions that the scenario does not know: {', '.join(acted)}" if acted else "the experiment did not complete"
+    )
+    return [
+        Finding(
+            name="nothing-broken",
+            kind=CheckKind.FAULT,
+            status=Status.PASS if done else Status.INVALID,
+            detail="nothing was to be broken, and the experiment did nothing" if done else said,
+        )
+    ]
 
 
 def _fault_seen(fault: FaultWindow | None) -> Finding:

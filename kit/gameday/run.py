@@ -216,7 +216,7 @@ class GameDay:
 
     def verdict(self) -> None:
         """Glue the verdict, then raise VerdictNotPass unless it is PASS."""
-        verdict, reasons = gate.judge(self.findings, self.fault)
+        verdict, reasons = gate.judge(self.findings, self.fault, fault_expected=not self.scenario.breaks_nothing)
         p = self.parameters
         record = gate.record(
             run_id=p.run_id,

@@ -8,8 +8,9 @@ from kit.scenarios.dependency_loss import DEPENDENCY_LOSS
 from kit.scenarios.matcher_freeze import MATCHER_FREEZE
 from kit.scenarios.model import Scenario
 from kit.scenarios.network_impairment import NETWORK_IMPAIRMENT
+from kit.scenarios.steady_state import STEADY_STATE
 
-ALL = (AZ_LOSS, NETWORK_IMPAIRMENT, DATA_THROTTLING, API_LATENCY, DEPENDENCY_LOSS, MATCHER_FREEZE)
+ALL = (AZ_LOSS, NETWORK_IMPAIRMENT, DATA_THROTTLING, API_LATENCY, DEPENDENCY_LOSS, MATCHER_FREEZE, STEADY_STATE)
 KNOWN = {scenario.name: scenario for scenario in ALL}
 
 __all__ = ["Scenario", "get", "names"]

@@ -9,6 +9,9 @@ from typing import Any
 from kit.errors import UsageError
 from kit.objective import Metric, Objective
 
+# FIS actions that change nothing.
+HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
@@ -40,6 +43,11 @@ class Scenario:
     evidence: Mapping[str, str] = field(default_factory=dict)
     fault_parts: int = 1
     brief: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def breaks_nothing(self) -> bool:
+        """True for a scenario whose experiment only waits or looks: it has no effect to prove."""
+        return set(self.actions) <= HARMLESS
 
     @property
     def p95_limit_ms(self) -> float:

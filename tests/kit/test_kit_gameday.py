@@ -135,3 +135,22 @@ def test_a_machine_that_nobody_watched_excuses_nothing():
     phases = judge.phases(100.0, FAULT, 180.0, AZ_LOSS)
     (judged,) = judge.without_excuse([finding(CheckKind.SLO)], phases, lambda start, end: None)
     assert judged.status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    ("action_id", "status", "expected"),
+    [
+        ("aws:fis:wait", "completed", Status.PASS),
+        ("aws:fis:wait", "stopped", Status.INVALID),
+        ("aws:ecs:stop-task", "completed", Status.INVALID),
+    ],
+)
+def test_a_day_without_a_fault_needs_an_experiment_that_did_nothing_to_its_end(action_id, status, expected):
+    actions = ({"name": "Nothing", "action_id": action_id},)
+    fault = FaultWindow(experiment_id="EXP1", template="EXT1", status=status, injected_at=120.0, actions=actions)
+    (found,) = judge._fault_findings(scenarios.get("steady-state"), fault)
+    assert (found.name, found.status) == ("nothing-broken", expected)
+
+
+def test_only_a_day_without_a_fault_may_show_none():
+    assert [name for name in scenarios.names() if scenarios.get(name).breaks_nothing] == ["steady-state"]
