@@ -15,7 +15,8 @@ from kit.suite.plan import Member, Plan
 LIMIT_S = 30.0
 
 # Called like `gameday run`. Its behaviour stands in $FAKE_RUNS/<scenario>.<attempt>.json, a repeat being attempt 2:
-# `steps` = [seconds, line to print], then `verdict` is written (if any), then `exit` (a negative one: that signal).
+# `steps` = [seconds, or the scenario whose start is waited for, and the line to print], then `verdict` is written (if
+# any), then `exit` (a negative one: that signal).
 PROGRAM = """
 import json, os, signal, subprocess, sys, time
 here, (scenario, words) = os.environ["FAKE_RUNS"], (sys.argv[1], sys.argv[2:])
@@ -29,8 +30,14 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN if told.get("stubborn") else stoppe
 note("start")
 if told.get("burn"):
     subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"], start_new_session=True)
-for pause_s, line in told["steps"]:
-    time.sleep(pause_s); print(line, flush=True); note(line.replace(" ", "-"))
+def pause(until):
+    if not isinstance(until, str): return time.sleep(until)
+    end = time.time() + 20
+    while f" {until} start " not in open(f"{here}/journal").read():
+        if time.time() > end: sys.exit(5)
+        time.sleep(0.02)
+for until, line in told["steps"]:
+    pause(until); print(line, flush=True); note(line.replace(" ", "-"))
 if told["verdict"]:
     os.mkdir(f"{reports}/{run_id}")
     record = {"run_id": run_id, **told["verdict"]}
@@ -85,7 +92,7 @@ class Rig:
         findings: Sequence[Finding] | None = GOOD,
         *,
         attempt: int = 1,
-        steps: Sequence[tuple[float, str]] = PHASES,
+        steps: Sequence[tuple[float | str, str]] = PHASES,
         exit_code: int | None = None,
         limit_s: float = LIMIT_S,
         **more: Any,
