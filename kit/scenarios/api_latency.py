@@ -25,7 +25,7 @@ API_LATENCY = Scenario(
         Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.99),
         # No limit for fills: they count from an order's first attempt, and most first attempts are refused.
         # The tasks learn of the flag's end at their next poll.
-        Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=15),
+        Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=12),
         Objective(metric=Metric.AVAILABILITY, phase="recovery", limit=0.95),
         *usual.HEALED,
     ),
@@ -39,5 +39,5 @@ API_LATENCY = Scenario(
     # Slow is what this fault is: the guardrail stands where not even refusals come back in time.
     stack={**usual.STACK, "FlagPollSeconds": "2", "GuardrailErrorRate": "0.95", "GuardrailP95Ms": "6000"},
     evidence={"SlowStore": "store-latency"},
-    brief={"steady_s": 8, "fault_duration_s": 15, "recovery_s": 14, "rate_per_s": 40},
+    brief={"steady_s": 8, "fault_duration_s": 15, "recovery_s": 14, "rate_per_s": 30},
 )

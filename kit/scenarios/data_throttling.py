@@ -18,7 +18,7 @@ DATA_THROTTLING = Scenario(
         # A throttled write is tried a second time after at most a few hundred ms and then refused: a 503 with
         # Retry-After is an answer within the client's patience of 2 s, a hanging request is not.
         Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=2_500),
-        # An order costs four write units and its fills more, so the cap leaves about a third of what is asked for;
+        # An order costs four write units and its fills more, so the cap leaves about half of what is asked for;
         # refused attempts are repeated up to three times, and refused again.
         Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.9),
         # In the end everybody gets an answer: what was refused to the last is asked again when the load is over.
@@ -37,7 +37,7 @@ DATA_THROTTLING = Scenario(
     clients=40,
     load=usual.LOAD,
     # Errors are what this fault costs; only when next to nothing is answered any more is it a disaster.
-    stack={**usual.STACK, "ThrottledWriteUnits": "120", "GuardrailErrorRate": "0.95", "GuardrailP95Ms": "3000"},
+    stack={**usual.STACK, "ThrottledWriteUnits": "160", "GuardrailErrorRate": "0.95", "GuardrailP95Ms": "3000"},
     evidence={"Throttle": "store-throttled"},
-    brief={"steady_s": 8, "fault_duration_s": 15, "recovery_s": 14, "rate_per_s": 40},
+    brief={"steady_s": 8, "fault_duration_s": 15, "recovery_s": 16, "rate_per_s": 32},
 )

@@ -43,5 +43,5 @@ NETWORK_IMPAIRMENT = Scenario(
     # As for a lost zone: a third of all answers missing for half a minute is no longer one zone's network.
     stack={**usual.STACK, "GuardrailErrorRate": "0.4", "GuardrailP95Ms": "3000"},
     fault_parts=3,
-    brief={"steady_s": 8, "fault_duration_s": 30, "recovery_s": 12, "rate_per_s": 25},
+    brief={"steady_s": 8, "fault_duration_s": 30, "recovery_s": 16, "rate_per_s": 25},
 )
