@@ -36,7 +36,6 @@ BOUNDS: Mapping[str, tuple[int, int]] = {
     "steady_s": (5, 3_600),
     "fault_duration_s": (5, 12 * 3_600),
     "recovery_s": (5, 3_600),
-    "guardrail_p95_ms": (0, 60_000),
     "port": (0, 65_535),
 }
 TARGETS = ("local", "aws")
@@ -44,11 +43,7 @@ TARGETS = ("local", "aws")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """What a run does. Raises UsageError on a value outside its bounds, naming it and what is accepted.
-
-    `guardrail_p95_ms` takes the place of the scenario's own latency guardrail, and then one period over it is enough;
-    0 = the scenario's.
-    """
+    """What a run does. Raises UsageError on a value outside its bounds, naming it and what is accepted."""
 
     scenario: str
     rate_per_s: int
@@ -61,7 +56,6 @@ class Parameters:
     target: str = "local"
     region: str = "us-east-1"
     run_id: str = ""
-    guardrail_p95_ms: int = 0
     port: int = field(default_factory=lambda: _port_of_environment())
     reports: Path = field(default_factory=lambda: Path(os.environ.get(REPORTS_VARIABLE) or ROOT / "reports"))
 
@@ -85,13 +79,6 @@ class Parameters:
         return self.reports / self.run_id
 
     @property
-    def guardrail(self) -> dict[str, str]:
-        """The stack's parameters of a latency guardrail that was given for this run."""
-        if not self.guardrail_p95_ms:
-            return {}
-        return {"GuardrailP95Ms": str(self.guardrail_p95_ms), "GuardrailPeriods": "1"}
-
-    @property
     def reproduce(self) -> str:
         """The command that repeats this run."""
         words = ["gameday", "run", self.scenario, "--rate", str(self.rate_per_s), "--seed", str(self.seed)]
@@ -100,8 +87,6 @@ class Parameters:
         words += ["--target", self.target, "--region", self.region]
         for name in ("clients", "steady_s", "fault_duration_s", "recovery_s"):
             words += ["-p", f"{name}={getattr(self, name)}"]
-        if self.guardrail_p95_ms:
-            words += ["-p", f"guardrail_p95_ms={self.guardrail_p95_ms}"]
         return shlex.join(words)
 
     def preflight(self) -> None:

@@ -93,7 +93,7 @@ class GameDay:
             image_uri=image.uri,
             run_id=p.run_id,
             template=TEMPLATE,
-            parameters={**self.scenario.stack_parameters(fault_duration_s=p.fault_duration_s), **p.guardrail},
+            parameters=self.scenario.stack_parameters(fault_duration_s=p.fault_duration_s),
             timeout_s=DEPLOY_TIMEOUT_S,
         )
         views.say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")

@@ -16,9 +16,7 @@ import pytest
 from botocore.config import Config
 
 from kit import aws, faults, gate, metrics
-from kit.errors import UsageError
 from kit.gameday import judge
-from kit.gameday.parameters import Parameters
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.model import CheckKind, Deployment, FaultWindow, Finding, Status, Verdict
 
@@ -149,14 +147,3 @@ def test_a_fault_that_was_disarmed_behind_the_kits_back_is_no_evidence(
     verdict, reasons = verdict_on(window)
     assert verdict is Verdict.INVALID
     assert any("was never observed" in reason for reason in reasons)
-
-
-def test_a_guardrail_of_a_runs_own_takes_one_period_and_is_part_of_its_reproduction():
-    times = {"steady_s": 5, "fault_duration_s": 5, "recovery_s": 5}
-    base: dict[str, Any] = {"scenario": "az-loss", "rate_per_s": 10, "clients": 5, "seed": 1, **times}
-    assert Parameters(**base).guardrail == {}
-    given = Parameters(**base, guardrail_p95_ms=50)
-    assert given.guardrail == {"GuardrailP95Ms": "50", "GuardrailPeriods": "1"}
-    assert given.reproduce.endswith("-p guardrail_p95_ms=50")
-    with pytest.raises(UsageError, match="guardrail_p95_ms=-1"):
-        Parameters(**base, guardrail_p95_ms=-1)
