@@ -20,9 +20,13 @@ NETWORK_IMPAIRMENT = Scenario(
     ),
     objectives=(
         *usual.STEADY,
-        # 300 ms on every call to the store; then one packet in three lost, each lost again with the same chance, which
-        # TCP repeats after 0.2, 0.4, 0.8 s; then time-outs of 2 s until two health checks have failed.
-        Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=5_000),
+        # Half of the orders go through the other zone. Those that do not pay 300 ms for every leg to the other zone or
+        # to the store; then one packet in three is lost, and TCP repeats it after 0.2, 0.4, 0.8 s.
+        Objective(metric=Metric.LATENCY_MS_P50, phase="during", limit=1_000),
+        # Behind the blackholed port an attempt times out after 2 s, and the next goes to the same zone as likely as
+        # not: two or three time-outs to the first answer. The first attempt's own answer may come when the port is
+        # back, however late that is, so its p95 would measure the length of the fault.
+        Objective(metric=Metric.OPERATION_MS_P95, phase="during", limit=8_000),
         # Only the blackholed port costs answers: half of the requests for some ten seconds of the last third.
         Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.3),
         Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.99),
