@@ -151,8 +151,8 @@ class Answer:
 
 
 @contextlib.contextmanager
-def running(role: str, env: dict[str, str], folder: Path) -> Iterator[Process]:
-    """The role, ready; killed at the end if it still runs."""
+def running(role: str, env: dict[str, str], folder: Path, tree: Path = ROOT) -> Iterator[Process]:
+    """The role as `tree` has it, ready; killed at the end if it still runs."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -161,7 +161,7 @@ def running(role: str, env: dict[str, str], folder: Path) -> Iterator[Process]:
         popen = subprocess.Popen(
             [sys.executable, "-m", "paperbroker.main", role],
             env={"PATH": os.environ["PATH"], **env, "PORT": str(port)},
-            cwd=ROOT,
+            cwd=tree,
             stdout=out,
             stderr=out,
         )
