@@ -27,7 +27,7 @@ from kit.integrity import (
     trades,
 )
 from kit.integrity.answer import Check, invalid
-from kit.integrity.columns import MEMORY_BYTES_MAX, Space
+from kit.integrity.columns import Space
 from kit.integrity.evidence import Evidence, assemble, gather
 from kit.integrity.recorded import recorded_run
 from kit.model import FaultWindow, Finding, LoadStats, Status
@@ -88,16 +88,17 @@ def check_run(
     fault: FaultWindow | None = None,
     load: LoadStats | None = None,
     without: Collection[str] = (),
-    memory_bytes_max: int = MEMORY_BYTES_MAX,
+    memory_bytes_max: int | None = None,
 ) -> list[Finding]:
     """The same of a run's folder (`history/`, `ledger/`), read in blocks of rows: memory holds numbers and no texts.
 
-    Columns beyond `memory_bytes_max` go to files in a temporary folder that is removed at the end.
+    Columns beyond `memory_bytes_max` (a third of what is free) go to files in a temporary folder that is removed.
     """
     _demand_known(without)
-    recorded, counted = recorded_run(folder)
-    evidence = assemble(recorded, fault=fault, load=load or counted, space=Space(memory_bytes_max))
-    with closing(evidence):
+    space = Space(memory_bytes_max)
+    with closing(space):
+        recorded, counted = recorded_run(folder, space)
+        evidence = assemble(recorded, fault=fault, load=load or counted, space=space)
         return _answers(evidence, without)
 
 

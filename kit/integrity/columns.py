@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import psutil
 
-# Columns of all tables together beyond which they go to files. A million orders with their ledger need half of it.
-MEMORY_BYTES_MAX = 640 << 20
+# Columns of all tables together beyond which they go to files: this part of the memory that is free. What a check
+# works out beside them is as much again at most.
+MEMORY_SHARE = 3
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 INT32_MAX = 2**31 - 1
 # A column that every table has: the place of the row in the whole table.
 PLACE = "place"
@@ -25,8 +28,9 @@ PLACE = "place"
 class Space:
     """Where the columns of one run live. `close` removes the files; the end of the process does so too."""
 
-    def __init__(self, memory_bytes_max: int = MEMORY_BYTES_MAX) -> None:
-        self.memory_bytes_max = memory_bytes_max
+    def __init__(self, memory_bytes_max: int | None = None) -> None:
+        """With no limit given, a third of the memory that is free now."""
+        self.memory_bytes_max = _free_bytes() // MEMORY_SHARE if memory_bytes_max is None else memory_bytes_max
         self.bytes = 0
         self._folder: Path | None = None
         self._files = 0
@@ -52,6 +56,16 @@ class Space:
         if self._cleanup is not None:
             self._cleanup()
         self._folder = self._cleanup = None
+
+
+def _free_bytes() -> int:
+    """Free memory of the machine, or all that the container may have where that is less."""
+    free = psutil.virtual_memory().available
+    try:
+        limit = CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return free
+    return min(free, int(limit)) if limit.isdigit() else free
 
 
 class Column:
@@ -93,8 +107,8 @@ class Column:
         self._space.bytes += len(values) * kept.itemsize
 
     def read(self) -> np.ndarray:
-        if self._path is not None:
-            return np.fromfile(self._path, dtype=self._type)
+        if self._path is not None and self._size:
+            return np.asarray(np.memmap(self._path, dtype=self._type, mode="r"))
         return np.zeros(0, dtype=self._type) if self._values is None else self._values[: self._size]
 
     def replace(self, values: np.ndarray) -> None:

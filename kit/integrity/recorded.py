@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import EvidenceMissing
+from kit.integrity.columns import Space
 from kit.integrity.evidence import COLUMNS, Recorded
 from kit.integrity.sources import ParquetSource
 from kit.model import LoadStats
@@ -21,13 +22,13 @@ HISTORY_TABLES = ("attempts", "stream", "connections")
 LEDGER_TABLES = ("events", "orders", "positions", "outbox")
 
 
-def recorded_run(folder: Path) -> tuple[dict[str, Recorded], LoadStats | None]:
+def recorded_run(folder: Path, space: Space) -> tuple[dict[str, Recorded], LoadStats | None]:
     """Every table of the run, or why there is none; and what the generator itself counted."""
     recorded: dict[str, Recorded] = {}
     try:
         summary = _summary(folder / HISTORY)
         for name in HISTORY_TABLES:
-            recorded[name] = _parts(folder / HISTORY, name, summary)
+            recorded[name] = _parts(folder / HISTORY, name, summary, space)
         counted = LoadStats(**{name: summary[name] for name in LoadStats.__slots__})
     except EvidenceMissing as missing:
         recorded |= {name: f"{name}: {missing}" for name in HISTORY_TABLES}
@@ -36,7 +37,7 @@ def recorded_run(folder: Path) -> tuple[dict[str, Recorded], LoadStats | None]:
         recorded |= {name: f"{name}: {SUMMARY_FILE} lacks {missing}" for name in HISTORY_TABLES}
         counted = None
     for name in LEDGER_TABLES:
-        recorded[name] = _table(folder / LEDGER / f"{name}.parquet", name)
+        recorded[name] = _table(folder / LEDGER / f"{name}.parquet", name, space)
     return recorded, counted
 
 
@@ -50,18 +51,18 @@ def _summary(history: Path) -> Mapping[str, Any]:
     return summary
 
 
-def _parts(history: Path, name: str, summary: Mapping[str, Any]) -> Recorded:
+def _parts(history: Path, name: str, summary: Mapping[str, Any], space: Space) -> Recorded:
     listed = summary["parts"][name]
     try:
-        source = ParquetSource(name, [history / part for part, _ in listed], COLUMNS[name])
+        source = ParquetSource(name, [history / part for part, _ in listed], COLUMNS[name], space)
     except EvidenceMissing as missing:
         return str(missing)
     wanted = sum(rows for _, rows in listed)
     return source if source.rows == wanted else f"{name}: {source.rows:,} rows, but {SUMMARY_FILE} says {wanted:,}"
 
 
-def _table(path: Path, name: str) -> Recorded:
+def _table(path: Path, name: str, space: Space) -> Recorded:
     try:
-        return ParquetSource(name, [path], COLUMNS[name])
+        return ParquetSource(name, [path], COLUMNS[name], space)
     except EvidenceMissing as missing:
         return str(missing)

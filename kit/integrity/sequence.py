@@ -40,8 +40,14 @@ def gap_free_sequence(evidence: Evidence) -> Finding:
         examined=len(events),
         violations=len(bad),
         example=example,
-        subject=lambda: Story(stretch=stretch(evidence, int(bad[0]))),
+        subject=lambda: Story(only=_around(market, int(bad[0]))),
     )
+
+
+def _around(market: np.ndarray, place: int) -> np.ndarray:
+    """The events on either side of this one in its market, however far apart their numbers are."""
+    near = np.arange(max(0, place - AROUND), min(len(market), place + AROUND + 1))
+    return near[market[near] == market[place]]
 
 
 def stretch(evidence: Evidence, place: int) -> tuple[int, int, int]:

@@ -23,6 +23,8 @@ from kit.integrity.sources import whole
 pc: Any = compute
 # Texts of a shape that are tried as its model; a violation among them must not stop the others from being quick.
 MODELS_MAX = 3
+# Numbers of which each stands in so many of the first rows are written once each.
+REPEATED_MIN, SAMPLE = 8, 512
 SEPARATORS = ((",", ":"), (", ", ": "))
 
 
@@ -114,19 +116,31 @@ def _pairs(text: str) -> list[tuple[str, Any]]:
 
 def written(skeleton: Skeleton, rows: Mapping[str, Any], at: np.ndarray) -> Any:
     """The texts that these rows must have, up to the free digits; None where a value would need escapes."""
-    places, pieces = pa.array(at), []
-    for constant, column in zip(skeleton.constants, skeleton.slots, strict=False):
-        value = rows[column].take(places)
-        if isinstance(value, pa.DictionaryArray):
-            # The constant goes to the few texts and not to the many rows.
-            few = pc.binary_join_element_wise(constant, value.dictionary, "")
-            pieces.append(pa.DictionaryArray.from_arrays(value.indices, few).cast(pa.string()))
-            value = value.dictionary
-        else:
-            pieces += [constant, pc.cast(value, pa.string())]
-        if pa.types.is_string(value.type) and _needs_escapes(value):
+    places, pieces, constants = pa.array(at), [], list(skeleton.constants)
+    for slot, column in enumerate(skeleton.slots):
+        value = _repeated(rows[column].take(places))
+        texts = value.dictionary if isinstance(value, pa.DictionaryArray) else value
+        if _needs_escapes(texts):
             return None
-    return pc.binary_join_element_wise(*pieces, skeleton.constants[len(skeleton.slots)], "")
+        if value is texts:
+            pieces += [constants[slot], texts]
+        else:
+            # The constants around go to the few texts and not to the many rows.
+            few = pc.binary_join_element_wise(constants[slot], texts, constants[slot + 1], "")
+            pieces.append(pa.DictionaryArray.from_arrays(value.indices, few).cast(pa.string()))
+            constants[slot + 1] = ""
+    pieces.append(constants[len(skeleton.slots)])
+    return pc.binary_join_element_wise(*(piece for piece in pieces if not isinstance(piece, str) or piece), "")
+
+
+def _repeated(values: Any) -> Any:
+    """As texts; those that repeat a lot as codes."""
+    if isinstance(values, pa.DictionaryArray) or pa.types.is_string(values.type):
+        return values
+    if len(values[:SAMPLE].unique()) * REPEATED_MIN > min(SAMPLE, len(values)):
+        return values.cast(pa.string())
+    coded = values.dictionary_encode()
+    return pa.DictionaryArray.from_arrays(coded.indices, coded.dictionary.cast(pa.string()))
 
 
 def _matches(skeleton: Skeleton, texts: Any, rows: Mapping[str, Any], at: np.ndarray) -> np.ndarray:

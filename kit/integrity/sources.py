@@ -6,7 +6,6 @@ cannot be read raises EvidenceMissing with its reason, never an empty table.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -17,10 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kit.errors import EvidenceMissing
+from kit.integrity.columns import Space
 
 BATCH_ROWS = 1 << 15
-# Decoded batches that stories keep at hand; neighbours in a story are neighbours in the file.
-BATCHES_KEPT_MAX = 8
 # Columns of mostly different texts. All others are read as codes and the few texts behind them.
 MANY_TEXTS = frozenset(
     ("idempotency_key", "order_id", "event_id", "trade_id", "taker_order_id", "maker_order_id", "reply", "event")
@@ -83,46 +81,42 @@ class FrameSource:
 
 
 class ParquetSource:
-    """A table in Parquet files, one after the other."""
+    """A table in Parquet files, one after the other. `space` is where rows are laid out when a story asks for some."""
 
-    def __init__(self, name: str, paths: Sequence[Path], kinds: Mapping[str, str]) -> None:
-        self._name, self._paths, self._kinds = name, tuple(paths), kinds
-        self._kept: OrderedDict[tuple[int, int], list[Batch]] = OrderedDict()
-        # Where each row group begins: (place of its first row, file, number in the file).
-        self._groups: list[tuple[int, int, int]] = []
-        begin = 0
-        for number, path in enumerate(self._paths):
+    def __init__(self, name: str, paths: Sequence[Path], kinds: Mapping[str, str], space: Space) -> None:
+        self._name, self._paths, self._kinds, self._space = name, tuple(paths), kinds, space
+        self._laid_out: tuple[np.ndarray, Any] | None = None
+        self.rows = 0
+        for path in self._paths:
             meta = self._open(path).metadata
             _demand(name, kinds, meta.schema.to_arrow_schema().names)
-            for group in range(meta.num_row_groups):
-                self._groups.append((begin, number, group))
-                begin += meta.row_group(group).num_rows
-        self.rows = begin
+            self.rows += meta.num_rows
 
     def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
         for path in self._paths:
             yield from self._batches(self._open(path), columns)
 
     def at(self, places: Sequence[int]) -> list[dict[str, Any]]:
-        found: dict[int, dict[str, Any]] = {}
-        begins = np.array([begin for begin, _, _ in self._groups])
-        for place in sorted(set(map(int, places))):
-            number = int(np.searchsorted(begins, place, side="right")) - 1
-            within = place - int(begins[number])
-            batch = self._group(number)[within // BATCH_ROWS]
-            offset = within % BATCH_ROWS
-            found[place] = {column: batch[column][offset].as_py() for column in self._kinds}
+        # Compressed files have no single rows: the first story copies the table to where a row is found at once.
+        begins, file = self._laid_out = self._laid_out or self._lay_out()
+        wanted, found = np.unique(np.array(places, dtype=np.int64)), {}
+        numbers = np.searchsorted(begins, wanted, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            mine = wanted[numbers == number]
+            rows = file.get_batch(number).take(pa.array(mine - begins[number])).to_pylist()
+            found |= dict(zip(mine.tolist(), rows, strict=True))
         return [found[int(place)] for place in places]
 
-    def _group(self, number: int) -> list[Batch]:
-        _, file, group = self._groups[number]
-        key = (file, group)
-        if key not in self._kept:
-            self._kept[key] = list(self._batches(self._open(self._paths[file]), tuple(self._kinds), [group]))
-        self._kept.move_to_end(key)
-        while len(self._kept) > BATCHES_KEPT_MAX:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+    def _lay_out(self) -> tuple[np.ndarray, Any]:
+        """Where each block of rows begins, and the blocks."""
+        path, sizes = self._space.file(), [0]
+        schema = pa.schema([(column, ARROW[kind]) for column, kind in self._kinds.items()])
+        with pa.OSFile(str(path), "wb") as target, pa.ipc.new_file(target, schema) as writer:
+            for batch in self.batches(tuple(self._kinds)):
+                rows = pa.record_batch([plain(batch[column]) for column in self._kinds], schema=schema)
+                writer.write_batch(rows)
+                sizes.append(len(rows))
+        return np.cumsum(sizes[:-1]), pa.ipc.open_file(pa.memory_map(str(path)))
 
     def _open(self, path: Path) -> pq.ParquetFile:
         few = [name for name, kind in self._kinds.items() if _few(name, kind)]
@@ -133,10 +127,8 @@ class ParquetSource:
         except (pa.ArrowException, OSError) as error:
             raise EvidenceMissing(f"{self._name}: {path.name} is damaged: {error}") from error
 
-    def _batches(
-        self, file: pq.ParquetFile, columns: Sequence[str], groups: list[int] | None = None
-    ) -> Iterator[Batch]:
-        batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=list(columns), use_threads=False)
+    def _batches(self, file: pq.ParquetFile, columns: Sequence[str]) -> Iterator[Batch]:
+        batches = file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
         try:
             for batch in batches:
                 yield {column: self._typed(batch.column(column), column) for column in columns}

@@ -69,7 +69,7 @@ def _fewest(fills: Rows) -> tuple[tuple[int, ...], np.ndarray]:
     # From the busiest few on: the whole market is asked only if no smaller part shows it.
     while size < len(by_trades) and not shows(by_trades[:size]):
         size *= 2
-    fewest = smallest(by_trades[:size], shows) if size <= BUSY_MAX else by_trades[:size]
+    fewest = smallest(by_trades[:size], shows) if size <= BUSY_MAX else by_trades[:BUSY_MAX]
     return tuple(fewest), fills["place"][among(fewest)]
 
 

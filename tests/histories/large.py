@@ -1,8 +1,7 @@
 """A large correct run as a folder of Parquet files, written block by block: what the checks are measured on.
 
 Ten orders make a block: five sellers of two lots at one price, five buyers that take nine of the ten lots in nine
-trades, and the cancel of the lot that is left; twenty ledger events. Beside it stand orders that never trade, so that
-the book is deep. One subscriber a market hears every event.
+trades, and the cancel of the lot that is left; twenty ledger events. One subscriber a market hears every event.
 """
 
 from __future__ import annotations

@@ -170,3 +170,11 @@ def test_the_story_of_a_doubled_order_is_that_of_one_key(tables):
     sent = {step["order_id"].split("-")[0] for step in steps if step["source"] == "client"}
     assert sent in ({fill["taker_order_id"]}, {fill["maker_order_id"]})
     assert pd.Series([step["t"] for step in steps if step["t"] is not None]).is_monotonic_increasing
+
+
+def test_a_gap_is_told_by_the_events_on_either_side_of_it(tables):
+    events = tables["events"]
+    gone = events.index[(events["market"] == "ACME") & events["seq"].between(20, 60)]
+    edits.drop(tables, "events", gone)
+    steps = failed("gap-free-sequence", tables).counterexample
+    assert [step["seq"] for step in steps] == [17, 18, 19, 61, 62, 63, 64]
