@@ -27,6 +27,7 @@ CLIENT_S = 2.0
 LOST = ReadTimeoutError(endpoint_url="http://nowhere")
 THROTTLED = cancelled("None", "None", "ThrottlingError")
 STARTED_S = 50.0
+ASKED_MAX = 100
 
 
 class Clock:
@@ -53,6 +54,7 @@ def ask(step: Step, call_s: float) -> tuple[Clock, list[dict[str, Any]], Excepti
 
     def answer(request: dict[str, Any]) -> Step:
         clock.now_s += call_s
+        assert len(sent) <= ASKED_MAX, "asked without end"
         return step
 
     client, sent = scripted("dynamodb", answer, attempts=1)
