@@ -12,7 +12,7 @@ import pytest
 from known_changes import CHANGES, ROOT, copy_tree, header
 from paperbroker_rig import SHARED_ENDPOINT
 
-from kit import integrity, scenarios
+from kit import build, integrity, scenarios
 from kit.objective import Metric
 
 HEADER = ("title", "breaks", "how", "visible-since", "scenario", "caught-by", "tests", "fix")
@@ -43,8 +43,9 @@ def test_change_says_what_it_is(diff: Path):
 
 @pytest.mark.parametrize("diff", CHANGES, ids=lambda path: path.stem)
 def test_change_applies_to_paperbrokers_code_alone(diff: Path, tmp_path: Path):
-    """And leaves code that can be compiled."""
+    """By git as by the kit, and leaves code that can be compiled."""
     tree = copy_tree(tmp_path, diff)
+    build.validate_change(ROOT / "paperbroker", diff.stem, diff.parent)
     touched = [line.removeprefix("+++ b/") for line in diff.read_text().splitlines() if line.startswith("+++ ")]
     assert touched and all(path.startswith("paperbroker/") for path in touched)
     for path in touched:
