@@ -18,7 +18,7 @@ from kit.integrity.columns import Columns
 
 NO_ID = -1
 # Ids that are numbered at once.
-CELLS_MAX = 1 << 21
+CELLS_MAX = 1 << 22
 
 
 def codes(values: Any, words: Sequence[str]) -> np.ndarray:
