@@ -19,7 +19,8 @@ OUTPUTS = {
     "ApiUrl", "ClusterName", "ApiServiceName", "MatcherServiceName", "RelayServiceName", "OrdersTable", "OutboxTable",
     "LedgerTable", "MarketsTable", "PositionsTable", "AppliedTable", "QueueUrl", "DeadLetterQueueUrl",
     "AzLossTemplateId", "NetworkImpairmentTemplateId", "DataThrottlingTemplateId", "ApiLatencyTemplateId",
-    "DependencyLossTemplateId", "MatcherFreezeTemplateId", "GuardrailAlarms", "DashboardName", "LogGroupName",
+    "DependencyLossTemplateId", "MatcherFreezeTemplateId", "SteadyStateTemplateId",
+    "GuardrailAlarms", "DashboardName", "LogGroupName",
     "LoadBalancerFullName", "TargetGroupArn", "TargetGroupFullName", "FaultZone", "AppSubnetA", "AppSubnetB", "Markets",
     "MetricsEnv",
 }  # fmt: skip

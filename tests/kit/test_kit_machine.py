@@ -15,10 +15,9 @@ WATCH = """
 import time
 from kit.machine import MachineWatch
 watches = [MachineWatch.start(), MachineWatch.start([{pid}])]
-begun = time.time()
 time.sleep({seconds})
 for watch in watches: watch.stop()
-print(*(watch.foreign_share(begun, time.time()) for watch in watches))
+print(*(watch._samples[-1].own_s - watch._samples[0].own_s for watch in watches))
 """
 
 
@@ -34,27 +33,24 @@ def test_one_sample_says_nothing():
     assert foreign_share([sample(0, 1, 1)], 2) is None
 
 
-def shares_while(*argv: str) -> float:
-    """The foreign share while our own child runs `argv`."""
+def own_s_while(*argv: str) -> float:
+    """Seconds of processor time that count as the run's own while our own child runs `argv`."""
     watch = MachineWatch.start()
     child = subprocess.Popen(argv)
-    begun = time.time()
     time.sleep(WATCH_S)
     child.kill()
     child.wait()
     watch.stop()
-    share = watch.foreign_share(begun, time.time())
-    assert share is not None
-    return share
+    return watch._samples[-1].own_s - watch._samples[0].own_s
 
 
-def test_an_own_child_that_burns_a_core_is_no_foreigner_and_a_strangers_is():
+def test_an_own_child_that_burns_counts_as_own_and_a_strangers_does_not():
     """A double fork makes the stranger: its parent is no descendant of ours."""
-    own = shares_while(*BURN)
+    own_s = own_s_while(*BURN)
     detach = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
-    stranger = f"{detach}import time\nend = time.monotonic() + {WATCH_S + 1}\nwhile time.monotonic() < end: pass"
-    foreign = shares_while(sys.executable, "-S", "-c", stranger)
-    assert foreign > own + 0.5 / cores()
+    stranger = f"{detach}import time\nend = time.monotonic() + {WATCH_S}\nwhile time.monotonic() < end: pass"
+    # However busy the machine, a process that burns gets some of it; one that only waits needs nearly nothing.
+    assert own_s > 5 * own_s_while(sys.executable, "-S", "-c", stranger)
 
 
 def test_a_process_that_was_named_belongs_to_the_run():
@@ -64,8 +60,8 @@ def test_a_process_that_was_named_belongs_to_the_run():
     shown = subprocess.run(other, capture_output=True, text=True, check=True, timeout=30).stdout.split()
     child.kill()
     child.wait()
-    stranger, member = map(float, shown)
-    assert stranger > member + 0.25 / cores()
+    stranger_s, member_s = map(float, shown)
+    assert member_s > 2 * stranger_s + 0.2
 
 
 def test_the_class_of_the_machine_is_stable():

@@ -50,7 +50,8 @@ async def main(state_dir: Path, images: Path, listener) -> None:
         state_dir=state_dir, region="us-east-1", account_id=ACCOUNT_ID, seed=1,
         endpoint=f"http://127.0.0.1:{listener.getsockname()[1]}", links=links,
         alb=LoadBalancers(links, 1), ecs=Scheduler(1, timing), ecr=Folders(images),  # type: ignore[arg-type]
-        dynamodb=SimpleNamespace(), alarms=SimpleNamespace(), fis=SimpleNamespace(),  # type: ignore[arg-type]
+        dynamodb=SimpleNamespace(), alarms=SimpleNamespace(), ssm=SimpleNamespace(),  # type: ignore[arg-type]
+        fis=SimpleNamespace(),  # type: ignore[arg-type]
     )  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(server._ministack_running(ministack_app.app))

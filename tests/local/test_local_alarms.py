@@ -138,7 +138,7 @@ def test_a_percentile_rank_is_the_part_of_the_values_in_its_range(metrics: Metri
     """Of 60 × 1, 30 × 20 and 10 × 100: over the lower bound, up to the upper one."""
     metrics.put(Values=[1.0, 20.0, 100.0], Counts=[60.0, 30.0, 10.0])
     answer = metrics.cloudwatch.get_metric_data(
-        MetricDataQueries=[metrics.stat("rank", "M", stat)],
+        MetricDataQueries=[{**metrics.stat("rank", "M", stat), "ReturnData": True}],
         StartTime=metrics.period_end - PERIOD_S,
         EndTime=metrics.period_end,
     )

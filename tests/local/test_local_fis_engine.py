@@ -50,7 +50,7 @@ def run(folder: Path, *, stops: bool = False) -> tuple[Experiment, list[str], li
 
     async def experiment() -> Experiment:
         made = Experiment.of(template, actions_mode="run-all", tags={})
-        cloud: Any = SimpleNamespace()
+        cloud: Any = SimpleNamespace(state_dir=folder)
         one = Run(cloud, journal, made, dice_seed="s", is_lever_engaged=lambda: False)
         if stops:
             asyncio.get_running_loop().call_later(0.1, one.end, STOPPED_BY_USER)

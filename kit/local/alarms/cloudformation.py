@@ -79,7 +79,9 @@ def _put(name: str, props: Props) -> tuple[str, Props]:
         "AlarmRule": props.get("AlarmRule", ""),
         "AlarmDescription": props.get("AlarmDescription", ""),
         "ActionsEnabled": str(props.get("ActionsEnabled", True)).lower() == "true",
-        **{key: props.get(key) or [] for key in ("AlarmActions", "OKActions", "InsufficientDataActions", "Tags")},
+        **{key: props.get(key) or [] for key in ("AlarmActions", "OKActions", "InsufficientDataActions")},
+        # CloudWatch refuses tags of AWS's own, which CloudFormation adds.
+        "Tags": [tag for tag in props.get("Tags") or [] if not tag["Key"].startswith("aws:")],
     }
     if props.get("ActionsSuppressor"):
         raise ValueError(f"{COMPOSITE} {name}: ActionsSuppressor is not supported locally")
