@@ -36,10 +36,10 @@ suite: setup  ## run many scenarios under one gate: SUITE=pr|nightly, CHANGE=…
 lab: setup  ## open JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
-test: setup  ## all tests but the slow ones; where CI is set, those too
-	@$(BIN)/python -m pytest $(if $(CI),-m "") $(ARGS)
+test: setup  ## all tests but the slow ones; where CI is set, those too, but no matrices
+	@$(BIN)/python -m pytest $(if $(CI),-m "not matrix") $(ARGS)
 
-test-all: setup  ## all tests
+test-all: setup  ## all tests, the matrices of scenarios and bad changes too
 	@$(BIN)/python -m pytest -m "" $(ARGS)
 
 bench: setup  ## the benchmarks (they print, they do not judge the machine)

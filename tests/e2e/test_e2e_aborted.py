@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ from kit import scenarios
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.local.fis.journal import FILE_NAME as JOURNAL
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.timeout(400)
 
 ABORTED, INVALID = 2, 3
 UNDONE_S_MAX = 2.0
 LOOK_S = 0.02
 RING_S_MAX = 60.0
 KEPT = ("verdict.json", "executed.ipynb", "report.html", "junit.xml", "history/summary.json", "ledger/events.parquet")
+# Scenarios whose experiment has an effect to prove.
+BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing]
 # A run that is aborted early needs time to be aborted in: its fault lasts long.
 LONG_FAULT = ("-p", "fault_duration_s=60")
 # What is disarmed of each scenario: all that breaks something.
@@ -104,7 +106,12 @@ def check_aborted(run: Any) -> None:
     assert [name for name in KEPT if not (run.run_dir / name).is_file()] == []
 
 
-@pytest.mark.parametrize("scenario", scenarios.names())
+def one_in_ci(names: Iterable[str], first: str) -> list[Any]:
+    """All of them; CI has time for the first."""
+    return [pytest.param(name, marks=pytest.mark.slow if name == first else pytest.mark.matrix) for name in names]
+
+
+@pytest.mark.parametrize("scenario", one_in_ci(scenarios.names(), first="matcher-freeze"))
 def test_a_guardrail_that_rings_aborts_any_scenario_and_undoes_its_faults(scenario, start_run, tmp_path):
     """The guardrail is tightened while the experiment runs, so that it rings whatever the fault does."""
     with running(start_run, command(scenario, tmp_path, *LONG_FAULT), "experiment running") as run:
@@ -114,7 +121,7 @@ def test_a_guardrail_that_rings_aborts_any_scenario_and_undoes_its_faults(scenar
         check_aborted(run)
 
 
-@pytest.mark.parametrize("scenario", [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing])
+@pytest.mark.parametrize("scenario", one_in_ci(BREAKING, first="matcher-freeze"))
 def test_a_fault_that_somebody_disarms_makes_the_run_invalid(scenario, start_run, tmp_path):
     """FIS says completed; nothing was broken, and the run must notice by itself."""
     with running(start_run, command(scenario, tmp_path), "steady state") as run:

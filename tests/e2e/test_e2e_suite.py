@@ -16,7 +16,7 @@ import pytest
 
 from kit.suite import catalogue
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.timeout(900)
 
 PASS, FAIL, INVALID = 0, 1, 3
 TWO = catalogue.PR.members()[:2]
@@ -53,6 +53,7 @@ def gate(folder: Path) -> int:
     return subprocess.run(command, capture_output=True, timeout=120).returncode
 
 
+@pytest.mark.matrix
 def test_a_suite_of_a_good_build_passes_one_gate(start_suite, folder, temporary_files):
     run = start_suite()
     assert run.end() == PASS, run.log.read_text()
@@ -69,6 +70,7 @@ def test_a_suite_of_a_good_build_passes_one_gate(start_suite, folder, temporary_
     assert run.survivors() == [] and temporary_files() == []
 
 
+@pytest.mark.matrix
 def test_a_suite_of_the_classic_bad_change_fails_and_is_not_repeated(start_suite, folder):
     run = start_suite("--change", "drop-idempotency")
     assert run.end() == FAIL, run.log.read_text()
@@ -81,6 +83,7 @@ def test_a_suite_of_the_classic_bad_change_fails_and_is_not_repeated(start_suite
     assert run.survivors() == []
 
 
+@pytest.mark.slow
 def test_a_killed_suite_takes_its_runs_with_it(start_suite, folder, temporary_files):
     run = start_suite("--jobs", "2")
     run.wait_for_line(" fault", timeout_s=180)
@@ -93,6 +96,7 @@ def test_a_killed_suite_takes_its_runs_with_it(start_suite, folder, temporary_fi
     assert gate(folder) == INVALID
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_a_suite_and_leaves_what_it_knows(start_suite, folder, temporary_files):
     run = start_suite("--jobs", "2")
     run.wait_for_line(" fault", timeout_s=180)
