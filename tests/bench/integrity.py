@@ -18,6 +18,7 @@ from typing import Any
 
 SIZES = (100_000, 1_000_000, 2_000_000, 10_000_000)
 TIMEOUT_S = 600
+SPINS, SPIN = 300, 1_000_000
 PROMISED_EVENTS, PROMISED_S, PROMISED_MIB = 2_000_000, 12, 1024
 COLUMNS = ("events", "orders", "wall s", "cpu s", "µs an event", "peak MiB", "spilled", "failed")
 WIDTHS = (12, 10, 8, 8, 12, 9, 8, 7)
@@ -53,6 +54,16 @@ def judge(folder: str) -> None:
     )
 
 
+def busy_factor() -> float:
+    """How much slower than at its best this machine computes just now; others may share its cores."""
+    spins = []
+    for _ in range(SPINS):
+        started = time.process_time()
+        sum(range(SPIN))
+        spins.append(time.process_time() - started)
+    return sorted(spins)[SPINS // 2] / min(spins)
+
+
 def _in_a_process(what: str, *arguments: str) -> dict[str, Any]:
     code = f"from tests.bench.integrity import {what}; {what}(*{arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
@@ -81,4 +92,5 @@ def main() -> None:
             "yes" if cost["spilled"] else "no",
             cost["failed"],
         )
+    print(f"this machine was {busy_factor():.1f} times slower than at its best")
     print(f"promised: {PROMISED_EVENTS:,} events (1M orders, 1M attempts) in {PROMISED_S} s and {PROMISED_MIB} MiB")

@@ -70,8 +70,11 @@ def _column(values: Any, size: int, kind: Any) -> Any:
 def write_run(folder: Path, events: int) -> dict[str, int]:
     """A run of about so many ledger events in `folder`; the rows of each table."""
     files, blocks = Files(folder), max(1, events // EVENTS)
-    for first in range(0, blocks, BLOCKS_AT_ONCE):
-        _write_blocks(files, np.arange(first, min(blocks, first + BLOCKS_AT_ONCE)))
+    for block in _batches(np.arange(blocks)):
+        _write_blocks(files, block)
+    for market in range(len(MARKETS)):  # as a ledger is read: market by market
+        for block in _batches(np.arange(market, blocks, len(MARKETS))):
+            files.write("events", _events(block))
     _write_balances(files, blocks)
     empty = {column: pa.array([], _ARROW[kind]) for column, kind in COLUMNS["outbox"].items()}
     files.write("outbox", empty)
@@ -113,19 +116,15 @@ def _price(block: np.ndarray) -> np.ndarray:
 
 
 def _write_blocks(files: Files, blocks: np.ndarray) -> None:
-    block, step = np.repeat(blocks, EVENTS), np.tile(np.arange(EVENTS), len(blocks))
-    place, maker = (np.array([row[n] for row in SCRIPT])[step] for n in (1, 2))
-    kind = pa.array([row[0] for row in SCRIPT]).take(pa.array(step))
-    made = _events(block, step, place, maker, kind)
-    # By market, as a ledger is read.
-    order = pa.array(np.lexsort((made["seq"].to_numpy(), block % len(MARKETS))))
-    files.write("stream", _stream(made, kind))
-    files.write("events", {name: column.take(order) for name, column in made.items()})
+    files.write("stream", _stream(_events(blocks)))
     files.write("orders", _stored(blocks))
     files.write("attempts", _attempts(blocks))
 
 
-def _events(block: np.ndarray, step: np.ndarray, place: np.ndarray, maker: np.ndarray, kind: Any) -> Made:
+def _events(blocks: np.ndarray) -> Made:
+    block, step = np.repeat(blocks, EVENTS), np.tile(np.arange(EVENTS), len(blocks))
+    place, maker = (np.array([row[n] for row in SCRIPT])[step] for n in (1, 2))
+    kind = pa.array([row[0] for row in SCRIPT]).take(pa.array(step))
     own, other = _orders(block, place), _orders(block, np.maximum(maker, 0))
     fill, off = maker >= 0, np.array([row[0] == "cancelled" for row in SCRIPT])[step]
     seq = block // len(MARKETS) * EVENTS + step + 1
@@ -163,8 +162,9 @@ def _events(block: np.ndarray, step: np.ndarray, place: np.ndarray, maker: np.nd
     }
 
 
-def _stream(made: Made, kind: Any) -> Made:
+def _stream(made: Made) -> Made:
     """Every event once, as PaperBroker writes it: without what its type lacks."""
+    kind = made["type"]
     common = ('{"market":"', made["market"], '","seq":', made["seq"], ',"type":"', kind, '","eventId":"')
     common += (made["event_id"], '","tsNs":', made["ts_ns"])
     numbers = (',"qty":', made["qty"], ',"price":', made["price"])
@@ -262,7 +262,7 @@ def _reply(made: Made, op: str, status: int, size: int) -> Any:
 
 def _write_balances(files: Files, blocks: int) -> None:
     held: dict[tuple[str, str], list[int]] = {}
-    for block in _batches(blocks):
+    for block in _batches(np.arange(blocks)):
         for taker, maker in ((row[1], row[2]) for row in SCRIPT if row[0] == "fill"):
             price, market = _price(block), block % len(MARKETS)
             for place, way in ((taker, 1), (maker, -1)):
@@ -273,9 +273,9 @@ def _write_balances(files: Files, blocks: int) -> None:
     files.write("positions", columns | {"qty": [held[n][0] for n in names], "cash": [held[n][1] for n in names]})
 
 
-def _batches(blocks: int) -> Iterator[np.ndarray]:
-    for first in range(0, blocks, BLOCKS_AT_ONCE * 16):
-        yield np.arange(first, min(blocks, first + BLOCKS_AT_ONCE * 16))
+def _batches(blocks: np.ndarray) -> Iterator[np.ndarray]:
+    for first in range(0, len(blocks), BLOCKS_AT_ONCE):
+        yield blocks[first : first + BLOCKS_AT_ONCE]
 
 
 def _post(held: dict[tuple[str, str], list[int]], client: np.ndarray, market: np.ndarray, way: int, price: Any) -> None:
