@@ -23,7 +23,7 @@ from kit.model import Phase, Status
 from kit.objective import Metric
 from paperbroker.storage.clients import Clients
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.matrix, pytest.mark.timeout(240)]
 AFTERWARDS_S = 6.0  # of load, for what the trouble left behind to meet
 # What takes many orders to show takes so long, with nothing else the matter.
 MANY_ORDERS_S = 22.0
