@@ -32,6 +32,8 @@ from tests.kit.planted_metrics import (
     task,
 )
 
+pytestmark = pytest.mark.slow
+
 LATENCY, LOSS = "aws:ecs:task-network-latency", "aws:ecs:task-network-packet-loss"
 CUT, STRESS, KILL = "aws:network:disrupt-connectivity", "aws:ecs:task-cpu-stress", "aws:ecs:task-kill-process"
 SSM = "aws:ssm:start-automation-execution"

@@ -20,6 +20,8 @@ from kit.gameday import judge
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.model import CheckKind, Deployment, FaultWindow, Finding, Status, Verdict
 
+pytestmark = pytest.mark.slow
+
 LOSS = "aws:ecs:task-network-packet-loss"
 UNDONE_S_MAX = 2.0
 WAIT_S_MAX = 30.0

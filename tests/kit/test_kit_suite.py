@@ -19,6 +19,8 @@ from suite_rig import DOUBLED, GOOD, LATE, PHASES, SLOW, Rig, finding
 from kit import gate, lifeline, suite
 from kit.model import CheckKind, Status, Verdict
 
+pytestmark = pytest.mark.slow
+
 WAIT_S_MAX = 20.0
 INVALID = 3
 # As long as a test may need it to.

@@ -12,6 +12,8 @@ from dynamodb_rig import by_owner, item, make_table, maximum, passes, until
 
 from kit.local.dynamodb.metrics import PERIOD_S, Meter
 
+pytestmark = pytest.mark.slow
+
 # A call on an unlimited table may cost so much more, as a share of MiniStack's own PutItem of an order. That takes
 # some 100 us on a quiet machine, and as much longer on a busy one as ours does.
 OVERHEAD_SHARE_MAX = 0.3

@@ -17,6 +17,8 @@ from fis_rig import FisRig
 
 from kit.local.dynamodb.replication import LAG_S, STAMPS_MAX, WAITING_MAX, Replication
 
+pytestmark = pytest.mark.slow
+
 HOME, AWAY = "us-east-1", "eu-west-1"
 # Long enough that a write which nothing holds up would have arrived.
 SETTLED_S = LAG_S[1] + 0.3

@@ -14,6 +14,8 @@ from chaoslib.experiment import run_experiment
 
 from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, wait_action
 
+pytestmark = pytest.mark.slow
+
 REGION: Any = {"aws_region": "us-east-1"}
 
 

@@ -16,6 +16,8 @@ import pytest
 from kit.local.fis.journal import FILE_NAME, Journal
 from tests.local.fis_rig import FisRig, until
 
+pytestmark = pytest.mark.slow
+
 ROLE = "arn:aws:iam::000000000000:role/lambda"
 # Writes down that it ran, where the test sees it.
 CODE = """

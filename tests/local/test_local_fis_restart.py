@@ -18,6 +18,8 @@ from kit.local.fis import Fis
 from tests.local.conftest import RunningCloud
 from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, wait_action
 
+pytestmark = pytest.mark.slow
+
 DASHBOARD = "arn:aws:cloudwatch::000000000000:dashboard/d"
 FIELDS = ("endpoint", "region", "account_id", "state_dir", "pid")
 

@@ -18,6 +18,8 @@ from tests.local.fis_rig import FisRig, stop_on, until, wait_action
 from tests.local.ssm_rig import API_LATENCY, DATA_THROTTLING, SsmRig, client, fail, put, runbook, sleep
 from tests.local.test_local_appconfig import Flags, make_flags
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def rig(cloud: Any) -> SsmRig:

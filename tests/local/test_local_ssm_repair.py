@@ -21,6 +21,8 @@ from tests.local.fis_rig import FisRig, until
 from tests.local.ssm_rig import SsmRig, put, runbook, sleep
 from tests.local.test_local_ssm_faults import automation
 
+pytestmark = pytest.mark.slow
+
 FIELDS = ("endpoint", "region", "account_id", "state_dir", "pid")
 CHANGED = {"onFailure": "step:Restore", "onCancel": "step:Restore"}
 CONTENT = runbook(

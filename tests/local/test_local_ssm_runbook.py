@@ -15,6 +15,8 @@ from kit.local.ssm.reading import STEPS_MAX, read, read_text
 from kit.local.ssm.runbook import Parameter
 from tests.local.ssm_rig import API_LATENCY, DATA_THROTTLING, fail, put, runbook, sleep
 
+pytestmark = pytest.mark.slow
+
 
 def branch(*rules: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": "Choose", "action": "aws:branch", "inputs": {"Choices": list(rules)}, **more}
