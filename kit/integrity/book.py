@@ -45,7 +45,7 @@ Entry = list[int]
 class Book:
     """Two sides of price → queue, each with a heap of prices.
 
-    An entry that is used up, a queue that ran empty and a price that has no entries stay until they are met at the
+    An entry that was cancelled, a queue that ran empty and a price that has no entries stay until they are met at the
     front; a price may stand in its heap twice. So a command costs what it trades, and memory what rests.
     """
 
@@ -133,35 +133,38 @@ class Book:
         levels, prices = self.levels[1 - buys], self.prices[1 - buys]
         worst = None if limit is None else (limit if buys else -limit)
         met: list[Entry] = []
-        while qty and prices:
+        while qty and prices and (worst is None or prices[0] <= worst):
             level = levels[prices[0]]
-            while level and not level[0][0]:
-                self._used_up(level.popleft())
+            while qty and level:
+                maker = level[0]
+                lots, known, owner, price = maker
+                if not lots:
+                    level.popleft()  # it was cancelled
+                    continue
+                if owner == client:
+                    return qty, SELF_TRADE
+                if len(met) == FILLS_MAX:
+                    self._undo(fills, met, 1 - buys)
+                    return qty, MATCH_LIMIT
+                met.append(maker)
+                if lots > qty:
+                    maker[0] = lots - qty
+                    lots = qty
+                else:
+                    maker[0] = 0
+                    level.popleft()
+                    self._forget(known)
+                qty -= lots
+                fills.append((FILL, order, known, price, lots))
             if not level:
                 heappop(prices)
-                continue
-            if worst is not None and prices[0] > worst:
-                break
-            maker = level[0]
-            if maker[2] == client:
-                return qty, SELF_TRADE
-            if len(met) == FILLS_MAX:
-                self._undo(fills, met, 1 - buys)
-                return qty, MATCH_LIMIT
-            lots = maker[0] if maker[0] < qty else qty
-            maker[0] -= lots
-            qty -= lots
-            fills.append((FILL, order, maker[1], maker[3], lots))
-            met.append(maker)
         return qty, NO_REASON
 
-    def _used_up(self, entry: Entry) -> None:
-        """Forget an order that has nothing left in the book."""
-        held = self.entries.get(entry[1])
-        if held is None:
-            return  # it was cancelled
-        if held[0] is entry if len(held) == 1 else not any(other[0] for other in held):
-            del self.entries[entry[1]]
+    def _forget(self, order: int) -> None:
+        """An entry of the order was used up; forget the order with its last one."""
+        held = self.entries[order]
+        if len(held) == 1 or not any(entry[0] for entry in held):
+            del self.entries[order]
 
     def _undo(self, fills: list[Outcome], met: list[Entry], buys: int) -> None:
         """Give the makers their lots back, in front of their queues, the last met first."""

@@ -189,7 +189,12 @@ def assemble(
     tables = {
         "attempts": read("attempts", lambda source: client_tables.read_attempts(source, space, clients, reads)),
         "reads": reads,
-        "stream": read("stream", lambda source: stream_tables.read_stream(source, space, events, subscribers, markets)),
+        "stream": read(
+            "stream",
+            lambda source: stream_tables.read_stream(
+                source, sources.get("events"), space, events, subscribers, markets
+            ),
+        ),
         "connections": read(
             "connections", lambda source: stream_tables.read_connections(source, space, subscribers, markets)
         ),

@@ -65,10 +65,7 @@ def one(text: str) -> int:
 
 def joined(mixed: np.ndarray, word: np.ndarray) -> np.ndarray:
     """`mixed` with one more word in it; the order of words matters."""
-    word = word * _ODD_1
-    word ^= word >> _32
-    word *= _ODD_2
-    word ^= word >> _29
+    word = _scattered(word)
     word ^= mixed
     word *= _ODD_3
     word ^= word >> _31
@@ -76,8 +73,24 @@ def joined(mixed: np.ndarray, word: np.ndarray) -> np.ndarray:
 
 
 def rows(*columns: np.ndarray) -> np.ndarray:
-    """One number a row of `columns`, integers or numbers of texts."""
+    """One number a row of `columns`, integers or numbers of texts; the order of columns matters.
+
+    Each column has an odd factor of its own: rows that differ in one column always differ here.
+    """
     mixed = np.full(len(columns[0]), _ODD_3, dtype=np.uint64)
-    for column in columns:
-        mixed = joined(mixed, column.astype(np.uint64) if column.dtype != np.uint64 else column)
-    return mixed
+    for column, factor in zip(columns, _factors(len(columns)), strict=True):
+        mixed += (column.view(np.uint64) if column.dtype == np.int64 else column.astype(np.uint64)) * factor
+    return _scattered(mixed)
+
+
+def _scattered(word: np.ndarray) -> np.ndarray:
+    """Every bit of `word` in every bit of the result, which leads back to it."""
+    word = word * _ODD_1
+    word ^= word >> _32
+    word *= _ODD_2
+    word ^= word >> _29
+    return word
+
+
+def _factors(count: int) -> np.ndarray:
+    return _scattered(np.arange(1, count + 1, dtype=np.uint64) * _ODD_3) | np.uint64(1)

@@ -40,14 +40,14 @@ def read_events(source: Source, space: Space, markets: Names, clients: Ids, mess
     """The ledger by market and seq; `row` leads back to where it was recorded. Ids are hashes still.
 
     Of a fill `order` and `client` are the taker's, BUYS is the side that the fill gives its taker, and `content` is its
-    trade id. `said` and `text` are what a message of this event must say, see `messages`.
+    trade id. `text` is what a message of this event must say, see `messages`.
     """
     events, begin, ordered, last = Columns(space, source.rows), 0, True, (-1, -1)
     for batch in source.batches(list(LEDGER_EVENT_COLUMNS)):
         ids = {column: hashing.texts(batch[column]) for column in IDS}
         made = _events(batch, ids, markets, clients, begin)
         begin += len(made["row"])
-        events.append(made | messages.wanted(batch, ids))
+        events.append(made | {"text": messages.wanted(batch)})
         ordered, last = ordered and _ordered(made, last), (int(made["market"][-1]), int(made["seq"][-1]))
     if not ordered:
         events.reorder(np.lexsort((events["seq"], events["market"])))

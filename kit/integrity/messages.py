@@ -1,13 +1,12 @@
 """What a message of the stream must say for its ledger event: as numbers, so that no text is kept.
 
-Owns the fields of a message. Each event has two numbers: `said`, of the fields that must agree, and `text`, of the very
-bytes that a message in the layout of this stream has. Most messages are proved equal by their bytes; the others are
+Owns the fields of a message. An event has two numbers: `text`, of the very bytes that a message in the layout of this
+stream has, and `said`, of the fields that must agree. Most messages are proved equal by their bytes; the others are
 parsed, which costs ten times as much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from kit.integrity import hashing
 from kit.integrity.payloads import parse
-from kit.integrity.skeletons import Skeleton, empty, learn, written
+from kit.integrity.skeletons import Skeleton, Values, empty, learn, written
 from kit.integrity.sources import Batch, Source, plain, whole
 from kit.model import LEDGER_EVENT_COLUMNS
 
@@ -51,6 +50,8 @@ MORE_FIELDS = {
 COLUMNS = {name: column for name, (_, column) in FIELDS.items()} | MORE_FIELDS
 COMPARED = frozenset(column for _, column in FIELDS.values())
 NO_TEXT = 0
+# Few at a time, so that their memory is used again: to get it from the system anew costs more than the hash.
+HASHED_AT_ONCE = 1_024
 
 
 class Messages:
@@ -66,19 +67,18 @@ class Messages:
         self._order = np.argsort(names, kind="stable")
         self._names = names[self._order]
 
-    def wanted(self, batch: Batch, ids: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """`said` and `text` of these ledger rows; `ids` are the hashes of columns that are known already."""
+    def wanted(self, batch: Batch) -> np.ndarray:
+        """`text` of these ledger rows."""
         text = np.full(len(batch["seq"]), NO_TEXT, dtype=np.int64)
         if self._texts is not None:
-            shapes = _shapes(batch)
+            shapes, values = _shapes(batch), Values(batch)
             self._learn(batch, shapes)
             for shape, skeleton in self._known.items():
                 rows = np.flatnonzero(shapes == shape)
-                made = written(skeleton, batch, rows) if len(rows) else None
+                made = written(skeleton, values, rows) if len(rows) else None
                 if made is not None:
                     text[rows] = hashed(made)
-        parts = [ids[column] if column in ids else _part(batch[column], kind) for kind, column in FIELDS.values()]
-        return {"said": hashing.rows(*parts), "text": text}
+        return text
 
     def _learn(self, batch: Batch, shapes: np.ndarray) -> None:
         """The layouts of rows that have the same columns empty, where some of them are among the first messages."""
@@ -115,13 +115,32 @@ def _shapes(batch: Batch) -> np.ndarray:
 
 def hashed(texts: Any) -> np.ndarray:
     """One number a text, within this process. Python's own hash: long texts cost it a tenth of what ours costs."""
-    return np.fromiter(map(hash, texts.cast(pa.binary()).to_pylist()), dtype=np.int64, count=len(texts))
+    raw, numbers = texts.cast(pa.binary()), np.empty(len(texts), dtype=np.int64)
+    for start in range(0, len(raw), HASHED_AT_ONCE):
+        part = raw[start : start + HASHED_AT_ONCE].to_pylist()
+        numbers[start : start + len(part)] = np.fromiter(map(hash, part), dtype=np.int64, count=len(part))
+    return numbers
 
 
 def said(texts: Any) -> np.ndarray:
     """The number of what each message says, by parsing it."""
     told = parse(texts, {name: kind for name, (kind, _) in FIELDS.items()})
     return hashing.rows(*(_part(told[name], kind) for name, (kind, _) in FIELDS.items()))
+
+
+def said_by(ledger: Source, rows: np.ndarray) -> np.ndarray:
+    """The numbers of what messages of these recorded ledger rows must say. The ledger is read again for them: in most
+    runs there are none.
+    """
+    order, begin, found = np.argsort(rows, kind="stable"), 0, np.zeros(len(rows), dtype=np.uint64)
+    ordered = rows[order]
+    for batch in ledger.batches([column for _, column in FIELDS.values()]):
+        first, last = np.searchsorted(ordered, (begin, begin + len(batch["seq"])))
+        if last > first:
+            numbers = hashing.rows(*(_part(batch[column], kind) for kind, column in FIELDS.values()))
+            found[order[first:last]] = numbers[ordered[first:last] - begin]
+        begin += len(batch["seq"])
+    return found
 
 
 def _part(values: Any, kind: type) -> np.ndarray:

@@ -50,14 +50,16 @@ class Skeletons:
 
         Rows of equal `shapes` must have the same columns empty.
         """
-        same = np.zeros(len(texts), dtype=bool)
+        same, values = np.zeros(len(texts), dtype=bool), Values(rows)
         for shape in pd.unique(shapes).tolist():
             chosen = np.flatnonzero(shapes == shape)
             some = texts if len(chosen) == len(texts) else texts.take(pa.array(chosen))
-            same[chosen] = self._same(some, rows, at[chosen], shape)
+            skeleton = self._skeleton(some, rows, at[chosen], shape)
+            if skeleton is not None:
+                same[chosen] = _matches(skeleton, some, values, at[chosen])
         return same
 
-    def _same(self, texts: Any, rows: Mapping[str, Any], at: np.ndarray, shape: int) -> np.ndarray:
+    def _skeleton(self, texts: Any, rows: Mapping[str, Any], at: np.ndarray, shape: int) -> Skeleton | None:
         skeleton = self._known.get(shape)
         models = 0
         while skeleton is None and models < len(texts) and self._tried.get(shape, 0) < MODELS_MAX:
@@ -65,10 +67,9 @@ class Skeletons:
             row = {column: rows[column][int(at[models])].as_py() for column in self._columns.values()}
             skeleton = learn(texts[models].as_py(), row, self._columns, self._empty_too)
             models += 1
-        if skeleton is None:
-            return np.zeros(len(texts), dtype=bool)
-        self._known[shape] = skeleton
-        return _matches(skeleton, texts, rows, at)
+        if skeleton is not None:
+            self._known[shape] = skeleton
+        return skeleton
 
 
 def learn(
@@ -114,21 +115,36 @@ def _pairs(text: str) -> list[tuple[str, Any]]:
     return pairs if flat and len(dict(pairs)) == len(pairs) else []
 
 
-def written(skeleton: Skeleton, rows: Mapping[str, Any], at: np.ndarray) -> Any:
+class Values:
+    """A batch's columns as JSON writes their values, each worked out once."""
+
+    def __init__(self, rows: Mapping[str, Any]) -> None:
+        self._rows = rows
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, column: str) -> Any:
+        """Texts, or codes and texts; None where a value would need escapes."""
+        if column not in self._made:
+            made = _repeated(self._rows[column])
+            texts = made.dictionary if isinstance(made, pa.DictionaryArray) else made
+            self._made[column] = None if _needs_escapes(texts) else made
+        return self._made[column]
+
+
+def written(skeleton: Skeleton, values: Values, at: np.ndarray) -> Any:
     """The texts that these rows must have, up to the free digits; None where a value would need escapes."""
     places, pieces, constants = pa.array(at), [], list(skeleton.constants)
     for slot, column in enumerate(skeleton.slots):
-        value = _repeated(rows[column].take(places))
-        texts = value.dictionary if isinstance(value, pa.DictionaryArray) else value
-        if _needs_escapes(texts):
+        held = values[column]
+        if held is None:
             return None
-        if value is texts:
-            pieces += [constants[slot], texts]
-        else:
+        if isinstance(held, pa.DictionaryArray):
             # The constants around go to the few texts and not to the many rows.
-            few = pc.binary_join_element_wise(constants[slot], texts, constants[slot + 1], "")
-            pieces.append(pa.DictionaryArray.from_arrays(value.indices, few).cast(pa.string()))
+            few = pc.binary_join_element_wise(constants[slot], held.dictionary, constants[slot + 1], "")
+            pieces.append(few.take(held.indices.take(places)))
             constants[slot + 1] = ""
+        else:
+            pieces += [constants[slot], held.take(places)]
     pieces.append(constants[len(skeleton.slots)])
     return pc.binary_join_element_wise(*(piece for piece in pieces if not isinstance(piece, str) or piece), "")
 
@@ -143,8 +159,8 @@ def _repeated(values: Any) -> Any:
     return pa.DictionaryArray.from_arrays(coded.indices, coded.dictionary.cast(pa.string()))
 
 
-def _matches(skeleton: Skeleton, texts: Any, rows: Mapping[str, Any], at: np.ndarray) -> np.ndarray:
-    head = written(skeleton, rows, at)
+def _matches(skeleton: Skeleton, texts: Any, values: Values, at: np.ndarray) -> np.ndarray:
+    head = written(skeleton, values, at)
     if head is None:
         return np.zeros(len(texts), dtype=bool)
     if not skeleton.free:
@@ -162,8 +178,12 @@ def _matches(skeleton: Skeleton, texts: Any, rows: Mapping[str, Any], at: np.nda
 
 def _needs_escapes(values: Any) -> bool:
     """Whether JSON would write one of the values otherwise than as it stands."""
-    data = np.frombuffer(values.buffers()[2] or b"", dtype=np.uint8)
-    return bool((data < ord(" ")).any() or (data == ord('"')).any() or (data == ord("\\")).any())
+    _, offsets, data = values.buffers()
+    if offsets is None or data is None:
+        return False
+    edges = np.frombuffer(offsets, dtype=np.int32)
+    text = np.frombuffer(data, dtype=np.uint8)[edges[values.offset] : edges[values.offset + len(values)]]
+    return bool((text < ord(" ")).any() or (text == ord('"')).any() or (text == ord("\\")).any())
 
 
 def empty(values: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from kit.errors import EvidenceMissing
 from kit.integrity.columns import Space
 
-BATCH_ROWS = 1 << 15
+BATCH_ROWS = 1 << 16
 # Columns of mostly different texts. All others are read as codes and the few texts behind them.
 MANY_TEXTS = frozenset(
     ("idempotency_key", "order_id", "event_id", "trade_id", "taker_order_id", "maker_order_id", "reply", "event")

@@ -5,7 +5,7 @@ Owns which event a message belongs to; what it must say is `messages`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -50,13 +50,17 @@ def _place(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return np.where(known[guess] == wanted, guess, -1)
 
 
-def read_stream(source: Source, space: Space, events: Columns, subscribers: Names, markets: Names) -> Columns:
+def read_stream(
+    source: Source, ledger: Source | None, space: Space, events: Columns, subscribers: Names, markets: Names
+) -> Columns:
     """Every message; `same` says whether it is the ledger event of its (symbol, seq)."""
-    stream, slices = Columns(space, source.rows), Slices(events)
-    wanted = {name: events[name] for name in ("said", "text")}
+    stream, slices, others, text = Columns(space, source.rows), Slices(events), Others(), events["text"]
     for batch in source.batches(("subscriber", "connection", "symbol", "seq", "received_ns", "event")):
         symbol, seq = markets.number(batch["symbol"]), whole(batch["seq"])
         places = slices.places(events, symbol, seq)
+        known, same = np.flatnonzero(places >= 0), np.zeros(len(seq), dtype=bool)
+        same[known] = messages.hashed(plain(batch["event"]))[known] == text[places[known]]
+        others.put(len(stream), known[~same[known]], batch["event"], places)
         stream.append(
             {
                 "subscriber": subscribers.number(batch["subscriber"]),
@@ -64,20 +68,35 @@ def read_stream(source: Source, space: Space, events: Columns, subscribers: Name
                 "connection": whole(batch["connection"]),
                 "seq": seq,
                 "received_ns": whole(batch["received_ns"]),
-                "same": _same(plain(batch["event"]), places, wanted),
+                "same": same,
             }
         )
+    if others.rows and ledger is not None:
+        same = stream["same"].copy()
+        others.settle(same, ledger, events["row"])
+        stream.replace("same", same)
     return stream
 
 
-def _same(texts: Any, places: np.ndarray, wanted: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Whether each message says what the event at its place says; −1 is no event, and no message says that."""
-    same, known = np.zeros(len(places), dtype=bool), np.flatnonzero(places >= 0)
-    same[known] = messages.hashed(texts)[known] == wanted["text"][places[known]]
-    other = known[~same[known]]
-    if len(other):
-        same[other] = messages.said(texts.take(pa.array(other))) == wanted["said"][places[other]]
-    return same
+@dataclass(slots=True)
+class Others:
+    """Messages that their bytes do not prove equal: in another layout, or wrong."""
+
+    rows: list[np.ndarray] = field(default_factory=list)
+    places: list[np.ndarray] = field(default_factory=list)  # of their events
+    said: list[np.ndarray] = field(default_factory=list)
+
+    def put(self, begin: int, chosen: np.ndarray, texts: Any, places: np.ndarray) -> None:
+        """The messages `chosen` of a batch whose first one is message `begin`."""
+        if len(chosen):
+            self.rows.append(chosen + begin)
+            self.places.append(places[chosen])
+            self.said.append(messages.said(plain(texts).take(pa.array(chosen))))
+
+    def settle(self, same: np.ndarray, ledger: Source, recorded: np.ndarray) -> None:
+        """Say which of them are equal after all; `recorded` leads from an event to its ledger row."""
+        wanted = messages.said_by(ledger, recorded[np.concatenate(self.places)])
+        same[np.concatenate(self.rows)] = np.concatenate(self.said) == wanted
 
 
 def read_connections(source: Source, space: Space, subscribers: Names, markets: Names) -> Columns:
