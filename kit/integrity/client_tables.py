@@ -79,19 +79,20 @@ def _attempts(batch: Batch, clients: Ids, skeletons: Skeletons) -> dict[str, np.
 
 
 def _told(batch: Batch, made: dict[str, np.ndarray], skeletons: Skeletons) -> dict[str, np.ndarray]:
-    """Order and content that the acknowledgements of orders name."""
+    """Order and content that acknowledgements name; where it is the attempt's `own` order, its id is not kept twice."""
     told_order, told = np.zeros_like(made["order"]), np.zeros_like(made["sent"])
+    own = np.zeros(len(told), dtype=bool)
     acknowledged = good(made["status"]) | good(made["late_status"])
     asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != PROBE_REUSE) & acknowledged)
     if len(asked):
         texts = plain(batch["reply"]).take(pa.array(asked))
         repeats = skeletons.same(texts, batch, asked, _shapes(batch)[asked])
         as_sent, other = asked[repeats], asked[~repeats]
-        told_order[as_sent], told[as_sent] = made["order"][as_sent], made["sent"][as_sent]
+        own[as_sent], told[as_sent] = True, made["sent"][as_sent]
         if len(other):
             said = parse(texts.filter(pa.array(~repeats)), content.REPLY_FIELDS)
             told_order[other], told[other] = hashing.texts(said["orderId"]), content.number(said, content.CLIENT)
-    return {"told_order": told_order, "told": told}
+    return {"told_order": told_order, "told": told, "own": own}
 
 
 def _shapes(batch: Batch) -> np.ndarray:

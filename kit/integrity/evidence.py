@@ -239,7 +239,10 @@ def _numbered(tables: Mapping[str, Columns]) -> dict[str, int]:
         ],
         "key_count": [("attempts", "key"), ("events", "key"), ("orders", "key")],
     }
-    return {count: number_ids([(tables[name], column) for name, column in places]) for count, places in wanted.items()}
+    sizes = {count: number_ids([(tables[name], column) for name, column in places]) for count, places in wanted.items()}
+    attempts = tables["attempts"]
+    attempts.replace("told_order", np.where(attempts["own"], attempts["order"], attempts["told_order"]))
+    return sizes
 
 
 def _parts(attempts: Columns, events: Columns) -> dict[str, Any]:
