@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from paperbroker_rig import BlackHole, Process, Stage, eventually, running
 
 pytestmark = pytest.mark.slow
 DRAIN_S_MAX = 30.0
+ORDERS_MAX = 1000
+PAUSE_S = 0.08
 
 
 def order(n: int, **changed: Any) -> dict[str, Any]:
@@ -100,32 +102,35 @@ def test_zone_without_sqs_is_served_by_the_other_zones_relay(stage: Stage, tmp_p
 
 
 @contextmanager
-def load(api: Process, count: int, pause_s: float) -> Iterator[None]:
-    """Orders 0 to count-1, one after the other, while the body runs; all of them sent when it is left."""
-    failures: list[int] = []
+def load(api: Process) -> Iterator[list[int]]:
+    """Orders 0, 1, … one after the other for as long as the body runs; what it gives are the answers' statuses."""
+    statuses: list[int] = []
+    over = threading.Event()
 
     def send() -> None:
-        for n in range(count):
-            status = api.call("POST", "/orders", order(n)).status
-            if status != 201:
-                failures.append(status)
-            time.sleep(pause_s)
+        while len(statuses) < ORDERS_MAX and not over.is_set():
+            statuses.append(api.call("POST", "/orders", order(len(statuses))).status)
+            over.wait(PAUSE_S)
 
     thread = threading.Thread(target=send)
     thread.start()
-    yield
-    thread.join(60)
-    assert not thread.is_alive() and failures == []
+    try:
+        yield statuses
+    finally:
+        over.set()
+        thread.join(60)
+    assert not thread.is_alive() and 0 < len(statuses) < ORDERS_MAX and set(statuses) == {201}
 
 
 @pytest.mark.parametrize("matchers", [1, 2])
 def test_frozen_matcher_wakes_and_neither_doubles_nor_loses(stage: Stage, tmp_path: Path, matchers: int):
     """SIGSTOP under load for longer than its receipts hold, again and again: with a rival the market goes on
     meanwhile, alone it catches up; in the end each order is there once."""
-    count = 160
-    with running("api", stage.env, tmp_path) as api, running("matcher", stage.env, tmp_path) as frozen:
-        others = [running("matcher", stage.env, tmp_path) for _ in range(matchers - 1)]
-        with others[0] if others else load(api, 0, 0.0), load(api, count, 0.04):
+    with ExitStack() as tasks:
+        api, frozen, *_ = [
+            tasks.enter_context(running(role, stage.env, tmp_path)) for role in ("api", *["matcher"] * matchers)
+        ]
+        with load(api) as statuses:
             for _ in range(2):
                 time.sleep(0.5)
                 frozen.popen.send_signal(signal.SIGSTOP)
@@ -134,6 +139,6 @@ def test_frozen_matcher_wakes_and_neither_doubles_nor_loses(stage: Stage, tmp_pa
                 if matchers > 1:
                     assert sequenced(stage) > asleep_at, "the market stood still although a rival was awake"
                 frozen.popen.send_signal(signal.SIGCONT)
-        eventually(lambda: sequenced(stage) == count, timeout_s=DRAIN_S_MAX)
+        eventually(lambda: sequenced(stage) == len(statuses), timeout_s=DRAIN_S_MAX)
         assert frozen.popen.poll() is None
-    assert_each_once(stage, count)
+    assert_each_once(stage, len(statuses))
