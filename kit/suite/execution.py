@@ -1,7 +1,8 @@
 """A suite while it runs: who may start when, what every run does, when it is over, and what is left of it.
 
 Owns the processes of all runs: however this process ends, they end too. Says what happens through a function that it
-is given; prints nothing itself.
+is given; prints nothing itself. What is written of it is the publisher's: the suite's, or that of whoever else has many
+runs to make (`kit.power`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -47,13 +48,48 @@ class Turn:
         return self.number > 1
 
 
-class Execution:
-    """One suite. `run` does it all, once."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a suite has come: what its record is made of. `jobs`: how the machine was shared."""
 
-    def __init__(self, plan: Plan, *, say: Callable[[str], None], command: Sequence[str] = COMMAND) -> None:
+    plan: Plan
+    outcomes: Sequence[Outcome]
+    state: str
+    started_at: float
+    ended_at: float | None
+    jobs: Mapping[str, Any]
+    stopped_by: str
+
+
+def publish(progress: Progress) -> dict[str, Any]:
+    """Write a suite's suite.json, junit.xml and index.html; its record."""
+    folder = progress.plan.folder
+    made = record.make(
+        progress.plan, progress.outcomes, state=progress.state, started_at=progress.started_at,
+        ended_at=progress.ended_at, jobs=progress.jobs, stopped_by=progress.stopped_by,
+    )  # fmt: skip
+    record.write(made, folder)
+    counted = record.counting(progress.outcomes)
+    reports.write_suite_junit(made, [one.record for one in counted], folder / "junit.xml")
+    reports.write_suite_html(made, folder / "index.html")
+    return made
+
+
+class Execution:
+    """One suite. `run` does it all, once. `publish` writes its record, at its begin, after each run and at its end."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        say: Callable[[str], None],
+        command: Sequence[str] = COMMAND,
+        publish: Callable[[Progress], dict[str, Any]] = publish,
+    ) -> None:
         self._plan = plan
         self._say = say
         self._command = command
+        self._published = publish
         self._waiting = deque(Turn(member=member, run_id=member.run_id) for member in plan.members)
         self._running: list[Attempt] = []
         self._outcomes: list[Outcome] = []
@@ -66,7 +102,7 @@ class Execution:
         self._stopped_by = ""
 
     def run(self) -> dict[str, Any]:
-        """Run everything and leave suite.json, junit.xml and index.html; the suite's record."""
+        """Run everything and leave what the publisher writes; the suite's record."""
         self._plan.folder.mkdir(parents=True, exist_ok=True)
         self._publish(record.RUNNING)
         try:
@@ -76,12 +112,16 @@ class Execution:
                     time.sleep(POLL_S)
         finally:
             for attempt in self._running:
-                attempt.stop("the suite ended")
+                attempt.stop(f"the {self._plan.kind} ended")
             for attempt in self._running:
                 attempt.close()
         made = self._publish(record.STOPPED if self._stopped_by else record.DONE, ended_at=time.time())
         reports.write_index(self._plan.reports)
         return made
+
+    def stop(self, by: str) -> None:
+        """End it in order, as a signal does; `run` returns when all runs have ended."""
+        self._stopped_by = self._stopped_by or by
 
     def _turn(self) -> None:
         if self._stopped_by:
@@ -155,7 +195,7 @@ class Execution:
 
     def _stop_all(self) -> None:
         """Ask every run to end, and let none begin; what never began is told so."""
-        cause = f"the suite was stopped by {self._stopped_by}"
+        cause = f"the {self._plan.kind} was stopped by {self._stopped_by}"
         for turn in self._waiting:
             if not turn.alone:
                 self._outcomes.append(not_started(turn.member, self._plan.folder, f"not started: {cause}"))
@@ -170,7 +210,7 @@ class Execution:
         """SIGINT and SIGTERM end the suite in order while this lasts."""
 
         def heard(number: int, _frame: object) -> None:
-            self._stopped_by = self._stopped_by or signal.Signals(number).name
+            self.stop(signal.Signals(number).name)
 
         before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -180,19 +220,15 @@ class Execution:
                 signal.signal(number, handler)
 
     def _publish(self, state: str, ended_at: float | None = None) -> dict[str, Any]:
-        folder = self._plan.folder
-        made = record.make(
-            self._plan, self._outcomes, state=state, started_at=self._started_at, ended_at=ended_at,
-            jobs=self._places.plain(), stopped_by=self._stopped_by,
+        return self._published(
+            Progress(
+                plan=self._plan, outcomes=tuple(self._outcomes), state=state, started_at=self._started_at,
+                ended_at=ended_at, jobs=self._places.plain(), stopped_by=self._stopped_by,
+            )
         )  # fmt: skip
-        record.write(made, folder)
-        counted = record.counting(self._outcomes)
-        reports.write_suite_junit(made, [one.record for one in counted], folder / "junit.xml")
-        reports.write_suite_html(made, folder / "index.html")
-        return made
 
     def _tell(self, member: Member, text: str) -> None:
-        self._say(f"{_clock()} {member.scenario:<22} {text}")
+        self._say(f"{_clock()} {member.name:<22} {text}")
 
 
 def table(made: dict[str, Any], plan: Plan) -> Iterator[str]:

@@ -23,13 +23,21 @@ RUN_ID_CHARS_MAX = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One scenario of a suite. `given` is what its run is started with, `limit_s` how long it may take."""
+    """One run of one scenario. `given` is what it is started with, `limit_s` how long it may take. `label`: what it is
+    called where several runs are of one scenario.
+    """
 
     scenario: str
     given: Mapping[str, Any]
     run_id: str
     measured_s: int
     limit_s: float
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its own among all members; its repeat has the same."""
+        return self.label or self.scenario
 
     def arguments(self, run_id: str, folder: Path) -> list[str]:
         """The words after `gameday run`."""
@@ -44,7 +52,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A suite with its runs, longest first. `jobs`: how many side by side, None = as many as the machine bears."""
+    """A suite with its runs, longest first. `jobs`: how many side by side, None = as many as the machine bears. `kind`:
+    the word for what it is.
+    """
 
     suite: str
     suite_id: str
@@ -53,6 +63,7 @@ class Plan:
     given: Mapping[str, Any]
     jobs: int | None
     reproduce: str
+    kind: str = "suite"
 
     @property
     def folder(self) -> Path:
@@ -73,16 +84,16 @@ def make(
     Raises UsageError, and then nothing was written.
     """
     suite = catalogue.get(suite_name)
-    names, wanted, asked = _chosen(suite, only), _jobs(jobs), dict(given or {})
+    names, wanted, asked = _chosen(suite, only), places(jobs), dict(given or {})
     suite_id = suite_id or f"{suite_name}-{dt.datetime.now(dt.UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
     if not RUN_ID.fullmatch(suite_id):
         raise UsageError(f"parameter suite_id={suite_id!r} must match {RUN_ID.pattern}")
     folder = reports.resolve() / suite_id
     if folder.exists():
         raise UsageError(f"suite_id={suite_id!r}: {folder} exists; choose another or leave it empty")
-    checked = [_checked(suite, name, asked, folder) for name in names]
+    checked = [member(name, {**suite.parameters(scenarios.get(name)), **asked}, folder) for name in names]
     checked[0][1].preflight()
-    members = [_member(given, parameters) for given, parameters in checked]
+    members = [made for made, _ in checked]
     return Plan(
         suite=suite_name,
         suite_id=suite_id,
@@ -92,6 +103,34 @@ def make(
         jobs=wanted,
         reproduce=_reproduce(suite_name, asked, only, jobs),
     )
+
+
+def member(
+    scenario: str, values: Mapping[str, Any], folder: Path, *, label: str = ""
+) -> tuple[Member, gameday.Parameters]:
+    """One run of a scenario into `folder`, with its parameters as its notebook takes them. Raises UsageError."""
+    path = gameday.notebook_of(scenario)
+    given = notebook.strict_parameters(path, values)
+    parameters = gameday.from_notebook(scenario, notebook.declared_parameters(path), {**given, "reports": folder})
+    measured_s = parameters.steady_s + parameters.fault_duration_s + parameters.recovery_s
+    made = Member(
+        scenario=scenario,
+        given=given,
+        run_id=parameters.run_id,
+        measured_s=measured_s,
+        limit_s=measured_s + OVERHEAD_S_MAX[parameters.target],
+        label=label,
+    )
+    return made, parameters
+
+
+def places(text: str) -> int | None:
+    """How many runs side by side `--jobs` asks for, None for as many as the machine bears. Raises UsageError."""
+    if text == JOBS_AUTO:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"parameter jobs={text!r} is neither {JOBS_AUTO} nor a whole number of 1 or more")
+    return int(text)
 
 
 def repeat_run_id(run_id: str) -> str:
@@ -105,37 +144,6 @@ def _chosen(suite: catalogue.Suite, only: Sequence[str]) -> tuple[str, ...]:
         if name not in members:
             raise UsageError(f"scenario {name!r} is not in suite {suite.name}; it has: {', '.join(members)}")
     return tuple(name for name in members if not only or name in only)
-
-
-def _jobs(text: str) -> int | None:
-    if text == JOBS_AUTO:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"parameter jobs={text!r} is neither {JOBS_AUTO} nor a whole number of 1 or more")
-    return int(text)
-
-
-def _checked(
-    suite: catalogue.Suite, name: str, asked: Mapping[str, Any], folder: Path
-) -> tuple[dict[str, Any], gameday.Parameters]:
-    values = {**suite.parameters(scenarios.get(name)), **asked}
-    given = notebook.strict_parameters(gameday.notebook_of(name), values)
-    return given, _parameters(name, {**given, "reports": folder})
-
-
-def _parameters(name: str, given: Mapping[str, Any]) -> gameday.Parameters:
-    return gameday.from_notebook(name, notebook.declared_parameters(gameday.notebook_of(name)), given)
-
-
-def _member(given: Mapping[str, Any], parameters: gameday.Parameters) -> Member:
-    measured_s = parameters.steady_s + parameters.fault_duration_s + parameters.recovery_s
-    return Member(
-        scenario=parameters.scenario,
-        given=given,
-        run_id=parameters.run_id,
-        measured_s=measured_s,
-        limit_s=measured_s + OVERHEAD_S_MAX[parameters.target],
-    )
 
 
 def _reproduce(suite: str, given: Mapping[str, Any], only: Sequence[str], jobs: str) -> str:

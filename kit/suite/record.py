@@ -79,12 +79,12 @@ def _validator() -> Any:
 
 
 def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The last outcome of each scenario, in the order in which the scenarios were first run."""
+    """The last outcome of each member, in the order in which the members were first run."""
     last: dict[str, Outcome] = {}
     for outcome in outcomes:
-        known = last.get(outcome.member.scenario)
+        known = last.get(outcome.member.name)
         if known is None or outcome.number > known.number:
-            last[outcome.member.scenario] = outcome
+            last[outcome.member.name] = outcome
     return list(last.values())
 
 
