@@ -67,7 +67,7 @@ def cloud(action: str, *, port: int, seed: int, region: str) -> Iterator[str]:
 
 
 def stop_run(run_id: str, *, target: str, region: str) -> Iterator[str]:
-    """Stop the experiments of a run and delete its stack; says what was found."""
+    """Stop the experiments of a run and delete what it left of its stack; says what was found."""
     running = standing_cloud() if target == "local" else None
     if target == "local" and not running:
         yield "no local AWS is up: nothing of the run can be left"
@@ -78,6 +78,10 @@ def stop_run(run_id: str, *, target: str, region: str) -> Iterator[str]:
     for stack in deploy.find_stacks(session, run_id=run_id):
         deploy.tear_down(session, stack, timeout_s=STOP_TIMEOUT_S)
         yield f"deleted stack {stack}"
+    # A run that was killed before its stack was there may have left what its template came by.
+    for bucket in deploy.find_buckets(session, run_id=run_id):
+        deploy.delete_bucket(session, bucket)
+        yield f"deleted bucket {bucket}"
 
 
 @dataclass(slots=True)

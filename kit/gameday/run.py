@@ -272,6 +272,7 @@ class GameDay:
         if session and deployment:
             yield "stack", lambda: deploy.tear_down(session, deployment.stack_name, timeout_s=TEAR_DOWN_TIMEOUT_S)
             yield "leak check", lambda: self.leftovers.extend(deploy.find_stacks(session, run_id=run_id))
+            yield "leak check", lambda: self.leftovers.extend(deploy.find_buckets(session, run_id=run_id))
         if self._cloud is not None:
             yield "local AWS", self._cloud.close
 

@@ -170,8 +170,8 @@ def test_production_is_refused(local_session: aws.Session):
 
 def test_a_template_that_no_call_can_carry_is_refused(local_session: aws.Session, tmp_path: Path):
     template = tmp_path / "big.yaml"
-    template.write_text("#" * 51_201)
-    with pytest.raises(UsageError, match=r"big.yaml has 51201 bytes > 51200"):
+    template.write_text("#" * 1_000_001)
+    with pytest.raises(UsageError, match=r"big.yaml has 1000001 bytes > 1000000"):
         deploy.deploy(local_session, image_uri="x", run_id="b", template=template, parameters={}, timeout_s=1)
 
 

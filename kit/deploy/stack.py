@@ -1,7 +1,4 @@
-"""Image + stack.yaml → a Deployment that is ready; and its end.
-
-Owns the stack's life on CloudFormation and what "ready" means; knows nothing of what PaperBroker does, nor of faults.
-"""
+"""The stack's life on CloudFormation: up, ready, gone; and what is said when it does not come up."""
 
 from __future__ import annotations
 
@@ -16,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kit.aws.boundary import ClientSource, cloud_errors, error_code
+from kit.deploy import handover
 from kit.errors import CloudError, DeployFailed, KitError, UnsafeTarget, UsageError
 from kit.model import Deployment
 
@@ -26,8 +24,6 @@ ENV_TAG = "Env"
 PROTECTED_ENV = "prod"
 # The template's own default of EnvName.
 ENV_DEFAULT = "gameday"
-# CloudFormation's own limit for a template in the call's body.
-TEMPLATE_BYTES_MAX = 51_200
 POLL_S = 0.25
 # On AWS a poll a second is plenty and keeps clear of throttling; the first polls are quick for the local AWS.
 POLL_S_MAX = 2.0
@@ -42,6 +38,10 @@ NEEDED_OUTPUTS = (*SERVICE_OUTPUTS, "ApiUrl", "ClusterName", "TargetGroupArn")
 
 Sleep = Callable[[float], None]
 Clock = Callable[[], float]
+
+
+class StackRefused(DeployFailed):
+    """CloudFormation did not take the call: no stack of this run was made, and none may be deleted."""
 
 
 def deploy(
@@ -63,13 +63,16 @@ def deploy(
     values = {**parameters, "ImageUri": image_uri, "RunId": run_id}
     _refuse_production(values)
     stack_name = f"{STACK_PREFIX}{run_id}"
+    body = _body(template)
     deadline = clock() + timeout_s
     with cloud_errors(f"stack {stack_name}"):
-        _create(session, stack_name, _body(template), values)
         try:
+            _create(session, stack_name, body, values)
             outputs = _wait_created(session, stack_name, deadline, sleep, clock)
             deployment = _deployment(stack_name, run_id, outputs)
             _wait_ready(session, deployment, deadline, sleep, clock)
+        except StackRefused:
+            raise
         except BaseException as error:
             # Ctrl-C included: the caller holds no Deployment yet, so nobody else could delete the stack.
             _abandon(session, stack_name, error)
@@ -85,16 +88,19 @@ def tear_down(
     sleep: Sleep = time.sleep,
     clock: Clock = time.monotonic,
 ) -> None:
-    """Delete a stack and wait until it is gone; none of that name is fine.
+    """Delete a stack and wait until it is gone, and what its template may have left; none of that name is fine.
 
     Raises UnsafeTarget if the stack is not a game day's, CloudError if it is not gone in time.
     """
     cloudformation = session.client("cloudformation")
     with cloud_errors(f"deleting stack {stack_name}"):
         stack = _describe(cloudformation, stack_name)
+        if stack is not None:
+            _refuse_untagged(stack_name, _tags(stack))
+        for bucket in handover.find_buckets(session, stack_name):
+            handover.delete_bucket(session, bucket)
         if stack is None:
             return
-        _refuse_untagged(stack_name, _tags(stack))
         # By its id from here on: a name answers "does not exist" for the deleted and for the never existed.
         cloudformation.delete_stack(StackName=stack["StackId"])
         deadline = clock() + timeout_s
@@ -116,13 +122,19 @@ def find_stacks(session: ClientSource, *, run_id: str | None = None) -> list[str
     return [name for name, tags in found if tags.get(key) == value and run_id in (None, tags.get(RUN_TAG))]
 
 
+def find_buckets(session: ClientSource, *, run_id: str) -> list[str]:
+    """Names of the buckets through which a run handed its template over, and which it should have deleted."""
+    return handover.find_buckets(session, f"{STACK_PREFIX}{run_id}")
+
+
 def _body(template: Path) -> str:
     try:
         body = template.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"template {template} cannot be read: {error.strerror or error}") from error
-    if len(body.encode()) > TEMPLATE_BYTES_MAX:
-        raise UsageError(f"template {template.name} has {len(body.encode())} bytes > {TEMPLATE_BYTES_MAX}")
+    size, limit = len(body.encode()), handover.TEMPLATE_BYTES_MAX
+    if size > limit:
+        raise UsageError(f"template {template.name} has {size} bytes > {limit}")
     return body
 
 
@@ -142,20 +154,21 @@ def _create(session: ClientSource, stack_name: str, body: str, values: Mapping[s
     # CloudFormation hands these to every resource; experiments choose their targets by them.
     env = values.get("EnvName", ENV_DEFAULT)
     tags = {**dict([ALLOWED_TAG]), RUN_TAG: values["RunId"], ENV_TAG: env, "App": "PaperBroker"}
-    try:
-        session.client("cloudformation").create_stack(
-            StackName=stack_name,
-            TemplateBody=body,
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
-            Capabilities=["CAPABILITY_IAM"],
-            # A stack that rolls itself back takes the logs with it; we read them, then delete it ourselves.
-            OnFailure="DO_NOTHING",
-            Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
-        )
-    except ClientError as error:
-        if error_code(error) == "AlreadyExistsException":
-            raise DeployFailed(f"stack {stack_name} exists already: run ids are used once") from error
-        raise DeployFailed(f"stack {stack_name} was refused: {error}") from error
+    with handover.handed_over(session, stack_name, body, tags) as source:
+        try:
+            session.client("cloudformation").create_stack(
+                StackName=stack_name,
+                **source,
+                Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
+                Capabilities=["CAPABILITY_IAM"],
+                # A stack that rolls itself back takes the logs with it; we read them, then delete it ourselves.
+                OnFailure="DO_NOTHING",
+                Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+            )
+        except ClientError as error:
+            if error_code(error) == "AlreadyExistsException":
+                raise StackRefused(f"stack {stack_name} exists already: run ids are used once") from error
+            raise StackRefused(f"stack {stack_name} was refused: {error}") from error
 
 
 def _wait_created(
