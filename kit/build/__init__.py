@@ -5,6 +5,8 @@ so that the same code serves AWS and the local AWS.
 """
 
 from kit.build.changes import known_changes, validate_change
+from kit.build.header import Header, read_header
 from kit.build.image import Image, build_image
+from kit.build.tree import digest_of
 
-__all__ = ["Image", "build_image", "known_changes", "validate_change"]
+__all__ = ["Header", "Image", "build_image", "digest_of", "known_changes", "read_header", "validate_change"]

@@ -52,7 +52,7 @@ def validate_change(source: Path, change: str | None, changes_dir: Path) -> None
 def changed_tree(source: Path, change: str | None, changes_dir: Path) -> dict[str, bytes]:
     """The tree of `source` with `change` applied, if one is named."""
     tree = read_tree(source)
-    return tree if change is None else apply(tree, change, _text_of(change, changes_dir))
+    return tree if change is None else apply(tree, change, path_of(change, changes_dir).read_text(encoding="utf-8"))
 
 
 def apply(tree: Mapping[str, bytes], change: str, text: str) -> dict[str, bytes]:
@@ -68,12 +68,12 @@ def apply(tree: Mapping[str, bytes], change: str, text: str) -> dict[str, bytes]
     return result
 
 
-def _text_of(change: str, changes_dir: Path) -> str:
+def path_of(change: str, changes_dir: Path) -> Path:
+    """The file of a known change. Raises UsageError that lists the known ones."""
     known = known_changes(changes_dir)
     if change not in known:
         raise UsageError(f"change {change!r} is unknown; known: {', '.join(known) or 'none'}")
-    path = next(path for path in (changes_dir / f"{change}{suffix}" for suffix in SUFFIXES) if path.is_file())
-    return path.read_text(encoding="utf-8")
+    return next(path for path in (changes_dir / f"{change}{suffix}" for suffix in SUFFIXES) if path.is_file())
 
 
 def _apply_file(tree: dict[str, bytes], change: str, patch: FilePatch) -> None:

@@ -67,6 +67,11 @@ def pack(tree: Mapping[str, bytes]) -> Layer:
     return Layer(blob=blob, digest=sha256(blob), diff_id=sha256(plain))
 
 
+def digest_of(source: Path) -> str:
+    """What the files of `source` are, apart from every base image: equal for equal builds."""
+    return pack(read_tree(source)).diff_id
+
+
 def sha256(content: bytes) -> str:
     """The digest of `content` as registries write it."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from pathlib import Path
+
+from kit.build import header as headers
 
 ROOT = Path(__file__).parents[2]
 CHANGES = sorted((ROOT / "paperbroker/changes").glob("*.diff"))
 
 
 def header(diff: Path) -> dict[str, str]:
-    """The comment lines before the diff; a line without a name goes on with the one before."""
-    found: dict[str, str] = {}
-    name = ""
-    for line in diff.read_text().splitlines():
-        if not line.startswith("#"):
-            break
-        if match := re.fullmatch(r"# ([a-z-]+): (.*)", line):
-            name = match[1]
-            found[name] = match[2]
-        else:
-            found[name] += " " + line.removeprefix("#").strip()
-    return found
+    """The comment lines before the diff, as the kit reads them."""
+    return dict(headers.fields(diff))
 
 
 def copy_tree(to: Path, diff: Path | None = None) -> Path:
