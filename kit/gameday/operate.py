@@ -6,10 +6,12 @@ AWS that outlives the run. A local AWS that belongs to the run dies with it and 
 
 from __future__ import annotations
 
+import logging
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +26,11 @@ FIDELITY = ROOT / "docs" / "fidelity.md"
 CLOUD_DIR = ROOT / "reports" / ".cloud"
 STOP_TIMEOUT_S = 900
 DONE = b"done"
+# Longer than a supervisor gives the notebook's processes to end (kit.notebook.STOP_GRACE_S, and what is below them).
+STRAGGLERS_S = 15.0
+STRAGGLERS_POLL_S = 0.5
+
+log = logging.getLogger(__name__)
 
 
 def notebook_of(scenario: str) -> Path:
@@ -115,11 +122,21 @@ def start_watchdog(plan: Parameters) -> Iterator[Watchdog]:
 
 
 def guard(run_id: str, *, target: str, region: str) -> None:
-    """The far end: wait for the end of the run's process; unless it said that it is done, stop the run."""
+    """The far end: wait for the end of the run's process; unless it said that it is done, stop the run.
+
+    Again and again for a while: a kernel whose command was killed has some seconds to live, in which it may still
+    start the experiment or the stack that a first look did not find.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.stdin.buffer.read() != DONE:
-        for _ in stop_run(run_id, target=target, region=region):
-            pass
+    if sys.stdin.buffer.read() == DONE:
+        return
+    deadline = time.monotonic() + STRAGGLERS_S
+    while True:
+        for line in stop_run(run_id, target=target, region=region):
+            log.info(line)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(STRAGGLERS_POLL_S)
 
 
 def fidelity_rows(scenario: str) -> list[dict[str, str]]:

@@ -1,0 +1,116 @@
+"""SIGKILL of the command in each phase of a run, on a local AWS that outlives it: faults, processes and stack go, and
+the next run on the same AWS is as good as any.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kit import aws, deploy, scenarios
+from kit.faults.experiments import TERMINAL
+from kit.gameday.operate import CLOUD_DIR
+from kit.local.fis.journal import FILE_NAME as JOURNAL
+
+pytestmark = pytest.mark.timeout(900)
+
+PASS = 0
+UNDONE_S_MAX = 2.0
+LOOK_S = 0.02
+# Deleting the stack waits for its tasks to stop; a watchdog looks twice for what began in the meantime.
+CLEANED_S_MAX = 60.0
+# Phase → what the run has said, or left in its folder, when it is in it.
+PHASES = {"deploy": "image sha256", "steady": "steady state:", "fault": "experiment running", "recovery": "recovery:"}
+LAST_PHASE = "reconcile"
+# It outlives the command for a while, to see what the command's other processes may still begin.
+WATCHDOG = "kit _watch"
+BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing]
+
+
+def gameday(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "kit", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def cloud() -> Iterator[aws.Session]:
+    gameday("cloud", "down")
+    started = gameday("cloud", "up")
+    assert started.returncode == 0, started.stderr
+    yield aws.local_session(started.stdout.split()[2], "us-east-1")
+    assert gameday("cloud", "down").returncode == 0
+
+
+def faults() -> list[str]:
+    """What FIS has changed and not undone: its journal, as a server that starts again would find it."""
+    open_entries: dict[str, str] = {}
+    for line in (CLOUD_DIR / "cloud" / JOURNAL).read_text(encoding="utf-8").splitlines():
+        record = json.loads(line)
+        if "remember" in record:
+            open_entries[record["remember"]] = record["kind"]
+        else:
+            del open_entries[record["forget"]]
+    return list(open_entries.values())
+
+
+def until(gone: Callable[[], bool], limit_s: float) -> float:
+    """Seconds until `gone`; at most the limit, and a look."""
+    began = time.monotonic()
+    while not gone() and time.monotonic() - began <= limit_s:
+        time.sleep(LOOK_S)
+    return time.monotonic() - began
+
+
+def experiments(session: aws.Session) -> set[str]:
+    return {item["state"]["status"] for item in session.client("fis").list_experiments()["experiments"]}
+
+
+def enter(run: Any, phase: str) -> None:
+    """Follow the run until it is in that phase."""
+    if phase in PHASES:
+        return run.wait_for_line(PHASES[phase], timeout_s=150)
+    summary = run.run_dir / "history" / "summary.json"
+    return run.wait_until(summary.exists, 240, "the end of the load")
+
+
+def command(scenario: str, run_id: str, reports: Any) -> tuple[str, ...]:
+    brief = [word for name, value in scenarios.get(scenario).brief.items() for word in ("-p", f"{name}={value}")]
+    return (sys.executable, "-m", "kit", "run", scenario, *brief, "--run-id", run_id, "--reports", str(reports))
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "data-throttling" else pytest.mark.matrix)
+        for name in BREAKING
+    ],
+)
+def test_a_command_killed_in_any_phase_leaves_nothing_and_the_next_run_passes(scenario, cloud, start_run, tmp_path):
+    for number, phase in enumerate((*PHASES, LAST_PHASE)):
+        run = start_run(command=command(scenario, f"e2e-{number}", tmp_path))
+        enter(run, phase)
+        run.look()
+        if phase == "fault":
+            assert faults() != [], "nothing is broken yet: the kill would prove nothing"
+        run.process.kill()
+        check_gone(run, cloud, phase)
+    last = start_run(command=command(scenario, "e2e-last", tmp_path))
+    assert last.end() == PASS, last.log.read_text()
+    assert faults() == [] and deploy.find_stacks(cloud) == []
+
+
+def check_gone(run: Any, cloud: aws.Session, phase: str) -> None:
+    """The faults first, then processes, then the stack; and no verdict, because nobody was left to judge."""
+    assert until(lambda: faults() == [], UNDONE_S_MAX) <= UNDONE_S_MAX, (phase, faults())
+    run.process.wait(10)
+    assert [line for line in run.survivors() if WATCHDOG not in line] == [], phase
+    assert until(lambda: deploy.find_stacks(cloud) == [], CLEANED_S_MAX) <= CLEANED_S_MAX, phase
+    assert until(lambda: run.survivors() == [], CLEANED_S_MAX) <= CLEANED_S_MAX, phase
+    assert deploy.find_stacks(cloud) == [] and faults() == [], phase
+    assert experiments(cloud) <= TERMINAL, phase
+    assert not (run.run_dir / "verdict.json").exists(), phase
