@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from kit.model import Finding
+from kit.reports.html import HIDE_OUTPUT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -67,7 +68,7 @@ def show_findings(findings: Sequence[Finding], *, stories: bool = False) -> None
     head = "".join(f"<th>{name}</th>" for name in ("check", "phase", "result", "measured", "limit", "meaning"))
     body = "".join(_row(finding) for finding in findings)
     told = "".join(_story(finding) for finding in findings if stories and finding.counterexample)
-    _show(f'<table class="gd"><tr>{head}</tr>{body}</table>{told}')
+    _show(f'<table class="gd"><tr>{head}</tr>{body}</table>{told}', **{HIDE_OUTPUT: True})
 
 
 def _row(finding: Finding) -> str:
@@ -84,7 +85,7 @@ def _story(finding: Finding) -> str:
     return f"<p><b>{html.escape(finding.name)}</b></p><pre>{html.escape(steps)}</pre>"
 
 
-def _show(markup: str) -> None:
+def _show(markup: str, **metadata: bool) -> None:
     from IPython.display import HTML, display
 
-    display(HTML(markup))
+    display(HTML(markup), metadata=metadata)

@@ -10,10 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from kit.reports import summary
+
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 TEMPLATES = Path(__file__).with_name("template")
 PAPERMILL_ERROR = frozenset({"papermill-error-cell-tag"})
+# An output with this in its metadata is for whoever sits before the notebook.
+HIDE_OUTPUT = "hide-in-report"
 HIDDEN_TAGS = frozenset({"parameters", "injected-parameters", "hide-in-report"}) | PAPERMILL_ERROR
 
 
@@ -44,6 +48,9 @@ def write_html(
         "believed": believed,
         "fidelity": fidelity or [],
         "groups": _grouped(record["checks"]),
+        "broken": summary.broken(record),
+        "clients": summary.clients(record),
+        "right": summary.right(record),
     }
     body, _ = exporter.from_notebook_node(_shown(notebook), resources=resources)
     path.write_text(body, encoding="utf-8")
@@ -69,6 +76,8 @@ def _is_shown(output: Any) -> bool:
         return False  # its reason stands in the banner; a traceback tells a reader nothing more
     if output.output_type == "stream":
         return output.name == "stdout"
+    if output.get("metadata", {}).get(HIDE_OUTPUT):
+        return False  # the report shows the same, from the record
     return not any(mime.startswith("application/scrapbook.scrap") for mime in output.get("data", {}))
 
 

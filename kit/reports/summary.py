@@ -1,0 +1,96 @@
+"""A run in short, for somebody who has a minute: what was broken, what clients saw, whether orders and money are right.
+
+Pure: a verdict record in, words and numbers out. Says nothing that the record does not hold.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kit.model import CheckKind, Status
+
+# Actions that break nothing need no sentence.
+HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
+# Before the fault the objectives are the hypothesis.
+SEEN = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
+NOTHING = "–"
+
+
+def broken(record: Mapping[str, Any]) -> list[str]:
+    """One sentence for each action that was to break something: what, on what, from when to when, and its proof."""
+    fault = record.get("fault") or {}
+    return [
+        _action(action, fault.get("targets", ()))
+        for action in fault.get("actions", ())
+        if action["action_id"] not in HARMLESS
+    ]
+
+
+def clients(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What clients saw as a table: {phases, rows: [{name, cells: [{text, status}]}]}, a column for each phase that an
+    objective measured, a row for each metric.
+    """
+    checks = [check for check in record["checks"] if check["kind"] in SEEN]
+    measured = [phase["name"] for phase in record["phases"]]
+    phases = [name for name in measured if any(check["phase"] == name for check in checks)]
+    names = list(dict.fromkeys(check["name"] for check in checks))
+    return {"phases": phases, "rows": [{"name": name, "cells": _cells(name, phases, checks)} for name in names]}
+
+
+def right(record: Mapping[str, Any]) -> str:
+    """Whether orders and money are right, in one sentence."""
+    checks = [check for check in record["checks"] if check["kind"] == CheckKind.INTEGRITY]
+    if not checks:
+        return "Nothing was judged: there is no evidence about any order."
+    wrong = [check["name"] for check in checks if check["status"] == Status.FAIL]
+    unknown = [check["name"] for check in checks if check["status"] == Status.INVALID]
+    if wrong:
+        return f"Wrong: {len(wrong)} of {len(checks)} checks found orders or money that are not ({', '.join(wrong)})."
+    if unknown:
+        return f"Not known: {len(unknown)} of {len(checks)} checks had no evidence ({', '.join(unknown)})."
+    told = next((check["detail"] for check in checks if check["name"] == "exactly-once-per-key"), checks[0]["detail"])
+    return f"Right: all {len(checks)} checks passed, with evidence; {told}."
+
+
+def _action(action: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]) -> str:
+    hit = [target for target in targets if target["name"] in action["targets"]]
+    zones = sorted({target["zone"] for target in hit if target["zone"]})
+    kinds = sorted({target["type"].rpartition(":")[2] for target in hit})
+    where = f" on {len(hit)} × {', '.join(kinds)}" if hit else ""
+    where += f" in {', '.join(zones)}" if zones else ""
+    when = f"{_clock(action['start'])} to {_clock(action['end'])}"
+    return f"{action['action_id']} ({action['name']}){where}, {when}: {action['status']}. {_proof(action)}"
+
+
+def _proof(action: Mapping[str, Any]) -> str:
+    proof = action.get("proof") or "no evidence"
+    if action.get("observed_at") is None:
+        return f"Not proven: {proof}."
+    back = _clock(action["healed_at"]) if action.get("healed_at") is not None else "never"
+    return f"Seen at {_clock(action['observed_at'])}, gone at {back}: {proof}."
+
+
+def _cells(name: str, phases: Sequence[str], checks: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+    return [
+        next((_cell(check) for check in checks if (check["name"], check["phase"]) == (name, phase)), _EMPTY)
+        for phase in phases
+    ]
+
+
+_EMPTY = {"text": "", "status": ""}
+
+
+def _cell(check: Mapping[str, Any]) -> dict[str, str]:
+    if check["measured"] is None:
+        return {"text": NOTHING, "status": check["status"]}
+    unit = check["unit"]
+    if unit == "share":
+        return {"text": f"{100 * check['measured']:.4g} %", "status": check["status"]}
+    return {"text": f"{check['measured']:.4g} {unit}".strip(), "status": check["status"]}
+
+
+def _clock(at: float | None) -> str:
+    """Epoch seconds as HH:MM:SS, UTC."""
+    return NOTHING if at is None else dt.datetime.fromtimestamp(at, dt.UTC).strftime("%H:%M:%S")
