@@ -38,6 +38,16 @@ KIND_ORDER = (
     CheckKind.FAULT,
     CheckKind.GENERATOR,
 )
+# Of what could not be judged the cause comes first: a run that was never steady injects nothing, so that no objective
+# of its fault can be measured.
+CAUSE_ORDER = (
+    CheckKind.HYPOTHESIS,
+    CheckKind.GENERATOR,
+    CheckKind.FAULT,
+    CheckKind.INTEGRITY,
+    CheckKind.SLO,
+    CheckKind.GOLDEN,
+)
 SCHEMA_PROBLEMS_SHOWN_MAX = 3
 # What findings alone would make of a run.
 VERDICT_OF_STATUS = {Status.PASS: Verdict.PASS, Status.FAIL: Verdict.FAIL, Status.INVALID: Verdict.INVALID}
@@ -70,7 +80,8 @@ def judge(
 
 
 def _reasons(findings: Sequence[Finding], status: Status) -> list[str]:
-    rank = {kind: place for place, kind in enumerate(KIND_ORDER)}
+    order = CAUSE_ORDER if status is Status.INVALID else KIND_ORDER
+    rank = {kind: place for place, kind in enumerate(order)}
     chosen = sorted((one for one in findings if one.status is status), key=lambda one: rank[one.kind])
     return [_reason(one) for one in chosen]
 

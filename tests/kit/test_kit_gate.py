@@ -82,6 +82,14 @@ def test_integrity_reasons_come_before_slo_reasons():
     assert reasons == ("no-double-fill: 2 orders were filled twice", "p95 (during): slow")
 
 
+def test_what_was_not_steady_is_told_before_what_could_not_be_measured_for_it():
+    unmeasured = finding(CheckKind.SLO, Status.INVALID, name="p95", phase="during", detail="the run has no phase")
+    unsteady = finding(CheckKind.HYPOTHESIS, Status.INVALID, name="p95", phase="before", detail="not steady")
+    verdict, reasons = gate.judge([*GREEN, unmeasured, unsteady], None)
+    assert verdict is Verdict.INVALID
+    assert reasons[:2] == ("p95 (before): not steady", "p95 (during): the run has no phase")
+
+
 def test_no_findings_is_invalid():
     verdict, reasons = gate.judge([], FAULT)
     assert verdict is Verdict.INVALID
