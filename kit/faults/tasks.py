@@ -19,7 +19,10 @@ SCHEDULER_CODES = frozenset({"ServiceSchedulerInitiated"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskStop:
-    """One task that stopped, in ECS's own words. `stopped_at` is epoch seconds, None while it is stopping."""
+    """One task that stopped, in ECS's own words, in epoch seconds.
+
+    `stopping_at`: since when it leaves, and gets no more work; `stopped_at`: None while it is still leaving.
+    """
 
     arn: str
     service: str
@@ -28,12 +31,22 @@ class TaskStop:
     reason: str
     exit_code: int | None
     stopped_at: float | None
+    stopping_at: float | None = None
 
     def __str__(self) -> str:
         ended = "" if self.exit_code is None else f", exit code {self.exit_code}"
         return (
             f"{self.service} task {self.arn.rsplit('/', 1)[-1][:8]} in {self.zone}: {self.reason or self.code}{ended}"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLife:
+    """From when to when a task ran; `stop` is None while it runs, `started_at` if it never did."""
+
+    arn: str
+    started_at: float | None
+    stop: TaskStop | None
 
 
 def describe(session: ClientSource, deployment: Deployment, arns: Sequence[str]) -> dict[str, TaskStop | None]:
@@ -44,6 +57,24 @@ def describe(session: ClientSource, deployment: Deployment, arns: Sequence[str])
         for first in range(0, len(arns), DESCRIBE_TASKS_MAX):
             answer = ecs.describe_tasks(cluster=cluster, tasks=list(arns[first : first + DESCRIBE_TASKS_MAX]))
             found |= {task["taskArn"]: _stop(task) for task in answer["tasks"]}
+    return found
+
+
+def lives(session: ClientSource, deployment: Deployment, service: str) -> list[TaskLife]:
+    """The tasks of a service that run, and those that stopped, as far as ECS remembers them."""
+    ecs, cluster = session.client("ecs"), deployment.outputs["ClusterName"]
+    found: list[TaskLife] = []
+    with cloud_errors(f"tasks of service {service}"):
+        pager = ecs.get_paginator("list_tasks")
+        arns = [
+            arn
+            for status in ("RUNNING", "STOPPED")
+            for page in pager.paginate(cluster=cluster, serviceName=service, desiredStatus=status)
+            for arn in page["taskArns"]
+        ]
+        for first in range(0, len(arns), DESCRIBE_TASKS_MAX):
+            answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + DESCRIBE_TASKS_MAX])
+            found += [_life(task) for task in answer["tasks"]]
     return found
 
 
@@ -86,6 +117,7 @@ def _stop(task: Mapping[str, Any]) -> TaskStop | None:
     if task.get("desiredStatus") != "STOPPED" and task["lastStatus"] != "STOPPED":
         return None
     moment = task.get("stoppedAt") or task.get("executionStoppedAt")
+    leaving = task.get("stoppingAt") or moment
     codes = [container["exitCode"] for container in task.get("containers", []) if "exitCode" in container]
     return TaskStop(
         arn=task["taskArn"],
@@ -95,4 +127,10 @@ def _stop(task: Mapping[str, Any]) -> TaskStop | None:
         reason=task.get("stoppedReason", ""),
         exit_code=codes[0] if codes else None,
         stopped_at=moment.timestamp() if moment else None,
+        stopping_at=leaving.timestamp() if leaving else None,
     )
+
+
+def _life(task: Mapping[str, Any]) -> TaskLife:
+    started = task.get("startedAt")
+    return TaskLife(arn=task["taskArn"], started_at=started.timestamp() if started else None, stop=_stop(task))

@@ -16,7 +16,9 @@ import pytest
 
 from kit import aws, metrics
 from kit.aws.session import local_session as local_session_of
+from kit.faults import tasks
 from kit.faults.proofs import WITNESSES, Proof, proof_of
+from kit.faults.tasks import TaskStop
 from kit.metrics.meters import VISIBLE_S_MAX
 from tests.kit.planted_metrics import (
     AFTER_S,
@@ -40,6 +42,8 @@ CUT, STRESS, KILL = "aws:network:disrupt-connectivity", "aws:ecs:task-cpu-stress
 SSM = "aws:ssm:start-automation-execution"
 QUEUE_LOST = {"lossPercent": 100, "sources": "sqs.us-east-1.amazonaws.com"}
 NUMBERS = itertools.count(1)
+# After so long under a fault its targets leave.
+REPLACED_S = 12.0
 # Shapes of which a proof must not be made.
 FALSE_SHAPES = ("null", "wrong-zone", "began-before", "just-before", "burst", "half-done")
 
@@ -215,6 +219,24 @@ def test_a_cut_that_grows_is_proven_step_by_step(near: bool, far: bool, broker: 
     assert (proof_of(scene, whole).observed_at is not None) is far
 
 
+@pytest.mark.parametrize("leaves_after_s", [None, REPLACED_S])
+def test_targets_that_are_replaced_tell_for_as_long_as_they_are_there(
+    leaves_after_s: float | None, broker: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
+):
+    """A deployment under the fault: the zone's new API tasks are no targets, and quick."""
+    planted = broker()
+    planted.publish(
+        slow=lambda component, zone, s: in_force(component, zone, s) and (component != "api" or s < REPLACED_S)
+    )
+    latency = planted.action(LATENCY, parameters={"delayMilliseconds": 300, "sources": "DYNAMODB"})
+    deploy = planted.action(SSM, name="Deploy", targets=[])
+    at = None if leaves_after_s is None else planted.start + leaves_after_s
+    stop = TaskStop(arn="", service="", zone="", code="", reason="", exit_code=0, stopped_at=at, stopping_at=at)
+    monkeypatch.setattr(tasks, "describe", lambda *_: {"arn:api": stop, "arn:matcher": None})
+    found = proof_of(planted.scene(latency, deploy), latency)
+    assert (found.observed_at is not None and found.healed_at is not None) is (leaves_after_s is not None), found
+
+
 # Scenario.evidence → what the witness then has to see.
 EVIDENCE = {
     "store-latency": {"slow": in_force},
@@ -249,7 +271,7 @@ def test_without_a_known_witness_an_automation_stays_unproven(broker: Callable[.
 
 
 def test_the_vocabulary_of_witnesses_is_what_scenarios_may_name():
-    assert set(WITNESSES) == {*EVIDENCE, "client-latency", "silence"}
+    assert set(WITNESSES) == {*EVIDENCE, "api-replaced", "client-latency", "silence"}
 
 
 def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broker]):

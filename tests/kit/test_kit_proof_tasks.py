@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from kit import aws
 from kit.faults import tasks
 from kit.faults.experiments import Experiment
 from kit.faults.proofs import Proof, Scene, proof_of
-from kit.faults.tasks import TaskStop
+from kit.faults.tasks import TaskLife, TaskStop
 from kit.model import Deployment
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
@@ -98,3 +99,84 @@ def test_a_stop_proves_only_the_fault_that_causes_it(
     stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=None, stopped_at=105.0)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
     assert (proven(None, kind, ["t"], 100.0).observed_at == 105.0) is is_proven
+
+
+class Complete:
+    """Samples in which every service is complete all the time."""
+
+    def tasks(self) -> pd.DataFrame:
+        return pd.DataFrame({"t": [90.0, 130.0], "zone": "a", "service": "api", "running": 1})
+
+    def targets(self) -> pd.DataFrame:
+        return pd.DataFrame()
+
+
+class OneApi:
+    """An ECS in which each service wants one task."""
+
+    def client(self, name: str) -> Any:
+        return self
+
+    def describe_services(self, **_: Any) -> dict[str, Any]:
+        return {"services": [{"serviceName": "api", "desiredCount": 1}]}
+
+
+def replaced(monkeypatch: pytest.MonkeyPatch, *lives: TaskLife) -> Proof:
+    """What the witness says of a deployment that began at 100, where ECS tells these lives."""
+    monkeypatch.setattr(tasks, "lives", lambda *_: list(lives))
+    action = {
+        "name": "Deploy", "action_id": "aws:ssm:start-automation-execution", "targets": [], "status": "completed",
+        "start": 100.0, "end": 120.0,
+    }  # fmt: skip
+    experiment = Experiment(
+        id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=100.0, ended_at=120.0,
+        actions=(action,), alarms=(), targets=(),
+    )  # fmt: skip
+    outputs = {"ClusterName": "c", "ApiServiceName": "api", "MatcherServiceName": "m", "RelayServiceName": "r"}
+    scene = Scene(
+        session=OneApi(),
+        deployment=Deployment(stack_name="s", run_id="r", api_url="", outputs=outputs),
+        experiment=experiment,
+        samples=Complete(),
+        evidence={"Deploy": "api-replaced"},
+    )
+    return proof_of(scene, experiment.actions[0])
+
+
+def life(started_at: float, leaves_at: float | None = None, code: str = "ServiceSchedulerInitiated") -> TaskLife:
+    """A task that takes five seconds to leave."""
+    stop = TaskStop(
+        arn="t", service="api", zone="a", code=code, reason="", exit_code=0,
+        stopping_at=leaves_at, stopped_at=None if leaves_at is None else leaves_at + 5,
+    )  # fmt: skip
+    return TaskLife(arn="t", started_at=started_at, stop=None if leaves_at is None else stop)
+
+
+def test_a_deployment_is_proven_by_the_tasks_that_went_and_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = replaced(monkeypatch, life(10, 112), life(11, 113), life(104), life(105))
+    assert (found.observed_at, found.healed_at) == (112, 130)
+    assert found.detail == "ECS: 2 of 2 api tasks were stopped by their service, 2 others started, complete again"
+
+
+@pytest.mark.parametrize(
+    "lives",
+    [
+        [],
+        [life(10), life(11)],
+        [life(10, 112), life(11), life(104)],
+        [life(10, 112), life(11, 113), life(104)],
+        [life(10, 112, "EssentialContainerExited"), life(104)],
+        [life(10, 90), life(91)],
+    ],
+    ids=["nobody", "nothing-happened", "half", "fewer-came", "crashed", "before"],
+)
+def test_what_is_no_deployment_proves_none(lives: list[TaskLife], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert replaced(monkeypatch, *lives).observed_at is None
+
+
+def test_ecs_tells_the_lives_of_a_services_tasks(local_session: aws.Session, deployment: Deployment) -> None:
+    """Those of this service only, and when each began."""
+    found = tasks.lives(local_session, deployment, deployment.outputs["ApiServiceName"])
+    running = [life for life in found if life.stop is None]
+    assert len(running) == 2
+    assert all(life.started_at is not None and time.time() - life.started_at < 3600 for life in running)

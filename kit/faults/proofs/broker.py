@@ -67,11 +67,14 @@ def read(scene: Scene, pair: Pair, metric: str, statistic: str, windows: Windows
     )
 
 
-def prove_slow(scene: Scene, action: Action, slowness: Slowness) -> Proof:
-    """Calls of the targeted components and zones became slow while the action was in force, and are quick again."""
+def prove_slow(scene: Scene, action: Action, slowness: Slowness, *, until: float | None = None) -> Proof:
+    """Calls of the targeted components and zones became slow while the action was in force, and are quick again.
+
+    `until`: up to when the targets can tell, if not to the end of the action.
+    """
     pairs = scene.pairs(action)
     what = f"{CALLS[slowness.metric]} calls"
-    return _prove(scene, action, pairs, combine, what, lambda pair: _slow(scene, action, pair, slowness, pairs))
+    return _prove(scene, action, pairs, combine, what, lambda pair: _slow(scene, action, pair, slowness, pairs, until))
 
 
 def prove_slow_somewhere(scene: Scene, action: Action, slowness: Slowness) -> Proof:
@@ -136,8 +139,10 @@ def _windows(scene: Scene, action: Action, pair: Pair, linger_s: float, until: f
     return windows
 
 
-def _slow(scene: Scene, action: Action, pair: Pair, slowness: Slowness, targets: Sequence[Pair]) -> Seen:
-    windows, metric = _windows(scene, action, pair, SETTLE_S), slowness.metric
+def _slow(
+    scene: Scene, action: Action, pair: Pair, slowness: Slowness, targets: Sequence[Pair], until: float | None = None
+) -> Seen:
+    windows, metric = _windows(scene, action, pair, SETTLE_S, until), slowness.metric
     counts = dict(read(scene, pair, metric, "SampleCount", windows))
     usual = [(ms, counts.get(t, 0.0)) for t, ms in read(scene, pair, metric, "p90", windows) if windows.before(t)]
     if not usual:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from kit.aws.boundary import cloud_errors
 from kit.faults import tasks
-from kit.faults.proofs.scene import Action, Proof, Scene, healed_words, unproven
+from kit.faults.proofs.scene import TASK, Action, Proof, Scene, healed_words, unproven
 from kit.faults.proofs.windows import SKEW_S
 
 # How ECS words them.
@@ -42,7 +42,7 @@ def prove_ended(scene: Scene, action: Action, how: str, is_evidence: Callable[[t
         return unproven(f"{len(times)} of {len(chosen)} chosen tasks are seen {how}")
     if min(times) < action["start"] - SKEW_S:
         return unproven(f"a chosen task had stopped {action['start'] - min(times):.1f} s before the action began")
-    healed_at = _complete_again(scene, max(times))
+    healed_at = complete_again(scene, max(times))
     return Proof(
         observed_at=min(times),
         healed_at=healed_at,
@@ -50,7 +50,15 @@ def prove_ended(scene: Scene, action: Action, how: str, is_evidence: Callable[[t
     )
 
 
-def _complete_again(scene: Scene, after: float) -> float | None:
+def first_leaving(scene: Scene, action: Action) -> float | None:
+    """When the first of the chosen tasks began to leave while the action lasted; None if none did."""
+    chosen = [target["arn"] for target in scene.chosen(action) if target["type"] == TASK]
+    stops = tasks.describe(scene.session, scene.deployment, chosen) if chosen else {}
+    times = [stop.stopping_at for stop in stops.values() if stop is not None and stop.stopping_at is not None]
+    return min((t for t in times if t >= action["start"]), default=None)
+
+
+def complete_again(scene: Scene, after: float) -> float | None:
     """The first sample after a time in which every service runs as many tasks as it should."""
     if scene.samples is None:
         return None

@@ -21,6 +21,8 @@ EVERYONE = frozenset({"ALL", "0.0.0.0/0"})
 # A lost packet is sent again after this long at the earliest (Linux's least retransmission time-out).
 RETRANSMIT_MS = 200.0
 HTTPS = "443"
+# Actions that may replace tasks.
+REPLACING = frozenset({"aws:ecs:stop-task", "aws:ssm:start-automation-execution"})
 # What may stand for a service in `sources` and in the name of a VPC endpoint.
 STORE, QUEUE, TELEMETRY = frozenset({"dynamodb", "ddb"}), frozenset({"sqs", "queue"}), frozenset({"monitoring"})
 AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
@@ -93,7 +95,16 @@ def _prove_slow(scene: Scene, action: Action, *, added_ms: float, share: float) 
     if not metrics:
         return clients.prove_slow_clients(scene, action, added_ms=added_ms, expected=clients.ZONE_EXPECTED * share)
     slow = [Slowness(metric=metric, added_ms=added_ms, expected=share) for metric in metrics]
-    return every(broker.prove_slow(scene, action, each) for each in slow)
+    until = _left_early(scene, action)
+    return every(broker.prove_slow(scene, action, each, until=until) for each in slow)
+
+
+def _left_early(scene: Scene, action: Action) -> float | None:
+    """When targets began to be replaced under the action: by tasks that are no targets, and whose calls are quick."""
+    if not any(each["action_id"] in REPLACING for each in scene.experiment.actions):
+        return None
+    leaving = ended.first_leaving(scene, action)
+    return min(leaving, action["end"]) if leaving is not None and action["end"] is not None else None
 
 
 def _prove_cut_off(scene: Scene, action: Action, sources: frozenset[str]) -> Proof:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from kit.faults.proofs import broker, clients
 from kit.faults.proofs.broker import Slowness
 from kit.faults.proofs.dynamodb import prove_throttled
+from kit.faults.proofs.replaced import prove_replaced
 from kit.faults.proofs.scene import Action, Proof, Prover, Scene
 
 
@@ -45,7 +46,13 @@ def _client_latency(scene: Scene, action: Action) -> Proof:
     return clients.prove_slow_clients(scene, action)
 
 
+def _api_replaced(scene: Scene, action: Action) -> Proof:
+    """ECS says that every API task that ran when the action began was stopped by its service, and others came."""
+    return prove_replaced(scene, action, "ApiServiceName")
+
+
 WITNESSES: Mapping[str, Prover] = {
+    "api-replaced": _api_replaced,
     "client-latency": _client_latency,
     "store-latency": _store_latency,
     "store-errors": _store_errors,
