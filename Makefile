@@ -12,7 +12,7 @@ SUITE ?= pr
 CHANGE ?=
 ARGS ?=
 
-.PHONY: help setup gameday suite lab test test-all bench check fix lock docs gate clean
+.PHONY: help setup gameday suite power lab test test-all bench check fix lock docs gate clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ gameday: setup  ## run a game day: SCENARIO=az-loss, CHANGE=drop-idempotency, AR
 
 suite: setup  ## run many scenarios under one gate: SUITE=pr|nightly, CHANGE=…, ARGS="--jobs 2"
 	@$(BIN)/gameday suite $(SUITE) $(if $(CHANGE),--change $(CHANGE)) $(ARGS)
+
+power: setup  ## how good is the gate: bad changes that it must catch, good runs: ARGS="--good 30", about an hour
+	@$(BIN)/gameday power $(ARGS)
 
 lab: setup  ## open JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)

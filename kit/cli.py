@@ -12,10 +12,13 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from kit.errors import KitError, UsageError
+from kit.errors import KitError, UnsafeTarget, UsageError
 from kit.model import USAGE_EXIT_CODE, Verdict
+
+if TYPE_CHECKING:
+    from kit import power
 
 ROOT = Path(__file__).parents[1]
 REPORTS = ROOT / "reports"
@@ -36,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         return args.run(args)
-    except UsageError as error:
+    except (UsageError, UnsafeTarget) as error:
+        # Guards speak before anything is started; one that speaks later does so inside the notebook.
         print(f"gameday: {error}", file=sys.stderr)
         return USAGE_EXIT_CODE
     except KitError as error:
@@ -49,6 +53,7 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _run_parser(commands.add_parser("run", help="run one scenario and judge it"))
     _suite_parser(commands.add_parser("suite", help="run many scenarios, as many at once as the machine bears"))
+    _power_parser(commands.add_parser("power", help="measure what the gate catches: bad changes, and good runs"))
     gate = commands.add_parser("gate", help="exit with the verdict of finished runs or suites (what CI calls)")
     gate.add_argument("runs", nargs="+", type=Path, metavar="DIR")
     gate.set_defaults(run=_gate)
@@ -107,6 +112,24 @@ def _suite_parser(parser: argparse.ArgumentParser) -> None:
         "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of every run"
     )
     parser.set_defaults(run=_suite)
+
+
+def _power_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", default="", metavar="A,B", help="these known bad changes")
+    parser.add_argument("--good", type=int, metavar="N", help="so many good runs of the pr suite's scenarios")
+    parser.add_argument("--good-only", action="store_true", help="no bad change, good runs only")
+    parser.add_argument(
+        "--from", dest="made", nargs="+", type=Path, default=[], metavar="DIR", help="good runs and suites to count too"
+    )
+    parser.add_argument("--any-build", action="store_true", help="count good runs of other builds too")
+    parser.add_argument("--jobs", default="auto", help="runs side by side: a number, or auto")
+    parser.add_argument("--seed", help="seed of every change's run; good runs count on from it")
+    parser.add_argument("--resume", metavar="DIR|latest", help="run what a measurement still lacks")
+    parser.add_argument("--reports", type=Path, default=REPORTS, help="folder of the measurement's folder")
+    parser.add_argument(
+        "-p", "--parameter", action="append", default=[], metavar="NAME=VALUE", help="a parameter of every run"
+    )
+    parser.set_defaults(run=_power)
 
 
 def _golden_parser(parser: argparse.ArgumentParser) -> None:
@@ -197,6 +220,50 @@ def _suite(args: argparse.Namespace) -> int:
         print(line)
     print(f"\n{record['verdict']}  suite {record['suite']}  {plan.folder / 'index.html'}")
     return Verdict(record["verdict"]).exit_code
+
+
+def _power(args: argparse.Namespace) -> int:
+    from kit import power
+
+    session = _power_resumed(args) if args.resume else _power_begun(args)
+    missing, cases = session.missing(), session.plan.cases
+    measured_min = sum(case.measured_s for case in missing) / 60
+    print(f"{len(missing)} of {len(cases)} cases to run, {measured_min:.0f} min of load, into {session.plan.folder}")
+    record = power.Measurement(session, say=_say).run()
+    print()
+    for line in power.table(record, session.plan.folder):
+        print(line)
+    print(f"\n{record['verdict']}  power  {session.plan.folder / 'index.html'}")
+    return Verdict(record["verdict"]).exit_code
+
+
+def _power_begun(args: argparse.Namespace) -> power.Session:
+    from kit import power
+
+    # Good runs that exist already need not be made again, unless more are asked for.
+    usual = 0 if args.made else power.GOOD_RUNS
+    return power.begin(
+        reports=args.reports,
+        made=args.made,
+        any_build=args.any_build,
+        only=[name for name in args.only.split(",") if name],
+        good=usual if args.good is None else args.good,
+        good_only=args.good_only,
+        given=_given(args, ("seed",)),
+        jobs=args.jobs,
+    )
+
+
+def _power_resumed(args: argparse.Namespace) -> power.Session:
+    from kit import power
+
+    asked = {
+        "--only": args.only, "--good": args.good is not None, "--good-only": args.good_only, "--from": args.made,
+        "--any-build": args.any_build, "--seed": args.seed is not None, "-p": args.parameter,
+    }  # fmt: skip
+    for name in (name for name, given in asked.items() if given):
+        raise UsageError(f"--resume {args.resume} goes on with what was asked for then: it takes no {name}")
+    return power.reopen(args.resume, reports=args.reports, jobs=args.jobs)
 
 
 def _say(line: str) -> None:

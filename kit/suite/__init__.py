@@ -1,12 +1,35 @@
 """Several game days as one: a list of scenarios, one gate, one JUnit file, one page.
 
-`make_plan` checks, `Execution` runs, `judge` reads a finished suite back for the gate.
+`make_plan` checks, `Execution` runs, `judge` reads a finished suite back for the gate. `kit.power` runs its own members
+through the same `Execution`, with a publisher of its own.
 """
 
-from kit.suite.catalogue import lines
-from kit.suite.execution import Execution, table
-from kit.suite.plan import Plan
+from kit.suite.attempt import Outcome
+from kit.suite.catalogue import PR, lines
+from kit.suite.execution import COMMAND, Execution, Progress, table
+from kit.suite.plan import JOBS_AUTO, Member, Plan, member, places
 from kit.suite.plan import make as make_plan
-from kit.suite.record import is_suite, judge
+from kit.suite.record import DONE, RUNNING, STOPPED, is_suite, iso, judge, why
 
-__all__ = ["Execution", "Plan", "is_suite", "judge", "lines", "make_plan", "table"]
+__all__ = [
+    "COMMAND",
+    "DONE",
+    "JOBS_AUTO",
+    "PR",
+    "RUNNING",
+    "STOPPED",
+    "Execution",
+    "Member",
+    "Outcome",
+    "Plan",
+    "Progress",
+    "is_suite",
+    "iso",
+    "judge",
+    "lines",
+    "make_plan",
+    "member",
+    "places",
+    "table",
+    "why",
+]

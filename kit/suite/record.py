@@ -50,8 +50,8 @@ def make(
         "stopped_by": stopped_by,
         "verdict": verdict.value,
         "reasons": reasons,
-        "started_at": _iso(started_at),
-        "ended_at": _iso(ended_at),
+        "started_at": iso(started_at),
+        "ended_at": iso(ended_at),
         "given": {name: str(value) for name, value in plan.given.items()},
         "scenarios": [member.scenario for member in plan.members],
         "jobs": dict(jobs),
@@ -140,10 +140,10 @@ def _unfinished(state: str, stopped_by: str) -> list[str]:
 
 
 def _reasons(counted: Sequence[Outcome]) -> list[str]:
-    return [f"{one.member.scenario}: {_why(one)}" for one in counted if one.verdict is not Verdict.PASS]
+    return [f"{one.member.scenario}: {why(one)}" for one in counted if one.verdict is not Verdict.PASS]
 
 
-def _why(outcome: Outcome) -> str:
+def why(outcome: Outcome) -> str:
     """The one reason to tell of a run. Where steady state did not hold, all that was not measured follows from it."""
     if outcome.verdict is Verdict.PASS:
         return ""
@@ -164,16 +164,16 @@ def _run(outcome: Outcome, *, counts: bool) -> dict[str, Any]:
         "counts": counts,
         "spoiled": outcome.spoiled,
         "verdict": outcome.verdict.value,
-        "why": _why(outcome),
+        "why": why(outcome),
         "reasons": list(outcome.record["reasons"]),
         "cause": outcome.cause,
         "exit_code": outcome.exit_code,
-        "started_at": _iso(outcome.started_at),
-        "ended_at": _iso(outcome.ended_at),
+        "started_at": iso(outcome.started_at),
+        "ended_at": iso(outcome.ended_at),
         "duration_s": round(outcome.duration_s, 1),
         "cpu_s": round(outcome.cpu_s, 1),
         "pressure": outcome.pressure.plain() if outcome.pressure else None,
-        "states": [{"state": state.value, "at": _iso(at)} for state, at in outcome.states],
+        "states": [{"state": state.value, "at": iso(at)} for state, at in outcome.states],
         "report": f"{outcome.run_id}/report.html" if outcome.report else "",
         "log": f"{outcome.run_id}.log" if outcome.started_at else "",
         "given": dict(outcome.member.given),
@@ -181,7 +181,8 @@ def _run(outcome: Outcome, *, counts: bool) -> dict[str, Any]:
     }
 
 
-def _iso(at: float | None) -> str | None:
+def iso(at: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC."""
     if at is None:
         return None
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
