@@ -23,6 +23,8 @@ from kit.integrity import (
     reads,
     replay,
     sequence,
+    states,
+    stored,
     stream,
     trades,
 )
@@ -43,9 +45,11 @@ CHECKS: tuple[Check, ...] = (
     *sequence.CHECKS,
     *replay.CHECKS,
     *cancels.CHECKS,
+    *stored.CHECKS,
     *conservation.CHECKS,
     *stream.CHECKS,
     *reads.CHECKS,
+    *states.CHECKS,
     *quiescence.CHECKS,
 )
 

@@ -124,7 +124,9 @@ def sequenced_as_sent(evidence: Evidence) -> Finding:
 
 
 def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
-    """E3b. orderId, symbol, side, type, tif, qty and price of a key's first 2xx body equal its accepted event."""
+    """E3b. orderId, symbol, side, type, tif, qty and price of a key's first 2xx body equal its accepted event, and it
+    names no other client nor key.
+    """
     accepted = evidence.accepted
     told = evidence.sent.where(acknowledged(evidence.sent))
     told = told.where(np.argsort(told["completed_ns"], kind="stable"))
@@ -140,7 +142,10 @@ def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
         row = evidence.rows("events", accepted["place"][at])[0]
         answer = loads(evidence.rows("attempts", told["place"][place[at]])[0]["reply"])
         found = {"order id": row["order_id"]} | content.canonical(row)
+        found |= {"client": row["client_id"], "key": row["idempotency_key"]}
         wanted = {"order id": answer.get("orderId", "")} | content.canonical(answer, content.CLIENT)
+        wanted |= {"client": answer.get("clientId", row["client_id"])}
+        wanted |= {"key": answer.get("idempotencyKey", row["idempotency_key"])}
         return f"order {row['order_id']}: {content.differences(found, wanted, 'acknowledged')}"
 
     return by_key(

@@ -9,6 +9,7 @@ from kit.integrity.columns import Rows
 from kit.integrity.counterexample import Story
 from kit.integrity.counting import firsts, paired, present, totals
 from kit.integrity.evidence import Evidence, acknowledged
+from kit.integrity.ledger_tables import UNKNOWN_ORDER
 from kit.integrity.legs import accepted_orders, filled, legs
 from kit.model import Finding
 
@@ -35,6 +36,12 @@ LOST = Wording(
     noun="acknowledged cancels",
     hold="were carried out or refused in the ledger",
     broke="left no trace in the ledger",
+)
+KNOWN = Wording(
+    name="cancels-follow-orders",
+    noun="sequenced cancels",
+    hold="met their order",
+    broke="were refused because their order was sequenced after them",
 )
 PHANTOM = Wording(
     name="no-phantom-cancels",
@@ -86,6 +93,7 @@ def cancelled_or_filled(evidence: Evidence) -> Finding:
 def cancel_takes_effect_once(evidence: Evidence) -> Finding:
     """Per (client, key) of a cancel: |{intake events that carried out or refused it}| ≤ 1, and never both."""
     outcomes = evidence.cancel_outcomes
+    outcomes = outcomes.where(outcomes["key"] >= 0)  # one without a key is `no-phantom-cancels`
     key = outcomes["key"]
     first = firsts(key, evidence.key_count)[key]
     differs = (outcomes["event"] != outcomes["event"][first]) | (outcomes["type"] != outcomes["type"][first])
@@ -126,10 +134,12 @@ def acknowledged_cancel_never_lost(evidence: Evidence) -> Finding:
 
 
 def no_phantom_cancels(evidence: Evidence) -> Finding:
-    """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}."""
+    """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}; an event
+    without a key is a phantom too.
+    """
     outcomes, sent = evidence.cancel_outcomes, evidence.cancels
     asked = paired(sent["key"], sent["order"])
-    bad = outcomes.where(~np.isin(paired(outcomes["key"], outcomes["order"]), asked))
+    bad = outcomes.where((outcomes["key"] < 0) | ~np.isin(paired(outcomes["key"], outcomes["order"]), asked))
 
     def example(order: int) -> str:
         row = evidence.rows("events", bad["place"][np.flatnonzero(bad["order"] == order)[:1]])[0]
@@ -139,10 +149,28 @@ def no_phantom_cancels(evidence: Evidence) -> Finding:
     return by_order(PHANTOM, evidence, examined=len(outcomes), bad=bad["order"], example=example)
 
 
+def cancels_follow_orders(evidence: Evidence) -> Finding:
+    """No refusal of a cancel says UnknownOrder of an order that the ledger accepts at any place, a later one included:
+    intake lets a cancel in only after its order, and the matcher takes the order first.
+    """
+    outcomes, size = evidence.cancel_outcomes, evidence.order_count
+    let_in = np.append(present(evidence.accepted["order"], size), False)  # the last is for no order, −1
+    bad = outcomes.where((outcomes["reason"] == UNKNOWN_ORDER) & let_in[outcomes["order"]])
+
+    def example(order: int) -> str:
+        row = evidence.rows("events", bad["place"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        there = evidence.accepted.where(evidence.accepted["order"] == order)["seq"][0]
+        what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
+        return f"{what} was refused as of an unknown order, which is accepted at seq {there}"
+
+    return by_order(KNOWN, evidence, examined=len(outcomes), bad=bad["order"], example=example)
+
+
 CHECKS = (
     Check(name=AFTER.name, find=no_fill_after_cancel, needs=("events",)),
     Check(name=EITHER.name, find=cancelled_or_filled, needs=("events",)),
     Check(name=ANSWERED.name, find=cancel_takes_effect_once, needs=("events",)),
+    Check(name=KNOWN.name, find=cancels_follow_orders, needs=("events",)),
     Check(name=LOST.name, find=acknowledged_cancel_never_lost, needs=("attempts", "events", "run")),
     Check(name=PHANTOM.name, find=no_phantom_cancels, needs=("attempts", "events", "run")),
 )

@@ -5,6 +5,8 @@ Owns the meaning of attempts and of answers; must not know the ledger.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -38,8 +40,11 @@ REPEATED = {
     "price": "price",
 }
 COMPARED = frozenset(REPEATED[name] for name in content.REPLY_FIELDS)
-STATE_FIELDS = content.REPLY_FIELDS | {"status": str, "filledQty": int}
-NOT_FOUND, FORBIDDEN = 404, 403
+NAMED_FIELDS = content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": str}
+STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
+FOUND, NOT_FOUND, FORBIDDEN = 200, 404, 403
+# The reason of a refusal of other content, as `told` of a probe has it.
+REUSED = np.uint64(hashing.one("IdempotencyKeyReused"))
 
 
 def good(status: np.ndarray) -> np.ndarray:
@@ -50,7 +55,8 @@ def read_attempts(source: Source, space: Space, clients: Ids, reads: Columns) ->
     """All attempts; and into `reads` the reads of orders that were answered, with what the answers say.
 
     `sent` and `told` number the content of what was sent and acknowledged, `once` numbers (operation, attempt). Of a
-    read `told_order`, `state`, `filled` and `told` are what its answer says. Ids are hashes still.
+    key's reuse `told` is the reason of its refusal. Of a read `told_order`, `state`, `filled` and `told` are what its
+    answer says. An answer that names another client or key tells of no content that anybody sent. Ids are hashes still.
     """
     attempts, skeletons, begin = Columns(space, source.rows), Skeletons(REPEATED, COMPARED), 0
     for batch in source.batches(READ):
@@ -75,10 +81,12 @@ def _attempts(batch: Batch, clients: Ids, skeletons: Skeletons) -> dict[str, np.
     }
     for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns"):
         made[column] = whole(batch[column])
-    return made | _told(batch, made, skeletons)
+    return made | _told(batch, made, client, name, skeletons)
 
 
-def _told(batch: Batch, made: dict[str, np.ndarray], skeletons: Skeletons) -> dict[str, np.ndarray]:
+def _told(
+    batch: Batch, made: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, skeletons: Skeletons
+) -> dict[str, np.ndarray]:
     """Order and content that acknowledgements name; where it is the attempt's `own` order, its id is not kept twice."""
     told_order, told = np.zeros_like(made["order"]), np.zeros_like(made["sent"])
     own = np.zeros(len(told), dtype=bool)
@@ -90,9 +98,20 @@ def _told(batch: Batch, made: dict[str, np.ndarray], skeletons: Skeletons) -> di
         as_sent, other = asked[repeats], asked[~repeats]
         own[as_sent], told[as_sent] = True, made["sent"][as_sent]
         if len(other):
-            said = parse(texts.filter(pa.array(~repeats)), content.REPLY_FIELDS)
+            said = parse(texts.filter(pa.array(~repeats)), NAMED_FIELDS)
             told_order[other], told[other] = hashing.texts(said["orderId"]), content.number(said, content.CLIENT)
+            stranger = _names_other(said["clientId"], client[other]) | _names_other(said["idempotencyKey"], name[other])
+            told[other] = np.where(stranger, ~told[other], told[other])
+    reused = np.flatnonzero((made["op"] == ORDER) & (made["kind"] == PROBE_REUSE))
+    if len(reused):
+        told[reused] = hashing.texts(parse(plain(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
     return {"told_order": told_order, "told": told, "own": own}
+
+
+def _names_other(said: Any, own: np.ndarray) -> np.ndarray:
+    """Where a name is said that is not the attempt's own; an answer may leave it out."""
+    names = hashing.texts(said)
+    return (names != 0) & (names != own)
 
 
 def _shapes(batch: Batch) -> np.ndarray:
@@ -108,11 +127,13 @@ def _reads(batch: Batch, made: dict[str, np.ndarray], begin: int) -> dict[str, n
     answered = (made["outcome"] == OK) | np.isin(made["status"], (FORBIDDEN, NOT_FOUND))
     rows = np.flatnonzero((made["op"] == GET_ORDER) & answered & (made["order"] != 0))
     said = parse(plain(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
+    told = content.number(said, content.CLIENT)
+    stranger = _names_other(said["clientId"], hashing.texts(batch["client_id"])[rows])
     columns = ("order", "client", "outcome", "status", "invoked_ns", "completed_ns")
     return {column: made[column][rows] for column in columns} | {
         "row": rows + begin,
         "told_order": hashing.texts(said["orderId"]),
         "state": codes(said["status"], STATES),
         "filled": whole(said["filledQty"]),
-        "told": content.number(said, content.CLIENT),
+        "told": np.where(stranger, ~told, told),
     }

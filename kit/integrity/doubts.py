@@ -132,6 +132,19 @@ def _clocks(tables: Tables, keys: int) -> dict[str, str]:
         doubts["events"] = (
             f"events: the clocks disagree, {early:,} orders were sequenced over 1 s before they were sent"
         )
+    return doubts | _clocks_of_streams(tables["connections"], tables["stream"])
+
+
+def _clocks_of_streams(dials: Columns, stream: Columns) -> dict[str, str]:
+    """Of a connection: dialled, then open, then closed; and every message has a time."""
+    doubts, opened, closed = {}, dials["opened_ns"], dials["closed_ns"]
+    since = np.maximum(dials["dialed_ns"], opened)
+    backwards = int((((opened > 0) & (opened < dials["dialed_ns"])) | ((closed > 0) & (closed < since))).sum())
+    timeless = int((stream["received_ns"] <= 0).sum())
+    if backwards:
+        doubts["connections"] = f"connections: the clock went backwards, {backwards:,} end before they start"
+    if timeless:
+        doubts["stream"] = f"stream: {timeless:,} messages have no time"
     return doubts
 
 

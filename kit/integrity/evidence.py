@@ -256,7 +256,7 @@ def _parts(attempts: Columns, events: Columns) -> dict[str, Any]:
         "rejected": events.where(kind == REJECTED),
         "fills": events.where(kind == FILL),
         "cancelled": events.where(kind == CANCELLED),
-        "cancel_outcomes": events.where(asked & (events["key"] >= 0)),
+        "cancel_outcomes": events.where(asked),
     }
 
 

@@ -194,14 +194,15 @@ def _rules(fills: Rows, orders: Orders) -> list[tuple[str, np.ndarray]]:
         ("the maker is an order that cannot rest", ~orders.rests[maker]),
         ("the maker was accepted after the taker", once & (orders.seq[maker] >= orders.seq[taker])),
         ("the trade was sequenced before its taker", seq <= orders.seq[taker]),
+        ("the trade is of another event than its taker", once & (fills["event"] != orders.event[taker])),
         ("both orders are of one client", orders.client[maker] == orders.client[taker]),
     ]
 
 
 def fills_are_legal(evidence: Evidence) -> Finding:
     """F5. qty > 0 and price > 0; opposite sides; the maker's price, within the taker's limit; the maker is GTC; of two
-    clients; seq(maker) < seq(taker) < seq(fill), unless one of them was accepted twice (`one-event-per-order`). Fills
-    whose parties do not exist are `fill-parties-exist`.
+    clients; seq(maker) < seq(taker) < seq(fill) and event(taker) = event(fill), unless one of them was accepted twice
+    (`one-event-per-order`). Fills whose parties do not exist are `fill-parties-exist`.
     """
     orders, fills = accepted_orders(evidence), evidence.fills
     taker, maker = fills["order"], fills["maker"]

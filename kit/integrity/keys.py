@@ -7,10 +7,11 @@ import pyarrow as pa
 
 from kit.integrity import hashing
 from kit.integrity.answer import Check, Wording, by_key, by_order, plural
-from kit.integrity.client_tables import INFO, good
+from kit.integrity.client_tables import CANCEL, INFO, ORDER, PROBE_REUSE, REUSED, good
 from kit.integrity.columns import Rows
 from kit.integrity.counting import counts, firsts, present
 from kit.integrity.evidence import Evidence, acknowledged, final_status
+from kit.integrity.payloads import loads
 from kit.integrity.sources import plain
 from kit.model import Finding
 
@@ -40,8 +41,8 @@ REPLIES = Wording(
 REUSE = Wording(
     name="reused-key-refused",
     noun="reused keys",
-    hold="with other content were refused with 409",
-    broke="with other content were not refused with 409",
+    hold="with other content were refused with 409 and that reason",
+    broke="with other content were not refused with 409 and that reason",
 )
 
 
@@ -100,14 +101,19 @@ def one_event_per_order(evidence: Evidence) -> Finding:
 
 
 def idempotent_replies(evidence: Evidence) -> Finding:
-    """E4. All 2xx answers under one key have one body; where one is 2xx, no other is a definite refusal.
+    """E4. All 2xx answers under one key, of an order or a cancel, have one body; where one is 2xx, no other is a
+    definite refusal.
 
-    Definite is 4xx but 408 and 429: these and 5xx say nothing of the order. An answer after the time-out counts like
-    one in time. Needs keys that were answered twice.
+    Definite is 4xx but 408 and 429: these and 5xx say nothing of the order. A cancel may be refused before it is let
+    in, when its order is not there yet, and not again once it was. An answer after the time-out counts like one in
+    time. Needs keys that were answered twice.
     """
-    sent, size = evidence.sent, evidence.key_count
+    attempts, size = evidence.attempts, evidence.key_count
+    cancels = attempts["op"] == CANCEL
+    sent = attempts.where(cancels | ((attempts["op"] == ORDER) & (attempts["kind"] != PROBE_REUSE)))
     key, status = sent["key"], final_status(sent)
     fine, refused = good(status) & (key >= 0), _refusal(status) & (key >= 0)
+    refused &= ~cancels[sent["place"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])
     answers = counts(key[fine | refused], size)
     contradicted = present(key[fine], size) & present(key[refused], size)
     repeated = np.flatnonzero(fine)
@@ -128,6 +134,14 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     return by_key(REPLIES, evidence, examined=int((answers > 1).sum()), bad=bad, example=example)
 
 
+def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
+    """By key when its first 2xx came."""
+    ended = np.maximum(sent["completed_ns"], sent["late_ns"])
+    first = np.full(size + 1, np.iinfo(np.int64).max)  # the last is for no key, −1
+    np.minimum.at(first, sent["key"][fine], ended[fine])
+    return first
+
+
 def _refusal(status: np.ndarray) -> np.ndarray:
     return (status >= 400) & (status < 500) & (status != REQUEST_TIMEOUT) & (status != TOO_MANY)
 
@@ -146,16 +160,20 @@ def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
 
 
 def reused_key_refused(evidence: Evidence) -> Finding:
-    """Every definite answer (2xx, or 4xx but 408 and 429) to a used key with other content is 409."""
+    """Every definite answer (2xx, or 4xx but 408 and 429) to a used key with other content is a 409 that says
+    IdempotencyKeyReused: one for another reason has not looked at the content.
+    """
     probes = evidence.reused
     status, key = final_status(probes), probes["key"]
     definite = good(status) | _refusal(status)
-    bad = key[definite & (status != CONFLICT)]
+    wrong = definite & ((status != CONFLICT) | (probes["told"] != REUSED))
+    bad = key[wrong]
 
     def example(number: int) -> str:
         client, name = evidence.key_of(number)
-        answer = status[definite & (status != CONFLICT) & (key == number)][0]
-        return f"key {name} of client {client}, sent again with other content, was answered {answer}"
+        at = np.flatnonzero(wrong & (key == number))[:1]
+        said = loads(evidence.rows("attempts", probes["place"][at])[0]["reply"]).get("error", "no reason")
+        return f"key {name} of client {client}, sent again with other content, was answered {status[at[0]]} ({said})"
 
     return by_key(
         REUSE, evidence, examined=int(present(key[definite], evidence.key_count).sum()), bad=bad, example=example

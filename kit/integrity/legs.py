@@ -25,6 +25,7 @@ class Orders:
     market: np.ndarray
     client: np.ndarray
     key: np.ndarray  # number of (client, key), -1 for none
+    event: np.ndarray  # hash of the intake event's id
     once: np.ndarray  # accepted a single time, so that `seq` is the time of all its trades
 
     @property
@@ -61,6 +62,7 @@ def accepted_orders(evidence: Evidence) -> Orders:
         market=spread(order, rows["market"], size, -1),
         client=spread(order, rows["client"], size, -1),
         key=spread(order, rows["key"], size, -1),
+        event=spread(order, rows["event"], size),
         once=counts(order, size) == 1,
     )
 

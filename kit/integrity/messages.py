@@ -21,33 +21,32 @@ from kit.model import LEDGER_EVENT_COLUMNS
 
 # Of a shape, messages that are tried as its model: a violation among them must not stop the others from being quick.
 MODELS_MAX = 3
-# Field of a message and its type → column of a ledger event. Only these must agree.
+# Field of a message and its type → column of a ledger event. All must agree: a message that names the right orders and
+# the wrong clients tells somebody that he traded.
 FIELDS = {
     "market": (str, "market"),
     "seq": (int, "seq"),
     "type": (str, "type"),
     "eventId": (str, "event_id"),
+    "tsNs": (int, "ts_ns"),
     "orderId": (str, "order_id"),
     "clientId": (str, "client_id"),
+    "idempotencyKey": (str, "idempotency_key"),
     "side": (str, "side"),
+    "orderType": (str, "order_type"),
+    "tif": (str, "tif"),
     "qty": (int, "qty"),
     "price": (int, "price"),
     "reason": (str, "reason"),
+    "command": (str, "command"),
     "tradeId": (str, "trade_id"),
     "takerOrderId": (str, "taker_order_id"),
     "makerOrderId": (str, "maker_order_id"),
+    "takerClientId": (str, "taker_client_id"),
+    "makerClientId": (str, "maker_client_id"),
+    "takerSide": (str, "taker_side"),
 }
-MORE_FIELDS = {
-    "tsNs": "ts_ns",
-    "idempotencyKey": "idempotency_key",
-    "orderType": "order_type",
-    "tif": "tif",
-    "command": "command",
-    "takerClientId": "taker_client_id",
-    "makerClientId": "maker_client_id",
-    "takerSide": "taker_side",
-}
-COLUMNS = {name: column for name, (_, column) in FIELDS.items()} | MORE_FIELDS
+COLUMNS = {name: column for name, (_, column) in FIELDS.items()}
 COMPARED = frozenset(column for _, column in FIELDS.values())
 NO_TEXT = 0
 # Few at a time, so that their memory is used again: to get it from the system anew costs more than the hash.

@@ -67,7 +67,7 @@ def _told(evidence: Evidence) -> np.ndarray:
 
 def reads_as_ordered(evidence: Evidence) -> Finding:
     """Symbol, side, type, tif, qty and price of each 200 equal the order's accepted event, or where it has none its
-    stored order.
+    stored order; and it names no other client.
     """
     reads = _found(evidence)
     size, accepted, orders = evidence.order_count, evidence.accepted, evidence.orders
@@ -78,12 +78,14 @@ def reads_as_ordered(evidence: Evidence) -> Finding:
 
     def example(number: int) -> str:
         row = evidence.rows("reads", bad["place"][bad["order"] == number][:1])[0]
-        said = content.canonical(loads(row["reply"]), content.CLIENT)
+        answer = loads(row["reply"])
+        said = content.canonical(answer, content.CLIENT) | {"client": answer.get("clientId", row["client_id"])}
         at = firsts(accepted["order"], size)[number]
         name, place = (
             ("events", accepted["place"][at]) if at >= 0 else ("orders", firsts(orders["order"], size)[number])
         )
-        return f"order {row['order_id']}: {content.differences(_content(evidence, name, int(place)), said, 'read')}"
+        held = _content(evidence, name, int(place)) | {"client": row["client_id"]}
+        return f"order {row['order_id']}: {content.differences(held, said, 'read')}"
 
     return by_order(AS_ORDERED, evidence, examined=len(np.unique(known["order"])), bad=bad["order"], example=example)
 

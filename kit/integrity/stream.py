@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from kit.integrity.answer import Check, Wording, by_row
+from kit.integrity.answer import Check, Wording, by_row, invalid
 from kit.integrity.counterexample import Step, Story
 from kit.integrity.counting import paired, unpaired
 from kit.integrity.evidence import Evidence
@@ -45,7 +45,8 @@ class Missing:
 def stream_equals_ledger(evidence: Evidence) -> Finding:
     """W1, W2. Each message equals the ledger event of its (market, seq); and each ledger event within a subscriber's
     range was received. The range starts after its first `after` and ends with its last message, or where later with
-    the last event `SETTLE_NS` before it stopped listening. `measured` counts wrong and missing events.
+    the last event `SETTLE_NS` before it stopped listening. `measured` counts wrong and missing events. A market that
+    nobody heard, or a subscriber that never got through, leaves the others' pass without a meaning: INVALID.
     """
     stream = evidence.stream
     wrong, missing = np.flatnonzero(stream["same"] == 0), list(_missing(evidence))
@@ -63,6 +64,8 @@ def stream_equals_ledger(evidence: Evidence) -> Finding:
             return f"subscriber {who} got {where} with other content"
         return f"subscriber {who} never got {where}"
 
+    if not absent and not len(wrong) and (deaf := _deaf(evidence)):
+        return invalid(EQUAL.name, deaf)
     return by_row(
         EQUAL,
         evidence,
@@ -71,6 +74,18 @@ def stream_equals_ledger(evidence: Evidence) -> Finding:
         example=example,
         subject=lambda: _around(evidence, *first()),
     )
+
+
+def _deaf(evidence: Evidence) -> str:
+    """Who was to listen and never could, or which market had no listener at all."""
+    dials = evidence.connections
+    heard = dials.where(dials["opened_ns"] > 0)
+    silent = np.setdiff1d(paired(dials["subscriber"], dials["symbol"]), paired(heard["subscriber"], heard["symbol"]))
+    if len(silent):
+        subscriber, symbol = unpaired(silent[0])
+        return f"subscriber {evidence.subscribers[subscriber]} of {evidence.markets[symbol]} never got a connection"
+    unheard = np.setdiff1d(list(evidence.slices.by_market), heard["symbol"])
+    return f"nobody subscribed to {evidence.markets[int(unheard[0])]}" if len(unheard) else ""
 
 
 def _missing(evidence: Evidence) -> Iterator[Missing]:

@@ -74,7 +74,10 @@ class Clients:
         else:
             self.exchange.ask_cancel(client, key, order_id)
             if fate == "ok":
-                self._answer(row, 202, json.dumps({"orderId": order_id, "status": "CANCEL_REQUESTED"}))
+                body = json.dumps({"orderId": order_id, "status": "CANCEL_REQUESTED"})
+                self._answer(row, 202, body)
+                if row["op_id"] % 3 == 0:
+                    self._answer(self._attempt("cancel", "deliberate", wish), 200, body)
             else:
                 self._answer(row, 0, "", error="timeout", took_ns=TIMEOUT_NS)
 
@@ -93,7 +96,8 @@ class Clients:
                 "qty": "qty",
                 "price": "price",
             }
-            body = {"orderId": order_id, "status": known["status"], "filledQty": known["filled_qty"]}
+            body = {"orderId": order_id, "clientId": known["client_id"], "status": known["status"]}
+            body |= {"filledQty": known["filled_qty"]}
             self._answer(row, 200, json.dumps(body | {said: known[stored] for said, stored in names.items()}))
 
     def reuse(self, wish: Wish, fate: str = "ok") -> None:

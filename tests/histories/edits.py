@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from kit.model import LEDGER_EVENT_COLUMNS
+from kit.model import ATTEMPT_COLUMNS, LEDGER_EVENT_COLUMNS
 
 Tables = dict[str, Any]
 Plant = Callable[[Tables], None]
@@ -43,6 +43,26 @@ def add_event(tables: Tables, row: dict[str, Any], **changes: Any) -> None:
     market = events[events["market"] == (changes | row)["market"]]
     end = {"seq": market["seq"].max() + 1, "ts_ns": market["ts_ns"].max() + 1000}
     add(tables, "events", LEDGER_EVENT_COLUMNS, {**row, **end, **changes})
+
+
+def add_attempt(tables: Tables, row: dict[str, Any]) -> None:
+    """Append an attempt at the end of the history."""
+    now = int(tables["attempts"][["completed_ns", "late_ns"]].to_numpy().max()) + 10**9
+    times = {"intended_ns": now, "invoked_ns": now, "completed_ns": now + 1000, "late_ns": 0, "late_status": 0}
+    add(tables, "attempts", ATTEMPT_COLUMNS, {"op_id": len(tables["attempts"]), "kind": "first"} | row | times)
+
+
+def add_read(tables: Tables, order: str, **fields: Any) -> None:
+    """Append a GET of the order, by its own client."""
+    owner = tables["orders"].set_index("order_id")["client_id"].get(order, "")
+    row = {"op": "get_order", "order_id": order, "client_id": owner, "outcome": "ok", "status": 200}
+    add_attempt(tables, row | fields)
+
+
+def renumber(tables: Tables) -> None:
+    """Close the gaps that dropped events left in their markets' sequences."""
+    events = tables["events"].sort_values(["market", "seq"], ignore_index=True)
+    tables["events"] = events.assign(seq=events.groupby("market").cumcount() + 1)
 
 
 def rows(tables: Tables, name: str, **wanted: Any) -> Any:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pandas as pd
 
-from kit.model import ATTEMPT_COLUMNS, ORDER_COLUMNS
+from kit.model import ORDER_COLUMNS
 from tests.histories import edits
 from tests.histories.edits import Plants, Tables
 
@@ -107,39 +106,30 @@ def message_comes_again_after_a_reconnect(tables: Tables) -> None:
 # Reads
 
 
-def _read(tables: Tables, after: str, **fields: Any) -> None:
-    """One more GET of the order that `after` names, at the end of the history."""
-    now = int(tables["attempts"]["completed_ns"].max()) + 10**9
-    row = {"op": "get_order", "op_id": len(tables["attempts"]), "kind": "first", "order_id": after}
-    row |= {"outcome": "ok", "status": 200}
-    times = {"intended_ns": now, "invoked_ns": now, "completed_ns": now + 1000}
-    edits.add(tables, "attempts", ATTEMPT_COLUMNS, row | times | fields)
-
-
 @PLANTS.caught_by("read-your-writes")
 def acknowledged_order_is_not_found(tables: Tables) -> None:
     order = json.loads(edits.row(tables, "attempts", op="order", outcome="ok")["reply"])["orderId"]
-    _read(tables, order, status=404, outcome="fail", reply="{}")
+    edits.add_read(tables, order, status=404, outcome="fail", reply="{}")
 
 
 @PLANTS.caught_by("read-your-writes")
 def another_order_is_read(tables: Tables) -> None:
     order = json.loads(edits.row(tables, "attempts", op="order", outcome="ok")["reply"])["orderId"]
-    _read(tables, order, reply=json.dumps({"orderId": "other", "status": "OPEN", "filledQty": 0}))
+    edits.add_read(tables, order, reply=json.dumps({"orderId": "other", "status": "OPEN", "filledQty": 0}))
 
 
 @PLANTS.caught_by("reads-as-ordered")
 def order_is_read_with_another_quantity(tables: Tables) -> None:
     read = edits.row(tables, "attempts", op="get_order", status=200)
     body = json.loads(read["reply"])
-    _read(tables, read["order_id"], reply=json.dumps(body | {"qty": body["qty"] + 1}))
+    edits.add_read(tables, read["order_id"], reply=json.dumps(body | {"qty": body["qty"] + 1}))
 
 
 @PLANTS.caught_by("monotone-reads")
 def filled_quantity_goes_back(tables: Tables) -> None:
     filled = edits.row(tables, "orders", status="FILLED")
     for status, lots in (("FILLED", int(filled["filled_qty"])), ("OPEN", 0)):
-        _read(
+        edits.add_read(
             tables,
             filled["order_id"],
             reply=json.dumps({"orderId": filled["order_id"], "status": status, "filledQty": lots}),
@@ -150,13 +140,13 @@ def filled_quantity_goes_back(tables: Tables) -> None:
 def end_changes_into_another_end(tables: Tables) -> None:
     order = edits.row(tables, "orders", status="CANCELLED")["order_id"]
     for status in ("CANCELLED", "FILLED"):
-        _read(tables, order, reply=json.dumps({"orderId": order, "status": status, "filledQty": 0}))
+        edits.add_read(tables, order, reply=json.dumps({"orderId": order, "status": status, "filledQty": 0}))
 
 
 @PLANTS.caught_by("monotone-reads")
 def client_read_more_than_is_stored(tables: Tables) -> None:
     order = edits.row(tables, "orders", status="OPEN")["order_id"]
-    _read(tables, order, reply=json.dumps({"orderId": order, "status": "PARTIALLY_FILLED", "filledQty": 1}))
+    edits.add_read(tables, order, reply=json.dumps({"orderId": order, "status": "PARTIALLY_FILLED", "filledQty": 1}))
 
 
 # Quiescence

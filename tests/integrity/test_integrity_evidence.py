@@ -151,6 +151,31 @@ def test_the_stream_of_another_run_is_no_evidence(tables):
     assert "another run" in found.detail
 
 
+def test_a_subscriber_that_never_got_through_takes_the_others_pass_away(tables):
+    """Whoever hears nothing finds nothing wrong."""
+    dials, stream = tables["connections"], tables["stream"]
+    deaf = dials["symbol"] == "BOLT"
+    tables["connections"] = dials.assign(opened_ns=dials["opened_ns"].where(~deaf, 0))
+    tables["stream"] = stream[stream["symbol"] != "BOLT"].reset_index(drop=True)
+    found = by_name(tables)["stream-equals-ledger"]
+    assert (found.status, found.detail) == (Status.INVALID, "subscriber s-BOLT of BOLT never got a connection")
+
+
+def test_a_market_that_nobody_heard_takes_the_others_pass_away(tables):
+    for name in ("connections", "stream"):
+        tables[name] = tables[name][tables[name]["symbol"] != "BOLT"].reset_index(drop=True)
+    found = by_name(tables)["stream-equals-ledger"]
+    assert (found.status, found.detail) == (Status.INVALID, "nobody subscribed to BOLT")
+
+
+@pytest.mark.parametrize(("table", "column"), [("connections", "opened_ns"), ("stream", "received_ns")])
+def test_a_subscribers_clock_that_goes_backwards_is_no_evidence(table, column, tables):
+    tables[table].loc[0, column] = 1 if table == "connections" else 0
+    found = by_name(tables)["stream-equals-ledger"]
+    assert found.status is Status.INVALID
+    assert "clock went backwards" in found.detail or "have no time" in found.detail
+
+
 def test_an_error_in_every_message_is_a_violation_and_not_another_run(tables):
     stream = tables["stream"]
     tables["stream"] = stream.assign(event=stream["event"].str.replace('"qty": ', '"qty": 7'))
