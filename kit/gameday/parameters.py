@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from kit import build, scenarios
+from kit import aws, build, scenarios
 from kit.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -90,13 +90,19 @@ class Parameters:
         return shlex.join(words)
 
     def preflight(self) -> None:
-        """Refuse what would fail later anyway: a change that does not apply, a port taken, a full disk."""
+        """Refuse what would fail later anyway: a change that does not apply, a port taken, a full disk, an account that
+        is not allowed.
+
+        Raises UsageError, UnsafeTarget for the account, CloudError for credentials that do not work.
+        """
         build.validate_change(SOURCE, self.change or None, CHANGES)
         if self.run_dir.exists():
             raise UsageError(f"run_id={self.run_id!r}: {self.run_dir} exists; choose another or leave it empty")
         _check_folder(self.reports)
         if self.target == "local" and self.port:
             _check_port(self.port)
+        if self.target == "aws":
+            aws.session(target=self.target, region=self.region)
 
 
 def from_notebook(scenario: str, declared: Mapping[str, tuple[str, Any]], given: Mapping[str, Any]) -> Parameters:

@@ -81,6 +81,15 @@ def test_a_folder_that_cannot_be_written_is_refused(gameday, tmp_path):
     assert len(lines) == 1 and "cannot be written" in lines[0]
 
 
+def test_an_account_that_nobody_allowed_is_refused_before_anything_starts(gameday, tmp_path, monkeypatch):
+    for name in ("GAMEDAY_ACCOUNTS", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    code, lines = gameday("run", "az-loss", "--reports", str(tmp_path), "--target", "aws")
+    assert code == USAGE
+    assert len(lines) == 1 and "set GAMEDAY_ACCOUNTS" in lines[0]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_full_disk_is_refused(gameday, tmp_path, monkeypatch):
     """The threshold is raised above any disk, since a test cannot fill one."""
     monkeypatch.setattr("kit.gameday.parameters.DISK_FREE_MIN_BYTES", 2**62)
