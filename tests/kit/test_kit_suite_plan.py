@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook, new_output
-from suite_rig import DOUBLED, GOOD, LATE, SLOW, a_record, finding
+from suite_rig import DOUBLED, GOOD, LATE, SLOW, a_finished_run, a_record, a_suite, finding
 
-from kit import cli, gate, notebook, scenarios, suite
+from kit import cli, gate, scenarios, suite
 from kit.model import CheckKind, Status, Verdict
 from kit.suite import catalogue, pressure
 from kit.suite.places import Places
@@ -251,41 +248,6 @@ def test_a_machine_that_tells_nothing_gives_no_sample(tmp_path):
     watch = pressure.Watch(proc=tmp_path)
     time.sleep(0.01)
     assert watch.sample({}) is None
-
-
-def a_finished_run(folder: Path, findings) -> None:
-    """A run folder with the evidence that the gate reads anew: an executed notebook and `run.json`."""
-    folder.mkdir(parents=True)
-    record = a_record("az-loss", findings, run_id=folder.name)
-    payload = {"name": "verdict", "data": record, "encoder": "json", "version": 1}
-    scrap = new_output(
-        "display_data", {"application/scrapbook.scrap.json+json": payload},
-        metadata={"scrapbook": {"name": "verdict", "data": True, "display": False}},
-    )  # fmt: skip
-    cell = new_code_cell("1", outputs=[scrap], execution_count=1)
-    cell.metadata["papermill"] = {"status": "completed", "duration": 0.1, "exception": False}
-    made = new_notebook(cells=[cell])
-    made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None}
-    nbformat.write(made, folder / notebook.EXECUTED)
-    state = {"notebook": "az_loss.ipynb", "parameters": {}, "reproduce": "", "exit_code": 0}
-    (folder / notebook.RUN_FILE).write_text(json.dumps(state))
-
-
-def a_suite(folder: Path, runs: list[dict], **more) -> Path:
-    base = {
-        "scenario": "az-loss", "attempt": 1, "counts": True, "spoiled": "", "verdict": "PASS", "why": "",
-        "reasons": [],
-        "cause": "", "exit_code": 0, "started_at": None, "ended_at": None, "duration_s": 1, "cpu_s": 1,
-        "pressure": None, "states": [], "report": "", "log": "", "given": {}, "reproduce": "",
-    }  # fmt: skip
-    made = {
-        "schema": "gameday.suite/1", "suite": "pr", "suite_id": "s", "state": "done", "stopped_by": "",
-        "verdict": "PASS", "reasons": [], "started_at": None, "ended_at": None, "given": {}, "scenarios": ["az-loss"],
-        "jobs": Places(asked=1, members=1).plain(), "runs": [{**base, **run} for run in runs], "reproduce": "", **more,
-    }  # fmt: skip
-    folder.mkdir(exist_ok=True)
-    (folder / "suite.json").write_text(json.dumps(made))
-    return folder
 
 
 def judged(folder: Path) -> Verdict:
