@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-import time
 
-from kit.machine import MachineWatch, Sample, class_of_machine, cores, foreign_share
+from kit.machine import Sample, _own_s, class_of_machine, cores, foreign_share
 
 BURN = [sys.executable, "-S", "-c", "while True: pass"]
 WATCH_S = 3.0
+BURNT_S = 1.0
 # Watches twice at once from a process that is no parent of `pid`: as a stranger, and as one of its own.
 WATCH = """
 import time
@@ -33,24 +34,21 @@ def test_one_sample_says_nothing():
     assert foreign_share([sample(0, 1, 1)], 2) is None
 
 
-def own_s_while(*argv: str) -> float:
-    """Seconds of processor time that count as the run's own while our own child runs `argv`."""
-    watch = MachineWatch.start()
-    child = subprocess.Popen(argv)
-    time.sleep(WATCH_S)
-    child.kill()
-    child.wait()
-    watch.stop()
-    return watch._samples[-1].own_s - watch._samples[0].own_s
+def own_s_while(program: str) -> float:
+    """Seconds of processor time that count as the run's own while `program` runs, until nobody holds its output."""
+    before = _own_s({os.getpid()})
+    subprocess.run([sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, check=True, timeout=60)
+    return _own_s({os.getpid()}) - before
 
 
 def test_an_own_child_that_burns_counts_as_own_and_a_strangers_does_not():
-    """A double fork makes the stranger: its parent is no descendant of ours."""
-    own_s = own_s_while(*BURN)
+    """A double fork makes the stranger: its parent is no descendant of ours. Both burn processor time, not time, so
+    that it does not matter how busy the machine is.
+    """
+    burn = f"import time\nwhile time.process_time() < {BURNT_S}: pass"
     detach = "import os, sys\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
-    stranger = f"{detach}import time\nend = time.monotonic() + {WATCH_S}\nwhile time.monotonic() < end: pass"
-    # However busy the machine, a process that burns gets some of it; one that only waits needs nearly nothing.
-    assert own_s > 5 * own_s_while(sys.executable, "-S", "-c", stranger)
+    assert own_s_while(burn) >= 0.9 * BURNT_S
+    assert own_s_while(detach + burn) <= 0.5 * BURNT_S
 
 
 def test_a_process_that_was_named_belongs_to_the_run():
