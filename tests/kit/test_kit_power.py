@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from power_rig import PowerRig, a_case, some_facts, write_change
-from suite_rig import DOUBLED, GOOD, a_finished_run, a_record, a_suite, finding
+from suite_rig import DOUBLED, GOOD, LATE, a_finished_run, a_record, a_suite, finding
 
 from kit import cli, power, scenarios, suite
 from kit.errors import EvidenceMissing, UsageError
@@ -265,6 +265,13 @@ def test_good_runs_that_exist_are_judged_anew_and_counted(tmp_path, made_before,
     assert made["alarms"] == ["found-2-api-latency"] and made["builds"] == ["sha256:1"]
     assert {run["origin"] for run in made["runs"]} == {"pr-1", "single"}
     assert made["reproduce"] == "gameday power --good 3 --good-only"
+
+
+@pytest.mark.parametrize(("findings", "code"), [(GOOD, 0), (DOUBLED, 1), (LATE, 3)], ids=["quiet", "alarm", "late"])
+def test_the_exit_code_is_that_of_the_verdict(tmp_path, findings, code):
+    a_finished_run(tmp_path / "one", findings)
+    reports = str(tmp_path / "new")
+    assert cli.main(["power", "--good-only", "--reports", reports, "--from", str(tmp_path / "one")]) == code
 
 
 def test_good_runs_of_an_earlier_measurement_count_and_its_changes_do_not(tmp_path):
