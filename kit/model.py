@@ -151,7 +151,7 @@ ATTEMPT_COLUMNS: dict[str, str] = {
     "side": "string",  # BUY | SELL, "" where it has no meaning
     "type": "string",  # LIMIT | MARKET
     "tif": "string",  # GTC | IOC
-    "qty": "int64",  # lots
+    "qty": "int64",  # lots; of a book, the price levels a side that were asked for
     "price": "int64",  # ticks, 0 for MARKET
     "intended_ns": "int64",
     "invoked_ns": "int64",

@@ -15,6 +15,7 @@ import pandas as pd
 from kit.errors import UsageError
 from kit.integrity import (
     acknowledged,
+    books,
     cancels,
     conservation,
     fills,
@@ -50,6 +51,7 @@ CHECKS: tuple[Check, ...] = (
     *stream.CHECKS,
     *reads.CHECKS,
     *states.CHECKS,
+    *books.CHECKS,
     *quiescence.CHECKS,
 )
 

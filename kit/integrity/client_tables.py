@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from kit.integrity import content, hashing
+from kit.integrity.book_tables import BookReads
 from kit.integrity.columns import Columns, Space
 from kit.integrity.naming import Ids, codes
 from kit.integrity.payloads import parse
@@ -51,8 +52,9 @@ def good(status: np.ndarray) -> np.ndarray:
     return (status >= 200) & (status < 300)
 
 
-def read_attempts(source: Source, space: Space, clients: Ids, reads: Columns) -> Columns:
-    """All attempts; and into `reads` the reads of orders that were answered, with what the answers say.
+def read_attempts(source: Source, space: Space, clients: Ids, reads: Columns, books: BookReads) -> Columns:
+    """All attempts; and into `reads` the reads of orders that were answered, with what the answers say, and into
+    `books` those of books.
 
     `sent` and `told` number the content of what was sent and acknowledged, `once` numbers (operation, attempt). Of a
     key's reuse `told` is the reason of its refusal. Of a read `told_order`, `state`, `filled` and `told` are what its
@@ -63,6 +65,7 @@ def read_attempts(source: Source, space: Space, clients: Ids, reads: Columns) ->
         made = _attempts(batch, clients, skeletons)
         attempts.append(made)
         reads.append(_reads(batch, made, begin))
+        books.put(batch, np.flatnonzero((made["op"] == BOOK) & (made["status"] == FOUND)), begin)
         begin += len(made["op"])
     return attempts
 

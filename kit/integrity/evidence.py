@@ -16,6 +16,7 @@ import pandas as pd
 
 from kit.errors import EvidenceMissing
 from kit.integrity import client_tables, doubts, ledger_tables, stream_tables
+from kit.integrity.book_tables import BookReads
 from kit.integrity.client_tables import CANCEL, ORDER, PROBE_REUSE, good
 from kit.integrity.columns import Columns, Rows, Space
 from kit.integrity.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REFUSED, REJECTED
@@ -45,6 +46,8 @@ COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "outbox": OUTBOX_COLUMNS,
     }
 )
+# Attempts that have tables of their own.
+READS = ("reads", "books")
 # Recorded tables as a caller hands them over: a source, the reason why there is none, or nothing.
 Recorded = Source | str | None
 
@@ -59,6 +62,8 @@ class Evidence:
 
     attempts: Columns
     reads: Columns  # of orders, that were answered
+    books: Columns  # reads of books, that were answered
+    levels: Columns  # the prices that they show
     stream: Columns
     connections: Columns
     events: Columns  # by market and seq
@@ -90,9 +95,9 @@ class Evidence:
         """Rows as they were recorded, by their place in the table `name` of the evidence."""
         if not len(places):
             return []
-        if name in ("events", "reads"):
+        if name in ("events", *READS):
             places = getattr(self, name)["row"][np.asarray(places)]
-        return self.sources["attempts" if name == "reads" else name].at([int(place) for place in places])
+        return self.sources["attempts" if name in READS else name].at([int(place) for place in places])
 
     def order_of(self, number: int) -> str:
         """The order's id; "" for none."""
@@ -184,11 +189,13 @@ def assemble(
             defects[name] = str(missing)
             return Columns(space)
 
-    messages, reads = Messages(sources.get("stream")), Columns(space)
+    messages, reads, books = Messages(sources.get("stream")), Columns(space), BookReads(space, markets)
     events = read("events", lambda source: ledger_tables.read_events(source, space, markets, clients, messages))
     tables = {
-        "attempts": read("attempts", lambda source: client_tables.read_attempts(source, space, clients, reads)),
+        "attempts": read("attempts", lambda source: client_tables.read_attempts(source, space, clients, reads, books)),
         "reads": reads,
+        "books": books.reads,
+        "levels": books.levels,
         "stream": read(
             "stream",
             lambda source: stream_tables.read_stream(
@@ -204,7 +211,7 @@ def assemble(
         "outbox": read("outbox", lambda source: ledger_tables.read_outbox(source, space)),
     }
     if "attempts" in defects:
-        tables["reads"] = Columns(space)
+        tables |= {name: Columns(space) for name in ("reads", "books", "levels")}
     sizes = _numbered(tables)
     clocks = doubts.look(tables, sources, sizes, load, defects)
     return Evidence(

@@ -167,7 +167,7 @@ class Engine:
         if kind == kinds.REASK:
             return operation
         if kind == kinds.PROBE_REUSE:
-            return probes.reuse_content(operation, number)
+            return probes.reuse_content(self._plan, operation, number)
         return probes.resend_content(self._plan, operation, number)
 
     # What became of it.

@@ -19,6 +19,7 @@ PRICE_SWING = 300  # how far the mid price wanders, each way
 PRICE_PERIODS = (4_001, 617)  # operations a wave; the waves have no common period
 LIMIT_REACH = 12  # ticks a limit price lies away from the mid, at most, either side
 QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills
+BOOK_DEPTH = 5  # price levels a side that a read of the book asks for
 CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an order to cancel
 # Clients number their requests by themselves, so the same key text comes from several of them and means other things.
 SHARED_KEY_RATIO = 0.05  # of orders and cancels: under the key text of an operation of another client
@@ -26,7 +27,7 @@ SHARED_KEY_BACK = 23  # operations before; always as many, so that no text is ta
 
 _U32 = 0xFFFFFFFF
 # What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, SHARED_KEY = range(8)
+CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, SHARED_KEY, REUSE = range(9)
 
 
 class Draws:
@@ -57,7 +58,8 @@ class Draws:
 class Operation(NamedTuple):
     """One thing that a client wants. A tuple: it is made for each arrival, four times as fast as a dataclass.
 
-    `order_id` of a cancel or a read is the order concerned. Fields without meaning hold "" or 0.
+    `order_id` of a cancel or a read is the order concerned, `qty` of a read of the book how many levels it asks for.
+    Fields without meaning hold "" or 0.
     """
 
     op_id: int
@@ -162,7 +164,8 @@ class OrderFlow:
     def _book(self, i: int, draws: Draws) -> Operation:
         plan = self._plan
         symbol = plan.markets[draws.below(len(plan.markets))]
-        return Operation(op_id=i, op=BOOK, client_id=client_name(draws.below(plan.clients)), symbol=symbol)
+        client_id = client_name(draws.below(plan.clients))
+        return Operation(op_id=i, op=BOOK, client_id=client_id, symbol=symbol, qty=BOOK_DEPTH)
 
 
 def client_name(number: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kit.load.attempt import PROBE_CONCURRENT, PROBE_REUSE, PROBE_SEQUENTIAL
-from kit.load.orders import GET_ORDER, PROBE, QTY_MAX, READ_BACK, RESEND, Draws, Operation
+from kit.load.orders import GET_ORDER, PROBE, QTY_MAX, READ_BACK, RESEND, REUSE, Draws, Operation
 from kit.load.plan import LoadPlan
 
 DELIBERATE_S_MAX = 0.2  # an impatient second tap comes within this time of the first
@@ -72,6 +72,13 @@ def resend_content(plan: LoadPlan, operation: Operation, number: int) -> Operati
     return operation._replace(order_id=f"{operation.order_id}-{number}")
 
 
-def reuse_content(operation: Operation, number: int) -> Operation:
-    """The key with other content. A new order id too, lest the refusal is about the order id and not the key."""
-    return operation._replace(order_id=f"{operation.order_id}-{number}", qty=operation.qty % QTY_MAX + 1)
+def reuse_content(plan: LoadPlan, operation: Operation, number: int) -> Operation:
+    """The key with other content: another quantity, side, price or time in force, and nothing else, since whoever
+    compares content may have forgotten any of them. A new order id too, lest the refusal is about the order id and not
+    the key.
+    """
+    others = [{"qty": operation.qty % QTY_MAX + 1}, {"side": "SELL" if operation.side == "BUY" else "BUY"}]
+    if operation.type == "LIMIT":
+        others += [{"price": operation.price + 1}, {"tif": "IOC" if operation.tif == "GTC" else "GTC"}]
+    other = others[Draws(plan.seed, operation.op_id, REUSE).below(len(others))]
+    return operation._replace(order_id=f"{operation.order_id}-{number}", **other)

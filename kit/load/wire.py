@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from kit.load.orders import BOOK, CANCEL, GET_ORDER, Operation
 
-BOOK_DEPTH = 5
-
 
 class Requests:
     """Encodes operations for one host. `trace_prefix` is 8 hex digits of the run's start, as AWS has it."""
@@ -29,7 +27,7 @@ class Requests:
     def encode(self, content: Operation, number: int) -> bytes:
         tail = self._tail + self.trace_id(content.op_id, number)
         if content.op == BOOK:
-            return f"GET /markets/{content.symbol}/book?depth={BOOK_DEPTH}{tail}\r\n\r\n".encode()
+            return f"GET /markets/{content.symbol}/book?depth={content.qty}{tail}\r\n\r\n".encode()
         if content.op == GET_ORDER:
             return f"GET /orders/{content.order_id}?clientId={content.client_id}{tail}\r\n\r\n".encode()
         identity = f'"clientId":"{content.client_id}","idempotencyKey":"{content.idempotency_key}"'

@@ -100,6 +100,14 @@ class Clients:
             body |= {"filledQty": known["filled_qty"]}
             self._answer(row, 200, json.dumps(body | {said: known[stored] for said, stored in names.items()}))
 
+    def read_book(self, client: str, market: str, depth: int) -> None:
+        nothing = dict.fromkeys(("key", "order_id", "side", "type", "tif"), "")
+        row = self._attempt("book", "first", Wish(client=client, market=market, qty=depth, price=0, **nothing))
+        sides = {"bids": "BUY", "asks": "SELL"}
+        body = {"symbol": market, "seq": self.exchange.seqs[market]}
+        body |= {name: self.exchange.levels(market, side)[:depth] for name, side in sides.items()}
+        self._answer(row, 200, json.dumps(body))
+
     def reuse(self, wish: Wish, fate: str = "ok") -> None:
         """The key again with other content."""
         row = self._attempt("order", "probe_reuse", replace(wish, qty=wish.qty + 1, order_id=f"{wish.order_id}-x"))

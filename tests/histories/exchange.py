@@ -147,6 +147,13 @@ class Exchange:
             )
         self._restate(wish.order_id)
 
+    def levels(self, market: str, side: str) -> list[list[int]]:
+        """[price, lots, orders], best first."""
+        resting = [one for one in self.book[market] if one.side == side]
+        prices = sorted({one.price for one in resting}, reverse=side == "BUY")
+        at = {price: [one.left for one in resting if one.price == price] for price in prices}
+        return [[price, sum(lots), len(lots)] for price, lots in at.items()]
+
     def _opposite(self, wish: Wish) -> list[Resting]:
         sign = 1 if wish.side == "BUY" else -1
         others = [one for one in self.book[wish.market] if one.side != wish.side]

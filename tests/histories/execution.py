@@ -39,6 +39,7 @@ def play(steps: Sequence[Step], *, forgetful: bool = False) -> dict[str, pd.Data
             wish = wishes[a % len(wishes)]
             known = exchange.keys.get((wish.client, wish.key))
             clients.read(wish.client, known[0].order_id if known else wish.order_id)
+            clients.read_book(wish.client, MARKETS[b % len(MARKETS)], 1 + c % 3)
         elif deed == "reuse" and wishes:
             clients.reuse(wishes[a % len(wishes)], FATES[b % 2])
         elif deed == "sequence":

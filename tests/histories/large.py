@@ -207,6 +207,7 @@ def _attempts(blocks: np.ndarray) -> Made:
         _attempt(sometimes, np.zeros_like(sometimes), "order", "probe_sequential", 200),
         _attempt(sometimes, np.zeros_like(sometimes) + 1, "order", "probe_reuse", 409),
         _attempt(sometimes, np.zeros_like(sometimes) + 2, "get_order", "first", 200),
+        _attempt(sometimes, np.zeros_like(sometimes) + 3, "book", "first", 200),
         _attempt(blocks, np.zeros_like(blocks) + 4, "cancel", "first", 202),
     ]
     return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
@@ -218,8 +219,9 @@ _SHIFT = {"first": 0, "probe_sequential": 1, "probe_reuse": 2}
 def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: int) -> Made:
     made, size = _orders(block, place), len(block)
     number = made["number"]
-    later = _SHIFT[kind] + 3 * ("order", "get_order", "cancel").index(op)
-    key = {"order": made["idempotency_key"], "cancel": _text("run-k", number + 10**9), "get_order": pa.repeat("", size)}
+    later = _SHIFT[kind] + 3 * ("order", "get_order", "cancel", "book").index(op)
+    none = pa.repeat("", size)
+    key = {"order": made["idempotency_key"], "cancel": _text("run-k", number + 10**9), "get_order": none, "book": none}
     is_order = op == "order"
     sent_ns = _sent_ns(number) + later * 10 * EVENT_NS
     whole = {
@@ -248,9 +250,18 @@ def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: i
     return {name: pa.array(values) for name, values in whole.items()} | texts
 
 
+def _book(made: Made) -> Any:
+    """The book as the block's five sellers left it to its buyers: read when all of them rest."""
+    seq = made["number"] // ORDERS // len(MARKETS) * EVENTS + 5
+    level = _text("[", made["price"], ",10,5]")
+    return _text('{"symbol":"', made["market"], '","seq":', seq, ',"bids":[],"asks":[', level, "]}")
+
+
 def _reply(made: Made, op: str, status: int, size: int) -> Any:
     if status == 409:
         return pa.repeat('{"error":"IdempotencyKeyReused"}', size)
+    if op == "book":
+        return _book(made)
     state, filled = ("FILLED", '"filledQty":2,') if op == "get_order" else ("ACCEPTED", "")
     return _text(
         *('{"orderId":"', made["order_id"], '","clientId":"', made["client_id"], '","idempotencyKey":"'),

@@ -121,8 +121,12 @@ def test_resends_keep_all_but_sometimes_the_order_id() -> None:
 
 
 def test_reuse_probe_carries_other_content_under_the_key() -> None:
-    """Key and client stay, quantity and order id change."""
-    order = next(o for i in range(99) if (o := OrderFlow(PLAN).operation(i)).op == ORDER)
-    reused = probes.reuse_content(order, 3)
-    assert (reused.client_id, reused.idempotency_key) == (order.client_id, order.idempotency_key)
-    assert reused.qty != order.qty and reused.order_id != order.order_id
+    """Key and client stay; order id and exactly one part of the content change, over many orders each of them."""
+    seen = set()
+    for order in (o for i in range(200) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
+        reused = probes.reuse_content(PLAN, order, 3)
+        changed = {name for name in order._fields if getattr(order, name) != getattr(reused, name)}
+        assert "order_id" in changed and len(changed) == 2
+        assert order.type == "LIMIT" or not changed & {"price", "tif"}
+        seen |= changed
+    assert seen == {"order_id", "qty", "side", "price", "tif"}
