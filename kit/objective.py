@@ -43,6 +43,20 @@ class Metric(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Availability:
+    """What is promised in the long run: `target`, the share of requests that succeed, over any `window_days`."""
+
+    target: float = 0.999
+    window_days: float = 30
+
+    def __post_init__(self) -> None:
+        if not 0 < self.target < 1:
+            raise UsageError(f"availability: target={self.target!r} must lie between 0 and 1: 1 leaves no error budget")
+        if not (self.window_days > 0 and math.isfinite(self.window_days)):
+            raise UsageError(f"availability: window_days={self.window_days!r} must be a finite number > 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """`metric` must keep to `limit` in `phase`. Metrics are given by name or as `Metric`."""
 

@@ -16,6 +16,7 @@ from kit import aws, faults, integrity, ledger, machine, metrics, slo
 from kit.load import history as load_history
 from kit.model import CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
 from kit.scenarios import Scenario
+from kit.scenarios.usual import PROMISED
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -155,7 +156,7 @@ def findings(
     )
     # Before the fault the objectives are the hypothesis: a build that is not steady by itself is not judged on a fault.
     found += slo.steady_state(history.attempts, spans, scenario.objectives)
-    found += slo.evaluate(
+    felt = slo.evaluate(
         history.attempts,
         history.stream,
         history.connections,
@@ -164,6 +165,8 @@ def findings(
         [one for one in scenario.objectives if one.phase != slo.STEADY_PHASE],
         steady=[one for one in scenario.objectives if one.phase == slo.STEADY_PHASE],
     )
+    # What the fault cost is told beside what was asked, and is no answer of its own.
+    found += [*felt, *(slo.error_budget(history.attempts, spans, PROMISED) if felt else [])]
     found += slo.generator(stats)
     found += [_quiet(collected.quiescence), *_fault_findings(scenario, fault)]
     found += [_stops(collected.stops), _watched(collected.gaps, spans), _left_behind(leftovers)]

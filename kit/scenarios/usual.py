@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kit.objective import Metric, Objective
+from kit.objective import Availability, Metric, Objective
 
 LOAD: Mapping[str, Any] = {
     "retry_ratio": 0.2,
@@ -24,6 +24,9 @@ STACK: Mapping[str, str] = {
     "MatcherTasks": "2",
     "RelayTasks": "2",
 }
+
+# What clients are promised in the long run; a game day tells how much of its error budget the fault cost.
+PROMISED = Availability(target=0.999, window_days=30)
 
 STEADY = (
     Objective(metric=Metric.LATENCY_MS_P95, phase="before", limit=250),

@@ -4,7 +4,8 @@ Pure functions on tables (`kit.model` columns). No samples, a missing column or 
 and never a pass.
 """
 
-from kit.objective import Metric, Objective
+from kit.objective import Availability, Metric, Objective
+from kit.slo.budget import error_budget
 from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
 from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator
 from kit.slo.samples import first_fills, first_orders, is_error, latency_ms, per_second, reconnects, within
@@ -14,8 +15,10 @@ __all__ = [
     "DROPPED_MAX",
     "LAG_MS_P99_MAX",
     "STEADY_PHASE",
+    "Availability",
     "Metric",
     "Objective",
+    "error_budget",
     "evaluate",
     "first_fills",
     "first_orders",

@@ -9,10 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kit.model import (
-    ATTEMPT_COLUMNS,
-    CONNECTION_COLUMNS,
-    LEDGER_EVENT_COLUMNS,
-    STREAM_COLUMNS,
     CheckKind,
     Finding,
     Phase,
@@ -22,6 +18,7 @@ from kit.objective import Metric, Objective
 from kit.slo.samples import (
     NS,
     Table,
+    defect,
     first_fills,
     first_orders,
     is_error,
@@ -34,12 +31,6 @@ from kit.slo.samples import (
 from kit.slo.windows import BY_WINDOW, recovery_s
 
 STEADY_PHASE = "before"
-COLUMNS = {
-    "attempts": ATTEMPT_COLUMNS,
-    "stream": STREAM_COLUMNS,
-    "connections": CONNECTION_COLUMNS,
-    "events": LEDGER_EVENT_COLUMNS,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,24 +142,8 @@ def _measure(one: Objective, run: Run) -> Measure:
     if phase is None:
         return Measure(value=None, words=f"the run has no phase {one.phase!r}")
     needs, measure = MEASURES[metric]
-    defect = next((why for name in needs if (why := _defect(name, run.tables[name]))), "")
-    return Measure(value=None, words=defect) if defect else measure(run, phase, metric)
-
-
-def _defect(name: str, table: Table) -> str:
-    """Why the table is no evidence of time."""
-    if table is None:
-        return f"{name}: was not recorded"
-    missing = [column for column in COLUMNS[name] if column not in table.columns]
-    if missing:
-        return f"{name}: column {missing[0]} is missing"
-    if table.empty:
-        return f"{name}: no rows were recorded"
-    if name == "attempts":
-        backwards = (table["completed_ns"] < table["invoked_ns"]) | (table["invoked_ns"] < table["intended_ns"])
-        if backwards.any():
-            return f"attempts: the clock went backwards, {int(backwards.sum()):,} end before they start"
-    return ""
+    missing = next((why for name in needs if (why := defect(name, run.tables[name]))), "")
+    return Measure(value=None, words=missing) if missing else measure(run, phase, metric)
 
 
 def _share(metric: Metric) -> int:

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from kit.model import Outcome, Phase
+from kit.model import (
+    ATTEMPT_COLUMNS,
+    CONNECTION_COLUMNS,
+    LEDGER_EVENT_COLUMNS,
+    STREAM_COLUMNS,
+    Outcome,
+    Phase,
+)
 
 # DataFrame and Series, as the type checker is told of them: pandas' own unions drown every real error.
 Table = Any
@@ -20,10 +27,36 @@ NS = 1_000_000_000
 PERCENTILES = (50, 95, 99)
 PROBE_REUSE = "probe_reuse"
 NORMAL_CLOSURE = 1000
+COLUMNS = {
+    "attempts": ATTEMPT_COLUMNS,
+    "stream": STREAM_COLUMNS,
+    "connections": CONNECTION_COLUMNS,
+    "events": LEDGER_EVENT_COLUMNS,
+}
+
+
+def defect(name: str, table: Table) -> str:
+    """Why the table is no evidence of time."""
+    if table is None:
+        return f"{name}: was not recorded"
+    missing = [column for column in COLUMNS[name] if column not in table.columns]
+    if missing:
+        return f"{name}: column {missing[0]} is missing"
+    if table.empty:
+        return f"{name}: no rows were recorded"
+    if name == "attempts":
+        backwards = (table["completed_ns"] < table["invoked_ns"]) | (table["invoked_ns"] < table["intended_ns"])
+        if backwards.any():
+            return f"attempts: the clock went backwards, {int(backwards.sum()):,} end before they start"
+    return ""
 
 
 def percentile(values: Any, share: int) -> float:
-    """The smallest sample that at least `share` percent do not exceed: a value that a client really saw."""
+    """The smallest sample that at least `share` percent do not exceed: a value that a client really saw.
+
+    One run is judged on its own samples, exactly. What is added up over runs, phases and machines is the histogram of
+    each phase, which the run keeps beside this (`gameday.golden_runs`); it says the same within its ACCURACY.
+    """
     return float(np.percentile(np.asarray(values, dtype="float64"), share, method="inverted_cdf"))
 
 
