@@ -13,12 +13,12 @@ import pandas as pd
 
 from kit.model import Finding
 from kit.reports.html import HIDE_OUTPUT
+from kit.reports.story import step_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MARKS = {"pass": "#146c2e", "fail": "#b3261e", "invalid": "#5f6368"}
-STORY_STEPS_MAX = 20
 LINE_EVERY_S = 5.0
 
 
@@ -81,7 +81,8 @@ def _row(finding: Finding) -> str:
 
 
 def _story(finding: Finding) -> str:
-    steps = "\n".join(step.get("what", "") for step in finding.counterexample[:STORY_STEPS_MAX])
+    """The timeline, whole: who cuts one up says so in a step of it."""
+    steps = "\n".join(step_line(step) for step in finding.counterexample)
     return f"<p><b>{html.escape(finding.name)}</b></p><pre>{html.escape(steps)}</pre>"
 
 

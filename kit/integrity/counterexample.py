@@ -21,6 +21,7 @@ CANDIDATES_MAX = 4
 # Orders that hang together by one key, or through a trade, beyond which a story is nobody's.
 RELATED_MAX = 6
 REPLY_CHARS_MAX = 160
+FAULT = "fault"
 
 Step = dict[str, Any]
 
@@ -169,16 +170,21 @@ def _fault_steps(evidence: Evidence) -> Iterator[Step]:
         (fault.healed_at, "fault healed"),
     ):
         if at is not None:
-            yield {"t": float(at), "what": what, "source": "fault"}
+            yield {"t": float(at), "what": what, "source": FAULT}
 
 
 def _capped(steps: Sequence[Step]) -> list[Step]:
+    """The first and the last of too many steps; what the fault did stays, whatever else goes."""
     if len(steps) <= STEPS_MAX:
         return list(steps)
-    head, tail = STEPS_MAX * 2 // 3, STEPS_MAX - STEPS_MAX * 2 // 3 - 1
-    cut = len(steps) - head - tail
-    gap = {"t": steps[head]["t"], "what": f"… {cut} more steps left out …", "source": "kit"}
-    return [*steps[:head], gap, *steps[-tail:]]
+    fault = {place for place, step in enumerate(steps) if step["source"] == FAULT}
+    others = [place for place in range(len(steps)) if place not in fault]
+    room = STEPS_MAX - len(fault) - 1
+    head, tail = others[: room * 2 // 3], others[len(others) - (room - room * 2 // 3) :]
+    cut = len(others) - room
+    gap = {"t": steps[others[len(head)]]["t"], "what": f"… {cut} more steps left out …", "source": "kit"}
+    kept = sorted({*head, *tail, *fault, others[len(head)]})
+    return [gap if place == others[len(head)] else steps[place] for place in kept]
 
 
 def _seconds(ns: int) -> float | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.reports import summary
+from kit.reports.story import clock
 
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
@@ -41,7 +42,7 @@ def write_html(
     )
     exporter.exclude_input_prompt = exporter.exclude_output_prompt = True
     exporter.register_filter("utc", _utc)
-    exporter.register_filter("clock", _clock)
+    exporter.register_filter("clock", clock)
     resources = {
         "metadata": {"name": f"{record['verdict']}: game day {record['scenario']} {record['run_id']}"},
         "record": record,
@@ -98,10 +99,3 @@ def _utc(value: Any) -> str:
     if isinstance(value, int | float):
         value = dt.datetime.fromtimestamp(value, dt.UTC).isoformat()
     return str(value)[:19].replace("T", " ") + " UTC"
-
-
-def _clock(value: Any) -> str:
-    """Epoch seconds as HH:MM:SS.mmm, which is what a timeline needs."""
-    if not isinstance(value, int | float):
-        return str(value or "")
-    return dt.datetime.fromtimestamp(value, dt.UTC).strftime("%H:%M:%S.%f")[:-3]

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.reports.story import step_line
+
 # Characters that XML 1.0 cannot carry become this one.
 REPLACEMENT = "\ufffd"
 COUNTS = ("tests", "failures", "errors")
@@ -96,7 +98,7 @@ def _verdict_case(record: Mapping[str, Any]) -> ET.Element:
 
 
 def _story(check: Mapping[str, Any]) -> list[str]:
-    return [f"{step.get('t') or '':>18}  {step.get('what', '')}" for step in check.get("counterexample") or []]
+    return [step_line(step) for step in check.get("counterexample") or []]
 
 
 def _clean(text: str) -> str:
