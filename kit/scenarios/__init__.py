@@ -3,14 +3,30 @@
 from kit.errors import UsageError
 from kit.scenarios.api_latency import API_LATENCY
 from kit.scenarios.az_loss import AZ_LOSS
+from kit.scenarios.az_loss_throttled import AZ_LOSS_THROTTLED
 from kit.scenarios.data_throttling import DATA_THROTTLING
 from kit.scenarios.dependency_loss import DEPENDENCY_LOSS
+from kit.scenarios.deploy_latency import DEPLOY_LATENCY
 from kit.scenarios.matcher_freeze import MATCHER_FREEZE
 from kit.scenarios.model import Scenario
 from kit.scenarios.network_impairment import NETWORK_IMPAIRMENT
+from kit.scenarios.rolling_deploy import ROLLING_DEPLOY
 from kit.scenarios.steady_state import STEADY_STATE
+from kit.scenarios.store_cut import STORE_CUT
 
-ALL = (AZ_LOSS, NETWORK_IMPAIRMENT, DATA_THROTTLING, API_LATENCY, DEPENDENCY_LOSS, MATCHER_FREEZE, STEADY_STATE)
+ALL = (
+    AZ_LOSS,
+    NETWORK_IMPAIRMENT,
+    DATA_THROTTLING,
+    API_LATENCY,
+    DEPENDENCY_LOSS,
+    MATCHER_FREEZE,
+    STORE_CUT,
+    ROLLING_DEPLOY,
+    AZ_LOSS_THROTTLED,
+    DEPLOY_LATENCY,
+    STEADY_STATE,
+)
 KNOWN = {scenario.name: scenario for scenario in ALL}
 
 __all__ = ["Scenario", "get", "names"]

@@ -46,7 +46,9 @@ def template_of(stack: dict[str, Any], scenario: scenarios.Scenario) -> dict[str
 
 
 def test_an_unknown_scenario_is_refused_with_the_known_ones():
-    with pytest.raises(UsageError, match=r"'az-los' is unknown; known: api-latency, az-loss, data-throttling, "):
+    with pytest.raises(
+        UsageError, match=r"'az-los' is unknown; known: api-latency, az-loss, az-loss-throttled, data-throttling, "
+    ):
         scenarios.get("az-los")
 
 

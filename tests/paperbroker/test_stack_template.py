@@ -122,6 +122,8 @@ def test_parameters_of_an_action_have_no_white_space(template: dict[str, Any]):
 def test_an_automation_puts_back_what_it_changed_however_it_ends(template: dict[str, Any]):
     """Every step but the last leads to the last, whether it fails or is cancelled; the last one is tried again."""
     for name, document in of_type(template, "AWS::SSM::Document").items():
+        if name == "RollDocument":
+            continue  # a deployment lasts, and is meant to
         *steps, restore = document["Content"]["mainSteps"]
         order = [step["name"] for step in (*steps, restore)]
         for place, step in enumerate(steps):
@@ -130,6 +132,14 @@ def test_an_automation_puts_back_what_it_changed_however_it_ends(template: dict[
         assert steps[0]["inputs"]["Api"] == restore["inputs"]["Api"]
         assert restore["maxAttempts"] > 1
         assert "onCancel" not in restore
+
+
+def test_the_automation_that_deploys_waits_for_the_deployment(template: dict[str, Any]):
+    """Else the experiment would be over, and healed, while tasks are still being replaced."""
+    deploy, *_, settle = template["Resources"]["RollDocument"]["Properties"]["Content"]["mainSteps"]
+    assert (deploy["inputs"]["Api"], deploy["inputs"]["forceNewDeployment"]) == ("UpdateService", True)
+    assert settle["inputs"]["DesiredValues"] == ["COMPLETED"]
+    assert {deploy["inputs"]["service"]["!GetAtt"]} == {name["!GetAtt"] for name in settle["inputs"]["services"]}
 
 
 def test_tasks_are_ready_for_faults_inside_them(template: dict[str, Any]):
