@@ -46,7 +46,7 @@ class Suite:
         return {name: getattr(scenario, name) * factor for name, factor in self.stretch.items()}
 
 
-PR = Suite(name="pr", title="every fault once, briefly: for each change", scenarios=FAULTS, brief=True)
+PR = Suite(name="pr", title="the six kinds of fault, briefly: for each change", scenarios=FAULTS, brief=True)
 NIGHTLY = Suite(
     name="nightly",
     title="every scenario, combinations too, at full rate and for longer",

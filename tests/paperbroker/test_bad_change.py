@@ -20,8 +20,6 @@ HEADER = ("title", "breaks", "how", "visible-since", "scenario", "caught-by", "t
 STAGES = {"unit", "integration", "load", "fault"}
 UNTESTED_STAGES = {"load", "fault"}
 CHECKS = {check.name for check in integrity.CHECKS} | {metric.check for metric in Metric}
-# Scenarios that some changes need and that are still to come.
-PLANNED = {"store-cut", "rolling-deploy"}
 # Shown on every run; the long run shows all of them.
 SHOWN = {"drop-idempotency", "float-cash", "any-content-is-a-retry"}
 RUN_S_MAX = 110.0
@@ -33,7 +31,7 @@ def test_change_says_what_it_is(diff: Path):
     said = header(diff)
     assert tuple(said) == HEADER and all(said.values())
     assert said["visible-since"] in STAGES
-    assert said["scenario"] in PLANNED | set(scenarios.names())
+    assert said["scenario"] in scenarios.names()
     assert [check for check in said["caught-by"].split(", ") if check not in CHECKS] == []
     if said["tests"] == "none":
         assert said["visible-since"] in UNTESTED_STAGES
