@@ -228,7 +228,7 @@ def _power(args: argparse.Namespace) -> int:
     session = _power_resumed(args) if args.resume else _power_begun(args)
     missing, cases = session.missing(), session.plan.cases
     measured_min = sum(case.measured_s for case in missing) / 60
-    print(f"{len(missing)} of {len(cases)} cases to run, at least {measured_min:.0f} min of load, into {session.plan.folder}")
+    print(f"{len(missing)} of {len(cases)} cases to run, {measured_min:.0f} min of load in all")
     record = power.Measurement(session, say=_say).run()
     print()
     for line in power.table(record, session.plan.folder):
