@@ -16,7 +16,7 @@ from kit.integrity.counterexample import Step, Story
 from kit.integrity.evidence import Evidence
 from kit.integrity.legs import accepted_orders
 from kit.integrity.moments import Moments, streamed
-from kit.integrity.resting import Resting, changes
+from kit.integrity.resting import Levels, books_at, changes
 from kit.model import Finding
 
 AROUND = 3
@@ -37,23 +37,42 @@ FRESH = Wording(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """One book as it was read and as it should be, best level first; sells at 0, buys at 1."""
+    """The books that can be judged, by their place: what they told, and what they should have."""
 
-    read: int
-    told: tuple[list[Level], list[Level]]
-    wanted: tuple[list[Level], list[Level]]
-    asked: int
-    counted: bool
+    judged: np.ndarray
+    told: Levels
+    wanted: Levels
 
-    @property
-    def wrong(self) -> bool:
-        return any(
-            self._seen(told) != self._seen(wanted[: max(self.asked, len(told))])
-            for told, wanted in zip(self.told, self.wanted, strict=True)
-        )
+    def wrong(self) -> np.ndarray:
+        """Places of the books that told anything else."""
+        size = len(self.judged)
+        lengths = [np.bincount(one.read, minlength=size) for one in (self.told, self.wanted)]
+        same = lengths[0] == lengths[1]
+        told, wanted = (one.where(same[one.read]) for one in (self.told, self.wanted))
+        bad = self.judged & ~same
+        bad[told.read[np.logical_or.reduce([a != b for a, b in zip(told, wanted, strict=True)])]] = True
+        return np.flatnonzero(bad)
 
-    def _seen(self, levels: list[Level]) -> list[Level]:
-        return levels if self.counted else [(price, lots, 0) for price, lots, _ in levels]
+    def difference(self, read: int) -> str:
+        """The first level of this book that is not as it should be."""
+        told, wanted = (_sides(one.where(one.read == read)) for one in (self.told, self.wanted))
+        for name, said, right in zip(("bids", "asks"), told, wanted, strict=True):
+            for place in range(max(len(said), len(right))):
+                pair = [side[place] if place < len(side) else None for side in (said, right)]
+                if pair[0] != pair[1]:
+                    return f"as number {place + 1} of its {name} {_words(pair[0])} and not {_words(pair[1])}"
+        return "nothing wrong"
+
+
+def _sides(levels: Levels) -> list[list[Level]]:
+    rows = list(zip(*(column.tolist() for column in levels[1:]), strict=True))
+    return [[(price, lots, orders) for buys, price, lots, orders in rows if buys == side] for side in (1, 0)]
+
+
+def _words(level: Level | None) -> str:
+    if level is None:
+        return "nothing"
+    return f"{level[1]} lots" + (f" of {level[2]} orders" if level[2] else "") + f" at {level[0]}"
 
 
 def book_equals_ledger(evidence: Evidence) -> Finding:
@@ -66,19 +85,19 @@ def book_equals_ledger(evidence: Evidence) -> Finding:
     books = evidence.books
     shown = _shown(evidence)
     strange = _strange(evidence)
-    bad = np.union1d(np.flatnonzero(strange), [one.read for one in shown.values() if one.wrong]).astype(np.int64)
+    bad = np.union1d(np.flatnonzero(strange), shown.wrong())
 
     def example() -> str:
         row = evidence.rows("books", bad[:1])[0]
         seq, who = int(books["seq"][bad[0]]), f"the book of {row['symbol']} that client {row['client_id']} read"
         if strange[bad[0]]:
             return f"{who} is none" if seq == NO_BOOK else f"{who} is at seq {seq}, which its ledger does not have"
-        return f"{who} at seq {seq} shows {_difference(shown[int(bad[0])])}"
+        return f"{who} at seq {seq} shows {shown.difference(int(bad[0]))}"
 
     return by_row(
         SHOWN,
         evidence,
-        examined=len(shown) + int(strange.sum()),
+        examined=int((shown.judged | strange).sum()),
         violations=len(bad),
         example=example,
         subject=lambda: _told(evidence, int(bad[0])),
@@ -92,26 +111,31 @@ def _strange(evidence: Evidence) -> np.ndarray:
     return (books["seq"] != 0) & ~there
 
 
-def _shown(evidence: Evidence) -> dict[int, Shown]:
-    """The books that can be judged, by their place."""
-    books, levels, found = evidence.books, evidence.levels, {}
-    told = [levels[name] for name in ("buys", "price", "lots", "orders")]
-    begins = np.searchsorted(levels["read"], np.arange(len(books) + 1))
-    # Where it was not recorded how many levels were asked for, as many as any answer shows.
-    deepest = int(np.bincount(levels["read"] * 2 + levels["buys"]).max(initial=0))
-    orders = accepted_orders(evidence)
+def _shown(evidence: Evidence) -> Shown:
+    books, orders = evidence.books, accepted_orders(evidence)
+    told = Levels(*(evidence.levels[name].astype(np.int64) for name in Levels._fields))
+    depth = _depth(evidence, told)
+    judged, counted, parts = np.zeros(len(books), dtype=bool), np.zeros(len(books), dtype=bool), []
     for market, (first, last) in evidence.slices.by_market.items():
         mine, upto = _judged(evidence, market)
-        if not len(mine):
-            continue
-        resting = Resting(changes(evidence, orders, first, last))
-        counted = bool(orders.once[orders.market == market].all())
-        for read, place in zip(mine.tolist(), upto.tolist(), strict=True):
-            sides = _sides([column[begins[read] : begins[read + 1]].tolist() for column in told])
-            asked = int(books["asked"][read]) or deepest
-            wanted = resting.at(place, max(asked, *(len(side) for side in sides)))
-            found[read] = Shown(read=read, told=sides, wanted=wanted, asked=asked, counted=counted)
-    return found
+        if len(mine):
+            judged[mine], counted[mine] = True, orders.once[orders.market == market].all()
+            found = books_at(changes(evidence, orders, first, last), upto, depth[mine])
+            parts.append(found._replace(read=mine[found.read]))
+    wanted = Levels.joined(parts) if parts else told.where(np.zeros(len(told.read), dtype=bool))
+    wanted = wanted.where(np.argsort(wanted.read, kind="stable"))
+    both = (told.where(judged[told.read]), wanted)
+    both = [one._replace(orders=np.where(counted[one.read], one.orders, 0)) for one in both]
+    return Shown(judged=judged, told=both[0], wanted=both[1])
+
+
+def _depth(evidence: Evidence, told: Levels) -> np.ndarray:
+    """How many levels a side each book must show: as many as were asked for, where that was not recorded as many as any
+    book shows. One that shows more is held to what it shows.
+    """
+    books = evidence.books
+    sides = np.bincount(told.read * 2 + told.buys, minlength=2 * len(books)).reshape(-1, 2).max(axis=1, initial=0)
+    return np.maximum(np.where(books["asked"] > 0, books["asked"], sides.max(initial=0)), sides)
 
 
 def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
@@ -131,26 +155,6 @@ def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
     whole |= event[np.minimum(upto, len(event) - 1)] != event[np.maximum(upto, 1) - 1]
     whole &= (place >= 0) | (seq == 0)
     return mine[whole], upto[whole]
-
-
-def _sides(columns: list[list[int]]) -> tuple[list[Level], list[Level]]:
-    sides: tuple[list[Level], list[Level]] = ([], [])
-    for buys, *level in zip(*columns, strict=True):
-        sides[buys].append(tuple(level))  # type: ignore[arg-type]
-    return sides
-
-
-def _difference(one: Shown) -> str:
-    for name, told, wanted in zip(("asks", "bids"), one.told, one.wanted, strict=True):
-        for place in range(max(len(told), len(wanted))):
-            said, right = (side[place] if place < len(side) else None for side in (told, wanted))
-            if said != right:
-                return f"as number {place + 1} of its {name} {_words(said)} and not {_words(right)}"
-    return "nothing wrong"
-
-
-def _words(level: Level | None) -> str:
-    return f"{level[1]} lots of {level[2]} orders at {level[0]}" if level else "nothing"
 
 
 def monotone_books(evidence: Evidence) -> Finding:

@@ -5,14 +5,17 @@ Owns the sums; must not know who asks. A third way beside PaperBroker's book and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from kit.integrity.book_tables import Level
 from kit.integrity.evidence import Evidence
 from kit.integrity.ledger_tables import ACCEPTED, CANCELLED, FILL
 from kit.integrity.legs import Orders
+
+# Prices of books that are worked out side by side.
+CELLS_MAX = 1 << 19
 
 
 class Changes(NamedTuple):
@@ -64,27 +67,56 @@ def _leaves(order: np.ndarray, lots: np.ndarray) -> np.ndarray:
     return out
 
 
-class Resting:
-    """The book of one market as it moves along its ledger: places are asked for in ascending order."""
+class Levels(NamedTuple):
+    """Price levels of many books, book by book; within one buys first, best first."""
 
-    def __init__(self, made: Changes) -> None:
-        self._made, self._done = made, 0
-        self._prices, self._level = np.unique(made.price, return_inverse=True)
-        self._lots = np.zeros((2, len(self._prices)), dtype=np.int64)
-        self._orders = np.zeros((2, len(self._prices)), dtype=np.int64)
+    read: np.ndarray
+    buys: np.ndarray
+    price: np.ndarray
+    lots: np.ndarray
+    orders: np.ndarray
 
-    def at(self, place: int, depth: int) -> tuple[list[Level], list[Level]]:
-        """The best `depth` levels of sells and buys once the first `place` events have happened."""
-        made, end = self._made, int(np.searchsorted(self._made.place, place))
-        news = slice(self._done, end)
-        where = (made.buys[news], self._level[news])
-        np.add.at(self._lots, where, made.lots[news])
-        np.add.at(self._orders, where, made.orders[news])
-        self._done = max(self._done, end)
-        return self._best(0, depth), self._best(1, depth)
+    def where(self, chosen: np.ndarray) -> Levels:
+        return Levels(*(column[chosen] for column in self))
 
-    def _best(self, buys: int, depth: int) -> list[Level]:
-        there = np.flatnonzero(self._lots[buys])
-        there = there[::-1][:depth] if buys else there[:depth]
-        columns = (self._prices[there], self._lots[buys][there], self._orders[buys][there])
-        return list(zip(*(column.tolist() for column in columns), strict=True))
+    @classmethod
+    def joined(cls, parts: Sequence[Levels]) -> Levels:
+        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def books_at(made: Changes, places: np.ndarray, depth: np.ndarray) -> Levels:
+    """The best `depth[i]` levels of either side once the first `places[i]` events have happened, as book i. Places
+    ascend. Many books are worked out side by side, each as a row of all prices of its market.
+    """
+    prices, level = np.unique(made.price, return_inverse=True)
+    size = len(prices)
+    # Buys from the highest price down, then sells from the lowest up: the best first.
+    column = np.where(made.buys > 0, size - 1 - level, size + level)
+    first = np.searchsorted(places, made.place, side="right")  # the first book that a change is in
+    price, buys = np.concatenate([prices[::-1], prices]), np.repeat([1, 0], size)
+    before, parts = np.zeros((2, 2 * size), dtype=np.int64), []
+    step = max(1, CELLS_MAX // max(1, 2 * size))
+    for begin in range(0, len(places), step):
+        end = min(begin + step, len(places))
+        news = slice(*np.searchsorted(first, (begin, end)))
+        at = (first[news] - begin) * 2 * size + column[news]
+        lots, orders = (
+            _summed(before[n], at, column_of[news], end - begin) for n, column_of in enumerate((made.lots, made.orders))
+        )
+        before = np.stack([lots[-1], orders[-1]])
+        row, chosen = np.nonzero(_best(lots != 0, depth[begin:end]))
+        parts.append(Levels(row + begin, buys[chosen], price[chosen], lots[row, chosen], orders[row, chosen]))
+    return Levels.joined(parts)
+
+
+def _summed(before: np.ndarray, at: np.ndarray, amounts: np.ndarray, rows: int) -> np.ndarray:
+    """One row a book: what was before, and all that came to it since."""
+    cells = np.zeros(rows * len(before), dtype=np.int64)
+    np.add.at(cells, at, amounts)
+    return before + np.cumsum(cells.reshape(rows, len(before)), axis=0)
+
+
+def _best(there: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Of the levels that are there, the first `depth` of either half of each row."""
+    sides = there.reshape(len(there), 2, -1)
+    return (sides & (np.cumsum(sides, axis=2) <= depth[:, None, None])).reshape(there.shape)

@@ -1,0 +1,75 @@
+"""Books that were read against the ledger: side by side or one by one, whatever was asked for, never amid a command."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from kit import integrity
+from kit.integrity import resting
+from kit.model import Finding, Status
+from tests.histories import edits, execution
+
+
+@pytest.fixture(scope="module")
+def golden() -> dict[str, Any]:
+    return execution.golden()
+
+
+@pytest.fixture
+def tables(golden) -> dict[str, Any]:
+    return {name: table.copy() for name, table in golden.items()}
+
+
+def judged(tables: dict[str, Any]) -> Finding:
+    check = next(check for check in integrity.CHECKS if check.name == "book-equals-ledger")
+    return integrity.run_check(check, integrity.gather(tables))
+
+
+def test_books_are_the_same_side_by_side_and_one_by_one(tables, monkeypatch):
+    together = judged(tables)
+    monkeypatch.setattr(resting, "CELLS_MAX", 1)
+    assert judged(tables) == together
+    assert together.status is Status.PASS
+    assert together.measured == 0
+
+
+@pytest.mark.parametrize(("depths", "status"), [((3,), Status.PASS), ((1, 2, 3), Status.FAIL)])
+def test_where_no_depth_was_recorded_the_deepest_answer_says_it(depths, status, tables):
+    """A book that shows fewer levels than others show, though there are more, leaves some out."""
+    attempts = tables["attempts"]
+    books = attempts["op"] == "book"
+    kept = attempts[~books | attempts["qty"].isin(depths)].reset_index(drop=True)
+    tables["attempts"] = kept.assign(qty=kept["qty"].where(kept["op"] != "book", 0))
+    assert judged(tables).status is status
+
+
+def test_a_book_read_amid_a_command_is_passed_over(tables):
+    """An order that trades is two events or more; between them a book shows what no command left behind."""
+    events = tables["events"]
+    fill = edits.row(tables, "events", type="fill")
+    assert (
+        events[(events["market"] == fill["market"]) & (events["seq"] == fill["seq"] - 1)]["event_id"].iloc[0]
+        == (fill["event_id"])
+    )
+    before = judged(tables).detail
+    said = {"symbol": fill["market"], "seq": int(fill["seq"]) - 1, "bids": [[1, 1, 1]], "asks": []}
+    row = {"op": "book", "symbol": fill["market"], "outcome": "ok", "status": 200, "reply": json.dumps(said)}
+    edits.add_attempt(tables, row)
+    assert judged(tables).detail == before
+
+
+@pytest.mark.parametrize("reply", ["", "[]", '{"symbol":"ACME","seq":true,"bids":[],"asks":[]}', '{"symbol":"ACME"}'])
+def test_an_answer_that_is_no_book_is_a_violation(reply, tables):
+    edits.change_first(tables, "attempts", {"op": "book", "symbol": "ACME"}, reply=reply)
+    found = judged(tables)
+    assert (found.status, found.measured) == (Status.FAIL, 1)
+    assert "read is none" in found.detail
+
+
+def test_orders_that_were_let_in_twice_are_not_counted(golden):
+    """The lots at a price still are what the events say."""
+    tables: Any = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
+    assert judged(tables).status is Status.PASS
