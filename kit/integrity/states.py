@@ -9,7 +9,6 @@ import numpy as np
 
 from kit.integrity.answer import Check, Wording, by_order
 from kit.integrity.client_tables import FOUND, STATES
-from kit.integrity.columns import Rows
 from kit.integrity.counting import counts, present, spread
 from kit.integrity.evidence import Evidence
 from kit.integrity.ledger_tables import ACCEPTED, CANCELLED, FILL, REJECTED
@@ -23,17 +22,19 @@ STATE = Wording(
     broke="show a state that the ledger never gave the order, or one that was known to be over",
 )
 NEW, OPEN, PARTLY, FILLED, OFF, REFUSED = range(len(STATES))
+BEFORE = -1  # beside the types of events: what an order is before any
+LAST = np.iinfo(np.int64).max
+SHOWN_MAX = 3
 
 
-class State(NamedTuple):
-    """An order from the event `seq` on."""
+class States(NamedTuple):
+    """The states of some orders, by order and seq: what each event made of its order, after what it was before any."""
 
-    seq: int
-    state: int
-    filled: int
-
-
-BEFORE = State(0, NEW, 0)
+    order: np.ndarray
+    seq: np.ndarray
+    state: np.ndarray
+    filled: np.ndarray
+    until: np.ndarray  # seq of the next one, LAST where there is none
 
 
 def reads_equal_ledger(evidence: Evidence) -> Finding:
@@ -47,21 +48,23 @@ def reads_equal_ledger(evidence: Evidence) -> Finding:
     asked = present(reads["order"], evidence.order_count)
     asked &= counts(evidence.accepted["order"], evidence.order_count) <= 1
     reads = reads.where(asked[reads["order"]]) if len(reads) else reads
-    states, market = _states(evidence, asked), _markets(evidence)
-    known = Moments(streamed(evidence.stream)).before(market[reads["order"]], reads["invoked_ns"])
-    rows = zip(*(part.tolist() for part in (reads["order"], reads["state"], reads["filled"], known)), strict=True)
-    wrong = np.array([not _possible(states.get(row[0], [BEFORE]), *row[1:]) for row in rows], dtype=bool)
-    bad = reads["order"][wrong]
+    order, state, filled = reads["order"], reads["state"], reads["filled"]
+    known = Moments(streamed(evidence.stream)).before(_markets(evidence)[order], reads["invoked_ns"])
+    states = _states(evidence, asked)
+    read, place = _possible(states, order, known)
+    fits = (states.filled[place] == filled[read]) & (
+        (states.state[place] == state[read]) | ((states.state[place] == OPEN) & (state[read] == NEW))
+    )
+    wrong = ~present(read[fits], len(reads))
 
     def example(number: int) -> str:
-        at = np.flatnonzero(wrong & (reads["order"] == number))[0]
-        told = STATES[reads["state"][at]] if reads["state"][at] >= 0 else "an unknown state"
-        seen = int(known[at])
-        right = [f"{STATES[one.state]} with {one.filled}" for one in _left(states.get(number, [BEFORE]), seen)]
-        said = f"order {evidence.order_of(number)} was read as {told} with {reads['filled'][at]} filled"
-        return f"{said}, when only {' or '.join(right[:3])} was possible (seq {seen} had been streamed)"
+        at = np.flatnonzero(wrong & (order == number))[0]
+        told = STATES[state[at]] if state[at] >= 0 else "an unknown state"
+        right = [f"{STATES[states.state[one]]} with {states.filled[one]}" for one in place[read == at][:SHOWN_MAX]]
+        said = f"order {evidence.order_of(number)} was read as {told} with {filled[at]} filled"
+        return f"{said}, when only {' or '.join(right)} was possible (seq {known[at]} had been streamed)"
 
-    return by_order(STATE, evidence, examined=len(reads), bad=bad, example=example)
+    return by_order(STATE, evidence, examined=len(reads), bad=order[wrong], example=example)
 
 
 def _markets(evidence: Evidence) -> np.ndarray:
@@ -70,47 +73,44 @@ def _markets(evidence: Evidence) -> np.ndarray:
     return np.where(market < 0, spread(stored["order"], stored["market"].astype(np.int64), size, -1), market)
 
 
-def _left(states: list[State], known: int) -> list[State]:
-    """The states that are possible once `known` is: the last that it names, and all later ones."""
-    first = max((place for place, one in enumerate(states) if one.seq <= known), default=0)
-    return states[first:]
+def _possible(states: States, order: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (read, place in `states`): the states that a read of `order` may show once the seq `known` was known."""
+    begin, end = (np.searchsorted(states.order, order, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    sizes = end - begin
+    read = np.repeat(np.arange(len(order)), sizes)
+    place = np.arange(len(read)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(begin, sizes)
+    there = states.until[place] > known[read]
+    return read[there], place[there]
 
 
-def _possible(states: list[State], state: int, filled: int, known: int) -> bool:
-    return any(
-        filled == one.filled and (state == one.state or (state == NEW and one.state == OPEN))
-        for one in _left(states, known)
+def _states(evidence: Evidence, asked: np.ndarray) -> States:
+    """Of each order that was asked for."""
+    before = np.flatnonzero(asked)
+    nothing = np.zeros(len(before), dtype=np.int64)
+    parts = [(before, nothing, nothing + BEFORE, nothing), *_events(evidence, asked)]
+    order, seq, kind, qty = (np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True))
+    by_order = np.lexsort((seq, order))
+    order, seq, kind, qty = order[by_order], seq[by_order], kind[by_order], qty[by_order]
+    lots = np.cumsum(np.where(kind == FILL, qty, 0))
+    # An order starts with the state that no event made: what others were filled with until there is not its own.
+    filled = lots - lots[kind == BEFORE][np.cumsum(kind == BEFORE) - 1]
+    wanted = spread(evidence.accepted["order"], evidence.accepted["qty"], evidence.order_count)[order]
+    state = np.select(
+        [kind == BEFORE, kind == FILL, kind == ACCEPTED, kind == REJECTED],
+        [NEW, np.where(filled >= wanted, FILLED, PARTLY), OPEN, REFUSED],
+        OFF,
     )
+    last = np.append(order[1:] != order[:-1], True) if len(order) else np.zeros(0, dtype=bool)
+    return States(order, seq, state, filled, np.where(last, LAST, np.append(seq[1:], 0)))
 
 
-def _states(evidence: Evidence, asked: np.ndarray) -> dict[int, list[State]]:
-    """For each order that was asked for, its states in the order of its events."""
-    accepted = evidence.accepted
-    wanted = spread(accepted["order"], accepted["qty"], evidence.order_count).tolist()
-    states: dict[int, list[State]] = {}
-    for order, seq, kind, qty in _events(evidence, asked):
-        mine = states.setdefault(order, [BEFORE])
-        filled = mine[-1].filled
-        if kind == FILL:
-            filled += qty
-            mine.append(State(seq, FILLED if filled >= wanted[order] else PARTLY, filled))
-        else:
-            mine.append(State(seq, {ACCEPTED: OPEN, REJECTED: REFUSED, CANCELLED: OFF}[kind], filled))
-    return states
-
-
-def _events(evidence: Evidence, asked: np.ndarray) -> Iterator[tuple[int, int, int, int]]:
-    """(order, seq, type, lots) of every event of these orders, in the order of the ledger."""
-    events = evidence.events
-    asked = np.append(asked, False)  # the last is for no order, −1
+def _events(evidence: Evidence, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """(order, seq, type, lots) of every event of these orders, as their own or as makers."""
+    events, asked = evidence.events, np.append(asked, False)  # the last is for no order, −1
     told = np.isin(events["type"], (ACCEPTED, REJECTED, CANCELLED, FILL))
-    own, other = told & asked[events["order"]], asked[events["maker"]]
-    rows: Rows = events.where(own | other)
-    names = ("order", "maker", "seq", "type", "qty")
-    for order, maker, seq, kind, qty in zip(*(rows[name].tolist() for name in names), strict=True):
-        for number in (order, maker):
-            if number >= 0 and asked[number]:
-                yield number, seq, kind, qty
+    for column in ("order", "maker"):
+        rows = events.where(told & asked[events[column]])
+        yield rows[column], rows["seq"], rows["type"], rows["qty"]
 
 
 CHECKS = (
