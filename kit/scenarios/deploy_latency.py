@@ -9,7 +9,7 @@ DEPLOY_LATENCY = Scenario(
     title="A rolling deployment on a slow network",
     hypothesis=(
         "When every task of the API is replaced while the network of one zone's tasks is slow, orders take longer but "
-        "none is refused or lost, every acknowledged order is sequenced and filled exactly once, and steady state is "
+        "none is lost, every acknowledged order is sequenced and filled exactly once, and steady state is "
         "back by itself."
     ),
     template_output="DeployLatencyTemplateId",

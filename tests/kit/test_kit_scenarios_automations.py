@@ -8,17 +8,19 @@ from typing import Any
 
 import pytest
 
-from kit import aws
+from kit import aws, faults
 from kit.model import Deployment
 
 WAIT_S_MAX = 20.0
+# New tasks start and pass two health checks, then the old ones leave.
+DEPLOY_S_MAX = 60.0
 TERMINAL = {"completed", "stopped", "failed", "cancelled"}
 
 
-def until(probe: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
+def until(probe: Callable[[], bool], what: str, within_s: float = WAIT_S_MAX) -> None:
+    deadline = time.monotonic() + within_s
     while not probe():
-        assert time.monotonic() < deadline, f"not within {WAIT_S_MAX:g} s: {what}"
+        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
         time.sleep(0.1)
 
 
@@ -99,3 +101,23 @@ def test_a_slow_store_that_is_stopped_deploys_the_normal_flags(
     local_session.client("fis").stop_experiment(id=experiment)
     until(lambda: status(local_session, experiment) == "stopped", "the stop")
     assert flags(local_session, deployment) == "1"
+
+
+def running(session: aws.Session, deployment: Deployment) -> set[str]:
+    """The tasks of the API that are not about to stop."""
+    cluster, service = deployment.outputs["ClusterName"], deployment.outputs["ApiServiceName"]
+    return set(session.client("ecs").list_tasks(cluster=cluster, serviceName=service)["taskArns"])
+
+
+@pytest.mark.slow
+def test_a_rolling_deployment_is_over_when_every_task_of_the_api_is_another(
+    local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
+):
+    before, since = running(local_session, deployment), time.time()
+    experiment = start("RollingDeployTemplateId")
+    until(lambda: status(local_session, experiment) in TERMINAL, "the end", DEPLOY_S_MAX)
+    assert status(local_session, experiment) == "completed"
+    after = running(local_session, deployment)
+    assert len(after) == len(before) and not after & before
+    # What no scenario's verdict may hold against the build: the scheduler stopped them.
+    assert faults.unexplained_stops(local_session, deployment, since=since) == []
