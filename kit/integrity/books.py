@@ -16,7 +16,7 @@ from kit.integrity.counterexample import Step, Story
 from kit.integrity.evidence import Evidence
 from kit.integrity.legs import accepted_orders
 from kit.integrity.moments import Moments, streamed
-from kit.integrity.resting import Levels, books_at, changes
+from kit.integrity.resting import Levels, books_at, changes, last_places
 from kit.model import Finding
 
 AROUND = 3
@@ -114,13 +114,13 @@ def _strange(evidence: Evidence) -> np.ndarray:
 def _shown(evidence: Evidence) -> Shown:
     books, orders = evidence.books, accepted_orders(evidence)
     told = Levels(*(evidence.levels[name].astype(np.int64) for name in Levels._fields))
-    depth = _depth(evidence, told)
+    depth, gone = _depth(evidence, told), last_places(evidence, orders)
     judged, counted, parts = np.zeros(len(books), dtype=bool), np.zeros(len(books), dtype=bool), []
     for market, (first, last) in evidence.slices.by_market.items():
         mine, upto = _judged(evidence, market)
         if len(mine):
             judged[mine], counted[mine] = True, orders.once[orders.market == market].all()
-            found = books_at(changes(evidence, orders, first, last), upto, depth[mine])
+            found = books_at(changes(evidence, orders, gone, first, last), upto, depth[mine])
             parts.append(found._replace(read=mine[found.read]))
     wanted = Levels.joined(parts) if parts else told.where(np.zeros(len(told.read), dtype=bool))
     wanted = wanted.where(np.argsort(wanted.read, kind="stable"))

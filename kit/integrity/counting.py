@@ -36,6 +36,14 @@ def firsts(numbers: np.ndarray, size: int) -> np.ndarray:
     return places
 
 
+def lasts(numbers: np.ndarray, size: int) -> np.ndarray:
+    """The place of each number's last row, −1 for none."""
+    places = np.full(size, -1, dtype=np.int64)
+    some = np.flatnonzero(numbers >= 0)
+    places[numbers[some]] = some
+    return places
+
+
 def spread(numbers: np.ndarray, values: np.ndarray, size: int, default: int = 0) -> np.ndarray:
     """The value of each number's first row, `default` where it has none."""
     out = np.full(size, default, dtype=values.dtype)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kit.integrity.counting import lasts, totals
 from kit.integrity.evidence import Evidence
 from kit.integrity.ledger_tables import ACCEPTED, CANCELLED, FILL
-from kit.integrity.legs import Orders
+from kit.integrity.legs import Orders, filled
 
 # Prices of books that are worked out side by side.
 CELLS_MAX = 1 << 19
@@ -28,8 +29,8 @@ class Changes(NamedTuple):
     orders: np.ndarray
 
 
-def changes(evidence: Evidence, orders: Orders, first: int, last: int) -> Changes:
-    """Of the events from `first` to `last`, which are one market's.
+def changes(evidence: Evidence, orders: Orders, gone: np.ndarray, first: int, last: int) -> Changes:
+    """Of the events from `first` to `last`, which are one market's; `gone` is `last_places`.
 
     An order that may rest comes with all its lots; each fill takes lots from its maker and from a taker that may rest,
     a cancel what was left. An order leaves with its last such event, if nothing of it is left then.
@@ -47,7 +48,7 @@ def changes(evidence: Evidence, orders: Orders, first: int, last: int) -> Change
     place, order, lots, come = (column[rests] for column in (place, order, lots, come))
     by_place = np.argsort(place, kind="stable")
     place, order, lots, come = (column[by_place] for column in (place, order, lots, come))
-    come = come - _leaves(order, lots)
+    come = come - (gone[order] == place + first)
     return Changes(place, orders.buys[order].astype(np.int64), orders.price[order].astype(np.int64), lots, come)
 
 
@@ -56,15 +57,13 @@ def _part(chosen: np.ndarray, order: np.ndarray, lots: np.ndarray, come: int) ->
     return places, order[places], lots[places].astype(np.int64), np.full(len(places), come, dtype=np.int64)
 
 
-def _leaves(order: np.ndarray, lots: np.ndarray) -> np.ndarray:
-    """1 where an order's lots come to nothing for good."""
-    by_order = np.argsort(order, kind="stable")
-    ends = np.concatenate([np.flatnonzero(np.diff(order[by_order])), [len(order) - 1]]) if len(order) else by_order
-    sums = np.cumsum(lots[by_order])[ends]
-    left = np.diff(sums, prepend=0)
-    out = np.zeros(len(order), dtype=np.int64)
-    out[by_order[ends[left == 0]]] = 1
-    return out
+def last_places(evidence: Evidence, orders: Orders) -> np.ndarray:
+    """By order number the place of the event by which nothing of it is left; −1 for one of which something is."""
+    events, cancelled, size = evidence.events, evidence.cancelled, evidence.order_count
+    takes = np.flatnonzero((events["type"] == FILL) | (events["type"] == CANCELLED))
+    last = np.maximum(*(lasts(events[column][takes], size) for column in ("order", "maker")))
+    left = orders.qty.astype(np.int64) - filled(evidence) - totals(cancelled["order"], cancelled["qty"], size)
+    return np.where((left == 0) & (last >= 0), np.append(takes, 0)[last], -1)
 
 
 class Levels(NamedTuple):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kit.integrity import hashing, naming
 from kit.integrity.columns import Columns, Space
-from kit.integrity.counting import firsts, paired, present, spread, totals, unpaired
+from kit.integrity.counting import firsts, lasts, paired, present, spread, totals, unpaired
 from kit.integrity.naming import NO_ID, number_ids
 from kit.integrity.skeletons import Skeletons, empty
 from kit.integrity.stream_tables import Slices
@@ -98,6 +98,8 @@ def test_sums_and_first_rows_are_those_of_a_dictionary(rows):
             first[number] = place if first[number] < 0 else first[number]
     assert totals(numbers, amounts, 7).tolist() == list(sums.values())
     assert firsts(numbers, 7).tolist() == list(first.values())
+    last = {number: place for place, (number, _) in enumerate(rows)}
+    assert lasts(numbers, 7).tolist() == [last.get(number, -1) for number in range(7)]
     assert present(numbers, 7).tolist() == [place >= 0 for place in first.values()]
     assert spread(numbers, amounts, 7, 3).tolist() == [rows[p][1] if p >= 0 else 3 for p in first.values()]
 
