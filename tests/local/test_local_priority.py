@@ -1,0 +1,29 @@
+"""The local AWS asks for priority where it may, and keeps what its caller chose."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kit.local.__main__ import NICENESS
+
+ASK = "import os; from kit.local.__main__ import take_priority; print(take_priority(), os.getpriority(os.PRIO_PROCESS, 0))"
+MAY = os.geteuid() == 0
+
+
+def asked(niceness: int) -> str:
+    """What it says, and what it has then, when it is started with that niceness."""
+    start = lambda: os.setpriority(os.PRIO_PROCESS, 0, niceness)  # noqa: E731
+    return subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, preexec_fn=start).stdout.strip()
+
+
+@pytest.mark.skipif(os.getpriority(os.PRIO_PROCESS, 0) != 0, reason="the tests themselves were given a niceness")
+def test_it_takes_what_it_may():
+    assert asked(0) == (f"True {NICENESS}" if MAY else "False 0")
+
+
+def test_a_niceness_of_the_callers_is_kept():
+    assert asked(15) == "False 15"
