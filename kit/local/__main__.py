@@ -11,7 +11,6 @@ from pathlib import Path
 from kit.errors import CloudError, UsageError
 from kit.model import USAGE_EXIT_CODE
 
-
 # Stands for a machine of its own beside whatever else runs here; its tasks inherit it. See docs/adr/0006.
 NICENESS = -10
 
