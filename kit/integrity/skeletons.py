@@ -8,7 +8,7 @@ Unequal ones prove nothing (another order of fields, escapes, a real difference)
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,8 +131,26 @@ class Values:
         return self._made[column]
 
 
-def written(skeleton: Skeleton, values: Values, at: np.ndarray) -> Any:
-    """The texts that these rows must have, up to the free digits; None where a value would need escapes."""
+@dataclass(frozen=True, slots=True)
+class Coded:
+    """A piece of the rows' texts of which there are few, and which of them each row has."""
+
+    few: Any
+    codes: np.ndarray
+
+    def texts(self) -> Any:
+        return self.few.take(pa.array(self.codes))
+
+    def with_next(self, other: Coded) -> Coded:
+        """Both pieces as one: every text of the one with every text of the other."""
+        left, right = len(self.few), len(other.few)
+        pairs = np.repeat(np.arange(left), right), np.tile(np.arange(right), left)
+        few = pc.binary_join_element_wise(self.few.take(pa.array(pairs[0])), other.few.take(pa.array(pairs[1])), "")
+        return Coded(few, self.codes * np.int32(right) + other.codes)
+
+
+def written(skeleton: Skeleton, values: Values, at: np.ndarray, end: Sequence[Any] = ()) -> Any:
+    """The texts that these rows must have, up to the free digits, and `end`; None where a value would need escapes."""
     places, pieces, constants = pa.array(at), [], list(skeleton.constants)
     for slot, column in enumerate(skeleton.slots):
         held = values[column]
@@ -141,12 +159,22 @@ def written(skeleton: Skeleton, values: Values, at: np.ndarray) -> Any:
         if isinstance(held, pa.DictionaryArray):
             # The constants around go to the few texts and not to the many rows.
             few = pc.binary_join_element_wise(constants[slot], held.dictionary, constants[slot + 1], "")
-            pieces.append(few.take(held.indices.take(places)))
+            _put(pieces, Coded(few, whole(held.indices).take(at).astype(np.int32, copy=False)))
             constants[slot + 1] = ""
         else:
             pieces += [constants[slot], held.take(places)]
-    pieces.append(constants[len(skeleton.slots)])
-    return pc.binary_join_element_wise(*(piece for piece in pieces if not isinstance(piece, str) or piece), "")
+    pieces += [constants[len(skeleton.slots)], *end]
+    laid_out = (piece.texts() if isinstance(piece, Coded) else piece for piece in pieces)
+    return pc.binary_join_element_wise(*(piece for piece in laid_out if not isinstance(piece, str) or piece), "")
+
+
+def _put(pieces: list[Any], piece: Coded) -> None:
+    """One more piece; as one with the last where they have few texts together: what costs is the pieces of each row."""
+    last = pieces[-1] if pieces else None
+    if isinstance(last, Coded) and len(last.few) * len(piece.few) * REPEATED_MIN <= len(piece.codes):
+        pieces[-1] = last.with_next(piece)
+    else:
+        pieces.append(piece)
 
 
 def _repeated(values: Any) -> Any:
@@ -160,20 +188,18 @@ def _repeated(values: Any) -> Any:
 
 
 def _matches(skeleton: Skeleton, texts: Any, values: Values, at: np.ndarray) -> np.ndarray:
-    head = written(skeleton, values, at)
-    if head is None:
+    end, digits, fits = skeleton.constants[-1], None, None
+    if skeleton.free:
+        size = len(end.encode())
+        digits = pc.binary_slice(texts.cast(pa.binary()), -skeleton.free - size, -size).view(pa.string())
+        # A number as JSON writes it: no leading zero, and all of its digits.
+        fits = pc.and_(pc.ascii_is_decimal(digits), pc.invert(pc.starts_with(digits, "0")))
+        fits = pc.and_(fits, pc.equal(pc.binary_length(digits), skeleton.free))
+    wanted = written(skeleton, values, at, () if digits is None else (digits, end))
+    if wanted is None:
         return np.zeros(len(texts), dtype=bool)
-    if not skeleton.free:
-        return whole(pc.equal(head, texts))
-    end = skeleton.constants[-1].encode()
-    raw = texts.cast(pa.binary())
-    digits = pc.binary_slice(raw, -skeleton.free - len(end), -len(end)).view(pa.string())
-    # A number as JSON writes it: no leading zero, and all of its digits.
-    fits = pc.and_(pc.ascii_is_decimal(digits), pc.invert(pc.starts_with(digits, "0")))
-    fits = pc.and_(fits, pc.equal(pc.binary_length(digits), skeleton.free))
-    fits = pc.and_(fits, pc.equal(pc.binary_slice(raw, -len(end), None), end))
-    front = pc.binary_slice(raw, 0, -skeleton.free - len(end))
-    return whole(pc.and_(fits, pc.equal(head.cast(pa.binary()), front)))
+    same = pc.equal(wanted, texts)
+    return whole(same if fits is None else pc.and_(fits, same))
 
 
 def _needs_escapes(values: Any) -> bool:
