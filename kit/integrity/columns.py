@@ -201,7 +201,8 @@ class Part:
         return len(self.places)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self.places if name == PLACE else self._base[name][self.places]
+        # `take` wants half the time of an index in brackets, which converts narrow places piece by piece.
+        return self.places if name == PLACE else self._base[name].take(self.places)
 
     def where(self, chosen: np.ndarray) -> Rows:
         return Part(self._base, self.places[chosen])

@@ -6,27 +6,65 @@ Owns no invariant.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from kit.integrity.counting import counts, spread
+from kit.integrity.columns import Rows
+from kit.integrity.counting import counts, firsts
 from kit.integrity.evidence import Evidence
 from kit.integrity.ledger_tables import AT_MARKET, BUYS, RESTS
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Orders:
-    """By order number; of an order accepted twice, the first acceptance."""
+    """By order number; of an order accepted twice, the first acceptance.
 
-    seq: np.ndarray  # 0 = never accepted
-    qty: np.ndarray
-    price: np.ndarray
-    bits: np.ndarray
-    market: np.ndarray
-    client: np.ndarray
-    key: np.ndarray  # number of (client, key), -1 for none
-    event: np.ndarray  # hash of the intake event's id
-    once: np.ndarray  # accepted a single time, so that `seq` is the time of all its trades
+    A column is worked out when it is first asked for: most checks want three of them.
+    """
+
+    def __init__(self, accepted: Rows, size: int) -> None:
+        self._accepted, self._size = accepted, size
+        self._first = firsts(accepted["order"], size)
+
+    def _column(self, name: str, default: int = 0) -> np.ndarray:
+        values = self._accepted[name]
+        # The value at the end is the one of orders that were never accepted, whose first place is −1.
+        return np.append(values, values.dtype.type(default)).take(self._first)
+
+    @cached_property
+    def seq(self) -> np.ndarray:
+        """0 = never accepted."""
+        return self._column("seq")
+
+    @cached_property
+    def qty(self) -> np.ndarray:
+        return self._column("qty")
+
+    @cached_property
+    def price(self) -> np.ndarray:
+        return self._column("price")
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        return self._column("bits")
+
+    @cached_property
+    def market(self) -> np.ndarray:
+        return self._column("market", -1)
+
+    @cached_property
+    def client(self) -> np.ndarray:
+        return self._column("client", -1)
+
+    @cached_property
+    def event(self) -> np.ndarray:
+        """Hash of the intake event's id."""
+        return self._column("event")
+
+    @cached_property
+    def once(self) -> np.ndarray:
+        """Accepted a single time, so that `seq` is the time of all its trades."""
+        return counts(self._accepted["order"], self._size) == 1
 
     @property
     def buys(self) -> np.ndarray:
@@ -52,19 +90,7 @@ class Legs:
 
 def accepted_orders(evidence: Evidence) -> Orders:
     """One array a column, as long as there are orders."""
-    rows, size = evidence.accepted, evidence.order_count
-    order = rows["order"]
-    return Orders(
-        seq=spread(order, rows["seq"], size),
-        qty=spread(order, rows["qty"], size),
-        price=spread(order, rows["price"], size),
-        bits=spread(order, rows["bits"], size),
-        market=spread(order, rows["market"], size, -1),
-        client=spread(order, rows["client"], size, -1),
-        key=spread(order, rows["key"], size, -1),
-        event=spread(order, rows["event"], size),
-        once=counts(order, size) == 1,
-    )
+    return Orders(evidence.accepted, evidence.order_count)
 
 
 def legs(evidence: Evidence) -> Legs:
