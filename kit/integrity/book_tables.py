@@ -5,6 +5,7 @@ Owns the form of such an answer; must not know what a book should hold.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,11 @@ def book_of(symbol: str, reply: str) -> tuple[int, list[tuple[int, int, int, int
 
 
 def _are_levels(side: Any) -> bool:
-    return isinstance(side, list) and all(
-        isinstance(level, list) and len(level) == LEVEL_PARTS and all(map(_is_count, level)) for level in side
-    )
+    # What JSON is read to has no subclasses: sets of types and lengths tell what a question to each level would.
+    if not isinstance(side, list) or set(map(type, side)) - {list} or set(map(len, side)) - {LEVEL_PARTS}:
+        return False
+    counts = [*chain.from_iterable(side)]
+    return not set(map(type, counts)) - {int} and min(counts, default=0) >= 0 and max(counts, default=0) < 2**63
 
 
 def _is_count(value: Any) -> bool:

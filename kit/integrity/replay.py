@@ -48,11 +48,11 @@ class Divergence:
 
 def replay(rows: Iterable[Row], orders: int) -> Divergence | None:
     """Run the model over one market's events in sequence; the first event that it did not expect, if any."""
-    book, expected, at, place = Book(orders), [], 0, -1
+    # What is still expected, the next one last: to pop it is the quickest way through a list.
+    book, expected, place = Book(orders), [], -1
     for place, (outcome, client, bits) in enumerate(rows):
-        if at == len(expected):
+        if not expected:
             kind, order, reason, price, qty = outcome
-            at = 0
             if kind <= REJECTED:  # an order, let in or not
                 expected = book.order(order, client, bits, qty, price)
             elif kind == CANCELLED and reason == CLIENT:
@@ -63,10 +63,11 @@ def replay(rows: Iterable[Row], orders: int) -> Divergence | None:
                 expected = []  # no command starts with a fill, nor with a cancel that no client asked for
             if not expected:
                 return Divergence(place=place, expected=None, book=book)
-        if outcome != expected[at]:
-            return Divergence(place=place, expected=expected[at], book=book)
-        at += 1
-    return Divergence(place=place + 1, expected=expected[at], book=book) if at < len(expected) else None
+            expected.reverse()
+        wanted = expected.pop()
+        if outcome != wanted:
+            return Divergence(place=place, expected=wanted, book=book)
+    return Divergence(place=place + 1, expected=expected[-1], book=book) if expected else None
 
 
 def rows_of(evidence: Evidence, places: np.ndarray | slice) -> Iterator[Row]:
