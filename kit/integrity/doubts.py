@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from kit.integrity import hashing
@@ -78,7 +79,7 @@ def _look_at_stream(tables: Tables, sources: Mapping[str, Source], defects: dict
     if not len(stream) or "stream" in defects:
         return
     if "connections" not in defects and len(connections):
-        heard = np.unique(paired(stream["subscriber"], stream["symbol"]))
+        heard = pd.unique(paired(stream["subscriber"], stream["symbol"]))
         silent = np.setdiff1d(heard, paired(connections["subscriber"], connections["symbol"]))
         if len(silent):
             defects["connections"] = f"connections: {len(silent)} subscribers heard something but never connected"

@@ -7,6 +7,7 @@ generator's one clock; must not know what is judged by them. A read that starts 
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 from kit.integrity.columns import Rows
 
@@ -18,7 +19,7 @@ class Moments:
         """Each of `facts` are columns market, seq, time in ns."""
         market, seq, at_ns = (np.concatenate([one[n] for one in facts]).astype(np.int64) for n in range(3))
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        for number in np.unique(market).tolist():
+        for number in pd.unique(market).tolist():
             mine = np.flatnonzero(market == number)
             mine = mine[np.argsort(at_ns[mine], kind="stable")]
             self._known[number] = (at_ns[mine], np.maximum.accumulate(seq[mine]))

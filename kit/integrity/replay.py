@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -71,7 +72,11 @@ def replay(rows: Iterable[Row], orders: int) -> Divergence | None:
 
 
 def rows_of(evidence: Evidence, places: np.ndarray | slice) -> Iterator[Row]:
-    """These events of the ledger, block by block."""
+    """These events of the ledger. They are chained in C: a generator would be resumed for every one of them."""
+    return chain.from_iterable(_blocks(evidence, places))
+
+
+def _blocks(evidence: Evidence, places: np.ndarray | slice) -> Iterator[Iterator[Row]]:
     events = evidence.events
     names = ("type", "order", "maker", "reason", "price", "qty", "client", "bits")
     columns = {name: events[name][places] for name in names}
@@ -83,7 +88,7 @@ def rows_of(evidence: Evidence, places: np.ndarray | slice) -> Iterator[Row]:
         fourth = np.where(kind == REFUSED, 0, block["qty"])
         told = (kind, block["order"], second, third, fourth)
         outcomes = zip(*(part.tolist() for part in told), strict=True)
-        yield from zip(outcomes, block["client"].tolist(), block["bits"].tolist(), strict=True)
+        yield zip(outcomes, block["client"].tolist(), block["bits"].tolist(), strict=True)
 
 
 def price_time_replay(evidence: Evidence) -> Finding:
