@@ -25,8 +25,11 @@ BACK_FACTOR_MAX = 1.5
 NEIGHBOUR_PART_MAX = 0.5
 # Things seen before the fault.
 BEFORE_N_MIN = 20
-# What should have been odd, had the action worked: below this chance alone could hide it.
+# What should have been odd, had the action worked: below this chance alone could hide it, so that too little of it
+# refutes nothing. So many that were odd, of so many things, show it all the same.
 EXPECTED_X_MIN = 20
+SHOWN_X_MIN = 10
+FORCE_N_MIN = 20
 AFTER_N_MIN = 5
 # A count: single events and single bursts happen by themselves.
 COUNT_MIN = 3
@@ -106,12 +109,11 @@ def judge_share(
     hit = sum(tally.n * windows.covered(tally.t, spread_s) for tally in force)
     if (n := _n(before)) < BEFORE_N_MIN:
         return Seen(state=State.UNKNOWN, words=f"{place}: {n:g} calls < {BEFORE_N_MIN} before the fault")
-    if hit * expected < EXPECTED_X_MIN:
-        return Seen(
-            state=State.UNKNOWN, words=f"{place}: {hit:.0f} calls < {EXPECTED_X_MIN / expected:.0f} in its time"
-        )
-    share = sum(tally.x for tally in force) / hit
-    need = EXPECTED_PART_MIN * expected
+    odd, need = sum(tally.x for tally in force), EXPECTED_PART_MIN * expected
+    if hit * expected < EXPECTED_X_MIN and (hit < FORCE_N_MIN or odd < max(SHOWN_X_MIN, need * hit)):
+        few = f"{hit:.0f} calls < {EXPECTED_X_MIN / expected:.0f} in its time, {odd:.0f} of them {words}"
+        return Seen(state=State.UNKNOWN, words=f"{place}: {few}")
+    share = odd / hit
     told = f"{place}: {_percent(min(1.0, share))} of {hit:.0f} calls {words}, {_percent(_share(before))} before"
     if share < need:
         return Seen(state=State.REFUTED, words=f"{told}; {_percent(need)} were needed")
