@@ -267,7 +267,8 @@ def test_without_a_known_witness_an_automation_stays_unproven(broker: Callable[.
     planted = broker()
     said = planted.prove(SSM, targets=[]).detail
     assert said == "its document may do anything: the scenario names no evidence"
-    assert "'luck'; known: api-replaced, client-latency" in planted.prove(SSM, targets=[], evidence={"Hit": "luck"}).detail
+    unknown = planted.prove(SSM, targets=[], evidence={"Hit": "luck"}).detail
+    assert "'luck'; known: api-replaced, client-latency" in unknown
 
 
 def test_the_vocabulary_of_witnesses_is_what_scenarios_may_name():
