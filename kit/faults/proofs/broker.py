@@ -196,14 +196,12 @@ def _counts(scene: Scene, windows: Windows, pair: Pair, metric: str) -> list[Tal
 def _silent(scene: Scene, action: Action, pair: Pair, targets: Sequence[Pair], until: float | None) -> Seen:
     windows = _windows(scene, action, pair, SETTLE_S, until)
     beats = read(scene, pair, HEARTBEAT, "Sum", windows)
-    first = min((t for t, _ in beats), default=windows.injected_at)
-    before_s = windows.injected_at - max(first, windows.before_start)
-    before = sum(n for t, n in beats if windows.before(t, 0.0))
-    if before < BEATS_BEFORE_MIN or before_s <= 0:
-        return Seen(state=State.UNKNOWN, words=f"{pair}: {before:g} heartbeats before the fault")
+    before = [(t, n) for t, n in beats if windows.before(t, 0.0)]
+    rate = _rate(before)
+    if _told(before) < BEATS_BEFORE_MIN or rate is None:
+        return Seen(state=State.UNKNOWN, words=f"{pair}: {_told(before):g} heartbeats before the fault")
     if (since_s := windows.injected_at - max(t for t, _ in beats if t <= windows.injected_at)) > QUIET_S_MAX:
         return Seen(state=State.REFUTED, words=f"{pair}: silent since {since_s:.0f} s before the fault")
-    rate = before / before_s
     hit = min(1.0, pair.tasks / max(1.0, rate * PUBLISH_S)) if pair.tasks else 1.0
     force_s = windows.force_s - SKEW_S
     due = rate * hit * force_s
@@ -231,13 +229,27 @@ def _silent(scene: Scene, action: Action, pair: Pair, targets: Sequence[Pair], u
 
 def _speaks(beats: Sequence[Point], windows: Windows) -> bool:
     """Whether a neighbour that spoke before did so in force too; one that never spoke says nothing."""
-    before = sum(n for t, n in beats if windows.before(t, 0.0))
-    if before < BEATS_BEFORE_MIN:
+    before = [(t, n) for t, n in beats if windows.before(t, 0.0)]
+    rate = _rate(before)
+    if _told(before) < BEATS_BEFORE_MIN or rate is None:
         return True
-    first = min(t for t, _ in beats)
-    rate = before / max(PUBLISH_S, windows.injected_at - max(first, windows.before_start))
     came = sum(n for _, n in within(beats, windows.force_start, windows.force_end))
     return came >= SPEAKING_PART_MIN * rate * windows.force_s - 1
+
+
+def _rate(beats: Sequence[Point]) -> float | None:
+    """Heartbeats a second, from the first to the last of them; None if they came at one moment.
+
+    The first begins the time that is counted, and is not counted itself: three beats make two pauses.
+    """
+    ordered = sorted(beats)
+    if not ordered or ordered[-1][0] <= ordered[0][0]:
+        return None
+    return _told(ordered[1:]) / (ordered[-1][0] - ordered[0][0])
+
+
+def _told(beats: Sequence[Point]) -> float:
+    return sum(n for _, n in beats)
 
 
 def _speaks_again(beats: Sequence[Point], windows: Windows, rate: float) -> float | None:
