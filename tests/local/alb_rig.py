@@ -12,6 +12,7 @@ import uvloop
 from ministack.services import alb as elbv2
 
 from kit.local.alb import LoadBalancers
+from kit.local.alb.metrics import PERIOD_S
 from kit.local.links import Links
 from kit.local.places import Place
 
@@ -246,10 +247,15 @@ def pick(tag: str, xml: str) -> str:
 
 
 @asynccontextmanager
-async def rig(*, connect_timeout_s: float = 10.0, listener: bool = True) -> AsyncIterator[Rig]:
-    """A load balancer `web` that forwards everything to one target group with quick health checks."""
+async def rig(
+    *, connect_timeout_s: float = 10.0, listener: bool = True, period_s: float = PERIOD_S
+) -> AsyncIterator[Rig]:
+    """A load balancer `web` that forwards everything to one target group with quick health checks.
+
+    `period_s`: how often it publishes its metrics; who takes a period by hand makes it long.
+    """
     links = Links(seed=1)
-    service = LoadBalancers(links, 1, connect_timeout_s=connect_timeout_s)
+    service = LoadBalancers(links, 1, connect_timeout_s=connect_timeout_s, period_s=period_s)
     made = Rig(links=links, service=service)
     await service.start()
     try:

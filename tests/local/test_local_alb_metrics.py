@@ -12,6 +12,9 @@ from ministack.services import cloudwatch
 
 from kit.local.alb.metrics import Counters, Datum, collect
 
+# Longer than any test: nothing is published meanwhile but by hand.
+DAY_S = 86_400.0
+
 
 def value(data: list[Datum], name: str, **dims: str) -> float | None:
     found = [d for d in data if d.name == name and dict(d.dims) == dims]
@@ -30,7 +33,7 @@ def test_a_period_counts_requests_codes_times_and_hosts_by_every_dimension() -> 
             await asyncio.sleep(0.02)
             writer.write(reply(int(request.path.strip("/") or 200)))
 
-        async with rig() as made:
+        async with rig(period_s=DAY_S) as made:
             a, b = await made.add_target("1", answer, zone="a"), await made.add_target("2", answer, zone="b")
             for target in (a, b):
                 await made.until_health(target, "healthy")
@@ -65,7 +68,7 @@ def test_a_period_counts_requests_codes_times_and_hosts_by_every_dimension() -> 
 
 def test_published_data_are_read_back_by_get_metric_data() -> None:
     async def scenario() -> None:
-        async with rig() as made:
+        async with rig(period_s=DAY_S) as made:
             await made.add_target("1")
             await made.get()
             began_at = time.time() // 10 * 10 - 60
