@@ -59,7 +59,7 @@ def test_a_period_counts_requests_codes_times_and_hosts_by_every_dimension() -> 
             assert value(data, "HealthyHostCount", LoadBalancer=lb, TargetGroup=group) == 2
             times = next(d for d in data if d.name == "TargetResponseTime" and len(d.dims) == 1)
             assert sum(times.counts) == 5
-            assert 0.019 < min(times.values) < max(times.values) < 0.2
+            assert 0.019 < min(times.values) <= max(times.values) < 2, "seconds, one value per bucket of the histogram"
             assert (value(data, "ActiveConnectionCount", LoadBalancer=lb) or 0) >= 2
             assert value(balancer.take_period([]), "RequestCount", LoadBalancer=lb) is None
 
