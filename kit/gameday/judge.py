@@ -5,7 +5,7 @@ Owns which checks a run is judged by; the checks themselves know nothing of each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -174,19 +174,25 @@ def findings(
 
 
 def without_excuse(
-    found: Sequence[Finding], spans: Sequence[Phase], foreign_share: Callable[[float, float], float | None]
+    found: Sequence[Finding],
+    spans: Sequence[Phase],
+    foreign_share: Callable[[float, float], float | None],
+    *,
+    denied: Collection[tuple[str, str]] = (),
 ) -> list[Finding]:
-    """The findings, with broken time limits made invalid where other programs held the machine's processors.
+    """The findings, with broken objectives made invalid where other programs held the machine's processors.
 
     `foreign_share(start, end)` is what others took of all processors. Integrity is never excused: no machine is too
-    busy to count.
+    busy to count. Neither are objectives, by check and phase, that are broken by what was `denied` alone: slowness
+    loses answers or has them say so, but makes none wrong.
     """
     ends = {phase.name: (phase.start, spans[-1].end if phase.name == "recovery" else phase.end) for phase in spans}
     judged = []
     for one in found:
         share = foreign_share(*ends[one.phase]) if one.phase in ends else None
         left = machine.cores() * (1 - share) if share is not None else PROCESSORS_LEFT_MIN
-        if one.kind is CheckKind.SLO and one.status is Status.FAIL and left < PROCESSORS_LEFT_MIN:
+        excusable = one.kind is CheckKind.SLO and (one.name, one.phase) not in denied
+        if excusable and one.status is Status.FAIL and left < PROCESSORS_LEFT_MIN:
             why = f"other programs left {left:.2f} of {machine.cores()} processors < {PROCESSORS_LEFT_MIN}"
             one = replace(one, status=Status.INVALID, detail=f"{one.detail}; but {why}, which proves nothing")
         judged.append(one)

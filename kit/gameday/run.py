@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kit import aws, build, deploy, faults, gate, ledger, metrics, plots, scenarios, scraps
+from kit import aws, build, deploy, faults, gate, ledger, metrics, plots, scenarios, scraps, slo
 from kit.errors import EvidenceMissing, KitError
 from kit.gameday import golden_runs, judge, views
 from kit.gameday.operate import Watchdog, standing_cloud, watch
@@ -209,8 +209,10 @@ class GameDay:
             stats=self.stats,
             leftovers=self.leftovers,
         )
-        if self._machine is not None:
-            found = judge.without_excuse(found, self._phases(), self._machine.foreign_share)
+        if self._machine is not None and self.collected is not None:
+            attempts, spans = self.collected.history.attempts, self._phases()
+            denied = slo.broken_by_denials(attempts, spans, self.scenario.objectives)
+            found = judge.without_excuse(found, spans, self._machine.foreign_share, denied=denied)
         self.findings = found
         views.show_findings(self.findings, stories=True)
 

@@ -6,6 +6,7 @@ and never a pass.
 
 from kit.objective import Availability, Metric, Objective
 from kit.slo.budget import error_budget
+from kit.slo.denials import broken_by_denials
 from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
 from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator
 from kit.slo.samples import first_fills, first_orders, is_error, latency_ms, per_second, reconnects, within
@@ -18,6 +19,7 @@ __all__ = [
     "Availability",
     "Metric",
     "Objective",
+    "broken_by_denials",
     "error_budget",
     "evaluate",
     "first_fills",

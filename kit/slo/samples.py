@@ -27,6 +27,8 @@ NS = 1_000_000_000
 PERCENTILES = (50, 95, 99)
 PROBE_REUSE = "probe_reuse"
 NORMAL_CLOSURE = 1000
+# Answers that an overloaded machine may be the reason of: a time-out, a limit, a target that is gone or hangs.
+OVERLOADED = (408, 429, 502, 503, 504)
 COLUMNS = {
     "attempts": ATTEMPT_COLUMNS,
     "stream": STREAM_COLUMNS,
@@ -75,8 +77,9 @@ def latency_ms(attempts: Table) -> Column:
 
 
 def operations(attempts: Table) -> Table:
-    """One row per order as its client wanted it: intended_ns, invoked_ns, done_ns, ok. `done_ns` is the first 2xx,
-    late ones included; without any the end of its last attempt, so a lost order lasts at least that long.
+    """One row per order as its client wanted it: intended_ns, invoked_ns, done_ns, ok, denied. `done_ns` is the first
+    2xx, late ones included; without any the end of its last attempt, so a lost order lasts at least that long.
+    `denied`: some answer to it was a denial.
     """
     orders = attempts[(attempts["op"] == "order") & (attempts["kind"] != PROBE_REUSE)]
     by = ["client_id", "idempotency_key"]
@@ -88,12 +91,21 @@ def operations(attempts: Table) -> Table:
     )
     done = good.groupby(by)["done_ns"].min().reindex(first.index)
     last = orders.groupby(by)["completed_ns"].max().reindex(first.index)
-    return first.assign(ok=done.notna(), done_ns=done.fillna(last).astype("int64")).reset_index()
+    denied = first.index.isin(pd.MultiIndex.from_frame(orders.loc[is_denial(orders), by]))
+    return first.assign(ok=done.notna(), done_ns=done.fillna(last).astype("int64"), denied=denied).reset_index()
 
 
 def is_error(attempts: Table) -> Column:
     """No answer (time-out, reset, refused, …) or a 5xx."""
     return (attempts["status"] == 0) | (attempts["status"] >= 500)
+
+
+def is_denial(attempts: Table) -> Column:
+    """An answer, late ones included, that refuses for a reason of its own: however little processor the machine has,
+    no build says 400, 404, 409 or 500 because of it.
+    """
+    status = attempts["late_status"].where(attempts["late_status"] != 0, attempts["status"])
+    return (status >= 400) & ~status.isin(OVERLOADED)
 
 
 def first_fills(attempts: Table, stream: Table, events: Table) -> Table:

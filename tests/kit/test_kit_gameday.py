@@ -131,6 +131,13 @@ def test_slowness_is_no_failure_where_others_held_the_machine(kind, left, status
     assert ("other programs left 0.50" in judged.detail) == (status is Status.INVALID)
 
 
+@pytest.mark.parametrize(("denied", "status"), [({("x", "during")}, Status.FAIL), ({("x", "after")}, Status.INVALID)])
+def test_a_limit_that_denials_alone_break_is_not_excused(denied, status):
+    phases = judge.phases(100.0, FAULT, 180.0, AZ_LOSS)
+    (judged,) = judge.without_excuse([finding(CheckKind.SLO)], phases, lambda start, end: 1.0, denied=denied)
+    assert judged.status is status
+
+
 def test_a_machine_that_nobody_watched_excuses_nothing():
     phases = judge.phases(100.0, FAULT, 180.0, AZ_LOSS)
     (judged,) = judge.without_excuse([finding(CheckKind.SLO)], phases, lambda start, end: None)

@@ -1,0 +1,50 @@
+"""Which broken objectives no slow machine explains: those that answers of the build itself break, and no lost ones.
+
+Owns what stands when the machine is to blame; whether it is to blame is not known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from kit.model import Phase
+from kit.objective import Metric, Objective
+from kit.slo.samples import Table, defect, is_denial, is_error, operations, within
+
+
+def broken_by_denials(
+    attempts: Table, phases: Sequence[Phase], objectives: Sequence[Objective]
+) -> frozenset[tuple[str, str]]:
+    """Check and phase of the objectives on errors and availability that would be broken even if every time-out, lost
+    connection and overloaded answer had been a success.
+    """
+    if defect("attempts", attempts):
+        return frozenset()
+    spans = {phase.name: phase for phase in phases}
+    asked = [one for one in objectives if Metric(one.metric) in DENIED and one.phase in spans]
+    return frozenset(
+        (Metric(one.metric).check, one.phase) for one in asked if not _met(one, attempts, spans[one.phase])
+    )
+
+
+def _met(one: Objective, attempts: Table, phase: Phase) -> bool:
+    metric = Metric(one.metric)
+    denied = DENIED[metric](attempts, phase)
+    return one.met(1 - denied if metric.is_minimum else denied)
+
+
+def _attempts(attempts: Table, phase: Phase) -> float:
+    rows = within(attempts, "intended_ns", phase)
+    return float((is_error(rows) & is_denial(rows)).mean()) if len(rows) else 0.0
+
+
+def _orders(attempts: Table, phase: Phase) -> float:
+    rows = within(operations(attempts), "intended_ns", phase)
+    return float((rows["denied"] & ~rows["ok"]).mean()) if len(rows) else 0.0
+
+
+# The share of denials in all that the metric counts.
+DENIED: Mapping[Metric, Callable[[Table, Phase], float]] = {
+    Metric.ERROR_RATE: _attempts,
+    Metric.AVAILABILITY: _orders,
+}
