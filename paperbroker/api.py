@@ -176,7 +176,7 @@ async def _until_hung_up(websocket: WebSocket) -> None:
         pass
 
 
-def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> Callable[..., Awaitable[None]]:
+def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> Observed:
     """The ASGI application."""
     app = Starlette(
         routes=[
@@ -196,16 +196,21 @@ def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> 
 
 class Observed:
     """Around the application: counts and times requests, answers the unforeseen with 500, and asks for another
-    connection while draining."""
+    connection while draining. `asked_at`: when the last request came that is no health check (time.monotonic)."""
 
     def __init__(self, app: Starlette, readiness: Readiness, telemetry: Telemetry, log: Log) -> None:
+        self.asked_at = float("-inf")
         self._app = app
         self._readiness = readiness
         self._telemetry = telemetry
         self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in ("/healthz", "/readyz"):
+        if scope["path"] in ("/healthz", "/readyz"):
+            await self._app(scope, receive, send)
+            return
+        self.asked_at = time.monotonic()
+        if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()

@@ -1,8 +1,9 @@
 """The api role's process: the application under uvicorn, and the order of its leaving.
 
-On SIGTERM: readyz fails and answers ask for another connection (the load balancer is taking us out meanwhile), then
-nothing new is accepted, requests in flight are finished, streams are closed with 1012, and the sender and the metrics
-hand over what they hold.
+On SIGTERM: readyz fails and answers ask for another connection, until nobody sends anything any more: ECS has taken us
+out of the load balancer before, and anybody else who stops this process leaves it to the load balancer to find out.
+Then nothing new is accepted, requests in flight are finished, streams are closed with 1012, and the sender and the
+metrics hand over what they hold.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import uvicorn
 import uvloop
 
-from paperbroker.api import Api, make_app
+from paperbroker.api import Api, Observed, make_app
 from paperbroker.logs import Log
 from paperbroker.services.breaker import Breaker
 from paperbroker.services.flags import FlagWatch
@@ -42,7 +44,9 @@ if TYPE_CHECKING:
 
 WRITERS = 32  # as many as calls of 0.6 s need at some 50 requests a second
 READERS = 8
-LEAVING_S = 0.5  # how long requests still come from a load balancer that has been told
+QUIET_S = 0.5  # no request for so long: the load balancer sends none any more
+# Two health checks, 5 s apart, that time out after 2 s. With FINISH_S it is less than the task's StopTimeout.
+LEAVING_S_MAX = 12
 FINISH_S = 3  # for the requests in flight
 # Longer than the load balancer's idle time-out (60 s): it must be the one who closes, or it meets a closed connection.
 KEEP_ALIVE_S = 75
@@ -140,7 +144,7 @@ def _flag_watch(settings: Settings, clients: Clients, log: Log) -> FlagWatch | N
     return FlagWatch(FlagSession(clients.make("appconfigdata", attempts=1), source), source.poll_s, log)
 
 
-async def _serve(app: Any, settings: Settings, readiness: Readiness, log: Log) -> None:
+async def _serve(app: Observed, settings: Settings, readiness: Readiness, log: Log) -> None:
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -157,15 +161,27 @@ async def _serve(app: Any, settings: Settings, readiness: Readiness, log: Log) -
         timeout_graceful_shutdown=FINISH_S,
     )
     server = _Server(config)
-
-    def leave() -> None:
-        if not readiness.draining.is_set():
-            log.info("task.draining")
-            readiness.draining.set()
-            loop.call_later(LEAVING_S, setattr, server, "should_exit", True)
-
+    told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, leave)
+        loop.add_signal_handler(name, told.set)
+    leaving = loop.create_task(_leave(told, app, server, readiness, log))
     log.info("task.started", port=settings.port)
     await server.serve()
+    leaving.cancel()
+
+
+def leave_at(told_at: float, asked_at: float) -> float:
+    """When a server that was told to leave then, and asked for something last then, stops listening; seconds."""
+    return min(max(told_at, asked_at) + QUIET_S, told_at + LEAVING_S_MAX)
+
+
+async def _leave(told: asyncio.Event, app: Observed, server: uvicorn.Server, readiness: Readiness, log: Log) -> None:
+    """Once told, fail readyz; end the server when no request has come for QUIET_S, at the latest after LEAVING_S_MAX."""
+    await told.wait()
+    log.info("task.draining")
+    readiness.draining.set()
+    told_at = time.monotonic()
+    while (left_s := leave_at(told_at, app.asked_at) - time.monotonic()) > 0:
+        await asyncio.sleep(left_s)
+    server.should_exit = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import time
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 from paperbroker_rig import Answer, BlackHole, Desk, Process, Stage, eventually, new_order, running
 
+from paperbroker.main import STOP_TIMEOUT_S
+from paperbroker.serving import FINISH_S, LEAVING_S_MAX, QUIET_S, leave_at
 from paperbroker.storage.tables import OrderTables
 
 
@@ -44,6 +47,35 @@ def test_draining_api_fails_readyz_but_finishes_what_it_accepted(stage: Stage, t
         assert api.popen.wait(5) == 0
     assert len(stage.queued()) == 25
     assert stage.items(stage.settings.tables.outbox) == []
+
+
+def test_api_that_is_told_to_leave_serves_until_nobody_asks_any_more(stage: Stage, tmp_path: Path):
+    """A load balancer that was not told sends on until its checks have failed twice: no request may find nobody."""
+    with running("api", stage.env, tmp_path) as api:
+        api.popen.send_signal(signal.SIGTERM)
+        told_at = time.monotonic()
+        for n in itertools.count():
+            assert api.call("POST", "/orders", order(n)).status == 201
+            if time.monotonic() > told_at + 4 * QUIET_S:
+                break
+            time.sleep(QUIET_S / 5)
+        assert api.call("GET", "/readyz").status == 503
+        assert api.popen.wait(5) == 0, "a health check is nobody who asks"
+    assert len(stage.queued()) == n + 1
+
+
+def test_api_leaves_in_time_even_if_somebody_goes_on_asking():
+    """Before ECS kills it, with what it needs to finish what it has accepted."""
+    asked = [100.0 + n / 10 for n in range(300)]
+    assert max(leave_at(100.0, at) for at in asked) == 100 + LEAVING_S_MAX
+    assert leave_at(100.0, float("-inf")) == 100.0 + QUIET_S
+    assert leave_at(100.0, 103.0) == 103.0 + QUIET_S
+    assert LEAVING_S_MAX + FINISH_S + 2 * STOP_TIMEOUT_S < api_stop_timeout_s()
+
+
+def api_stop_timeout_s() -> int:
+    text = (Path(__file__).parents[2] / "paperbroker" / "deploy" / "stack.yaml").read_text()
+    return int(text.partition("paperbroker.main, api]")[2].partition("StopTimeout:")[2].split()[0])
 
 
 def test_order_acknowledged_by_an_api_that_is_killed_is_sent_by_the_relay(stage: Stage, tmp_path: Path):
