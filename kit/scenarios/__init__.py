@@ -2,6 +2,7 @@
 
 from kit.errors import UsageError
 from kit.scenarios.api_latency import API_LATENCY
+from kit.scenarios.api_termination import API_TERMINATION
 from kit.scenarios.az_loss import AZ_LOSS
 from kit.scenarios.az_loss_throttled import AZ_LOSS_THROTTLED
 from kit.scenarios.data_throttling import DATA_THROTTLING
@@ -23,6 +24,7 @@ ALL = (
     MATCHER_FREEZE,
     STORE_CUT,
     ROLLING_DEPLOY,
+    API_TERMINATION,
     AZ_LOSS_THROTTLED,
     DEPLOY_LATENCY,
     STEADY_STATE,

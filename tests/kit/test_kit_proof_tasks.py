@@ -30,11 +30,11 @@ def until(probe: Callable[[], Any], what: str) -> Any:
     return answer
 
 
-def proven(session: Any, kind: str, arns: list[str], start: float) -> Proof:
+def proven(session: Any, kind: str, arns: list[str], start: float, *, signal: str = "SIGKILL") -> Proof:
     """What the proof of this kind says of these tasks."""
     action = {
         "name": "Hit", "action_id": f"aws:ecs:task-{kind}", "targets": ["Tasks"], "status": "completed",
-        "parameters": {"trafficType": "ingress", "signal": "SIGKILL"},
+        "parameters": {"trafficType": "ingress", "signal": signal},
     }  # fmt: skip
     targets = tuple(
         {"name": "Tasks", "type": "aws:ecs:task", "arn": arn, "id": "", "zone": "", "service": ""} for arn in arns
@@ -99,6 +99,24 @@ def test_a_stop_proves_only_the_fault_that_causes_it(
     stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=None, stopped_at=105.0)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
     assert (proven(None, kind, ["t"], 100.0).observed_at == 105.0) is is_proven
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "is_proven"),
+    [
+        ("EssentialContainerExited", "Essential container in task exited", True),
+        ("ServiceSchedulerInitiated", FAILED, True),
+        ("ServiceSchedulerInitiated", "Scaling activity initiated by deployment", False),
+        ("UserInitiated", "", False),
+    ],
+)
+def test_a_process_that_is_told_to_end_exits_or_says_that_it_is_not_ready(
+    code: str, reason: str, is_proven: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may serve until the load balancer has given it up, and ECS with it."""
+    stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=0, stopped_at=105.0)
+    monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
+    assert (proven(None, "kill-process", ["t"], 100.0, signal="SIGTERM").observed_at == 105.0) is is_proven
 
 
 class Complete:

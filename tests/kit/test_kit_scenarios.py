@@ -47,7 +47,7 @@ def template_of(stack: dict[str, Any], scenario: scenarios.Scenario) -> dict[str
 
 def test_an_unknown_scenario_is_refused_with_the_known_ones():
     with pytest.raises(
-        UsageError, match=r"'az-los' is unknown; known: api-latency, az-loss, az-loss-throttled, data-throttling, "
+        UsageError, match=r"'az-los' is unknown; known: api-latency, api-termination, az-loss, az-loss-throttled, "
     ):
         scenarios.get("az-los")
 

@@ -26,6 +26,15 @@ def prove_exited(scene: Scene, action: Action) -> Proof:
     return prove_ended(scene, action, "exited", lambda stop: stop.code == CONTAINER_EXITED)
 
 
+def prove_left(scene: Scene, action: Action) -> Proof:
+    """As `prove_exited`, or because it failed the load balancer's checks: what is told to end says so, and serves on
+    until it is believed.
+    """
+    return prove_ended(
+        scene, action, "left", lambda stop: stop.code == CONTAINER_EXITED or FAILED_CHECKS in stop.reason
+    )
+
+
 def prove_unreachable(scene: Scene, action: Action) -> Proof:
     """As `prove_stopped`, because the load balancer could no longer reach it: the cut lasted until ECS acted."""
     return prove_ended(scene, action, f"stopped for {FAILED_CHECKS}", lambda stop: FAILED_CHECKS in stop.reason)

@@ -10,19 +10,21 @@ from kit.faults.proofs.windows import SKEW_S
 KILL = "aws:ecs:task-kill-process"
 FREEZING = frozenset({"SIGSTOP", "SIGTSTP", "STOP", "TSTP"})
 THAWING = frozenset({"SIGCONT", "CONT"})
+# A process cannot do anything about it.
+KILLING = frozenset({"SIGKILL", "KILL"})
 # A starved task's calls wait for the next turn of their processor, some tens of milliseconds away.
 STARVED_ADDED_MS = 40.0
 STARVED_EXPECTED = 0.5
 
 
 def prove_signalled(scene: Scene, action: Action) -> Proof:
-    """Killed: ECS says that the container exited. Stopped (SIGSTOP): its heartbeats ended, until SIGCONT or the end."""
+    """Ended: ECS says why it stopped. Stopped (SIGSTOP): its heartbeats ended, until SIGCONT or the end."""
     signal = _signal(action)
     if signal in FREEZING:
         return broker.prove_silent(scene, action, until=_thawed_at(scene, action))
     if signal in THAWING:
         return _prove_thawed(scene, action)
-    return ended.prove_exited(scene, action)
+    return ended.prove_exited(scene, action) if signal in KILLING else ended.prove_left(scene, action)
 
 
 def prove_starved(scene: Scene, action: Action) -> Proof:
