@@ -15,7 +15,8 @@ from kit.suite.pressure import cores
 NEED_AFTER_S = 5.0
 # What strangers take is the mean of this long.
 STRANGERS_OVER_S = 10.0
-# Runs side by side may need this share of all cores on average. Two runs of 0.6 to 0.8 cores must fit into two cores,
+# Runs side by side may need this share of all cores on average, and are never more than cores, because all of them may
+# be busy at once. Two runs of 0.6 to 0.8 cores must fit into two cores,
 # and leave each other more than what a run calls too little for a judgement (kit.gameday.judge.PROCESSORS_LEFT_MIN).
 USABLE_SHARE = 0.9
 
@@ -67,4 +68,4 @@ class Places:
         usable = f"{USABLE_SHARE:.0%} of {self.cores:g} may be used, others take {self.strangers:.2f}"
         why = f"a run needs {need:.2f} cores, {usable}"
         fitting = math.floor((self.cores * USABLE_SHARE - self.strangers) / need) if need > 0 else 1
-        return max(1, min(self.members, fitting)), why
+        return max(1, min(self.members, fitting, math.floor(self.cores))), why

@@ -101,17 +101,18 @@ def test_the_number_of_places_follows_what_a_run_was_seen_to_need():
     places = Places(asked=None, members=6, cores=4)
     assert places.now(0) == (1, "until the first run has shown what it needs")
     places.needs["a"] = 0.5
-    assert places.now(20)[0] == 6
+    assert places.now(20)[0] == 4
     places.needs["b"] = 1.0
     assert places.now(40)[0] == 3
     places.needs["c"] = 9.0
     assert places.now(60)[0] == 1
-    assert [change["places"] for change in places.plain()["changes"]] == [1, 6, 3, 1]
+    assert [change["places"] for change in places.plain()["changes"]] == [1, 4, 3, 1]
 
 
 def test_a_need_above_the_machine_still_leaves_one_place_and_none_says_one():
     assert Places(asked=None, members=6, cores=2, needs={"a": 5.0}).now(0)[0] == 1
     assert Places(asked=None, members=6, cores=2, needs={"a": 0.0}).now(0)[0] == 1
+    assert Places(asked=None, members=6, cores=2, needs={"a": 0.3}).now(0)[0] == 2, "no more runs than cores"
 
 
 def test_what_strangers_take_is_not_given_away():
