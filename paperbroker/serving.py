@@ -177,11 +177,12 @@ def leave_at(told_at: float, asked_at: float) -> float:
 
 
 async def _leave(told: asyncio.Event, app: Observed, server: uvicorn.Server, readiness: Readiness, log: Log) -> None:
-    """Once told, fail readyz; end the server when no request has come for QUIET_S, at the latest after LEAVING_S_MAX."""
+    """Once told, fail readyz; end the server when no request has come for QUIET_S, or after LEAVING_S_MAX."""
     await told.wait()
     log.info("task.draining")
     readiness.draining.set()
     told_at = time.monotonic()
-    while (left_s := leave_at(told_at, app.asked_at) - time.monotonic()) > 0:
+    # What is awaited is that nothing happens: there is no event for it.
+    while (left_s := leave_at(told_at, app.asked_at) - time.monotonic()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(left_s)
     server.should_exit = True
