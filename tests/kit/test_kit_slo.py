@@ -153,57 +153,6 @@ def test_availability_is_what_was_acknowledged_in_the_end_and_its_limit_a_minimu
     assert evaluate(rows, "availability", 0.76).status is Status.FAIL
 
 
-def denied(at: float, status: int, **more: Any) -> dict[str, Any]:
-    return attempt(at, status=status, outcome="fail", **more)
-
-
-def broken_by_denials(rows: list[dict[str, Any]], metric: str, limit: float) -> frozenset[tuple[str, str]]:
-    objective = slo.Objective(metric=metric, limit=limit, phase="during")
-    return slo.broken_by_denials(table(ATTEMPT_COLUMNS, rows), PHASES, [objective])
-
-
-@pytest.mark.parametrize("status", [400, 403, 404, 409, 500])
-def test_orders_that_the_build_itself_denied_break_availability_whatever_the_machine(status):
-    rows = [denied(11, status), *(attempt(12 + i / 10) for i in range(9))]
-    assert broken_by_denials(rows, "availability", 0.95) == {("availability", "during")}
-    assert broken_by_denials(rows, "availability", 0.9) == frozenset()
-
-
-@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
-def test_orders_that_an_overloaded_machine_lost_break_nothing_by_denial(status):
-    rows = [denied(11, status), timed_out(11.5), attempt(12)]
-    assert evaluate(rows, "availability", 0.95).status is Status.FAIL
-    assert broken_by_denials(rows, "availability", 0.95) == frozenset()
-
-
-def test_of_lost_and_denied_orders_only_the_denied_count():
-    """One of twenty is denied and five are lost: 95 % would have been kept on a free machine."""
-    rows = [denied(11, 409), *(timed_out(11 + i / 10) for i in range(1, 6)), *(attempt(12 + i / 10) for i in range(14))]
-    assert broken_by_denials(rows, "availability", 0.95) == frozenset()
-    assert broken_by_denials([*rows, denied(14, 409)], "availability", 0.95) == {("availability", "during")}
-
-
-def test_a_denied_retry_and_a_late_denial_count_and_an_order_acknowledged_in_the_end_does_not():
-    late = timed_out(12, key="b", late_status=409, late_ns=int((T0 + 15) * NS))
-    acknowledged = [denied(13, 500, key="c"), attempt(14, key="c", kind="retry")]
-    rows = [timed_out(11, key="a"), denied(11.5, 409, key="a", kind="retry"), late, *acknowledged]
-    assert broken_by_denials(rows, "availability", 0.34) == {("availability", "during")}
-    assert broken_by_denials(rows, "availability", 0.33) == frozenset()
-
-
-@pytest.mark.parametrize(("status", "broken"), [(500, True), (503, False), (409, False)])
-def test_an_error_rate_is_broken_by_denial_only_by_errors_that_no_slowness_explains(status, broken):
-    """A 409 is no error of that rate to begin with."""
-    found = broken_by_denials([denied(11, status), attempt(12)], "error_rate", 0.1)
-    assert found == ({("error-rate", "during")} if broken else frozenset())
-
-
-def test_objectives_of_time_and_histories_without_evidence_are_never_broken_by_denials():
-    assert broken_by_denials([denied(11, 409)], "latency_ms_p95", 1) == frozenset()
-    assert broken_by_denials([denied(25, 409)], "availability", 1) == frozenset()
-    assert broken_by_denials([], "availability", 1) == frozenset()
-
-
 # Fills and streams
 
 
