@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 
 from kit.integrity import hashing
 from kit.integrity.answer import Check, Wording, by_key, by_order, plural
@@ -12,7 +11,7 @@ from kit.integrity.columns import Rows
 from kit.integrity.counting import counts, firsts, present
 from kit.integrity.evidence import Evidence, acknowledged, final_status
 from kit.integrity.payloads import loads
-from kit.integrity.sources import plain
+from kit.integrity.replies import replies
 from kit.model import Finding
 
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
@@ -148,15 +147,8 @@ def _refusal(status: np.ndarray) -> np.ndarray:
 
 def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
     """The bodies of some attempts as numbers: few are answered twice, so that only these are read again."""
-    if not len(chosen):
-        return np.zeros(0, dtype=np.uint64)
-    places, begin, found = sent.where(chosen)["place"], 0, []
-    for batch in evidence.sources["attempts"].batches(("reply",)):
-        size = len(batch["reply"])
-        mine = places[(places >= begin) & (places < begin + size)] - begin
-        found.append(hashing.texts(plain(batch["reply"]).take(pa.array(mine))))
-        begin += size
-    return np.concatenate(found)
+    hashes = [hashing.texts(texts) for texts in replies(evidence, sent.where(chosen)["place"])]
+    return np.concatenate(hashes) if hashes else np.zeros(0, dtype=np.uint64)
 
 
 def reused_key_refused(evidence: Evidence) -> Finding:

@@ -65,6 +65,32 @@ def reused_key_is_refused_for_its_order_id(tables: Tables) -> None:
     edits.change_first(tables, "attempts", where, reply=json.dumps({"error": "OrderIdReused"}))
 
 
+REFUSED_AS_REUSED = {"status": 409, "outcome": "fail", "reply": json.dumps({"error": "IdempotencyKeyReused"})}
+
+
+@PLANTS.caught_by("unused-key-not-refused")
+def order_is_refused_because_of_the_key_of_another_client(tables: Tables) -> None:
+    row = edits.row(tables, "attempts", op="order", kind="first", outcome="ok")
+    theirs = {"client_id": f"{row['client_id']}-other", "order_id": "theirs", "qty": row["qty"] + 1}
+    edits.add_attempt(tables, row | theirs | {"op_id": len(tables["attempts"])} | REFUSED_AS_REUSED)
+
+
+@PLANTS.caught_by("unused-key-not-refused")
+def cancel_is_refused_because_of_the_key_of_another_client(tables: Tables) -> None:
+    row = edits.row(tables, "attempts", op="cancel", status=202)
+    theirs = {"client_id": f"{row['client_id']}-other", "op_id": len(tables["attempts"])}
+    edits.add_attempt(tables, row | theirs | REFUSED_AS_REUSED)
+
+
+@PLANTS.caught_by("unused-key-not-refused", "idempotent-replies")
+def retry_is_taken_for_other_content(tables: Tables) -> None:
+    probed = edits.rows(tables, "attempts", kind="probe_reuse")["idempotency_key"]
+    attempts = edits.rows(tables, "attempts", op="order", kind="first", outcome="ok")
+    row = attempts[~attempts["idempotency_key"].isin(probed)].iloc[0].to_dict()
+    again = {"kind": "retry", "op_id": len(tables["attempts"])}
+    edits.add_attempt(tables, row | again | REFUSED_AS_REUSED)
+
+
 @PLANTS.caught_by("idempotent-replies")
 def cancel_is_answered_otherwise_the_second_time(tables: Tables) -> None:
     row = edits.row(tables, "attempts", op="cancel", status=202)
