@@ -243,7 +243,8 @@ class GameDay:
             sample = golden_runs.sample(self.collected, self._phases(), p)
             scraps.glue(golden_runs.SAMPLE_SCRAP, sample.to_plain())
         scraps.glue(scraps.VERDICT_SCRAP, record)
-        views.say(f"{verdict.value}" + "".join(f"\n  {reason}" for reason in reasons))
+        views.say(verdict.value)
+        views.show_reasons(reasons)
         if verdict is not Verdict.PASS:
             raise VerdictNotPass(f"{verdict.value}: {reasons[0]}")
 

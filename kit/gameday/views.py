@@ -71,6 +71,15 @@ def show_findings(findings: Sequence[Finding], *, stories: bool = False) -> None
     _show(f'<table class="gd"><tr>{head}</tr>{body}</table>{told}', **{HIDE_OUTPUT: True})
 
 
+def show_reasons(reasons: Sequence[str]) -> None:
+    """Why a verdict is what it is, in the notebook alone: the command that runs one headless tells the reasons itself,
+    as the gate may believe them.
+    """
+    if reasons:
+        told = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
+        _show(f"<ul>{told}</ul>", **{HIDE_OUTPUT: True})
+
+
 def _row(finding: Finding) -> str:
     unit = f" {finding.unit}" if finding.unit else ""
     measured = "–" if finding.measured is None else f"{finding.measured:.4g}{unit}"

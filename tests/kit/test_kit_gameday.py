@@ -6,8 +6,8 @@ import pytest
 
 from kit import faults, gameday, machine, scenarios
 from kit.errors import EvidenceMissing
-from kit.gameday import judge
-from kit.gameday.run import GameDay
+from kit.gameday import judge, views
+from kit.gameday.run import GameDay, VerdictNotPass
 from kit.model import CheckKind, FaultWindow, Finding, Status
 
 AZ_LOSS = scenarios.get("az-loss")
@@ -109,6 +109,25 @@ def test_stages_out_of_order_say_what_is_missing(tmp_path, monkeypatch):
         day.show_latency()
     day.close()
     day.close()
+
+
+@pytest.mark.filterwarnings("ignore:No kernel detected")
+def test_reasons_of_a_verdict_are_left_to_the_command_to_print(tmp_path, monkeypatch, capsys):
+    """The notebook shows them to whoever sits before it; what it prints is the terminal's too."""
+    shown: list[str] = []
+    monkeypatch.setattr(views, "_show", lambda markup, **_: shown.append(markup))
+    monkeypatch.setenv("GAMEDAY_REPORTS", str(tmp_path))
+    monkeypatch.setenv("GAMEDAY_HEADLESS", "1")
+    day = GameDay.begin(
+        "az-loss", rate_per_s=10, clients=5, seed=1, steady_s=5, fault_duration_s=5, recovery_s=5, run_id="early"
+    )
+    with pytest.raises(VerdictNotPass, match="nothing was checked"):
+        day.verdict()
+    day.close()
+    # Without a kernel scraps are printed.
+    said = [line for line in capsys.readouterr().out.splitlines() if "application/scrapbook" not in line]
+    assert said == ["INVALID"]
+    assert len(shown) == 1 and "<li>nothing was checked: no findings at all</li>" in shown[0]
 
 
 def finding(kind: CheckKind, status: Status = Status.FAIL, phase: str = "during") -> Finding:
