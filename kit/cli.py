@@ -54,7 +54,7 @@ def _parser() -> Parser:
     _run_parser(commands.add_parser("run", help="run one scenario and judge it"))
     _suite_parser(commands.add_parser("suite", help="run many scenarios, as many at once as the machine bears"))
     _power_parser(commands.add_parser("power", help="measure what the gate catches: bad changes, and good runs"))
-    gate = commands.add_parser("gate", help="exit with the verdict of finished runs or suites (what CI calls)")
+    gate = commands.add_parser("gate", help="exit with the verdict of what is finished: runs, suites, power (CI)")
     gate.add_argument("runs", nargs="+", type=Path, metavar="DIR")
     gate.set_defaults(run=_gate)
     report = commands.add_parser("report", help="write report.html and junit.xml of a run anew")
@@ -300,14 +300,19 @@ def _execute(args: argparse.Namespace) -> int:
 
 
 def _gate(args: argparse.Namespace) -> int:
-    from kit import gate, notebook, suite
+    from kit import gate, notebook, power, suite
 
-    records = []
+    verdicts = []
     for folder in args.runs:
-        records += suite.judge(folder) if suite.is_suite(folder) else [(folder, notebook.judge_run(folder))]
-    for run, record in records:
-        _print_record(record, run)
-    return gate.worst(Verdict(record["verdict"]) for _, record in records).exit_code
+        if power.is_power(folder):
+            found = power.review(folder)
+            print("", *found.lines(), sep="\n")
+            verdicts.append(found.verdict)
+            continue
+        for run, record in suite.judge(folder) if suite.is_suite(folder) else [(folder, notebook.judge_run(folder))]:
+            _print_record(record, run)
+            verdicts.append(Verdict(record["verdict"]))
+    return gate.worst(verdicts).exit_code
 
 
 def _report(args: argparse.Namespace) -> int:

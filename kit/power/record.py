@@ -39,7 +39,7 @@ class Facts:
 
 def make(plan: Plan, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
     """The record as JSON types, validated."""
-    found = judge(plan.cases, runs, unfinished=_unfinished(facts), any_build=plan.any_build)
+    found = judge(plan.cases, runs, unfinished=unfinished(facts.state, facts.stopped_by), any_build=plan.any_build)
     made = {
         "schema": SCHEMA,
         "power_id": plan.power_id,
@@ -91,6 +91,13 @@ def load(folder: Path) -> dict[str, Any]:
     return made
 
 
+def unfinished(state: str, stopped_by: str) -> str:
+    """Why a measurement has not come to its end, empty if it has."""
+    if state == suite.RUNNING:
+        return NOT_ENDED
+    return f"it was stopped by {stopped_by or 'someone'}" if state == suite.STOPPED else ""
+
+
 @cache
 def _validator() -> Any:
     # jsonschema would build this parser at import, for formats that the schema does not use.
@@ -98,12 +105,6 @@ def _validator() -> Any:
     from jsonschema import Draft202012Validator
 
     return Draft202012Validator(json.loads(files("kit.power").joinpath("power.schema.json").read_text("utf-8")))
-
-
-def _unfinished(facts: Facts) -> str:
-    if facts.state == suite.RUNNING:
-        return NOT_ENDED
-    return f"it was stopped by {facts.stopped_by or 'someone'}" if facts.state == suite.STOPPED else ""
 
 
 def _names(found: Judgement) -> dict[str, list[str]]:
