@@ -321,6 +321,9 @@ REHEARSABLE = frozenset(
     }
 )
 
+# Actions that break nothing: they have no effect to prove.
+HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
+
 # Resource type → (what it is, its target parameters: name → required).
 TARGET_TYPES: Mapping[str, tuple[str, Mapping[str, bool]]] = {
     "aws:arc:zonal-shift-managed-resource": ("ARC zonal shift managed resource", {}),

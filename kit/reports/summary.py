@@ -9,10 +9,9 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kit.fis_catalog import HARMLESS
 from kit.model import CheckKind, Status
 
-# Actions that break nothing need no sentence.
-HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
 # Before the fault the objectives are the hypothesis.
 SEEN = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
 NOTHING = "–"

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kit.errors import UsageError
+from kit.fis_catalog import HARMLESS
 from kit.objective import Metric, Objective
-
-# FIS actions that change nothing.
-HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,6 +14,7 @@ import boto3
 import pytest
 
 from kit import scenarios
+from kit.fis_catalog import HARMLESS
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.local.fis.journal import FILE_NAME as JOURNAL
 
@@ -28,8 +29,6 @@ KEPT = ("verdict.json", "executed.ipynb", "report.html", "junit.xml", "history/s
 BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing]
 # A run that is aborted early needs time to be aborted in: its fault lasts long.
 LONG_FAULT = ("-p", "fault_duration_s=60")
-# What is disarmed of each scenario: all that breaks something.
-HARMLESS = ("aws:fis:wait", "aws:cloudwatch:assert-alarm-state")
 
 
 def command(scenario: str, tmp_path: Path, *more: str) -> tuple[str, ...]:

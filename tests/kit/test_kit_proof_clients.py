@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from kit.faults.experiments import Experiment
-from kit.faults.proofs import HARMLESS, PROVERS, Proof, Scene, how_proven, proof_of
-from kit.fis_catalog import ACTIONS, REHEARSABLE
+from kit.faults.proofs import PROVERS, Proof, Scene, how_proven, proof_of
+from kit.fis_catalog import ACTIONS, HARMLESS, REHEARSABLE
 from kit.model import Deployment
 
 START, END, STOP = 60.0, 90.0, 130.0

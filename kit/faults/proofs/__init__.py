@@ -6,12 +6,11 @@ proves nothing. FIS is believed only in when an action began and ended and which
 
 from kit.faults.proofs.account import proof_of, prove
 from kit.faults.proofs.provers import PROVERS, how_proven
-from kit.faults.proofs.scene import HARMLESS, Meters, Proof, Samples, Scene
+from kit.faults.proofs.scene import Meters, Proof, Samples, Scene
 from kit.faults.proofs.windows import SKEW_S
 from kit.faults.proofs.witnesses import WITNESSES
 
 __all__ = [
-    "HARMLESS",
     "PROVERS",
     "SKEW_S",
     "WITNESSES",

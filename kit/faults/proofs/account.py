@@ -11,8 +11,9 @@ from kit.aws.boundary import ClientSource, cloud_errors
 from kit.errors import CloudError
 from kit.faults.experiments import Experiment, refresh
 from kit.faults.proofs.provers import PROVERS
-from kit.faults.proofs.scene import HARMLESS, Action, Meters, Proof, Samples, Scene, all_or_none, unproven
+from kit.faults.proofs.scene import Action, Meters, Proof, Samples, Scene, all_or_none, unproven
 from kit.faults.proofs.windows import SKEW_S
+from kit.fis_catalog import HARMLESS
 from kit.model import Deployment, FaultWindow
 
 TARGET_FIELDS = ("name", "type", "arn", "id", "zone", "service")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kit.faults.proofs import dynamodb, ended, network, processes, services
-from kit.faults.proofs.scene import HARMLESS, Prover
+from kit.faults.proofs.scene import Prover
+from kit.fis_catalog import HARMLESS
 
 PROVERS: Mapping[str, Prover] = {
     "aws:arc:start-zonal-autoshift": services.prove_shifted,

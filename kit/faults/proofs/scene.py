@@ -16,8 +16,6 @@ from kit.model import Deployment
 # What PaperBroker's metrics call its roles.
 COMPONENTS = ("api", "matcher", "relay")
 TASK = "aws:ecs:task"
-# Actions that break nothing.
-HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
 
 # (epoch s, value)
 Point = tuple[float, float]
