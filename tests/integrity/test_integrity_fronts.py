@@ -1,0 +1,103 @@
+"""A proof that a market needs no replay: correct markets have one, and what has one is never what a replay refutes."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kit.integrity.book import FILLS_MAX, Book
+from kit.integrity.fronts import proven
+from kit.integrity.ledger_tables import ACCEPTED, AT_MARKET, BUYS, CANCELLED, FILL, NO_REASON, REFUSED, RESTS
+from kit.integrity.replay import Row, replay
+
+ORDERS_MAX = 40
+NOBODY = -1
+CHANGES = 8  # of each market, one by one
+SEEDS = st.integers(0, 1_000_000)
+QUICK = settings(max_examples=200, deadline=None, derandomize=True)
+
+
+def market(draw: random.Random) -> list[Row]:
+    """A correct one: orders, cancels of some of them, and of orders that there never were."""
+    book, rows, owners = Book(ORDERS_MAX), [], []
+    for _ in range(draw.randint(2, ORDERS_MAX - 1)):
+        client, bits = draw.randint(NOBODY, 2), 0
+        if not owners or draw.random() < 0.7:
+            bits = draw.choice((0, BUYS)) | draw.choice((0, AT_MARKET, RESTS, RESTS, RESTS))
+            made = book.order(len(owners), client, bits, draw.randint(1, 5), draw.randint(5, 9))
+            owners.append(client)
+        else:
+            order = draw.choice((NOBODY, ORDERS_MAX - 1, *range(len(owners))))
+            made = book.cancel(order) or book.refuse(order, client)
+        rows += [(outcome, client, bits) for outcome in made]
+    return rows
+
+
+def changed(draw: random.Random, rows: list[Row]) -> list[Row]:
+    """With one row left out, told twice, in another's place, or with another number in it."""
+    rows, place = rows.copy(), draw.randrange(len(rows))
+    (outcome, client, bits), deed = rows[place], draw.randrange(5)
+    if deed == 0:
+        del rows[place]
+    elif deed == 1:
+        rows.insert(draw.randint(0, len(rows)), rows[place])
+    elif deed == 2:
+        rows.insert(draw.randrange(len(rows)), rows.pop(place))
+    elif deed == 3:
+        rows[place] = (outcome, draw.randint(NOBODY, 2), draw.randint(0, 7))
+    else:
+        numbers = list(outcome)
+        numbers[draw.choice((1, 2, 3, 4))] += draw.choice((-1, 1))
+        rows[place] = (_recorded(numbers), client, bits)
+    return rows
+
+
+def _recorded(numbers: list[int]) -> Any:
+    """As a ledger row can say it: an order is none or one, and what the row's type lacks is 0."""
+    kind, order, second, price, qty = numbers
+    order = max(order, NOBODY)
+    if kind == ACCEPTED:
+        return kind, order, 0, price, qty
+    if kind == FILL:
+        return kind, order, max(second, NOBODY), price, qty
+    return kind, order, second % (NO_REASON + 1), 0, qty if kind == CANCELLED else 0
+
+
+def columns(rows: list[Row]) -> dict[str, np.ndarray]:
+    kind, order, second, price, qty = (np.array(column) for column in zip(*(row[0] for row in rows), strict=True))
+    client, bits = (np.array([row[n] for row in rows]) for n in (1, 2))
+    made = {"type": kind, "order": order, "price": price, "qty": qty, "client": client, "bits": bits}
+    made["maker"] = np.where(kind == FILL, second, NOBODY)
+    made["reason"] = np.where((kind == CANCELLED) | (kind == REFUSED), second, NO_REASON)
+    return made
+
+
+@QUICK
+@given(SEEDS)
+def test_a_correct_market_is_proven(seed):
+    assert proven(columns(market(random.Random(seed))), ORDERS_MAX)
+
+
+@QUICK
+@given(SEEDS)
+def test_no_market_that_a_replay_refutes_is_proven(seed):
+    draw = random.Random(seed)
+    rows = market(draw)
+    for _ in range(CHANGES):
+        other = changed(draw, rows)
+        if other and proven(columns(other), ORDERS_MAX):
+            assert replay(other, ORDERS_MAX) is None
+
+
+def test_a_command_of_too_many_trades_is_not_proven():
+    """Nor is the rejection that the rules ask for: only a replay knows that nothing came of it."""
+    rows: list[Row] = [((ACCEPTED, order, 0, 10, 1), 0, RESTS) for order in range(FILLS_MAX + 1)]
+    for lots in (FILLS_MAX, FILLS_MAX + 1):
+        taker = FILLS_MAX + 1
+        took = [((FILL, taker, order, 10, 1), 1, 0) for order in range(lots)]
+        taken = [*rows, ((ACCEPTED, taker, 0, 10, lots), 1, BUYS), *took]
+        assert proven(columns(taken), ORDERS_MAX) is (replay(taken, ORDERS_MAX) is None) is (lots == FILLS_MAX)
