@@ -6,6 +6,7 @@ Each case plants the metrics of a fault that took its course, or did not, into a
 from __future__ import annotations
 
 import itertools
+import random
 import re
 import time
 from collections.abc import Callable
@@ -175,6 +176,34 @@ def test_a_thaw_ends_what_a_freeze_began(broker: Callable[..., Broker]):
     assert thawed.observed_at == thawed.healed_at == frozen.healed_at
     alone = proof_of(planted.scene(thaw), thaw)
     assert (alone.observed_at, alone.detail) == (None, "nothing was frozen before it")
+
+
+FREEZE = {"processName": "python", "signal": "SIGSTOP"}
+# Of a brief steady phase each task has told three times when the fault begins, in ten seconds.
+BRIEF_STEADY_S = 15.0
+# How long a brief freeze may last; in less than this no two heartbeats are due.
+FREEZES_S = (13.0, 15.0, 17.0, 20.0, 25.0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_few_heartbeats_do_not_make_a_disarmed_freeze_a_silence(seed: int, broker: Callable[..., Broker]):
+    """Whenever its tasks publish, and however long it was to last: three beats in ten seconds make two pauses."""
+    planted = broker(dice=random.Random(seed))
+    planted.publish(silent=lambda component, zone, s: s < -BRIEF_STEADY_S)
+    for freeze_s in FREEZES_S:
+        freeze = planted.action(KILL, parameters=FREEZE, end=planted.start + freeze_s)
+        found = proof_of(planted.scene(freeze), freeze)
+        assert found.observed_at is None, found.detail
+        assert "heartbeats in" in found.detail
+
+
+@pytest.mark.parametrize("freeze_s", FREEZES_S)
+def test_a_freeze_after_few_heartbeats_is_proven(freeze_s: float, broker: Callable[..., Broker]):
+    planted = broker()
+    planted.publish(silent=lambda component, zone, s: s < -BRIEF_STEADY_S or (zone == HERE and 0 <= s < freeze_s))
+    freeze = planted.action(KILL, parameters=FREEZE, end=planted.start + freeze_s)
+    found = proof_of(planted.scene(freeze), freeze)
+    assert found.observed_at is not None and found.healed_at is not None, found.detail
 
 
 def between(start: float, end: float, zones: str = HERE) -> Active:
