@@ -1,8 +1,8 @@
 """The sequenced commands run again through a book of our own: only that finds wrong priority and fills that should have
 happened.
 
-Owns the comparison and the words; the rules of trading are `book`'s, and which markets are spared says `fronts`. Events go through in blocks, so that memory holds
-the book and not the history.
+Owns the comparison and the words; the rules of trading are `book`'s, and which markets need no replay says `fronts`.
+Events go through in blocks, so that memory holds the book and not the history.
 """
 
 from __future__ import annotations
