@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from kit import aws
+
 SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
 # After the end of a run, or of its owner, everything must be gone within this time.
 GONE_S_MAX = 5.0
@@ -108,6 +110,27 @@ def start_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         run.process.kill()
         run.process.wait(10)
         run.survivors()
+
+
+@pytest.fixture
+def gameday() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a short command to its end."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-m", "kit", *arguments], capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+@pytest.fixture
+def cloud(gameday: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[aws.Session]:
+    """A local AWS that stays up between runs, and is down at the end of the test."""
+    gameday("cloud", "down")
+    started = gameday("cloud", "up")
+    assert started.returncode == 0, started.stderr
+    yield aws.local_session(started.stdout.split()[2], "us-east-1")
+    assert gameday("cloud", "down").returncode == 0
+    assert gameday("cloud", "status").stdout.strip() == "down"
 
 
 @pytest.fixture

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -16,21 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 CLEANED_S_MAX = 60.0
 
 
-def gameday(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "kit", *arguments], capture_output=True, text=True, timeout=60)
-
-
-@pytest.fixture
-def cloud() -> Iterator[aws.Session]:
-    gameday("cloud", "down")
-    started = gameday("cloud", "up")
-    assert started.returncode == 0, started.stderr
-    yield aws.local_session(started.stdout.split()[2], "us-east-1")
-    assert gameday("cloud", "down").returncode == 0
-    assert gameday("cloud", "status").stdout.strip() == "down"
-
-
-def test_a_second_one_is_refused_and_the_first_is_told(cloud: aws.Session):
+def test_a_second_one_is_refused_and_the_first_is_told(gameday, cloud: aws.Session):
     again = gameday("cloud", "up")
     assert again.returncode == 4 and cloud.endpoint in again.stderr
     assert cloud.endpoint in gameday("cloud", "status").stdout

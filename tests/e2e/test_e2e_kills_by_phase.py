@@ -5,10 +5,9 @@ the next run on the same AWS is as good as any.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,19 +29,6 @@ LAST_PHASE = "reconcile"
 # It outlives the command for a while, to see what the command's other processes may still begin.
 WATCHDOG = "kit _watch"
 BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing]
-
-
-def gameday(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "kit", *arguments], capture_output=True, text=True, timeout=60)
-
-
-@pytest.fixture
-def cloud() -> Iterator[aws.Session]:
-    gameday("cloud", "down")
-    started = gameday("cloud", "up")
-    assert started.returncode == 0, started.stderr
-    yield aws.local_session(started.stdout.split()[2], "us-east-1")
-    assert gameday("cloud", "down").returncode == 0
 
 
 def faults() -> list[str]:
