@@ -44,7 +44,7 @@ def taken_port() -> Iterator[int]:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        (("az-los",), "scenario 'az-los' is unknown; known: api-latency, az-loss"),
+        (("az-los",), "scenario 'az-los' is unknown; known: api-latency, "),
         (("az-loss", "-p", "rate=5"), "unknown parameter rate='5'"),
         (("az-loss", "-p", "rate"), "'rate' is not NAME=VALUE"),
         (("az-loss", "--rate", "fast"), "rate_per_s='fast' is not int"),
