@@ -1,6 +1,7 @@
 """Sums, counts and first places by number: the few group operations that checks are made of.
 
-Owns arithmetic on dense numbers; must not know what they number. Sums are whole numbers throughout.
+Owns arithmetic on dense numbers; must not know what they number. Sums are whole numbers throughout. Rows without a
+number, −1, fall on one more place at the end, which is cut off: to pick the others first would cost more than the rest.
 """
 
 from __future__ import annotations
@@ -10,46 +11,42 @@ import numpy as np
 
 def totals(numbers: np.ndarray, amounts: np.ndarray, size: int) -> np.ndarray:
     """Σ amounts by number 0 … size − 1; rows without a number (−1) are left out."""
-    sums = np.zeros(size, dtype=np.int64)
-    some = numbers >= 0
-    np.add.at(sums, numbers[some], amounts[some].astype(np.int64))
-    return sums
+    sums = np.zeros(size + 1, dtype=np.int64)
+    np.add.at(sums, numbers, amounts.astype(np.int64, copy=False))
+    return sums[:-1]
 
 
 def counts(numbers: np.ndarray, size: int) -> np.ndarray:
     """How often each number stands there; −1 is none."""
-    return np.bincount(numbers[numbers >= 0], minlength=size)
+    return np.bincount(numbers.astype(np.int64) + 1, minlength=size + 1)[1:]
 
 
 def present(numbers: np.ndarray, size: int) -> np.ndarray:
     """Which numbers stand there at all."""
-    there = np.zeros(size, dtype=bool)
-    there[numbers[numbers >= 0]] = True
-    return there
+    there = np.zeros(size + 1, dtype=bool)
+    there[numbers] = True
+    return there[:-1]
 
 
 def firsts(numbers: np.ndarray, size: int) -> np.ndarray:
     """The place of each number's first row, −1 for none."""
-    places = np.full(size, -1, dtype=np.int64)
-    some = np.flatnonzero(numbers >= 0)[::-1]
-    places[numbers[some]] = some
-    return places
+    places = np.full(size + 1, -1, dtype=np.int64)
+    places[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
+    return places[:-1]
 
 
 def lasts(numbers: np.ndarray, size: int) -> np.ndarray:
     """The place of each number's last row, −1 for none."""
-    places = np.full(size, -1, dtype=np.int64)
-    some = np.flatnonzero(numbers >= 0)
-    places[numbers[some]] = some
-    return places
+    places = np.full(size + 1, -1, dtype=np.int64)
+    places[numbers] = np.arange(len(numbers))
+    return places[:-1]
 
 
 def spread(numbers: np.ndarray, values: np.ndarray, size: int, default: int = 0) -> np.ndarray:
     """The value of each number's first row, `default` where it has none."""
-    out = np.full(size, default, dtype=values.dtype)
-    some = np.flatnonzero(numbers >= 0)[::-1]
-    out[numbers[some]] = values[some]
-    return out
+    out = np.full(size + 1, default, dtype=values.dtype)
+    out[numbers[::-1]] = values[::-1]
+    return out[:-1]
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> np.ndarray:

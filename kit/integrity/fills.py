@@ -61,10 +61,7 @@ def trade_ids_unique(evidence: Evidence) -> Finding:
     """F1. |{trade ids}| = |{fills}|, and none is empty."""
     fills = evidence.fills
     trade = fills["content"]  # of a fill its trade id
-    order = np.argsort(trade, kind="stable")
-    again = np.zeros(len(trade), dtype=bool)
-    again[order[1:]] = trade[order[1:]] == trade[order[:-1]]
-    bad = np.flatnonzero(again | (trade == 0))
+    bad = np.flatnonzero(_again(trade) | (trade == 0))
 
     def example() -> str:
         row = evidence.rows("events", fills["place"][bad[:1]])[0]
@@ -76,6 +73,15 @@ def trade_ids_unique(evidence: Evidence) -> Finding:
         return Story(orders=tuple(orders), only=fills["place"][same])
 
     return by_row(TRADE_IDS, evidence, examined=len(fills), violations=len(bad), example=example, subject=subject)
+
+
+def _again(ids: np.ndarray) -> np.ndarray:
+    """Where an id stands that stood before. To sort ids is much quicker than to sort places by them."""
+    again, ordered = np.zeros(len(ids), dtype=bool), np.sort(ids)
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.argsort(ids, kind="stable")
+        again[order[1:]] = ids[order[1:]] == ids[order[:-1]]
+    return again
 
 
 def pair_trades_once(evidence: Evidence) -> Finding:

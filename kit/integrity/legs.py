@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 
 from kit.integrity.columns import Rows
-from kit.integrity.counting import counts, firsts
+from kit.integrity.counting import counts, firsts, totals
 from kit.integrity.evidence import Evidence
 from kit.integrity.ledger_tables import AT_MARKET, BUYS, RESTS
 
@@ -105,10 +105,6 @@ def legs(evidence: Evidence) -> Legs:
 
 def filled(evidence: Evidence) -> np.ndarray:
     """Σ lots of all fills by order number."""
-    sides, sums = evidence.fills, np.zeros(evidence.order_count, dtype=np.int64)
-    qty = sides["qty"].astype(np.int64)
-    for column in ("order", "maker"):
-        numbers = sides[column]
-        some = numbers >= 0
-        np.add.at(sums, numbers[some], qty[some])
-    return sums
+    sides = evidence.fills
+    taken, given = (totals(sides[column], sides["qty"], evidence.order_count) for column in ("order", "maker"))
+    return taken + given
