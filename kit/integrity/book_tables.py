@@ -67,6 +67,8 @@ def book_of(symbol: str, reply: str) -> tuple[int, list[tuple[int, int, int, int
 
 
 def _are_levels(side: Any) -> bool:
+    if side == []:
+        return True
     # What JSON is read to has no subclasses: sets of types and lengths tell what a question to each level would.
     if not isinstance(side, list) or set(map(type, side)) - {list} or set(map(len, side)) - {LEVEL_PARTS}:
         return False
