@@ -34,6 +34,7 @@ from kit.integrity.answer import Check, invalid
 from kit.integrity.columns import Space
 from kit.integrity.evidence import Evidence, assemble, gather
 from kit.integrity.recorded import recorded_run
+from kit.integrity.sources import memory_of_the_system
 from kit.model import FaultWindow, Finding, LoadStats, Status
 
 __all__ = ["CHECKS", "Check", "Evidence", "check_all", "check_run", "gather", "run_check"]
@@ -104,7 +105,7 @@ def check_run(
     """
     _demand_known(without)
     space = Space(memory_bytes_max)
-    with closing(space):
+    with closing(space), memory_of_the_system():
         recorded, counted = recorded_run(folder, space)
         evidence = assemble(recorded, fault=fault, load=load or counted, space=space)
         return _answers(evidence, without)
