@@ -148,8 +148,8 @@ class ParquetSource:
 def memory_of_the_system() -> Iterator[None]:
     """Meanwhile Arrow has its memory from the system's allocator, in the whole process.
 
-    Batches come and go by the hundred: Arrow's own gives their pages back and has to get them anew, which costs a tenth
-    of the time of a run's judgement and a quarter of its memory.
+    Batches come and go by the hundred: Arrow's own gives their pages back and has to get them anew, which costs a
+    twelfth of the time in which a run is judged.
     """
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
