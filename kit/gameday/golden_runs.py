@@ -46,8 +46,8 @@ def sample(collected: Collected, spans: Sequence[Phase], parameters: Parameters)
 def record_golden(scenario: str, runs: Sequence[Path], reports: Path) -> Path:
     """Write the profile of a scenario's PASS runs; its path.
 
-    Raises UsageError for a run that is not PASS, of another scenario or unlike the others, or too few of them;
-    EvidenceMissing for a run that left no sample.
+    Raises UsageError for a run that is not PASS, whose sends were late, of another scenario or unlike the others, or
+    too few of them; EvidenceMissing for a run that left no sample.
     """
     samples = tuple(_good(run) for run in runs)
     for one in samples:
@@ -88,6 +88,10 @@ def _sample_of(run: Path) -> golden.RunSample:
     found = _scraps(run)
     if SAMPLE_SCRAP not in found:
         raise EvidenceMissing(f"run {run} left no sample for golden profiles")
+    lag_ms = found.get(scraps.VERDICT_SCRAP, {}).get("load", {}).get("lag_ms_p99")
+    if lag_ms is None or not lag_ms <= slo.LAG_MS_P99_MAX:
+        late = "at an unknown lag" if lag_ms is None else f"{lag_ms:g} ms after their time at p99"
+        raise UsageError(f"run {run}: its sends left {late}; golden profiles bear {slo.LAG_MS_P99_MAX:g} ms")
     return golden.RunSample.from_plain(found[SAMPLE_SCRAP])
 
 

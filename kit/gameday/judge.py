@@ -167,7 +167,7 @@ def findings(
     )
     # What the fault cost is told beside what was asked, and is no answer of its own.
     found += [*felt, *(slo.error_budget(history.attempts, spans, PROMISED) if felt else [])]
-    found += slo.generator(stats)
+    found += slo.generator(stats, scenario.objectives)
     found += [_quiet(collected.quiescence), *_fault_findings(scenario, fault)]
     found += [_stops(collected.stops), _watched(collected.gaps, spans), _left_behind(leftovers)]
     return found

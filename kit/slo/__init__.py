@@ -8,7 +8,7 @@ from kit.objective import Availability, Metric, Objective
 from kit.slo.budget import error_budget
 from kit.slo.denials import broken_by_denials
 from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
-from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator
+from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator, lag_ms_max
 from kit.slo.samples import first_fills, first_orders, is_error, latency_ms, per_second, reconnects, within
 from kit.slo.windows import recovery_s
 
@@ -26,6 +26,7 @@ __all__ = [
     "first_orders",
     "generator",
     "is_error",
+    "lag_ms_max",
     "latency_ms",
     "per_second",
     "reconnects",
