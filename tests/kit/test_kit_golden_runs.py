@@ -18,13 +18,18 @@ from kit.histogram import Histogram
 REQUESTS = 300
 
 
-def write_run(folder: Path, *, factor: float = 1.0, verdict: str = "PASS", scenario: str = "az-loss") -> Path:
+def write_run(
+    folder: Path, *, factor: float = 1.0, verdict: str = "PASS", scenario: str = "az-loss", lag_ms: float | None = 0.4
+) -> Path:
     """A run's folder with the two scraps that a profile reads."""
     dice = np.random.default_rng(zlib.crc32(folder.name.encode()))
     latency = Histogram.of((20 * factor * np.exp(dice.normal(0, 0.4, REQUESTS))).tolist())
     phases = {"before": PhaseSample(latency=latency, attempts=REQUESTS, errors=0)}
     sample = RunSample(run_id=folder.name, load={"scenario": scenario}, machine={"cpus": 2}, phases=phases)
-    outputs = [scrap("verdict", {"verdict": verdict}), scrap(SAMPLE_SCRAP, sample.to_plain())]
+    outputs = [
+        scrap("verdict", {"verdict": verdict, "load": {"lag_ms_p99": lag_ms}}),
+        scrap(SAMPLE_SCRAP, sample.to_plain()),
+    ]
     folder.mkdir(parents=True)
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("day.verdict()", outputs=outputs)])
     nbformat.write(notebook, folder / "executed.ipynb")
@@ -65,7 +70,12 @@ def test_one_slower_run_is_a_warning(reports, capsys):
 
 @pytest.mark.parametrize(
     ("changes", "words"),
-    [({"verdict": "FAIL"}, "is FAIL: a golden profile is made of PASS runs only"), ({"scenario": "other"}, "'other'")],
+    [
+        ({"verdict": "FAIL"}, "is FAIL: a golden profile is made of PASS runs only"),
+        ({"scenario": "other"}, "'other'"),
+        ({"lag_ms": 5.1}, "its sends left 5.1 ms after their time at p99; golden profiles bear 5 ms"),
+        ({"lag_ms": None}, "its sends left at an unknown lag"),
+    ],
 )
 def test_a_run_that_is_no_good_example_is_refused(tmp_path, capsys, changes, words):
     runs = [str(write_run(tmp_path / f"r-{number}", **changes)) for number in range(GOLDEN_RUNS_MIN)]
