@@ -174,6 +174,9 @@ STREAM_COLUMNS: dict[str, str] = {
     "event": "string",  # the event's JSON as it came
 }
 
+# The close code of a subscriber that leaves to come back; RFC 6455 leaves 4000 to 4999 to applications.
+HUNG_UP = 4000
+
 # One row per connection of a subscriber. `closed_ns` is 0 if it was open at the end of the load.
 CONNECTION_COLUMNS: dict[str, str] = {
     "subscriber": "string",

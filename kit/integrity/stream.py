@@ -12,7 +12,7 @@ from kit.integrity.answer import Check, Wording, by_row, invalid
 from kit.integrity.counterexample import Step, Story
 from kit.integrity.counting import paired, unpaired
 from kit.integrity.evidence import Evidence
-from kit.model import Finding
+from kit.model import HUNG_UP, Finding
 
 # A subscriber that is connected must have an event this long after the ledger's time for it.
 SETTLE_NS = 10_000_000_000
@@ -208,7 +208,8 @@ def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Story
     for row in evidence.rows("connections", own):
         steps.append(_step(row["dialed_ns"], f"{row['subscriber']} connects (after={row['after_seq']})"))
         if row["closed_ns"]:
-            steps.append(_step(row["closed_ns"], f"{row['subscriber']} loses its connection ({row['close_code']})"))
+            lost = "hangs up" if row["close_code"] == HUNG_UP else f"loses its connection ({row['close_code']})"
+            steps.append(_step(row["closed_ns"], f"{row['subscriber']} {lost}"))
     return Story(stretch=(symbol, seq - 1, seq + 1), steps=tuple(steps))
 
 

@@ -1,4 +1,5 @@
-"""Listeners on the markets' event streams, who come back after every loss and ask for what they missed.
+"""Listeners on the markets' event streams, who come back after every loss and ask for what they missed. A plan can have
+one of each market hang up again and again, so that streams are resumed whether a fault breaks any or not.
 
 Owns connections of the stream and what came over them; must not know orders or what an event means beyond its `seq`.
 Every message is recorded as it came, doubled or out of order as it may be: judging that is not done here.
@@ -7,6 +8,7 @@ Every message is recorded as it came, doubled or out of order as it may be: judg
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
+from kit.model import HUNG_UP
 
 OPEN_S_MAX = 3.0
 PING_S = 2.0  # a stream that answers no ping within this time is lost, though its connection may look open
@@ -33,13 +36,18 @@ Add = Callable[[str, tuple[Any, ...]], None]
 
 
 class Subscriber:
-    """One listener on one market. `add` takes a table's name and a row of its columns, in epoch ns."""
+    """One listener on one market. `add` takes a table's name and a row of its columns, in epoch ns. `stay_s`: how long
+    it listens before it hangs up and resumes; None = until it is cut off.
+    """
 
-    def __init__(self, plan: LoadPlan, symbol: str, number: int, *, add: Add, epoch_ns: int) -> None:
+    def __init__(
+        self, plan: LoadPlan, symbol: str, number: int, *, add: Add, epoch_ns: int, stay_s: float | None = None
+    ) -> None:
         self.name = f"s-{symbol}-{number}"
         self._plan = plan
         self._symbol = symbol
         self._add = add
+        self._stay_s = stay_s
         self._draws = Draws(plan.seed, plan.markets.index(symbol) * 128 + number, STREAM)
         self._epoch_ns = epoch_ns
         self._connection = 0
@@ -80,6 +88,8 @@ class Subscriber:
                 opened_ns = self._now_ns()
                 self.open = True
                 await self._receive(stream)
+                code, closed_ns = HUNG_UP, self._now_ns()
+                await stream.close(HUNG_UP)
         except ConnectionClosed as closed:
             code = closed.rcvd.code if closed.rcvd else ABNORMAL_CLOSURE
             error = str(closed)
@@ -93,15 +103,20 @@ class Subscriber:
             self._add("connections", row)
 
     async def _receive(self, stream: ClientConnection) -> None:
-        while True:
-            message = await stream.recv()
-            received_ns = self._now_ns()
-            text = message if isinstance(message, str) else message.decode("utf-8", "replace")
-            seq = _seq_of(text)
-            self._add("stream", (self.name, self._connection, self._symbol, seq, received_ns, text))
-            self.seq = max(self.seq, seq)
-            self._failures = 0
-            self.heard_s = time.monotonic()
+        """Until it has stayed long enough; a loss is raised as ConnectionClosed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._stay_s):
+                while True:
+                    self._take(await stream.recv())
+
+    def _take(self, message: str | bytes) -> None:
+        received_ns = self._now_ns()
+        text = message if isinstance(message, str) else message.decode("utf-8", "replace")
+        seq = _seq_of(text)
+        self._add("stream", (self.name, self._connection, self._symbol, seq, received_ns, text))
+        self.seq = max(self.seq, seq)
+        self._failures = 0
+        self.heard_s = time.monotonic()
 
 
 def _seq_of(text: str) -> int:
@@ -114,12 +129,16 @@ def _seq_of(text: str) -> int:
     return seq if isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 2**63 else 0
 
 
+def _stay_s(plan: LoadPlan, number: int) -> float | None:
+    return plan.hang_up_s or None if number == plan.subscribers_per_market - 1 else None
+
+
 class Subscribers:
     """All subscribers of a plan: `start`, and in the end `catch_up` and `close`."""
 
     def __init__(self, plan: LoadPlan, *, add: Add, epoch_ns: int) -> None:
         self._all = [
-            Subscriber(plan, symbol, number, add=add, epoch_ns=epoch_ns)
+            Subscriber(plan, symbol, number, add=add, epoch_ns=epoch_ns, stay_s=_stay_s(plan, number))
             for symbol in plan.markets
             for number in range(plan.subscribers_per_market)
         ]

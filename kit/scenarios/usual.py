@@ -13,7 +13,9 @@ LOAD: Mapping[str, Any] = {
     "cancel_ratio": 0.1,
     "probe_ratio": 0.03,
     "get_ratio": 0.03,
-    "subscribers_per_market": 1,
+    # One stays as long as it can; the other shows again and again that a stream can be resumed.
+    "subscribers_per_market": 2,
+    "hang_up_s": 4.0,
     "timeout_ms": 2_000,
 }
 

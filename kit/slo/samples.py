@@ -13,6 +13,7 @@ import pandas as pd
 from kit.model import (
     ATTEMPT_COLUMNS,
     CONNECTION_COLUMNS,
+    HUNG_UP,
     LEDGER_EVENT_COLUMNS,
     STREAM_COLUMNS,
     Outcome,
@@ -130,7 +131,7 @@ def first_fills(attempts: Table, stream: Table, events: Table) -> Table:
 
 def reconnects(connections: Table, end: float) -> Table:
     """One row per lost stream: subscriber, symbol, lost_ns, ms until the next open one, `back`. A subscriber that never
-    came back counts until `end` (epoch s); one that closed by itself and dialled no more was not lost.
+    came back counts until `end` (epoch s); one that hung up, or closed by itself and dialled no more, was not lost.
     """
     rows = connections.sort_values(["subscriber", "symbol", "dialed_ns"], kind="stable")
     opened = rows[rows["opened_ns"] > 0]
@@ -139,7 +140,8 @@ def reconnects(connections: Table, end: float) -> Table:
     last_dial = rows.groupby(["subscriber", "symbol"])["dialed_ns"].max()
     where = pd.MultiIndex.from_frame(lost[["subscriber", "symbol"]])
     tried = last_dial.reindex(where).to_numpy() > lost["dialed_ns"].to_numpy()
-    gone = (lost["closed_ns"] > 0) & (lost["next_ns"].notna() | tried | (lost["close_code"] != NORMAL_CLOSURE))
+    gone = (lost["closed_ns"] > 0) & (lost["close_code"] != HUNG_UP)
+    gone &= lost["next_ns"].notna() | tried | (lost["close_code"] != NORMAL_CLOSURE)
     lost = lost[gone]
     back = lost["next_ns"].notna()
     until = lost["next_ns"].fillna(end * NS)

@@ -1,17 +1,20 @@
 """Subscribers come back after a loss and miss nothing, against a real WebSocket server."""
 
 import asyncio
+import contextlib
+import itertools
 import json
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from load_exchange import plan_of, within
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 from kit.load import subscribers
 from kit.load.subscribers import Subscribers
-from kit.model import CONNECTION_COLUMNS, STREAM_COLUMNS
+from kit.model import CONNECTION_COLUMNS, HUNG_UP, STREAM_COLUMNS
 
 
 class Stream:
@@ -74,6 +77,54 @@ def test_subscriber_resumes_without_gap_or_double() -> None:
     assert [row["closed_ns"] > 0 for row in connections] == [True, True, False]
     assert json.loads(events[0]["event"])["seq"] == 1
     assert {event["connection"] for event in events} == {0, 1, 2}
+
+
+def test_one_of_each_market_hangs_up_again_and_again_and_resumes() -> None:
+    """It asks for what comes after the last event that it saw; the other one stays."""
+
+    class Endless:
+        afters: ClassVar[list[int]] = []
+
+        async def __call__(self, connection: ServerConnection) -> None:
+            assert connection.request is not None
+            after = int(parse_qs(urlsplit(connection.request.path).query)["after"][0])
+            self.afters.append(after)
+            with contextlib.suppress(ConnectionClosed):
+                for seq in itertools.count(after + 1):
+                    await connection.send(json.dumps({"market": "ACME", "seq": seq, "type": "accepted"}))
+                    await asyncio.sleep(0.01)
+
+    async def main() -> dict[str, list[dict[str, Any]]]:
+        rows: dict[str, list[dict[str, Any]]] = {"stream": [], "connections": []}
+        columns = {"stream": list(STREAM_COLUMNS), "connections": list(CONNECTION_COLUMNS)}
+
+        resumed = asyncio.Event()
+
+        def add(table: str, row: tuple[Any, ...]) -> None:
+            made = dict(zip(columns[table], row, strict=True))
+            rows[table].append(made)
+            if table == "stream" and made["connection"] == 3:
+                resumed.set()
+
+        async with serve(Endless(), "127.0.0.1", 0) as server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            plan = plan_of(url, subscribers_per_market=2, hang_up_s=0.2)
+            crowd = Subscribers(plan, add=add, epoch_ns=0)
+            crowd.start()
+            await resumed.wait()
+            await crowd.close()
+        return rows
+
+    rows = within(main())
+    restless = [row for row in rows["connections"] if row["subscriber"] == "s-ACME-1"]
+    assert [row["close_code"] for row in restless] == [HUNG_UP, HUNG_UP, HUNG_UP, 0]
+    assert all(row["closed_ns"] > row["opened_ns"] for row in restless[:3])
+    assert restless[-1]["after_seq"] > 0
+    (steady,) = [row for row in rows["connections"] if row["subscriber"] == "s-ACME-0"]
+    assert (steady["close_code"], steady["closed_ns"]) == (0, 0)
+    for name in ("s-ACME-0", "s-ACME-1"):
+        seen = [row["seq"] for row in rows["stream"] if row["subscriber"] == name]
+        assert seen == list(range(1, len(seen) + 1))
 
 
 def test_close_code_of_the_server_is_recorded() -> None:
