@@ -25,9 +25,12 @@ class Metric(StrEnum):
     )
     RECONNECT_MS_MAX = "reconnect_ms_max"  # of subscribers: loss of the stream to the next open one
     RECOVERY_S = "recovery_s"  # phase start until every following second is steady again
+    THROTTLED_CALLS_PER_ATTEMPT = "throttled_calls_per_attempt"  # of the API's calls to the store, by all attempts
 
     @property
     def unit(self) -> str:
+        if self is Metric.THROTTLED_CALLS_PER_ATTEMPT:
+            return "calls"
         if "_ms_" in self.value:
             return "ms"
         return "s" if self.value.endswith("_s") else "share"

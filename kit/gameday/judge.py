@@ -15,6 +15,7 @@ import pandas as pd
 from kit import aws, faults, integrity, ledger, machine, metrics, slo
 from kit.load import history as load_history
 from kit.model import CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
+from kit.objective import Metric
 from kit.scenarios import Scenario
 from kit.scenarios.usual import PROMISED
 
@@ -30,6 +31,8 @@ RECOVERY_SHARE_MAX = 0.6
 # A run at the scenarios' rates keeps about one processor busy (`gameday suite` prints it). With less than this left to
 # it by others, slowness says nothing about the build.
 PROCESSORS_LEFT_MIN = 0.9
+# Objectives that count what the build did, not how long it took: no busy machine makes it ask more often.
+COUNTED = frozenset({Metric.THROTTLED_CALLS_PER_ATTEMPT.check})
 RECORDED = {"orders sequenced": "accepted", "rejected": "rejected", "fills": "fill", "cancelled": "cancelled"}
 
 
@@ -164,6 +167,7 @@ def findings(
         spans,
         [one for one in scenario.objectives if one.phase != slo.STEADY_PHASE],
         steady=[one for one in scenario.objectives if one.phase == slo.STEADY_PHASE],
+        series=collected.series,
     )
     # What the fault cost is told beside what was asked, and is no answer of its own.
     found += [*felt, *(slo.error_budget(history.attempts, spans, PROMISED) if felt else [])]
@@ -183,15 +187,16 @@ def without_excuse(
     """The findings, with broken objectives made invalid where other programs held the machine's processors.
 
     `foreign_share(start, end)` is what others took of all processors. Integrity is never excused: no machine is too
-    busy to count. Neither are objectives, by check and phase, that are broken by what was `denied` alone: slowness
-    loses answers or has them say so, but makes none wrong.
+    busy to count. Neither are objectives that are COUNTED, nor those, by check and phase, that are broken by what was
+    `denied` alone: slowness loses answers or has them say so, but makes none wrong.
     """
     ends = {phase.name: (phase.start, spans[-1].end if phase.name == "recovery" else phase.end) for phase in spans}
     judged = []
     for one in found:
         share = foreign_share(*ends[one.phase]) if one.phase in ends else None
         left = machine.cores() * (1 - share) if share is not None else PROCESSORS_LEFT_MIN
-        excusable = one.kind is CheckKind.SLO and (one.name, one.phase) not in denied
+        timed = one.kind is CheckKind.SLO and one.name not in COUNTED
+        excusable = timed and (one.name, one.phase) not in denied
         if excusable and one.status is Status.FAIL and left < PROCESSORS_LEFT_MIN:
             why = f"other programs left {left:.2f} of {machine.cores()} processors < {PROCESSORS_LEFT_MIN}"
             one = replace(one, status=Status.INVALID, detail=f"{one.detail}; but {why}, which proves nothing")

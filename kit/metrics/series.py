@@ -24,6 +24,7 @@ BROKER_SERIES = {
     "requests": ("Requests", "api", "Sum"),
     "http_5xx": ("Http5xx", "api", "Sum"),
     "orders_accepted": ("OrdersAccepted", "api", "Sum"),
+    "store_throttled": ("StoreThrottled", "api", "Sum"),
     "fills": ("Fills", "matcher", "Sum"),
     "time_to_first_fill_ms_p95": ("TimeToFirstFillMs", "matcher", "p95"),
     "matcher_lag_ms_max": ("MatcherLagMs", "matcher", "Maximum"),

@@ -21,6 +21,9 @@ DATA_THROTTLING = Scenario(
         # An order costs four write units and its fills more, so the cap leaves about half of what is asked for;
         # refused attempts are repeated up to three times, and refused again.
         Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.9),
+        # Three tries, then a 503: more throttled calls than that for each attempt are a storm of retries upon a table
+        # that has no capacity, whether or not clients feel it yet.
+        Objective(metric=Metric.THROTTLED_CALLS_PER_ATTEMPT, phase="during", limit=3.0),
         # In the end everybody gets an answer: what was refused to the last is asked again when the load is over.
         Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.99),
         # No limit for fills: they count from an order's first attempt, and most first attempts are refused; and they

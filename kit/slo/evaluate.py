@@ -1,12 +1,13 @@
 """Objectives against the history, phase by phase.
 
-Owns the findings and their words; samples come from `samples`, recovery from `windows`.
+Owns the findings and their words; samples come from `samples`, recovery from `windows`. What clients cannot know is
+read from the system's own series, by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kit.model import (
     CheckKind,
@@ -31,6 +32,10 @@ from kit.slo.samples import (
 from kit.slo.windows import BY_WINDOW, recovery_s
 
 STEADY_PHASE = "before"
+# Series of `kit.metrics`: what the API counted of its calls to the store, and that it counted at all.
+THROTTLED, REQUESTS = "store_throttled", "requests"
+# A point stands for the 10 s from its time on, and calls are published up to 5 s late: neither ends with a phase.
+POINT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,7 @@ class Run:
     tables: Mapping[str, Table]
     phases: Mapping[str, Phase]
     steady: Sequence[Objective]
+    series: Mapping[str, Table] = field(default_factory=dict)
 
     @property
     def end(self) -> float:
@@ -63,14 +69,15 @@ def evaluate(
     objectives: Sequence[Objective],
     *,
     steady: Sequence[Objective] = (),
+    series: Mapping[str, Table] | None = None,
 ) -> list[Finding]:
     """One finding of kind slo per objective. `steady` is what recovery means, second by second; by default the
     objectives of the phase `before` that one second can answer. Recovery counts from its phase's start to the end of
-    the last phase.
+    the last phase. `series`: what the system published of itself, tables `t` (epoch s), `value` by name.
     """
     steady = steady or [one for one in objectives if one.phase == STEADY_PHASE]
     tables = {"attempts": attempts, "stream": stream, "connections": connections, "events": events}
-    run = Run(tables=tables, phases={phase.name: phase for phase in phases}, steady=steady)
+    run = Run(tables=tables, phases={phase.name: phase for phase in phases}, steady=steady, series=series or {})
     return [_judge(one, _measure(one, run)) for one in objectives]
 
 
@@ -218,6 +225,29 @@ def _recovery(run: Run, phase: Phase, _: Metric) -> Measure:
     return Measure(value=took, words="until every following second was steady")
 
 
+def _throttled(run: Run, phase: Phase, _: Metric) -> Measure:
+    attempts = within(run.tables["attempts"], "intended_ns", phase)
+    if attempts.empty:
+        return Measure(value=None, words="no samples: no attempts in this phase")
+    if run.series.get(THROTTLED) is None:
+        return Measure(value=None, words=f"{THROTTLED}: was not recorded")
+    values = _published(run, THROTTLED, phase)
+    # An API that publishes, and no throttled calls, had none; one that is silent says nothing of them.
+    if not len(values) and not len(_published(run, REQUESTS, phase)):
+        return Measure(value=None, words="no samples: the API published nothing in this phase")
+    calls = float(values.sum())
+    words = f"per attempt ({calls:,.0f} throttled calls to the store, {len(attempts):,} attempts)"
+    return Measure(value=calls / len(attempts), words=words)
+
+
+def _published(run: Run, name: str, phase: Phase) -> Table:
+    """The values of the series' points that may tell of the phase; none if there is no such series."""
+    points = run.series.get(name)
+    if points is None:
+        return ()
+    return points.loc[points["t"].between(phase.start - POINT_S, phase.end + POINT_S), "value"]
+
+
 MEASURES: dict[Metric, tuple[tuple[str, ...], Callable[[Run, Phase, Metric], Measure]]] = {
     Metric.LATENCY_MS_P50: (("attempts",), _latency),
     Metric.LATENCY_MS_P95: (("attempts",), _latency),
@@ -230,4 +260,5 @@ MEASURES: dict[Metric, tuple[tuple[str, ...], Callable[[Run, Phase, Metric], Mea
     Metric.TIME_TO_FIRST_FILL_MS_P95: (("attempts", "stream", "events"), _first_fill),
     Metric.RECONNECT_MS_MAX: (("connections",), _reconnect),
     Metric.RECOVERY_S: (("attempts",), _recovery),
+    Metric.THROTTLED_CALLS_PER_ATTEMPT: (("attempts",), _throttled),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from kit import faults, gameday, machine, scenarios
@@ -155,6 +157,14 @@ def test_a_limit_that_denials_alone_break_is_not_excused(denied, status):
     phases = judge.phases(100.0, FAULT, 180.0, AZ_LOSS)
     (judged,) = judge.without_excuse([finding(CheckKind.SLO)], phases, lambda start, end: 1.0, denied=denied)
     assert judged.status is status
+
+
+def test_what_is_counted_is_not_excused():
+    """A busy machine answers late; it does not ask a throttled store more often."""
+    phases = judge.phases(100.0, FAULT, 180.0, AZ_LOSS)
+    counted = replace(finding(CheckKind.SLO), name="throttled-calls-per-attempt")
+    (judged,) = judge.without_excuse([counted], phases, lambda start, end: 1.0)
+    assert judged.status is Status.FAIL
 
 
 def test_a_machine_that_nobody_watched_excuses_nothing():

@@ -52,6 +52,16 @@ def test_every_series_is_a_table_of_times_and_values(local_session: aws.Session,
     assert all(list(table.columns) == ["t", "value"] for table in tables.values())
 
 
+def test_the_apis_throttled_calls_are_read_as_it_publishes_them(local_session: aws.Session, deployment: Deployment):
+    now = time.time()
+    by = [{"Name": "Env", "Value": deployment.outputs["MetricsEnv"]}, {"Name": "Component", "Value": "api"}]
+    datum = {"MetricName": "StoreThrottled", "Value": 7.0, "Timestamp": now, "StorageResolution": 1, "Dimensions": by}
+    local_session.client("cloudwatch").put_metric_data(Namespace="PaperBroker", MetricData=[datum])
+    points = metrics.series(local_session, deployment, now - 60, now)["store_throttled"]
+    assert points["value"].sum() == 7.0
+    assert now - 10 <= points.loc[points["value"] == 7.0, "t"].item() <= now
+
+
 def test_an_alarms_history_begins_with_the_state_at_the_start(local_session: aws.Session, deployment: Deployment):
     cloudwatch = local_session.client("cloudwatch")
     start = time.time() - 2  # the local AWS stamps its history in whole seconds

@@ -30,6 +30,8 @@ MANY_ORDERS_S = 22.0
 # Scenarios whose limit on latency is generous enough to hold on a machine that does other things, too.
 TIMED = {"api-latency", "data-throttling"}
 LATENCY = Metric.LATENCY_MS_P95.check
+# What is told by the metrics that PaperBroker publishes: only game days read them.
+PUBLISHED = {Metric.THROTTLED_CALLS_PER_ATTEMPT.check}
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +79,9 @@ def test_paperbroker_keeps_its_word(scenario: str, stage: Stage, tmp_path: Path)
 
 @pytest.mark.parametrize("diff", [d for d in CHANGES if header(d)["scenario"] in TROUBLES], ids=lambda path: path.stem)
 def test_change_breaks_what_it_names(diff: Path, stage: Stage, tmp_path: Path):
-    """All checks in its `caught-by` fail."""
+    """All checks in its `caught-by` fail that can be told here."""
     said = header(diff)
     lasts_s = MANY_ORDERS_S if (said["scenario"], said["visible-since"]) == ("steady-state", "load") else 0.0
     failed = play(said["scenario"], copy_tree(tmp_path / "tree", diff), stage, tmp_path, lasts_s)
-    assert set(said["caught-by"].split(", ")) - failed == set()
+    named = set(said["caught-by"].split(", ")) - PUBLISHED
+    assert named and named - failed == set()
