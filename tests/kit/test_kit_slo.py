@@ -13,6 +13,7 @@ from kit.errors import UsageError
 from kit.model import (
     ATTEMPT_COLUMNS,
     CONNECTION_COLUMNS,
+    HUNG_UP,
     LEDGER_EVENT_COLUMNS,
     STREAM_COLUMNS,
     CheckKind,
@@ -201,6 +202,11 @@ def test_a_stream_that_never_came_back_counts_to_the_end():
 
 def test_streams_that_stayed_open_need_no_reconnect():
     assert evaluate([], "reconnect_ms_max", 100, connections=[dial(0)]).measured == 0.0
+
+
+def test_who_hangs_up_has_lost_nothing():
+    dials = [dial(0, 11, code=HUNG_UP), dial(11.5, 12, connection=1, code=HUNG_UP), dial(19, connection=2)]
+    assert evaluate([], "reconnect_ms_max", 100, connections=dials).measured == 0.0
 
 
 def test_nobody_connected_is_no_evidence():
