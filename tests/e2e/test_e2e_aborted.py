@@ -63,7 +63,7 @@ class Cloud:
         alarm = self.guardrail()
         same = ("AlarmName", "Namespace", "MetricName", "Dimensions", "ExtendedStatistic", "Statistic", "Period")
         self.cloudwatch.put_metric_alarm(
-            **{name: alarm[name] for name in same if name in alarm}, Threshold=0.001, EvaluationPeriods=1,
+            **{name: alarm[name] for name in same if alarm.get(name)}, Threshold=0.001, EvaluationPeriods=1,
             DatapointsToAlarm=1, ComparisonOperator="GreaterThanThreshold", TreatMissingData="notBreaching",
         )  # fmt: skip
 

@@ -26,7 +26,8 @@ def test_refusal_that_names_a_time_is_obeyed() -> None:
     # The loop counts its timers in milliseconds from the start of its turn.
     assert len(waited[True]) >= 3 and min(waited[True]) >= 0.99
     assert len(waited[False]) >= 3 and min(waited[False]) < 0.99
-    assert len({round(wait, 4) for wait in waited[True]}) == len(waited[True])
+    # Each has a jitter of its own; a busy machine may wake two at once.
+    assert len({round(wait, 4) for wait in waited[True]}) > 1
     sends = [row.invoked_ns - row.intended_ns for row in firsts.values()]
     assert sorted(sends)[len(sends) // 2] < 0.5e9
 

@@ -255,13 +255,22 @@ def test_cloudformation_makes_math_and_composite_alarms(cloud: Any, metrics: Met
         "Type": "AWS::CloudWatch::CompositeAlarm",
         "Properties": {"AlarmRule": {"Fn::Sub": "ALARM(${Child})"}, "AlarmName": f"{stack}-parent"},
     }
+    percentile = {
+        "Type": "AWS::CloudWatch::Alarm",
+        "Properties": {
+            "AlarmName": f"{stack}-p95", **metric, "ExtendedStatistic": "p95", "Period": 10, "EvaluationPeriods": 1,
+            "ComparisonOperator": "GreaterThanThreshold", "Threshold": 1,
+        },
+    }  # fmt: skip
     template = {
-        "Resources": {"Child": child, "Parent": parent},
+        "Resources": {"Child": child, "Parent": parent, "Percentile": percentile},
         "Outputs": {"ParentArn": {"Value": {"Fn::GetAtt": ["Parent", "Arn"]}}},
     }
     cloudformation = cloud.client("cloudformation")
     cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(template))
     wait_for(lambda: cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"], "CREATE_COMPLETE")
+    (made,) = metrics.cloudwatch.describe_alarms(AlarmNames=[f"{stack}-p95"])["MetricAlarms"]
+    assert (made["ExtendedStatistic"], made.get("Statistic")) == ("p95", None)
     metrics.put("A", Value=3.0)
     wait_for(lambda: metrics.state(f"{stack}-parent"), "ALARM")
     cloudformation.delete_stack(StackName=stack)

@@ -38,7 +38,10 @@ def _metric_alarm_record(record: Callable[[str, Props], Props], name: str, props
     check_alarm({**props, "AlarmName": name})
     metrics = props.get("Metrics")
     if not metrics:
-        return record(name, props)
+        alarm = record(name, props)
+        if alarm.get("ExtendedStatistic"):
+            alarm["Statistic"] = None  # MiniStack says Average, which AWS would not: they exclude each other
+        return alarm
     plain = {key: value for key, value in props.items() if key != "Metrics"}
     alarm = record(name, {**plain, "MetricName": "math", "Namespace": "math"})
     as_math_alarm(alarm, [_typed_query(query) for query in metrics])
