@@ -131,7 +131,8 @@ def first_fills(attempts: Table, stream: Table, events: Table) -> Table:
 
 def reconnects(connections: Table, end: float) -> Table:
     """One row per lost stream: subscriber, symbol, lost_ns, ms until the next open one, `back`. A subscriber that never
-    came back counts until `end` (epoch s); one that hung up, or closed by itself and dialled no more, was not lost.
+    came back counts until `end` (epoch s), whoever ended it; one that hung up and came back, or closed by itself and
+    dialled no more, was not lost.
     """
     rows = connections.sort_values(["subscriber", "symbol", "dialed_ns"], kind="stable")
     opened = rows[rows["opened_ns"] > 0]
@@ -140,9 +141,10 @@ def reconnects(connections: Table, end: float) -> Table:
     last_dial = rows.groupby(["subscriber", "symbol"])["dialed_ns"].max()
     where = pd.MultiIndex.from_frame(lost[["subscriber", "symbol"]])
     tried = last_dial.reindex(where).to_numpy() > lost["dialed_ns"].to_numpy()
-    gone = (lost["closed_ns"] > 0) & (lost["close_code"] != HUNG_UP)
-    gone &= lost["next_ns"].notna() | tried | (lost["close_code"] != NORMAL_CLOSURE)
-    lost = lost[gone]
+    came_back, code = lost["next_ns"].notna(), lost["close_code"]
+    cut_off = (code != HUNG_UP) & (came_back | tried | (code != NORMAL_CLOSURE))
+    kept_out = (code == HUNG_UP) & tried & ~came_back
+    lost = lost[(lost["closed_ns"] > 0) & (cut_off | kept_out)]
     back = lost["next_ns"].notna()
     until = lost["next_ns"].fillna(end * NS)
     ms = ((until - lost["closed_ns"]) / 1e6).clip(lower=0.0)

@@ -209,6 +209,12 @@ def test_who_hangs_up_has_lost_nothing():
     assert evaluate([], "reconnect_ms_max", 100, connections=dials).measured == 0.0
 
 
+def test_who_hangs_up_and_is_never_let_in_again_counts_to_the_end():
+    dials = [dial(0, 11, code=HUNG_UP), dial(11.5, 12, connection=1, opened=False)]
+    found = evaluate([], "reconnect_ms_max", 5000, connections=dials)
+    assert (found.status, found.measured) == (Status.FAIL, 19_000.0)
+
+
 def test_nobody_connected_is_no_evidence():
     found = evaluate([], "reconnect_ms_max", 100, connections=[dial(25)])
     assert found.status is Status.INVALID
