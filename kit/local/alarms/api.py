@@ -110,6 +110,12 @@ def as_math_alarm(alarm: dict[str, Any], metrics: list[dict[str, Any]]) -> None:
     alarm["Metrics"] = metrics
 
 
+def keep_one_statistic(alarm: dict[str, Any]) -> None:
+    """MiniStack's record has Average beside a percentile, which AWS has not: they exclude each other."""
+    if alarm.get("ExtendedStatistic"):
+        alarm["Statistic"] = None
+
+
 class _Api:
     """The replaced operations; each takes what MiniStack's request handler passes."""
 
@@ -131,8 +137,8 @@ class _Api:
             alarm = cloudwatch._alarms[data["AlarmName"]]
             if data.get("Metrics"):
                 as_math_alarm(alarm, data["Metrics"])
-            elif alarm.get("ExtendedStatistic"):
-                alarm["Statistic"] = None
+            else:
+                keep_one_statistic(alarm)
         return reply
 
     def set_alarm_state(self, params: dict, data: dict, is_cbor: bool, is_json: bool = False) -> Reply:

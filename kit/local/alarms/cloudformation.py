@@ -9,7 +9,7 @@ from typing import Any
 from ministack.services import cloudwatch
 from ministack.services.cloudformation import provisioners
 
-from kit.local.alarms.api import as_math_alarm, check_alarm
+from kit.local.alarms.api import as_math_alarm, check_alarm, keep_one_statistic
 
 COMPOSITE = "AWS::CloudWatch::CompositeAlarm"
 _NAME_CHARS_MAX = 255
@@ -39,8 +39,7 @@ def _metric_alarm_record(record: Callable[[str, Props], Props], name: str, props
     metrics = props.get("Metrics")
     if not metrics:
         alarm = record(name, props)
-        if alarm.get("ExtendedStatistic"):
-            alarm["Statistic"] = None  # MiniStack says Average, which AWS would not: they exclude each other
+        keep_one_statistic(alarm)
         return alarm
     plain = {key: value for key, value in props.items() if key != "Metrics"}
     alarm = record(name, {**plain, "MetricName": "math", "Namespace": "math"})
