@@ -47,9 +47,7 @@ class LoadPlan:
     probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
     get_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
     subscribers_per_market: int = _within(0, 100, default=1)
-    hang_up_s: float = _within(
-        0, 3_600, default=0.0
-    )  # the last of each market leaves after so long and resumes; 0 = no
+    hang_up_s: float = _within(0, 3_600, default=0.0)  # after so long the last of each market resumes; 0 = never
     timeout_ms: int = _within(10, 60_000, default=2_000)
     attempts_max: int = _within(1, 20, default=4)
     connections_max: int = _within(1, 20_000, default=1_024)

@@ -18,7 +18,7 @@ API_TERMINATION = Scenario(
         *usual.STEADY,
         Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=500),
         # One that leaves at once costs what was in flight and what the load balancer sends for about a second more:
-        # 1.2 % of half a minute's attempts.
+        # 14 of 1,146 attempts in 22 s.
         Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.003),
         Objective(metric=Metric.AVAILABILITY, phase="during", limit=1.0),
         # A stream ends with its task.

@@ -16,8 +16,8 @@ NEED_AFTER_S = 5.0
 # What strangers take is the mean of this long.
 STRANGERS_OVER_S = 10.0
 # Runs side by side may need this share of all cores on average, and are never more than cores, because all of them may
-# be busy at once. Two runs of 0.6 to 0.8 cores must fit into two cores,
-# and leave each other more than what a run calls too little for a judgement (kit.gameday.judge.PROCESSORS_LEFT_MIN).
+# be busy at once. Two runs of 0.6 to 0.8 cores must fit into two cores, and leave each other more than what a run calls
+# too little for a judgement (kit.gameday.judge.PROCESSORS_LEFT_MIN).
 USABLE_SHARE = 0.9
 
 

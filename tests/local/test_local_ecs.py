@@ -152,6 +152,9 @@ def test_output_is_readable_in_cloudwatch_logs(stage: Stage) -> None:
     stage.serve(stage.define("web", logConfiguration=LOGS), 1)
     (task,) = stage.steady(1)
     until(lambda: "started web " in printed(stage, task["taskArn"]), "the line is there")
+    stage.ecs.stop_task(cluster=stage.cluster, task=task["taskArn"])
+    stage.stopped(task["taskArn"])
+    assert "started web " in printed(stage, task["taskArn"])
 
 
 def test_the_environment_is_the_tasks_own(stage: Stage) -> None:
