@@ -21,9 +21,9 @@ def gate(run_dir: Path) -> int:
     return subprocess.run(command, capture_output=True, timeout=60).returncode
 
 
-def test_the_good_build_passes_and_shows_its_evidence(start_run, temporary_files):
-    run = start_run(*LOAD)
-    assert run.end() == PASS, run.log.read_text()
+def test_the_good_build_passes_and_shows_its_evidence(good_run, temporary_files):
+    run = good_run(*LOAD)
+    assert run.process.returncode == PASS, run.log.read_text()
     record = run.verdict()
     assert record["verdict"] == "PASS" and record["reasons"] == []
     assert {check["kind"] for check in record["checks"]} == {"integrity", "slo", "hypothesis", "fault", "generator"}

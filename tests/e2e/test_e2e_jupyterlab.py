@@ -18,11 +18,15 @@ import nbformat
 import psutil
 import pytest
 
+from kit.suite.repeat import spoiled
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
 TOKEN = "gameday"
 SERVER_S_MAX = 40.0
 RUN_S_MAX = 200.0
+# A host that takes the processors away makes a good run INVALID, rightly: a person runs the notebook again.
+GOOD_RUNS_MAX = 3
 SHORTER = {"rate_per_s": 20, "steady_s": 5, "fault_duration_s": 10, "recovery_s": 8}
 NO_NEWS = {
     "@jupyterlab/apputils-extension:notification": {
@@ -32,26 +36,27 @@ NO_NEWS = {
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(800),
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium on this machine"),
 ]
 
 
 @pytest.fixture
-def notebook(tmp_path: Path) -> Path:
-    """A copy of the notebook with shorter times; nothing else of it is changed."""
+def notebooks(tmp_path: Path) -> Path:
+    """Copies of the notebook with shorter times, one for each try; nothing else of it is changed."""
     made = nbformat.read(ROOT / "notebooks" / "az_loss.ipynb", as_version=4)
     cell = next(cell for cell in made.cells if "parameters" in cell.metadata.get("tags", []))
     for name, value in SHORTER.items():
         cell.source = re.sub(rf"^{name}: int = \d+", f"{name}: int = {value}", cell.source, flags=re.MULTILINE)
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    nbformat.write(made, folder / "az_loss.ipynb")
-    return folder / "az_loss.ipynb"
+    for number in range(GOOD_RUNS_MAX):
+        nbformat.write(made, folder / f"az_loss_{number}.ipynb")
+    return folder
 
 
 @pytest.fixture
-def lab(notebook: Path, tmp_path: Path) -> Iterator[str]:
+def lab(notebooks: Path, tmp_path: Path) -> Iterator[str]:
     """The address of a JupyterLab of its own, with no settings of the user's."""
     folders = {name: str(tmp_path / name.lower()) for name in (
         "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
@@ -62,7 +67,7 @@ def lab(notebook: Path, tmp_path: Path) -> Iterator[str]:
     (settings / "default_setting_overrides.json").write_text(json.dumps(NO_NEWS))
     argv = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
-        f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={notebook.parent}",
+        f"--IdentityProvider.token={TOKEN}", f"--ServerApp.root_dir={notebooks}",
     ]  # fmt: skip
     log = tmp_path / "lab.log"
     environment = {**os.environ, **folders, "GAMEDAY_REPORTS": str(tmp_path / "reports")}
@@ -80,7 +85,21 @@ def lab(notebook: Path, tmp_path: Path) -> Iterator[str]:
     assert alive == []
 
 
-def test_all_cells_run_and_the_verdict_is_seen(lab: str, notebook: Path):
+def test_all_cells_run_and_the_verdict_is_seen(lab: str, notebooks: Path):
+    for notebook in sorted(notebooks.iterdir()):
+        outputs = run_all_cells(lab, notebook)
+        errors = [output["evalue"] for output in outputs if output["output_type"] == "error"]
+        verdicts = [output for output in outputs if scrap_name(output) == "verdict"]
+        assert len(verdicts) == 1, errors
+        record = verdicts[0]["data"]["application/scrapbook.scrap.json+json"]["data"]
+        if not spoiled(record, None):
+            break
+    assert record["verdict"] == "PASS" and errors == [], record["reasons"]
+    assert sum("image/svg+xml" in output.get("data", {}) for output in outputs) >= 5
+
+
+def run_all_cells(lab: str, notebook: Path) -> list[dict[str, Any]]:
+    """Open the notebook in a browser, run it from its menu, and give the outputs of all of its code cells."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -90,38 +109,35 @@ def test_all_cells_run_and_the_verdict_is_seen(lab: str, notebook: Path):
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
         page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=60_000)
         # Before a kernel is connected, running cells would ask for one in a dialog.
-        wait_for(lambda: kernel_is_idle(lab), 60, "an idle kernel")
+        wait_for(lambda: kernel_is_idle(lab, notebook), 60, "an idle kernel")
         page.click('text="Run" >> nth=0')
         page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        code_cells = sum(cell["cell_type"] == "code" for cell in read(notebook)["cells"])
-        wait_for(lambda: kernel_is_idle(lab) and done(page, notebook) >= code_cells, RUN_S_MAX, "all cells to run")
+        wait_for(lambda: kernel_is_idle(lab, notebook) and done(page, notebook), RUN_S_MAX, "all cells to run")
         browser.close()
-    cells = [cell for cell in read(notebook)["cells"] if cell["cell_type"] == "code"]
-    outputs = [output for cell in cells for output in cell["outputs"]]
-    assert [output["evalue"] for output in outputs if output["output_type"] == "error"] == []
-    assert sum("image/svg+xml" in output.get("data", {}) for output in outputs) >= 5
-    verdicts = [
-        output for output in outputs if output.get("metadata", {}).get("scrapbook", {}).get("name") == "verdict"
-    ]
-    record = verdicts[0]["data"]["application/scrapbook.scrap.json+json"]["data"]
-    assert record["verdict"] == "PASS", record["reasons"]
+    return [output for cell in code_cells(notebook) for output in cell["outputs"]]
 
 
-def done(page: Any, notebook: Path) -> int:
-    """How many code cells have run, as the saved notebook says."""
+def scrap_name(output: dict[str, Any]) -> str:
+    return output.get("metadata", {}).get("scrapbook", {}).get("name", "")
+
+
+def done(page: Any, notebook: Path) -> bool:
+    """Whether all code cells have run, or one of them has failed, as the saved notebook says."""
     page.keyboard.press("Control+s")
     page.wait_for_timeout(1_000)
-    return sum(cell.get("execution_count") is not None for cell in read(notebook)["cells"])
+    cells = code_cells(notebook)
+    failed = any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
+    return failed or all(cell.get("execution_count") is not None for cell in cells)
 
 
-def kernel_is_idle(lab: str) -> bool:
+def kernel_is_idle(lab: str, notebook: Path) -> bool:
     with urllib.request.urlopen(f"{lab}/api/sessions?token={TOKEN}", timeout=10) as answer:
-        kernels = [session["kernel"] for session in json.load(answer)]
+        kernels = [session["kernel"] for session in json.load(answer) if session["path"] == notebook.name]
     return any(kernel["execution_state"] == "idle" and kernel["connections"] > 0 for kernel in kernels)
 
 
-def read(notebook: Path) -> dict[str, Any]:
-    return json.loads(notebook.read_text())
+def code_cells(notebook: Path) -> list[dict[str, Any]]:
+    return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
 
 
 def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
