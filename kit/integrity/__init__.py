@@ -27,6 +27,7 @@ from kit.integrity import (
     sequence,
     states,
     stored,
+    strangers,
     stream,
     trades,
 )
@@ -49,6 +50,7 @@ CHECKS: tuple[Check, ...] = (
     *sequence.CHECKS,
     *replay.CHECKS,
     *cancels.CHECKS,
+    *strangers.CHECKS,
     *stored.CHECKS,
     *conservation.CHECKS,
     *stream.CHECKS,

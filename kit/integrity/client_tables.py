@@ -105,7 +105,7 @@ def _told(
             told_order[other], told[other] = hashing.texts(said["orderId"]), content.number(said, content.CLIENT)
             stranger = _names_other(said["clientId"], client[other]) | _names_other(said["idempotencyKey"], name[other])
             told[other] = np.where(stranger, ~told[other], told[other])
-    reused = np.flatnonzero((made["op"] == ORDER) & (made["kind"] == PROBE_REUSE))
+    reused = np.flatnonzero(made["kind"] == PROBE_REUSE)
     if len(reused):
         told[reused] = hashing.texts(parse(plain(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
     return {"told_order": told_order, "told": told, "own": own}

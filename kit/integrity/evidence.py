@@ -72,7 +72,7 @@ class Evidence:
     outbox: Columns
     # Parts of the above that most checks want.
     sent: Rows  # order attempts under their own content
-    reused: Rows  # order attempts that reuse a key for other content
+    reused: Rows  # attempts at orders and cancels that reuse a key for other content
     cancels: Rows
     accepted: Rows
     rejected: Rows  # ledger events that refuse an order (not a cancel)
@@ -257,7 +257,7 @@ def _parts(attempts: Columns, events: Columns) -> dict[str, Any]:
     asked = (kind == REFUSED) | ((kind == CANCELLED) & (events["reason"] == CLIENT))
     return {
         "sent": attempts.where((op == ORDER) & own),
-        "reused": attempts.where((op == ORDER) & ~own),
+        "reused": attempts.where(~own),
         "cancels": attempts.where(op == CANCEL),
         "accepted": events.where(kind == ACCEPTED),
         "rejected": events.where(kind == REJECTED),

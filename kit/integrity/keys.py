@@ -109,7 +109,7 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     """
     attempts, size = evidence.attempts, evidence.key_count
     cancels = attempts["op"] == CANCEL
-    sent = attempts.where(cancels | ((attempts["op"] == ORDER) & (attempts["kind"] != PROBE_REUSE)))
+    sent = attempts.where((cancels | (attempts["op"] == ORDER)) & (attempts["kind"] != PROBE_REUSE))
     key, status = sent["key"], final_status(sent)
     fine, refused = good(status) & (key >= 0), _refusal(status) & (key >= 0)
     refused &= ~cancels[sent["place"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])

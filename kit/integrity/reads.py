@@ -12,6 +12,7 @@ from kit.integrity.columns import Rows
 from kit.integrity.counting import firsts, spread
 from kit.integrity.evidence import Evidence
 from kit.integrity.payloads import loads
+from kit.integrity.strangers import owners
 from kit.model import Finding
 
 # How far an order has come, by its state; a read may not go back. The last three are ends and never change.
@@ -41,10 +42,12 @@ MONOTONE = Wording(
 
 
 def read_your_writes(evidence: Evidence) -> Finding:
-    """A GET that starts after an order's 2xx came, and is answered at all, is answered 200 with that order."""
+    """A GET by an order's client that starts after the order's 2xx came, and is answered at all, is answered 200 with
+    that order. (What others ask is `strangers-refused`.)
+    """
     reads, told = evidence.reads, _told(evidence)
     order, invoked = reads["order"], reads["invoked_ns"]
-    due = reads.where(invoked > told[order]) if len(reads) else reads
+    due = reads.where((invoked > told[order]) & (owners(evidence)[order] == reads["client"])) if len(reads) else reads
     order = due["order"]
     bad = due.where((due["status"] != FOUND) | (due["told_order"] != order))
 

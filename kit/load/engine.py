@@ -17,7 +17,7 @@ from kit.load import attempt as kinds
 from kit.load import probes, retry
 from kit.load.attempt import Attempt, Course
 from kit.load.counts import Counts
-from kit.load.orders import ORDER, READS, Operation
+from kit.load.orders import CANCEL, ORDER, READS, Operation
 from kit.load.pace import Pace
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
@@ -59,6 +59,7 @@ class Engine:
         self._waiting: deque[Attempt] = deque()  # in the order of their deadlines: all wait equally long
         self._late: deque[Attempt] = deque()  # timed out, their rows still open for a late answer
         self._unknown: dict[int, Course] = {}
+        self._orders: dict[str, tuple[str, str]] = {}  # by client the last two orders that were acknowledged
         self._open = 0  # courses that are not settled
         self._cut_short = False
         self.counts = Counts()
@@ -167,7 +168,7 @@ class Engine:
         if kind == kinds.REASK:
             return operation
         if kind == kinds.PROBE_REUSE:
-            return probes.reuse_content(self._plan, operation, number)
+            return probes.reuse_content(self._plan, operation, number, self._other_order(operation))
         return probes.resend_content(self._plan, operation, number)
 
     # What became of it.
@@ -218,19 +219,44 @@ class Engine:
         self._unknown.pop(course.operation.op_id, None)
         if 200 <= status < 300 and not course.acknowledged:
             course.acknowledged = True
+            if course.operation.op not in READS and self.issuing:
+                self._tap(course)
             if course.operation.op == ORDER and self.issuing:
-                self._acknowledged(course, attempt)
+                self._acknowledged(course.operation, _order_id_of(attempt))
 
-    def _acknowledged(self, course: Course, attempt: Attempt) -> None:
-        plan, operation = self._plan, course.operation
-        if (probe := probes.probe(plan, operation)) is not None:
-            if probe.kind == kinds.PROBE_SEQUENTIAL:
-                course.taps_left = probes.SEQUENTIAL_TAPS - 1
-            if course.pending == 0:  # a late acknowledgement reopens a course that was settled
-                self._open += 1
-            self._later(probe.delay_s, course, probe.kind)
+    def _tap(self, course: Course) -> None:
+        """Send an acknowledged key again, if it is one of those."""
+        probe = probes.probe(self._plan, course.operation)
+        if probe is None or (probe.kind == kinds.PROBE_REUSE and not self._may_reuse(course.operation)):
+            return
+        if probe.kind == kinds.PROBE_SEQUENTIAL:
+            course.taps_left = probes.SEQUENTIAL_TAPS - 1
+        if course.pending == 0:  # a late acknowledgement reopens a course that was settled
+            self._open += 1
+        self._later(probe.delay_s, course, probe.kind)
+
+    def _acknowledged(self, operation: Operation, order_id: str) -> None:
+        """Ask for an acknowledged order: its client, again and again, and a stranger."""
+        plan, last = self._plan, self._orders.get(operation.client_id, ("", ""))[0]
+        self._orders[operation.client_id] = order_id, last
         if probes.reads_back(plan, operation):
-            self._issue(probes.read_back(operation, _order_id_of(attempt)))
+            for number in range(1, probes.READS_BACK + 1):
+                read = probes.read_back(operation, order_id, number)
+                self._issue_later(probes.read_back_delay_s(plan, operation, number), read)
+        if (asked := probes.by_stranger(plan, operation, order_id)) is not None:
+            self._issue(asked)
+
+    def _issue_later(self, delay_s: float, operation: Operation) -> None:
+        self._loop.call_later(delay_s, lambda: self._issue(operation) if self.issuing else None)
+
+    def _may_reuse(self, operation: Operation) -> bool:
+        """Whether there is other content to send: a cancel needs another order of its client."""
+        return operation.op != CANCEL or self._other_order(operation) != ""
+
+    def _other_order(self, operation: Operation) -> str:
+        """The last acknowledged order of the client that the operation is not about."""
+        known = self._orders.get(operation.client_id, ())
+        return next((order_id for order_id in known if order_id not in ("", operation.order_id)), "")
 
     def _follow(self, attempt: Attempt) -> None:
         """Ask again after an attempt that settled nothing; tap on after a tap."""

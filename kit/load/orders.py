@@ -19,15 +19,22 @@ PRICE_SWING = 300  # how far the mid price wanders, each way
 PRICE_PERIODS = (4_001, 617)  # operations a wave; the waves have no common period
 LIMIT_REACH = 12  # ticks a limit price lies away from the mid, at most, either side
 QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills
+BLOCK_RATIO = 0.005  # of new orders: MARKET, and so large that it may meet more makers than one command may have
+BLOCK_QTY_MAX = 600
 BOOK_DEPTH = 5  # price levels a side that a read of the book asks for
 CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an order to cancel
 # Clients number their requests by themselves, so the same key text comes from several of them and means other things.
 SHARED_KEY_RATIO = 0.05  # of orders and cancels: under the key text of an operation of another client
 SHARED_KEY_BACK = 23  # operations before; always as many, so that no text is taken over twice, by one client least
+# What a client takes for two keys is two keys: nobody may fold case, trim or cut them.
+ALIKE_KEY_RATIO = 0.05  # of orders: by the client of an order before, under a key that differs in one way from its key
+ALIKE_KEY_BACK = 29
+LONG_KEY_EVERY = 4  # operations; as long as PaperBroker lets a key be
+KEY_LENGTH_MAX = 64
 
 _U32 = 0xFFFFFFFF
 # What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, SHARED_KEY, REUSE = range(9)
+CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER = range(11)
 
 
 class Draws:
@@ -78,12 +85,13 @@ class Operation(NamedTuple):
 class OrderFlow:
     """Operations by number: buyers and sellers around a mid price that moves."""
 
-    __slots__ = ("_book_below", "_cancel_below", "_phases", "_plan")
+    __slots__ = ("_book_below", "_cancel_below", "_clients", "_phases", "_plan")
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         self._cancel_below = plan.cancel_ratio
         self._book_below = plan.cancel_ratio + plan.book_ratio
+        self._clients = frozenset(client_name(number) for number in range(plan.clients))
         self._phases = [
             [Draws(plan.seed, market * 16 + wave, PHASE).unit() * math.tau for wave in range(2)]
             for market in range(len(plan.markets))
@@ -117,18 +125,21 @@ class OrderFlow:
         # A third of the limit prices lies beyond the mid and so trades with what rests there.
         away = draws.below(3 * LIMIT_REACH) // 2 - LIMIT_REACH // 2
         price = self.mid(market, i) + (-away if side == "BUY" else away)
-        client_id = client_name(draws.below(plan.clients))
+        client_id, key = self._named(i, draws.below(plan.clients))
+        qty = 1 + draws.below(QTY_MAX)
+        if (block := Draws(plan.seed, i, BLOCK)).unit() < BLOCK_RATIO:
+            kind, tif, qty = "MARKET", "IOC", 1 + block.below(BLOCK_QTY_MAX)
         return Operation(
             op_id=i,
             op=ORDER,
             client_id=client_id,
-            idempotency_key=self._key(i, client_id),
+            idempotency_key=key,
             order_id=f"{plan.run_id}-o{i}",
             symbol=plan.markets[market],
             side=side,
             type=kind,
             tif=tif,
-            qty=1 + draws.below(QTY_MAX),
+            qty=qty,
             price=0 if kind == "MARKET" else price,
         )
 
@@ -150,16 +161,32 @@ class OrderFlow:
             symbol=target.symbol,
         )
 
+    def _named(self, i: int, number: int) -> tuple[str, str]:
+        """Client and key of order i, that of client `number` as a rule; (client, key) is unique."""
+        if other := self._before(i, ALIKE_KEY_BACK, 1 - ALIKE_KEY_RATIO, 1.0):
+            return other.client_id, alike(other.idempotency_key)
+        # Twins send the same text as often as any other two do, though there are few of them.
+        other = self._before(i, SHARED_KEY_BACK, 0.0, SHARED_KEY_RATIO / 2)
+        if other and (twin := other.client_id.swapcase()) in self._clients:
+            return twin, other.idempotency_key
+        client_id = client_name(number)
+        return client_id, self._key(i, client_id)
+
     def _key(self, i: int, client_id: str) -> str:
-        """A text of its own, or at times the one that another client used a moment before; (client, key) is unique."""
-        if i >= SHARED_KEY_BACK and Draws(self._plan.seed, i, SHARED_KEY).unit() < SHARED_KEY_RATIO:
-            other = self.operation(i - SHARED_KEY_BACK)
-            if other.idempotency_key == self._own_key(other.op_id) and other.client_id != client_id:
-                return other.idempotency_key
-        return self._own_key(i)
+        """A text of its own, or at times the one that another client used a moment before."""
+        other = self._before(i, SHARED_KEY_BACK, 0.0, SHARED_KEY_RATIO)
+        return other.idempotency_key if other and other.client_id != client_id else self._own_key(i)
+
+    def _before(self, i: int, back: int, low: float, high: float) -> Operation | None:
+        """The operation so far back, if i draws within the bounds and that one has a key of its own."""
+        if i < back or not low <= Draws(self._plan.seed, i, KEY).unit() < high:
+            return None
+        other = self.operation(i - back)
+        return other if other.idempotency_key == self._own_key(other.op_id) else None
 
     def _own_key(self, i: int) -> str:
-        return f"{self._plan.run_id}-k{i}"
+        text = f"{self._plan.run_id}-k{i}"
+        return text if i % LONG_KEY_EVERY else f"{text}-".ljust(KEY_LENGTH_MAX, "0")
 
     def _book(self, i: int, draws: Draws) -> Operation:
         plan = self._plan
@@ -169,4 +196,10 @@ class OrderFlow:
 
 
 def client_name(number: int) -> str:
-    return f"c{number:03d}"
+    """Two and two are called alike but for the case of a letter: it is to be minded in clients as it is in keys."""
+    return f"{'cC'[number % 2]}{number // 2:03d}"
+
+
+def alike(key: str) -> str:
+    """Another key that differs from a long one in its last character, from a short one in case."""
+    return key[:-1] + "1" if len(key) == KEY_LENGTH_MAX else key.swapcase()

@@ -44,8 +44,9 @@ class LoadPlan:
     book_ratio: float = _within(0, 0.5, default=0.02)
     market_ratio: float = _within(0, 1, default=0.05)  # of new orders: MARKET
     ioc_ratio: float = _within(0, 1, default=0.1)  # of the other new orders: LIMIT with IOC
-    probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
+    probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders and cancels
     get_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
+    stranger_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: another client reads or cancels it
     subscribers_per_market: int = _within(0, 100, default=1)
     hang_up_s: float = _within(0, 3_600, default=0.0)  # after so long the last of each market resumes; 0 = never
     timeout_ms: int = _within(10, 60_000, default=2_000)

@@ -71,6 +71,8 @@ class Clients:
             self._answer(row, 0, "", error="timeout", took_ns=TIMEOUT_NS)
         elif known is None:
             self._answer(row, 404, "{}")
+        elif known["client_id"] != client:
+            self._answer(row, 403, json.dumps({"error": "NotOwner"}))
         else:
             self.exchange.ask_cancel(client, key, order_id)
             if fate == "ok":
@@ -81,12 +83,20 @@ class Clients:
             else:
                 self._answer(row, 0, "", error="timeout", took_ns=TIMEOUT_NS)
 
+    def reuse_cancel(self, client: str, key: str, order_id: str) -> None:
+        """The key of a cancel that was answered, for another order of the client."""
+        wish = Wish(client=client, key=key, order_id=order_id, market="", side="", qty=0, price=0, type="", tif="")
+        row = self._attempt("cancel", "probe_reuse", wish)
+        self._answer(row, 409, json.dumps({"error": "IdempotencyKeyReused"}))
+
     def read(self, client: str, order_id: str) -> None:
         wish = Wish(client=client, key="", order_id=order_id, market="", side="", qty=0, price=0, type="", tif="")
         row = self._attempt("get_order", "first", wish)
         known = self.exchange.stored.get(order_id)
         if known is None:
             self._answer(row, 404, "{}")
+        elif known["client_id"] != client:
+            self._answer(row, 403, json.dumps({"error": "NotOwner"}))
         else:
             names = {
                 "symbol": "market",

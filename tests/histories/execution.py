@@ -40,8 +40,11 @@ def play(steps: Sequence[Step], *, forgetful: bool = False) -> dict[str, pd.Data
             known = exchange.keys.get((wish.client, wish.key))
             clients.read(wish.client, known[0].order_id if known else wish.order_id)
             clients.read_book(wish.client, MARKETS[b % len(MARKETS)], 1 + c % 3)
+            if d % 3 == 0:
+                clients.read(NAMES[b % len(NAMES)], wish.order_id)
         elif deed == "reuse" and wishes:
             clients.reuse(wishes[a % len(wishes)], FATES[b % 2])
+            _reuse_cancel(clients, c)
         elif deed == "sequence":
             exchange.sequence(1 + a % 4)
         elif deed == "settle":
@@ -51,6 +54,18 @@ def play(steps: Sequence[Step], *, forgetful: bool = False) -> dict[str, pd.Data
         elif deed == "connect":
             exchange.subscribers.connect(MARKETS[a % len(MARKETS)])
     return finish(clients)
+
+
+def _reuse_cancel(clients: Clients, number: int) -> None:
+    """The key of some answered cancel again, for another order of its client."""
+    answered = [row for row in clients.attempts if row["op"] == "cancel" and row["status"] in (200, 202)]
+    if not answered:
+        return
+    row = answered[number % len(answered)]
+    others = [one for one in clients.exchange.stored.values() if one["client_id"] == row["client_id"]]
+    others = [one["order_id"] for one in others if one["order_id"] != row["order_id"]]
+    if others:
+        clients.reuse_cancel(row["client_id"], row["idempotency_key"], others[number % len(others)])
 
 
 def finish(clients: Clients) -> dict[str, pd.DataFrame]:

@@ -199,7 +199,9 @@ def _sent_ns(number: np.ndarray) -> np.ndarray:
 
 
 def _attempts(blocks: np.ndarray) -> Made:
-    """Each order once; every fiftieth tapped again, its key reused, and the order read; and the cancels."""
+    """Each order once; every fiftieth tapped again, its key reused, and the order read, by a stranger too; and the
+    cancels.
+    """
     block, place = np.repeat(blocks, ORDERS), np.tile(np.arange(ORDERS), len(blocks))
     sometimes = blocks[blocks % 5 == 0]
     parts = [
@@ -207,6 +209,7 @@ def _attempts(blocks: np.ndarray) -> Made:
         _attempt(sometimes, np.zeros_like(sometimes), "order", "probe_sequential", 200),
         _attempt(sometimes, np.zeros_like(sometimes) + 1, "order", "probe_reuse", 409),
         _attempt(sometimes, np.zeros_like(sometimes) + 2, "get_order", "first", 200),
+        _attempt(sometimes, np.zeros_like(sometimes) + 4, "get_order", "first", 403),
         _attempt(sometimes, np.zeros_like(sometimes) + 3, "book", "first", 200),
         _attempt(blocks, np.zeros_like(blocks) + 4, "cancel", "first", 202),
     ]
@@ -237,7 +240,7 @@ def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: i
     texts = {
         "op": pa.repeat(op, size),
         "kind": pa.repeat(kind, size),
-        "client_id": made["client_id"],
+        "client_id": made["client_id"] if status != 403 else _orders(block, place - 1)["client_id"],
         "idempotency_key": key[op],
         "order_id": made["order_id"] if kind != "probe_reuse" else _text(made["order_id"], "-2"),
         "symbol": made["market"],
@@ -260,6 +263,8 @@ def _book(made: Made) -> Any:
 def _reply(made: Made, op: str, status: int, size: int) -> Any:
     if status == 409:
         return pa.repeat('{"error":"IdempotencyKeyReused"}', size)
+    if status == 403:
+        return pa.repeat('{"error":"NotOwner"}', size)
     if op == "book":
         return _book(made)
     state, filled = ("FILLED", '"filledQty":2,') if op == "get_order" else ("ACCEPTED", "")

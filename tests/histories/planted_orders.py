@@ -67,7 +67,14 @@ def late_answer_is_about_another_order(tables: Tables) -> None:
 
 @PLANTS.caught_by("reused-key-refused")
 def reused_key_is_accepted(tables: Tables) -> None:
-    edits.change_first(tables, "attempts", {"kind": "probe_reuse", "status": 409}, status=201, outcome="ok")
+    where = {"op": "order", "kind": "probe_reuse", "status": 409}
+    edits.change_first(tables, "attempts", where, status=201, outcome="ok")
+
+
+@PLANTS.caught_by("reused-key-refused")
+def reused_key_of_a_cancel_is_accepted(tables: Tables) -> None:
+    where = {"op": "cancel", "kind": "probe_reuse", "status": 409}
+    edits.change_first(tables, "attempts", where, status=200, outcome="ok", reply="{}")
 
 
 # Acknowledged

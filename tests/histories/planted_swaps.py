@@ -53,7 +53,7 @@ def read_names_another_client(tables: Tables) -> None:
 
 @PLANTS.caught_by("reused-key-refused")
 def reused_key_at_another_price_is_taken_for_a_retry(tables: Tables) -> None:
-    row = edits.row(tables, "attempts", kind="probe_reuse", status=409)
+    row = edits.row(tables, "attempts", op="order", kind="probe_reuse", status=409)
     first = edits.row(tables, "attempts", idempotency_key=row["idempotency_key"], kind="first")
     content = {"qty": first["qty"], "price": first["price"] + 1, "order_id": first["order_id"]}
     edits.change_first(tables, "attempts", {"op_id": row["op_id"]}, status=200, outcome="ok", reply="{}", **content)

@@ -103,3 +103,32 @@ def book_is_read_again_as_it_was_before(tables: Tables) -> None:
     """Right for its place of the ledger, which others had long seen pass."""
     index, _ = _book(tables)
     edits.add_attempt(tables, tables["attempts"].loc[index].to_dict() | {"op_id": len(tables["attempts"])})
+
+
+# What is nobody else's business
+
+
+@PLANTS.caught_by("strangers-refused")
+def stranger_is_shown_an_order(tables: Tables) -> None:
+    index = edits.rows(tables, "attempts", op="get_order", status=403).index[0]
+    order = edits.row(tables, "orders", order_id=tables["attempts"]["order_id"][index])
+    reply = _state(order, order["status"], order["filled_qty"])
+    edits.change(tables, "attempts", index, status=200, outcome="ok", reply=reply)
+
+
+@PLANTS.caught_by("strangers-refused")
+def stranger_is_told_that_its_cancel_is_on_its_way(tables: Tables) -> None:
+    index = edits.rows(tables, "attempts", op="cancel", status=403).index[0]
+    edits.change(tables, "attempts", index, status=202, outcome="ok", reply="{}")
+
+
+@PLANTS.caught_by("strangers-refused")
+def cancel_of_a_stranger_who_heard_nothing_is_carried_out(tables: Tables) -> None:
+    """Under a key of its own: everything else fits it."""
+    event = edits.rows(tables, "events", type="cancelled", reason="client").index[0]
+    order, market = tables["events"]["order_id"][event], tables["events"]["market"][event]
+    owner = edits.row(tables, "orders", order_id=order)["client_id"]
+    stranger = next(client for client in tables["orders"]["client_id"] if client != owner)
+    edits.change(tables, "events", event, client_id=stranger, idempotency_key="stranger")
+    asked = {"op": "cancel", "client_id": stranger, "idempotency_key": "stranger", "order_id": order}
+    edits.add_attempt(tables, asked | {"symbol": market, "outcome": "info", "error": "timeout"})

@@ -111,7 +111,8 @@ class Exchange:
             return answer(200, {"path": request.path})
         body = request.body
         key = request.identity
-        content = {k: v for k, v in body.items() if k != "orderId"} | {"cancel": "/cancel" in request.path}
+        cancelled = request.path if request.path.endswith("/cancel") else ""
+        content = {k: v for k, v in body.items() if k != "orderId"} | {"cancel": cancelled}
         if key not in self.keys:
             self.keys[key] = (content, json.dumps(body | {"status": "ACCEPTED"}).encode())
             return self._accepted(201, key)
@@ -138,6 +139,7 @@ def plan_of(url: str, **changes: Any) -> LoadPlan:
         book_ratio=0,
         probe_ratio=0,
         get_ratio=0,
+        stranger_ratio=0,
     )
     return replace(quiet, **changes)
 

@@ -6,7 +6,21 @@ from dataclasses import replace
 import numpy as np
 
 from kit.load import probes
-from kit.load.orders import BOOK, CANCEL, LIMIT_REACH, ORDER, SHARED_KEY_BACK, Draws, Operation, OrderFlow
+from kit.load.orders import (
+    ALIKE_KEY_BACK,
+    BLOCK_QTY_MAX,
+    BLOCK_RATIO,
+    BOOK,
+    CANCEL,
+    KEY_LENGTH_MAX,
+    LIMIT_REACH,
+    ORDER,
+    QTY_MAX,
+    SHARED_KEY_BACK,
+    Draws,
+    Operation,
+    OrderFlow,
+)
 from kit.load.plan import LoadPlan
 from kit.load.schedule import arrivals_ns
 
@@ -52,7 +66,12 @@ def test_mix_follows_the_ratios() -> None:
     assert all(order.tif == "IOC" and order.price == 0 for order in orders if order.type == "MARKET")
     assert len({(order.client_id, order.idempotency_key) for order in orders}) == len(orders)
     assert len({order.client_id for order in orders}) == PLAN.clients
-    assert operations[-1].client_id.startswith("c0")
+    assert {len(order.client_id) for order in orders} == {4}
+    assert {order.client_id.lower() for order in orders} == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
+    blocks = [order for order in orders if order.qty > QTY_MAX]
+    assert 0.5 * BLOCK_RATIO < len(blocks) / len(orders) < 1.5 * BLOCK_RATIO
+    assert {order.type for order in blocks} == {"MARKET"}
+    assert max(order.qty for order in blocks) > BLOCK_QTY_MAX / 2
 
 
 def test_keys_are_unique_per_client_and_at_times_another_clients_means_something_else() -> None:
@@ -69,6 +88,32 @@ def test_keys_are_unique_per_client_and_at_times_another_clients_means_something
         assert first.op_id + SHARED_KEY_BACK == second.op_id
         assert first.client_id != second.client_id
         assert (first.op, first.order_id) != (second.op, second.order_id)
+
+
+def test_twins_use_the_same_text_at_times() -> None:
+    """Two clients that are called alike but for a letter's case use one key's text for different orders."""
+    operations = [o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key]
+    users: dict[tuple[str, str], set[str]] = {}
+    for operation in operations:
+        users.setdefault((operation.client_id.lower(), operation.idempotency_key), set()).add(operation.client_id)
+    assert sum(len(twins) == 2 for twins in users.values()) > 0.01 * len(operations)
+
+
+def test_some_keys_of_a_client_differ_in_case_or_in_their_last_character_only() -> None:
+    """Whoever folds case, or cuts keys at any length, takes two orders of a client for one."""
+    operations = {i: o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key}
+    alike = [
+        (operations[i - ALIKE_KEY_BACK], operation)
+        for i, operation in operations.items()
+        if operation.op == ORDER and f"k{i}" not in operation.idempotency_key and i - ALIKE_KEY_BACK in operations
+    ]
+    pairs = [(a.idempotency_key, b.idempotency_key) for a, b in alike if a.client_id == b.client_id]
+    folded = [(a, b) for a, b in pairs if a != b and a.lower() == b.lower()]
+    cut = [(a, b) for a, b in pairs if a != b and a[:-1] == b[:-1]]
+    assert {len(key) for pair in cut for key in pair} == {KEY_LENGTH_MAX}
+    assert 0.02 < len(folded) / len(operations) < 0.05
+    assert 0.005 < len(cut) / len(operations) < 0.03
+    assert max(len(operation.idempotency_key) for operation in operations.values()) == KEY_LENGTH_MAX
 
 
 def test_cancel_is_about_an_earlier_order_of_its_client() -> None:
@@ -129,4 +174,4 @@ def test_reuse_probe_carries_other_content_under_the_key() -> None:
         assert "order_id" in changed and len(changed) == 2
         assert order.type == "LIMIT" or not changed & {"price", "tif"}
         seen |= changed
-    assert seen == {"order_id", "qty", "side", "price", "tif"}
+    assert seen == {"order_id", "symbol", "qty", "side", "price", "tif"}
