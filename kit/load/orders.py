@@ -20,7 +20,8 @@ PRICE_PERIODS = (4_001, 617)  # operations a wave; the waves have no common peri
 LIMIT_REACH = 12  # ticks a limit price lies away from the mid, at most, either side
 QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills
 BLOCK_RATIO = 0.005  # of new orders: MARKET, and so large that it may meet more makers than one command may have
-BLOCK_QTY_MAX = 600
+BLOCK_QTY_MIN, BLOCK_QTY_MAX = 100, 600
+DESK = "desk"  # the client of the blocks: it has nothing in the book that would stop them
 BOOK_DEPTH = 5  # price levels a side that a read of the book asks for
 CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an order to cancel
 # Clients number their requests by themselves, so the same key text comes from several of them and means other things.
@@ -128,7 +129,8 @@ class OrderFlow:
         client_id, key = self._named(i, draws.below(plan.clients))
         qty = 1 + draws.below(QTY_MAX)
         if (block := Draws(plan.seed, i, BLOCK)).unit() < BLOCK_RATIO:
-            kind, tif, qty = "MARKET", "IOC", 1 + block.below(BLOCK_QTY_MAX)
+            client_id, key, kind, tif = DESK, self._own_key(i), "MARKET", "IOC"
+            qty = BLOCK_QTY_MIN + block.below(BLOCK_QTY_MAX - BLOCK_QTY_MIN + 1)
         return Operation(
             op_id=i,
             op=ORDER,

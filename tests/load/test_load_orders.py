@@ -12,6 +12,7 @@ from kit.load.orders import (
     BLOCK_RATIO,
     BOOK,
     CANCEL,
+    DESK,
     KEY_LENGTH_MAX,
     LIMIT_REACH,
     ORDER,
@@ -65,10 +66,11 @@ def test_mix_follows_the_ratios() -> None:
     assert abs(sum(order.type == "MARKET" for order in orders) / len(orders) - PLAN.market_ratio) < 0.02
     assert all(order.tif == "IOC" and order.price == 0 for order in orders if order.type == "MARKET")
     assert len({(order.client_id, order.idempotency_key) for order in orders}) == len(orders)
-    assert len({order.client_id for order in orders}) == PLAN.clients
-    assert {len(order.client_id) for order in orders} == {4}
-    assert {order.client_id.lower() for order in orders} == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
-    blocks = [order for order in orders if order.qty > QTY_MAX]
+    assert len({order.client_id for order in orders} - {DESK}) == PLAN.clients
+    names = {order.client_id.lower() for order in orders} - {DESK}
+    assert names == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
+    blocks = [order for order in orders if order.client_id == DESK]
+    assert blocks == [order for order in orders if order.qty > QTY_MAX]
     assert 0.5 * BLOCK_RATIO < len(blocks) / len(orders) < 1.5 * BLOCK_RATIO
     assert {order.type for order in blocks} == {"MARKET"}
     assert max(order.qty for order in blocks) > BLOCK_QTY_MAX / 2
