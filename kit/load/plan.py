@@ -44,7 +44,7 @@ class LoadPlan:
     book_ratio: float = _within(0, 0.5, default=0.02)
     market_ratio: float = _within(0, 1, default=0.05)  # of new orders: MARKET
     ioc_ratio: float = _within(0, 1, default=0.1)  # of the other new orders: LIMIT with IOC
-    probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders and cancels
+    probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders; of cancels five times as many
     get_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
     stranger_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: another client reads or cancels it
     subscribers_per_market: int = _within(0, 100, default=1)

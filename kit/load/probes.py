@@ -32,6 +32,7 @@ PROBE_S_MAX = 3.0  # a probe follows its acknowledgement within this time
 SEQUENTIAL_TAPS = 2
 CONCURRENT_TAPS = 3
 ATTEMPTS_A_KEY = 128  # more than one key is ever sent
+CANCELS_TAPPED = 5  # times as many, for their number, as orders: there are few of them
 READS_BACK = 3  # of one order, one after the other
 READ_BACK_S_MAX = 1.0  # a read follows the one before within this time
 # Operations that follow operation i have numbers of their own, far from those of the schedule.
@@ -58,7 +59,7 @@ def deliberate_delay_s(plan: LoadPlan, operation: Operation) -> float | None:
 def probe(plan: LoadPlan, operation: Operation) -> Probe | None:
     """The double tap of an acknowledged order or cancel; None for most of them."""
     draws = Draws(plan.seed, operation.op_id, PROBE)
-    if draws.unit() >= plan.probe_ratio:
+    if draws.unit() >= plan.probe_ratio * (CANCELS_TAPPED if operation.op == CANCEL else 1):
         return None
     kind = (PROBE_SEQUENTIAL, PROBE_CONCURRENT, PROBE_REUSE)[draws.below(3)]
     return Probe(kind=kind, delay_s=draws.unit() * PROBE_S_MAX)
