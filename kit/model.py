@@ -137,8 +137,8 @@ class Deployment:
 # `kind` says why it was sent: first | retry (after info, 429, refused) | deliberate (a retry within 0.2 s, whether
 # or not the first was answered) | probe_sequential | probe_concurrent (double taps of an acknowledged key) |
 # probe_reuse (the same key with other content, which must be refused) | reask (drain).
-# `op` is order | cancel | get_order | book. `intended_ns` is the schedule's time for first attempts (latency counts
-# from it), the send time for all others. `late_*` is an answer that came after the time-out, 0/"" if none.
+# `op` is order | cancel | get_order | book | trades. `intended_ns` is the schedule's time for first attempts (latency
+# counts from it), the send time for all others. `late_*` is an answer that came after the time-out, 0/"" if none.
 ATTEMPT_COLUMNS: dict[str, str] = {
     "op_id": "int64",
     "op": "string",
@@ -151,8 +151,8 @@ ATTEMPT_COLUMNS: dict[str, str] = {
     "side": "string",  # BUY | SELL, "" where it has no meaning
     "type": "string",  # LIMIT | MARKET
     "tif": "string",  # GTC | IOC
-    "qty": "int64",  # lots; of a book, the price levels a side that were asked for
-    "price": "int64",  # ticks, 0 for MARKET
+    "qty": "int64",  # lots; of a book, the price levels a side that were asked for; of trades, their limit
+    "price": "int64",  # ticks, 0 for MARKET; of trades, the ledger place (`after`) after which they were asked for
     "intended_ns": "int64",
     "invoked_ns": "int64",
     "completed_ns": "int64",

@@ -17,8 +17,9 @@ from kit.load import attempt as kinds
 from kit.load import probes, retry
 from kit.load.attempt import Attempt, Course
 from kit.load.counts import Counts
-from kit.load.orders import CANCEL, ORDER, READS, Operation
+from kit.load.orders import CANCEL, ORDER, READS, TRADES, Operation
 from kit.load.pace import Pace
+from kit.load.places import Places
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
 from kit.load.wire import Requests
@@ -54,6 +55,7 @@ class Engine:
         self._pace = Pace(plan, loop, issue=self._issue, clock=clock)
         self._pool = Pool(loop, host=plan.host, port=plan.port, connections_max=plan.connections_max)
         self._pool.listener = self
+        self._places = Places(plan)
         self._requests = Requests(host=plan.host, port=plan.port, seed=plan.seed, started_s=int(time.time()))
         self._timeout_ns = plan.timeout_ms * 1_000_000
         self._waiting: deque[Attempt] = deque()  # in the order of their deadlines: all wait equally long
@@ -119,6 +121,8 @@ class Engine:
     # Sending.
 
     def _issue(self, operation: Operation, intended_ns: int = 0) -> None:
+        if operation.op == TRADES:
+            operation = self._places.begun(operation)
         course = Course(operation)
         course.pending = 1  # held, so that the course is not settled before all of this is under way
         self._open += 1
@@ -219,6 +223,8 @@ class Engine:
         self._unknown.pop(course.operation.op_id, None)
         if 200 <= status < 300 and not course.acknowledged:
             course.acknowledged = True
+            if course.operation.op == TRADES:
+                self._places.learn(course.operation.symbol, attempt.reply)
             if course.operation.op not in READS and self.issuing:
                 self._tap(course)
             if course.operation.op == ORDER and self.issuing:

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from kit.load.plan import LoadPlan
 
-ORDER, CANCEL, GET_ORDER, BOOK = "order", "cancel", "get_order", "book"
-READS = frozenset({GET_ORDER, BOOK})
+ORDER, CANCEL, GET_ORDER, BOOK, TRADES = "order", "cancel", "get_order", "book", "trades"
+READS = frozenset({GET_ORDER, BOOK, TRADES})
 
 PRICE_MID = 10_000  # ticks
 PRICE_SWING = 300  # how far the mid price wanders, each way
@@ -23,6 +23,7 @@ BLOCK_RATIO = 0.005  # of new orders: MARKET, and so large that it may meet more
 BLOCK_QTY_MIN, BLOCK_QTY_MAX = 100, 600
 DESK = "desk"  # the client of the blocks: it has nothing in the book that would stop them
 BOOK_DEPTH = 5  # price levels a side that a read of the book asks for
+TRADES_LIMITS = (5, 20, 200)  # trades that a read of them asks for: fewer than there are, or all that are new
 CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an order to cancel
 # Clients number their requests by themselves, so the same key text comes from several of them and means other things.
 SHARED_KEY_RATIO = 0.05  # of orders and cancels: under the key text of an operation of another client
@@ -35,7 +36,7 @@ KEY_LENGTH_MAX = 64
 
 _U32 = 0xFFFFFFFF
 # What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER = range(11)
+CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER, PLACE = range(12)
 
 
 class Draws:
@@ -66,8 +67,9 @@ class Draws:
 class Operation(NamedTuple):
     """One thing that a client wants. A tuple: it is made for each arrival, four times as fast as a dataclass.
 
-    `order_id` of a cancel or a read is the order concerned, `qty` of a read of the book how many levels it asks for.
-    Fields without meaning hold "" or 0.
+    `order_id` of a cancel or a read is the order concerned, `qty` of a read of the book how many levels it asks for;
+    of a read of trades `qty` is how many it asks for and `price` the ledger place after which. Fields without meaning
+    hold "" or 0.
     """
 
     op_id: int
@@ -86,13 +88,14 @@ class Operation(NamedTuple):
 class OrderFlow:
     """Operations by number: buyers and sellers around a mid price that moves."""
 
-    __slots__ = ("_book_below", "_cancel_below", "_clients", "_phases", "_plan")
+    __slots__ = ("_book_below", "_cancel_below", "_clients", "_phases", "_plan", "_trades_below")
 
     def __init__(self, plan: LoadPlan) -> None:
         self._plan = plan
         self._cancel_below = plan.cancel_ratio
         self._book_below = plan.cancel_ratio + plan.book_ratio
         self._clients = frozenset(client_name(number) for number in range(plan.clients))
+        self._trades_below = self._book_below + plan.trades_ratio
         self._phases = [
             [Draws(plan.seed, market * 16 + wave, PHASE).unit() * math.tau for wave in range(2)]
             for market in range(len(plan.markets))
@@ -105,6 +108,8 @@ class OrderFlow:
             return self._cancel(i, target)
         if self._cancel_below <= share < self._book_below:
             return self._book(i, draws)
+        if self._book_below <= share < self._trades_below:
+            return self._trades(i, draws)
         return self._order(i, draws)
 
     def mid(self, market: int, i: int) -> int:
@@ -149,7 +154,7 @@ class OrderFlow:
         """The order that cancel `i` is about: a seeded step back, then the nearest order. None: there is none."""
         start = i - 1 - draws.below(CANCEL_BACK_MAX)
         for j in range(start, max(-1, start - CANCEL_BACK_MAX), -1):
-            if Draws(self._plan.seed, j).unit() >= self._book_below:
+            if Draws(self._plan.seed, j).unit() >= self._trades_below:
                 return self.operation(j)
         return None
 
@@ -195,6 +200,14 @@ class OrderFlow:
         symbol = plan.markets[draws.below(len(plan.markets))]
         client_id = client_name(draws.below(plan.clients))
         return Operation(op_id=i, op=BOOK, client_id=client_id, symbol=symbol, qty=BOOK_DEPTH)
+
+    def _trades(self, i: int, draws: Draws) -> Operation:
+        """From the ledger's beginning; `places` knows where else a client may go on."""
+        plan = self._plan
+        symbol = plan.markets[draws.below(len(plan.markets))]
+        client_id = client_name(draws.below(plan.clients))
+        limit = TRADES_LIMITS[draws.below(len(TRADES_LIMITS))]
+        return Operation(op_id=i, op=TRADES, client_id=client_id, symbol=symbol, qty=limit)
 
 
 def client_name(number: int) -> str:

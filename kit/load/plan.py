@@ -24,7 +24,8 @@ def _within(low: float, high: float, **default: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """What the clients do. The same plan gives the same operations, whatever the machine.
+    """What the clients do. The same plan gives the same operations, whatever the machine; only where a read of trades
+    begins depends on what clients have been told by then.
 
     Ratios are shares of the operations that they concern, 0 to 1. `started_at` is the schedule's zero in epoch
     seconds (0 = as soon as the process is ready); `run_id` prefixes keys and order ids, so that a second load
@@ -42,6 +43,7 @@ class LoadPlan:
     new_order_id_ratio: float = _within(0, 1, default=0.1)  # of all resends
     cancel_ratio: float = _within(0, 0.5, default=0.1)
     book_ratio: float = _within(0, 0.5, default=0.02)
+    trades_ratio: float = _within(0, 0.5, default=0.01)
     market_ratio: float = _within(0, 1, default=0.05)  # of new orders: MARKET
     ioc_ratio: float = _within(0, 1, default=0.1)  # of the other new orders: LIMIT with IOC
     probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders; of cancels five times as many
@@ -65,9 +67,10 @@ class LoadPlan:
         _check_markets(self.markets)
         if not (isinstance(self.run_id, str) and RUN_ID.fullmatch(self.run_id)):
             raise UsageError(f"load plan: run_id={self.run_id!r} does not match {RUN_ID.pattern}")
-        if self.cancel_ratio + self.book_ratio > 0.9:
-            share = self.cancel_ratio + self.book_ratio
-            raise UsageError(f"load plan: cancel_ratio + book_ratio = {share} > 0.9, too few orders are left")
+        share = self.cancel_ratio + self.book_ratio + self.trades_ratio
+        if share > 0.9:
+            what = "cancel_ratio + book_ratio + trades_ratio"
+            raise UsageError(f"load plan: {what} = {share} > 0.9, too few orders are left")
 
     @property
     def host(self) -> str:

@@ -6,7 +6,7 @@ is a number or an identifier that the plan has checked, and `json.dumps` would c
 
 from __future__ import annotations
 
-from kit.load.orders import BOOK, CANCEL, GET_ORDER, Operation
+from kit.load.orders import BOOK, CANCEL, GET_ORDER, TRADES, Operation
 
 
 class Requests:
@@ -28,6 +28,9 @@ class Requests:
         tail = self._tail + self.trace_id(content.op_id, number)
         if content.op == BOOK:
             return f"GET /markets/{content.symbol}/book?depth={content.qty}{tail}\r\n\r\n".encode()
+        if content.op == TRADES:
+            path = f"/markets/{content.symbol}/trades?after={content.price}&limit={content.qty}"
+            return f"GET {path}{tail}\r\n\r\n".encode()
         if content.op == GET_ORDER:
             return f"GET /orders/{content.order_id}?clientId={content.client_id}{tail}\r\n\r\n".encode()
         identity = f'"clientId":"{content.client_id}","idempotencyKey":"{content.idempotency_key}"'

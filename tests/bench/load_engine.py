@@ -128,7 +128,8 @@ def main() -> None:
                 duration_max_s=DURATION_S,
                 subscribers_per_market=0,
             )
-            bare = replace(mixed, retry_ratio=0, cancel_ratio=0, book_ratio=0, probe_ratio=0, get_ratio=0)
+            reads = {"book_ratio": 0, "trades_ratio": 0, "get_ratio": 0}
+            bare = replace(mixed, retry_ratio=0, cancel_ratio=0, probe_ratio=0, **reads)
             for name, plan in (("bare", bare), ("mixed", mixed)):
                 measured = _measure(plan)
                 print(f"{name:6}", json.dumps(measured), flush=True)

@@ -110,6 +110,7 @@ def test_retries_other_operations_and_other_phases_are_no_latency_samples():
         attempt(11, 10),
         attempt(11.5, 900, kind="retry"),
         attempt(12, 900, op="book"),
+        attempt(12, 900, op="trades"),
         attempt(9.99, 900),
         attempt(20.0, 900),
     ]

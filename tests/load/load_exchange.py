@@ -137,6 +137,7 @@ def plan_of(url: str, **changes: Any) -> LoadPlan:
         retry_ratio=0,
         cancel_ratio=0,
         book_ratio=0,
+        trades_ratio=0,
         probe_ratio=0,
         get_ratio=0,
         stranger_ratio=0,

@@ -311,6 +311,42 @@ def test_cancels_and_book_reads_take_their_paths() -> None:
     assert "price" not in market and market["tif"] == "IOC"
 
 
+def test_reads_of_trades_go_on_where_the_answers_before_them_said() -> None:
+    """From the beginning, or after the furthest `next` that came; each row tells the place and the limit that went
+    over the wire."""
+    told = [0]
+
+    async def page(request: Request, reply: bytes) -> bytes:
+        if "/trades?" not in request.path:
+            return reply
+        told.append(told[-1] + 3)
+        return answer(200, {"symbol": "ACME", "trades": [], "next": told[-1]})
+
+    ran = run_engine(page, rate_per_s=200.0, duration_max_s=0.6, trades_ratio=0.5)
+    reads = [row for row in ran.attempts if row.content.op == "trades"]
+    paths = [request.path for request in ran.exchange.requests if request.method == "GET"]
+    assert sorted(paths) == sorted(
+        f"/markets/ACME/trades?after={row.content.price}&limit={row.content.qty}" for row in reads
+    )
+    after = [row.content.price for row in reads]
+    assert set(after) <= set(told) and len(set(after)) > 5
+    assert after.count(0) > 2
+    assert {(row.kind, row.outcome) for row in reads} == {("first", "ok")}
+
+
+def test_reads_of_trades_are_not_asked_again() -> None:
+    """Like every read: an answer that failed is counted and stays as it is."""
+
+    async def out_of_order(request: Request, reply: bytes) -> bytes:
+        return answer(503) if "/trades?" in request.path else reply
+
+    ran = run_engine(out_of_order, rate_per_s=100.0, duration_max_s=0.4, trades_ratio=0.5, retry_ratio=0.5)
+    reads = [row for row in ran.attempts if row.content.op == "trades"]
+    assert {(row.kind, row.outcome, row.status) for row in reads} == {("first", "info", 503)}
+    assert len({row.content.op_id for row in reads}) == len(reads) > 5
+    assert ran.engine.unknown == 0
+
+
 def test_connections_are_bounded_and_what_finds_none_is_dropped() -> None:
     """Beyond the bound an operation is not queued: it is dropped and counted."""
 

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from kit.load import probes
 from kit.load.orders import (
@@ -18,10 +19,13 @@ from kit.load.orders import (
     ORDER,
     QTY_MAX,
     SHARED_KEY_BACK,
+    TRADES,
+    TRADES_LIMITS,
     Draws,
     Operation,
     OrderFlow,
 )
+from kit.load.places import Places
 from kit.load.plan import LoadPlan
 from kit.load.schedule import arrivals_ns
 
@@ -55,12 +59,13 @@ def test_draws_of_neighbours_look_independent() -> None:
 
 
 def test_mix_follows_the_ratios() -> None:
-    """Shares of cancels, book reads, MARKET and IOC are those of the plan; both sides come alike."""
+    """Shares of cancels, reads of books and of trades, MARKET and IOC are those of the plan; both sides come alike."""
     flow = OrderFlow(PLAN)
     operations = [flow.operation(i) for i in range(N)]
     kinds = Counter(operation.op for operation in operations)
     assert abs(kinds[CANCEL] / N - PLAN.cancel_ratio) < 0.02
     assert abs(kinds[BOOK] / N - PLAN.book_ratio) < 0.01
+    assert abs(kinds[TRADES] / N - PLAN.trades_ratio) < 0.005
     orders = [operation for operation in operations if operation.op == ORDER]
     assert abs(sum(order.side == "BUY" for order in orders) / len(orders) - 0.5) < 0.03
     assert abs(sum(order.type == "MARKET" for order in orders) / len(orders) - PLAN.market_ratio) < 0.02
@@ -129,6 +134,53 @@ def test_cancel_is_about_an_earlier_order_of_its_client() -> None:
         order = orders[cancel.order_id]
         assert order.op_id < cancel.op_id
         assert (order.client_id, order.symbol) == (cancel.client_id, cancel.symbol)
+
+
+def test_reads_of_trades_take_the_places_of_orders_and_shift_no_other_operation() -> None:
+    """With them and without, an operation is the same, but that it is a read, or a cancel of an order that is left."""
+    bare = replace(PLAN, trades_ratio=0)
+    pairs = [(OrderFlow(bare).operation(i), OrderFlow(PLAN).operation(i)) for i in range(N)]
+    reads = {after.op_id for before, after in pairs if after.op == TRADES}
+    assert {before.op for before, after in pairs if after.op_id in reads} == {ORDER}
+    others = [(before, after) for before, after in pairs if after.op_id not in reads and before.op != CANCEL]
+    # A key's text may be another operation's, which may now be a read that has none.
+    assert all(before._replace(idempotency_key="") == after._replace(idempotency_key="") for before, after in others)
+    assert sum(before != after for before, after in others) < N / 500
+
+
+def test_reads_of_trades_ask_for_any_market_and_for_few_or_many() -> None:
+    """And all from the beginning, until an answer has named a place."""
+    reads = [o for i in range(4 * N) if (o := OrderFlow(PLAN).operation(i)).op == TRADES]
+    assert {read.symbol for read in reads} == set(PLAN.markets)
+    limits = Counter(read.qty for read in reads)
+    assert set(limits) == set(TRADES_LIMITS)
+    assert all(abs(count / len(reads) - 1 / len(limits)) < 0.15 for count in limits.values())
+    places = Places(PLAN)
+    assert [places.begun(read) for read in reads] == reads
+    assert {read.price for read in reads} == {0}
+
+
+def test_reads_of_trades_go_on_where_an_answer_said_but_for_some() -> None:
+    """The furthest place of the read's own market, or the beginning: the seed says which."""
+    reads = [o for i in range(4 * N) if (o := OrderFlow(PLAN).operation(i)).op == TRADES]
+    places = Places(PLAN)
+    for reply in (b'{"next":7}', b'{"next":40,"trades":[]}', b'{"next":12}'):
+        places.learn("ACME", reply)
+    begun = [places.begun(read) for read in reads]
+    assert [read._replace(price=0) for read in begun] == reads
+    assert {read.price for read in begun if read.symbol == "BOLT"} == {0}
+    acme = [read.price for read in begun if read.symbol == "ACME"]
+    assert set(acme) == {0, 40}
+    assert 0.1 < acme.count(0) / len(acme) < 0.4
+
+
+@pytest.mark.parametrize("reply", [b"", b"{", b"[]", b"7", b"{}", b'{"next":null}', b'{"next":true}', b'{"next":-1}',
+                                   b'{"next":"9"}', b'{"next":1e300}', b'{"next":99999999999999999999}', b"\xff"])  # fmt: skip
+def test_an_answer_that_names_no_place_teaches_none(reply: bytes) -> None:
+    """Reads go on from what was known."""
+    places = Places(PLAN)
+    places.learn("ACME", reply)
+    assert {places.begun(Operation(i, TRADES, "c001", symbol="ACME")).price for i in range(50)} == {0}
 
 
 def test_mid_price_moves_and_a_good_share_of_limits_crosses_it() -> None:

@@ -42,7 +42,9 @@ def test_defaults_are_filled_in() -> None:
         ({"api_url": "http://x/path"}, "must carry no path"),
         ({"api_url": "http://x:99999"}, "api_url='http://x:99999'"),
         ({"run_id": "a b"}, "run_id='a b' does not match"),
+        ({"trades_ratio": 0.6}, "trades_ratio=0.6 is not within 0 and 0.5"),
         ({"cancel_ratio": 0.5, "book_ratio": 0.5}, "cancel_ratio + book_ratio"),
+        ({"cancel_ratio": 0.4, "book_ratio": 0.3, "trades_ratio": 0.3}, "book_ratio + trades_ratio = 1.0 > 0.9"),
     ],
 )
 def test_bad_value_is_named(change: dict[str, object], said: str) -> None:
