@@ -20,6 +20,7 @@ from kit.integrity import (
     conservation,
     fills,
     keys,
+    pages,
     quiescence,
     reads,
     refusals,
@@ -57,6 +58,7 @@ CHECKS: tuple[Check, ...] = (
     *reads.CHECKS,
     *states.CHECKS,
     *books.CHECKS,
+    *pages.CHECKS,
     *quiescence.CHECKS,
 )
 

@@ -14,13 +14,14 @@ from kit.integrity import content, hashing
 from kit.integrity.book_tables import BookReads
 from kit.integrity.columns import Columns, Space
 from kit.integrity.naming import Ids, codes
+from kit.integrity.page_tables import PageReads
 from kit.integrity.payloads import parse
 from kit.integrity.skeletons import Skeletons, empty
 from kit.integrity.sources import Batch, Source, plain, whole
 from kit.model import ATTEMPT_COLUMNS
 
-OPS = ("order", "cancel", "get_order", "book")
-ORDER, CANCEL, GET_ORDER, BOOK = range(4)
+OPS = ("order", "cancel", "get_order", "book", "trades")
+ORDER, CANCEL, GET_ORDER, BOOK, TRADES = range(5)
 KINDS = ("first", "retry", "deliberate", "reask", "probe_sequential", "probe_concurrent", "probe_reuse")
 FIRST, PROBE_REUSE = KINDS.index("first"), KINDS.index("probe_reuse")
 OUTCOMES = ("ok", "fail", "info")
@@ -52,9 +53,11 @@ def good(status: np.ndarray) -> np.ndarray:
     return (status >= 200) & (status < 300)
 
 
-def read_attempts(source: Source, space: Space, clients: Ids, reads: Columns, books: BookReads) -> Columns:
-    """All attempts; and into `reads` the reads of orders that were answered, with what the answers say, and into
-    `books` those of books.
+def read_attempts(
+    source: Source, space: Space, clients: Ids, reads: Columns, books: BookReads, pages: PageReads
+) -> Columns:
+    """All attempts; and into `reads` the reads of orders that were answered, with what the answers say, into `books`
+    those of books, and into `pages` those of trades.
 
     `sent` and `told` number the content of what was sent and acknowledged, `once` numbers (operation, attempt). Of a
     key's reuse `told` is the reason of its refusal. Of a read `told_order`, `state`, `filled` and `told` are what its
@@ -65,7 +68,9 @@ def read_attempts(source: Source, space: Space, clients: Ids, reads: Columns, bo
         made = _attempts(batch, clients, skeletons)
         attempts.append(made)
         reads.append(_reads(batch, made, begin))
-        books.put(batch, np.flatnonzero((made["op"] == BOOK) & (made["status"] == FOUND)), begin)
+        found = made["status"] == FOUND
+        books.put(batch, np.flatnonzero((made["op"] == BOOK) & found), begin)
+        pages.put(batch, np.flatnonzero((made["op"] == TRADES) & found), begin)
         begin += len(made["op"])
     return attempts
 

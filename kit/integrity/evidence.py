@@ -22,6 +22,7 @@ from kit.integrity.columns import Columns, Rows, Space
 from kit.integrity.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REFUSED, REJECTED
 from kit.integrity.messages import Messages
 from kit.integrity.naming import Ids, Names, number_ids
+from kit.integrity.page_tables import PageReads
 from kit.integrity.sources import FrameSource, Source
 from kit.model import (
     ATTEMPT_COLUMNS,
@@ -47,7 +48,7 @@ COLUMNS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     }
 )
 # Attempts that have tables of their own.
-READS = ("reads", "books")
+READS = ("reads", "books", "pages")
 # Recorded tables as a caller hands them over: a source, the reason why there is none, or nothing.
 Recorded = Source | str | None
 
@@ -64,6 +65,8 @@ class Evidence:
     reads: Columns  # of orders, that were answered
     books: Columns  # reads of books, that were answered
     levels: Columns  # the prices that they show
+    pages: Columns  # reads of trades, that were answered
+    trades: Columns  # the trades that they tell
     stream: Columns
     connections: Columns
     events: Columns  # by market and seq
@@ -189,13 +192,18 @@ def assemble(
             defects[name] = str(missing)
             return Columns(space)
 
-    messages, reads, books = Messages(sources.get("stream")), Columns(space), BookReads(space, markets)
+    messages, reads = Messages(sources.get("stream")), Columns(space)
+    books, pages = BookReads(space, markets), PageReads(space, markets, clients)
     events = read("events", lambda source: ledger_tables.read_events(source, space, markets, clients, messages))
     tables = {
-        "attempts": read("attempts", lambda source: client_tables.read_attempts(source, space, clients, reads, books)),
+        "attempts": read(
+            "attempts", lambda source: client_tables.read_attempts(source, space, clients, reads, books, pages)
+        ),
         "reads": reads,
         "books": books.reads,
         "levels": books.levels,
+        "pages": pages.reads,
+        "trades": pages.trades,
         "stream": read(
             "stream",
             lambda source: stream_tables.read_stream(
@@ -211,7 +219,7 @@ def assemble(
         "outbox": read("outbox", lambda source: ledger_tables.read_outbox(source, space)),
     }
     if "attempts" in defects:
-        tables |= {name: Columns(space) for name in ("reads", "books", "levels")}
+        tables |= {name: Columns(space) for name in (*READS, "levels", "trades")}
     sizes = _numbered(tables)
     clocks = doubts.look(tables, sources, sizes, load, defects)
     return Evidence(
@@ -239,6 +247,8 @@ def _numbered(tables: Mapping[str, Columns]) -> dict[str, int]:
             ("attempts", "told_order"),
             ("reads", "order"),
             ("reads", "told_order"),
+            ("trades", "order"),
+            ("trades", "maker"),
             ("events", "order"),
             ("events", "maker"),
             ("orders", "order"),

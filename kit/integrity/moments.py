@@ -1,6 +1,6 @@
 """What clients must have known of a market at a moment: how far its ledger had come, as far as anybody was told.
 
-Owns the facts (an event that a subscriber had received, a book that a client had read) and their times, all by the
+Owns the facts (an event that a subscriber had received, what a client had read) and their times, all by the
 generator's one clock; must not know what is judged by them. A read that starts later and shows less is stale.
 """
 

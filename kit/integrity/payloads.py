@@ -30,8 +30,15 @@ def parse(bodies: Any, fields: Mapping[str, type]) -> Parsed:
 
 def _parse_fast(texts: list[str], fields: Mapping[str, type]) -> Parsed | None:
     """All at once in C++, or None if any of them is not one JSON object on one line with fields of these types."""
-    types = [(name, _type(kind)) for name, kind in fields.items()]
-    options = arrow_json.ParseOptions(explicit_schema=pa.schema(types), unexpected_field_behavior="ignore")
+    table = table_of(texts, pa.schema([(name, arrow_type(kind)) for name, kind in fields.items()]))
+    if table is None:
+        return None
+    return {name: table[name].combine_chunks().fill_null(kind()) for name, kind in fields.items()}
+
+
+def table_of(texts: list[str], schema: pa.Schema) -> pa.Table | None:
+    """All at once in C++, absent fields as nulls; None if any of them is not one JSON object on one line that fits."""
+    options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     lines = pa.py_buffer("\n".join(text or "{}" for text in texts).encode())
     try:
         table = arrow_json.read_json(
@@ -39,14 +46,14 @@ def _parse_fast(texts: list[str], fields: Mapping[str, type]) -> Parsed | None:
         )
     except pa.ArrowInvalid:
         return None
-    if table.num_rows != len(texts):
-        return None
-    return {name: table[name].combine_chunks().fill_null(kind()) for name, kind in fields.items()}
+    return table if table.num_rows == len(texts) else None
 
 
 def _parse_each(texts: list[str], fields: Mapping[str, type]) -> Parsed:
     rows = [loads(text) for text in texts]
-    return {name: pa.array([_value(row.get(name), kind) for row in rows], _type(kind)) for name, kind in fields.items()}
+    return {
+        name: pa.array([_value(row.get(name), kind) for row in rows], arrow_type(kind)) for name, kind in fields.items()
+    }
 
 
 def loads(text: str) -> dict[str, Any]:
@@ -59,13 +66,18 @@ def loads(text: str) -> dict[str, Any]:
 
 
 def _value(value: Any, kind: type) -> Any:
-    fits = isinstance(value, kind) and not isinstance(value, bool)
-    if fits and isinstance(value, int) and not -(2**63) <= value < 2**63:
-        return 0
-    if fits and isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
-    return value if fits else kind()
+    fitting = typed(value, kind)
+    return kind() if fitting is None else fitting
 
 
-def _type(kind: type) -> Any:
+def typed(value: Any, kind: type) -> Any:
+    """The value if it is one of this kind (str or int) that a column holds, else None."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        return None
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else None
+    return value.encode("utf-8", "replace").decode()
+
+
+def arrow_type(kind: type) -> Any:
     return pa.int64() if kind is int else pa.string()

@@ -30,6 +30,7 @@ class Clients:
     exchange: Exchange
     attempts: list[Row] = field(default_factory=list)
     limbo: list[tuple[Row, Wish]] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)  # by market, where a page of trades said to go on
 
     def send(self, wish: Wish, kind: str = "first", fate: str = "ok") -> Row:
         """One attempt at an order. Late answers of delayed requests come when `settle` lets them."""
@@ -117,6 +118,15 @@ class Clients:
         body = {"symbol": market, "seq": self.exchange.seqs[market]}
         body |= {name: self.exchange.levels(market, side)[:depth] for name, side in sides.items()}
         self._answer(row, 200, json.dumps(body))
+
+    def read_trades(self, client: str, market: str, limit: int, *, afresh: bool) -> None:
+        """From the beginning, or from where the page before it said."""
+        nothing = dict.fromkeys(("key", "order_id", "side", "type", "tif"), "")
+        after = 0 if afresh else self.places.get(market, 0)
+        row = self._attempt("trades", "first", Wish(client=client, market=market, qty=limit, price=after, **nothing))
+        page = self.exchange.trades(market, after, limit)
+        self.places[market] = page["next"]
+        self._answer(row, 200, json.dumps(page))
 
     def reuse(self, wish: Wish, fate: str = "ok") -> None:
         """The key again with other content."""

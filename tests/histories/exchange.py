@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from kit.model import LEDGER_EVENT_COLUMNS
 from tests.histories.clock import Clock
 from tests.histories.subscribers import Subscribers
-from tests.histories.tables import Row, blank
+from tests.histories.tables import Row, blank, streamed
 
 MARKETS = ("ACME", "BOLT")
+PAGE_EVENTS_MAX = 30  # of the ledger, for one page of trades
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +154,17 @@ class Exchange:
         prices = sorted({one.price for one in resting}, reverse=side == "BUY")
         at = {price: [one.left for one in resting if one.price == price] for price in prices}
         return [[price, sum(lots), len(lots)] for price, lots in at.items()]
+
+    def trades(self, market: str, after: int, limit: int) -> Row:
+        """The first trades after a place, and where to go on: after the last of them or all that was looked at."""
+        found: list[Row] = []
+        ahead = [event for event in self.events if event["market"] == market and event["seq"] > after]
+        for event in ahead[:PAGE_EVENTS_MAX]:
+            if len(found) == limit:
+                break
+            after = event["seq"]
+            found += [json.loads(streamed(event))] if event["type"] == "fill" else []
+        return {"symbol": market, "trades": found, "next": after}
 
     def _opposite(self, wish: Wish) -> list[Resting]:
         sign = 1 if wish.side == "BUY" else -1

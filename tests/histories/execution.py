@@ -42,6 +42,7 @@ def play(steps: Sequence[Step], *, forgetful: bool = False) -> dict[str, pd.Data
             clients.read_book(wish.client, MARKETS[b % len(MARKETS)], 1 + c % 3)
             if d % 3 == 0:
                 clients.read(NAMES[b % len(NAMES)], wish.order_id)
+            clients.read_trades(wish.client, MARKETS[c % len(MARKETS)], 1 + d % 9, afresh=b % 4 == 0)
         elif deed == "reuse" and wishes:
             clients.reuse(wishes[a % len(wishes)], FATES[b % 2])
             _reuse_cancel(clients, c)

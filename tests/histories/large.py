@@ -33,6 +33,7 @@ for taker in range(5):
     SCRIPT.append(("accepted", 5 + taker, -1))
     SCRIPT += [("fill", 5 + taker, maker) for maker in ([0] if taker == 0 else [taker - 1, taker])]
 SCRIPT.append(("cancelled", 4, -1))
+FILLS = sum(row[0] == "fill" for row in SCRIPT)
 QTY = np.array([2, 2, 2, 2, 2, 1, 2, 2, 2, 2])
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32()}
 Made = dict[str, Any]
@@ -163,7 +164,14 @@ def _events(blocks: np.ndarray) -> Made:
 
 
 def _stream(made: Made) -> Made:
-    """Every event once, as PaperBroker writes it: without what its type lacks."""
+    """Every event once."""
+    received = pc.add(made["ts_ns"], 2 * EVENT_NS)
+    base = {"subscriber": _text("s-", made["market"]), "symbol": made["market"], "seq": made["seq"]}
+    return base | {"received_ns": received, "event": _messages(made)}
+
+
+def _messages(made: Made) -> Any:
+    """Events as PaperBroker writes them: without what their types lack."""
     kind = made["type"]
     common = ('{"market":"', made["market"], '","seq":', made["seq"], ',"type":"', kind, '","eventId":"')
     common += (made["event_id"], '","tsNs":', made["ts_ns"])
@@ -179,10 +187,7 @@ def _stream(made: Made) -> Made:
         _text(*common, *order, *numbers, ',"reason":"client"}'),
         _text(*common, *order, *numbers, "}"),
     )
-    event = pc.if_else(fills, _text(*common, *numbers, *fill), of_order)
-    received = pc.add(made["ts_ns"], 2 * EVENT_NS)
-    base = {"subscriber": _text("s-", made["market"]), "symbol": made["market"], "seq": made["seq"]}
-    return base | {"received_ns": received, "event": event}
+    return pc.if_else(fills, _text(*common, *numbers, *fill), of_order)
 
 
 def _stored(blocks: np.ndarray) -> Made:
@@ -199,11 +204,11 @@ def _sent_ns(number: np.ndarray) -> np.ndarray:
 
 
 def _attempts(blocks: np.ndarray) -> Made:
-    """Each order once; every fiftieth tapped again, its key reused, and the order read, by a stranger too; and the
-    cancels.
+    """Each order once; every fiftieth tapped again, its key reused, and the order read, by a stranger too; at times the
+    block's trades; and the cancels.
     """
     block, place = np.repeat(blocks, ORDERS), np.tile(np.arange(ORDERS), len(blocks))
-    sometimes = blocks[blocks % 5 == 0]
+    sometimes, seldom = blocks[blocks % 5 == 0], blocks[blocks % 50 == 0]
     parts = [
         _attempt(block, place, "order", "first", 201),
         _attempt(sometimes, np.zeros_like(sometimes), "order", "probe_sequential", 200),
@@ -211,6 +216,7 @@ def _attempts(blocks: np.ndarray) -> Made:
         _attempt(sometimes, np.zeros_like(sometimes) + 2, "get_order", "first", 200),
         _attempt(sometimes, np.zeros_like(sometimes) + 4, "get_order", "first", 403),
         _attempt(sometimes, np.zeros_like(sometimes) + 3, "book", "first", 200),
+        _attempt(seldom, np.zeros_like(seldom) + 5, "trades", "first", 200),
         _attempt(blocks, np.zeros_like(blocks) + 4, "cancel", "first", 202),
     ]
     return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
@@ -222,16 +228,16 @@ _SHIFT = {"first": 0, "probe_sequential": 1, "probe_reuse": 2}
 def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: int) -> Made:
     made, size = _orders(block, place), len(block)
     number = made["number"]
-    later = _SHIFT[kind] + 3 * ("order", "get_order", "cancel", "book").index(op)
-    none = pa.repeat("", size)
-    key = {"order": made["idempotency_key"], "cancel": _text("run-k", number + 10**9), "get_order": none, "book": none}
+    later = _SHIFT[kind] + 3 * ("order", "get_order", "cancel", "book", "trades").index(op)
+    keys = {"order": made["idempotency_key"], "cancel": _text("run-k", number + 10**9)}
     is_order = op == "order"
+    qty, price = (made["qty"] + (kind == "probe_reuse"), made["price"]) if is_order else _page_asked(block, op)
     sent_ns = _sent_ns(number) + later * 10 * EVENT_NS
     whole = {
         "op_id": number + later * 10**10,
         "attempt": np.full(size, 1 + later),
-        "qty": made["qty"] + (kind == "probe_reuse") if is_order else np.zeros(size, dtype=np.int64),
-        "price": made["price"] if is_order else np.zeros(size, dtype=np.int64),
+        "qty": qty,
+        "price": price,
         "intended_ns": sent_ns,
         "invoked_ns": sent_ns,
         "completed_ns": sent_ns + 3 * EVENT_NS,
@@ -241,7 +247,7 @@ def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: i
         "op": pa.repeat(op, size),
         "kind": pa.repeat(kind, size),
         "client_id": made["client_id"] if status != 403 else _orders(block, place - 1)["client_id"],
-        "idempotency_key": key[op],
+        "idempotency_key": keys.get(op, pa.repeat("", size)),
         "order_id": made["order_id"] if kind != "probe_reuse" else _text(made["order_id"], "-2"),
         "symbol": made["market"],
         "side": made["side"] if is_order else pa.repeat("", size),
@@ -260,6 +266,24 @@ def _book(made: Made) -> Any:
     return _text('{"symbol":"', made["market"], '","seq":', seq, ',"bids":[],"asks":[', level, "]}")
 
 
+def _page_asked(block: np.ndarray, op: str) -> tuple[np.ndarray, np.ndarray]:
+    """Limit and place of a read of the block's trades; of other reads nothing."""
+    is_page = int(op == "trades")
+    return np.full(len(block), FILLS * is_page), block // len(MARKETS) * EVENTS * is_page
+
+
+def _page(made: Made) -> Any:
+    """The trades of the block, and on from the last of them: of its last event but one."""
+    block = made["number"] // ORDERS
+    events = _events(block)
+    told = pa.array([step for step, row in enumerate(SCRIPT) if row[0] == "fill"])
+    places = pc.add(pa.array(np.repeat(np.arange(len(block)) * EVENTS, FILLS)), pa.concat_arrays([told] * len(block)))
+    trades = _messages({name: values.take(places) for name, values in events.items()}).to_pylist()
+    pages = [",".join(trades[first : first + FILLS]) for first in range(0, len(trades), FILLS)]
+    upto = (block // len(MARKETS) + 1) * EVENTS - 1
+    return _text('{"symbol":"', made["market"], '","trades":[', pages, '],"next":', upto, "}")
+
+
 def _reply(made: Made, op: str, status: int, size: int) -> Any:
     if status == 409:
         return pa.repeat('{"error":"IdempotencyKeyReused"}', size)
@@ -267,6 +291,8 @@ def _reply(made: Made, op: str, status: int, size: int) -> Any:
         return pa.repeat('{"error":"NotOwner"}', size)
     if op == "book":
         return _book(made)
+    if op == "trades":
+        return _page(made)
     state, filled = ("FILLED", '"filledQty":2,') if op == "get_order" else ("ACCEPTED", "")
     return _text(
         *('{"orderId":"', made["order_id"], '","clientId":"', made["client_id"], '","idempotencyKey":"'),

@@ -1,4 +1,4 @@
-"""Anomalies of what is shown: streams, orders and books that were read, where the ledger itself is right."""
+"""Anomalies of what is shown: streams; orders, books and trades that were read. The ledger is right."""
 
 from __future__ import annotations
 
@@ -103,6 +103,151 @@ def book_is_read_again_as_it_was_before(tables: Tables) -> None:
     """Right for its place of the ledger, which others had long seen pass."""
     index, _ = _book(tables)
     edits.add_attempt(tables, tables["attempts"].loc[index].to_dict() | {"op_id": len(tables["attempts"])})
+
+
+# Trades, page by page
+
+
+def _page(tables: Tables) -> tuple[int, dict[str, Any]]:
+    """A page with trades, after which more trades follow, and what its answer says."""
+    fills, found = edits.rows(tables, "events", type="fill"), []
+    last = fills.groupby("market")["seq"].max()
+    for index, reply in edits.rows(tables, "attempts", op="trades")["reply"].items():
+        said = json.loads(reply)
+        if len(said["trades"]) > 1 and said["next"] < last[said["symbol"]]:
+            found.append((index, said))
+    return found[-1]
+
+
+def _retell(tables: Tables, index: int, said: dict[str, Any], **changes: Any) -> None:
+    """Let the page answer with these changes, and ask for as many trades as it then tells, if they are more."""
+    told = said | changes
+    limit = max(int(tables["attempts"]["qty"][index]), len(told["trades"]))
+    edits.change(tables, "attempts", index, reply=json.dumps(told), qty=limit)
+
+
+def _retell_trade(tables: Tables, **changes: Any) -> None:
+    """Let the last trade of a page be told with these changes."""
+    index, said = _page(tables)
+    *others, trade = said["trades"]
+    _retell(tables, index, said, trades=[*others, trade | changes])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_lacks_a_trade(tables: Tables) -> None:
+    index, said = _page(tables)
+    _retell(tables, index, said, trades=said["trades"][1:])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_lacks_the_trades_before_its_end(tables: Tables) -> None:
+    """It goes on after a trade that it does not tell."""
+    index, said = _page(tables)
+    later = edits.rows(tables, "events", type="fill", market=said["symbol"])["seq"]
+    _retell(tables, index, said, next=int(later[later > said["next"]].min()))
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_a_trade_that_never_was(tables: Tables) -> None:
+    index, said = _page(tables)
+    _retell(tables, index, said, trades=[*said["trades"], said["trades"][-1] | {"tradeId": "ghost"}])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_another_trade_in_the_place_of_one(tables: Tables) -> None:
+    _retell_trade(tables, seq=10**6, tradeId="ghost")
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_a_trade_twice(tables: Tables) -> None:
+    index, said = _page(tables)
+    _retell(tables, index, said, trades=[said["trades"][0], *said["trades"]])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_a_trade_twice_and_another_not(tables: Tables) -> None:
+    index, said = _page(tables)
+    _retell(tables, index, said, trades=[said["trades"][0], said["trades"][0], *said["trades"][2:]])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_its_trades_out_of_order(tables: Tables) -> None:
+    index, said = _page(tables)
+    _retell(tables, index, said, trades=said["trades"][::-1])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_another_price(tables: Tables) -> None:
+    _, said = _page(tables)
+    _retell_trade(tables, price=said["trades"][-1]["price"] + 1)
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_another_quantity(tables: Tables) -> None:
+    _, said = _page(tables)
+    _retell_trade(tables, qty=said["trades"][-1]["qty"] + 1)
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_another_order(tables: Tables) -> None:
+    _, said = _page(tables)
+    _retell_trade(tables, takerOrderId=said["trades"][-1]["makerOrderId"])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_the_wrong_clients_of_a_trade(tables: Tables) -> None:
+    _, said = _page(tables)
+    trade = said["trades"][-1]
+    _retell_trade(tables, takerClientId=trade["makerClientId"], makerClientId=trade["takerClientId"])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_the_wrong_side(tables: Tables) -> None:
+    _, said = _page(tables)
+    _retell_trade(tables, takerSide={"BUY": "SELL", "SELL": "BUY"}[said["trades"][-1]["takerSide"]])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_tells_the_trades_of_another_market(tables: Tables) -> None:
+    index, said = _page(tables)
+    other = {"ACME": "BOLT", "BOLT": "ACME"}[said["symbol"]]
+    pages = [json.loads(reply) for reply in edits.rows(tables, "attempts", op="trades", symbol=other)["reply"]]
+    _retell(tables, index, said, trades=[page for page in pages if page["trades"]][-1]["trades"])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_is_of_another_market(tables: Tables) -> None:
+    index, said = _page(tables)
+    _retell(tables, index, said, symbol={"ACME": "BOLT", "BOLT": "ACME"}[said["symbol"]])
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_is_longer_than_was_asked_for(tables: Tables) -> None:
+    index, said = _page(tables)
+    edits.change(tables, "attempts", index, qty=len(said["trades"]) - 1)
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_leads_beyond_the_ledger(tables: Tables) -> None:
+    index, said = _page(tables)
+    _retell(tables, index, said, next=10**6)
+
+
+@PLANTS.caught_by("trades-equal-ledger")
+def page_leads_back(tables: Tables) -> None:
+    """To where its reader has been; he would be told everything again."""
+    index, said = _page(tables)
+    end = int(edits.rows(tables, "events", market=said["symbol"])["seq"].max())
+    edits.change(tables, "attempts", index, price=end)
+    _retell(tables, index, said, trades=[], next=end - 1)
+
+
+@PLANTS.caught_by("trades-lead-on")
+def page_leads_nowhere(tables: Tables) -> None:
+    """Right as far as it goes: no trade is missing between a place and itself."""
+    index, said = _page(tables)
+    row = tables["attempts"].loc[index].to_dict() | {"op_id": len(tables["attempts"]), "price": 0}
+    edits.add_attempt(tables, row | {"reply": json.dumps(said | {"trades": [], "next": 0})})
 
 
 # What is nobody else's business

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kit import integrity
+from kit.integrity.pages import trades_equal_ledger
 from kit.integrity.replay import price_time_replay
 from kit.model import Status
 from tests.histories import execution, planted
@@ -71,6 +73,28 @@ def test_the_replay_notices_any_changed_fill(seed, data):
     else:
         tables["events"].loc[index, change] += 1
     assert price_time_replay(integrity.gather(tables)).status is Status.FAIL
+
+
+@QUICK
+@given(SEEDS, st.data())
+def test_the_pages_notice_any_trade_that_is_told_otherwise(seed, data):
+    """Whichever trade of whichever page is altered, left out or told twice, that page is wrong and no other."""
+    tables: Any = execution.play(execution.random_steps(seed, 150))
+    attempts = tables["attempts"]
+    pages = {i: json.loads(reply) for i, reply in attempts.loc[attempts["op"] == "trades", "reply"].items()}
+    full = [i for i, said in pages.items() if said["trades"]]
+    assume(full)
+    index = data.draw(st.sampled_from(full))
+    trades = pages[index]["trades"]
+    place = data.draw(st.integers(0, len(trades) - 1))
+    how = data.draw(st.sampled_from(["gone", "twice", *sorted(trades[place])]))
+    if how in ("gone", "twice"):
+        trades[place : place + 1] = [trades[place]] * 2 if how == "twice" else []
+    else:
+        trades[place][how] += 1 if isinstance(trades[place][how], int) else "x"
+    attempts.loc[index, "reply"] = json.dumps(pages[index])
+    found = trades_equal_ledger(integrity.gather(tables))
+    assert (found.status, found.measured) == (Status.FAIL, 1)
 
 
 def unnoticed(tables: Any, plant: Any, names: tuple[str, ...]) -> list[tuple[str, str]]:
