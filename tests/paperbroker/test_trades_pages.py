@@ -1,0 +1,52 @@
+"""A market's trades, page by page: whoever goes on from `next` is told each trade once, whatever the size of pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from memory_ledger import MemoryLedger
+
+from paperbroker.domain.events import LedgerEvent
+from paperbroker.services.queries import LEDGER_PAGES_MAX, TRADES_MAX, Queries
+
+MARKET = "ACME"
+
+
+def queries_of(kinds: list[str]) -> Queries:
+    """On a ledger of these events, the first at seq 1."""
+    ledger: Any = MemoryLedger()
+    no_orders: Any = None
+    for seq, kind in enumerate(kinds, start=1):
+        trade_id = f"{MARKET}-{seq}" if kind == "fill" else ""
+        event = LedgerEvent(market=MARKET, seq=seq, type=kind, event_id="e", ts_ns=1, trade_id=trade_id)
+        ledger.events[MARKET].append(event)
+    return Queries(no_orders, ledger, (MARKET,))
+
+
+def told(queries: Queries, limit: int) -> tuple[list[int], int]:
+    """The seqs of all trades that a reader is told who goes on until nothing is new; and how many pages it took."""
+    seqs, after, pages = [], 0, 0
+    while (page := queries.trades(MARKET, after, limit))["next"] != after:
+        assert len(page["trades"]) <= limit
+        assert all(after < trade["seq"] <= page["next"] for trade in page["trades"])
+        seqs += [trade["seq"] for trade in page["trades"]]
+        after, pages = page["next"], pages + 1
+    return seqs, pages
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, TRADES_MAX])
+@pytest.mark.parametrize("size", [0, 1, 20, TRADES_MAX, 3 * TRADES_MAX + 1])
+def test_each_trade_is_told_once(limit: int, size: int):
+    """Across pages of the answer and of the ledger, whether the last event is a trade or not."""
+    kinds = ["accepted", "fill", "fill", "cancelled", "fill"] * (size // 5) + ["fill"] * (size % 5)
+    seqs, _ = told(queries_of(kinds), limit)
+    assert seqs == [seq for seq, kind in enumerate(kinds, start=1) if kind == "fill"]
+
+
+def test_a_page_reads_only_so_much_of_the_ledger():
+    """Long stretches without a trade are several pages, of no trade each."""
+    stretch = LEDGER_PAGES_MAX * TRADES_MAX
+    queries = queries_of(["accepted"] * (2 * stretch) + ["fill"])
+    assert queries.trades(MARKET, 0, 5) == {"symbol": MARKET, "trades": [], "next": stretch}
+    assert told(queries, 5) == ([2 * stretch + 1], 3)
