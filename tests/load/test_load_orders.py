@@ -143,9 +143,10 @@ def test_reads_of_trades_take_the_places_of_orders_and_shift_no_other_operation(
     reads = {after.op_id for before, after in pairs if after.op == TRADES}
     assert {before.op for before, after in pairs if after.op_id in reads} == {ORDER}
     others = [(before, after) for before, after in pairs if after.op_id not in reads and before.op != CANCEL]
-    # A key's text may be another operation's, which may now be a read that has none.
-    assert all(before._replace(idempotency_key="") == after._replace(idempotency_key="") for before, after in others)
-    assert sum(before != after for before, after in others) < N / 500
+    # Client and key may be those of another operation, or almost, which may now be a read that has no key.
+    nameless = [[one._replace(client_id="", idempotency_key="") for one in pair] for pair in others]
+    assert all(before == after for before, after in nameless)
+    assert sum(before != after for before, after in others) < N / 250
 
 
 def test_reads_of_trades_ask_for_any_market_and_for_few_or_many() -> None:
