@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from paperbroker.storage.tables import OrderTables
 
 WRITTEN: Step = (200, {})
 TAKEN, FREE = "ConditionalCheckFailed", "None"
+CANCEL = CancelOrder(client_id="c1", idempotency_key="k9", order_id="o1")
 
 
 class Desk:
@@ -52,14 +54,15 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
 
 
-def refused(record: dict[str, str], order: str = FREE) -> Step:
-    """The transaction was refused because of the key's record, and perhaps of the order id as well."""
+def refused(record: dict[str, str], *orders: str) -> Step:
+    """The transaction was refused because of the key's record, and perhaps of the order id as well; a cancel's has no
+    write for that."""
     item = {name: {"S": value} for name, value in record.items()}
-    reasons = [{"Code": TAKEN, "Item": item}, {"Code": FREE}, {"Code": order}]
+    reasons = [{"Code": TAKEN, "Item": item}, {"Code": FREE}, *({"Code": order} for order in orders)]
     return refusal("TransactionCanceledException", CancellationReasons=reasons)
 
 
-def record_of(order: NewOrder, answer: str = '{"first":"answer"}') -> dict[str, str]:
+def record_of(order: NewOrder | CancelOrder, answer: str = '{"first":"answer"}') -> dict[str, str]:
     return {"pk": "key#x", "eventId": "e0", "contentHash": order.content_hash(), "answer": answer}
 
 
@@ -90,6 +93,27 @@ def test_client_and_text_cannot_be_mistaken_for_another_pair():
     assert submitted(new_order(1, key="bc", client="a"))[0] != submitted(new_order(2, key="c", client="ab"))[0]
 
 
+@pytest.mark.parametrize("what", ["key", "client"])
+@pytest.mark.parametrize(
+    "alike",
+    [
+        ("k-abc", "k-ABC"),
+        ("x" * 63 + "1", "x" * 63 + "2"),
+        ("1" + "x" * 63, "2" + "x" * 63),
+        ("k-1", "k_1"),
+        ("7", "07"),
+    ],
+    ids=["case", "last of 64", "first of 64", "punctuation", "zeros"],
+)
+def test_texts_that_are_alike_are_two(what: str, alike: tuple[str, str]):
+    """Two keys of one client, and one key of two clients: every character counts, in the record and in the message."""
+    pairs = [("c", text) if what == "key" else (text, "k") for text in alike]
+    orders = [new_order(n, client=client, key=key) for n, (client, key) in enumerate(pairs)]
+    (mine, my_event), (yours, your_event) = map(submitted, orders)
+    assert mine != yours
+    assert message_name(my_event) != message_name(your_event)
+
+
 def test_order_and_its_cancel_are_two_messages():
     """What the queue drops as a repetition is the same request, not another one about the same order."""
     desk = Desk([WRITTEN, WRITTEN])
@@ -102,10 +126,28 @@ def test_order_and_its_cancel_are_two_messages():
 @pytest.mark.parametrize("changed", [{"qty": 6}, {"price": 101}, {"symbol": "BOLT"}])
 def test_used_key_with_other_content_is_refused(changed: dict[str, Any]):
     """Whatever field differs; and nothing of it goes on."""
-    desk = Desk([refused(record_of(new_order(1)))])
+    desk = Desk([refused(record_of(new_order(1)), FREE)])
     with pytest.raises(IdempotencyKeyReused):
         desk.intake.submit(new_order(2, key="k1", **changed), "trace")
     assert desk.offered == []
+
+
+@pytest.mark.parametrize("first", [CANCEL, new_order(2, key="k9")], ids=["cancel", "order"])
+def test_used_key_is_refused_for_the_cancel_of_another_order(first: NewOrder | CancelOrder):
+    """The order is all the content that a cancel has, and it is not left out as an order's own id is."""
+    desk = Desk([WRITTEN, refused(record_of(first))])
+    desk.intake.submit(new_order(2), "trace")
+    with pytest.raises(IdempotencyKeyReused):
+        desk.intake.cancel(replace(CANCEL, order_id="o2"), "trace")
+    assert [event.idempotency_key for event in desk.offered] == ["k2"]
+
+
+def test_retried_cancel_gets_the_recorded_answer_byte_for_byte():
+    desk = Desk([WRITTEN, refused(record_of(CANCEL))])
+    desk.intake.submit(new_order(1), "trace")
+    receipt = desk.intake.cancel(CANCEL, "another trace")
+    assert (receipt.first, receipt.answer) == (False, '{"first":"answer"}')
+    assert [event.idempotency_key for event in desk.offered] == ["k1"]
 
 
 @pytest.mark.parametrize(("order_id", "order"), [("o1", TAKEN), ("o1-2", FREE)])

@@ -10,7 +10,7 @@ from botocore.exceptions import ReadTimeoutError
 from paperbroker_rig import new_order
 from scripted_aws import TABLES, Step, cancelled, refusal, scripted
 
-from paperbroker.domain.events import IntakeEvent
+from paperbroker.domain.events import IntakeEvent, IntakeType
 from paperbroker.domain.orders import CancelOrder
 from paperbroker.errors import NotOwner, Overloaded, StoreContended, StoreThrottled, StoreUnavailable
 from paperbroker.services import intake
@@ -33,11 +33,11 @@ class Desk:
         self.now_s = 50.0
         self.slept: list[float] = []
         self.offered: list[IntakeEvent] = []
-        answers = iter(steps)
+        self.answers = iter(steps)
 
         def step(request: dict[str, Any]) -> Step:
             self.now_s += call_s
-            return next(answers)
+            return next(self.answers)
 
         client, self.sent = scripted("dynamodb", step, attempts=1)
         self.intake = Intake(OrderTables(client, TABLES), self, now_s=lambda: self.now_s, sleep=self._sleep)
@@ -108,6 +108,22 @@ def test_one_lost_answer_makes_the_outcome_unknown(steps: list[Step]):
     with pytest.raises(StoreUnavailable, match="unknown") as caught:
         desk.submit()
     assert type(caught.value) is StoreUnavailable
+
+
+@pytest.mark.parametrize(
+    "trouble", [[THROTTLED_WRITE] * 20, [CONFLICT, ABSENT] * 20, [LOST] * 20], ids=["throttled", "rivals", "lost"]
+)
+def test_retry_of_what_failed_is_asked_of_the_store(trouble: list[Step]):
+    """A 2xx stands on a transaction: a try that came to nothing has left no answer, neither an order's nor a
+    cancel's."""
+    desk = Desk([])
+    for ask in (desk.submit, desk.cancel):
+        desk.answers = iter(trouble)
+        with pytest.raises(StoreUnavailable):
+            ask()
+        desk.answers = iter([WRITTEN])
+        assert ask().first
+    assert [event.type for event in desk.offered] == [IntakeType.ORDER_ACCEPTED, IntakeType.CANCEL_REQUESTED]
 
 
 def test_pauses_have_full_jitter():

@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,13 @@ def event(n: int) -> IntakeEvent:
 
 
 class CountedLedger(MemoryLedger):
-    """Counts reads; can be made to fail."""
+    """Counts reads; can be made to fail; `meanwhile` happens right after each look at the market."""
 
     def __init__(self) -> None:
         super().__init__()
         self.reads = 0
         self.down = False
+        self.meanwhile: Callable[[], None] = lambda: None
         self._sequencer = Sequencer(self, Silent())
 
     def grow(self, start: int, end: int) -> None:
@@ -62,10 +64,14 @@ class CountedLedger(MemoryLedger):
         self.reads += 1
         if self.down:
             raise StoreUnavailable("down")
-        return super().read_after(market, seq, limit)
+        found = super().read_after(market, seq, limit)
+        self.meanwhile()
+        return found
 
     def seq_of(self, market: str) -> int:
-        return len(self.events[market])
+        found = len(self.events[market])
+        self.meanwhile()
+        return found
 
 
 class Taker:
@@ -125,6 +131,28 @@ def test_subscriber_gets_everything_after_its_place_once_in_order(ledger: Counte
         return taker.seqs
 
     assert asyncio.run(run()) == list(range(after + 1, 341))
+
+
+@pytest.mark.parametrize("at_once", [1, 40, stream.PAGE_MAX + 1])
+def test_what_is_committed_between_two_looks_comes_once_in_order(ledger: CountedLedger, at_once: int):
+    """One event, some, more than a page: what a feed was told of the market is old when it asks again."""
+    end = 3 + 10 * at_once
+
+    def commit() -> None:
+        start = len(ledger.events[MARKET])
+        ledger.grow(start, min(start + at_once, end))
+
+    async def run() -> list[int]:
+        ledger.grow(0, 3)
+        ledger.meanwhile = commit
+        taker = Taker()
+        serving = asyncio.create_task(hub(ledger, stream.RING_MAX).serve(taker, MARKET, 0))
+        with contextlib.suppress(TimeoutError):
+            await taker.has(end)
+        serving.cancel()
+        return taker.seqs
+
+    assert asyncio.run(run()) == list(range(1, end + 1))
 
 
 @pytest.mark.parametrize("others", [0, 1])

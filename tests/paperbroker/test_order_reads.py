@@ -1,0 +1,105 @@
+"""What clients read of their orders: each as it stands when it is asked for, whoever has read it before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from paperbroker_rig import MARKETS, new_order
+from scripted_aws import TABLES, Step, scripted
+
+from paperbroker.domain.events import IntakeEvent
+from paperbroker.errors import NotOwner, UnknownOrder
+from paperbroker.services.intake import Intake
+from paperbroker.services.queries import Queries
+from paperbroker.storage.attributes import attributes
+from paperbroker.storage.ledger import LedgerTables
+from paperbroker.storage.tables import OrderTables
+
+LIFE = [("ACCEPTED", 0), ("OPEN", 0), ("PARTIALLY_FILLED", 2), ("PARTIALLY_FILLED", 4), ("FILLED", 5)]
+
+
+class Store:
+    """Keeps what intake writes; what a matcher would write of an order is set by hand."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, dict[str, Any]] = {}
+        self.client, self.sent = scripted("dynamodb", self._answer)
+
+    def _answer(self, request: dict[str, Any]) -> Step:
+        if "TransactItems" in request:
+            items = [write["Put"]["Item"] for write in request["TransactItems"]]
+            self._items |= {item["pk"]["S"]: item for item in items if "pk" in item}
+            return 200, {}
+        found = self._items.get(request["Key"]["pk"]["S"])
+        return 200, {"Item": found} if found else {}
+
+    def accept(self, n: int) -> None:
+        Intake(OrderTables(self.client, TABLES), self).submit(new_order(n), "trace")
+
+    def offer(self, event: IntakeEvent) -> None:
+        """Nobody is sequencing here."""
+
+    def match(self, n: int, status: str, filled_qty: int) -> None:
+        self._items[f"order#o{n}"] |= attributes({"status": status, "filledQty": filled_qty})
+
+    def task(self) -> Queries:
+        return Queries(OrderTables(self.client, TABLES), LedgerTables(self.client, TABLES), MARKETS)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    return Store()
+
+
+def state(task: Queries, n: int = 1) -> tuple[str, int]:
+    found = task.order(f"o{n}", "c1")
+    return found["status"], found["filledQty"]
+
+
+def test_order_is_read_as_it_stands_each_time(store: Store):
+    """Through either of two tasks, and at once after each change: no read is older than one before it."""
+    store.accept(1)
+    tasks = [store.task(), store.task()]
+    seen: list[tuple[str, int]] = []
+    for status, filled_qty in LIFE:
+        store.match(1, status, filled_qty)
+        seen += [state(task) for task in tasks]
+    assert seen == [each for each in LIFE for _ in tasks]
+
+
+def test_orders_do_not_answer_for_each_other(store: Store):
+    store.accept(1)
+    store.accept(2)
+    task = store.task()
+    store.match(2, "FILLED", 5)
+    assert [state(task, n) for n in (1, 2, 1)] == [("ACCEPTED", 0), ("FILLED", 5), ("ACCEPTED", 0)]
+
+
+def test_order_that_was_asked_for_too_early_is_found_when_it_is_there(store: Store):
+    """That there was none is not remembered either."""
+    task = store.task()
+    with pytest.raises(UnknownOrder):
+        task.order("o1", "c1")
+    store.accept(1)
+    assert state(task) == ("ACCEPTED", 0)
+
+
+def test_stranger_is_refused_also_after_the_owner_has_read(store: Store):
+    store.accept(1)
+    task = store.task()
+    assert state(task) == ("ACCEPTED", 0)
+    with pytest.raises(NotOwner):
+        task.order("o1", "c2")
+
+
+def test_every_read_of_an_order_is_consistent(store: Store):
+    """DynamoDB's default may be older than what was read before."""
+    store.accept(1)
+    task = store.task()
+    before = len(store.sent)
+    for _ in range(3):
+        task.order("o1", "c1")
+    assert [request.get("ConsistentRead") for request in store.sent[before:]] == [True] * 3
