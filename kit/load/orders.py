@@ -18,6 +18,8 @@ PRICE_MID = 10_000  # ticks
 PRICE_SWING = 300  # how far the mid price wanders, each way
 PRICE_PERIODS = (4_001, 617)  # operations a wave; the waves have no common period
 LIMIT_REACH = 12  # ticks a limit price lies away from the mid, at most, either side
+PATIENT_RATIO = 0.1  # of limit orders: so far away that they make the book deep
+PATIENT_REACH = 40  # ticks further than the others, at most
 QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills
 BLOCK_RATIO = 0.005  # of new orders: MARKET, and so large that it may meet more makers than one command may have
 BLOCK_QTY_MIN, BLOCK_QTY_MAX = 100, 600
@@ -36,7 +38,7 @@ KEY_LENGTH_MAX = 64
 
 _U32 = 0xFFFFFFFF
 # What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER, PLACE = range(12)
+CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER, PLACE, PATIENCE = range(13)
 
 
 class Draws:
@@ -130,6 +132,8 @@ class OrderFlow:
             tif = "IOC"
         # A third of the limit prices lies beyond the mid and so trades with what rests there.
         away = draws.below(3 * LIMIT_REACH) // 2 - LIMIT_REACH // 2
+        if (patience := Draws(plan.seed, i, PATIENCE)).unit() < PATIENT_RATIO:
+            away = LIMIT_REACH + 1 + patience.below(PATIENT_REACH)
         price = self.mid(market, i) + (-away if side == "BUY" else away)
         client_id, key = self._named(i, draws.below(plan.clients))
         qty = 1 + draws.below(QTY_MAX)

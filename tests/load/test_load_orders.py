@@ -17,6 +17,8 @@ from kit.load.orders import (
     KEY_LENGTH_MAX,
     LIMIT_REACH,
     ORDER,
+    PATIENT_RATIO,
+    PATIENT_REACH,
     QTY_MAX,
     SHARED_KEY_BACK,
     TRADES,
@@ -192,12 +194,14 @@ def test_mid_price_moves_and_a_good_share_of_limits_crosses_it() -> None:
     mids = [flow.mid(0, i) for i in range(N)]
     assert max(mids) - min(mids) > 300
     limits = [(i, o) for i in range(N) if (o := flow.operation(i)).type == "LIMIT"]
-    beyond = 0
+    beyond = patient = 0
     for i, order in limits:
         mid = flow.mid(PLAN.markets.index(order.symbol), i)
-        assert order.price > 0 and abs(order.price - mid) <= LIMIT_REACH
+        assert order.price > 0 and abs(order.price - mid) <= LIMIT_REACH + PATIENT_REACH
+        patient += (mid - order.price if order.side == "BUY" else order.price - mid) > LIMIT_REACH
         beyond += order.price > mid if order.side == "BUY" else order.price < mid
     assert 0.2 < beyond / len(limits) < 0.45
+    assert abs(patient / len(limits) - PATIENT_RATIO) < 0.02
 
 
 def test_arrivals_are_a_seeded_poisson_process() -> None:
