@@ -90,7 +90,7 @@ class PageReads:
         return {
             "market": self._markets.number(said["market"]),
             "seq": whole(said["seq"]),
-            "type": codes(said["type"], FILL),
+            "fill": codes(said["type"], FILL) == 0,
             "event": hashing.texts(said["eventId"]),
             "ts_ns": whole(said["tsNs"]),
             "qty": whole(said["qty"]),

@@ -25,7 +25,7 @@ from kit.model import Finding
 
 AROUND = 3
 REPLY_CHARS_MAX = 400
-# What a trade says and its ledger event has; its type, market and taker's side are compared apart.
+# What a trade says and its ledger event has; that it is one, market and taker's side are compared apart.
 SAME = ("seq", "event", "ts_ns", "qty", "price", "content", "order", "maker", "client", "maker_client")
 
 TOLD = Wording(
@@ -116,7 +116,7 @@ def _differ(evidence: Evidence, stretches: Stretches) -> np.ndarray:
 def _unlike(told: Rows, fills: Rows) -> np.ndarray:
     """Row by row, whether what is told is anything else than the fill."""
     differs = [told[column] != fills[column] for column in SAME]
-    differs += [told["type"] != 0, told["market"] != fills["market"], told["buys"] != (fills["bits"] & BUYS)]
+    differs += [~told["fill"], told["market"] != fills["market"], told["buys"] != (fills["bits"] & BUYS)]
     return np.logical_or.reduce(differs)
 
 
