@@ -25,7 +25,7 @@ BLOCK_RATIO = 0.005  # of new orders: MARKET, and so large that it may meet more
 BLOCK_QTY_MIN, BLOCK_QTY_MAX = 100, 600
 DESK = "desk"  # the client of the blocks: it has nothing in the book that would stop them
 BOOK_DEPTH = 5  # price levels a side that a read of the book asks for
-TRADES_LIMITS = (5, 20, 200)  # trades that a read of them asks for: fewer than there are, or all that are new
+TRADES_LIMITS = (5, 20, 60)  # trades that a read of them asks for: fewer than there are, or all that are new
 CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an order to cancel
 # Clients number their requests by themselves, so the same key text comes from several of them and means other things.
 SHARED_KEY_RATIO = 0.05  # of orders and cancels: under the key text of an operation of another client

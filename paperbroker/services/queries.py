@@ -17,6 +17,9 @@ DEPTH_MAX = 100
 TRADES_MAX = 500
 # A page of trades reads at most this many ledger pages; `next` tells where to go on.
 LEDGER_PAGES_MAX = 4
+# As large as it takes as a rule to find what is still wanted, within bounds: about every other event is a trade.
+EVENTS_A_TRADE = 3
+LEDGER_PAGE_MIN, LEDGER_PAGE_MAX = 20, 500
 
 _ORDER_NAMES = (
     "orderId",
@@ -68,13 +71,14 @@ class Queries:
         """The first `limit` fills after ledger place `after`; go on from `next`."""
         found: list[dict[str, Any]] = []
         for _ in range(LEDGER_PAGES_MAX):
-            page = self._ledger.read_after(market, after, TRADES_MAX)
+            size = min(LEDGER_PAGE_MAX, max(LEDGER_PAGE_MIN, EVENTS_A_TRADE * (limit - len(found))))
+            page = self._ledger.read_after(market, after, size)
             for event in page:
                 if len(found) == limit:
                     return {"symbol": market, "trades": found, "next": after}
                 after = event.seq
                 if event.type == LedgerType.FILL:
                     found.append(event.to_record())
-            if len(page) < TRADES_MAX:
+            if len(found) == limit or len(page) < size:
                 break
         return {"symbol": market, "trades": found, "next": after}

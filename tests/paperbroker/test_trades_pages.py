@@ -8,7 +8,7 @@ import pytest
 from memory_ledger import MemoryLedger
 
 from paperbroker.domain.events import LedgerEvent
-from paperbroker.services.queries import LEDGER_PAGES_MAX, TRADES_MAX, Queries
+from paperbroker.services.queries import LEDGER_PAGE_MAX, LEDGER_PAGE_MIN, LEDGER_PAGES_MAX, TRADES_MAX, Queries
 
 MARKET = "ACME"
 
@@ -45,8 +45,22 @@ def test_each_trade_is_told_once(limit: int, size: int):
 
 
 def test_a_page_reads_only_so_much_of_the_ledger():
-    """Long stretches without a trade are several pages, of no trade each."""
-    stretch = LEDGER_PAGES_MAX * TRADES_MAX
+    """Long stretches without a trade are several pages, of no trade each; who asks for more may read more."""
+    stretch = LEDGER_PAGES_MAX * LEDGER_PAGE_MIN
     queries = queries_of(["accepted"] * (2 * stretch) + ["fill"])
     assert queries.trades(MARKET, 0, 5) == {"symbol": MARKET, "trades": [], "next": stretch}
     assert told(queries, 5) == ([2 * stretch + 1], 3)
+    longest = LEDGER_PAGES_MAX * LEDGER_PAGE_MAX
+    queries = queries_of(["accepted"] * longest + ["fill"])
+    assert queries.trades(MARKET, 0, TRADES_MAX) == {"symbol": MARKET, "trades": [], "next": longest}
+
+
+@pytest.mark.parametrize(("limit", "events_max"), [(5, 20), (20, 60), (60, 180)])
+def test_few_trades_are_found_in_a_small_part_of_the_ledger(limit: int, events_max: int):
+    queries = queries_of(["accepted", "fill"] * 1_000)
+    read: list[int] = []
+    ledger: Any = queries._ledger
+    whole = ledger.read_after
+    ledger.read_after = lambda market, seq, most=0: read.append(most) or whole(market, seq, most)
+    assert len(queries.trades(MARKET, 0, limit)["trades"]) == limit
+    assert sum(read) <= events_max
