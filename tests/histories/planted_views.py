@@ -253,18 +253,24 @@ def page_leads_nowhere(tables: Tables) -> None:
 # What is nobody else's business
 
 
+def _stranger(tables: Tables, owner: str) -> str:
+    """Another client that has orders of its own."""
+    return next(client for client in tables["orders"]["client_id"] if client != owner)
+
+
 @PLANTS.caught_by("strangers-refused")
 def stranger_is_shown_an_order(tables: Tables) -> None:
-    index = edits.rows(tables, "attempts", op="get_order", status=403).index[0]
-    order = edits.row(tables, "orders", order_id=tables["attempts"]["order_id"][index])
+    order = tables["orders"].iloc[-1].to_dict()
     reply = _state(order, order["status"], order["filled_qty"])
-    edits.change(tables, "attempts", index, status=200, outcome="ok", reply=reply)
+    edits.add_read(tables, order["order_id"], client_id=_stranger(tables, order["client_id"]), reply=reply)
 
 
 @PLANTS.caught_by("strangers-refused")
 def stranger_is_told_that_its_cancel_is_on_its_way(tables: Tables) -> None:
-    index = edits.rows(tables, "attempts", op="cancel", status=403).index[0]
-    edits.change(tables, "attempts", index, status=202, outcome="ok", reply="{}")
+    order = tables["orders"].iloc[-1].to_dict()
+    asked = {"op": "cancel", "client_id": _stranger(tables, order["client_id"]), "idempotency_key": "stranger"}
+    told = {"status": 202, "outcome": "ok", "reply": "{}"}
+    edits.add_attempt(tables, asked | told | {"order_id": order["order_id"], "symbol": order["market"]})
 
 
 @PLANTS.caught_by("strangers-refused")
@@ -273,7 +279,7 @@ def cancel_of_a_stranger_who_heard_nothing_is_carried_out(tables: Tables) -> Non
     event = edits.rows(tables, "events", type="cancelled", reason="client").index[0]
     order, market = tables["events"]["order_id"][event], tables["events"]["market"][event]
     owner = edits.row(tables, "orders", order_id=order)["client_id"]
-    stranger = next(client for client in tables["orders"]["client_id"] if client != owner)
+    stranger = _stranger(tables, owner)
     edits.change(tables, "events", event, client_id=stranger, idempotency_key="stranger")
     asked = {"op": "cancel", "client_id": stranger, "idempotency_key": "stranger", "order_id": order}
     edits.add_attempt(tables, asked | {"symbol": market, "outcome": "info", "error": "timeout"})
