@@ -45,12 +45,18 @@ COMPARED = frozenset(REPEATED[name] for name in content.REPLY_FIELDS)
 NAMED_FIELDS = content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": str}
 STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
 FOUND, NOT_FOUND, FORBIDDEN = 200, 404, 403
+REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
 # The reason of a refusal of other content, as `told` of a probe has it.
 REUSED = np.uint64(hashing.one("IdempotencyKeyReused"))
 
 
 def good(status: np.ndarray) -> np.ndarray:
     return (status >= 200) & (status < 300)
+
+
+def refused(status: np.ndarray) -> np.ndarray:
+    """Definite refusals: 4xx but those that say nothing of what was asked for."""
+    return (status >= 400) & (status < 500) & (status != REQUEST_TIMEOUT) & (status != TOO_MANY)
 
 
 def read_attempts(

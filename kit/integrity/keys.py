@@ -6,15 +6,13 @@ import numpy as np
 
 from kit.integrity import hashing
 from kit.integrity.answer import Check, Wording, by_key, by_order, plural
-from kit.integrity.client_tables import CANCEL, INFO, ORDER, PROBE_REUSE, REUSED, good
+from kit.integrity.client_tables import CANCEL, CONFLICT, INFO, ORDER, PROBE_REUSE, REUSED, good, refused
 from kit.integrity.columns import Rows
 from kit.integrity.counting import counts, firsts, present
 from kit.integrity.evidence import Evidence, acknowledged, final_status
 from kit.integrity.payloads import loads
 from kit.integrity.replies import replies
 from kit.model import Finding
-
-REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
 
 ONCE_PER_KEY = Wording(
     name="exactly-once-per-key", noun="keys", hold="were applied exactly once", broke="were applied more than once"
@@ -111,10 +109,10 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     cancels = attempts["op"] == CANCEL
     sent = attempts.where((cancels | (attempts["op"] == ORDER)) & (attempts["kind"] != PROBE_REUSE))
     key, status = sent["key"], final_status(sent)
-    fine, refused = good(status) & (key >= 0), _refusal(status) & (key >= 0)
-    refused &= ~cancels[sent["place"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])
-    answers = counts(key[fine | refused], size)
-    contradicted = present(key[fine], size) & present(key[refused], size)
+    fine, denied = good(status) & (key >= 0), refused(status) & (key >= 0)
+    denied &= ~cancels[sent["place"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])
+    answers = counts(key[fine | denied], size)
+    contradicted = present(key[fine], size) & present(key[denied], size)
     repeated = np.flatnonzero(fine)
     repeated = repeated[counts(key[fine], size)[key[repeated]] > 1]
     bodies = _bodies(evidence, sent, repeated)
@@ -125,7 +123,7 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     def example(number: int) -> str:
         client, name = evidence.key_of(number)
         mine = key == number
-        statuses = sorted(set(status[mine & (fine | refused)].tolist()))
+        statuses = sorted(set(status[mine & (fine | denied)].tolist()))
         different = max(1, len(set(bodies[key[repeated] == number].tolist())))
         told = plural(different, "different 2xx body", "different 2xx bodies")
         return f"key {name} of client {client} got {told} and the statuses {', '.join(map(str, statuses))}"
@@ -141,10 +139,6 @@ def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
     return first
 
 
-def _refusal(status: np.ndarray) -> np.ndarray:
-    return (status >= 400) & (status < 500) & (status != REQUEST_TIMEOUT) & (status != TOO_MANY)
-
-
 def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
     """The bodies of some attempts as numbers: few are answered twice, so that only these are read again."""
     hashes = [hashing.texts(texts) for texts in replies(evidence, sent.where(chosen)["place"])]
@@ -157,7 +151,7 @@ def reused_key_refused(evidence: Evidence) -> Finding:
     """
     probes = evidence.reused
     status, key = final_status(probes), probes["key"]
-    definite = good(status) | _refusal(status)
+    definite = good(status) | refused(status)
     wrong = definite & ((status != CONFLICT) | (probes["told"] != REUSED))
     bad = key[wrong]
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from kit.integrity import hashing
 from kit.integrity.answer import Check, Wording, by_row
-from kit.integrity.client_tables import CANCEL, ORDER, REUSED
+from kit.integrity.client_tables import CANCEL, CONFLICT, ORDER, REUSED
 from kit.integrity.columns import Rows
 from kit.integrity.counterexample import Story
 from kit.integrity.counting import present, spread
@@ -15,7 +15,6 @@ from kit.integrity.payloads import parse
 from kit.integrity.replies import replies
 from kit.model import Finding
 
-CONFLICT = 409
 NEVER = np.iinfo(np.int64).max
 
 UNUSED = Wording(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kit.integrity.answer import Check, Wording, by_row
-from kit.integrity.client_tables import CANCEL, GET_ORDER, good
+from kit.integrity.client_tables import CANCEL, GET_ORDER, good, refused
 from kit.integrity.columns import Rows
 from kit.integrity.counterexample import Story
 from kit.integrity.counting import present, spread
@@ -36,8 +36,8 @@ def strangers_refused(evidence: Evidence) -> Finding:
     """
     strange = _strange(evidence)
     status, carried_out = final_status(strange), _carried_out(evidence, strange)
-    bad = strange.where(good(status) | carried_out)
-    settled = ((status >= 200) & (status < 500) & ~np.isin(status, (408, 429))) | carried_out
+    served = good(status) | carried_out
+    bad = strange.where(served)
 
     def example() -> str:
         row = evidence.rows("attempts", bad["place"][:1])[0]
@@ -49,7 +49,7 @@ def strangers_refused(evidence: Evidence) -> Finding:
     return by_row(
         REFUSED,
         evidence,
-        examined=int(settled.sum()),
+        examined=int((served | refused(status)).sum()),
         violations=len(bad),
         example=example,
         subject=lambda: Story(orders=(int(bad["order"][0]),)),

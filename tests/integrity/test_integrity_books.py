@@ -13,16 +13,6 @@ from kit.model import Finding, Status
 from tests.histories import edits, execution
 
 
-@pytest.fixture(scope="module")
-def golden() -> dict[str, Any]:
-    return execution.golden()
-
-
-@pytest.fixture
-def tables(golden) -> dict[str, Any]:
-    return {name: table.copy() for name, table in golden.items()}
-
-
 def judged(tables: dict[str, Any]) -> Finding:
     check = next(check for check in integrity.CHECKS if check.name == "book-equals-ledger")
     return integrity.run_check(check, integrity.gather(tables))

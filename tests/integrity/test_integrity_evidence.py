@@ -24,11 +24,6 @@ def golden() -> dict[str, Any]:
     return execution.play(execution.random_steps(seed=3, count=300))
 
 
-@pytest.fixture
-def tables(golden) -> dict[str, Any]:
-    return {name: table.copy() for name, table in golden.items()}
-
-
 def by_name(tables: dict[str, Any], **more: Any) -> dict[str, Finding]:
     return {one.name: one for one in integrity.check_all(**tables, **more)}
 

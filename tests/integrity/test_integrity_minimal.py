@@ -5,26 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import integrity
 from kit.integrity.minimal import smallest
 from kit.model import Finding, Status
-from tests.histories import edits, execution
+from tests.histories import edits
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
-
-
-@pytest.fixture(scope="module")
-def golden() -> dict[str, Any]:
-    return execution.golden()
-
-
-@pytest.fixture
-def tables(golden) -> dict[str, Any]:
-    return {name: table.copy() for name, table in golden.items()}
 
 
 def failed(name: str, tables: dict[str, Any]) -> Finding:

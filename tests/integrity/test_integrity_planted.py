@@ -24,16 +24,6 @@ FAULT = FaultWindow(
 )
 
 
-@pytest.fixture(scope="session")
-def golden() -> dict[str, Any]:
-    return execution.golden()
-
-
-@pytest.fixture
-def tables(golden: dict[str, Any]) -> dict[str, Any]:
-    return {name: table.copy() for name, table in golden.items()}
-
-
 def check_all(tables: dict[str, Any]) -> list[Finding]:
     return integrity.check_all(**tables)
 
