@@ -38,7 +38,9 @@ KEY_LENGTH_MAX = 64
 
 _U32 = 0xFFFFFFFF
 # What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER, PLACE, PATIENCE = range(13)
+CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER, PLACE, PATIENCE, AGAIN = range(
+    14
+)
 
 
 class Draws:

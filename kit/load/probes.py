@@ -13,6 +13,7 @@ from typing import Any
 
 from kit.load.attempt import PROBE_CONCURRENT, PROBE_REUSE, PROBE_SEQUENTIAL
 from kit.load.orders import (
+    AGAIN,
     CANCEL,
     GET_ORDER,
     PROBE,
@@ -70,7 +71,7 @@ def reads_back(plan: LoadPlan, operation: Operation) -> bool:
     return Draws(plan.seed, operation.op_id, READ_BACK).unit() < plan.get_ratio
 
 
-def read_back(operation: Operation, order_id: str, number: int = 1) -> Operation:
+def read_back(operation: Operation, order_id: str, number: int) -> Operation:
     """Read `number`, from 1, of an acknowledged order; `order_id` is the one that was acknowledged."""
     return Operation(
         op_id=number * READ_BACK_BASE + operation.op_id,
@@ -83,7 +84,7 @@ def read_back(operation: Operation, order_id: str, number: int = 1) -> Operation
 
 def read_back_delay_s(plan: LoadPlan, operation: Operation, number: int) -> float:
     """How long after the acknowledgement read `number` is sent: the first at once."""
-    draws = Draws(plan.seed, operation.op_id, READ_BACK)
+    draws = Draws(plan.seed, operation.op_id, AGAIN)
     return sum((draws.unit() * READ_BACK_S_MAX for _ in range(number - 1)), 0.0)
 
 
