@@ -75,7 +75,7 @@ class Queries:
             page = self._ledger.read_after(market, after, size)
             for event in page:
                 if len(found) == limit:
-                    return {"symbol": market, "trades": found, "next": after}
+                    break
                 after = event.seq
                 if event.type == LedgerType.FILL:
                     found.append(event.to_record())
