@@ -24,9 +24,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from paperbroker import errors
 from paperbroker.domain.orders import NewOrder, identifier, parse_cancel, parse_order
 from paperbroker.logs import Log
+from paperbroker.services.bulkhead import Lane
 from paperbroker.services.health import Readiness
 from paperbroker.services.intake import Intake, Receipt
-from paperbroker.services.lane import Lane
 from paperbroker.services.queries import DEPTH_MAX, TRADES_MAX, Queries
 from paperbroker.services.stream import UNKNOWN_MARKET, Hub
 from paperbroker.services.telemetry import Telemetry

@@ -22,10 +22,10 @@ import uvloop
 from paperbroker.api import Api, Observed, make_app
 from paperbroker.logs import Log
 from paperbroker.services.breaker import Breaker
+from paperbroker.services.bulkhead import Lane
 from paperbroker.services.flags import FlagWatch
 from paperbroker.services.health import Readiness
 from paperbroker.services.intake import Intake
-from paperbroker.services.lane import Lane
 from paperbroker.services.queries import Queries
 from paperbroker.services.sender import Sender
 from paperbroker.services.stream import Hub

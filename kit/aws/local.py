@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kit import lifeline
 from kit.aws.session import LOCAL_ACCOUNT_ID, Session, local_environment, local_session
 from kit.errors import CloudError, UsageError
+from kit.process import lifeline
 
 READY_S_MAX = 40.0
 POLL_S = 0.01

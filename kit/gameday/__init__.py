@@ -1,7 +1,6 @@
 """One run of one scenario: the object that a notebook holds, and the commands around a run."""
 
-from kit.gameday.golden_runs import compare_with_golden, record_golden
-from kit.gameday.operate import (
+from kit.gameday.commands import (
     catalogue,
     cloud,
     fidelity_rows,
@@ -11,6 +10,7 @@ from kit.gameday.operate import (
     start_watchdog,
     stop_run,
 )
+from kit.gameday.golden_runs import compare_with_golden, record_golden
 from kit.gameday.parameters import Parameters, from_notebook
 from kit.gameday.run import GameDay, VerdictNotPass
 

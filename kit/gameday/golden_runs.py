@@ -1,6 +1,6 @@
-"""Golden profiles of finished runs: what a run leaves for them, and how files and folders become `kit.golden` values.
+"""Golden profiles of finished runs: read samples from run folders, and read and write profile files.
 
-Owns the scrap and the profile's file; the statistics are `kit.golden`'s. A run is comparable only with runs of the
+Owns the scrap and the profile's file; the statistics are `kit.slo.golden`'s. A run is comparable only with runs of the
 same load on the same class of machine, so both are in its sample.
 """
 
@@ -12,13 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kit import golden, scenarios, scraps, slo
+from kit import scenarios, slo
 from kit.errors import EvidenceMissing, UsageError
-from kit.gameday.judge import Collected
+from kit.gameday.findings import Collected
 from kit.gameday.parameters import Parameters
-from kit.histogram import Histogram
-from kit.machine import class_of_machine
 from kit.model import Finding, Phase, Verdict
+from kit.notebook import scraps
+from kit.process.machine import class_of_machine
+from kit.slo import golden
+from kit.slo.histogram import Histogram
 
 SAMPLE_SCRAP = "sample"
 # What makes two runs' loads the same; the build is what may differ.

@@ -13,16 +13,19 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from kit import aws, build, deploy, faults, gate, ledger, metrics, plots, scenarios, scraps, slo
+from kit import aws, build, collect, deploy, faults, scenarios, slo
+from kit.collect import ledger
 from kit.errors import EvidenceMissing, KitError
-from kit.gameday import golden_runs, judge, views
-from kit.gameday.operate import Watchdog, standing_cloud, watch
+from kit.gameday import findings, golden_runs
+from kit.gameday.commands import Watchdog, standing_cloud, watch
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.load import history as load_history
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
-from kit.machine import MachineWatch
 from kit.model import Deployment, FaultWindow, Finding, LoadStats, Phase, Verdict
+from kit.notebook import plots, scraps, views
+from kit.process.machine import MachineWatch
+from kit.verdict import gate
 
 TEMPLATE = SOURCE / "deploy" / "stack.yaml"
 DEPLOY_TIMEOUT_S = 900
@@ -55,13 +58,13 @@ class GameDay:
         self.load_started_at = 0.0
         self.load_ended_at = 0.0
         self.fault: FaultWindow | None = None
-        self.collected: judge.Collected | None = None
+        self.collected: findings.Collected | None = None
         self.leftovers: list[str] = []
         self.findings: list[Finding] = []
         self._experiment: faults.Experiment | None = None
         self._cloud: aws.LocalCloud | None = None
         self._session: aws.Session | None = None
-        self._tasks: metrics.TaskWatch | None = None
+        self._tasks: collect.TaskWatch | None = None
         self._machine: MachineWatch | None = None
         self._watchdog = Watchdog(process=None)
         self._seen: list[dict[str, Any]] = []
@@ -97,8 +100,8 @@ class GameDay:
             timeout_s=DEPLOY_TIMEOUT_S,
         )
         views.say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")
-        self._tasks = metrics.TaskWatch.start(session, self.deployment)
-        views.show_table(metrics.task_table(session, self.deployment))
+        self._tasks = collect.TaskWatch.start(session, self.deployment)
+        views.show_table(collect.task_table(session, self.deployment))
 
     def steady_state(self) -> None:
         """Start the load, and look whether the hypothesis holds before anything is broken."""
@@ -119,14 +122,14 @@ class GameDay:
         self.load = LoadRun.start(plan, self.run_dir / "history")
         self.load_started_at = time.time()
         seen = self._follow("steady state", self.load_started_at + WARM_UP_S + p.steady_s)
-        problems = judge.unsteady(seen[int(WARM_UP_S) :], self.scenario)
+        problems = findings.unsteady(seen[int(WARM_UP_S) :], self.scenario)
         self._blocked = "; ".join(problems)
         views.say(f"steady state does not hold: {self._blocked}" if problems else "steady state holds")
 
     def preview(self) -> None:
         """Let FIS resolve the targets without acting, and refuse any that are not this run's own."""
         targets = faults.preview(self._connect(), self._template(), self._up())
-        views.show_table(judge.target_table(targets))
+        views.show_table(findings.target_table(targets))
 
     def inject(self) -> None:
         """Start the experiment and follow it to its end; stops it if this is interrupted."""
@@ -158,7 +161,7 @@ class GameDay:
         quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
         history = load_history.read(self.run_dir / "history")
         self.fault = self._proof(history)
-        self.collected = judge.collect(
+        self.collected = findings.collect(
             session,
             deployment,
             run_dir=self.run_dir,
@@ -169,7 +172,7 @@ class GameDay:
             start=self.load_started_at,
             end=self.load_ended_at,
         )
-        views.show_table(judge.reconciliation_table(self.collected, self.stats))
+        views.show_table(findings.reconciliation_table(self.collected, self.stats))
         self.close()
 
     def show_latency(self) -> None:
@@ -186,7 +189,7 @@ class GameDay:
     def show_fills(self) -> None:
         """Orders and fills by second, and the time from an order to its first fill."""
         seen = self._judged()
-        figure = plots.fills(seen.order_times, seen.fill_times, judge.first_fills(seen), self._frame())
+        figure = plots.fills(seen.order_times, seen.fill_times, findings.first_fills(seen), self._frame())
         scraps.glue_figure("fills", figure, alt="Accepted orders and fills by second; time to first fill")
 
     def show_tasks(self) -> None:
@@ -201,7 +204,7 @@ class GameDay:
 
     def check(self) -> None:
         """Judge orders, money, what clients saw, the fault and the load generator."""
-        found = judge.findings(
+        found = findings.findings(
             self.collected,
             scenario=self.scenario,
             spans=self._phases(),
@@ -212,7 +215,7 @@ class GameDay:
         if self._machine is not None and self.collected is not None:
             attempts, spans = self.collected.history.attempts, self._phases()
             denied = slo.broken_by_denials(attempts, spans, self.scenario.objectives)
-            found = judge.without_excuse(found, spans, self._machine.foreign_share, denied=denied)
+            found = findings.without_excuse(found, spans, self._machine.foreign_share, denied=denied)
         self.findings = found
         views.show_findings(self.findings, stories=True)
 
@@ -238,7 +241,7 @@ class GameDay:
             load=self.stats,
             reproduce=p.reproduce,
         )
-        scraps.glue("trend", judge.trend(record))
+        scraps.glue("trend", findings.trend(record))
         if self.collected is not None:
             sample = golden_runs.sample(self.collected, self._phases(), p)
             scraps.glue(golden_runs.SAMPLE_SCRAP, sample.to_plain())
@@ -294,12 +297,12 @@ class GameDay:
             raise EvidenceMissing(f"run {self.parameters.run_id}: nothing is deployed; call deploy() first")
         return self.deployment
 
-    def _judged(self) -> judge.Collected:
+    def _judged(self) -> findings.Collected:
         if self.collected is None:
             raise EvidenceMissing(f"run {self.parameters.run_id}: nothing is collected yet; call reconcile() first")
         return self.collected
 
-    def _watched(self) -> metrics.TaskWatch:
+    def _watched(self) -> collect.TaskWatch:
         if self._tasks is None:
             raise EvidenceMissing(f"run {self.parameters.run_id}: tasks were not watched; call deploy() first")
         return self._tasks
@@ -311,7 +314,7 @@ class GameDay:
         if self._experiment is None:
             return None
         session, deployment = self._connect(), self._up()
-        meters = metrics.Meters(session=session)
+        meters = collect.Meters(session=session)
         # What the tasks told of the time after the fault must be there to be read.
         meters.settle(deployment, self.load_ended_at)
         return faults.prove(
@@ -347,7 +350,7 @@ class GameDay:
         return plots.Frame(start=self.load_started_at, end=time.time(), fault_start=injected_at)
 
     def _phases(self) -> tuple[Phase, ...]:
-        return judge.phases(self.load_started_at + WARM_UP_S, self.fault, self.load_ended_at, self.scenario)
+        return findings.phases(self.load_started_at + WARM_UP_S, self.fault, self.load_ended_at, self.scenario)
 
     def _frame(self) -> plots.Frame:
         fault = self.fault

@@ -13,30 +13,30 @@ from pathlib import Path
 import pandas as pd
 
 from kit.errors import UsageError
-from kit.integrity import (
-    acknowledged,
-    books,
+from kit.integrity.arrays.columns import Space
+from kit.integrity.arrays.sources import memory_of_the_system
+from kit.integrity.checks import (
+    authorization,
+    book_reads,
     cancels,
     conservation,
+    durability,
     fills,
-    keys,
-    pages,
+    idempotency,
+    order_reads,
+    order_states,
+    price_time,
     quiescence,
-    reads,
     refusals,
-    replay,
     sequence,
-    states,
-    stored,
-    strangers,
+    stored_orders,
     stream,
+    trade_reads,
     trades,
 )
-from kit.integrity.answer import Check, invalid
-from kit.integrity.columns import Space
-from kit.integrity.evidence import Evidence, assemble, gather
-from kit.integrity.recorded import recorded_run
-from kit.integrity.sources import memory_of_the_system
+from kit.integrity.evidence.run_folder import recorded_run
+from kit.integrity.evidence.tables import Evidence, assemble, gather
+from kit.integrity.findings.check import Check, invalid
 from kit.model import FaultWindow, Finding, LoadStats, Status
 
 __all__ = ["CHECKS", "Check", "Evidence", "check_all", "check_run", "gather", "run_check"]
@@ -45,20 +45,20 @@ __all__ = ["CHECKS", "Check", "Evidence", "check_all", "check_run", "gather", "r
 CHECKS: tuple[Check, ...] = (
     *fills.CHECKS,
     *trades.CHECKS,
-    *keys.CHECKS,
+    *idempotency.CHECKS,
     *refusals.CHECKS,
-    *acknowledged.CHECKS,
+    *durability.CHECKS,
     *sequence.CHECKS,
-    *replay.CHECKS,
+    *price_time.CHECKS,
     *cancels.CHECKS,
-    *strangers.CHECKS,
-    *stored.CHECKS,
+    *authorization.CHECKS,
+    *stored_orders.CHECKS,
     *conservation.CHECKS,
     *stream.CHECKS,
-    *reads.CHECKS,
-    *states.CHECKS,
-    *books.CHECKS,
-    *pages.CHECKS,
+    *order_reads.CHECKS,
+    *order_states.CHECKS,
+    *book_reads.CHECKS,
+    *trade_reads.CHECKS,
     *quiescence.CHECKS,
 )
 

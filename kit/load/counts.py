@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from kit.load.attempt import FIRST, Attempt
+from kit.load.http_attempt import FIRST, Attempt
 from kit.model import LoadStats, Outcome
 
 LAG_BUCKET_NS = 10_000

@@ -13,16 +13,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from kit.load import attempt as kinds
-from kit.load import probes, retry
-from kit.load.attempt import Attempt, Course
+from kit.load import http_attempt as kinds
+from kit.load import resubmissions, retry
 from kit.load.counts import Counts
+from kit.load.http_attempt import Attempt, Course
+from kit.load.ledger_cursor import Places
 from kit.load.orders import CANCEL, ORDER, READS, TRADES, Operation
-from kit.load.pace import Pace
-from kit.load.places import Places
+from kit.load.pacer import Pace
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
-from kit.load.wire import Requests
+from kit.load.requests import Requests
 from kit.model import Outcome
 
 SWEEP_S = 0.01  # how often time-outs are looked for
@@ -127,7 +127,7 @@ class Engine:
         course.pending = 1  # held, so that the course is not settled before all of this is under way
         self._open += 1
         sent = self._send(course, kinds.FIRST, operation, intended_ns)
-        delay_s = None if operation.op in READS else probes.deliberate_delay_s(self._plan, operation)
+        delay_s = None if operation.op in READS else resubmissions.deliberate_delay_s(self._plan, operation)
         if sent and delay_s is not None:
             self._later(delay_s, course, kinds.DELIBERATE)
         self._leave(course)
@@ -163,7 +163,7 @@ class Engine:
     def _fire(self, course: Course, kind: str) -> None:
         moot = course.answered and kind in (kinds.RETRY, kinds.REASK)
         if not (self._cut_short or moot):
-            for _ in range(probes.CONCURRENT_TAPS if kind == kinds.PROBE_CONCURRENT else 1):
+            for _ in range(resubmissions.CONCURRENT_TAPS if kind == kinds.PROBE_CONCURRENT else 1):
                 self._send(course, kind, self._content(course, kind))
         self._leave(course)
 
@@ -172,8 +172,8 @@ class Engine:
         if kind == kinds.REASK:
             return operation
         if kind == kinds.PROBE_REUSE:
-            return probes.reuse_content(self._plan, operation, number, self._other_order(operation))
-        return probes.resend_content(self._plan, operation, number)
+            return resubmissions.reuse_content(self._plan, operation, number, self._other_order(operation))
+        return resubmissions.resend_content(self._plan, operation, number)
 
     # What became of it.
 
@@ -232,11 +232,11 @@ class Engine:
 
     def _tap(self, course: Course) -> None:
         """Send an acknowledged key again, if it is one of those."""
-        probe = probes.probe(self._plan, course.operation)
+        probe = resubmissions.probe(self._plan, course.operation)
         if probe is None or (probe.kind == kinds.PROBE_REUSE and not self._may_reuse(course.operation)):
             return
         if probe.kind == kinds.PROBE_SEQUENTIAL:
-            course.taps_left = probes.SEQUENTIAL_TAPS - 1
+            course.taps_left = resubmissions.SEQUENTIAL_TAPS - 1
         if course.pending == 0:  # a late acknowledgement reopens a course that was settled
             self._open += 1
         self._later(probe.delay_s, course, probe.kind)
@@ -245,11 +245,11 @@ class Engine:
         """Ask for an acknowledged order: its client, again and again, and a stranger."""
         plan, last = self._plan, self._orders.get(operation.client_id, ("", ""))[0]
         self._orders[operation.client_id] = order_id, last
-        if probes.reads_back(plan, operation):
-            for number in range(1, probes.READS_BACK + 1):
-                read = probes.read_back(operation, order_id, number)
-                self._issue_later(probes.read_back_delay_s(plan, operation, number), read)
-        if (asked := probes.by_stranger(plan, operation, order_id)) is not None:
+        if resubmissions.reads_back(plan, operation):
+            for number in range(1, resubmissions.READS_BACK + 1):
+                read = resubmissions.read_back(operation, order_id, number)
+                self._issue_later(resubmissions.read_back_delay_s(plan, operation, number), read)
+        if (asked := resubmissions.by_stranger(plan, operation, order_id)) is not None:
             self._issue(asked)
 
     def _issue_later(self, delay_s: float, operation: Operation) -> None:

@@ -21,11 +21,11 @@ from typing import Any
 import uvloop
 
 from kit.errors import UsageError
-from kit.load.attempt import Attempt
 from kit.load.engine import Engine
 from kit.load.files import ATTEMPTS
+from kit.load.history_writer import Scribe
+from kit.load.http_attempt import Attempt
 from kit.load.plan import LoadPlan
-from kit.load.scribe import Scribe
 from kit.load.subscribers import Subscribers
 
 PROGRESS_S = 0.5

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from kit.errors import EvidenceMissing
 from kit.load.files import ATTEMPTS, COLUMNS, CONNECTIONS, STREAM, SUMMARY_FILE, read_summary, stats_of
-from kit.load.parts import SCHEMAS
+from kit.load.segments import SCHEMAS
 from kit.model import LoadStats
 
 SORT_KEYS = {ATTEMPTS: "invoked_ns", STREAM: "received_ns", CONNECTIONS: "dialed_ns"}

@@ -14,7 +14,7 @@ from typing import Protocol, cast
 
 import httptools
 
-from kit.load.attempt import Attempt
+from kit.load.http_attempt import Attempt
 from kit.load.retry import EOF, PROTOCOL, REFUSED, RESET, retry_after_s
 
 RESOLVE_S = 3.0  # how long an answer of the name service is used

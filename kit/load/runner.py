@@ -13,11 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from kit import lifeline
 from kit.errors import EvidenceMissing, UsageError
 from kit.load.files import PROGRESS_FILE, SUMMARY_FILE, read_json, read_summary, stats_of
 from kit.load.plan import LoadPlan
 from kit.model import LoadStats
+from kit.process import lifeline
 
 START_S_MAX = 20.0
 START_POLL_S = 0.02

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kit.local.alarms import AlarmEvaluator
     from kit.local.alb import LoadBalancers
+    from kit.local.cloudwatch import AlarmEvaluator
     from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
     from kit.local.ecs import Scheduler

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kit.errors import KitError, UsageError
-from kit.local.places import ADMIN, Place
+from kit.local.endpoints import ADMIN, Place
 
 # A lost packet costs a retransmission, as TCP would: 200 ms, then doubled for each further loss in a row.
 RETRANSMIT_MS = 200.0

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import CloudError
-from kit.local import ministack_seams
+from kit.local import ministack
 from kit.local.cloud import ACCOUNT_ID, Cloud
 
 HOST = "127.0.0.1"
@@ -71,12 +71,13 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
     logging.getLogger("kms").setLevel(logging.ERROR)
     from ministack import app as ministack_app
 
-    from kit.local import appconfig, step_functions
-    from kit.local.front import Front
+    from kit.local.appconfig import ministack as appconfig
+    from kit.local.gateway import Front
+    from kit.local.stepfunctions import ministack as stepfunctions
 
-    ministack_seams.install()
+    ministack.install()
     appconfig.install()
-    step_functions.install()
+    stepfunctions.install()
     front = Front(ministack_app.app)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_ministack_running(ministack_app.app))
@@ -95,8 +96,8 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
 
 def _compose(settings: Settings, state_dir: Path, endpoint: str) -> Cloud:
     # Imported here, because some of them import MiniStack at once, and it reads the environment that we set.
-    from kit.local.alarms import AlarmEvaluator
     from kit.local.alb import LoadBalancers
+    from kit.local.cloudwatch import AlarmEvaluator
     from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
     from kit.local.ecs import Scheduler
@@ -152,7 +153,7 @@ async def _http_running(front: Any, listener: socket.socket) -> AsyncIterator[No
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-    from kit.local.front import TRANSPORT
+    from kit.local.gateway import TRANSPORT
 
     class Connection(HttpToolsProtocol):
         """Shows each request its connection, so that a link rule can reset it."""
@@ -224,7 +225,7 @@ def _listen(port: int) -> socket.socket:
 
 def _ministack_environment(state_dir: Path, region: str, port: int) -> dict[str, str]:
     return {
-        **ministack_seams.environment(),
+        **ministack.environment(),
         "STATE_DIR": str(state_dir / "ministack"),
         "S3_DATA_DIR": str(state_dir / "s3"),
         "PERSIST_STATE": "0",

@@ -14,10 +14,10 @@ from typing import Any
 from kit import build, reports, suite
 from kit.errors import UsageError
 from kit.gameday.parameters import SOURCE
-from kit.machine import class_of_machine
 from kit.power import record
 from kit.power.outcome import Result, Run, doubted, of_outcome
 from kit.power.session import Session
+from kit.process.machine import class_of_machine
 
 LOCK = ".running"
 PAGE, TABLE = "index.html", "power.md"

@@ -11,10 +11,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 
-from kit.gate import KIND_ORDER
 from kit.model import Status, Verdict
 from kit.power.plan import Case, Kind
 from kit.suite import Outcome, iso, why
+from kit.verdict.gate import KIND_ORDER
 
 REASONS_KEPT_MAX = 5
 

@@ -18,7 +18,7 @@ from typing import Any, Self
 from kit import build, integrity, scenarios, suite
 from kit.errors import UsageError
 from kit.gameday.parameters import BOUNDS, CHANGES, SOURCE, Parameters
-from kit.objective import Metric
+from kit.slo.objectives import Metric
 
 # Each scenario of the suite once; a published figure takes more.
 GOOD_RUNS = 6

@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from kit import build, gate, suite
+from kit import build, suite
 from kit.build import read_header
 from kit.errors import EvidenceMissing, UsageError
 from kit.gameday.parameters import CHANGES, SOURCE
-from kit.power import found
+from kit.power import earlier_runs
 from kit.power.outcome import Run, last_of
 from kit.power.plan import Case, Kind, Plan, make
 from kit.power.record import FILE, is_power, load
+from kit.verdict import gate
 
 LATEST = "latest"
 DIGEST_SHOWN = 19
@@ -26,7 +27,7 @@ DIGEST_SHOWN = 19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """`carried`: runs of earlier sessions, and those that were found. `started_at`: of the first one."""
+    """`carried`: runs of earlier sessions, and those that were earlier_runs. `started_at`: of the first one."""
 
     plan: Plan
     carried: tuple[Run, ...] = ()
@@ -45,9 +46,9 @@ class Session:
 
 def begin(*, reports: Path, made: Sequence[Path] = (), any_build: bool = False, **options: Any) -> Session:
     """A new one; `made`: folders of good runs that exist, `options`: as `plan.make` takes them. Raises UsageError."""
-    good = found.good_runs(made, any_build=any_build)
+    good = earlier_runs.good_runs(made, any_build=any_build)
     plan = make(reports=reports, found=[case for case, _ in good], any_build=any_build, **options)
-    carried = tuple(replace(run, report=found.relative(run, plan.folder)) for _, run in good)
+    carried = tuple(replace(run, report=earlier_runs.relative(run, plan.folder)) for _, run in good)
     return Session(plan=plan, carried=carried)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.reports import summary
-from kit.reports.story import clock
+from kit.reports.timeline import clock
 
 sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from kit.reports.story import step_line
+from kit.reports.timeline import step_line
 
 # Characters that XML 1.0 cannot carry become this one.
 REPLACEMENT = "\ufffd"

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kit.fis_catalog import HARMLESS
+from kit.fis_rules.catalog import HARMLESS
 from kit.model import CheckKind, Status
 
 # Before the fault the objectives are the hypothesis.

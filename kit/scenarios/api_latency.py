@@ -1,8 +1,8 @@
 """Every call of the API to its store takes a second and a half longer."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 API_LATENCY = Scenario(
     name="api-latency",

@@ -1,8 +1,8 @@
 """The API of one zone is told to end, and the load balancer is not."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 API_TERMINATION = Scenario(
     name="api-termination",

@@ -1,8 +1,8 @@
 """A zone is lost: cut off, and all its tasks dead."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 AZ_LOSS = Scenario(
     name="az-loss",

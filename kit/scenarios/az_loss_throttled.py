@@ -1,8 +1,8 @@
 """A zone is lost while the orders table takes only part of the writes: two faults that hide each other's repair."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 AZ_LOSS_THROTTLED = Scenario(
     name="az-loss-throttled",

@@ -1,8 +1,8 @@
 """The orders table takes only part of the writes."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 DATA_THROTTLING = Scenario(
     name="data-throttling",

@@ -1,8 +1,8 @@
 """The queue between intake and matching cannot be reached: from one zone, then from anywhere."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 DEPENDENCY_LOSS = Scenario(
     name="dependency-loss",

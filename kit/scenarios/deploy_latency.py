@@ -1,8 +1,8 @@
 """The API is deployed while the network of one zone's tasks is slow."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 DEPLOY_LATENCY = Scenario(
     name="deploy-latency",

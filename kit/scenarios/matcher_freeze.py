@@ -1,8 +1,8 @@
 """The matcher of one zone stands still with messages in hand, then goes on as if nothing had been."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 MATCHER_FREEZE = Scenario(
     name="matcher-freeze",

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kit.errors import UsageError
-from kit.fis_catalog import HARMLESS
-from kit.objective import Metric, Objective
+from kit.fis_rules.catalog import HARMLESS
+from kit.slo.objectives import Metric, Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,8 @@
 """The network of a zone is slow, then lossy, then deaf on the API's port."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 NETWORK_IMPAIRMENT = Scenario(
     name="network-impairment",

@@ -1,8 +1,8 @@
 """Every task of the API is replaced by one of the same kind, in the middle of the day."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 ROLLING_DEPLOY = Scenario(
     name="rolling-deploy",

@@ -1,8 +1,8 @@
 """Nothing is broken: what the system does by itself, and what golden profiles and bad changes are measured on."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 STEADY_STATE = Scenario(
     name="steady-state",

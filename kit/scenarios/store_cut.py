@@ -1,8 +1,8 @@
 """The store cannot be reached from one zone, whose tasks live on."""
 
-from kit.objective import Metric, Objective
 from kit.scenarios import usual
 from kit.scenarios.model import Scenario
+from kit.slo.objectives import Metric, Objective
 
 STORE_CUT = Scenario(
     name="store-cut",

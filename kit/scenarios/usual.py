@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kit.objective import Availability, Metric, Objective
+from kit.slo.objectives import Availability, Metric, Objective
 
 LOAD: Mapping[str, Any] = {
     "retry_ratio": 0.2,

@@ -4,11 +4,11 @@ Pure functions on tables (`kit.model` columns). No samples, a missing column or 
 and never a pass.
 """
 
-from kit.objective import Availability, Metric, Objective
 from kit.slo.budget import error_budget
 from kit.slo.denials import broken_by_denials
 from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
 from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator, lag_ms_max
+from kit.slo.objectives import Availability, Metric, Objective
 from kit.slo.samples import first_fills, first_orders, is_error, latency_ms, per_second, reconnects, within
 from kit.slo.windows import recovery_s
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kit.model import CheckKind, Finding, Phase, Status
-from kit.objective import Availability
+from kit.slo.objectives import Availability
 from kit.slo.samples import Table, defect, is_error, within
 
 NAME = "error-budget-burn"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from kit.model import Phase
-from kit.objective import Metric, Objective
+from kit.slo.objectives import Metric, Objective
 from kit.slo.samples import Table, defect, is_denial, is_error, operations, within
 
 

@@ -15,7 +15,7 @@ from kit.model import (
     Phase,
     Status,
 )
-from kit.objective import Metric, Objective
+from kit.slo.objectives import Metric, Objective
 from kit.slo.samples import (
     NS,
     Table,
@@ -32,7 +32,7 @@ from kit.slo.samples import (
 from kit.slo.windows import BY_WINDOW, recovery_s
 
 STEADY_PHASE = "before"
-# Series of `kit.metrics`: what the API counted of its calls to the store, and that it counted at all.
+# Series of `kit.collect`: what the API counted of its calls to the store, and that it counted at all.
 THROTTLED, REQUESTS = "store_throttled", "requests"
 # A point stands for the 10 s from its time on, and calls are published up to 5 s late: neither ends with a phase.
 POINT_S = 10.0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from kit.model import CheckKind, Finding, LoadStats, Status
-from kit.objective import Metric, Objective
+from kit.slo.objectives import Metric, Objective
 
 # So much is nothing to any limit, and more than golden profiles bear.
 LAG_MS_P99_MAX = 5.0

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from kit.objective import Metric, Objective
+from kit.slo.objectives import Metric, Objective
 from kit.slo.samples import NS, Table, first_orders, is_error, latency_ms, percentile
 
 # Windows begin every second and last five: at 50 orders a second, one second's p95 is its third slowest order, and a

@@ -4,12 +4,12 @@
 through the same `Execution`, with a publisher of its own.
 """
 
-from kit.suite.attempt import Outcome
 from kit.suite.catalogue import PR, lines
 from kit.suite.execution import COMMAND, Execution, Progress, table
 from kit.suite.plan import JOBS_AUTO, Member, Plan, member, places
 from kit.suite.plan import make as make_plan
 from kit.suite.record import DONE, RUNNING, STOPPED, is_suite, iso, judge, why
+from kit.suite.run_process import Outcome
 
 __all__ = [
     "COMMAND",

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit import gameday, notebook, scenarios
+from kit import gameday, scenarios
 from kit.errors import UsageError
 from kit.gameday.parameters import RUN_ID
+from kit.notebook import runner
 from kit.suite import catalogue
 
 # What a run may take beyond its phases: deploy, drain, checks, report, tear-down.
@@ -110,8 +111,8 @@ def member(
 ) -> tuple[Member, gameday.Parameters]:
     """One run of a scenario into `folder`, with its parameters as its notebook takes them. Raises UsageError."""
     path = gameday.notebook_of(scenario)
-    given = notebook.strict_parameters(path, values)
-    parameters = gameday.from_notebook(scenario, notebook.declared_parameters(path), {**given, "reports": folder})
+    given = runner.strict_parameters(path, values)
+    parameters = gameday.from_notebook(scenario, runner.declared_parameters(path), {**given, "reports": folder})
     measured_s = parameters.steady_s + parameters.fault_duration_s + parameters.recovery_s
     made = Member(
         scenario=scenario,

@@ -14,11 +14,12 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from kit import gate, notebook
 from kit.errors import EvidenceMissing
 from kit.model import CheckKind, Status, Verdict
-from kit.suite.attempt import Outcome
+from kit.notebook import runner
 from kit.suite.plan import Plan
+from kit.suite.run_process import Outcome
+from kit.verdict import gate
 
 SCHEMA = "gameday.suite/1"
 FILE = "suite.json"
@@ -129,7 +130,7 @@ def _judged(run_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
             reasons=run["reasons"] or ["the run left no folder"],
             reproduce=run["reproduce"],
         )
-    record = notebook.judge_run(run_dir)
+    record = runner.judge_run(run_dir)
     return gate.downgrade(record, [run["cause"]]) if run["cause"] else record
 
 

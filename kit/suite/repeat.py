@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit.model import CheckKind, Status, Verdict
-from kit.objective import Metric
-from kit.suite.pressure import Pressure
+from kit.process.cpu_pressure import Pressure
+from kit.slo.objectives import Metric
 
 LAG_CHECK = "generator-lag"
 # A run without evidence may be repeated when checks of these kinds say so: none of them blames the system.

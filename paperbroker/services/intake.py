@@ -32,7 +32,7 @@ from paperbroker.errors import (
     StoreUnavailable,
     UnknownOrder,
 )
-from paperbroker.services.patience import REQUEST_S, Patience
+from paperbroker.services.retry_budget import REQUEST_S, Patience
 from paperbroker.storage.tables import Acceptance, KeyRecord, OrderTables, order_answer
 
 OWNERS_MAX = 10_000  # orders remembered; some minutes of a busy task

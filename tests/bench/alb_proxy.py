@@ -13,10 +13,9 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
 
-from alb_rig import Rig, rig  # pyright: ignore[reportMissingImports]
-
+from kit.local.endpoints import Place
 from kit.local.links import LinkRule, Links, Match
-from kit.local.places import Place
+from tests.local.alb_rig import Rig, rig  # pyright: ignore[reportMissingImports]
 
 CONNECTIONS = 16
 REQUESTS = 20_000

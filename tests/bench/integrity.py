@@ -35,7 +35,7 @@ def judge(folder: str) -> None:
     """Judge the run on one core and print what it cost."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     from kit import integrity
-    from kit.integrity.columns import Space
+    from kit.integrity.arrays.columns import Space
 
     spilled, file = [], Space.file
     Space.file = lambda space: spilled.append(1) or file(space)  # type: ignore[method-assign]

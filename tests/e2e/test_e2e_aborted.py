@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from kit import scenarios
-from kit.fis_catalog import HARMLESS
+from kit.fis_rules.catalog import HARMLESS
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.local.fis.journal import FILE_NAME as JOURNAL
 

@@ -14,7 +14,7 @@ import pytest
 
 from kit import aws, deploy, scenarios
 from kit.faults.experiments import TERMINAL
-from kit.gameday.operate import CLOUD_DIR
+from kit.gameday.commands import CLOUD_DIR
 from kit.local.fis.journal import FILE_NAME as JOURNAL
 
 pytestmark = pytest.mark.timeout(900)

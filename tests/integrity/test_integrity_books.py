@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kit import integrity
-from kit.integrity import resting
+from kit.integrity.matching import depth
 from kit.model import Finding, Status
 from tests.histories import edits, execution
 
@@ -20,7 +20,7 @@ def judged(tables: dict[str, Any]) -> Finding:
 
 def test_books_are_the_same_side_by_side_and_one_by_one(tables, monkeypatch):
     together = judged(tables)
-    monkeypatch.setattr(resting, "CELLS_MAX", 1)
+    monkeypatch.setattr(depth, "CELLS_MAX", 1)
     assert judged(tables) == together
     assert together.status is Status.PASS
     assert together.measured == 0

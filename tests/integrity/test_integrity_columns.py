@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.integrity import hashing, naming
-from kit.integrity.columns import Columns, Space
-from kit.integrity.counting import firsts, lasts, paired, present, spread, totals, unpaired
-from kit.integrity.naming import NO_ID, number_ids
-from kit.integrity.skeletons import Skeletons, empty
-from kit.integrity.stream_tables import Slices
+from kit.integrity.arrays import hashing, ids
+from kit.integrity.arrays.columns import Columns, Space
+from kit.integrity.arrays.grouping import firsts, lasts, paired, present, spread, totals, unpaired
+from kit.integrity.arrays.ids import NO_ID, number_ids
+from kit.integrity.arrays.json_templates import Skeletons, empty
+from kit.integrity.evidence.stream_tables import Slices
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 TEXTS = st.lists(st.text(max_size=30), min_size=1, max_size=30)
@@ -48,7 +48,7 @@ def test_the_order_of_fields_matters():
 
 @pytest.mark.parametrize("cells", [3, 50, 10_000])
 def test_ids_are_numbered_alike_in_one_part_or_many(cells, monkeypatch):
-    monkeypatch.setattr(naming, "CELLS_MAX", cells)
+    monkeypatch.setattr(ids, "CELLS_MAX", cells)
     names = [["a", "b", "", "c"] * 9, ["c", "", "d"] * 11]
     tables = []
     for column in names:

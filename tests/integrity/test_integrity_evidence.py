@@ -10,8 +10,8 @@ import pytest
 
 from kit import integrity
 from kit.errors import UsageError
-from kit.integrity.answer import Check
-from kit.integrity.evidence import COLUMNS
+from kit.integrity.evidence.tables import COLUMNS
+from kit.integrity.findings.check import Check
 from kit.model import Finding, LoadStats, Status
 from tests.histories import execution
 from tests.histories.tables import table

@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kit.integrity.book import FILLS_MAX, Book
-from kit.integrity.fronts import proven
-from kit.integrity.ledger_tables import ACCEPTED, AT_MARKET, BUYS, CANCELLED, FILL, NO_REASON, REFUSED, RESTS
-from kit.integrity.replay import Row, replay
+from kit.integrity.checks.price_time import Row, replay
+from kit.integrity.evidence.ledger_tables import ACCEPTED, AT_MARKET, BUYS, CANCELLED, FILL, NO_REASON, REFUSED, RESTS
+from kit.integrity.matching.best_price import proven
+from kit.integrity.matching.reference_book import FILLS_MAX, Book
 
 ORDERS_MAX = 40
 NOBODY = -1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit import integrity
-from kit.integrity.minimal import smallest
+from kit.integrity.findings.minimise import smallest
 from kit.model import Finding, Status
 from tests.histories import edits
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kit import integrity
-from kit.integrity import page_tables
+from kit.integrity.evidence import trade_page_tables
 from kit.model import Finding, Status
 from tests.histories import edits
 from tests.histories.tables import streamed
@@ -40,7 +40,7 @@ def fills(tables: dict[str, Any]) -> list[int]:
 
 def test_pages_are_the_same_at_once_and_one_by_one(tables, monkeypatch):
     together = judged(tables)
-    monkeypatch.setattr(page_tables, "PAGES_AT_ONCE", 1)
+    monkeypatch.setattr(trade_page_tables, "PAGES_AT_ONCE", 1)
     assert judged(tables) == together
     assert (together.status, together.measured) == (Status.PASS, 0)
 
@@ -98,7 +98,7 @@ def test_a_trade_that_is_none_is_a_violation(trade, tables):
     assert "number 2 is seq 0 and not seq" in found.detail
 
 
-@pytest.mark.parametrize("field", list(page_tables.TRADE))
+@pytest.mark.parametrize("field", list(trade_page_tables.TRADE))
 @pytest.mark.parametrize("value", [None, True, 1.5, 2**70, "other", -1, ["ACME"]])
 def test_a_trade_with_any_field_otherwise_is_a_violation(field, value, tables):
     index, said = a_page(tables)

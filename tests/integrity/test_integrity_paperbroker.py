@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from kit import integrity
-from kit.integrity.fills import fill_parties_exist, fills_are_legal
-from kit.integrity.replay import price_time_replay
+from kit.integrity.checks.fills import fill_parties_exist, fills_are_legal
+from kit.integrity.checks.price_time import price_time_replay
 from kit.model import LEDGER_EVENT_COLUMNS, Status
 from paperbroker.domain.book import Book
 from paperbroker.domain.events import IntakeEvent

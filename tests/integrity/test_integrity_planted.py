@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from kit import gate, integrity
-from kit.integrity.counterexample import STEPS_MAX
+from kit import integrity
+from kit.integrity.findings.counterexample import STEPS_MAX
 from kit.model import FaultWindow, Finding, Status, Verdict
+from kit.verdict import gate
 from tests.histories import execution, planted
 from tests.histories.clock import T0_NS
 

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from kit import integrity
-from kit.integrity.pages import trades_equal_ledger
-from kit.integrity.replay import price_time_replay
+from kit.integrity.checks.price_time import price_time_replay
+from kit.integrity.checks.trade_reads import trades_equal_ledger
 from kit.model import Status
 from tests.histories import execution, planted
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from kit.integrity import gather, refusals, run_check
+from kit.integrity import gather, run_check
+from kit.integrity.checks import refusals
 from kit.model import ATTEMPT_COLUMNS, Finding, Status
 from tests.histories.clock import MS, T0_NS
 from tests.histories.tables import blank, table

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from kit import integrity
-from kit.integrity.book import FILLS_MAX
-from kit.integrity.replay import price_time_replay, rows_of
-from kit.integrity.replay import replay as run_model
+from kit.integrity.checks.price_time import price_time_replay, rows_of
+from kit.integrity.checks.price_time import replay as run_model
+from kit.integrity.matching.reference_book import FILLS_MAX
 from kit.model import LEDGER_EVENT_COLUMNS, Finding, Status
 
 

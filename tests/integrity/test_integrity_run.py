@@ -13,8 +13,8 @@ import pytest
 
 from kit import integrity
 from kit.errors import UsageError
-from kit.integrity.columns import Space
-from kit.integrity.recorded import HISTORY_TABLES
+from kit.integrity.arrays.columns import Space
+from kit.integrity.evidence.run_folder import HISTORY_TABLES
 from kit.model import Finding, Status
 from tests.histories import execution, planted
 from tests.histories.large import write_run

@@ -1,5 +1,5 @@
 """The fixtures of this folder; what they are made of lives in `load_exchange`."""
 
-from load_exchange import exchange_thread
+from tests.load.load_exchange import exchange_thread
 
 __all__ = ["exchange_thread"]

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import uvloop
 
-from kit.load.attempt import Attempt
 from kit.load.engine import Engine
+from kit.load.http_attempt import Attempt
 from kit.load.plan import LoadPlan
 
 RESET, EOF, HANG = b"reset", b"eof", b"hang"  # what a behaviour may return instead of an answer

@@ -5,18 +5,18 @@ import time
 from dataclasses import dataclass
 
 import pytest
-from load_exchange import EOF, HANG, RESET, Exchange, Ran, Request, answer, plan_of, run_engine, within
 
-from kit.load import probes
-from kit.load.attempt import Attempt
+from kit.load import resubmissions
 from kit.load.engine import Engine
+from kit.load.http_attempt import Attempt
+from tests.load.load_exchange import EOF, HANG, RESET, Exchange, Ran, Request, answer, plan_of, run_engine, within
 
 
 @pytest.fixture(autouse=True)
 def probes_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds after the acknowledgement are right for a run and long for a test."""
-    monkeypatch.setattr(probes, "PROBE_S_MAX", 0.2)
-    monkeypatch.setattr(probes, "READ_BACK_S_MAX", 0.1)
+    monkeypatch.setattr(resubmissions, "PROBE_S_MAX", 0.2)
+    monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
 
 
 def latencies_ms(attempts: list[Attempt]) -> list[float]:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from load_exchange import within
 
 from kit.errors import EvidenceMissing
 from kit.load import history
-from kit.load.attempt import Attempt, Course
+from kit.load.history_writer import Scribe
+from kit.load.http_attempt import Attempt, Course
 from kit.load.orders import Operation
-from kit.load.scribe import Scribe
 from kit.model import ATTEMPT_COLUMNS, CONNECTION_COLUMNS, STREAM_COLUMNS, LoadStats
+from tests.load.load_exchange import within
 
 STATS = {"intended": 200, "sent": 200, "ok": 200, "fail": 0, "info": 0, "dropped": 0, "lag_ms_p99": 0.2}
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kit.load import probes
+from kit.load import resubmissions
+from kit.load.ledger_cursor import Places
 from kit.load.orders import (
     ALIKE_KEY_BACK,
     BLOCK_QTY_MAX,
@@ -27,7 +28,6 @@ from kit.load.orders import (
     Operation,
     OrderFlow,
 )
-from kit.load.places import Places
 from kit.load.plan import LoadPlan
 from kit.load.schedule import arrivals_ns
 
@@ -219,7 +219,7 @@ def test_resends_keep_all_but_sometimes_the_order_id() -> None:
     """About a tenth of the resends of an order carries a new order id, and nothing else differs."""
     flow = OrderFlow(PLAN)
     orders = [operation for i in range(1_000) if (operation := flow.operation(i)).op == ORDER]
-    again = [probes.resend_content(PLAN, order, 2) for order in orders]
+    again = [resubmissions.resend_content(PLAN, order, 2) for order in orders]
     changed = [(a, b) for a, b in zip(orders, again, strict=True) if a != b]
     assert 0.06 < len(changed) / len(orders) < 0.14
     for before, after in changed:
@@ -230,7 +230,7 @@ def test_reuse_probe_carries_other_content_under_the_key() -> None:
     """Key and client stay; order id and exactly one part of the content change, over many orders each of them."""
     seen = set()
     for order in (o for i in range(200) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
-        reused = probes.reuse_content(PLAN, order, 3)
+        reused = resubmissions.reuse_content(PLAN, order, 3)
         changed = {name for name in order._fields if getattr(order, name) != getattr(reused, name)}
         assert "order_id" in changed and len(changed) == 2
         assert order.type == "LIMIT" or not changed & {"price", "tif"}

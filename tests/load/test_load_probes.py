@@ -1,18 +1,18 @@
 """What is asked about acknowledged keys and orders: again, with other content, by others."""
 
 import pytest
-from load_exchange import run_engine
 
-from kit.load import attempt as kinds
-from kit.load import probes
-from kit.load.attempt import Attempt
+from kit.load import http_attempt as kinds
+from kit.load import resubmissions
+from kit.load.http_attempt import Attempt
+from tests.load.load_exchange import run_engine
 
 
 @pytest.fixture(autouse=True)
 def probes_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds after the acknowledgement are right for a run and long for a test."""
-    monkeypatch.setattr(probes, "PROBE_S_MAX", 0.2)
-    monkeypatch.setattr(probes, "READ_BACK_S_MAX", 0.1)
+    monkeypatch.setattr(resubmissions, "PROBE_S_MAX", 0.2)
+    monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
 
 
 def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
@@ -21,7 +21,7 @@ def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
     by_op: dict[str, dict[int, list[Attempt]]] = {}
     for row in ran.attempts:
         by_op.setdefault(row.kind, {}).setdefault(row.content.op_id, []).append(row)
-    assert all(len(taps) == probes.SEQUENTIAL_TAPS for taps in by_op[kinds.PROBE_SEQUENTIAL].values())
+    assert all(len(taps) == resubmissions.SEQUENTIAL_TAPS for taps in by_op[kinds.PROBE_SEQUENTIAL].values())
     for taps in by_op[kinds.PROBE_SEQUENTIAL].values():
         earlier, later = sorted(taps, key=lambda tap: tap.invoked_ns)
         assert later.invoked_ns >= earlier.completed_ns
@@ -29,7 +29,7 @@ def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
     for request in ran.exchange.requests:
         paths.setdefault(request.headers["x-amzn-trace-id"], set()).add(request.connection)
     for taps in by_op[kinds.PROBE_CONCURRENT].values():
-        assert len(taps) == probes.CONCURRENT_TAPS
+        assert len(taps) == resubmissions.CONCURRENT_TAPS
         assert max(tap.invoked_ns for tap in taps) < min(tap.completed_ns for tap in taps)
     reused = [row for taps in by_op[kinds.PROBE_REUSE].values() for row in taps]
     assert reused and {(row.outcome, row.status) for row in reused} == {("fail", 409)}
@@ -45,7 +45,7 @@ def test_acknowledged_orders_are_read_back_again_and_again() -> None:
     reads = [row for row in ran.attempts if row.content.op == "get_order"]
     by_number: dict[int, int] = {}
     for read in reads:
-        number, op_id = divmod(read.content.op_id, probes.READ_BACK_BASE)
+        number, op_id = divmod(read.content.op_id, resubmissions.READ_BACK_BASE)
         order = acknowledged[op_id]
         by_number[number] = by_number.get(number, 0) + 1
         assert read.content.order_id == order.content.order_id

@@ -1,9 +1,9 @@
 """What a refusal asks of its client: to come again later."""
 
 import pytest
-from load_exchange import Request, answer, run_engine
 
 from kit.load import retry
+from tests.load.load_exchange import Request, answer, run_engine
 
 
 def test_refusal_that_names_a_time_is_obeyed() -> None:

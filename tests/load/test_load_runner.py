@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from load_exchange import Exchange, plan_of
 
 from kit.errors import EvidenceMissing, UsageError
 from kit.load import history
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
+from tests.load.load_exchange import Exchange, plan_of
 
 
 def plan(exchange: Exchange, **changes: object) -> LoadPlan:

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from load_exchange import plan_of, within
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from kit.load import subscribers
 from kit.load.subscribers import Subscribers
 from kit.model import CONNECTION_COLUMNS, HUNG_UP, STREAM_COLUMNS
+from tests.load.load_exchange import plan_of, within
 
 
 class Stream:

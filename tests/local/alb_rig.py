@@ -13,8 +13,8 @@ from ministack.services import alb as elbv2
 
 from kit.local.alb import LoadBalancers
 from kit.local.alb.metrics import PERIOD_S
+from kit.local.endpoints import Place
 from kit.local.links import Links
-from kit.local.places import Place
 
 SCENARIO_S_MAX = 20
 Handler = Callable[["Request", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -37,7 +37,7 @@ async def main(state_dir: Path, images: Path, listener) -> None:
 
     from kit.local.alb import LoadBalancers
     from kit.local.ecs import Scheduler, Timing
-    from kit.local.front import Front
+    from kit.local.gateway import Front
     from kit.local.links import Links
 
     timing = Timing(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.local.alarms.datapoints import judge
+from kit.local.cloudwatch.alarm_state import judge
 
 RETAIN = "RETAIN"
 OK = "OK"

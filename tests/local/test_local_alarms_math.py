@@ -2,9 +2,9 @@
 
 import pytest
 
-from kit.local.alarms.metric_math import Scope, Value, parse
-from kit.local.alarms.queries import Queries, parse_queries
-from kit.local.alarms.series import UnsupportedQuery
+from kit.local.cloudwatch.metric_math import Scope, Value, parse
+from kit.local.cloudwatch.metric_queries import Queries, parse_queries
+from kit.local.cloudwatch.series import UnsupportedQuery
 
 SERIES: dict[str, Value] = {"m1": {0: 4.0, 10: 6.0, 30: 1.0}, "m2": {0: 2.0, 10: 0.0, 20: 5.0}, "none": {}}
 TIMES = (0, 10, 20, 30)

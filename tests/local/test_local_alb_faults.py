@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import websockets
-from alb_rig import Request, Rig, TargetServer, call, pick, reply, run, until
 
 from kit.local.links import LinkRule, Match
+from tests.local.alb_rig import Request, Rig, TargetServer, call, pick, reply, run, until
 
 # The app subnet of zone a is cut off from everything else; the nodes stand in pub-a and pub-b.
 APP_A_CUT: dict[str, Any] = {"src": Match(subnets=["app-a"]), "dst": Match(not_subnets=["app-a"]), "blackhole": True}

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 import uvloop
-from alb_rig import Request, call, reply, rig
 from ministack.services import cloudwatch
 
 from kit.local.alb.metrics import Counters, Datum, collect
+from tests.local.alb_rig import Request, call, reply, rig
 
 # Longer than any test: nothing is published meanwhile but by hand.
 DAY_S = 86_400.0

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import websockets
-from alb_rig import Request, Rig, add_listener, call, reply, run
+
+from tests.local.alb_rig import Request, Rig, add_listener, call, reply, run
 
 
 def test_requests_of_one_connection_spread_over_all_targets() -> None:

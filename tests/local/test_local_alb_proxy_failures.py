@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 import websockets
-from alb_rig import Request, Rig, run, until
+
+from tests.local.alb_rig import Request, Rig, run, until
 
 
 async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -7,7 +7,11 @@ import time
 import uuid
 
 import pytest
-from dynamodb_rig import (
+from ministack.services import dynamodb as dynamodb_of_ministack
+
+from kit.local.dynamodb.token_bucket import BURST_S, ON_DEMAND_BURST_S, Bucket
+from kit.local.dynamodb.units import IndexShape, item_bytes, item_read_units, write_units
+from tests.local.dynamodb_rig import (
     PAIR,
     by_owner,
     code,
@@ -21,10 +25,6 @@ from dynamodb_rig import (
     until,
     until_refused,
 )
-from ministack.services import dynamodb as dynamodb_of_ministack
-
-from kit.local.dynamodb.buckets import BURST_S, ON_DEMAND_BURST_S, Bucket
-from kit.local.dynamodb.units import IndexShape, item_bytes, item_read_units, write_units
 
 
 @pytest.fixture(scope="module")

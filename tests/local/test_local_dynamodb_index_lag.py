@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from dynamodb_rig import by_owner, code, item, make_table, refusal, until
 
 from kit.local.dynamodb import index_lag
 from kit.local.dynamodb.index_lag import IndexLagInvalid, RecentChanges
+from tests.local.dynamodb_rig import by_owner, code, item, make_table, refusal, until
 
 LAG_MS = 700
 TAG = {"Key": index_lag.TAG, "Value": str(LAG_MS)}

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from dynamodb_rig import by_owner, item, make_table, maximum, passes, until
 
 from kit.local.dynamodb.metrics import PERIOD_S, Meter
+from tests.local.dynamodb_rig import by_owner, item, make_table, maximum, passes, until
 
 pytestmark = pytest.mark.slow
 

@@ -12,10 +12,10 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from dynamodb_rig import make_table, until
-from fis_rig import FisRig
 
 from kit.local.dynamodb.replication import LAG_S, STAMPS_MAX, WAITING_MAX, Replication
+from tests.local.dynamodb_rig import make_table, until
+from tests.local.fis_rig import FisRig
 
 pytestmark = pytest.mark.slow
 

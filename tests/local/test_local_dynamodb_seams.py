@@ -11,10 +11,10 @@ import time
 import uuid
 
 import pytest
-from dynamodb_rig import item, make_table, maximum, until_refused
 
 from kit.errors import CloudError
-from kit.local.dynamodb.hooks import Hooks
+from kit.local.dynamodb.ministack import Hooks
+from tests.local.dynamodb_rig import item, make_table, maximum, until_refused
 
 WAIT_S_MAX = 10.0
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from dynamodb_rig import code, item, make_table
+
+from tests.local.dynamodb_rig import code, item, make_table
 
 WRITERS = 64
 # Attempts of one writer among 64, and how long it waits for the next: all of them wait behind one item.

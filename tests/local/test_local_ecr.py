@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from kit.local.ecr import ImageUnusable, layers
-from kit.local.ecr.registry import MANIFEST_TYPE
+from kit.local.ecr.service import MANIFEST_TYPE
 
 
 def tar(*entries: tuple[tarfile.TarInfo, bytes], compress: bool = True) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kit.local.ecs.stand_ins import is_stand_in
+from kit.local.ecs.sidecar_placeholders import is_stand_in
 from tests.local.ecs_fixtures import stage_on, until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"

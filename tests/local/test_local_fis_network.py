@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from ministack.services import ec2
 
+from kit.local.endpoints import ALB, AWS, CLIENT, TASK, Place
 from kit.local.fis.actions import UNDO, ActionContext
 from kit.local.fis.actions.network_disrupt_connectivity import DisruptConnectivity
 from kit.local.fis.journal import FILE_NAME, Journal
 from kit.local.fis.resources import Resource
 from kit.local.links import Links
-from kit.local.places import ALB, AWS, CLIENT, TASK, Place
 from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, until
 
 # Writes a heartbeat under its own identity as often as it can.

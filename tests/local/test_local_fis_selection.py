@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kit.local.fis.durations import parse_duration_s
 from kit.local.fis.errors import InvalidRequest
-from kit.local.fis.selection import choose, parse_mode, passes
+from kit.local.fis.selection_mode import choose, parse_mode, passes
 
 names = st.lists(st.text(min_size=1, max_size=5), max_size=30, unique=True)
 seeds = st.integers(0, 2**32)

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from kit.local.front import BODY_BYTES_MAX, Front
+from kit.local.endpoints import Place
+from kit.local.gateway import BODY_BYTES_MAX, Front
 from kit.local.links import LinkRule, Links, Match
-from kit.local.places import Place
 from kit.local.server import _http_running
 
 TASK = Place(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", service="matcher")

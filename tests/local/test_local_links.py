@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from kit.errors import UsageError
+from kit.local.endpoints import Place
 from kit.local.links import RETRANSMIT_MS, LinkReset, LinkRule, Links, Match
-from kit.local.places import Place
 
 TASK_A = Place(kind="task", id="t1", zone="us-east-1a", subnet="app-a", vpc="v", service="api")
 TASK_B = Place(kind="task", id="t2", zone="us-east-1b", subnet="app-b", vpc="v", service="api")

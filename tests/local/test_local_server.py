@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from kit import aws, lifeline
+from kit import aws
 from kit.errors import CloudError, UsageError
+from kit.process import lifeline
 
 WAIT_S_MAX = 15.0
 READY_S_MAX = 2.0

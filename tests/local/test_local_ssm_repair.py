@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from kit.aws import start_local
-from kit.local.ssm.calls import ApiCaller
+from kit.local.ssm.api_calls import ApiCaller
+from kit.local.ssm.execution_runner import Run
 from kit.local.ssm.executions import Execution
 from kit.local.ssm.journal import FOLDER, AutomationJournal
-from kit.local.ssm.reading import read
-from kit.local.ssm.runner import Run
+from kit.local.ssm.runbook_parser import read
 from tests.local.conftest import RunningCloud
 from tests.local.fis_rig import FisRig, until
 from tests.local.ssm_rig import SsmRig, put, runbook, sleep

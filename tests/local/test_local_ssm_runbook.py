@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from kit.local.ssm import choices, jsonpath, parameters, references
+from kit.local.ssm import branch_choices, jsonpath, parameters, references
 from kit.local.ssm.durations import SLEEP_S_MAX, DurationInvalid, parse_duration_s, until_timestamp_s
 from kit.local.ssm.errors import InvalidAutomationParameters, InvalidDocumentContent, InvalidDocumentSchemaVersion
-from kit.local.ssm.reading import STEPS_MAX, read, read_text
 from kit.local.ssm.runbook import Parameter
+from kit.local.ssm.runbook_parser import STEPS_MAX, read, read_text
 from tests.local.ssm_rig import API_LATENCY, DATA_THROTTLING, fail, put, runbook, sleep
 
 pytestmark = pytest.mark.slow
@@ -131,8 +131,8 @@ def test_a_selector_that_finds_nothing_says_so() -> None:
 )
 def test_a_choice_holds_or_not(rule: dict[str, Any], holds: bool) -> None:
     inputs = {"Choices": [{"NextStep": "Yes", **rule}], "Default": "No"}
-    assert choices.problem(inputs) is None
-    assert choices.chosen(inputs) == ("Yes" if holds else "No")
+    assert branch_choices.problem(inputs) is None
+    assert branch_choices.chosen(inputs) == ("Yes" if holds else "No")
 
 
 def test_parameters_take_their_types_their_defaults_and_nothing_else() -> None:

@@ -13,9 +13,10 @@ import psutil
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from kit import gate, notebook, scraps
 from kit.errors import UsageError
 from kit.model import CheckKind, Finding, Status, Verdict
+from kit.notebook import runner, scraps
+from kit.verdict import gate
 
 FINDING = Finding(name="gap-free-sequence", kind=CheckKind.INTEGRITY, status=Status.PASS, detail="no gaps")
 
@@ -45,9 +46,9 @@ def a_scrap(record: dict):
 def a_run(folder: Path, cells, *, exit_code=0, about=None) -> Path:
     made = new_notebook(cells=cells)
     made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None} if about is None else about
-    nbformat.write(made, folder / notebook.EXECUTED)
+    nbformat.write(made, folder / runner.EXECUTED)
     state = {"notebook": "az_loss.ipynb", "parameters": {}, "reproduce": "", "exit_code": exit_code}
-    (folder / notebook.RUN_FILE).write_text(json.dumps(state))
+    (folder / runner.RUN_FILE).write_text(json.dumps(state))
     return folder
 
 
@@ -57,7 +58,7 @@ def raised(name="VerdictNotPass"):
 
 def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
     run = a_run(tmp_path, [a_cell(), a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])])
-    assert notebook.judge_run(run)["verdict"] == "PASS"
+    assert runner.judge_run(run)["verdict"] == "PASS"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
 )
 def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, spoil, why):
     run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])], **spoil)
-    record = notebook.judge_run(run)
+    record = runner.judge_run(run)
     assert record["verdict"] == "INVALID"
     assert why in " ".join(record["reasons"])
 
@@ -91,45 +92,45 @@ def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, spoil, why
 )
 def test_a_pass_beside_a_cell_that_never_finished_is_invalid(tmp_path, cell):
     run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))]), cell])
-    assert notebook.judge_run(run)["verdict"] == "INVALID"
+    assert runner.judge_run(run)["verdict"] == "INVALID"
 
 
 @pytest.mark.parametrize("copies", [0, 2])
 def test_none_or_two_verdicts_are_invalid(tmp_path, copies):
     run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))] * copies)])
-    record = notebook.judge_run(run)
+    record = runner.judge_run(run)
     assert record["verdict"] == "INVALID"
     assert f"{copies} verdict scraps" in " ".join(record["reasons"])
 
 
 def test_a_verdict_that_breaks_the_schema_is_invalid(tmp_path):
     forged = {**a_record(Verdict.PASS), "checks": []}
-    assert notebook.judge_run(a_run(tmp_path, [a_cell(outputs=[a_scrap(forged)])]))["verdict"] == "INVALID"
+    assert runner.judge_run(a_run(tmp_path, [a_cell(outputs=[a_scrap(forged)])]))["verdict"] == "INVALID"
 
 
 def test_fail_stands_although_its_last_cell_raised(tmp_path):
     cells = [a_cell(outputs=[a_scrap(a_record(Verdict.FAIL)), raised()], status="failed")]
     run = a_run(tmp_path, cells, exit_code=1, about={"end_time": "x", "exception": True})
-    assert notebook.judge_run(run)["verdict"] == "FAIL"
+    assert runner.judge_run(run)["verdict"] == "FAIL"
 
 
 def test_aborted_stands_on_its_own_exception_only(tmp_path):
     verdict = a_cell(outputs=[a_scrap(a_record(Verdict.ABORTED)), raised()], status="failed")
     about = {"end_time": "x", "exception": True}
-    assert notebook.judge_run(a_run(tmp_path, [verdict], exit_code=1, about=about))["verdict"] == "ABORTED"
+    assert runner.judge_run(a_run(tmp_path, [verdict], exit_code=1, about=about))["verdict"] == "ABORTED"
     other = a_cell("later()", count=None)
-    assert notebook.judge_run(a_run(tmp_path, [other, verdict], exit_code=1, about=about))["verdict"] == "INVALID"
+    assert runner.judge_run(a_run(tmp_path, [other, verdict], exit_code=1, about=about))["verdict"] == "INVALID"
 
 
 def test_a_torn_notebook_is_invalid(tmp_path):
     run = a_run(tmp_path, [a_cell()])
-    (run / notebook.EXECUTED).write_text('{"cells": [')
-    assert notebook.judge_run(run)["verdict"] == "INVALID"
+    (run / runner.EXECUTED).write_text('{"cells": [')
+    assert runner.judge_run(run)["verdict"] == "INVALID"
 
 
 def test_no_run_folder_is_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="no run folder"):
-        notebook.judge_run(tmp_path / "none")
+        runner.judge_run(tmp_path / "none")
 
 
 def a_source(folder: Path, *cells: str) -> Path:
@@ -155,11 +156,11 @@ def a_source(folder: Path, *cells: str) -> Path:
 )
 def test_a_wrong_parameter_is_refused_before_anything_starts(tmp_path, given, why):
     with pytest.raises(UsageError, match=why):
-        notebook.strict_parameters(a_source(tmp_path), given)
+        runner.strict_parameters(a_source(tmp_path), given)
 
 
 def test_text_from_the_command_line_becomes_the_declared_type(tmp_path):
-    values = notebook.strict_parameters(a_source(tmp_path), {"rate_per_s": "7", "flag": "true", "name": "7"})
+    values = runner.strict_parameters(a_source(tmp_path), {"rate_per_s": "7", "flag": "true", "name": "7"})
     assert values == {"rate_per_s": 7, "flag": True, "name": "7"}
 
 
@@ -169,17 +170,15 @@ GLUE_PASS = "from kit import scraps\nimport json, pathlib\nscraps.glue('verdict'
 def execute(tmp_path: Path, *cells: str) -> dict:
     run_dir = tmp_path / "run"
     source = a_source(tmp_path, *cells)
-    notebook.execute(
-        notebook.Request(notebook=source, parameters={"rate_per_s": 9}, run_dir=run_dir, reproduce="again")
-    )
-    return notebook.judge_run(run_dir)
+    runner.execute(runner.Request(notebook=source, parameters={"rate_per_s": 9}, run_dir=run_dir, reproduce="again"))
+    return runner.judge_run(run_dir)
 
 
 def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
     record = json.dumps(a_record(Verdict.PASS))
     judged = execute(tmp_path, "assert rate_per_s == 9", GLUE_PASS.format(record=record))
     assert judged["verdict"] == "PASS"
-    assert scraps.read(tmp_path / "run" / notebook.EXECUTED)["verdict"]["run_id"] == "r1"
+    assert scraps.read(tmp_path / "run" / runner.EXECUTED)["verdict"]["run_id"] == "r1"
 
 
 @pytest.mark.parametrize(
@@ -206,7 +205,7 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     run_dir = tmp_path / "run"
     code = (
         "import sys; from pathlib import Path; from kit import notebook; "
-        f"notebook.execute(notebook.Request(notebook=Path({str(source)!r}), parameters={{}}, "
+        f"notebook.execute(runner.Request(notebook=Path({str(source)!r}), parameters={{}}, "
         f"run_dir=Path({str(run_dir)!r}), reproduce=''))"
     )
     command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -221,7 +220,7 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     command.wait(30)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
-    assert notebook.judge_run(run_dir)["verdict"] == "INVALID"
+    assert runner.judge_run(run_dir)["verdict"] == "INVALID"
     assert not (run_dir / ".runtime").exists()
 
 

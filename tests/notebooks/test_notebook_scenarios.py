@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kit import scenarios
-from kit.notebook import declared_parameters
+from kit.notebook.runner import declared_parameters
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 STAGES = ("deploy", "steady_state", "preview", "inject", "recover", "reconcile")

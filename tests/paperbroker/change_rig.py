@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from paperbroker_rig import Process, Stage, running
-
-from kit import integrity, ledger
+from kit import integrity
+from kit.collect import ledger
 from kit.load import history
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
 from kit.model import Deployment, Finding
+from tests.paperbroker.paperbroker_rig import Process, Stage, running
 
 RATE_PER_S = 24.0  # for one api: half of what a game day asks of two
 QUIET_S_MAX = 30.0

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 import yaml
-from feature_flags import FlagStore
-from paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, BlackHole, Stage
 
 from paperbroker.settings import Settings, Tables
 from paperbroker.storage.clients import Clients
+from tests.paperbroker.feature_flags import FlagStore
+from tests.paperbroker.paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, BlackHole, Stage
 
 ROOT = Path(__file__).parents[2]
 START_TIMEOUT_S = 20.0

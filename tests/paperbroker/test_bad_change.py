@@ -9,11 +9,11 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from known_changes import CHANGES, ROOT, copy_tree, header
-from paperbroker_rig import SHARED_ENDPOINT
 
 from kit import build, integrity, scenarios
-from kit.objective import Metric
+from kit.slo.objectives import Metric
+from tests.paperbroker.known_changes import CHANGES, ROOT, copy_tree, header
+from tests.paperbroker.paperbroker_rig import SHARED_ENDPOINT
 
 HEADER = ("title", "breaks", "how", "visible-since", "scenario", "caught-by", "tests", "fix")
 # Where a change is visible first. Tests may be silent only about what needs a load or a fault to show.

@@ -9,9 +9,6 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from memory_ledger import MemoryLedger
-from paperbroker_rig import Stage, new_order
-from random_commands import MARKET, PROPERTY, commands
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.orders import CancelOrder
@@ -23,6 +20,9 @@ from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import LedgerTables
 from paperbroker.storage.queues import CommandQueue, Message
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.memory_ledger import MemoryLedger
+from tests.paperbroker.paperbroker_rig import Stage, new_order
+from tests.paperbroker.random_commands import MARKET, PROPERTY, commands
 
 
 class Handed:

@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from change_rig import exchange, judged
-from known_changes import CHANGES, ROOT, copy_tree, header
-from paperbroker_rig import REGION, Stage
-from troubles import CALM_S, TROUBLES, endure, trouble_of
 
 from kit import integrity, scenarios, slo
 from kit.aws import LocalCloud, start_local
 from kit.model import Phase, Status
-from kit.objective import Metric
+from kit.slo.objectives import Metric
 from paperbroker.storage.clients import Clients
+from tests.paperbroker.change_rig import exchange, judged
+from tests.paperbroker.known_changes import CHANGES, ROOT, copy_tree, header
+from tests.paperbroker.paperbroker_rig import REGION, Stage
+from tests.paperbroker.troubles import CALM_S, TROUBLES, endure, trouble_of
 
 pytestmark = [pytest.mark.matrix, pytest.mark.timeout(240)]
 AFTERWARDS_S = 6.0  # of load, for what the trouble left behind to meet

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from memory_ledger import MemoryLedger
-from paperbroker_rig import MARKETS, Desk, Stage, new_order
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.orders import Side
@@ -16,6 +14,8 @@ from paperbroker.services.sequencer import Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.memory_ledger import MemoryLedger
+from tests.paperbroker.paperbroker_rig import MARKETS, Desk, Stage, new_order
 
 MARKET = "ACME"
 

@@ -13,9 +13,6 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from memory_ledger import MemoryLedger
-from paperbroker_rig import Stage
-from random_commands import MARKET, PROPERTY, commands, timeless
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import FenceLost, StoreUnavailable
@@ -23,6 +20,9 @@ from paperbroker.services import replica
 from paperbroker.services.sequencer import Ledger, Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
+from tests.paperbroker.memory_ledger import MemoryLedger
+from tests.paperbroker.paperbroker_rig import Stage
+from tests.paperbroker.random_commands import MARKET, PROPERTY, commands, timeless
 
 TURNS_MAX = 12
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from feature_flags import FlagStore
-from paperbroker_rig import REGION
 
 from paperbroker.errors import FlagsUnavailable, SettingsError
 from paperbroker.logs import Log
@@ -17,6 +15,8 @@ from paperbroker.services.flags import KEPT_S, STORE_DELAY_MS_MAX, Flags, FlagWa
 from paperbroker.settings import FlagSource, from_environment
 from paperbroker.storage.clients import Clients
 from paperbroker.storage.flags import FlagSession
+from tests.paperbroker.feature_flags import FlagStore
+from tests.paperbroker.paperbroker_rig import REGION
 
 LOG = Log(logging.getLogger("test"))
 

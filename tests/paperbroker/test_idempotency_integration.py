@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from paperbroker_rig import Desk, Stage, new_order
+from tests.paperbroker.paperbroker_rig import Desk, Stage, new_order
 
 
 def test_same_command_twice_is_one_accepted_order_and_one_event(stage: Stage):

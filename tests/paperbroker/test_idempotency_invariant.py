@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
-from paperbroker_rig import Desk, Stage, new_order
-
 from paperbroker.domain.orders import Side
+from tests.paperbroker.paperbroker_rig import Desk, Stage, new_order
 
 ORDERS = 100
 RETRY_PROBABILITY = 0.2

@@ -7,8 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from paperbroker_rig import new_order
-from scripted_aws import TABLES, Step, cancelled, refusal, scripted
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.orders import CancelOrder, NewOrder
@@ -16,6 +14,8 @@ from paperbroker.errors import IdempotencyKeyReused, OrderIdReused
 from paperbroker.services.intake import Intake
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.paperbroker_rig import new_order
+from tests.paperbroker.scripted_aws import TABLES, Step, cancelled, refusal, scripted
 
 WRITTEN: Step = (200, {})
 TAKEN, FREE = "ConditionalCheckFailed", "None"

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
-from paperbroker_rig import new_order
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.services.intake import Intake
@@ -16,6 +15,7 @@ from paperbroker.settings import Tables
 from paperbroker.storage.clients import Clients
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.paperbroker_rig import new_order
 
 CLIENTS = Clients("us-east-1")
 TABLES = Tables(orders="O", outbox="X", ledger="L", markets="M", positions="P", applied="A")

@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from memory_ledger import MemoryLedger
-from paperbroker_rig import Desk, Stage, new_order, running
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
@@ -25,6 +23,8 @@ from paperbroker.services import stream
 from paperbroker.services.sequencer import Sequencer
 from paperbroker.services.stream import Hub
 from paperbroker.services.telemetry import Silent
+from tests.paperbroker.memory_ledger import MemoryLedger
+from tests.paperbroker.paperbroker_rig import Desk, Stage, new_order, running
 
 MARKET = "ACME"
 SOON_S = 5.0

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_commands import MARKET, PROPERTY, commands
 
 from paperbroker.domain.book import Book
 from paperbroker.domain.events import IntakeEvent, LedgerEvent
@@ -15,6 +14,7 @@ from paperbroker.domain.matching import FILLS_MAX, match
 from paperbroker.domain.orders import Side
 from paperbroker.domain.postings import Postings
 from paperbroker.errors import LedgerCorrupt
+from tests.paperbroker.random_commands import MARKET, PROPERTY, commands
 
 
 class Exchange:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from paperbroker_rig import MARKETS, new_order
-from scripted_aws import TABLES, Step, scripted
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import NotOwner, UnknownOrder
@@ -15,6 +13,8 @@ from paperbroker.services.queries import Queries
 from paperbroker.storage.attributes import attributes
 from paperbroker.storage.ledger import LedgerTables
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.paperbroker_rig import MARKETS, new_order
+from tests.paperbroker.scripted_aws import TABLES, Step, scripted
 
 LIFE = [("ACCEPTED", 0), ("OPEN", 0), ("PARTIALLY_FILLED", 2), ("PARTIALLY_FILLED", 4), ("FILLED", 5)]
 

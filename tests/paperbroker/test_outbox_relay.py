@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from paperbroker_rig import MARKETS, Desk, Stage, eventually, new_order
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import QueueUnavailable
@@ -25,6 +24,7 @@ from paperbroker.storage import outbox as outboxes
 from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.paperbroker_rig import MARKETS, Desk, Stage, eventually, new_order
 
 LOG = Log(logging.getLogger("test"))
 LATER_NS = int((LOST_AFTER_S + 1) * 1e9)

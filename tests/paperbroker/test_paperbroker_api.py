@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paperbroker_rig import Process, Stage, eventually, running
 
 from paperbroker.domain.orders import parse_order
 from paperbroker.errors import InvalidRequest
+from tests.paperbroker.paperbroker_rig import Process, Stage, eventually, running
 
 
 @pytest.fixture

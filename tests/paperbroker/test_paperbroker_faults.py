@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paperbroker_rig import Answer, BlackHole, Desk, Process, Stage, eventually, new_order, running
 
 from paperbroker.main import STOP_TIMEOUT_S
 from paperbroker.serving import FINISH_S, LEAVING_S_MAX, QUIET_S, leave_at
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.paperbroker_rig import Answer, BlackHole, Desk, Process, Stage, eventually, new_order, running
 
 
 def order(n: int, **changed: Any) -> dict[str, Any]:

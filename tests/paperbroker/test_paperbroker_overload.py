@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from feature_flags import FlagStore
-from paperbroker_rig import REGION, Answer, Process, Stage, eventually, running
 
 from kit.aws import start_local
 from paperbroker.storage.clients import Clients
+from tests.paperbroker.feature_flags import FlagStore
+from tests.paperbroker.paperbroker_rig import REGION, Answer, Process, Stage, eventually, running
 
 CROWD = 24
 SLOW_MS = 1500

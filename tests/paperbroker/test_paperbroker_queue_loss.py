@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paperbroker_rig import BlackHole, Process, Stage, eventually, running
+
+from tests.paperbroker.paperbroker_rig import BlackHole, Process, Stage, eventually, running
 
 pytestmark = pytest.mark.slow
 DRAIN_S_MAX = 30.0

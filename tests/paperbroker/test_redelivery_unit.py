@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from memory_ledger import MemoryLedger
-from scripted_aws import TABLES, cancelled, scripted
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.errors import AlreadyApplied, FenceLost, StoreUnavailable
@@ -22,6 +20,8 @@ from paperbroker.services.sequencer import Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 from paperbroker.storage.queues import VISIBILITY_S, Message
+from tests.paperbroker.memory_ledger import MemoryLedger
+from tests.paperbroker.scripted_aws import TABLES, cancelled, scripted
 
 MARKET = "ACME"
 LOG = Log(logging.getLogger("test"))

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from paperbroker_rig import new_order
-from scripted_aws import TABLES, Step, cancelled, scripted
 
 from paperbroker import serving
 from paperbroker.domain.events import IntakeEvent
@@ -21,6 +19,8 @@ from paperbroker.services.intake import Intake
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.clients import PROMPT_CONNECT_TIMEOUT_S, PROMPT_READ_TIMEOUT_S
 from paperbroker.storage.tables import OrderTables
+from tests.paperbroker.paperbroker_rig import new_order
+from tests.paperbroker.scripted_aws import TABLES, Step, cancelled, scripted
 
 # What the promises are measured by: a client hangs up after this time. Not taken from the code that must keep it.
 CLIENT_S = 2.0

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from memory_ledger import MemoryLedger
-from scripted_aws import TABLES, cancelled, scripted
 
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.postings import Postings
@@ -14,6 +12,8 @@ from paperbroker.errors import AlreadyApplied, FenceLost, StoreContended, StoreT
 from paperbroker.services.sequencer import REFUSALS_MAX, Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
+from tests.paperbroker.memory_ledger import MemoryLedger
+from tests.paperbroker.scripted_aws import TABLES, cancelled, scripted
 
 MARKET = "ACME"
 

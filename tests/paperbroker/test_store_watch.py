@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from scripted_aws import TABLES, Step, cancelled, refusal, scripted
 
 from paperbroker.errors import QueueUnavailable, StoreThrottled, StoreUnavailable
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
 from paperbroker.storage.watch import Watch
+from tests.paperbroker.scripted_aws import TABLES, Step, cancelled, refusal, scripted
 
 OK: Step = (200, {})
 THROTTLED = refusal("ProvisionedThroughputExceededException")

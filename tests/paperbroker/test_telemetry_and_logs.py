@@ -11,7 +11,6 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from hypothesis import given
 from hypothesis import strategies as st
-from random_commands import PROPERTY
 
 from paperbroker import logs
 from paperbroker.errors import SettingsError
@@ -19,6 +18,7 @@ from paperbroker.logs import Log
 from paperbroker.services import telemetry
 from paperbroker.services.telemetry import VALUES_MAX, Metrics
 from paperbroker.settings import from_environment
+from tests.paperbroker.random_commands import PROPERTY
 
 
 class Taken:

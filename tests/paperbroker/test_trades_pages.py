@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from memory_ledger import MemoryLedger
 
 from paperbroker.domain.events import LedgerEvent
 from paperbroker.services.queries import LEDGER_PAGE_MAX, LEDGER_PAGE_MIN, LEDGER_PAGES_MAX, TRADES_MAX, Queries
+from tests.paperbroker.memory_ledger import MemoryLedger
 
 MARKET = "ACME"
 

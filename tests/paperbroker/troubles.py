@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from change_rig import Exchange
-from feature_flags import FlagStore
-from paperbroker_rig import REGION, BlackHole, Stage
-
 from kit.model import Phase
 from paperbroker.storage.clients import Clients
+from tests.paperbroker.change_rig import Exchange
+from tests.paperbroker.feature_flags import FlagStore
+from tests.paperbroker.paperbroker_rig import REGION, BlackHole, Stage
 
 # How long all is well, and how long it is not: longer than the lock on a matcher's messages (5 s), and than it takes
 # until a lost event is the relay's (3 s).

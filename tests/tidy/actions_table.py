@@ -12,8 +12,8 @@ import sys
 from pathlib import Path
 
 from kit.faults import how_proven
-from kit.fis_catalog import ACTIONS as CATALOGUE
-from kit.fis_catalog import ActionSpec
+from kit.fis_rules.catalog import ACTIONS as CATALOGUE
+from kit.fis_rules.catalog import ActionSpec
 from kit.local.fis.actions import ACTIONS
 from kit.local.fis.resources import PROVIDERS
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parent))
-import environment
+from tests.tidy import environment
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -79,7 +79,7 @@ def test_notebook_is_thin(path: Path):
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_papermill_understands_every_parameter(path: Path):
     """It skips a line that it cannot parse and only warns; such a parameter could never be set."""
-    from kit.notebook import declared_parameters
+    from kit.notebook.runner import declared_parameters
 
     cells = [cell for cell in json.loads(path.read_text())["cells"] if "parameters" in cell["metadata"].get("tags", [])]
     assigned = [node for node in ast.walk(ast.parse("".join(cells[0]["source"]))) if isinstance(node, ast.AnnAssign)]

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-import actions_table
-
-from kit.fis_catalog import ACTIONS as CATALOGUE
+from kit.fis_rules.catalog import ACTIONS as CATALOGUE
 from kit.local.fis.actions import ACTIONS
+from tests.tidy import actions_table
 
 
 def test_the_page_holds_the_table_that_the_code_makes():

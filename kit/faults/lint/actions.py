@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from kit.faults.lint import values
 from kit.faults.lint.source import UNKNOWN, Unknown
 from kit.faults.lint.template import Remark, Template, choice, error, nearest, note, specified, warning
-from kit.fis_catalog import ACTIONS, REHEARSABLE, STALE_IDS, ActionSpec
+from kit.fis_rules.catalog import ACTIONS, REHEARSABLE, STALE_IDS, ActionSpec
 
 # Durations that AWS limits otherwise than to PT1M…PT12H.
 DURATION_LIMITS_S: Mapping[tuple[str, str], tuple[float, float, str]] = {

@@ -8,7 +8,7 @@ from itertools import chain
 
 from kit.faults.lint.source import UNKNOWN
 from kit.faults.lint.template import Remark, Target, Template, choice, error, nearest, specified, warning
-from kit.fis_catalog import TARGET_TYPES
+from kit.fis_rules.catalog import TARGET_TYPES
 
 # Tags that a whole environment carries: alone they limit a fault to everything.
 ENVIRONMENT_TAGS = {"env", "environment", "envname", "stage"}

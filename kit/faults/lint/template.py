@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from kit.faults.lint.source import UNKNOWN, Source, Unknown
-from kit.fis_catalog import ACTIONS, ActionSpec
+from kit.fis_rules.catalog import ACTIONS, ActionSpec
 
 Text = str | Unknown
 Texts = Mapping[str, Text] | Unknown

@@ -1,4 +1,4 @@
-"""Values of action parameters: every one is a string; this says what a kind of `kit.fis_catalog` accepts. Pure."""
+"""Values of action parameters: every one is a string; what each kind of `kit.fis_rules.catalog` accepts."""
 
 import re
 from collections.abc import Callable, Mapping

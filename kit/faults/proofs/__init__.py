@@ -4,11 +4,11 @@ One prover by action id; an action that has none leaves the fault unproven, and 
 proves nothing. FIS is believed only in when an action began and ended and which targets it resolved.
 """
 
-from kit.faults.proofs.account import proof_of, prove
-from kit.faults.proofs.provers import PROVERS, how_proven
-from kit.faults.proofs.scene import Meters, Proof, Samples, Scene
+from kit.faults.proofs.effect_checks import PROVERS, how_proven
+from kit.faults.proofs.evidence_sources import WITNESSES
+from kit.faults.proofs.experiment import proof_of, prove
+from kit.faults.proofs.proof_context import Meters, Proof, Samples, Scene
 from kit.faults.proofs.windows import SKEW_S
-from kit.faults.proofs.witnesses import WITNESSES
 
 __all__ = [
     "PROVERS",

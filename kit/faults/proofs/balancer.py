@@ -6,7 +6,7 @@ from collections import Counter
 
 import pandas as pd
 
-from kit.faults.proofs.scene import Action, Proof, Scene, every, healed_words, unproven
+from kit.faults.proofs.proof_context import Action, Proof, Scene, every, healed_words, unproven
 from kit.faults.proofs.windows import windows_of
 
 # The load balancer needs two failed checks, 5 s apart, each up to 2 s, to see that a target is gone.

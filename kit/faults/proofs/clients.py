@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from kit.faults.proofs.broker import NOT_OVER, UNKNOWN_EXPECTED, slow_over_ms
-from kit.faults.proofs.scene import Action, Proof, Scene, unproven
-from kit.faults.proofs.tallies import Tally, combine, judge_share
+from kit.faults.proofs.paperbroker_metrics import NOT_OVER, UNKNOWN_EXPECTED, slow_over_ms
+from kit.faults.proofs.proof_context import Action, Proof, Scene, unproven
+from kit.faults.proofs.rates import Tally, combine, judge_share
 from kit.faults.proofs.windows import Windows, windows_of
 
 NS_PER_S = 1_000_000_000

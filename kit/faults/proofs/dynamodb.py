@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kit.aws.boundary import cloud_errors
-from kit.faults.proofs import broker
-from kit.faults.proofs.scene import Action, Point, Proof, Scene, unproven
-from kit.faults.proofs.tallies import COUNT_MIN
+from kit.faults.proofs import paperbroker_metrics
+from kit.faults.proofs.proof_context import Action, Point, Proof, Scene, unproven
+from kit.faults.proofs.rates import COUNT_MIN
 from kit.faults.proofs.windows import Windows, windows_of
 
 NAMESPACE = "AWS/DynamoDB"
@@ -31,7 +31,9 @@ def prove_throttled(scene: Scene, action: Action) -> Proof:
     DynamoDB's own throttle events are told beside it. They prove it alone where PaperBroker could not count, but their
     silence afterwards is no heal: PaperBroker's is.
     """
-    counted = broker.prove_counted(scene, action, broker.STORE_THROTTLED, "throttled store calls")
+    counted = paperbroker_metrics.prove_counted(
+        scene, action, paperbroker_metrics.STORE_THROTTLED, "throttled store calls"
+    )
     windows = windows_of(scene, action)
     if scene.meters is None or windows is None:
         return counted
@@ -62,7 +64,7 @@ def prove_replication_paused(scene: Scene, action: Action) -> Proof:
     """DynamoDB's replication latency rose to half of the pause at least, far above its usual, and is back."""
     windows = windows_of(scene, action)
     if scene.meters is None or windows is None:
-        return unproven(broker.NO_METERS if scene.meters is None else broker.NOT_OVER)
+        return unproven(paperbroker_metrics.NO_METERS if scene.meters is None else paperbroker_metrics.NOT_OVER)
     proofs = [
         _paused(scene, windows, target["id"].rsplit("/", 1)[-1], region)
         for target in scene.chosen(action)

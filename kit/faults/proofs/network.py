@@ -1,6 +1,6 @@
 """Provers of network faults: which witness can know of one follows from what it cuts or slows.
 
-Owns that choice; the witnesses themselves are in broker.py, clients.py, balancer.py and ended.py.
+Owns that choice; the witnesses themselves are in paperbroker_metrics.py, clients.py, balancer.py and task_stops.py.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kit.aws.boundary import cloud_errors
-from kit.faults.proofs import balancer, broker, clients, ended
-from kit.faults.proofs.broker import Slowness
-from kit.faults.proofs.scene import Action, Proof, Scene, every, first_of, unproven
+from kit.faults.proofs import balancer, clients, paperbroker_metrics, task_stops
+from kit.faults.proofs.paperbroker_metrics import Slowness
+from kit.faults.proofs.proof_context import Action, Proof, Scene, every, first_of, unproven
 
 # Defaults of AWS FIS.
 DELAY_MS = 200
@@ -49,15 +49,15 @@ def prove_blackhole(scene: Scene, action: Action) -> Proof:
         return first_of(
             lambda: balancer.prove_fewer(scene, action),
             lambda: clients.prove_failed_clients(scene, action),
-            lambda: ended.prove_unreachable(scene, action),
+            lambda: task_stops.prove_unreachable(scene, action),
         )
     port = _parameter(action, "port", "")
     if port != HTTPS:
         return unproven(f"egress port {port}: PaperBroker calls AWS, by port {HTTPS}, and nothing else")
     return first_of(
-        lambda: broker.prove_silent(scene, action),
-        lambda: broker.prove_failed(scene, action, broker.STORE_ERRORS),
-        lambda: broker.prove_failed(scene, action, broker.QUEUE_ERRORS),
+        lambda: paperbroker_metrics.prove_silent(scene, action),
+        lambda: paperbroker_metrics.prove_failed(scene, action, paperbroker_metrics.STORE_ERRORS),
+        lambda: paperbroker_metrics.prove_failed(scene, action, paperbroker_metrics.QUEUE_ERRORS),
     )
 
 
@@ -81,11 +81,15 @@ def prove_endpoint(scene: Scene, action: Action) -> Proof:
 
 def _prove_service_lost(scene: Scene, action: Action, service: str) -> Proof:
     if service in STORE:
-        return broker.prove_failed_in(scene, action, broker.STORE_ERRORS, broker.EVERYWHERE)
+        return paperbroker_metrics.prove_failed_in(
+            scene, action, paperbroker_metrics.STORE_ERRORS, paperbroker_metrics.EVERYWHERE
+        )
     if service in QUEUE:
-        return broker.prove_failed_in(scene, action, broker.QUEUE_ERRORS, broker.EVERYWHERE)
+        return paperbroker_metrics.prove_failed_in(
+            scene, action, paperbroker_metrics.QUEUE_ERRORS, paperbroker_metrics.EVERYWHERE
+        )
     if service in TELEMETRY:
-        return broker.prove_silent_in(scene, action, broker.EVERYWHERE)
+        return paperbroker_metrics.prove_silent_in(scene, action, paperbroker_metrics.EVERYWHERE)
     return unproven(f"endpoint of {service}: PaperBroker does not tell of its calls there")
 
 
@@ -96,33 +100,37 @@ def _prove_slow(scene: Scene, action: Action, *, added_ms: float, share: float) 
         return clients.prove_slow_clients(scene, action, added_ms=added_ms, expected=clients.ZONE_EXPECTED * share)
     slow = [Slowness(metric=metric, added_ms=added_ms, expected=share) for metric in metrics]
     until = _left_early(scene, action)
-    return every(broker.prove_slow(scene, action, each, until=until) for each in slow)
+    return every(paperbroker_metrics.prove_slow(scene, action, each, until=until) for each in slow)
 
 
 def _left_early(scene: Scene, action: Action) -> float | None:
     """When targets began to be replaced under the action: by tasks that are no targets, and whose calls are quick."""
     if not any(each["action_id"] in REPLACING for each in scene.experiment.actions):
         return None
-    leaving = ended.first_leaving(scene, action)
+    leaving = task_stops.first_leaving(scene, action)
     return min(leaving, action["end"]) if leaving is not None and action["end"] is not None else None
 
 
 def _prove_cut_off(scene: Scene, action: Action, sources: frozenset[str]) -> Proof:
     """Nothing arrives there any more. Who is cut from CloudWatch too cannot tell, and its silence does."""
     if sources & EVERYONE or any(_service(source) in TELEMETRY for source in sources):
-        return broker.prove_silent(scene, action)
-    errors = [broker.ERRORS_OF[metric] for metric in _dependencies(sources)]
+        return paperbroker_metrics.prove_silent(scene, action)
+    errors = [paperbroker_metrics.ERRORS_OF[metric] for metric in _dependencies(sources)]
     if errors:
-        return every(broker.prove_failed(scene, action, metric) for metric in errors)
+        return every(paperbroker_metrics.prove_failed(scene, action, metric) for metric in errors)
     return _prove_out_of_reach(scene, action)
 
 
 def _dependencies(sources: frozenset[str]) -> list[str]:
     """The timed metrics of the dependencies that `sources` means: the store's, the queue's."""
     if sources & EVERYONE:
-        return [broker.STORE_MS]
+        return [paperbroker_metrics.STORE_MS]
     services = {_service(source) for source in sources}
-    return [metric for names, metric in ((STORE, broker.STORE_MS), (QUEUE, broker.QUEUE_MS)) if services & names]
+    return [
+        metric
+        for names, metric in ((STORE, paperbroker_metrics.STORE_MS), (QUEUE, paperbroker_metrics.QUEUE_MS))
+        if services & names
+    ]
 
 
 def _service(source: str) -> str:
@@ -157,8 +165,8 @@ def _parameter(action: Action, name: str, default: str) -> str:
 
 SCOPES: Mapping[str, Callable[[Scene, Action], Proof]] = {
     "all": balancer.prove_cut,
-    "vpc": lambda scene, action: broker.prove_silent(scene, action),
-    "dynamodb": lambda scene, action: broker.prove_failed(scene, action, broker.STORE_ERRORS),
+    "vpc": lambda scene, action: paperbroker_metrics.prove_silent(scene, action),
+    "dynamodb": lambda scene, action: paperbroker_metrics.prove_failed(scene, action, paperbroker_metrics.STORE_ERRORS),
     "availability-zone": _prove_out_of_reach,
     "prefix-list": _prove_out_of_reach,
 }

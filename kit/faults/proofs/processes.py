@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kit.faults.proofs import broker, ended
-from kit.faults.proofs.broker import Slowness
-from kit.faults.proofs.scene import Action, Proof, Scene, unproven
+from kit.faults.proofs import paperbroker_metrics, task_stops
+from kit.faults.proofs.paperbroker_metrics import Slowness
+from kit.faults.proofs.proof_context import Action, Proof, Scene, unproven
 from kit.faults.proofs.windows import SKEW_S
 
 KILL = "aws:ecs:task-kill-process"
@@ -21,16 +21,16 @@ def prove_signalled(scene: Scene, action: Action) -> Proof:
     """Ended: ECS says why it stopped. Stopped (SIGSTOP): its heartbeats ended, until SIGCONT or the end."""
     signal = _signal(action)
     if signal in FREEZING:
-        return broker.prove_silent(scene, action, until=_thawed_at(scene, action))
+        return paperbroker_metrics.prove_silent(scene, action, until=_thawed_at(scene, action))
     if signal in THAWING:
         return _prove_thawed(scene, action)
-    return ended.prove_exited(scene, action) if signal in KILLING else ended.prove_left(scene, action)
+    return task_stops.prove_exited(scene, action) if signal in KILLING else task_stops.prove_left(scene, action)
 
 
 def prove_starved(scene: Scene, action: Action) -> Proof:
     """The targets' own DynamoDB calls became slow, those of their neighbours did not; quick again after."""
-    slowness = Slowness(metric=broker.STORE_MS, added_ms=STARVED_ADDED_MS, expected=STARVED_EXPECTED)
-    return broker.prove_slow(scene, action, slowness)
+    slowness = Slowness(metric=paperbroker_metrics.STORE_MS, added_ms=STARVED_ADDED_MS, expected=STARVED_EXPECTED)
+    return paperbroker_metrics.prove_slow(scene, action, slowness)
 
 
 def _prove_thawed(scene: Scene, action: Action) -> Proof:
@@ -38,7 +38,9 @@ def _prove_thawed(scene: Scene, action: Action) -> Proof:
     frozen = [each for each in _signals(scene, action, FREEZING) if each["start"] <= action["start"]]
     if not frozen:
         return unproven("nothing was frozen before it")
-    silence = broker.prove_silent(scene, max(frozen, key=lambda each: each["start"]), until=action["start"])
+    silence = paperbroker_metrics.prove_silent(
+        scene, max(frozen, key=lambda each: each["start"]), until=action["start"]
+    )
     if silence.observed_at is None or silence.healed_at is None:
         return unproven(f"no end of a silence: {silence.detail}")
     return Proof(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kit.aws.boundary import cloud_errors
-from kit.faults.proofs import broker
+from kit.faults.proofs import paperbroker_metrics
 from kit.faults.proofs.dynamodb import MINUTE_S
-from kit.faults.proofs.scene import Action, Pair, Point, Proof, Scene, every, healed_words, unproven
+from kit.faults.proofs.evidence_sources import WITNESSES
+from kit.faults.proofs.proof_context import Action, Pair, Point, Proof, Scene, every, healed_words, unproven
 from kit.faults.proofs.windows import Windows, windows_of, within
-from kit.faults.proofs.witnesses import WITNESSES
 
 LAMBDA = "AWS/Lambda"
 INVOCATIONS_MIN = 5
@@ -49,14 +49,18 @@ def prove_shifted(scene: Scene, action: Action) -> Proof:
     """The API's requests in the zone, as its tasks count them, went to the other zones, and came back."""
     windows = windows_of(scene, action)
     if scene.meters is None or windows is None:
-        return unproven(broker.NO_METERS if scene.meters is None else broker.NOT_OVER)
+        return unproven(paperbroker_metrics.NO_METERS if scene.meters is None else paperbroker_metrics.NOT_OVER)
     zone = _zone_name(scene, str((action.get("parameters") or {}).get("availabilityZoneIdentifier", "")))
-    here = broker.read(scene, Pair(component="api", zone=zone), broker.REQUESTS, "Sum", windows)
-    everywhere = broker.read(scene, Pair(component="api", zone=""), broker.REQUESTS, "Sum", windows)
+    here = paperbroker_metrics.read(
+        scene, Pair(component="api", zone=zone), paperbroker_metrics.REQUESTS, "Sum", windows
+    )
+    everywhere = paperbroker_metrics.read(
+        scene, Pair(component="api", zone=""), paperbroker_metrics.REQUESTS, "Sum", windows
+    )
     spans = {
         "before": (windows.before_start, windows.injected_at),
-        "in force": (windows.force_start + broker.PUBLISH_S, windows.force_end),
-        "after": (windows.after_start + broker.PUBLISH_S, float("inf")),
+        "in force": (windows.force_start + paperbroker_metrics.PUBLISH_S, windows.force_end),
+        "after": (windows.after_start + paperbroker_metrics.PUBLISH_S, float("inf")),
     }
     totals = {name: _total(everywhere, *span) for name, span in spans.items()}
     few = [f"{n:g} requests {name}" for name, n in totals.items() if n < REQUESTS_MIN]
@@ -70,7 +74,7 @@ def prove_shifted(scene: Scene, action: Action) -> Proof:
         next((t for t, n in here if t >= windows.after_start and n), None) if back >= BACK_PART_MIN * was else None
     )
     return Proof(
-        observed_at=windows.force_start + broker.PUBLISH_S,
+        observed_at=windows.force_start + paperbroker_metrics.PUBLISH_S,
         healed_at=healed_at,
         detail=told + healed_words(healed_at, "back"),
     )
@@ -86,7 +90,7 @@ def _zone_name(scene: Scene, wanted: str) -> str:
 def _per_function(scene: Scene, action: Action, prove: Callable[[Scene, Windows, Action, str], Proof]) -> Proof:
     windows = windows_of(scene, action)
     if scene.meters is None or windows is None:
-        return unproven(broker.NO_METERS if scene.meters is None else broker.NOT_OVER)
+        return unproven(paperbroker_metrics.NO_METERS if scene.meters is None else paperbroker_metrics.NOT_OVER)
     names = [target["arn"].partition(":function:")[2].partition(":")[0] for target in scene.chosen(action)]
     if not names:
         return unproven("no function was chosen")

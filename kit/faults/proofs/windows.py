@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kit.faults.proofs.scene import Action, Pair, Point, Scene
-from kit.fis_catalog import HARMLESS
+from kit.faults.proofs.proof_context import Action, Pair, Point, Scene
+from kit.fis_rules.catalog import HARMLESS
 
 # Clocks and FIS's own bookkeeping may disagree by this much with what others record.
 SKEW_S = 2.0

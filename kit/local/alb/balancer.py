@@ -9,14 +9,14 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kit.local.alb.listener_rules import Rule
 from kit.local.alb.metrics import Counters, Datum, HostCount, collect
 from kit.local.alb.nodes import Node
 from kit.local.alb.proxy import ClientConnection
-from kit.local.alb.routes import Rule
 from kit.local.alb.targets import State, Target, TargetGroup
 from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
+from kit.local.endpoints import Place
 from kit.local.links import Links
-from kit.local.places import Place
 
 # How often idle time-outs are looked at: their resolution.
 SWEEP_INTERVAL_S = 0.25

@@ -12,12 +12,12 @@ import time
 from typing import TYPE_CHECKING
 
 from kit.local.alb.framing import HEAD_END, BadMessage, Body, CloseBody, Head
+from kit.local.alb.listener_rules import Action, choose_action, redirect_location
 from kit.local.alb.metrics import TargetCounters
+from kit.local.alb.proxied_connection import HOLD_CONNECT
 from kit.local.alb.replies import build_reply, own_reply
-from kit.local.alb.routes import Action, choose_action, redirect_location
 from kit.local.alb.targets import Target
 from kit.local.alb.upstream import Pool, UpstreamConnection
-from kit.local.alb.wires import HOLD_CONNECT
 from kit.local.links import LinkReset
 
 if TYPE_CHECKING:

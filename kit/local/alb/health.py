@@ -12,8 +12,8 @@ from kit.local.alb.framing import BadMessage, parse_response_head
 from kit.local.alb.nodes import Node
 from kit.local.alb.targets import CHECK_FAILED, TIMED_OUT, GroupSpec, Reason, Target, TargetGroup, View, wrong_code
 from kit.local.alb.upstream import HOST
+from kit.local.endpoints import Place
 from kit.local.links import LinkReset, Links
-from kit.local.places import Place
 
 # A check's answer is read up to its head only; a longer one is not HTTP that a load balancer would accept.
 ANSWER_BYTES_MAX = 64 * 1024

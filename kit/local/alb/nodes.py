@@ -7,8 +7,8 @@ import asyncio
 
 from kit.local.alb.targets import Target
 from kit.local.alb.upstream import Pool
+from kit.local.endpoints import INTERNET, Place
 from kit.local.links import LinkReset, Links
-from kit.local.places import INTERNET, Place
 
 # Route 53 takes a node's address out of the answer after failed probes; the real figures are 30 s and TTL 60 s.
 NODE_PROBE_INTERVAL_S = 5.0

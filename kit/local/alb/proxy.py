@@ -17,13 +17,13 @@ from kit.local.alb.framing import (
     parse_request_head,
     request_body,
 )
+from kit.local.alb.listener_rules import Rule
 from kit.local.alb.metrics import Counters, NodeCounters
 from kit.local.alb.nodes import Node
+from kit.local.alb.proxied_connection import HOLD_PIPELINE, Wire
 from kit.local.alb.replies import own_reply
-from kit.local.alb.routes import Rule
 from kit.local.alb.targets import TargetGroup
-from kit.local.alb.wires import HOLD_PIPELINE, Wire
-from kit.local.places import INTERNET
+from kit.local.endpoints import INTERNET
 
 # Bytes of later requests kept while one is being answered; more stay in the client's socket.
 PIPELINE_BYTES_MAX = 64 * 1024

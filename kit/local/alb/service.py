@@ -14,12 +14,12 @@ from typing import Any
 from kit.errors import UsageError
 from kit.local.alb import health
 from kit.local.alb.balancer import Balancer
-from kit.local.alb.control import HOST, ControlPlane
 from kit.local.alb.metrics import PERIOD_S
+from kit.local.alb.ministack import HOST, ControlPlane
 from kit.local.alb.targets import Reason, State, Target, TargetGroup
 from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
+from kit.local.endpoints import TASK, Place
 from kit.local.links import Links
-from kit.local.places import TASK, Place
 
 # Configuration that MiniStack changes in place is noticed this late; AWS takes longer.
 RECONCILE_INTERVAL_S = 1.0

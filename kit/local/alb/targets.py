@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kit.local.places import Place
+from kit.local.endpoints import Place
 
 if TYPE_CHECKING:
     from kit.local.alb.exchange import Exchange

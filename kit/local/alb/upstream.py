@@ -17,10 +17,10 @@ from kit.local.alb.framing import (
     parse_response_head,
     response_body,
 )
+from kit.local.alb.proxied_connection import Wire
 from kit.local.alb.targets import Target
-from kit.local.alb.wires import Wire
+from kit.local.endpoints import Place
 from kit.local.links import Links
-from kit.local.places import Place
 
 # Fixed on AWS as well: a target must accept a connection within ten seconds, else 504.
 TARGET_CONNECT_TIMEOUT_S = 10.0

@@ -11,9 +11,9 @@ from typing import Any
 from kit.local.dynamodb.capacity import Capacity, Reserved, touching
 from kit.local.dynamodb.items import Call, Request, consistency, is_item
 from kit.local.dynamodb.locks import Locks
-from kit.local.dynamodb.refusals import Answer, Throttle
 from kit.local.dynamodb.tables import Table, Tables
 from kit.local.dynamodb.units import item_read_units
+from kit.local.dynamodb.wire import Answer, Throttle
 
 
 class BatchGate:

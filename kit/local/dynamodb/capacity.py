@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from kit.local.dynamodb.buckets import Bucket
-from kit.local.dynamodb.refusals import Throttle
 from kit.local.dynamodb.tables import Index, Table
+from kit.local.dynamodb.token_bucket import Bucket
 from kit.local.dynamodb.units import Item, write_units
+from kit.local.dynamodb.wire import Throttle
 
 READ, WRITE = "Read", "Write"
 # Half a unit buys a read that may be stale.

@@ -13,8 +13,8 @@ from ministack.core.responses import get_region
 from ministack.services import dynamodb
 from ministack.services.cloudformation import provisioners
 
-from kit.local.dynamodb.control import ThroughputInvalid, check_maximum, maximum_of
-from kit.local.dynamodb.hooks import Hooks
+from kit.local.dynamodb.ministack import Hooks
+from kit.local.dynamodb.operations import ThroughputInvalid, check_maximum, maximum_of
 from kit.local.dynamodb.tables import Tables
 
 TABLE_TYPE = "AWS::DynamoDB::Table"

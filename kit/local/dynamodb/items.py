@@ -12,12 +12,12 @@ from typing import Any
 
 from ministack.services import dynamodb
 
-from kit.local.dynamodb import refusals
+from kit.local.dynamodb import wire
 from kit.local.dynamodb.capacity import EVENTUALLY, Capacity, table_units, touching, touching_by_update
 from kit.local.dynamodb.locks import Locks
-from kit.local.dynamodb.refusals import Answer, Throttle
 from kit.local.dynamodb.tables import Table, Tables
 from kit.local.dynamodb.units import READ_UNIT_BYTES, Item, item_bytes, item_read_units, read_units
+from kit.local.dynamodb.wire import Answer, Throttle
 
 Request = dict[str, Any]
 Call = Callable[[Request], Answer]
@@ -67,7 +67,7 @@ class ItemGate:
         key = table.key(addressed)
         if self._locks.holds(key):
             table.meter.conflicts += 1
-            return refusals.conflict()
+            return wire.conflict()
         old = table.item(key)
         if operation == "UpdateItem":
             touches = touching_by_update(old, request)
@@ -77,7 +77,7 @@ class ItemGate:
 
     def _pay_without_effect(self, table: Table, addressed: Any, answer: Answer) -> None:
         """A failed condition and a delete of nothing cost as much as the item that is there."""
-        if answer[0] == 200 or refusals.code_of(answer) == _CONDITION_FAILED:
+        if answer[0] == 200 or wire.code_of(answer) == _CONDITION_FAILED:
             self._capacity.pay_units(table, table_units(table.item(table.key(addressed)), None))
 
     def _throttled(self, table: Table, operation: str, throttle: Throttle | None) -> Answer | None:
@@ -196,7 +196,7 @@ class ItemGate:
                 table = self._tables.find(name)
                 if table is not None and table.is_limited:
                     message = f"the local AWS does not meter PartiQL, and table {name} has limited capacity"
-                    return refusals.error("UnsupportedOperation", message)
+                    return wire.error("UnsupportedOperation", message)
         return call(request)
 
 

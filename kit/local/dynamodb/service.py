@@ -30,11 +30,11 @@ class DynamoDb:
         from kit.local.dynamodb.batches import BatchGate
         from kit.local.dynamodb.capacity import Capacity
         from kit.local.dynamodb.cloudformation import Provisioning
-        from kit.local.dynamodb.control import Control
-        from kit.local.dynamodb.hooks import Hooks
         from kit.local.dynamodb.items import ItemGate
         from kit.local.dynamodb.locks import Locks
         from kit.local.dynamodb.metrics import Metrics
+        from kit.local.dynamodb.ministack import Hooks
+        from kit.local.dynamodb.operations import Control
         from kit.local.dynamodb.replication import Replication
         from kit.local.dynamodb.tables import Tables
         from kit.local.dynamodb.transactions import TransactionGate
@@ -135,6 +135,6 @@ def _on_main_loop(function: Callable[..., Any]) -> Callable[..., Any]:
     """MiniStack's stores belong to the loop's thread; Step Functions and others call from their own."""
     from ministack import app
 
-    from kit.local.ministack_seams import on_loop
+    from kit.local.ministack import on_loop
 
     return on_loop(lambda: app._MAIN_LOOP, function)

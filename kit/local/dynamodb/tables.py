@@ -14,9 +14,9 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb
 
 from kit.local.dynamodb import index_lag
-from kit.local.dynamodb.buckets import BURST_S, ON_DEMAND_BURST_S, Bucket
 from kit.local.dynamodb.index_lag import IndexLagInvalid, RecentChanges
 from kit.local.dynamodb.metrics import Meter, Metrics
+from kit.local.dynamodb.token_bucket import BURST_S, ON_DEMAND_BURST_S, Bucket
 from kit.local.dynamodb.units import IndexShape, Item
 
 # MiniStack's sort key of an item in a table without one.

@@ -17,13 +17,13 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb
 
-from kit.local.dynamodb import refusals
+from kit.local.dynamodb import wire
 from kit.local.dynamodb.capacity import TRANSACTIONAL, Capacity, table_units, touching, touching_by_update
 from kit.local.dynamodb.items import Call, Request, is_item
 from kit.local.dynamodb.locks import Locks
-from kit.local.dynamodb.refusals import Answer, Reason, Throttle
 from kit.local.dynamodb.tables import Key, Table, Tables
 from kit.local.dynamodb.units import item_read_units
+from kit.local.dynamodb.wire import Answer, Reason, Throttle
 
 # Between prepare and commit. AWS's takes some 10 ms; this is long enough for concurrent writers to meet, and short
 # beside everything else that a call takes.
@@ -68,7 +68,7 @@ class TransactionGate:
     def _prepare_here(self, request: Request, token: str) -> list[Part] | Answer | None:
         """Hold the items; or the refusal; or None where MiniStack answers at once."""
         if token and self._locks.runs(token):
-            return refusals.in_progress()
+            return wire.in_progress()
         parts = self._parts(request)
         if parts is None or (token and dynamodb._txn_token_lookup(request["ClientRequestToken"]) is not None):
             return None
@@ -89,7 +89,7 @@ class TransactionGate:
             answer = call(request)
         finally:
             self._capacity.factor = 1.0
-        is_cancelled = refusals.code_of(answer) == "TransactionCanceledException"
+        is_cancelled = wire.code_of(answer) == "TransactionCanceledException"
         if answer[0] == 200 or is_cancelled:
             for part, item in zip(parts, before, strict=True):
                 # What was written paid for itself; a cancelled transaction costs as much as it read.
@@ -119,7 +119,7 @@ class TransactionGate:
             return None
         for part, conflict in zip(parts, conflicts, strict=True):
             part.table.meter.conflicts += conflict
-        return refusals.cancelled([refusals.conflict_reason() if each else refusals.NO_REASON for each in conflicts])
+        return wire.cancelled([wire.conflict_reason() if each else wire.NO_REASON for each in conflicts])
 
     def _refuse_throttled(self, parts: list[Part], operation: str) -> Answer | None:
         if not any(part.table.is_limited for part in parts):
@@ -129,8 +129,8 @@ class TransactionGate:
             return None
         for table in {part.table.arn: part.table for part, met in zip(parts, throttles, strict=True) if met}.values():
             table.meter.requests[operation] += 1
-        reasons: list[Reason] = [each.reason() if each else refusals.NO_REASON for each in throttles]
-        return refusals.cancelled(reasons)
+        reasons: list[Reason] = [each.reason() if each else wire.NO_REASON for each in throttles]
+        return wire.cancelled(reasons)
 
     def _throttle(self, part: Part) -> Throttle | None:
         if part.action == "Get":

@@ -20,10 +20,10 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services.cloudformation import _stacks, handlers, provisioners, stacks
 
 from kit.errors import KitError
-from kit.local.ecs import api, mirror
+from kit.local.ecs import ministack, operations
 
 if TYPE_CHECKING:
-    from kit.local.ecs.scheduler import Scheduler
+    from kit.local.ecs.service import Scheduler
 
 TYPE = "AWS::ECS::Service"
 POLL_S = 0.1
@@ -87,7 +87,7 @@ class _Resource:
 
     def __init__(self, scheduler: Scheduler, loop: asyncio.AbstractEventLoop) -> None:
         self._scheduler = scheduler
-        self._handlers = api.handlers(scheduler)
+        self._handlers = operations.handlers(scheduler)
         self._loop = loop
         self.closed = False
         self._creating: set[StackKey] = set()
@@ -192,7 +192,7 @@ class _Resource:
     # -- onto the loop
 
     def _ask(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
-        status, _, body = self._on_loop(lambda: mirror.answered(self._handlers[action], request))
+        status, _, body = self._on_loop(lambda: ministack.answered(self._handlers[action], request))
         if status >= 400:
             raise StackResourceFailed(f"Resource handler returned message: {json.loads(body).get('message')}")
         return json.loads(body)
@@ -212,8 +212,8 @@ class _Resource:
         return answer.result(CALL_S_MAX)
 
     def _retag(self, arn: str, tags: list[dict[str, str]]) -> None:
-        mirror.ecs._tags[arn] = tags
-        self._scheduler.retag(arn, mirror.tags_of)
+        ministack.ecs._tags[arn] = tags
+        self._scheduler.retag(arn, ministack.tags_of)
 
 
 def _key(stack_name: str) -> StackKey:

@@ -14,8 +14,8 @@ from ministack.services import ec2
 from ministack.services import ecs as ministack_ecs
 
 from kit.errors import KitError
+from kit.local.ecs.ecs_services import truth
 from kit.local.ecs.placement import Subnet
-from kit.local.ecs.services import truth
 from kit.local.ecs.tasks import Container, Target
 
 # MiniStack's CloudFormation lowers the first letters of a container definition's members one level deep only;

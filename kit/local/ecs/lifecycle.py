@@ -18,11 +18,11 @@ from kit.errors import KitError
 from kit.local.ecs import health
 from kit.local.ecs.logs import Destination, LogGroupMissing, Shipper
 from kit.local.ecs.process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
-from kit.local.ecs.stand_ins import is_stand_in
+from kit.local.ecs.sidecar_placeholders import is_stand_in
 from kit.local.ecs.tasks import Container, Status, StopCode, Task
 from kit.local.ecs.timing import DEREGISTER_S_MAX, PULL_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
+from kit.local.endpoints import AWS, Place
 from kit.local.links import LinkReset
-from kit.local.places import AWS, Place
 
 log = logging.getLogger(__name__)
 

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from kit.local.ecs.deployments import plan
-from kit.local.ecs.services import Deployment, Rollout, Service
+from kit.local.ecs.ecs_services import Deployment, Rollout, Service
 from kit.local.ecs.tasks import Health, Status, StopCode, Target, Task
 from kit.local.ecs.timing import Timing
 
 if TYPE_CHECKING:
-    from kit.local.ecs.scheduler import Scheduler
+    from kit.local.ecs.service import Scheduler
 
 _TROUBLE = (
     "is unable to consistently start tasks successfully. "

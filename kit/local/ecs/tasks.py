@@ -14,7 +14,7 @@ from typing import Any
 
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.process import Process
-from kit.local.places import TASK, Place
+from kit.local.endpoints import TASK, Place
 
 
 class Status(StrEnum):

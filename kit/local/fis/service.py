@@ -1,6 +1,6 @@
 """The FIS of one local cloud: its stores, its lever, its running experiments, and its life.
 
-Owns what the API reads and changes; the API itself is `control.py`, running one experiment is `engine.py`.
+Owns what the API reads and changes; the API itself is `operations.py`, running one experiment is `engine.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ministack import app
 from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region, request_scope
 from ministack.services import stepfunctions
 
-from kit.local.fis import cloudformation, control, wire
+from kit.local.fis import cloudformation, operations, wire
 from kit.local.fis.actions import UNDO, lambda_faults
 from kit.local.fis.engine import (
     STOPPED_BY_ALARM,
@@ -98,7 +98,7 @@ class Fis:
         """One request, as MiniStack hands it over."""
         try:
             operation, request = wire.read(method, path, body, query_params)
-            reply = wire.answer(control.OPERATIONS[operation](self, request))
+            reply = wire.answer(operations.OPERATIONS[operation](self, request))
             if method != "GET":
                 self._save()
             return reply

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kit.local.fis.errors import InvalidTarget
 from kit.local.fis.resources import PROVIDERS, Resource
-from kit.local.fis.selection import choose, parse_mode, passes
+from kit.local.fis.selection_mode import choose, parse_mode, passes
 
 if TYPE_CHECKING:
     from kit.local.cloud import Cloud

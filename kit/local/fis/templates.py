@@ -17,7 +17,7 @@ from kit.local.fis.catalog import ACTIONS, TARGET_TYPES, ActionSpec
 from kit.local.fis.durations import DURATION_S_MAX, parse_duration_s
 from kit.local.fis.errors import InvalidRequest, QuotaExceeded
 from kit.local.fis.parameters import check_parameters
-from kit.local.fis.selection import parse_mode
+from kit.local.fis.selection_mode import parse_mode
 
 TEMPLATES_MAX = 500
 ACTIONS_MAX = 20

@@ -15,7 +15,7 @@ from typing import Any
 from ministack.core.responses import get_account_id, get_region
 
 from kit.local.ssm import parameters
-from kit.local.ssm.calls import ApiCaller
+from kit.local.ssm.api_calls import ApiCaller
 from kit.local.ssm.documents import Documents
 from kit.local.ssm.errors import (
     AutomationDefinitionNotFound,
@@ -27,9 +27,9 @@ from kit.local.ssm.errors import (
     InvalidDocumentVersion,
     SsmError,
 )
+from kit.local.ssm.execution_runner import CANCEL, Run
 from kit.local.ssm.executions import Execution
 from kit.local.ssm.journal import AutomationJournal
-from kit.local.ssm.runner import CANCEL, Run
 
 ACTIVE_MAX = 100
 # AWS keeps executions for 30 days; a local cloud keeps this many.

@@ -28,8 +28,8 @@ from kit.local.ssm.errors import (
     Unsupported,
 )
 from kit.local.ssm.parameters import plain_type, to_wire
-from kit.local.ssm.reading import read_text
 from kit.local.ssm.runbook import Runbook
+from kit.local.ssm.runbook_parser import read_text
 
 AUTOMATION = "Automation"
 FORMATS = ("JSON", "YAML")

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from kit.local.ssm import reading
+from kit.local.ssm import runbook_parser
 from kit.local.ssm.parameters import to_wire
 from kit.local.ssm.references import text_of
 from kit.local.ssm.runbook import Runbook, Step
@@ -190,7 +190,7 @@ class Execution:
     def of_record(cls, record: Mapping[str, Any]) -> Execution:
         """The execution that a journal's record is about, as far as it came."""
         names = ("id", "document", "version", "parameters", "account", "region", "tags", "started_at")
-        execution = cls(runbook=reading.read(record["content"]), **{name: record[name] for name in names})
+        execution = cls(runbook=runbook_parser.read(record["content"]), **{name: record[name] for name in names})
         for name, outputs in record["outputs"].items():
             execution.steps[name].outputs = outputs
         execution.current = record["step"]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from ministack import app
 
-from kit.local.ssm import cloudformation, control, wire
+from kit.local.ssm import cloudformation, operations, wire
+from kit.local.ssm.api_calls import ApiCaller
 from kit.local.ssm.automations import Automations
-from kit.local.ssm.calls import ApiCaller
 from kit.local.ssm.documents import Documents
 from kit.local.ssm.errors import SsmError, Unsupported
 from kit.local.ssm.journal import AutomationJournal
@@ -63,7 +63,7 @@ class Ssm:
         """One request, as MiniStack hands it over."""
         name = wire.operation_of(headers)
         try:
-            if name in control.PRETENDED:
+            if name in operations.PRETENDED:
                 raise Unsupported(f"the local AWS does not serve ssm {name}: no instance of it runs an agent")
             operation = self._operation(name, body)
             if operation is None:
@@ -77,7 +77,7 @@ class Ssm:
 
     def _operation(self, name: str, body: bytes) -> Any:
         """Our operation of this name, or None if the call is not ours."""
-        if name in control.TAG_OPERATIONS:
-            is_ours = wire.load(body).get("ResourceType") in control.TAGGED_TYPES
-            return control.TAG_OPERATIONS[name] if is_ours else None
-        return control.OPERATIONS.get(name)
+        if name in operations.TAG_OPERATIONS:
+            is_ours = wire.load(body).get("ResourceType") in operations.TAGGED_TYPES
+            return operations.TAG_OPERATIONS[name] if is_ours else None
+        return operations.OPERATIONS.get(name)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
+from kit.local.endpoints import ALB, AWS
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.task_links import add_rules, place_of
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
-from kit.local.places import ALB, AWS
 
 if TYPE_CHECKING:
     from kit.local.ecs.tasks import Task

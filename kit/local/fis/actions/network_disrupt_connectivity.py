@@ -21,11 +21,11 @@ from typing import Any, Self
 from ministack.core.responses import get_region
 from ministack.services import ec2
 
+from kit.local.endpoints import AWS, CLIENT
 from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
-from kit.local.places import AWS, CLIENT
 
 UNDO_KIND = "network-disrupt-connectivity"
 # Scopes that are one AWS service.

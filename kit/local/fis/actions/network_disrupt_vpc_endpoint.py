@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
+from kit.local.endpoints import AWS
 from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.service_hosts import signing_name
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
-from kit.local.places import AWS
 
 UNDO_KIND = "network-disrupt-vpc-endpoint"
 INTERFACE = "Interface"

@@ -12,12 +12,12 @@ from typing import Self
 
 from ministack.core.responses import get_region
 
+from kit.local.endpoints import AWS
 from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.service_hosts import is_region
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
-from kit.local.places import AWS
 
 UNDO_KIND = "network-disrupt-cross-region"
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from ministack.core.responses import get_region
 from ministack.services import ec2
 
+from kit.local.endpoints import AWS, TASK
 from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.service_hosts import service_of_host
 from kit.local.fis.errors import ConfigurationFailure, InvalidTarget
 from kit.local.fis.parameters import split_list
 from kit.local.links import ANYWHERE, LinkRule, Match
-from kit.local.places import AWS, TASK
 
 if TYPE_CHECKING:
     from kit.local.ecs.tasks import Task

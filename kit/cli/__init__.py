@@ -1,0 +1,1 @@
+"""The `gameday` command: one module per command; `main` parses the arguments."""

@@ -1,0 +1,95 @@
+"""Any one CloudWatch metric as points in time, as finely as it was published: what proofs are made of."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kit.aws.boundary import ClientSource, cloud_errors
+from kit.collect.clock import moment
+from kit.errors import CloudError
+from kit.model import Deployment
+
+# High-resolution metrics can be read by the second for three hours; what is older, and what AWS publishes itself, by
+# the minute.
+FINE_PERIOD_S = 1
+FINE_S_MAX = 3 * 3600 - 300
+COARSE_PERIOD_S = 60
+# CloudWatch may show a point this much later than it was published; PaperBroker's tasks publish every 5 s.
+VISIBLE_S_MAX = 60.0
+POLL_S = 1.0
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meters:
+    """Reads points (epoch s, value). `now` and `sleep` are the clock's."""
+
+    session: ClientSource
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], None] = time.sleep
+
+    def points(
+        self,
+        *,
+        namespace: str,
+        metric: str,
+        dimensions: Mapping[str, str],
+        statistic: str,
+        start: float,
+        end: float,
+        fine: bool = True,
+    ) -> list[Point]:
+        """In order of time. Fine points carry the second of their publishing, all others the end of their minute."""
+        period_s = FINE_PERIOD_S if fine and self.now() - start < FINE_S_MAX else COARSE_PERIOD_S
+        named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+        stat = {
+            "Metric": {"Namespace": namespace, "MetricName": metric, "Dimensions": named},
+            "Period": period_s,
+            "Stat": statistic,
+        }
+        first = math.floor(start / period_s) * period_s
+        last = math.ceil(min(end, self.now()) / period_s + 1) * period_s
+        with cloud_errors(f"metric {namespace} {metric}"):
+            pages = (
+                self.session.client("cloudwatch")
+                .get_paginator("get_metric_data")
+                .paginate(
+                    MetricDataQueries=[{"Id": "points", "MetricStat": stat}],
+                    StartTime=moment(first),
+                    EndTime=moment(last),
+                    ScanBy="TimestampAscending",
+                )
+            )
+            found = [
+                (at.timestamp(), value)
+                for page in pages
+                for result in page["MetricDataResults"]
+                for at, value in zip(result["Timestamps"], result["Values"], strict=True)
+            ]
+        shift_s = 0 if period_s == FINE_PERIOD_S else period_s
+        return sorted((t + shift_s, value) for t, value in found)
+
+    def settle(self, deployment: Deployment, until: float) -> bool:
+        """Wait, bounded, until CloudWatch shows what the API's tasks published after `until` (epoch s); if it did."""
+        deadline = self.now() + VISIBLE_S_MAX
+        while self.now() < deadline:
+            if self._shows(deployment, until):
+                return True
+            self.sleep(POLL_S)
+        return False
+
+    def _shows(self, deployment: Deployment, until: float) -> bool:
+        dimensions = {"Env": deployment.outputs["MetricsEnv"], "Component": "api"}
+        try:
+            beats = self.points(
+                namespace="PaperBroker", metric="Heartbeat", dimensions=dimensions, statistic="Sum",
+                start=until, end=math.inf,
+            )  # fmt: skip
+        except CloudError:
+            # Asked again; if CloudWatch stays away, the proofs say that they could not read it.
+            return False
+        return any(t >= until for t, _ in beats)

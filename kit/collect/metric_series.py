@@ -1,0 +1,91 @@
+"""The metrics that a game day keeps, from CloudWatch to tables `t` (epoch s), `value`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from kit.aws.boundary import ClientSource, cloud_errors
+from kit.collect.clock import moment
+from kit.model import Deployment
+
+# PaperBroker publishes at high resolution; AWS keeps the load balancer's metrics by the minute.
+PERIOD_S = 10
+EDGE_PERIOD_S = 60
+QUERIES_MAX = 500
+
+# name of the table → (namespace, metric, component, statistic)
+BROKER_SERIES = {
+    "latency_ms_p50": ("LatencyMs", "api", "p50"),
+    "latency_ms_p95": ("LatencyMs", "api", "p95"),
+    "latency_ms_p99": ("LatencyMs", "api", "p99"),
+    "requests": ("Requests", "api", "Sum"),
+    "http_5xx": ("Http5xx", "api", "Sum"),
+    "orders_accepted": ("OrdersAccepted", "api", "Sum"),
+    "store_throttled": ("StoreThrottled", "api", "Sum"),
+    "fills": ("Fills", "matcher", "Sum"),
+    "time_to_first_fill_ms_p95": ("TimeToFirstFillMs", "matcher", "p95"),
+    "matcher_lag_ms_max": ("MatcherLagMs", "matcher", "Maximum"),
+}
+EDGE_SERIES = {
+    "edge_requests": ("RequestCount", "Sum", False),
+    "edge_5xx": ("HTTPCode_ELB_5XX_Count", "Sum", False),
+    "target_5xx": ("HTTPCode_Target_5XX_Count", "Sum", True),
+    "target_connection_errors": ("TargetConnectionErrorCount", "Sum", True),
+    "target_response_time_s_p95": ("TargetResponseTime", "p95", True),
+    "healthy_hosts": ("HealthyHostCount", "Minimum", True),
+    "unhealthy_hosts": ("UnHealthyHostCount", "Maximum", True),
+}
+
+
+def series(session: ClientSource, deployment: Deployment, start: float, end: float) -> dict[str, pd.DataFrame]:
+    """Every metric of a game day between two epoch seconds, as tables `t`, `value`; empty where nothing came."""
+    outputs = deployment.outputs
+    queries = {name: _broker_query(outputs, *parts) for name, parts in BROKER_SERIES.items()}
+    queries |= {name: _edge_query(outputs, *parts) for name, parts in EDGE_SERIES.items()}
+    asked = [{"Id": f"q{index}", "MetricStat": query} for index, query in enumerate(queries.values())]
+    points: dict[str, list[tuple[float, float]]] = {query["Id"]: [] for query in asked[:QUERIES_MAX]}
+    with cloud_errors(f"metrics of {deployment.stack_name}"):
+        pages = (
+            session.client("cloudwatch")
+            .get_paginator("get_metric_data")
+            .paginate(
+                MetricDataQueries=asked[:QUERIES_MAX],
+                StartTime=moment(start - PERIOD_S),
+                EndTime=moment(end + EDGE_PERIOD_S),
+                ScanBy="TimestampAscending",
+            )
+        )
+        for page in pages:
+            for result in page["MetricDataResults"]:
+                times = (at.timestamp() for at in result["Timestamps"])
+                points[result["Id"]] += zip(times, result["Values"], strict=True)
+    return {name: _points_table(points[f"q{index}"]) for index, name in enumerate(queries)}
+
+
+def _broker_query(outputs: Mapping[str, str], metric: str, component: str, statistic: str) -> dict[str, Any]:
+    dimensions = {"Env": outputs["MetricsEnv"], "Component": component}
+    return _stat("PaperBroker", metric, dimensions, PERIOD_S, statistic)
+
+
+def _edge_query(outputs: Mapping[str, str], metric: str, statistic: str, by_group: bool) -> dict[str, Any]:
+    dimensions = {"LoadBalancer": outputs["LoadBalancerFullName"]}
+    if by_group:
+        dimensions = {"TargetGroup": outputs["TargetGroupFullName"], **dimensions}
+    return _stat("AWS/ApplicationELB", metric, dimensions, EDGE_PERIOD_S, statistic)
+
+
+def _stat(namespace: str, metric: str, dimensions: Mapping[str, str], period_s: int, stat: str) -> dict[str, Any]:
+    named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
+    return {
+        "Metric": {"Namespace": namespace, "MetricName": metric, "Dimensions": named},
+        "Period": period_s,
+        "Stat": stat,
+    }
+
+
+def _points_table(points: Iterable[tuple[float, float]]) -> pd.DataFrame:
+    table = pd.DataFrame(sorted(points), columns=pd.Index(["t", "value"]))
+    return table.astype({"t": "float64", "value": "float64"})

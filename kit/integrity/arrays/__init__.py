@@ -1,0 +1,1 @@
+"""Columns of numbers: reading, hashing, grouping, JSON templates."""

@@ -1,0 +1,104 @@
+"""Words and names as small numbers, ids as dense numbers over all tables that name them.
+
+Owns the numbering; must not know what is numbered. An id's number is found through its 64-bit hash, part by part of
+the hashes' range, so that the work fits into memory however many ids there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kit.integrity.arrays import hashing
+from kit.integrity.arrays.columns import Columns
+
+NO_ID = -1
+# Ids that are numbered at once.
+CELLS_MAX = 1 << 22
+
+
+def codes(values: Any, words: Sequence[str]) -> np.ndarray:
+    """The place of each text among `words`, -1 for any other."""
+    places = {word: place for place, word in enumerate(words)}
+    return _looked_up(values, lambda text: places.get(text, -1)).astype(np.int8)
+
+
+class Names:
+    """Names of few things (markets, subscribers), numbered as they come."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+
+    def number(self, values: Any) -> np.ndarray:
+        return _looked_up(values, lambda text: self._numbers.setdefault(text, len(self._numbers))).astype(np.int32)
+
+    def __getitem__(self, number: int) -> str:
+        return list(self._numbers)[number]
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def find(self, name: str) -> int:
+        """Its number, -1 if nothing has this name."""
+        return self._numbers.get(name, -1)
+
+
+class Ids:
+    """Names of many things that repeat (clients), numbered as they come and forgotten: a row that names one tells."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[int, int] = {}
+
+    def number(self, values: Any) -> np.ndarray:
+        """NO_ID for the empty name."""
+        coded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
+        known = self._numbers
+        numbers = np.array(
+            [known.setdefault(one, len(known)) if one else NO_ID for one in hashing.texts(coded.dictionary).tolist()],
+            dtype=np.int32,
+        )
+        return numbers[coded.indices.to_numpy(zero_copy_only=False)] if len(coded) else np.zeros(0, dtype=np.int32)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+
+def _looked_up(values: Any, look: Any) -> np.ndarray:
+    coded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
+    numbers = np.array([look(text) for text in coded.dictionary.to_pylist()], dtype=np.int64)
+    return numbers[coded.indices.to_numpy(zero_copy_only=False)] if len(coded) else np.zeros(0, dtype=np.int64)
+
+
+def number_ids(places: Sequence[tuple[Columns, str]]) -> int:
+    """Replace the hashes in these columns by numbers 0 … n − 1, equal for equal hashes; NO_ID for none. Returns n."""
+    total = sum(len(table) for table, _ in places)
+    bits = max(0, (total // CELLS_MAX).bit_length())
+    numbered = [np.full(len(table), NO_ID, dtype=np.int32) for table, _ in places]
+    count = 0
+    for part in range(1 << bits):
+        chosen = [_part(table[column], part, bits) for table, column in places]
+        hashes = np.concatenate([found for _, found in chosen])
+        # Parts hold about as many ids: a table that need not grow is filled a quarter faster.
+        numbers, distinct = pd.factorize(hashes, size_hint=count // part if part else None)
+        edges = np.cumsum([0, *(len(found) for _, found in chosen)])
+        for target, (rows, _), first, last in zip(numbered, chosen, edges[:-1], edges[1:], strict=True):
+            target[rows] = numbers[first:last] + count
+        count += len(distinct)
+    for (table, column), target in zip(places, numbered, strict=True):
+        table.replace(column, target)
+    return count
+
+
+def _part(hashes: np.ndarray, part: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places and values of the ids whose first `bits` bits are `part`."""
+    if not len(hashes):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
+    mine = hashes != 0
+    if bits:
+        mine &= hashes >> np.uint64(64 - bits) == part
+    rows = np.flatnonzero(mine)
+    return rows, hashes[rows]

@@ -1,0 +1,176 @@
+"""Cancels: none lost, none made up, none answered twice, no trade afterwards, and an order's lots end one way only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.integrity.arrays.columns import Rows
+from kit.integrity.arrays.grouping import firsts, paired, present, totals
+from kit.integrity.evidence.fill_sides import accepted_orders, filled, legs
+from kit.integrity.evidence.ledger_tables import UNKNOWN_ORDER
+from kit.integrity.evidence.tables import Evidence, acknowledged
+from kit.integrity.findings.check import Check, Wording, by_order, by_row, plural
+from kit.integrity.findings.counterexample import Story
+from kit.model import Finding
+
+AFTER = Wording(
+    name="no-fill-after-cancel",
+    noun="cancelled orders",
+    hold="did not trade after their cancel",
+    broke="traded after their cancel",
+)
+EITHER = Wording(
+    name="cancelled-or-filled",
+    noun="cancelled orders",
+    hold="have each lot either filled or cancelled",
+    broke="have lots both filled and cancelled",
+)
+ANSWERED = Wording(
+    name="cancel-takes-effect-once",
+    noun="sequenced cancels",
+    hold="were either carried out or refused, once",
+    broke="were carried out or refused more than once",
+)
+LOST = Wording(
+    name="acknowledged-cancel-never-lost",
+    noun="acknowledged cancels",
+    hold="were carried out or refused in the ledger",
+    broke="left no trace in the ledger",
+)
+KNOWN = Wording(
+    name="cancels-follow-orders",
+    noun="sequenced cancels",
+    hold="met their order",
+    broke="were refused because their order was sequenced after them",
+)
+PHANTOM = Wording(
+    name="no-phantom-cancels",
+    noun="sequenced cancels",
+    hold="were asked for by the client, for that order",
+    broke="were never asked for by the client, for that order",
+)
+
+
+def no_fill_after_cancel(evidence: Evidence) -> Finding:
+    """F6. No fill of an order has a greater seq than its cancelled event (of any reason, the acknowledged cancels of
+    clients among them). An order that was accepted again after its cancel is `one-event-per-order`, and counts here.
+    """
+    cancelled, fills, sides = evidence.cancelled, evidence.fills, legs(evidence)
+    place = firsts(cancelled["order"], evidence.order_count)  # the ledger is in order: the first has the least seq
+    off = np.where(sides.order >= 0, place[sides.order], -1)
+    seq, fill_seq = cancelled["seq"], fills["seq"]
+    late = np.flatnonzero(off >= 0)
+    late = late[fill_seq[sides.place[late]] > seq[off[late]]]
+
+    def example(order: int) -> str:
+        leg = late[sides.order[late] == order][0]
+        fill = evidence.rows("events", fills["place"][sides.place[leg : leg + 1]])[0]
+        return (
+            f"order {evidence.order_of(order)} was cancelled at {fill['market']} seq {seq[place[order]]} "
+            f"and traded {plural(fill['qty'], 'lot')} at seq {fill['seq']}"
+        )
+
+    examined = int((place >= 0).sum())
+    return by_order(AFTER, evidence, examined=examined, bad=sides.order[late], example=example)
+
+
+def cancelled_or_filled(evidence: Evidence) -> Finding:
+    """For each accepted order with a cancelled event: Σ filled + Σ cancelled = quantity, each cancelled part > 0."""
+    orders, cancelled, size = accepted_orders(evidence), evidence.cancelled, evidence.order_count
+    order, qty = cancelled["order"], cancelled["qty"]
+    there, off, done = present(order, size), totals(order, qty, size), filled(evidence)
+    wrong = there & ((done + off != orders.qty) | present(order[qty <= 0], size))
+
+    def example(number: int) -> str:
+        return (
+            f"order {evidence.order_of(number)} of {plural(int(orders.qty[number]), 'lot')} has {done[number]} filled "
+            f"and {off[number]} cancelled"
+        )
+
+    return by_order(EITHER, evidence, examined=int(there.sum()), bad=np.flatnonzero(wrong), example=example)
+
+
+def cancel_takes_effect_once(evidence: Evidence) -> Finding:
+    """Per (client, key) of a cancel: |{intake events that carried out or refused it}| ≤ 1, and never both."""
+    outcomes = evidence.cancel_outcomes
+    outcomes = outcomes.where(outcomes["key"] >= 0)  # one without a key is `no-phantom-cancels`
+    key = outcomes["key"]
+    first = firsts(key, evidence.key_count)[key]
+    differs = (outcomes["event"] != outcomes["event"][first]) | (outcomes["type"] != outcomes["type"][first])
+    bad = np.unique(key[differs])
+
+    def rows() -> Rows:
+        return outcomes.where(key == bad[0])
+
+    def example() -> str:
+        told = evidence.rows("events", rows()["place"])
+        seqs = ", ".join(str(row["seq"]) for row in told)
+        which = f"order {told[0]['order_id']} under key {told[0]['idempotency_key']}"
+        return f"the cancel of {which} took effect at seq {seqs}"
+
+    return by_row(
+        ANSWERED,
+        evidence,
+        examined=int(present(key, evidence.key_count).sum()),
+        violations=len(bad),
+        example=example,
+        subject=lambda: Story(orders=(int(rows()["order"][0]),)),
+    )
+
+
+def acknowledged_cancel_never_lost(evidence: Evidence) -> Finding:
+    """{keys of cancels with a 2xx} ⊆ {keys of cancelled (client) and rejected cancel events}."""
+    size = evidence.key_count
+    told = evidence.cancels.where(acknowledged(evidence.cancels))
+    wanted, found = present(told["key"], size), present(evidence.cancel_outcomes["key"], size)
+    bad = told["order"][~np.append(found, False)[told["key"]]]
+
+    def example(order: int) -> str:
+        row = evidence.rows("attempts", told["place"][np.flatnonzero(told["order"] == order)[:1]])[0]
+        who = f"client {row['client_id']}"
+        return f"{who} was told that its cancel of order {row['order_id']} is on its way, but nothing came of it"
+
+    return by_order(LOST, evidence, examined=int(wanted.sum()), bad=bad, example=example)
+
+
+def no_phantom_cancels(evidence: Evidence) -> Finding:
+    """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}; an event
+    without a key is a phantom too.
+    """
+    outcomes, sent = evidence.cancel_outcomes, evidence.cancels
+    asked = paired(sent["key"], sent["order"])
+    bad = outcomes.where((outcomes["key"] < 0) | ~np.isin(paired(outcomes["key"], outcomes["order"]), asked))
+
+    def example(order: int) -> str:
+        row = evidence.rows("events", bad["place"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
+        return f"{what} under key {row['idempotency_key']} of client {row['client_id']}"
+
+    return by_order(PHANTOM, evidence, examined=len(outcomes), bad=bad["order"], example=example)
+
+
+def cancels_follow_orders(evidence: Evidence) -> Finding:
+    """No refusal of a cancel says UnknownOrder of an order that the ledger accepts at any place, a later one included:
+    intake lets a cancel in only after its order, and the matcher takes the order first.
+    """
+    outcomes, size = evidence.cancel_outcomes, evidence.order_count
+    let_in = np.append(present(evidence.accepted["order"], size), False)  # the last is for no order, −1
+    bad = outcomes.where((outcomes["reason"] == UNKNOWN_ORDER) & let_in[outcomes["order"]])
+
+    def example(order: int) -> str:
+        row = evidence.rows("events", bad["place"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        there = evidence.accepted.where(evidence.accepted["order"] == order)["seq"][0]
+        what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
+        return f"{what} was refused as of an unknown order, which is accepted at seq {there}"
+
+    return by_order(KNOWN, evidence, examined=len(outcomes), bad=bad["order"], example=example)
+
+
+CHECKS = (
+    Check(name=AFTER.name, find=no_fill_after_cancel, needs=("events",)),
+    Check(name=EITHER.name, find=cancelled_or_filled, needs=("events",)),
+    Check(name=ANSWERED.name, find=cancel_takes_effect_once, needs=("events",)),
+    Check(name=KNOWN.name, find=cancels_follow_orders, needs=("events",)),
+    Check(name=LOST.name, find=acknowledged_cancel_never_lost, needs=("attempts", "events", "run")),
+    Check(name=PHANTOM.name, find=no_phantom_cancels, needs=("attempts", "events", "run")),
+)

@@ -1,0 +1,271 @@
+"""Three books that must agree: the ledger's fills, the stored state of orders, the stored balances."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kit.integrity.arrays.grouping import present, spread
+from kit.integrity.evidence.client_tables import STATES
+from kit.integrity.evidence.fill_sides import filled
+from kit.integrity.evidence.ledger_tables import BUYS
+from kit.integrity.evidence.tables import Evidence
+from kit.integrity.findings.check import Check, Wording, by_order, by_row
+from kit.integrity.findings.counterexample import STEPS_MAX, Story, balance_step, event_steps
+from kit.integrity.findings.minimise import smallest
+from kit.model import Finding
+
+# Clients, orders or fills among which the fewest are sought.
+SUSPECTS_MAX = 256
+
+STATE = Wording(
+    name="order-state-equals-fills",
+    noun="orders",
+    hold="are stored as the ledger says",
+    broke="are stored otherwise than the ledger says",
+)
+SIDES = Wording(
+    name="both-legs-equal",
+    noun="markets",
+    hold="have as many lots bought as sold in their stored orders",
+    broke="have lots bought that nobody sold, or sold that nobody bought, in their stored orders",
+)
+BALANCES = Wording(
+    name="positions-equal-fills",
+    noun="balances",
+    hold="equal the sum of their client's fills",
+    broke="differ from the sum of their client's fills",
+)
+ZERO = Wording(
+    name="balances-sum-to-zero",
+    noun="markets",
+    hold="have balances that sum to zero over all clients",
+    broke="have balances that do not sum to zero over all clients",
+)
+ACCEPTED, OPEN, PARTLY, FILLED, CANCELLED, REJECTED = range(len(STATES))
+NOT_STORED = -1
+
+
+def order_state_equals_fills(evidence: Evidence) -> Finding:
+    """C1a. For each order of ledger or store: stored filledQty = Σ fills, and the stored status is the one that its
+    events give: REJECTED, CANCELLED, FILLED, PARTIALLY_FILLED, OPEN; ACCEPTED while not sequenced.
+    """
+    size, orders = evidence.order_count, evidence.orders
+    wanted, done = _ledger_state(evidence)
+    state = spread(orders["order"], orders["state"], size, NOT_STORED)
+    stored = spread(orders["order"], orders["filled"], size)
+    # A resting order may be kept as ACCEPTED: the contract does not say when it becomes OPEN.
+    same = (wanted == state) | ((wanted == OPEN) & (state == ACCEPTED)) | ((wanted == NOT_STORED) & (state == ACCEPTED))
+    concerned = (wanted != NOT_STORED) | (state != NOT_STORED)
+    bad = np.flatnonzero(concerned & ~(same & (done == stored)))
+
+    def example(order: int) -> str:
+        kept = STATES[state[order]] if state[order] != NOT_STORED else "not stored"
+        said = STATES[wanted[order]] if wanted[order] != NOT_STORED else "ACCEPTED"
+        return (
+            f"order {evidence.order_of(order)} is stored as {kept} with {stored[order]} lots "
+            f"filled, the ledger says {said} with {done[order]}"
+        )
+
+    return by_order(STATE, evidence, examined=int(concerned.sum()), bad=bad, example=example)
+
+
+def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """State and lots filled by order number, from the events alone; NOT_STORED where no event tells of the order."""
+    size, accepted = evidence.order_count, evidence.accepted
+    let_in, refused = present(accepted["order"], size), present(evidence.rejected["order"], size)
+    qty, done = spread(accepted["order"], accepted["qty"], size), filled(evidence)
+    state = np.full(size, NOT_STORED, dtype=np.int8)
+    state[let_in] = OPEN
+    state[let_in & (done > 0)] = PARTLY
+    state[let_in & (done >= qty)] = FILLED
+    state[refused & ~let_in] = REJECTED
+    state[present(evidence.cancelled["order"], size) & (let_in | refused)] = CANCELLED
+    # What trades without ever being let in is `fill-parties-exist`.
+    return state, np.where(let_in | refused, done, 0)
+
+
+def both_legs_equal(evidence: Evidence) -> Finding:
+    """C0. Per market, over the stored orders: Σ filledQty of buyers = Σ filledQty of sellers."""
+    orders = evidence.orders
+    signed = np.where(orders["buys"] != 0, 1, -1) * orders["filled"].astype(np.int64)
+    market = orders["market"]
+    excess = np.zeros(len(evidence.markets), dtype=np.int64)
+    np.add.at(excess, market, signed)
+    bad = np.flatnonzero(excess)
+
+    def example() -> str:
+        name, more = evidence.markets[int(bad[0])], int(excess[bad[0]])
+        way = "bought than sold" if more > 0 else "sold than bought"
+        return f"in {name} {abs(more)} more lots are stored as {way}"
+
+    def subject() -> Story:
+        mine = np.flatnonzero(market == bad[0])
+        numbers = orders["order"][mine]
+        off = signed[mine] - np.where(orders["buys"][mine] != 0, 1, -1) * filled(evidence)[numbers]
+        return Story(orders=tuple(_fewest(numbers[off != 0], off[off != 0]) or numbers[:1].tolist()))
+
+    examined = int(present(market, len(evidence.markets)).sum())
+    return by_row(SIDES, evidence, examined=examined, violations=len(bad), example=example, subject=subject)
+
+
+def _fewest(numbers: np.ndarray, off: np.ndarray) -> list[int]:
+    """The fewest of these that are off by as much as all together."""
+    known = dict(zip(numbers.tolist(), off.tolist(), strict=True))
+    whole = sum(known.values())
+    if len(known) > SUSPECTS_MAX:
+        return list(known)[:1]
+    return smallest(list(known), lambda some: sum(known[one] for one in some) == whole)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accounts:
+    """One entry a (client, market) that fills or balances name."""
+
+    client: np.ndarray
+    market: np.ndarray
+    wanted: np.ndarray  # columns lots, cash: Σ fills
+    stored: np.ndarray
+
+    @property
+    def off(self) -> np.ndarray:
+        return self.stored - self.wanted
+
+
+def _accounts(evidence: Evidence) -> Accounts:
+    fills, positions, markets = evidence.fills, evidence.positions, max(1, len(evidence.markets))
+    sign = np.where(fills["bits"] & BUYS > 0, 1, -1)
+    lots = fills["qty"].astype(np.int64) * sign
+    cash = -lots * fills["price"].astype(np.int64)
+    size = max(1, evidence.client_count) * markets
+    wanted, stored = np.zeros((size, 2), dtype=np.int64), np.zeros((size, 2), dtype=np.int64)
+    there = np.zeros(size, dtype=bool)
+    for client, way in (("client", 1), ("maker_client", -1)):
+        at = _account(fills[client], fills["market"], markets)
+        np.add.at(wanted[:, 0], at, way * lots)
+        np.add.at(wanted[:, 1], at, way * cash)
+        there[at] = True
+    at = _account(positions["client"], positions["market"], markets)
+    np.add.at(stored[:, 0], at, positions["qty"].astype(np.int64))
+    np.add.at(stored[:, 1], at, positions["cash"].astype(np.int64))
+    there[at] = True
+    used = np.flatnonzero(there)
+    return Accounts(client=used // markets, market=used % markets, wanted=wanted[used], stored=stored[used])
+
+
+def _account(client: np.ndarray, market: np.ndarray, markets: int) -> np.ndarray:
+    return np.maximum(client, 0).astype(np.int64) * markets + market
+
+
+def positions_equal_fills(evidence: Evidence) -> Finding:
+    """C1b. For each (client, market): qty = Σ bought − Σ sold, cash = Σ sold · price − Σ bought · price."""
+    accounts = _accounts(evidence)
+    bad = np.flatnonzero((accounts.off != 0).any(axis=1))
+
+    def example() -> str:
+        row = _balance(evidence, accounts, int(bad[0]))
+        wanted = accounts.wanted[bad[0]]
+        return (
+            f"client {row['client_id']} holds {row['qty']} lots of {row['market']} and {row['cash']} of cash, "
+            f"its fills sum to {wanted[0]} and {wanted[1]}"
+        )
+
+    def subject() -> Story:
+        return _difference(evidence, accounts, int(bad[0]))
+
+    return by_row(
+        BALANCES,
+        evidence,
+        examined=len(accounts.client),
+        violations=len(bad),
+        example=example,
+        subject=subject,
+    )
+
+
+def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Story:
+    """The balance and its client's fills: the few fills that make up the difference, where there are such."""
+    fills = evidence.fills
+    client, market = accounts.client[at], accounts.market[at]
+    bought = np.where(fills["bits"] & BUYS > 0, 1, -1)
+    way = np.where(fills["client"] == client, bought, 0) - np.where(fills["maker_client"] == client, bought, 0)
+    mine = np.flatnonzero((fills["market"] == market) & (way != 0))
+    lots = fills["qty"][mine].astype(np.int64) * way[mine]
+    posted = np.stack([lots, -lots * fills["price"][mine].astype(np.int64)], axis=1)
+    # Posted twice, or not at all: one fill, or some side by side, are as large as the difference.
+    guilty = np.flatnonzero((np.abs(posted) == np.abs(accounts.off[at])).all(axis=1))[:1]
+    if not len(guilty):
+        guilty = _run_of(posted, -accounts.off[at])
+    chosen = fills["place"][mine[guilty] if len(guilty) else mine]
+    steps = tuple(event_steps(evidence, chosen)) if len(chosen) else ()
+    return Story(steps=(*steps, balance_step(_balance(evidence, accounts, at))))
+
+
+def _run_of(posted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Fills one after the other that sum to `wanted` (a batch that was never posted); none if there are none."""
+    sums = np.concatenate([[[0, 0]], np.cumsum(posted, axis=0)])
+    ends = {tuple(total): place for place, total in enumerate(sums.tolist())}
+    for first, total in enumerate((sums + wanted).tolist()):
+        last = ends.get(tuple(total), -1)
+        if last > first:
+            return np.arange(first, last)
+    return np.zeros(0, dtype=np.int64)
+
+
+def _balance(evidence: Evidence, accounts: Accounts, at: int) -> dict[str, Any]:
+    client, market = int(accounts.client[at]), int(accounts.market[at])
+    lots, cash = accounts.stored[at].tolist()
+    return {
+        "client_id": evidence.client_of(client),
+        "market": evidence.markets[market],
+        "qty": lots,
+        "cash": cash,
+    }
+
+
+def balances_sum_to_zero(evidence: Evidence) -> Finding:
+    """C2. Per market, over the stored balances of all clients: Σ qty = 0 and Σ cash = 0."""
+    positions = evidence.positions
+    sums = np.zeros((max(1, len(evidence.markets)), 2), dtype=np.int64)
+    np.add.at(sums[:, 0], positions["market"], positions["qty"].astype(np.int64))
+    np.add.at(sums[:, 1], positions["market"], positions["cash"].astype(np.int64))
+    bad = np.flatnonzero((sums != 0).any(axis=1))
+
+    def example() -> str:
+        lots, cash = sums[bad[0]].tolist()
+        return f"in {evidence.markets[int(bad[0])]} {lots} lots and {cash} of cash came from nowhere"
+
+    return by_row(
+        ZERO,
+        evidence,
+        examined=int(present(positions["market"], len(evidence.markets)).sum()),
+        violations=len(bad),
+        example=example,
+        subject=lambda: _from_nowhere(evidence, int(bad[0])),
+    )
+
+
+def _from_nowhere(evidence: Evidence, market: int) -> Story:
+    """The fewest clients whose balances differ from their fills by what came from nowhere."""
+    accounts = _accounts(evidence)
+    suspects = np.flatnonzero((accounts.market == market) & (accounts.off != 0).any(axis=1)).tolist()
+    whole = accounts.off[suspects].sum(axis=0)
+
+    def shows(some: Sequence[int]) -> bool:
+        return bool((accounts.off[list(some)].sum(axis=0) == whole).all())
+
+    chosen = smallest(suspects, shows) if len(suspects) <= SUSPECTS_MAX else suspects
+    if not chosen:
+        chosen = np.flatnonzero(accounts.market == market).tolist()
+    return Story(steps=tuple(balance_step(_balance(evidence, accounts, at)) for at in chosen[:STEPS_MAX]))
+
+
+CHECKS = (
+    Check(name=STATE.name, find=order_state_equals_fills, needs=("events", "orders")),
+    Check(name=SIDES.name, find=both_legs_equal, needs=("orders",)),
+    Check(name=BALANCES.name, find=positions_equal_fills, needs=("events", "positions")),
+    Check(name=ZERO.name, find=balances_sum_to_zero, needs=("positions",)),
+)

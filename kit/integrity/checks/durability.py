@@ -1,0 +1,167 @@
+"""What clients were told against what the ledger holds: nothing lost, nothing made up, nothing altered."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.integrity.arrays.columns import Rows
+from kit.integrity.arrays.grouping import firsts, paired, present
+from kit.integrity.arrays.json_columns import loads
+from kit.integrity.evidence import content
+from kit.integrity.evidence.client_tables import FAIL, FIRST
+from kit.integrity.evidence.tables import Evidence, acknowledged
+from kit.integrity.findings.check import Check, Wording, by_key, by_order
+from kit.model import Finding
+
+LOST = Wording(
+    name="acknowledged-never-lost",
+    noun="acknowledged keys",
+    hold="are in the ledger",
+    broke="are not in the ledger",
+)
+PHANTOM = Wording(
+    name="no-phantom-orders", noun="ledger orders", hold="were sent by a client", broke="were never sent by any client"
+)
+REFUSED = Wording(
+    name="refused-has-no-effect",
+    noun="keys",
+    hold="are in the ledger only if some attempt may have got through",
+    broke="are in the ledger although every attempt was refused",
+)
+AS_SENT = Wording(
+    name="sequenced-as-sent",
+    noun="ledger orders",
+    hold="are what their client sent",
+    broke="are not what their client sent",
+)
+AS_SEQUENCED = Wording(
+    name="acknowledged-as-sequenced",
+    noun="acknowledged keys",
+    hold="were sequenced with the content that was acknowledged",
+    broke="were acknowledged with other content than was sequenced",
+)
+
+
+def acknowledged_never_lost(evidence: Evidence) -> Finding:
+    """E2. {keys with a 2xx, in time or late} ⊆ {keys of accepted and rejected events}."""
+    sent, size = evidence.sent, evidence.key_count
+    told = present(sent["key"][acknowledged(sent)], size)
+    bad = np.flatnonzero(told & ~_written(evidence))
+
+    def example(key: int) -> str:
+        client, name = evidence.key_of(key)
+        return f"client {client} was told that key {name} is accepted, but no ledger event carries it"
+
+    return by_key(LOST, evidence, examined=int(told.sum()), bad=bad, example=example)
+
+
+def no_phantom_orders(evidence: Evidence) -> Finding:
+    """E5. {keys of accepted and rejected events} ⊆ {keys sent}; an event without a key is a phantom too."""
+    asked = np.append(present(evidence.sent["key"], evidence.key_count), False)  # the last is for no key, −1
+    tables = (evidence.accepted, evidence.rejected)
+    orders = np.concatenate([table["order"] for table in tables])
+    bad = np.concatenate([table["order"][~asked[table["key"]]] for table in tables])
+
+    def example(order: int) -> str:
+        table = next(table for table in tables if (table["order"] == order).any())
+        row = evidence.rows("events", _places(table, order))[0]
+        return f"order {row['order_id']} of client {row['client_id']} at {row['market']} seq {row['seq']}"
+
+    examined = int(present(orders, evidence.order_count).sum())
+    return by_order(PHANTOM, evidence, examined=examined, bad=bad, example=example)
+
+
+def _places(table: Rows, order: int) -> np.ndarray:
+    return table["place"][np.flatnonzero(table["order"] == order)[:1]]
+
+
+def refused_has_no_effect(evidence: Evidence) -> Finding:
+    """E6. {keys whose every attempt is `fail`} ∩ {keys of accepted and rejected events} = ∅.
+
+    One `info` attempt and the order may be in or out; that it is in at most once is `exactly-once-per-key`.
+    """
+    sent, size = evidence.sent, evidence.key_count
+    key, asked = sent["key"], present(sent["key"], size)
+    maybe = present(key[(sent["outcome"] != FAIL) | acknowledged(sent)], size)
+    bad = np.flatnonzero(asked & ~maybe & _written(evidence))
+
+    def example(number: int) -> str:
+        client, name = evidence.key_of(number)
+        statuses = sorted(set(sent["status"][key == number].tolist()))
+        return f"key {name} of client {client} was only ever answered {', '.join(map(str, statuses))}"
+
+    return by_key(REFUSED, evidence, examined=int(asked.sum()), bad=bad, example=example)
+
+
+def sequenced_as_sent(evidence: Evidence) -> Finding:
+    """E3a. Each accepted event has market, side, type, tif, qty and price of its key's first attempt, and an order id
+    that some attempt under the key carried. MARKET is IOC and has no price, whatever was sent.
+    """
+    sent, accepted = evidence.sent, evidence.accepted
+    opening = sent.where(sent["kind"] == FIRST)
+    place = np.append(firsts(opening["key"], evidence.key_count), -1)[accepted["key"]]
+    known = np.flatnonzero(place >= 0)
+    key, order = accepted["key"][known], accepted["order"][known]
+    differs = opening["sent"][place[known]] != accepted["content"][known]
+    # Most orders carry the order id of the first attempt: only the others are looked for among all attempts.
+    other = np.flatnonzero(opening["order"][place[known]] != order)
+    if len(other):
+        mine = np.isin(sent["key"], key[other])
+        carried = paired(sent["key"][mine], sent["order"][mine])
+        differs[other] |= ~np.isin(paired(key[other], order[other]), carried)
+    bad = order[differs]
+
+    def example(number: int) -> str:
+        at = known[differs & (order == number)][:1]
+        row = evidence.rows("events", accepted["place"][at])[0]
+        first = evidence.rows("attempts", opening["place"][place[at]])[0]
+        wanted = content.canonical(first, content.CLIENT)
+        told = content.differences(content.canonical(row), wanted, "sent") or "no attempt carried this order id"
+        return f"order {row['order_id']}: {told}"
+
+    examined = int(present(order, evidence.order_count).sum())
+    return by_order(AS_SENT, evidence, examined=examined, bad=bad, example=example)
+
+
+def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
+    """E3b. orderId, symbol, side, type, tif, qty and price of a key's first 2xx body equal its accepted event, and it
+    names no other client nor key.
+    """
+    accepted = evidence.accepted
+    told = evidence.sent.where(acknowledged(evidence.sent))
+    told = told.where(np.argsort(told["completed_ns"], kind="stable"))
+    place = np.append(firsts(told["key"], evidence.key_count), -1)[accepted["key"]]
+    known = np.flatnonzero(place >= 0)
+    key = accepted["key"][known]
+    differs = told["told"][place[known]] != accepted["content"][known]
+    differs |= told["told_order"][place[known]] != accepted["order"][known]
+    bad = key[differs]
+
+    def example(number: int) -> str:
+        at = known[differs & (key == number)][:1]
+        row = evidence.rows("events", accepted["place"][at])[0]
+        answer = loads(evidence.rows("attempts", told["place"][place[at]])[0]["reply"])
+        found = {"order id": row["order_id"]} | content.canonical(row)
+        found |= {"client": row["client_id"], "key": row["idempotency_key"]}
+        wanted = {"order id": answer.get("orderId", "")} | content.canonical(answer, content.CLIENT)
+        wanted |= {"client": answer.get("clientId", row["client_id"])}
+        wanted |= {"key": answer.get("idempotencyKey", row["idempotency_key"])}
+        return f"order {row['order_id']}: {content.differences(found, wanted, 'acknowledged')}"
+
+    return by_key(
+        AS_SEQUENCED, evidence, examined=int(present(key, evidence.key_count).sum()), bad=bad, example=example
+    )
+
+
+def _written(evidence: Evidence) -> np.ndarray:
+    size = evidence.key_count
+    return present(evidence.accepted["key"], size) | present(evidence.rejected["key"], size)
+
+
+CHECKS = (
+    Check(name=LOST.name, find=acknowledged_never_lost, needs=("attempts", "events", "run")),
+    Check(name=PHANTOM.name, find=no_phantom_orders, needs=("attempts", "events", "run")),
+    Check(name=REFUSED.name, find=refused_has_no_effect, needs=("attempts", "events", "run")),
+    Check(name=AS_SENT.name, find=sequenced_as_sent, needs=("attempts", "events", "run")),
+    Check(name=AS_SEQUENCED.name, find=acknowledged_as_sequenced, needs=("attempts", "events", "run")),
+)

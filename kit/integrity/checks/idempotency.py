@@ -1,0 +1,175 @@
+"""Exactly once: one order per (client, key), one event per order, one answer per key, no second use of a key."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.integrity.arrays import hashing
+from kit.integrity.arrays.columns import Rows
+from kit.integrity.arrays.grouping import counts, firsts, present
+from kit.integrity.arrays.json_columns import loads
+from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, PROBE_REUSE, REUSED, good, refused
+from kit.integrity.evidence.replies import replies
+from kit.integrity.evidence.tables import Evidence, acknowledged, final_status
+from kit.integrity.findings.check import Check, Wording, by_key, by_order, plural
+from kit.model import Finding
+
+ONCE_PER_KEY = Wording(
+    name="exactly-once-per-key", noun="keys", hold="were applied exactly once", broke="were applied more than once"
+)
+UNKNOWN = Wording(
+    name="unknown-at-most-once",
+    noun="keys",
+    hold="took effect at most once, whatever their client knows",
+    broke="with an unknown outcome took effect twice or by halves",
+)
+ONE_EVENT = Wording(
+    name="one-event-per-order",
+    noun="orders",
+    hold="were sequenced by one event",
+    broke="were sequenced more than once",
+)
+REPLIES = Wording(
+    name="idempotent-replies",
+    noun="answered keys",
+    hold="gave every retry the first answer again",
+    broke="did not give every retry the first answer",
+)
+REUSE = Wording(
+    name="reused-key-refused",
+    noun="reused keys",
+    hold="with other content were refused with 409 and that reason",
+    broke="with other content were not refused with 409 and that reason",
+)
+
+
+def sequenced(evidence: Evidence) -> np.ndarray:
+    """How often each key was sequenced, accepted or rejected."""
+    return counts(evidence.accepted["key"], evidence.key_count) + counts(evidence.rejected["key"], evidence.key_count)
+
+
+def exactly_once_per_key(evidence: Evidence) -> Finding:
+    """E1. For each (client, key): |{accepted, rejected events}| ≤ 1 and |{stored orders}| ≤ 1."""
+    written = sequenced(evidence)
+    stored = counts(evidence.orders["key"], evidence.key_count)
+    bad = np.flatnonzero((written > 1) | (stored > 1))
+
+    def example(key: int) -> str:
+        client, name = evidence.key_of(key)
+        return (
+            f"key {name} of client {client} was sequenced {plural(int(written[key]), 'time')} "
+            f"and stored as {plural(int(stored[key]), 'order')}"
+        )
+
+    return by_key(ONCE_PER_KEY, evidence, examined=int((written > 0).sum()), bad=bad, example=example)
+
+
+def unknown_at_most_once(evidence: Evidence) -> Finding:
+    """For each key that was never acknowledged and has an `info` attempt: |{accepted, rejected events}| =
+    |{stored orders}| ≤ 1. Zero or one time, never twice, and the same in ledger and store.
+    """
+    sent, size = evidence.sent, evidence.key_count
+    asked = present(sent["key"], size)
+    unknown = present(sent["key"][sent["outcome"] == INFO], size)
+    unknown &= ~present(sent["key"][acknowledged(sent)], size)
+    written, stored = sequenced(evidence), counts(evidence.orders["key"], size)
+    bad = np.flatnonzero(unknown & ((written > 1) | (stored > 1) | (written != stored)))
+
+    def example(key: int) -> str:
+        client, name = evidence.key_of(key)
+        return (
+            f"client {client} never heard of key {name}, which was sequenced {plural(int(written[key]), 'time')} "
+            f"and stored as {plural(int(stored[key]), 'order')}"
+        )
+
+    return by_key(UNKNOWN, evidence, examined=int(asked.sum()), bad=bad, example=example)
+
+
+def one_event_per_order(evidence: Evidence) -> Finding:
+    """E7. For each order id: |{accepted, rejected events}| ≤ 1."""
+    size = evidence.order_count
+    times = counts(evidence.accepted["order"], size) + counts(evidence.rejected["order"], size)
+    bad = np.flatnonzero(times > 1)
+
+    def example(order: int) -> str:
+        return f"order {evidence.order_of(order)} was sequenced {times[order]} times"
+
+    return by_order(ONE_EVENT, evidence, examined=int((times > 0).sum()), bad=bad, example=example)
+
+
+def idempotent_replies(evidence: Evidence) -> Finding:
+    """E4. All 2xx answers under one key, of an order or a cancel, have one body; where one is 2xx, no other is a
+    definite refusal.
+
+    Definite is 4xx but 408 and 429: these and 5xx say nothing of the order. A cancel may be refused before it is let
+    in, when its order is not there yet, and not again once it was. An answer after the time-out counts like one in
+    time. Needs keys that were answered twice.
+    """
+    attempts, size = evidence.attempts, evidence.key_count
+    cancels = attempts["op"] == CANCEL
+    sent = attempts.where((cancels | (attempts["op"] == ORDER)) & (attempts["kind"] != PROBE_REUSE))
+    key, status = sent["key"], final_status(sent)
+    fine, denied = good(status) & (key >= 0), refused(status) & (key >= 0)
+    denied &= ~cancels[sent["place"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])
+    answers = counts(key[fine | denied], size)
+    contradicted = present(key[fine], size) & present(key[denied], size)
+    repeated = np.flatnonzero(fine)
+    repeated = repeated[counts(key[fine], size)[key[repeated]] > 1]
+    bodies = _bodies(evidence, sent, repeated)
+    first = firsts(key[repeated], size)
+    differs = bodies != bodies[first[key[repeated]]]
+    bad = np.union1d(np.flatnonzero(contradicted), key[repeated[differs]])
+
+    def example(number: int) -> str:
+        client, name = evidence.key_of(number)
+        mine = key == number
+        statuses = sorted(set(status[mine & (fine | denied)].tolist()))
+        different = max(1, len(set(bodies[key[repeated] == number].tolist())))
+        told = plural(different, "different 2xx body", "different 2xx bodies")
+        return f"key {name} of client {client} got {told} and the statuses {', '.join(map(str, statuses))}"
+
+    return by_key(REPLIES, evidence, examined=int((answers > 1).sum()), bad=bad, example=example)
+
+
+def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
+    """By key when its first 2xx came."""
+    ended = np.maximum(sent["completed_ns"], sent["late_ns"])
+    first = np.full(size + 1, np.iinfo(np.int64).max)  # the last is for no key, −1
+    np.minimum.at(first, sent["key"][fine], ended[fine])
+    return first
+
+
+def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
+    """The bodies of some attempts as numbers: few are answered twice, so that only these are read again."""
+    hashes = [hashing.texts(texts) for texts in replies(evidence, sent.where(chosen)["place"])]
+    return np.concatenate(hashes) if hashes else np.zeros(0, dtype=np.uint64)
+
+
+def reused_key_refused(evidence: Evidence) -> Finding:
+    """Every definite answer (2xx, or 4xx but 408 and 429) to a used key with other content is a 409 that says
+    IdempotencyKeyReused: one for another reason has not looked at the content.
+    """
+    probes = evidence.reused
+    status, key = final_status(probes), probes["key"]
+    definite = good(status) | refused(status)
+    wrong = definite & ((status != CONFLICT) | (probes["told"] != REUSED))
+    bad = key[wrong]
+
+    def example(number: int) -> str:
+        client, name = evidence.key_of(number)
+        at = np.flatnonzero(wrong & (key == number))[:1]
+        said = loads(evidence.rows("attempts", probes["place"][at])[0]["reply"]).get("error", "no reason")
+        return f"key {name} of client {client}, sent again with other content, was answered {status[at[0]]} ({said})"
+
+    return by_key(
+        REUSE, evidence, examined=int(present(key[definite], evidence.key_count).sum()), bad=bad, example=example
+    )
+
+
+CHECKS = (
+    Check(name=ONCE_PER_KEY.name, find=exactly_once_per_key, needs=("events", "orders")),
+    Check(name=UNKNOWN.name, find=unknown_at_most_once, needs=("attempts", "events", "orders", "run")),
+    Check(name=ONE_EVENT.name, find=one_event_per_order, needs=("events",)),
+    Check(name=REPLIES.name, find=idempotent_replies, needs=("attempts",)),
+    Check(name=REUSE.name, find=reused_key_refused, needs=("attempts",)),
+)

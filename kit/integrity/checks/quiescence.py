@@ -1,0 +1,67 @@
+"""After the drain nothing is on its way any more: what was let in is sequenced, and the outbox is empty."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.integrity.arrays.grouping import present
+from kit.integrity.evidence.tables import Evidence
+from kit.integrity.findings.check import Check, Wording, by_order, by_row
+from kit.integrity.findings.counterexample import Story
+from kit.model import Finding
+
+SEQUENCED = Wording(
+    name="accepted-equals-sequenced",
+    noun="stored orders",
+    hold="are sequenced",
+    broke="were accepted but never sequenced",
+)
+OUTBOX = Wording(
+    name="outbox-empty",
+    noun="accepted orders",
+    hold="have left the outbox",
+    broke="still have an entry in the outbox",
+)
+
+
+def accepted_equals_sequenced(evidence: Evidence) -> Finding:
+    """Q1. {orders stored by intake} ⊆ {orders of accepted and rejected events}: accepted − sequenced = 0."""
+    size = evidence.order_count
+    stored = present(evidence.orders["order"], size)
+    sequenced = present(evidence.accepted["order"], size) | present(evidence.rejected["order"], size)
+    bad = np.flatnonzero(stored & ~sequenced)
+
+    def example(order: int) -> str:
+        row = evidence.rows("orders", np.flatnonzero(evidence.orders["order"] == order)[:1])[0]
+        return f"order {row['order_id']} (client {row['client_id']}) is stored as {row['status']}, no event tells of it"
+
+    return by_order(SEQUENCED, evidence, examined=int(stored.sum()), bad=bad, example=example)
+
+
+def outbox_empty(evidence: Evidence) -> Finding:
+    """Q2. |outbox| = 0 after the drain."""
+
+    def example() -> str:
+        row = evidence.rows("outbox", [0])[0]
+        return f"event {row['event_id']} of order {row['order_id']} ({row['market']})"
+
+    def subject() -> Story:
+        row = evidence.rows("outbox", [0])[0]
+        what = f"order {row['order_id']} ({row['market']}) enters the outbox as event {row['event_id']}"
+        step = {"t": row["accepted_ns"] / 1e9, "what": what, "source": "store"}
+        return Story(orders=(int(evidence.outbox["order"][0]),), steps=(step,))
+
+    return by_row(
+        OUTBOX,
+        evidence,
+        examined=len(evidence.orders),
+        violations=len(evidence.outbox),
+        example=example,
+        subject=subject,
+    )
+
+
+CHECKS = (
+    Check(name=SEQUENCED.name, find=accepted_equals_sequenced, needs=("orders", "events")),
+    Check(name=OUTBOX.name, find=outbox_empty, needs=("orders",), reads=("outbox",)),
+)

@@ -1,0 +1,59 @@
+"""The ledger's own numbering: per market 1…n, each once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kit.integrity.evidence.tables import Evidence
+from kit.integrity.findings.check import Check, Wording, by_row
+from kit.integrity.findings.counterexample import Story
+from kit.model import Finding
+
+# Events shown on each side of a gap.
+AROUND = 3
+
+GAP_FREE = Wording(
+    name="gap-free-sequence",
+    noun="ledger events",
+    hold="carry the next number of their market",
+    broke="do not carry the next number of their market",
+)
+
+
+def gap_free_sequence(evidence: Evidence) -> Finding:
+    """S1. Per market, seq sorted = 1, 2, …, n. A violation is an event whose predecessor's seq is not its own − 1."""
+    events = evidence.events
+    market, seq = events["market"], events["seq"].astype(np.int64)
+    before = np.concatenate([[0], seq[:-1]])
+    before[np.flatnonzero(np.diff(market)) + 1] = 0
+    bad = np.flatnonzero(seq != before + 1)
+
+    def example() -> str:
+        name, number, previous = evidence.markets[int(market[bad[0]])], int(seq[bad[0]]), int(before[bad[0]])
+        if number == previous:
+            return f"{name} seq {number} exists twice"
+        return f"{name} goes from seq {previous} to {number}"
+
+    return by_row(
+        GAP_FREE,
+        evidence,
+        examined=len(events),
+        violations=len(bad),
+        example=example,
+        subject=lambda: Story(only=_around(market, int(bad[0]))),
+    )
+
+
+def _around(market: np.ndarray, place: int) -> np.ndarray:
+    """The events on either side of this one in its market, however far apart their numbers are."""
+    near = np.arange(max(0, place - AROUND), min(len(market), place + AROUND + 1))
+    return near[market[near] == market[place]]
+
+
+def stretch(evidence: Evidence, place: int) -> tuple[int, int, int]:
+    """The ledger around the event at this place."""
+    seq = int(evidence.events["seq"][place])
+    return int(evidence.events["market"][place]), seq - AROUND, seq + AROUND
+
+
+CHECKS = (Check(name=GAP_FREE.name, find=gap_free_sequence, needs=("events",)),)

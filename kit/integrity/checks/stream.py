@@ -1,0 +1,228 @@
+"""What subscribers were sent against the ledger: the same events, in order, each once, across reconnects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from kit.integrity.arrays.grouping import paired, unpaired
+from kit.integrity.evidence.tables import Evidence
+from kit.integrity.findings.check import Check, Wording, by_row, invalid
+from kit.integrity.findings.counterexample import Step, Story
+from kit.model import HUNG_UP, Finding
+
+# A subscriber that is connected must have an event this long after the ledger's time for it.
+SETTLE_NS = 10_000_000_000
+# Messages and connections told of one subscriber.
+NEAR, MESSAGES_MAX, CONNECTIONS_MAX, EVENT_CHARS_MAX = 2, 8, 6, 160
+
+EQUAL = Wording(
+    name="stream-equals-ledger",
+    noun="streamed events",
+    hold="are the ledger's, and none is missing over the subscribed range",
+    broke="differ from the ledger or are missing",
+)
+IN_ORDER = Wording(
+    name="stream-in-order",
+    noun="streamed events",
+    hold="came in order, without a gap and without a repeat",
+    broke="came twice, out of order or after a gap",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missing:
+    """Ledger events of `symbol` that `subscriber` should have received and did not."""
+
+    subscriber: int
+    symbol: int
+    seqs: np.ndarray
+
+
+def stream_equals_ledger(evidence: Evidence) -> Finding:
+    """W1, W2. Each message equals the ledger event of its (market, seq); and each ledger event within a subscriber's
+    range was received. The range starts after its first `after` and ends with its last message, or where later with
+    the last event `SETTLE_NS` before it stopped listening. `measured` counts wrong and missing events. A market that
+    nobody heard, or a subscriber that never got through, leaves the others' pass without a meaning: INVALID.
+    """
+    stream = evidence.stream
+    wrong, missing = np.flatnonzero(stream["same"] == 0), list(_missing(evidence))
+    absent = sum(len(one.seqs) for one in missing)
+
+    def first() -> tuple[int, int, int]:
+        if len(wrong):
+            return tuple(int(stream[column][wrong[0]]) for column in ("subscriber", "symbol", "seq"))  # type: ignore[return-value]
+        return missing[0].subscriber, missing[0].symbol, int(missing[0].seqs[0])
+
+    def example() -> str:
+        subscriber, symbol, seq = first()
+        who, where = evidence.subscribers[subscriber], f"{evidence.markets[symbol]} seq {seq}"
+        if len(wrong):
+            return f"subscriber {who} got {where} with other content"
+        return f"subscriber {who} never got {where}"
+
+    if not absent and not len(wrong) and (deaf := _deaf(evidence)):
+        return invalid(EQUAL.name, deaf)
+    return by_row(
+        EQUAL,
+        evidence,
+        examined=len(stream),
+        violations=len(wrong) + absent,
+        example=example,
+        subject=lambda: _around(evidence, *first()),
+    )
+
+
+def _deaf(evidence: Evidence) -> str:
+    """Who was to listen and never could, or which market had no listener at all."""
+    dials = evidence.connections
+    heard = dials.where(dials["opened_ns"] > 0)
+    silent = np.setdiff1d(paired(dials["subscriber"], dials["symbol"]), paired(heard["subscriber"], heard["symbol"]))
+    if len(silent):
+        subscriber, symbol = unpaired(silent[0])
+        return f"subscriber {evidence.subscribers[subscriber]} of {evidence.markets[symbol]} never got a connection"
+    unheard = np.setdiff1d(list(evidence.slices.by_market), heard["symbol"])
+    return f"nobody subscribed to {evidence.markets[int(unheard[0])]}" if len(unheard) else ""
+
+
+def _missing(evidence: Evidence) -> Iterator[Missing]:
+    events, dials = evidence.events, evidence.connections
+    received = _received(evidence)
+    end_ns = _last_ns(evidence)
+    pairs = paired(dials["subscriber"], dials["symbol"])
+    for pair in pd.unique(pairs).tolist():
+        subscriber, symbol = unpaired(pair)
+        mine = np.flatnonzero(pairs == pair)
+        opened = mine[dials["opened_ns"][mine] > 0]
+        if not len(opened) or symbol not in evidence.slices.by_market:
+            continue
+        first, last = evidence.slices.by_market[symbol]
+        seqs, ts = events["seq"][first:last], events["ts_ns"][first:last]
+        got = received.get(pair, np.zeros(0, dtype=np.int64))
+        final = opened[np.argmax(dials["dialed_ns"][opened])]
+        until_ns = int(dials["closed_ns"][final]) or end_ns
+        due = (seqs <= got.max(initial=0)) | (ts <= until_ns - SETTLE_NS)
+        due &= seqs > dials["after_seq"][mine].min()
+        absent = _without(seqs[due], got)
+        if absent.size:
+            yield Missing(subscriber=subscriber, symbol=symbol, seqs=absent)
+
+
+def _received(evidence: Evidence) -> dict[int, np.ndarray]:
+    """The sequence numbers that each (subscriber, symbol) received."""
+    stream = evidence.stream
+    pairs, seq = paired(stream["subscriber"], stream["symbol"]), stream["seq"]
+    return {pair: seq[pairs == pair] for pair in pd.unique(pairs).tolist()}
+
+
+def _without(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """`seqs` that are not among `got`; both may hold repeats, neither large gaps."""
+    if not len(seqs):
+        return seqs
+    low, high = int(seqs.min()), int(seqs.max())
+    if high - low > 4 * (len(seqs) + len(got)):
+        return np.setdiff1d(seqs, got)
+    there = np.zeros(high - low + 1, dtype=bool)
+    there[got[(got >= low) & (got <= high)] - low] = True
+    return np.unique(seqs[~there[seqs - low]])
+
+
+def _last_ns(evidence: Evidence) -> int:
+    """The last moment at which any subscriber is known to have been listening."""
+    ends = [
+        evidence.stream["received_ns"],
+        evidence.connections["opened_ns"],
+        evidence.connections["closed_ns"],
+    ]
+    return max(int(column.max()) for column in ends if len(column))
+
+
+def stream_in_order(evidence: Evidence) -> Finding:
+    """W3. Per subscriber and market, in order of receipt over all its connections: the first seq is its `after` + 1
+    and each next is one more; so nothing is repeated or skipped where it reconnects. `measured` counts breaks.
+    """
+    stream, order = evidence.stream, _by_receipt(evidence)
+    pairs = paired(stream["subscriber"], stream["symbol"])[order]
+    seq = stream["seq"][order].astype(np.int64)
+    before = np.concatenate([[0], seq[:-1]])
+    opening = np.concatenate([[0], np.flatnonzero(np.diff(pairs)) + 1]) if len(pairs) else np.zeros(0, dtype=np.int64)
+    starts = _starts(evidence)
+    before[opening] = [starts.get(pair, 0) for pair in pairs[opening].tolist()]
+    bad = np.flatnonzero(seq != before + 1)
+
+    def first() -> tuple[int, int, int]:
+        return *unpaired(pairs[bad[0]]), int(seq[bad[0]])
+
+    def example() -> str:
+        subscriber, symbol, number = first()
+        return (
+            f"subscriber {evidence.subscribers[subscriber]} got {evidence.markets[symbol]} seq {number} where "
+            f"{before[bad[0]] + 1} was next (connection {stream['connection'][order[bad[0]]]})"
+        )
+
+    return by_row(
+        IN_ORDER,
+        evidence,
+        examined=len(seq),
+        violations=len(bad),
+        example=example,
+        subject=lambda: _around(evidence, *first()),
+    )
+
+
+def _by_receipt(evidence: Evidence) -> np.ndarray:
+    """Places of the messages by (subscriber, symbol), connection and time."""
+    stream = evidence.stream
+    pairs = paired(stream["subscriber"], stream["symbol"])
+    group, _ = pd.factorize(pairs)
+    group = group.astype(np.int16 if len(group) and group.max() < 2**15 else np.int32)
+    order = np.argsort(group, kind="stable")
+    connection, received = stream["connection"][order], stream["received_ns"][order]
+    # Messages are mostly recorded as they come: then they stand in order already.
+    behind = (np.diff(connection) < 0) | ((np.diff(connection) == 0) & (np.diff(received) < 0))
+    if not (behind & (np.diff(group[order]) == 0)).any():
+        return order
+    return np.lexsort((stream["received_ns"], stream["connection"], group))
+
+
+def _starts(evidence: Evidence) -> dict[int, int]:
+    """The least `after` of each (subscriber, symbol)."""
+    dials = evidence.connections
+    pairs, after = paired(dials["subscriber"], dials["symbol"]), dials["after_seq"]
+    return {pair: int(after[pairs == pair].min()) for pair in pd.unique(pairs).tolist()}
+
+
+def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Story:
+    """The ledger around `seq`, what the subscriber got of it, and its connections."""
+    stream, dials = evidence.stream, evidence.connections
+    near = (stream["subscriber"] == subscriber) & (stream["symbol"] == symbol) & (np.abs(stream["seq"] - seq) <= NEAR)
+    steps = []
+    for row in evidence.rows("stream", np.flatnonzero(near)[:MESSAGES_MAX]):
+        text = row["event"][:EVENT_CHARS_MAX]
+        what = f"{row['subscriber']} receives {row['symbol']} seq {row['seq']}: {text}"
+        steps.append(_step(row["received_ns"], what, row["seq"]))
+    own = np.flatnonzero((dials["subscriber"] == subscriber) & (dials["symbol"] == symbol))[:CONNECTIONS_MAX]
+    for row in evidence.rows("connections", own):
+        steps.append(_step(row["dialed_ns"], f"{row['subscriber']} connects (after={row['after_seq']})"))
+        if row["closed_ns"]:
+            lost = "hangs up" if row["close_code"] == HUNG_UP else f"loses its connection ({row['close_code']})"
+            steps.append(_step(row["closed_ns"], f"{row['subscriber']} {lost}"))
+    return Story(stretch=(symbol, seq - 1, seq + 1), steps=tuple(steps))
+
+
+def _step(ns: int, what: str, seq: int = 0) -> Step:
+    return {"t": ns / 1e9, "what": what, "source": "stream", "seq": seq}
+
+
+CHECKS = (
+    Check(
+        name=EQUAL.name,
+        find=stream_equals_ledger,
+        needs=("stream", "connections", "events"),
+        timed=True,
+    ),
+    Check(name=IN_ORDER.name, find=stream_in_order, needs=("stream", "connections")),
+)

@@ -1,0 +1,1 @@
+"""The tables of one run as numbered columns, and whether they are valid evidence."""

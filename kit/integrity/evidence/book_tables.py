@@ -1,0 +1,80 @@
+"""What clients read of the books as columns: one row an answered read, one row a price level that it shows.
+
+Owns the form of such an answer; must not know what a book should hold.
+"""
+
+from __future__ import annotations
+
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kit.integrity.arrays.columns import Columns, Space
+from kit.integrity.arrays.ids import Names
+from kit.integrity.arrays.json_columns import loads
+from kit.integrity.arrays.sources import Batch, plain, whole
+
+# The seq of an answer that is no book of the market that was asked for.
+NO_BOOK = -1
+# Sides in the order of an answer; numbers as in `ledger_tables.BUYS`.
+SIDES = (("bids", 1), ("asks", 0))
+
+Level = tuple[int, int, int]  # price, lots, orders
+LEVEL_PARTS = 3
+
+
+class BookReads:
+    """`reads`: row (of the attempt), market, seq, asked (levels a side, 0 where that was not recorded), times.
+    `levels`: read (place in `reads`), buys, price, lots, orders, in the order of the answer.
+    """
+
+    def __init__(self, space: Space, markets: Names) -> None:
+        self.reads, self.levels, self._markets = Columns(space), Columns(space), markets
+
+    def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
+        """The reads at `chosen` of a batch whose first attempt is attempt `begin`."""
+        taken = {name: _taken(batch[name], chosen) for name in ("symbol", "reply")}
+        told = [book_of(*both) for both in zip(taken["symbol"].to_pylist(), taken["reply"].to_pylist(), strict=True)]
+        first = len(self.reads)
+        rows = [(first + place, *level) for place, (_, levels) in enumerate(told) for level in levels]
+        table = np.array(rows, dtype=np.int64).reshape(-1, 5)
+        self.levels.append({name: table[:, n] for n, name in enumerate(("read", "buys", "price", "lots", "orders"))})
+        made = {name: whole(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
+        self.reads.append(
+            made
+            | {
+                "row": chosen + begin,
+                "market": self._markets.number(taken["symbol"]),
+                "seq": np.array([seq for seq, _ in told], dtype=np.int64),
+                "asked": whole(batch["qty"])[chosen],
+            }
+        )
+
+
+def _taken(values: Any, chosen: np.ndarray) -> Any:
+    return plain(values).take(pa.array(chosen))
+
+
+def book_of(symbol: str, reply: str) -> tuple[int, list[tuple[int, int, int, int]]]:
+    """The seq and the levels (buys, price, lots, orders) that an answer shows; NO_BOOK if it is none of `symbol`."""
+    said = loads(reply)
+    seq, sides = said.get("seq"), [(said.get(name), buys) for name, buys in SIDES]
+    if said.get("symbol") != symbol or not _is_count(seq) or not all(_are_levels(side) for side, _ in sides):
+        return NO_BOOK, []
+    return seq, [(buys, *level) for side, buys in sides for level in side]  # type: ignore[misc, return-value]
+
+
+def _are_levels(side: Any) -> bool:
+    if side == []:
+        return True
+    # What JSON is read to has no subclasses: sets of types and lengths tell what a question to each level would.
+    if not isinstance(side, list) or set(map(type, side)) - {list} or set(map(len, side)) - {LEVEL_PARTS}:
+        return False
+    counts = [*chain.from_iterable(side)]
+    return not set(map(type, counts)) - {int} and min(counts, default=0) >= 0 and max(counts, default=0) < 2**63
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

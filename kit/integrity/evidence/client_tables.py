@@ -1,0 +1,154 @@
+"""The clients' half of the evidence as columns: what they sent, what they were told, what they read.
+
+Owns the meaning of attempts and of answers; must not know the ledger.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kit.integrity.arrays import hashing
+from kit.integrity.arrays.columns import Columns, Space
+from kit.integrity.arrays.ids import Ids, codes
+from kit.integrity.arrays.json_columns import parse
+from kit.integrity.arrays.json_templates import Skeletons, empty
+from kit.integrity.arrays.sources import Batch, Source, plain, whole
+from kit.integrity.evidence import content
+from kit.integrity.evidence.book_tables import BookReads
+from kit.integrity.evidence.trade_page_tables import PageReads
+from kit.model import ATTEMPT_COLUMNS
+
+OPS = ("order", "cancel", "get_order", "book", "trades")
+ORDER, CANCEL, GET_ORDER, BOOK, TRADES = range(5)
+KINDS = ("first", "retry", "deliberate", "reask", "probe_sequential", "probe_concurrent", "probe_reuse")
+FIRST, PROBE_REUSE = KINDS.index("first"), KINDS.index("probe_reuse")
+OUTCOMES = ("ok", "fail", "info")
+OK, FAIL, INFO = range(3)
+STATES = ("ACCEPTED", "OPEN", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "REJECTED")
+
+READ = [name for name in ATTEMPT_COLUMNS if name not in ("intended_ns", "error")]
+# Field of an answer → column of the attempt that it repeats.
+REPEATED = {
+    "orderId": "order_id",
+    "clientId": "client_id",
+    "idempotencyKey": "idempotency_key",
+    "symbol": "symbol",
+    "side": "side",
+    "type": "type",
+    "tif": "tif",
+    "qty": "qty",
+    "price": "price",
+}
+COMPARED = frozenset(REPEATED[name] for name in content.REPLY_FIELDS)
+NAMED_FIELDS = content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": str}
+STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
+FOUND, NOT_FOUND, FORBIDDEN = 200, 404, 403
+REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
+# The reason of a refusal of other content, as `told` of a probe has it.
+REUSED = np.uint64(hashing.one("IdempotencyKeyReused"))
+
+
+def good(status: np.ndarray) -> np.ndarray:
+    return (status >= 200) & (status < 300)
+
+
+def refused(status: np.ndarray) -> np.ndarray:
+    """Definite refusals: 4xx but those that say nothing of what was asked for."""
+    return (status >= 400) & (status < 500) & (status != REQUEST_TIMEOUT) & (status != TOO_MANY)
+
+
+def read_attempts(
+    source: Source, space: Space, clients: Ids, reads: Columns, books: BookReads, pages: PageReads
+) -> Columns:
+    """All attempts; and into `reads` the reads of orders that were answered, with what the answers say, into `books`
+    those of books, and into `pages` those of trades.
+
+    `sent` and `told` number the content of what was sent and acknowledged, `once` numbers (operation, attempt). Of a
+    key's reuse `told` is the reason of its refusal. Of a read `told_order`, `state`, `filled` and `told` are what its
+    answer says. An answer that names another client or key tells of no content that anybody sent. Ids are hashes still.
+    """
+    attempts, skeletons, begin = Columns(space, source.rows), Skeletons(REPEATED, COMPARED), 0
+    for batch in source.batches(READ):
+        made = _attempts(batch, clients, skeletons)
+        attempts.append(made)
+        reads.append(_reads(batch, made, begin))
+        found = made["status"] == FOUND
+        books.put(batch, np.flatnonzero((made["op"] == BOOK) & found), begin)
+        pages.put(batch, np.flatnonzero((made["op"] == TRADES) & found), begin)
+        begin += len(made["op"])
+    return attempts
+
+
+def _attempts(batch: Batch, clients: Ids, skeletons: Skeletons) -> dict[str, np.ndarray]:
+    client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
+    made = {
+        "op": codes(batch["op"], OPS),
+        "kind": codes(batch["kind"], KINDS),
+        "outcome": codes(batch["outcome"], OUTCOMES),
+        "key": np.where(name != 0, hashing.rows(client, name), np.uint64(0)),
+        "order": hashing.texts(batch["order_id"]),
+        "client": clients.number(batch["client_id"]),
+        "sent": content.number(batch, content.CLIENT),
+        "once": hashing.rows(whole(batch["op_id"]), whole(batch["attempt"])),
+    }
+    for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns"):
+        made[column] = whole(batch[column])
+    return made | _told(batch, made, client, name, skeletons)
+
+
+def _told(
+    batch: Batch, made: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, skeletons: Skeletons
+) -> dict[str, np.ndarray]:
+    """Order and content that acknowledgements name; where it is the attempt's `own` order, its id is not kept twice."""
+    told_order, told = np.zeros_like(made["order"]), np.zeros_like(made["sent"])
+    own = np.zeros(len(told), dtype=bool)
+    acknowledged = good(made["status"]) | good(made["late_status"])
+    asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != PROBE_REUSE) & acknowledged)
+    if len(asked):
+        texts = plain(batch["reply"]).take(pa.array(asked))
+        repeats = skeletons.same(texts, batch, asked, _shapes(batch)[asked])
+        as_sent, other = asked[repeats], asked[~repeats]
+        own[as_sent], told[as_sent] = True, made["sent"][as_sent]
+        if len(other):
+            said = parse(texts.filter(pa.array(~repeats)), NAMED_FIELDS)
+            told_order[other], told[other] = hashing.texts(said["orderId"]), content.number(said, content.CLIENT)
+            stranger = _names_other(said["clientId"], client[other]) | _names_other(said["idempotencyKey"], name[other])
+            told[other] = np.where(stranger, ~told[other], told[other])
+    reused = np.flatnonzero(made["kind"] == PROBE_REUSE)
+    if len(reused):
+        told[reused] = hashing.texts(parse(plain(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
+    return {"told_order": told_order, "told": told, "own": own}
+
+
+def _names_other(said: Any, own: np.ndarray) -> np.ndarray:
+    """Where a name is said that is not the attempt's own; an answer may leave it out."""
+    names = hashing.texts(said)
+    return (names != 0) & (names != own)
+
+
+def _shapes(batch: Batch) -> np.ndarray:
+    """Rows with the same columns empty have the same number."""
+    shapes = np.zeros(len(batch["op"]), dtype=np.int64)
+    for bit, column in enumerate(REPEATED.values()):
+        shapes |= empty(batch[column]).astype(np.int64) << bit
+    return shapes
+
+
+def _reads(batch: Batch, made: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
+    """The reads that say something: an order's state, or that there is none."""
+    answered = (made["outcome"] == OK) | np.isin(made["status"], (FORBIDDEN, NOT_FOUND))
+    rows = np.flatnonzero((made["op"] == GET_ORDER) & answered & (made["order"] != 0))
+    said = parse(plain(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
+    told = content.number(said, content.CLIENT)
+    stranger = _names_other(said["clientId"], hashing.texts(batch["client_id"])[rows])
+    columns = ("order", "client", "outcome", "status", "invoked_ns", "completed_ns")
+    return {column: made[column][rows] for column in columns} | {
+        "row": rows + begin,
+        "told_order": hashing.texts(said["orderId"]),
+        "state": codes(said["status"], STATES),
+        "filled": whole(said["filledQty"]),
+        "told": np.where(stranger, ~told, told),
+    }

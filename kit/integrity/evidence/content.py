@@ -1,0 +1,46 @@
+"""What an order asks for, as one number: market, side, type, time in force, lots and price.
+
+Owns which differences count: MARKET is IOC and has no price, whatever was said; no time in force is GTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kit.integrity.arrays import hashing
+from kit.integrity.arrays.sources import whole
+
+MARKET, IOC, GTC = hashing.one("MARKET"), hashing.one("IOC"), hashing.one("GTC")
+# What is compared → column of a ledger row or of a stored order.
+LEDGER = {"market": "market", "side": "side", "type": "order_type", "tif": "tif", "qty": "qty", "price": "price"}
+# The same → column of an attempt, and field of an answer.
+CLIENT = {"market": "symbol", "side": "side", "type": "type", "tif": "tif", "qty": "qty", "price": "price"}
+REPLY_FIELDS = {"orderId": str, "symbol": str, "side": str, "type": str, "tif": str, "qty": int, "price": int}
+
+
+def number(columns: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> np.ndarray:
+    """One number a row, equal for equal content."""
+    kind, tif = hashing.texts(columns[names["type"]]), hashing.texts(columns[names["tif"]])
+    at_market = kind == MARKET
+    tif = np.where(at_market, np.uint64(IOC), np.where(tif == 0, np.uint64(GTC), tif))
+    price = np.where(at_market, 0, whole(columns[names["price"]]))
+    market, side = hashing.texts(columns[names["market"]]), hashing.texts(columns[names["side"]])
+    return hashing.rows(market, side, kind, tif, whole(columns[names["qty"]]), price)
+
+
+def canonical(row: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> dict[str, Any]:
+    """One row's content in words, as it is compared."""
+    said = {what: row.get(name, "") for what, name in names.items()}
+    if said["type"] == "MARKET":
+        said |= {"tif": "IOC", "price": 0}
+    return said | {"tif": said["tif"] or "GTC", "price": said["price"] or 0, "qty": said["qty"] or 0}
+
+
+def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], verb: str) -> str:
+    """Both canonical; "" if they say the same."""
+    return ", ".join(
+        f"{what} {found[what]} was {verb} as {wanted[what]}" for what in found if found[what] != wanted[what]
+    )

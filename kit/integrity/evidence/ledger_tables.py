@@ -1,0 +1,126 @@
+"""The exchange's half of the evidence as columns: its ledger, and what it stores beside it.
+
+Owns the meaning of ledger rows; must not know what clients saw.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from kit.integrity.arrays import hashing
+from kit.integrity.arrays.columns import Columns, Space
+from kit.integrity.arrays.ids import NO_ID, Ids, Names, codes
+from kit.integrity.arrays.sources import Batch, Source, whole
+from kit.integrity.evidence import content
+from kit.integrity.evidence.client_tables import STATES
+from kit.integrity.evidence.messages import Messages
+from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS
+
+TYPES = ("accepted", "rejected", "fill", "cancelled")
+# REJECTED refuses an order, REFUSED a cancel.
+ACCEPTED, REJECTED, FILL, CANCELLED, REFUSED = range(5)
+CLIENT, IOC, SELF_TRADE, UNKNOWN_ORDER, ALREADY_DONE, NOT_OWNER, MATCH_LIMIT, NO_REASON = range(8)
+REASONS = ("client", "ioc", "self_trade", "UnknownOrder", "AlreadyDone", "NotOwner", "MatchLimitExceeded")
+BUYS, AT_MARKET, RESTS = 1, 2, 4
+
+IDS = (
+    "event_id",
+    "order_id",
+    "client_id",
+    "idempotency_key",
+    "trade_id",
+    "taker_order_id",
+    "maker_order_id",
+)
+ORDER_READ = [name for name in ORDER_COLUMNS if name != "accepted_ns"]
+
+
+def read_events(source: Source, space: Space, markets: Names, clients: Ids, messages: Messages) -> Columns:
+    """The ledger by market and seq; `row` leads back to where it was recorded. Ids are hashes still.
+
+    Of a fill `order` and `client` are the taker's, BUYS is the side that the fill gives its taker, and `content` is its
+    trade id. `text` is what a message of this event must say, see `messages`.
+    """
+    events, begin, ordered, last = Columns(space, source.rows), 0, True, (-1, -1)
+    for batch in source.batches(list(LEDGER_EVENT_COLUMNS)):
+        ids = {column: hashing.texts(batch[column]) for column in IDS}
+        made = _events(batch, ids, markets, clients, begin)
+        begin += len(made["row"])
+        events.append(made | {"text": messages.wanted(batch)})
+        ordered, last = ordered and _ordered(made, last), (int(made["market"][-1]), int(made["seq"][-1]))
+    if not ordered:
+        events.reorder(np.lexsort((events["seq"], events["market"])))
+    return events
+
+
+def _ordered(made: dict[str, np.ndarray], last: tuple[int, int]) -> bool:
+    market, seq = np.concatenate([[last[0]], made["market"]]), np.concatenate([[last[1]], made["seq"]])
+    step = np.diff(market)
+    return bool(((step > 0) | ((step == 0) & (np.diff(seq) >= 0))).all())
+
+
+def _events(
+    batch: Batch, ids: Mapping[str, np.ndarray], markets: Names, clients: Ids, begin: int
+) -> dict[str, np.ndarray]:
+    kind = codes(batch["type"], TYPES)
+    kind = np.where((kind == REJECTED) & (codes(batch["command"], ("cancel",)) == 0), np.int8(REFUSED), kind)
+    fill = kind == FILL
+    at_market = codes(batch["order_type"], ("MARKET",)) == 0
+    rests = ~at_market & (codes(batch["tif"], ("IOC",)) != 0)
+    buys = np.where(fill, codes(batch["taker_side"], ("BUY",)), codes(batch["side"], ("BUY",))) == 0
+    reason, name, none = codes(batch["reason"], REASONS), ids["idempotency_key"], np.uint64(0)
+    return {
+        "row": np.arange(begin, begin + len(kind)),
+        "market": markets.number(batch["market"]),
+        "seq": whole(batch["seq"]),
+        "type": kind,
+        "event": ids["event_id"],
+        "ts_ns": whole(batch["ts_ns"]),
+        "order": np.where(fill, ids["taker_order_id"], ids["order_id"]),
+        "maker": np.where(fill, ids["maker_order_id"], none),
+        "client": np.where(fill, clients.number(batch["taker_client_id"]), clients.number(batch["client_id"])),
+        "maker_client": np.where(fill, clients.number(batch["maker_client_id"]), NO_ID),
+        "key": np.where(name != 0, hashing.rows(ids["client_id"], name), none),
+        "qty": whole(batch["qty"]),
+        "price": whole(batch["price"]),
+        "reason": np.where(reason < 0, np.int8(NO_REASON), reason),
+        "content": np.where(fill, ids["trade_id"], content.number(batch)),
+        "bits": (buys * BUYS + at_market * AT_MARKET + rests * RESTS).astype(np.int8),
+    }
+
+
+def read_orders(source: Source, space: Space, markets: Names, clients: Ids) -> Columns:
+    orders = Columns(space, source.rows)
+    for batch in source.batches(ORDER_READ):
+        client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
+        orders.append(
+            {
+                "order": hashing.texts(batch["order_id"]),
+                "key": np.where(name != 0, hashing.rows(client, name), np.uint64(0)),
+                "client": clients.number(batch["client_id"]),
+                "market": markets.number(batch["market"]),
+                "buys": codes(batch["side"], ("BUY",)) == 0,
+                "qty": whole(batch["qty"]),
+                "filled": whole(batch["filled_qty"]),
+                "state": codes(batch["status"], STATES),
+                "content": content.number(batch),
+            }
+        )
+    return orders
+
+
+def read_positions(source: Source, space: Space, markets: Names, clients: Ids) -> Columns:
+    positions = Columns(space)
+    for batch in source.batches(("client_id", "market", "qty", "cash")):
+        made = {"client": clients.number(batch["client_id"]), "market": markets.number(batch["market"])}
+        positions.append(made | {"qty": whole(batch["qty"]), "cash": whole(batch["cash"])})
+    return positions
+
+
+def read_outbox(source: Source, space: Space) -> Columns:
+    outbox = Columns(space)
+    for batch in source.batches(("order_id",)):
+        outbox.append({"order": hashing.texts(batch["order_id"])})
+    return outbox

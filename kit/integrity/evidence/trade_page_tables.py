@@ -1,0 +1,129 @@
+"""What clients read of the trades as columns: one row an answered read, one row a trade that it tells.
+
+Owns the form of such an answer, a page; must not know what trades there were.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import compute
+
+from kit.integrity.arrays import hashing
+from kit.integrity.arrays.columns import Columns, Space
+from kit.integrity.arrays.ids import Ids, Names, codes
+from kit.integrity.arrays.json_columns import arrow_type, loads, table_of, typed
+from kit.integrity.arrays.sources import Batch, plain, whole
+
+pc: Any = compute
+# The `next` of an answer that is no page of the market that was asked for.
+NO_PAGE = -1
+# Pages that are parsed at once: of hundreds of trades each.
+PAGES_AT_ONCE = 512
+# Field of a trade and its type. All of a fill's ledger event: whoever is told the wrong clients is told nothing.
+TRADE: Mapping[str, type] = {
+    "market": str,
+    "seq": int,
+    "type": str,
+    "eventId": str,
+    "tsNs": int,
+    "qty": int,
+    "price": int,
+    "tradeId": str,
+    "takerOrderId": str,
+    "makerOrderId": str,
+    "takerClientId": str,
+    "makerClientId": str,
+    "takerSide": str,
+}
+FILL, SIDES = ("fill",), ("SELL", "BUY")
+PAGE = pa.schema(
+    [
+        ("symbol", pa.string()),
+        ("next", pa.int64()),
+        ("trades", pa.list_(pa.struct([(name, arrow_type(kind)) for name, kind in TRADE.items()]))),
+    ]
+)
+
+
+class PageReads:
+    """`reads`: row (of the attempt), market, after and limit as asked, next, times.
+    `trades`: page (place in `reads`), and in the order of the answer what it says of each; ids are hashes still.
+    """
+
+    def __init__(self, space: Space, markets: Names, clients: Ids) -> None:
+        self.reads, self.trades = Columns(space), Columns(space)
+        self._markets, self._clients = markets, clients
+
+    def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
+        """The reads at `chosen` of a batch whose first attempt is attempt `begin`."""
+        for start in range(0, len(chosen), PAGES_AT_ONCE):
+            self._put(batch, chosen[start : start + PAGES_AT_ONCE], begin)
+
+    def _put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
+        symbols, replies = (plain(batch[name]).take(pa.array(chosen)) for name in ("symbol", "reply"))
+        told = pages_of(replies.to_pylist())
+        trades = told["trades"].combine_chunks()
+        counts = whole(pc.fill_null(pc.list_value_length(trades), 0)).astype(np.int64)
+        pages = np.repeat(np.arange(len(chosen)) + len(self.reads), counts)
+        self.trades.append({"page": pages} | self._told(trades.flatten()))
+        made = {name: whole(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
+        self.reads.append(
+            made
+            | {
+                "row": chosen + begin,
+                "market": self._markets.number(symbols),
+                "after": whole(batch["price"])[chosen],
+                "limit": whole(batch["qty"])[chosen],
+                "next": _next(told, symbols),
+            }
+        )
+
+    def _told(self, trades: pa.StructArray) -> dict[str, np.ndarray]:
+        """In the columns of a fill's ledger event; a field that is absent or of another type is "" or 0."""
+        said = {
+            name: values.fill_null(kind()) for (name, kind), values in zip(TRADE.items(), trades.flatten(), strict=True)
+        }
+        return {
+            "market": self._markets.number(said["market"]),
+            "seq": whole(said["seq"]),
+            "fill": codes(said["type"], FILL) == 0,
+            "event": hashing.texts(said["eventId"]),
+            "ts_ns": whole(said["tsNs"]),
+            "qty": whole(said["qty"]),
+            "price": whole(said["price"]),
+            "content": hashing.texts(said["tradeId"]),
+            "order": hashing.texts(said["takerOrderId"]),
+            "maker": hashing.texts(said["makerOrderId"]),
+            "client": self._clients.number(said["takerClientId"]),
+            "maker_client": self._clients.number(said["makerClientId"]),
+            "buys": codes(said["takerSide"], SIDES),
+        }
+
+
+def _next(told: pa.Table, symbols: Any) -> np.ndarray:
+    """Where each answer goes on; NO_PAGE of one that is no page of the market that was asked for."""
+    place = told["next"].combine_chunks()
+    right = pc.and_(pc.fill_null(pc.equal(told["symbol"].combine_chunks(), symbols), False), told["trades"].is_valid())
+    right = pc.and_(right, pc.fill_null(pc.greater_equal(place, 0), False))
+    return whole(pc.if_else(right, place, NO_PAGE))
+
+
+def pages_of(replies: list[str]) -> pa.Table:
+    """The answers in the form `PAGE`; what one does not say, or not so, is null."""
+    quick = table_of(replies, PAGE)
+    return pa.Table.from_pylist([_page(loads(reply)) for reply in replies], PAGE) if quick is None else quick
+
+
+def _page(said: Mapping[str, Any]) -> dict[str, Any]:
+    trades = said.get("trades")
+    told = [_trade(one) for one in trades] if isinstance(trades, list) else None
+    return {"symbol": typed(said.get("symbol"), str), "next": typed(said.get("next"), int), "trades": told}
+
+
+def _trade(said: Any) -> dict[str, Any]:
+    fields = said if isinstance(said, dict) else {}
+    return {name: typed(fields.get(name), kind) for name, kind in TRADE.items()}

@@ -1,0 +1,158 @@
+"""Whether what was recorded is evidence at all: of this run, whole, and with clocks that can be believed.
+
+Owns the reasons for INVALID; must not know what is checked. A violation that is only an artefact of bad evidence is
+worse than no answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from kit.integrity.arrays import hashing
+from kit.integrity.arrays.columns import Columns
+from kit.integrity.arrays.grouping import firsts, paired, present
+from kit.integrity.arrays.sources import Source
+from kit.integrity.evidence.client_tables import FIRST, ORDER
+from kit.integrity.evidence.ledger_tables import ACCEPTED, REJECTED
+from kit.model import LoadStats
+
+# Matchers on different hosts keep time to within milliseconds; a ledger that goes back further than this is broken.
+CLOCK_BACK_NS_MAX = 1_000_000_000
+# So far may the clocks of the generator and of the exchange be apart.
+CLOCK_SKEW_NS_MAX = 1_000_000_000
+# Messages that are looked at to tell another run's stream from this run's with an error in every message.
+SAMPLE_MAX = 200
+
+Tables = Mapping[str, Columns]
+
+
+def look(
+    tables: Tables,
+    sources: Mapping[str, Source],
+    sizes: Mapping[str, int],
+    load: LoadStats | None,
+    defects: dict[str, str],
+) -> dict[str, str]:
+    """Add what is wrong with whole tables to `defects`; returns what is wrong with clocks, by table."""
+    keys = sizes["key_count"]
+    _look_at_words(tables, defects)
+    _look_at_runs(tables, keys, defects)
+    _look_at_stream(tables, sources, defects)
+    _look_at_history(tables["attempts"], keys, load, defects)
+    return _clocks(tables, keys)
+
+
+def _look_at_words(tables: Tables, defects: dict[str, str]) -> None:
+    """A word that the contract does not know could mean anything."""
+    for name, columns in (("attempts", ("op", "kind", "outcome")), ("events", ("type",)), ("orders", ("state",))):
+        for column in columns:
+            strange = int((tables[name][column] < 0).sum())
+            if strange and name not in defects:
+                what = "status" if column == "state" else column
+                defects[name] = f"{name}: {strange:,} rows have a {what} that is none of the contract's"
+
+
+def _look_at_runs(tables: Tables, keys: int, defects: dict[str, str]) -> None:
+    """A ledger without one key of the history is the ledger of another run: every comparison would be noise."""
+    attempts, events = tables["attempts"], tables["events"]
+    sent = present(attempts["key"][attempts["op"] == ORDER], keys)
+    written = present(events["key"][_tells_of_orders(events)], keys)
+    stored = present(tables["orders"]["key"], keys)
+    if sent.any() and written.any() and not (sent & written).any():
+        defects["run"] = f"the ledger is of another run: none of its {written.sum():,} keys is in the history"
+    if stored.any() and written.any() and not (stored & written).any():
+        defects.setdefault("orders", f"orders: are of another run, none of the {stored.sum():,} keys is in the ledger")
+
+
+def _tells_of_orders(events: Columns) -> np.ndarray:
+    kind = events["type"]
+    return (kind == ACCEPTED) | (kind == REJECTED)
+
+
+def _look_at_stream(tables: Tables, sources: Mapping[str, Source], defects: dict[str, str]) -> None:
+    stream, connections, events = tables["stream"], tables["connections"], tables["events"]
+    if not len(stream) or "stream" in defects:
+        return
+    if "connections" not in defects and len(connections):
+        heard = pd.unique(paired(stream["subscriber"], stream["symbol"]))
+        silent = np.setdiff1d(heard, paired(connections["subscriber"], connections["symbol"]))
+        if len(silent):
+            defects["connections"] = f"connections: {len(silent)} subscribers heard something but never connected"
+    if len(events) and not stream["same"].any() and not _known(sources["stream"], events, len(stream)):
+        defects["stream"] = f"stream: is of another run, none of its {len(stream):,} messages tells of a ledger event"
+
+
+def _known(source: Source, events: Columns, size: int) -> bool:
+    """Whether any of the first messages names an event of this ledger."""
+    named = []
+    for row in source.at(range(min(size, SAMPLE_MAX))):
+        try:
+            named.append(str(json.loads(row["event"])["eventId"]))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return bool(np.isin(hashing.texts(pa.array(named, pa.string())), events["event"]).any())
+
+
+def _look_at_history(attempts: Columns, keys: int, load: LoadStats | None, defects: dict[str, str]) -> None:
+    """A history is truncated if the generator says it sent more, or if a retry stands without what it retries."""
+    if "attempts" in defects or not len(attempts):
+        return
+    if load is not None and load.sent != len(attempts):
+        defects["attempts"] = f"attempts: the generator sent {load.sent:,} but the history holds {len(attempts):,}"
+        return
+    once = np.sort(attempts["once"])
+    twice = int((once[1:] == once[:-1]).sum())
+    if twice:
+        defects["attempts"] = f"attempts: {twice:,} are recorded more than once"
+        return
+    orders, first = attempts["op"] == ORDER, attempts["kind"] == FIRST
+    key = attempts["key"]
+    orphans = present(key[orders & ~first], keys) & ~present(key[orders & first], keys)
+    if orphans.any():
+        defects["attempts"] = f"attempts: {orphans.sum():,} keys have retries but no first attempt: it is truncated"
+
+
+def _clocks(tables: Tables, keys: int) -> dict[str, str]:
+    attempts, events, doubts = tables["attempts"], tables["events"], {}
+    invoked, late = attempts["invoked_ns"], attempts["late_ns"]
+    backwards = int((attempts["completed_ns"] < invoked).sum()) + int(((late > 0) & (late < invoked)).sum())
+    if backwards:
+        doubts["attempts"] = f"attempts: the clock went backwards, {backwards:,} end before they start"
+    elif len(invoked) and invoked.min() <= 0:
+        doubts["attempts"] = f"attempts: {int((invoked <= 0).sum()):,} have no time"
+    back = int(((np.diff(events["market"]) == 0) & (np.diff(events["ts_ns"]) < -CLOCK_BACK_NS_MAX)).sum())
+    early = _before_sent(attempts, events, keys)
+    if back:
+        doubts["events"] = f"events: the ledger's clock went backwards by more than 1 s, {back:,} times"
+    elif early:
+        doubts["events"] = (
+            f"events: the clocks disagree, {early:,} orders were sequenced over 1 s before they were sent"
+        )
+    return doubts | _clocks_of_streams(tables["connections"], tables["stream"])
+
+
+def _clocks_of_streams(dials: Columns, stream: Columns) -> dict[str, str]:
+    """Of a connection: dialled, then open, then closed; and every message has a time."""
+    doubts, opened, closed = {}, dials["opened_ns"], dials["closed_ns"]
+    since = np.maximum(dials["dialed_ns"], opened)
+    backwards = int((((opened > 0) & (opened < dials["dialed_ns"])) | ((closed > 0) & (closed < since))).sum())
+    timeless = int((stream["received_ns"] <= 0).sum())
+    if backwards:
+        doubts["connections"] = f"connections: the clock went backwards, {backwards:,} end before they start"
+    if timeless:
+        doubts["stream"] = f"stream: {timeless:,} messages have no time"
+    return doubts
+
+
+def _before_sent(attempts: Columns, events: Columns, keys: int) -> int:
+    orders = attempts.where((attempts["op"] == ORDER) & (attempts["kind"] == FIRST))
+    place = firsts(orders["key"], keys)
+    accepted = events.where(events["type"] == ACCEPTED)
+    key, ts = accepted["key"], accepted["ts_ns"]
+    known = (key >= 0) & (place[key] >= 0) if len(place) else np.zeros(len(key), dtype=bool)
+    return int((ts[known] < orders["invoked_ns"][place[key[known]]] - CLOCK_SKEW_NS_MAX).sum())

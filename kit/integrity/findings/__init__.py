@@ -1,0 +1,1 @@
+"""What a check reports: findings, counterexamples, and their minimisation."""

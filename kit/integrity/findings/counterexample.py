@@ -1,0 +1,191 @@
+"""The whole story of a few orders as a timeline: attempts, answers, ledger events, what is stored, the fault.
+
+Owns the sentences and their order; must not know why the orders are told about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kit.integrity.evidence.client_tables import CANCEL, GET_ORDER, ORDER
+from kit.integrity.evidence.tables import Evidence
+
+# A story is read by a person: more steps than this hide the point.
+STEPS_MAX = 24
+# How many violations are told to find the shortest story among them.
+CANDIDATES_MAX = 4
+# Orders that hang together by one key, or through a trade, beyond which a story is nobody's.
+RELATED_MAX = 6
+REPLY_CHARS_MAX = 160
+FAULT = "fault"
+
+Step = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """What to tell: orders and keys by number (with all that hangs on them), a stretch of a ledger, own steps.
+
+    `only` limits the ledger's part to events at these places of the evidence.
+    """
+
+    orders: tuple[int, ...] = ()
+    keys: tuple[int, ...] = ()
+    stretch: tuple[int, int, int] | None = None  # market, first and last seq
+    steps: tuple[Step, ...] = ()
+    only: np.ndarray | None = None
+
+
+def candidates(bad: np.ndarray) -> np.ndarray:
+    return bad[:CANDIDATES_MAX]
+
+
+def story(evidence: Evidence, subject: Story) -> list[Step]:
+    """The steps of `subject` by time; at most `STEPS_MAX`, the cut said as a step of its own."""
+    orders, keys = _related(evidence, subject)
+    steps = [
+        *_attempt_steps(evidence, orders, keys),
+        *event_steps(evidence, _events(evidence, orders, keys, subject)),
+        *_stored_steps(evidence, orders),
+        *subject.steps,
+    ]
+    if steps:
+        steps += _fault_steps(evidence)
+    return _capped(sorted(steps, key=lambda step: (step["t"] is None, step["t"] or 0.0, step.get("seq") or 0)))
+
+
+def _related(evidence: Evidence, subject: Story) -> tuple[np.ndarray, np.ndarray]:
+    """The subject's orders with all orders of their keys, and the keys of these."""
+    orders, keys = np.array(subject.orders, dtype=np.int64), np.array(subject.keys, dtype=np.int64)
+    tables = (evidence.accepted, evidence.rejected, evidence.orders)
+    if orders.size:
+        keys = np.union1d(keys, np.concatenate([table["key"][np.isin(table["order"], orders)] for table in tables]))
+        if not (keys >= 0).any():
+            # Never sequenced nor stored: only its client knows the key.
+            keys = np.unique(evidence.sent["key"][np.isin(evidence.sent["order"], orders)])
+    keys = keys[keys >= 0][:RELATED_MAX]
+    if keys.size:
+        orders = np.union1d(orders, np.concatenate([table["order"][np.isin(table["key"], keys)] for table in tables]))
+    return orders[orders >= 0][:RELATED_MAX], keys
+
+
+def _events(evidence: Evidence, orders: np.ndarray, keys: np.ndarray, subject: Story) -> np.ndarray:
+    """Places of the events to tell."""
+    events = evidence.events
+    if subject.only is not None:
+        return subject.only
+    chosen = np.isin(events["order"], orders) | np.isin(events["maker"], orders) | np.isin(events["key"], keys)
+    if subject.stretch is not None:
+        market, first, last = subject.stretch
+        seq = events["seq"]
+        chosen |= (events["market"] == market) & (seq >= first) & (seq <= last)
+    return np.flatnonzero(chosen)
+
+
+def _attempt_steps(evidence: Evidence, orders: np.ndarray, keys: np.ndarray) -> Iterator[Step]:
+    attempts = evidence.attempts
+    op = attempts["op"]
+    own = np.isin(attempts["key"], keys) & (op == ORDER)
+    about = np.isin(attempts["order"], orders) & ((op == CANCEL) | (op == GET_ORDER))
+    places = np.flatnonzero(own | about)
+    places = places[np.argsort(attempts["invoked_ns"][places], kind="stable")][: 4 * STEPS_MAX]
+    for row in evidence.rows("attempts", places):
+        base = {"source": "client", "client_id": row["client_id"], "order_id": row["order_id"]}
+        yield {"t": _seconds(row["invoked_ns"]), "what": _sent(row), **base, "attempt": row["kind"]}
+        yield {"t": _seconds(row["completed_ns"]), "what": _got(row), **base, "status": row["status"]}
+        if row["late_status"]:
+            what = f"late answer {row['late_status']} to the attempt that had timed out"
+            yield {"t": _seconds(row["late_ns"]), "what": what, **base, "status": row["late_status"]}
+
+
+def _sent(row: dict[str, Any]) -> str:
+    who = f"client {row['client_id']}"
+    if row["op"] == "cancel":
+        return f"{who} asks to cancel order {row['order_id']} ({row['kind']})"
+    if row["op"] == "get_order":
+        return f"{who} reads order {row['order_id']}"
+    price = f" at {row['price']}" if row["price"] else ""
+    what = f"{row['side']} {row['qty']} {row['symbol']} {row['type']}{price}"
+    return f"{who} sends order {row['order_id']} under key {row['idempotency_key']}: {what} ({row['kind']})"
+
+
+def _got(row: dict[str, Any]) -> str:
+    took = f"after {(row['completed_ns'] - row['invoked_ns']) / 1e6:.0f} ms"
+    if not row["status"]:
+        return f"no answer {took} ({row['error'] or row['outcome']})"
+    reply = row["reply"] if len(row["reply"]) <= REPLY_CHARS_MAX else row["reply"][:REPLY_CHARS_MAX] + "…"
+    return f"answer {row['status']} {took}" + (f": {reply}" if reply else "")
+
+
+def event_steps(evidence: Evidence, places: np.ndarray) -> Iterator[Step]:
+    """One step a ledger event at these places of the evidence."""
+    # Enough of both ends: the cut is made over all steps together.
+    if len(places) > 4 * STEPS_MAX:
+        places = np.concatenate([places[: 2 * STEPS_MAX], places[-STEPS_MAX:]])
+    for row in evidence.rows("events", places):
+        what = f"ledger {row['market']} seq {row['seq']}: {event_words(row)}"
+        base = {"source": "ledger", "market": row["market"], "seq": row["seq"], "event_id": row["event_id"]}
+        yield {"t": _seconds(row["ts_ns"]), "what": what, **base}
+
+
+def event_words(row: dict[str, Any]) -> str:
+    """One ledger event in words."""
+    if row["type"] == "fill":
+        sides = ("bought", "sold") if row["taker_side"] == "BUY" else ("sold", "bought")
+        taker, maker = f"order {row['taker_order_id']}", f"order {row['maker_order_id']}"
+        return f"trade {row['trade_id']}: {taker} {sides[0]} {row['qty']} at {row['price']}, {maker} {sides[1]}"
+    if row["type"] == "accepted":
+        price = f" at {row['price']}" if row["price"] else ""
+        what = f"{row['side']} {row['qty']} {row['order_type']} {row['tif']}{price}"
+        return f"order {row['order_id']} accepted: {what} (event {row['event_id']})"
+    if row["type"] == "cancelled":
+        return f"{row['qty']} of order {row['order_id']} cancelled ({row['reason']})"
+    what = "cancel of order" if row["command"] == "cancel" else "order"
+    return f"{what} {row['order_id']} {row['type']} ({row['reason']})"
+
+
+def _stored_steps(evidence: Evidence, orders: np.ndarray) -> Iterator[Step]:
+    for row in evidence.rows("orders", np.flatnonzero(np.isin(evidence.orders["order"], orders))[:STEPS_MAX]):
+        what = f"stored at the end: order {row['order_id']} {row['status']}, {row['filled_qty']} of {row['qty']} filled"
+        yield {"t": None, "what": what, "source": "store", "order_id": row["order_id"]}
+
+
+def balance_step(row: dict[str, Any]) -> Step:
+    """What is stored for one client in one market."""
+    what = f"stored at the end: client {row['client_id']} {row['qty']} lots of {row['market']}, cash {row['cash']}"
+    return {"t": None, "what": what, "source": "store", "client_id": row["client_id"]}
+
+
+def _fault_steps(evidence: Evidence) -> Iterator[Step]:
+    fault = evidence.fault
+    if fault is None:
+        return
+    for at, what in (
+        (fault.injected_at, f"fault {fault.template} injected"),
+        (fault.observed_at, "fault observed"),
+        (fault.healed_at, "fault healed"),
+    ):
+        if at is not None:
+            yield {"t": float(at), "what": what, "source": FAULT}
+
+
+def _capped(steps: Sequence[Step]) -> list[Step]:
+    """The first and the last of too many steps; what the fault did stays, whatever else goes."""
+    if len(steps) <= STEPS_MAX:
+        return list(steps)
+    fault = {place for place, step in enumerate(steps) if step["source"] == FAULT}
+    others = [place for place in range(len(steps)) if place not in fault]
+    room = STEPS_MAX - len(fault) - 1
+    head, tail = others[: room * 2 // 3], others[len(others) - (room - room * 2 // 3) :]
+    cut = len(others) - room
+    gap = {"t": steps[others[len(head)]]["t"], "what": f"… {cut} more steps left out …", "source": "kit"}
+    kept = sorted({*head, *tail, *fault, others[len(head)]})
+    return [gap if place == others[len(head)] else steps[place] for place in kept]
+
+
+def _seconds(ns: int) -> float | None:
+    return int(ns) / 1e9 if ns else None

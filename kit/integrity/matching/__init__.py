@@ -1,0 +1,1 @@
+"""A reference order book, and replay of the ledger against it."""

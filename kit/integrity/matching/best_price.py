@@ -1,0 +1,246 @@
+"""A short proof that a market traded by price and time, which spares it the replay; no proof says nothing.
+
+Owns the argument: who rests when follows from sums of the ledger's own events. If then every trade is with the best
+that rests at its moment, and every order stops for the reason that the rules give, the replay would expect each event
+just as it stands. All of that is a few sorts of arrays. A market with an order accepted twice or a rejected order, and
+of course one that traded otherwise, has no proof. The rules are `book`'s; where both speak, tests hold them together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.integrity.arrays.columns import INT32_MAX
+from kit.integrity.arrays.grouping import counts, lasts, totals
+from kit.integrity.evidence.ledger_tables import (
+    ACCEPTED,
+    ALREADY_DONE,
+    AT_MARKET,
+    BUYS,
+    CANCELLED,
+    CLIENT,
+    FILL,
+    IOC,
+    NOT_OWNER,
+    REFUSED,
+    RESTS,
+    SELF_TRADE,
+    UNKNOWN_ORDER,
+)
+from kit.integrity.matching.reference_book import FILLS_MAX
+
+Events = Mapping[str, np.ndarray]  # one market's, in sequence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intakes:
+    """The market's accepted orders by number, as they came: what each asks for, took, rests with and gives."""
+
+    place: np.ndarray  # of its event
+    after: np.ndarray  # place of the next command
+    qty: np.ndarray
+    price: np.ndarray
+    client: np.ndarray
+    bits: np.ndarray
+    stopped: np.ndarray  # what was left is cancelled at once
+    left: np.ndarray  # lots, once it took what it could
+    made: np.ndarray  # lots that others took of it
+
+    @property
+    def buys(self) -> np.ndarray:
+        return self.bits & BUYS > 0
+
+    @property
+    def rests(self) -> np.ndarray:
+        return (self.bits & RESTS > 0) & (self.left > 0) & ~self.stopped
+
+    @property
+    def rested(self) -> np.ndarray:
+        """Lots that came into the book."""
+        return np.where(self.rests, self.left, 0)
+
+    def reach(self, takers: np.ndarray, makers: np.ndarray) -> np.ndarray:
+        """Whether the limit of each taker reaches the price of its maker; no maker, −1, is out of reach."""
+        limit, price, buys = self.price[takers], self.price[makers], self.buys[takers]
+        fits = (self.bits[takers] & AT_MARKET > 0) | np.where(buys, price <= limit, price >= limit)
+        return fits & (makers >= 0)
+
+
+def proven(events: Events, orders: int) -> bool:
+    """Whether these events are shown to be what a replay of their commands expects; orders number below `orders`."""
+    kind, reason = events["type"], events["reason"]
+    asked = (kind == CANCELLED) & (reason == CLIENT)
+    commands = (kind == ACCEPTED) | (kind == REFUSED) | asked
+    stops = (kind == CANCELLED) & ((reason == IOC) | (reason == SELF_TRADE))
+    places = np.flatnonzero(kind == ACCEPTED)
+    # The last number is for no order, −1, which nobody may have sent.
+    numbers = np.full(orders + 1, -1, dtype=np.int64)
+    numbers[events["order"][places]] = np.arange(len(places))
+    if (
+        not len(places)
+        or numbers[-1] >= 0
+        or (numbers[events["order"][places]] != np.arange(len(places))).any()
+        or not (commands | stops | (kind == FILL)).all()
+        or not _plain(events)
+        or not _grouped(events, commands, stops)
+    ):
+        return False
+    fills = np.flatnonzero(kind == FILL)
+    taker, maker = numbers[events["order"][fills]], numbers[events["maker"][fills]]
+    if (maker < 0).any():
+        return False
+    intakes = _intakes(events, places, np.flatnonzero(commands), numbers[events["order"][stops]], taker, maker)
+    end = _ends(events, intakes, np.flatnonzero(asked), numbers, fills, maker)
+    return (
+        end is not None
+        and _stopped(events, intakes, np.flatnonzero(stops), numbers)
+        and _refused(events, intakes, np.flatnonzero(kind == REFUSED), numbers, end)
+        and _traded(events, intakes, fills, taker, maker)
+        and _first_served(events, intakes, end, fills, taker, maker)
+    )
+
+
+def _plain(events: Events) -> bool:
+    """Lots are some, and all numbers so small that no sum of them overflows."""
+    small = all(
+        -INT32_MAX <= int(events[name].min()) <= int(events[name].max()) <= INT32_MAX for name in ("qty", "price")
+    )
+    return small and bool((events["qty"][events["type"] != REFUSED] > 0).all())
+
+
+def _grouped(events: Events, commands: np.ndarray, stops: np.ndarray) -> bool:
+    """What is no command follows the order whose it is, and where that stops, nothing more comes of it."""
+    heads = np.maximum.accumulate(np.where(commands, np.arange(len(commands)), -1))
+    if heads[0] < 0 or not np.append(commands[1:], True)[stops].all():
+        return False
+    led = np.flatnonzero(~commands)
+    head, order = heads[led], events["order"]
+    return bool(((events["type"][head] == ACCEPTED) & (order[head] == order[led])).all())
+
+
+def _intakes(
+    events: Events, places: np.ndarray, commands: np.ndarray, stops: np.ndarray, taker: np.ndarray, maker: np.ndarray
+) -> Intakes:
+    size, lots = len(places), events["qty"][events["type"] == FILL]
+    stopped = np.zeros(size, dtype=bool)
+    stopped[stops] = True
+    qty = events["qty"][places].astype(np.int64)
+    return Intakes(
+        place=places,
+        after=np.append(commands, len(events["type"]))[np.searchsorted(commands, places) + 1],
+        qty=qty,
+        price=events["price"][places].astype(np.int64),
+        client=events["client"][places],
+        bits=events["bits"][places],
+        stopped=stopped,
+        left=qty - totals(taker, lots, size),
+        made=totals(maker, lots, size),
+    )
+
+
+def _ends(
+    events: Events, intakes: Intakes, asked: np.ndarray, numbers: np.ndarray, fills: np.ndarray, maker: np.ndarray
+) -> np.ndarray | None:
+    """By order the place of the event that takes it off the book, or the end; None where a cancel is not right.
+
+    A client's cancel takes what rests then, which is all that nobody took, and nobody takes of it later.
+    """
+    last = np.append(fills, -1)[lasts(maker, len(intakes.place))]
+    left = intakes.rested - intakes.made
+    end = np.where(left > 0, len(events["type"]), last)
+    who = numbers[events["order"][asked]]
+    right = (who >= 0) & (events["qty"][asked] == left[who]) & (np.maximum(intakes.place, last)[who] < asked)
+    if not right.all():
+        return None
+    end[who] = asked
+    return end if (end[who] == asked).all() and (end > intakes.place)[intakes.rests].all() else None
+
+
+def _stopped(events: Events, intakes: Intakes, stops: np.ndarray, numbers: np.ndarray) -> bool:
+    """What is left of an order rests or is cancelled, as a whole."""
+    right = events["qty"][stops] == intakes.left[numbers[events["order"][stops]]]
+    return bool(right.all() and (intakes.left >= 0).all() and (intakes.rests | intakes.stopped)[intakes.left > 0].all())
+
+
+def _refused(events: Events, intakes: Intakes, refused: np.ndarray, numbers: np.ndarray, end: np.ndarray) -> bool:
+    """A cancel is refused for the first of the reasons there are, and not while its order rests."""
+    who, reason = numbers[events["order"][refused]], events["reason"][refused]
+    known = (who >= 0) & (intakes.place[who] < refused)
+    other = intakes.client[who] != events["client"][refused]
+    wanted = np.where(~known, UNKNOWN_ORDER, np.where(other, NOT_OWNER, ALREADY_DONE))
+    resting = (wanted == ALREADY_DONE) & intakes.rests[who] & (refused < end[who])
+    return bool(((reason == wanted) & ~resting).all())
+
+
+def _traded(events: Events, intakes: Intakes, fills: np.ndarray, taker: np.ndarray, maker: np.ndarray) -> bool:
+    """Each trade takes all that its maker still has or its taker still wants, at the maker's price."""
+    lots = events["qty"][fills].astype(np.int64)
+    had, wanted = intakes.rested[maker] - _before(maker, lots), intakes.qty[taker] - _before(taker, lots)
+    right = (lots == np.minimum(had, wanted)) & (events["price"][fills] == intakes.price[maker])
+    return bool(right.all() and counts(taker, len(intakes.place)).max() <= FILLS_MAX)
+
+
+def _before(numbers: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    """The sum of all earlier amounts of each row's number."""
+    order = np.argsort(numbers, kind="stable")
+    ordered, sums = numbers[order], np.cumsum(amounts[order]) - amounts[order]
+    opening = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
+    found = np.empty_like(sums)
+    found[order] = sums - sums[np.maximum.accumulate(np.where(opening, np.arange(len(ordered)), 0))]
+    return found
+
+
+def _first_served(
+    events: Events, intakes: Intakes, end: np.ndarray, fills: np.ndarray, taker: np.ndarray, maker: np.ndarray
+) -> bool:
+    """Each trade is with the front of the other side, within the limit and with somebody else. What is left of an order
+    meets a front out of reach, or it is cancelled because it meets its own client. One that may rest is not cancelled
+    otherwise.
+    """
+    if not (intakes.reach(taker, maker) & (intakes.client[taker] != intakes.client[maker])).all():
+        return False
+    rest = np.flatnonzero(intakes.left > 0)
+    # A stop is the last event before the next command, and what it meets stands there until then.
+    at = intakes.after[rest] - intakes.stopped[rest]
+    met, served = np.full(len(rest), -1, dtype=np.int64), True
+    for buys in (False, True):
+        fronts = _fronts(intakes, end, buys, len(events["type"]) + 1)
+        mine, asked = intakes.buys[taker] != buys, intakes.buys[rest] != buys
+        served = served and bool((fronts[fills[mine]] == maker[mine]).all())
+        met[asked] = fronts[at[asked]]
+    reach, own = intakes.reach(rest, met), intakes.client[met] == intakes.client[rest]
+    selfish = intakes.stopped[rest] & (np.append(events["reason"], IOC)[at] == SELF_TRADE)
+    may_rest = intakes.bits[rest] & RESTS > 0
+    right = np.where(selfish, reach & own, ~reach & (may_rest != intakes.stopped[rest]))
+    return served and bool(right.all())
+
+
+def _fronts(intakes: Intakes, end: np.ndarray, buys: bool, size: int) -> np.ndarray:
+    """Before each event, and at the end, which order of a side is first by price, then by time; −1 for none.
+
+    An order is counted from its own event on: until its command is over nobody asks for its side.
+    """
+    mine = np.flatnonzero(intakes.rests & (intakes.buys == buys))
+    mine = mine[np.argsort(-intakes.price[mine] if buys else intakes.price[mine], kind="stable")]
+    return np.append(mine, -1)[_first_covering(intakes.place[mine] + 1, end[mine] + 1, size)]
+
+
+def _first_covering(begin: np.ndarray, end: np.ndarray, size: int) -> np.ndarray:
+    """At each of `size` places the first of the stretches [begin, end) that cover it; their number where none does.
+
+    A stretch is covered by two blocks as long as the largest power of two in it. From the longest blocks down, what
+    covers a block covers both of its halves: so all places are told in as many steps as their number has bits.
+    """
+    first = np.full(size, len(begin), dtype=np.int64)
+    bits = np.frexp(end - begin)[1] - 1
+    for bit in range(int(bits.max(initial=0)), -1, -1):
+        some = np.flatnonzero(bits == bit)
+        for starts in (begin[some], end[some] - (1 << bit)):
+            np.minimum.at(first, starts, some)
+        if bit:
+            half = 1 << (bit - 1)
+            first[half:] = np.minimum(first[half:], first[:-half])
+    return first

@@ -1,0 +1,121 @@
+"""What rests in a market at any place of its ledger, price by price: sums of the ledger's events and no matching.
+
+Owns the sums; must not know who asks. A third way beside PaperBroker's book and the replay's, and the least clever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kit.integrity.arrays.grouping import lasts, totals
+from kit.integrity.evidence.fill_sides import Orders, filled
+from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, FILL
+from kit.integrity.evidence.tables import Evidence
+
+# Prices of books that are worked out side by side.
+CELLS_MAX = 1 << 19
+
+
+class Changes(NamedTuple):
+    """By place in the market's events, in order: `lots` and `orders` come to the level (buys, price)."""
+
+    place: np.ndarray
+    buys: np.ndarray
+    price: np.ndarray
+    lots: np.ndarray
+    orders: np.ndarray
+
+
+def changes(evidence: Evidence, orders: Orders, gone: np.ndarray, first: int, last: int) -> Changes:
+    """Of the events from `first` to `last`, which are one market's; `gone` is `last_places`.
+
+    An order that may rest comes with all its lots; each fill takes lots from its maker and from a taker that may rest,
+    a cancel what was left. An order leaves with its last such event, if nothing of it is left then.
+    """
+    names = ("type", "order", "maker", "qty")
+    kind, taker, maker, qty = (evidence.events[name][first:last] for name in names)
+    parts = [  # (places, orders, lots, orders that come)
+        _part(kind == ACCEPTED, taker, qty, 1),
+        _part(kind == FILL, taker, -qty, 0),
+        _part(kind == FILL, maker, -qty, 0),
+        _part(kind == CANCELLED, taker, -qty, 0),
+    ]
+    place, order, lots, come = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    rests = (order >= 0) & orders.rests[order]
+    place, order, lots, come = (column[rests] for column in (place, order, lots, come))
+    by_place = np.argsort(place, kind="stable")
+    place, order, lots, come = (column[by_place] for column in (place, order, lots, come))
+    come = come - (gone[order] == place + first)
+    return Changes(place, orders.buys[order].astype(np.int64), orders.price[order].astype(np.int64), lots, come)
+
+
+def _part(chosen: np.ndarray, order: np.ndarray, lots: np.ndarray, come: int) -> tuple[np.ndarray, ...]:
+    places = np.flatnonzero(chosen)
+    return places, order[places], lots[places].astype(np.int64), np.full(len(places), come, dtype=np.int64)
+
+
+def last_places(evidence: Evidence, orders: Orders) -> np.ndarray:
+    """By order number the place of the event by which nothing of it is left; −1 for one of which something is."""
+    events, cancelled, size = evidence.events, evidence.cancelled, evidence.order_count
+    takes = np.flatnonzero((events["type"] == FILL) | (events["type"] == CANCELLED))
+    last = np.maximum(*(lasts(events[column][takes], size) for column in ("order", "maker")))
+    left = orders.qty.astype(np.int64) - filled(evidence) - totals(cancelled["order"], cancelled["qty"], size)
+    return np.where((left == 0) & (last >= 0), np.append(takes, 0)[last], -1)
+
+
+class Levels(NamedTuple):
+    """Price levels of many books, book by book; within one buys first, best first."""
+
+    read: np.ndarray
+    buys: np.ndarray
+    price: np.ndarray
+    lots: np.ndarray
+    orders: np.ndarray
+
+    def where(self, chosen: np.ndarray) -> Levels:
+        return Levels(*(column[chosen] for column in self))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Levels]) -> Levels:
+        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def books_at(made: Changes, places: np.ndarray, depth: np.ndarray) -> Levels:
+    """The best `depth[i]` levels of either side once the first `places[i]` events have happened, as book i. Places
+    ascend. Many books are worked out side by side, each as a row of all prices of its market.
+    """
+    prices, level = np.unique(made.price, return_inverse=True)
+    size = len(prices)
+    # Buys from the highest price down, then sells from the lowest up: the best first.
+    column = np.where(made.buys > 0, size - 1 - level, size + level)
+    first = np.searchsorted(places, made.place, side="right")  # the first book that a change is in
+    price, buys = np.concatenate([prices[::-1], prices]), np.repeat([1, 0], size)
+    before, parts = np.zeros((2, 2 * size), dtype=np.int64), []
+    step = max(1, CELLS_MAX // max(1, 2 * size))
+    for begin in range(0, len(places), step):
+        end = min(begin + step, len(places))
+        news = slice(*np.searchsorted(first, (begin, end)))
+        at = (first[news] - begin) * 2 * size + column[news]
+        lots, orders = (
+            _summed(before[n], at, column_of[news], end - begin) for n, column_of in enumerate((made.lots, made.orders))
+        )
+        before = np.stack([lots[-1], orders[-1]])
+        row, chosen = np.nonzero(_best(lots != 0, depth[begin:end]))
+        parts.append(Levels(row + begin, buys[chosen], price[chosen], lots[row, chosen], orders[row, chosen]))
+    return Levels.joined(parts)
+
+
+def _summed(before: np.ndarray, at: np.ndarray, amounts: np.ndarray, rows: int) -> np.ndarray:
+    """One row a book: what was before, and all that came to it since."""
+    cells = np.zeros(rows * len(before), dtype=np.int64)
+    np.add.at(cells, at, amounts)
+    return before + np.cumsum(cells.reshape(rows, len(before)), axis=0)
+
+
+def _best(there: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Of the levels that are there, the first `depth` of either half of each row."""
+    sides = there.reshape(len(there), 2, -1)
+    return (sides & (np.cumsum(sides, axis=2) <= depth[:, None, None])).reshape(there.shape)

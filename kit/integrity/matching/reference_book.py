@@ -1,0 +1,182 @@
+"""A price-time order book of our own, for the replay. Written from PaperBroker's contract and never from its matcher.
+
+Rules: a taker meets the best price first and at one price the oldest; a fill is at the maker's price. A taker that
+meets its own client stops and its rest is cancelled (self_trade); the rest of IOC and MARKET is cancelled (ioc). A
+command of more than `FILLS_MAX` fills is rejected whole. Each accepted event is an entry of its own: an order that
+was let in twice stands in the book twice, because that is what the sequenced events say.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from heapq import heappop, heappush
+
+from kit.integrity.evidence.ledger_tables import (
+    ACCEPTED,
+    ALREADY_DONE,
+    AT_MARKET,
+    BUYS,
+    CANCELLED,
+    CLIENT,
+    FILL,
+    IOC,
+    MATCH_LIMIT,
+    NO_REASON,
+    NOT_OWNER,
+    REFUSED,
+    REJECTED,
+    RESTS,
+    SELF_TRADE,
+    UNKNOWN_ORDER,
+)
+
+FILLS_MAX = 30
+NOBODY = -2  # a client without a number is −1
+
+# One ledger event or one expectation, comparable: (FILL, taker, maker, price, qty), (CANCELLED, order, reason, 0, qty),
+# (ACCEPTED, order, 0, price, qty), (REJECTED, order, reason, price, qty), (REFUSED, order, reason, 0, 0). Orders and
+# clients are numbers.
+Outcome = tuple[int, int, int, int, int]
+# What rests: [lots left, order, client, price].
+Entry = list[int]
+
+
+class Book:
+    """Two sides of price → queue, each with a heap of prices.
+
+    An entry that was cancelled, a queue that ran empty and a price that has no entries stay until they are met at the
+    front; a price may stand in its heap twice. So a command costs what it trades, and memory what rests.
+    """
+
+    __slots__ = ("entries", "levels", "owners", "prices")
+
+    def __init__(self, orders: int) -> None:
+        """For orders numbered below `orders`; −1, no order, has a place too."""
+        # Index 0 are sellers, 1 buyers. A buyer's price is negated in the heap, so that the best comes first.
+        self.levels: tuple[dict[int, deque[Entry]], dict[int, deque[Entry]]] = ({}, {})
+        self.prices: tuple[list[int], list[int]] = ([], [])
+        # By order, what it has in the book: one entry, or as many as it was let in.
+        self.entries: dict[int, tuple[Entry, ...]] = {}
+        self.owners = array("i", [NOBODY]) * (orders + 1)
+
+    def order(self, order: int, client: int, bits: int, qty: int, price: int) -> list[Outcome]:
+        """What a sequenced order must lead to; the book follows."""
+        buys = bits & BUYS
+        fills: list[Outcome] = [(ACCEPTED, order, 0, price, qty)]
+        # Where nobody stands on the other side there is nothing to take.
+        left, stopped = qty, NO_REASON
+        if self.prices[1 - buys]:
+            left, stopped = self._take(order, client, buys, qty, None if bits & AT_MARKET else price, fills)
+        if stopped == MATCH_LIMIT:
+            return [(REJECTED, order, MATCH_LIMIT, price, qty)]
+        self.owners[order] = client
+        if not left:
+            return fills
+        if stopped == SELF_TRADE:
+            fills.append((CANCELLED, order, SELF_TRADE, 0, left))
+        elif bits & RESTS:
+            self._rest(order, client, buys, price, left)
+        else:
+            fills.append((CANCELLED, order, IOC, 0, left))
+        return fills
+
+    def cancel(self, order: int) -> list[Outcome]:
+        """Take all entries of the order off the book, the oldest first."""
+        gone = self._resting(order)
+        for entry in self.entries.pop(order, ()):
+            entry[0] = 0
+        return gone
+
+    def refuse(self, order: int, client: int) -> list[Outcome]:
+        """What a cancel that the ledger refused must lead to."""
+        owner = self.owners[order]
+        if owner == NOBODY:
+            reason = UNKNOWN_ORDER
+        elif owner != client:
+            reason = NOT_OWNER
+        elif resting := self._resting(order):
+            return resting
+        else:
+            reason = ALREADY_DONE
+        return [(REFUSED, order, reason, 0, 0)]
+
+    def front(self, depth: int) -> list[int]:
+        """The orders that come first on either side."""
+        found = []
+        for levels in self.levels:
+            entries = (entry for rank in sorted(levels) for entry in levels[rank] if entry[0])
+            found += [entry[1] for entry, _ in zip(entries, range(depth), strict=False)]
+        return found
+
+    def _resting(self, order: int) -> list[Outcome]:
+        """The cancels that would take the order off the book; empty if it does not rest."""
+        return [(CANCELLED, order, CLIENT, 0, entry[0]) for entry in self.entries.get(order, ()) if entry[0]]
+
+    def _rest(self, order: int, client: int, buys: int, price: int, lots: int) -> None:
+        entry = [lots, order, client, price]
+        rank = -price if buys else price
+        levels = self.levels[buys]
+        level = levels.get(rank)
+        if level is None:
+            level = levels[rank] = deque()
+        if not level:
+            heappush(self.prices[buys], rank)
+        level.append(entry)
+        held = self.entries.get(order)
+        self.entries[order] = (entry,) if held is None else (*held, entry)
+
+    def _take(
+        self, order: int, client: int, buys: int, qty: int, limit: int | None, fills: list[Outcome]
+    ) -> tuple[int, int]:
+        """Match a taker and add its `fills`; (lots left, why it stopped). At MATCH_LIMIT all is undone."""
+        levels, prices = self.levels[1 - buys], self.prices[1 - buys]
+        worst = None if limit is None else (limit if buys else -limit)
+        met: list[Entry] = []
+        while qty and prices and (worst is None or prices[0] <= worst):
+            level = levels[prices[0]]
+            while qty and level:
+                maker = level[0]
+                lots, known, owner, price = maker
+                if not lots:
+                    level.popleft()  # it was cancelled
+                    continue
+                if owner == client:
+                    return qty, SELF_TRADE
+                if len(met) == FILLS_MAX:
+                    self._undo(fills, met, 1 - buys)
+                    return qty, MATCH_LIMIT
+                met.append(maker)
+                if lots > qty:
+                    maker[0] = lots - qty
+                    lots = qty
+                else:
+                    maker[0] = 0
+                    level.popleft()
+                    self._forget(known)
+                qty -= lots
+                fills.append((FILL, order, known, price, lots))
+            if not level:
+                heappop(prices)
+        return qty, NO_REASON
+
+    def _forget(self, order: int) -> None:
+        """An entry of the order was used up; forget the order with its last one."""
+        held = self.entries[order]
+        if len(held) == 1 or not any(entry[0] for entry in held):
+            del self.entries[order]
+
+    def _undo(self, fills: list[Outcome], met: list[Entry], buys: int) -> None:
+        """Give the makers their lots back, in front of their queues, the last met first."""
+        for maker in reversed(met):
+            maker[0] += fills.pop()[4]
+            rank = -maker[3] if buys else maker[3]
+            level = self.levels[buys][rank]
+            if not level:
+                heappush(self.prices[buys], rank)
+            if not level or level[0] is not maker:
+                level.appendleft(maker)
+                # It may have been forgotten when it was used up.
+                held = self.entries.get(maker[1], ())
+                if not any(entry is maker for entry in held):
+                    self.entries[maker[1]] = (maker, *held)

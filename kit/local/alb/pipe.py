@@ -1,0 +1,94 @@
+"""One direction of a connection, as the links let it pass.
+
+Owns order and bounds: bytes leave a lane in the order in which they entered, each piece after its own leg. Must
+not know HTTP.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from kit.local.endpoints import Place
+from kit.local.links import LinkReset, Links
+
+# Above HIGH the sender is held, below LOW it is released: what a socket's window does on a slow path.
+LANE_BYTES_HIGH = 64 * 1024
+LANE_BYTES_LOW = 16 * 1024
+# More pieces than this under way at once are merged into the last one, so tasks stay bounded.
+LANE_PIECES_MAX = 32
+
+
+class Lane:
+    """Carries bytes from `src` to `dst`; an empty piece marks the end of the stream, in order."""
+
+    __slots__ = ("_broke", "_bytes", "_deliver", "_drain", "_dst", "_held", "_hold", "_links", "_queue", "_src")
+
+    def __init__(
+        self,
+        links: Links,
+        src: Place,
+        dst: Place,
+        *,
+        deliver: Callable[[bytes], None],
+        broke: Callable[[], None],
+        hold: Callable[[bool], None],
+    ) -> None:
+        self._links = links
+        self._src = src
+        self._dst = dst
+        self._deliver = deliver
+        self._broke = broke
+        self._hold = hold
+        self._held = False
+        self._bytes = 0
+        self._queue: deque[tuple[asyncio.Task[None], bytearray]] = deque()
+        self._drain: asyncio.Task[None] | None = None
+
+    def send(self, data: bytes) -> None:
+        """Deliver at once on a clear path, else when the links let it through."""
+        if not self._queue and self._links.clear(self._src, self._dst):
+            self._deliver(data)
+            return
+        if data and len(self._queue) >= LANE_PIECES_MAX and self._queue[-1][1]:
+            self._queue[-1][1].extend(data)
+        else:
+            leg = asyncio.ensure_future(self._links.carry(self._src, self._dst))
+            self._queue.append((leg, bytearray(data)))
+        self._bytes += len(data)
+        if self._bytes > LANE_BYTES_HIGH and not self._held:
+            self._held = True
+            self._hold(True)
+        if self._drain is None:
+            self._drain = asyncio.ensure_future(self._drain_in_order())
+
+    def drop(self) -> None:
+        """Forget everything under way: the connection is gone."""
+        for leg, _ in self._queue:
+            if not leg.cancel() and not leg.cancelled():
+                # A leg that was reset while it waited for its turn: nobody will await it any more.
+                leg.exception()
+        self._queue.clear()
+        self._bytes = 0
+        if self._drain is not None:
+            self._drain.cancel()
+            self._drain = None
+
+    async def _drain_in_order(self) -> None:
+        while self._queue:
+            leg, data = self._queue[0]
+            try:
+                await leg
+            except LinkReset:
+                self._drain = None
+                self.drop()
+                self._broke()
+                return
+            if not self._queue:
+                return
+            self._queue.popleft()
+            self._bytes -= len(data)
+            self._deliver(bytes(data))
+            if self._held and self._bytes < LANE_BYTES_LOW:
+                self._held = False
+                self._hold(False)
+        self._drain = None

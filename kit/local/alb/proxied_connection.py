@@ -1,0 +1,156 @@
+"""A TCP connection whose bytes pass through links in both directions.
+
+Owns the socket, its two lanes and backpressure. Must not know HTTP.
+"""
+
+import asyncio
+from typing import cast
+
+from kit.local.alb.pipe import Lane
+from kit.local.endpoints import Place
+from kit.local.links import Links
+
+# Reasons for which reading stands still; the socket is read only while there is none.
+HOLD_LANE = 1
+HOLD_PEER = 2
+HOLD_PIPELINE = 4
+HOLD_CONNECT = 8
+# Reasons for which nothing more should be written.
+_FULL_SOCKET = 1
+_FULL_LANE = 2
+
+
+class Wire(asyncio.Protocol):
+    """Bytes from the far end reach `on_bytes` (empty = end of stream), `write` takes bytes back to it."""
+
+    # A target's last bytes and its end travel through the link like any others, however it died. A client
+    # that hung up is gone at once: nothing of it that is still under way may be applied.
+    ends_through_link = True
+
+    def __init__(self, links: Links, *, near: Place, far: Place) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport | None = None
+        # When the far end was last heard, as this side saw it: a cut wire falls silent.
+        self.heard_at = self.loop.time()
+        self.peer: Wire | None = None
+        self.closing = False
+        self._lingers = False
+        self._holds = 0
+        self._full = 0
+        self._inward = Lane(links, far, near, deliver=self._arrive, broke=self.on_reset, hold=self._fill_inward)
+        self._outward = Lane(links, near, far, deliver=self._leave, broke=self.on_reset, hold=self._fill_outward)
+
+    def on_bytes(self, data: bytes) -> None:
+        """Bytes arrived; empty means that the far end is done."""
+        raise NotImplementedError
+
+    def on_lost(self) -> None:
+        """The connection is gone; called once."""
+        raise NotImplementedError
+
+    def on_reset(self) -> None:
+        """A link reset the connection."""
+        self.abort()
+
+    def join(self, peer: "Wire") -> None:
+        """Read from each only while the other can be written."""
+        self.peer, peer.peer = peer, self
+        self.hold(HOLD_PEER, bool(peer._full))
+        peer.hold(HOLD_PEER, bool(self._full))
+
+    def part(self) -> None:
+        """Undo `join`."""
+        peer, self.peer = self.peer, None
+        self.hold(HOLD_PEER, False)
+        if peer is not None:
+            peer.peer = None
+            peer.hold(HOLD_PEER, False)
+
+    def write(self, data: bytes) -> None:
+        """Send; ordered after everything sent before."""
+        if not self.closing:
+            self._outward.send(data)
+
+    def close(self, *, linger: bool = False) -> None:
+        """Close after everything sent so far has left.
+
+        With `linger` only the sending side closes and what still comes is read and dropped: closing a socket
+        with unread bytes makes the kernel throw away the answer that was just written.
+        """
+        if not self.closing:
+            self.closing = True
+            self._lingers = linger
+            self._outward.send(b"")
+
+    def abort(self) -> None:
+        """Drop the connection now, with whatever is under way (the far end sees a reset)."""
+        self.closing = True
+        self._inward.drop()
+        self._outward.drop()
+        if self.transport is not None:
+            self.transport.abort()
+
+    def hold(self, reason: int, held: bool) -> None:
+        """Stop or resume reading for one reason."""
+        before = self._holds
+        self._holds = before | reason if held else before & ~reason
+        if self.transport is None or self.transport.is_closing() or bool(before) == bool(self._holds):
+            return
+        if self._holds:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    # asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._inward.send(data)
+
+    def eof_received(self) -> bool:
+        if self.ends_through_link:
+            self._inward.send(b"")
+        return self.ends_through_link
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._outward.drop()
+        if self.ends_through_link and not self.closing:
+            self._inward.send(b"")
+        else:
+            self._inward.drop()
+        self.closing = True
+        self.part()
+        self.on_lost()
+
+    def pause_writing(self) -> None:
+        self._fill(_FULL_SOCKET, True)
+
+    def resume_writing(self) -> None:
+        self._fill(_FULL_SOCKET, False)
+
+    def _arrive(self, data: bytes) -> None:
+        self.heard_at = self.loop.time()
+        self.on_bytes(data)
+
+    def _leave(self, data: bytes) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        if data:
+            self.transport.write(data)
+        elif self._lingers:
+            self.transport.write_eof()
+        else:
+            self.transport.close()
+
+    def _fill(self, reason: int, full: bool) -> None:
+        self._full = self._full | reason if full else self._full & ~reason
+        if self.peer is not None:
+            self.peer.hold(HOLD_PEER, bool(self._full))
+
+    def _fill_inward(self, full: bool) -> None:
+        self.hold(HOLD_LANE, full)
+
+    def _fill_outward(self, full: bool) -> None:
+        self._fill(_FULL_LANE, full)

@@ -1,0 +1,1 @@
+"""AppConfig of the local AWS."""

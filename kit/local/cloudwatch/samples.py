@@ -1,0 +1,138 @@
+"""Samples: MiniStack's stored metric points, read as one value a period.
+
+Owns an index over `ministack.services.cloudwatch._metrics` (so that a tick costs the new points, not all of
+them) and the eviction of old points. Knows nothing of alarms. Works in the caller's account and region.
+"""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.core.responses import get_account_id, get_region
+from ministack.services import cloudwatch
+
+from kit.local.cloudwatch.series import STATISTICS, Series, check_statistic, rank_bounds
+
+Point = dict[str, Any]
+
+# MiniStack scans every stored point on every CloudWatch request to evict old ones; once a minute is enough.
+EVICT_EVERY_S = 60.0
+# Values remembered a metric; two hours of 10 s periods in a dozen statistics.
+VALUES_KNOWN_MAX = 10_000
+
+
+@dataclass(slots=True, kw_only=True)
+class _Index:
+    """The points of one metric by the second that they belong to; `consumed` counts those already sorted in."""
+
+    source: list[Point]
+    consumed: int = 0
+    by_second: dict[int, list[Point]] = field(default_factory=dict)
+    # (statistic, period, unit, start) → (points then, value): a closed period is worked out once, not every tick.
+    known: dict[tuple[str, int, str | None, int], tuple[int, float | None]] = field(default_factory=dict)
+
+    def refresh(self) -> None:
+        for point in self.source[self.consumed :]:
+            self.by_second.setdefault(int(point["Timestamp"]), []).append(point)
+        self.consumed = len(self.source)
+
+
+class Samples:
+    """Reads metrics as series; one a cloud."""
+
+    def __init__(self) -> None:
+        self._indexes: dict[tuple[str, ...], _Index] = {}
+        self._evicted_at = 0.0
+
+    def read(
+        self,
+        *,
+        namespace: str,
+        name: str,
+        dimensions: dict[str, str],
+        statistic: str,
+        period_s: int,
+        start: int,
+        end: int,
+        unit: str | None = None,
+    ) -> Series:
+        """One value a period for the periods that start in [start, end); a period without samples is absent.
+
+        `start` must lie on a period. Dimensions must match exactly, as on AWS: no dimensions is a metric of
+        its own, never the sum of all.
+        """
+        check_statistic(statistic)
+        index = self._index(namespace, name, dimensions)
+        if index is None:
+            return {}
+        buckets: dict[int, list[list[Point]]] = {}
+        for second in _seconds(index.by_second, start, end):
+            buckets.setdefault(second - second % period_s, []).append(index.by_second[second])
+        values = {at: _value(index, statistic, period_s, unit, at, lists) for at, lists in sorted(buckets.items())}
+        return {at: value for at, value in values.items() if value is not None}
+
+    def _index(self, namespace: str, name: str, dimensions: dict[str, str]) -> _Index | None:
+        dims_key = cloudwatch._dims_key(dimensions)
+        points = cloudwatch._metrics.get((namespace, name, dims_key))
+        if points is None:
+            return None
+        key = (get_account_id(), get_region(), namespace, name, dims_key)
+        index = self._indexes.get(key)
+        if index is None or index.source is not points or index.consumed > len(points):
+            index = self._indexes[key] = _Index(source=points)
+        index.refresh()
+        return index
+
+    def evict(self) -> None:
+        """Drop points older than CloudWatch keeps them; replaces MiniStack's scan on every request."""
+        now = time.time()
+        if now - self._evicted_at < EVICT_EVERY_S:
+            return
+        self._evicted_at = now
+        cutoff = now - cloudwatch.TWO_WEEKS_SECONDS
+        # In place, so that an unchanged list keeps its index.
+        for key, points in list(cloudwatch._metrics.items()):
+            if any(point["Timestamp"] < cutoff for point in points):
+                kept = [point for point in points if point["Timestamp"] >= cutoff]
+                if kept:
+                    cloudwatch._metrics[key] = kept
+                else:
+                    del cloudwatch._metrics[key]
+
+
+def _seconds(known: Collection[int], start: int, end: int) -> Collection[int]:
+    """The known seconds in the range, by whichever walk is the shorter."""
+    if end - start < len(known):
+        return [second for second in range(start, end) if second in known]
+    return [second for second in known if start <= second < end]
+
+
+def _value(
+    index: _Index, statistic: str, period_s: int, unit: str | None, at: int, lists: list[list[Point]]
+) -> float | None:
+    key, count = (statistic, period_s, unit, at), sum(map(len, lists))
+    known = index.known.get(key)
+    if known is not None and known[0] == count:
+        return known[1]
+    points = [point for points in lists for point in points if unit is None or point.get("Unit") == unit]
+    value = _statistic(points, statistic)
+    if len(index.known) >= VALUES_KNOWN_MAX:
+        index.known.clear()
+    index.known[key] = (count, value)
+    return value
+
+
+def _statistic(points: list[Point], statistic: str) -> float | None:
+    if statistic in STATISTICS:
+        return cloudwatch._calc_stats(points).get(statistic)
+    samples = cloudwatch._percentile_samples(points)
+    bounds = rank_bounds(statistic)
+    if bounds is not None:
+        return _rank(samples, *bounds) if samples else None
+    return cloudwatch._percentile(samples, float(statistic[1:])) if samples else None
+
+
+def _rank(samples: list[tuple[float, float]], low: float, high: float) -> float:
+    """What part of the values, in percent, lies in (low, high]."""
+    return 100 * sum(n for value, n in samples if low < value <= high) / sum(n for _, n in samples)

@@ -1,0 +1,133 @@
+"""The control plane of capacity: what CreateTable, UpdateTable and tags say about it.
+
+Owns the corrections of MiniStack's answers: maximum throughput of indexes, values that AWS refuses. Must not know
+requests on items; tables of CloudFormation are `cloudformation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ministack.services import dynamodb
+
+from kit.errors import UsageError
+from kit.local.dynamodb import index_lag, wire
+from kit.local.dynamodb.index_lag import IndexLagInvalid
+from kit.local.dynamodb.items import Call, Request
+from kit.local.dynamodb.ministack import Hooks
+from kit.local.dynamodb.replication import Replication
+from kit.local.dynamodb.tables import Tables
+from kit.local.dynamodb.wire import Answer
+
+NO_MAXIMUM = -1
+
+
+class ThroughputInvalid(UsageError):
+    """A limit that AWS does not accept."""
+
+
+class Control:
+    """Hooks around MiniStack's table operations."""
+
+    def __init__(self, tables: Tables, replication: Replication) -> None:
+        self._tables = tables
+        self._replication = replication
+
+    def install(self, hooks: Hooks) -> None:
+        """Take MiniStack's functions over."""
+        hooks.wrap(dynamodb, "_create_table", self._create)
+        hooks.wrap(dynamodb, "_update_table", self._update)
+        hooks.wrap(dynamodb, "_tag_resource", self._tag)
+        hooks.wrap(dynamodb, "_untag_resource", self._untag)
+        hooks.wrap(dynamodb, "_apply_replica_updates", self._update_replicas)
+
+    def _create(self, call: Call, request: Request) -> Answer:
+        try:
+            for each in [request, *(request.get("GlobalSecondaryIndexes") or ())]:
+                check_maximum(each.get("OnDemandThroughput"))
+            index_lag.lag_s(request.get("Tags") or ())
+        except (ThroughputInvalid, IndexLagInvalid) as error:
+            return _invalid(str(error))
+        return call(request)
+
+    def _update(self, call: Call, request: Request) -> Answer:
+        table = self._tables.find(request.get("TableName"))
+        if table is None:
+            return call(request)
+        try:
+            _check_update(table.record, request)
+        except ThroughputInvalid as error:
+            return _invalid(str(error))
+        if "OnDemandThroughput" in request:
+            # What is not named stays as it was; MiniStack would lift it.
+            now = table.record.get("OnDemandThroughput") or {}
+            request = {**request, "OnDemandThroughput": {**now, **(request["OnDemandThroughput"] or {})}}
+        answer = call(request)
+        if answer[0] == 200:
+            _set_index_maximums(table.record, request.get("GlobalSecondaryIndexUpdates") or ())
+        # Even a refused update may have changed something before it was refused.
+        table.stale = True
+        return answer
+
+    def _tag(self, call: Call, request: Request) -> Answer:
+        try:
+            index_lag.lag_s(request.get("Tags") or ())
+        except IndexLagInvalid as error:
+            return _invalid(str(error))
+        return self._retagged(call, request)
+
+    def _untag(self, call: Call, request: Request) -> Answer:
+        return self._retagged(call, request)
+
+    def _retagged(self, call: Call, request: Request) -> Answer:
+        answer = call(request)
+        table = self._tables.by_arn(str(request.get("ResourceArn")))
+        if table is not None:
+            table.stale = True
+        return answer
+
+    def _update_replicas(self, call: Callable[..., Any], name: str, record: Any, updates: Any) -> Any:
+        answer = call(name, record, updates)
+        for update in updates:
+            for action, replica in update.items():
+                if action != "Update":
+                    self._replication.forget(name, replica.get("RegionName", ""))
+        return answer
+
+
+def _check_update(record: Mapping[str, Any], request: Request) -> None:
+    check_maximum(request.get("OnDemandThroughput"))
+    for update in request.get("GlobalSecondaryIndexUpdates") or ():
+        for each in update.values():
+            check_maximum(each.get("OnDemandThroughput"))
+    before = (record.get("BillingModeSummary") or {}).get("BillingMode", "PROVISIONED")
+    if request.get("BillingMode") != "PROVISIONED" or before == "PROVISIONED":
+        return
+    if not request.get("ProvisionedThroughput"):
+        raise ThroughputInvalid("ProvisionedThroughput must be specified when BillingMode is PROVISIONED")
+
+
+def check_maximum(maximum: Any) -> None:
+    """Raise ThroughputInvalid for a maximum that AWS refuses."""
+    for name, value in (maximum or {}).items():
+        if value is not None and (int(value) < 1 and int(value) != NO_MAXIMUM):
+            raise ThroughputInvalid(f"OnDemandThroughput {name} is {value}: at least 1 is needed, or -1 for no maximum")
+
+
+def maximum_of(described: Mapping[str, Any]) -> dict[str, int]:
+    """Both members, as DescribeTable shows them."""
+    return {name: int(described.get(name) or NO_MAXIMUM) for name in ("MaxReadRequestUnits", "MaxWriteRequestUnits")}
+
+
+def _set_index_maximums(record: Mapping[str, Any], updates: Iterable[Mapping[str, Any]]) -> None:
+    """MiniStack keeps the maximum of a new index and drops that of an existing one."""
+    wanted = {each["Update"]["IndexName"]: each["Update"] for each in updates if "Update" in each}
+    for index in record.get("GlobalSecondaryIndexes") or ():
+        maximum = wanted.get(index["IndexName"], {}).get("OnDemandThroughput")
+        if maximum:
+            index["OnDemandThroughput"] = {**index.get("OnDemandThroughput", {}), **maximum}
+
+
+def _invalid(message: str) -> Answer:
+    return wire.error("ValidationException", f"One or more parameter values were invalid: {message}")

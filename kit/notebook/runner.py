@@ -1,0 +1,253 @@
+"""Run a game-day notebook headless: strict parameters in, papermill in a process of its own, one record out.
+
+Owns papermill and the decision whether an executed notebook may be believed. Knows nothing of AWS or of what the
+checks mean: the verdict comes from the notebook's scrap, and this module can only make it worse.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kit.errors import EvidenceMissing, UsageError
+from kit.model import Verdict
+from kit.notebook import scraps
+from kit.process import lifeline
+from kit.verdict import gate
+
+EXECUTED = "executed.ipynb"
+RUN_FILE = "run.json"
+LOG_FILE = "runner.log"
+CELL_TIMEOUT_S = 900
+KERNEL_START_TIMEOUT_S = 60
+# A stopped runner gets this long to save its notebook and let the kernel clean up before everything is killed.
+STOP_GRACE_S = 8.0
+# How often the command looks whether the run has ended.
+POLL_S = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One headless run: which notebook, with which parameters, into which folder."""
+
+    notebook: Path
+    parameters: dict[str, Any]
+    run_dir: Path
+    reproduce: str
+
+
+def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
+    """Name → (type name, default) of the notebook's `parameters` cell."""
+    from papermill.inspection import inspect_notebook
+
+    if not notebook.is_file():
+        raise UsageError(f"no notebook {notebook.name} in {notebook.parent.name}/")
+    found = inspect_notebook(str(notebook))
+    return {name: (item["inferred_type_name"], ast.literal_eval(item["default"])) for name, item in found.items()}
+
+
+def strict_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` checked against the notebook by name and type; text is converted where it can only mean one value.
+
+    Papermill itself only warns about an unknown name and hands text on as text. Raises UsageError.
+    """
+    declared = declared_parameters(notebook)
+    values = {}
+    for name, value in given.items():
+        if name not in declared:
+            raise UsageError(f"unknown parameter {name}={value!r}; {notebook.stem} has {', '.join(sorted(declared))}")
+        values[name] = _typed(name, value, declared[name][0])
+    return values
+
+
+def _typed(name: str, value: Any, type_name: str) -> Any:
+    if isinstance(value, str) and type_name in {"int", "float", "bool"}:
+        value = _parsed(name, value, type_name)
+    if type_name == "float" and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value).__name__ != type_name:
+        raise UsageError(f"parameter {name}={value!r} is {type(value).__name__}, not {type_name}")
+    return value
+
+
+def _parsed(name: str, text: str, type_name: str) -> Any:
+    booleans = {"true": True, "false": False}
+    try:
+        if type_name == "bool":
+            return booleans[text.lower()]
+        return int(text) if type_name == "int" else float(text)
+    except (ValueError, KeyError):
+        raise UsageError(f"parameter {name}={text!r} is not {type_name}") from None
+
+
+def execute(request: Request) -> int:
+    """Run the notebook in a child that nothing of it outlives; returns the child's exit code (128 + n = signal n).
+
+    SIGINT and SIGTERM to this process stop the run in an orderly way; SIGKILL of this process ends it as well.
+    """
+    run_dir = request.run_dir
+    runtime = run_dir / ".runtime"
+    runtime.mkdir(parents=True)
+    state = {
+        "notebook": str(request.notebook),
+        "parameters": request.parameters,
+        "reproduce": request.reproduce,
+        "exit_code": None,
+    }
+    _write_json(run_dir / RUN_FILE, state)
+    environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "GAMEDAY_HEADLESS": "1"}
+    argv = [sys.executable, "-m", "kit", "_execute", str(run_dir)]
+    log = run_dir / LOG_FILE
+    with lifeline.spawn(argv, env=environment, log=log, remove=[runtime], grace_s=STOP_GRACE_S) as owned:
+        code, stopped_by = _wait(owned, log)
+    _write_json(run_dir / RUN_FILE, {**state, "exit_code": code, "stopped_by": stopped_by})
+    return code
+
+
+def _wait(owned: lifeline.Owned, log: Path) -> tuple[int, str]:
+    """Show the child's log until it ends; a signal to this process is passed on as a request to stop."""
+    stopped_by: list[str] = []
+
+    def stop(number: int, _frame: object) -> None:
+        stopped_by.append(signal.Signals(number).name)
+        owned.terminate()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    shown = 0
+    try:
+        while (code := owned.poll()) is None:
+            time.sleep(POLL_S)
+            shown = _show(log, shown)
+        _show(log, shown)
+        return code, stopped_by[0] if stopped_by else ""
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(log: Path, offset: int) -> int:
+    """Copy what the log gained since `offset` to the terminal; returns the new offset."""
+    if not log.exists():
+        return offset
+    with log.open("rb") as lines:
+        lines.seek(offset)
+        fresh = lines.read()
+    sys.stdout.write(fresh.decode(errors="replace"))
+    sys.stdout.flush()
+    return offset + len(fresh)
+
+
+def run_papermill(run_dir: Path) -> None:
+    """The child's side: execute the notebook that `run.json` names; raises what papermill raises."""
+    import papermill
+    from jupyter_client.manager import AsyncKernelManager
+
+    state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
+    papermill.execute_notebook(
+        state["notebook"],
+        run_dir / EXECUTED,
+        parameters=state["parameters"],
+        km=AsyncKernelManager(kernel_name="python3", transport_encryption="auto"),
+        progress_bar=False,
+        stdout_file=sys.stdout,
+        autosave_cell_every=1,
+        execution_timeout=CELL_TIMEOUT_S,
+        start_timeout=KERNEL_START_TIMEOUT_S,
+        cwd=str(Path(state["notebook"]).parent),
+    )
+
+
+def judge_run(run_dir: Path) -> dict[str, Any]:
+    """The verdict record of a finished run folder, as a gate may believe it.
+
+    PASS and ABORTED stand only on a notebook that ran to its end; FAIL stands as soon as it was glued, because
+    evidence against the build does not get weaker by what happened later. Everything else is INVALID.
+    """
+    if not run_dir.is_dir():
+        raise UsageError(f"no run folder {run_dir}")
+    try:
+        state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
+        notebook = _read_notebook(run_dir / EXECUTED)
+        record = _only_verdict(run_dir / EXECUTED, notebook)
+    except (EvidenceMissing, OSError, ValueError) as error:
+        return _invalid(run_dir, [str(error)])
+    doubts = _doubts(record, notebook, state)
+    return gate.downgrade(record, doubts) if doubts else record
+
+
+def _doubts(record: dict[str, Any], notebook: Any, state: dict[str, Any]) -> list[str]:
+    verdict = Verdict(record["verdict"])
+    if verdict is Verdict.FAIL:
+        return []
+    doubts = scraps.doubts(notebook)
+    if verdict is Verdict.PASS and state.get("exit_code") != 0:
+        doubts.insert(0, _ending(state))
+    if verdict is Verdict.ABORTED:
+        # The verdict cell raises after it glued, so a last cell with that one error is how ABORTED ends.
+        doubts = [doubt for doubt in doubts if "VerdictNotPass" not in doubt and "papermill recorded" not in doubt]
+    return doubts if verdict is not Verdict.INVALID else []
+
+
+def _ending(state: dict[str, Any]) -> str:
+    if state.get("stopped_by"):
+        return f"the run was stopped by {state['stopped_by']}"
+    code = state.get("exit_code")
+    if code is None:
+        return "the runner never reported its end: it was killed"
+    # Negative: the supervisor itself was killed; above 128: the runner under it was.
+    number = -code if code < 0 else code - 128
+    return f"the runner was killed by signal {number}" if number > 0 else f"the runner exited with code {code}"
+
+
+def _read_notebook(path: Path) -> Any:
+    import nbformat
+
+    if not path.is_file():
+        raise EvidenceMissing("no executed notebook: the run ended before its first cell was saved")
+    try:
+        return nbformat.read(str(path), as_version=4)
+    except (ValueError, AttributeError) as error:
+        raise EvidenceMissing(f"{path.name} cannot be read ({error})") from error
+
+
+def _only_verdict(path: Path, notebook: Any) -> dict[str, Any]:
+    copies = scraps.count(notebook, scraps.VERDICT_SCRAP)
+    if copies != 1:
+        why = "; ".join(scraps.doubts(notebook)[:1])
+        raise EvidenceMissing(
+            f"{copies} verdict scraps in {path.name}, need exactly one" + (f" ({why})" if why else "")
+        )
+    record = scraps.read(path)[scraps.VERDICT_SCRAP]
+    gate.validate(record)
+    return record
+
+
+def _invalid(run_dir: Path, reasons: list[str]) -> dict[str, Any]:
+    """A record for a run that could not speak for itself; what is known comes from `run.json`."""
+    try:
+        state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        state = {}
+    if state.get("exit_code") != 0 and state:
+        reasons = [_ending(state), *reasons]
+    return gate.invalid_record(
+        run_id=run_dir.name,
+        scenario=Path(state.get("notebook", "unknown")).stem.replace("_", "-"),
+        parameters=state.get("parameters", {}),
+        reasons=reasons,
+        reproduce=state.get("reproduce", ""),
+    )
+
+
+def _write_json(path: Path, value: Any) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(value, indent=1), encoding="utf-8")
+    part.replace(path)

@@ -1,0 +1,248 @@
+"""Did it get slower? A golden profile of repeated good runs, and candidates compared with it, run by run.
+
+Owns the statistics and their words. The unit is the run, never the request: requests of one run share its weather,
+and a test over them finds a difference in every second pair of equal builds. Pure: values in, findings out.
+
+For each phase and percentile with n golden runs and m candidates, d = mean log candidate - mean log golden and its
+prediction interval d ± t(n-1) · s · √(1/n + 1/m), s the golden runs' standard deviation (Hahn & Meeker, Statistical
+Intervals, section 4.8). It got slower when the 95 % lower bound is above 1 (Holm's correction over all metrics) *and*
+the ratio is above RATIO_MIN: a difference too small to matter is no regression however certain. Error rates: exact
+binomial test against the upper bound (Clopper & Pearson) of the golden rate.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from kit.errors import EvidenceMissing, UsageError
+from kit.model import CheckKind, Finding, Status
+from kit.slo.histogram import Histogram
+
+SCHEMA = "gameday.golden/1"
+# The golden runs that a profile needs, and the candidates that a verdict needs; fewer candidates can only warn.
+GOLDEN_RUNS_MIN = 8
+CANDIDATES_MIN = 3
+RATIO_MIN = 1.2
+ALPHA = 0.05
+SHARES = (50, 95, 99)
+# Below this many requests a percentile of one run's phase says little.
+REQUESTS_MIN = 100
+# With no spread at all in the golden runs every difference would be certain; a bucket's width is always possible.
+LOG_SPREAD_MIN = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSample:
+    """One phase of one run: latency of first attempts, attempts and how many of them were errors."""
+
+    latency: Histogram
+    attempts: int
+    errors: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSample:
+    """What a golden profile keeps of one run. `load` and `machine` must be equal for runs to be comparable."""
+
+    run_id: str
+    load: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    phases: Mapping[str, PhaseSample]
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON types; `from_plain` reads them back."""
+        phases = {
+            name: {"latency": one.latency.to_plain(), "attempts": one.attempts, "errors": one.errors}
+            for name, one in self.phases.items()
+        }
+        return {"run_id": self.run_id, "load": dict(self.load), "machine": dict(self.machine), "phases": phases}
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> Self:
+        """Raises EvidenceMissing for anything that `to_plain` did not give."""
+        try:
+            phases = {
+                name: PhaseSample(
+                    latency=Histogram.from_plain(one["latency"]),
+                    attempts=int(one["attempts"]),
+                    errors=int(one["errors"]),
+                )
+                for name, one in value["phases"].items()
+            }
+            return cls(run_id=value["run_id"], load=value["load"], machine=value["machine"], phases=phases)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise EvidenceMissing(f"a run's sample is broken: {error!r}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Golden:
+    """At least GOLDEN_RUNS_MIN good runs under one load on one class of machine."""
+
+    runs: tuple[RunSample, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.runs) < GOLDEN_RUNS_MIN:
+            raise UsageError(f"a golden profile needs {GOLDEN_RUNS_MIN} runs, {len(self.runs)} were given")
+        for run in self.runs[1:]:
+            _require_alike(self.runs[0], run)
+
+    def to_plain(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, "runs": [run.to_plain() for run in self.runs]}
+
+    @classmethod
+    def from_plain(cls, value: Mapping[str, Any]) -> Self:
+        """Raises EvidenceMissing for another schema or broken runs, UsageError for too few or unlike runs."""
+        if not isinstance(value, Mapping) or value.get("schema") != SCHEMA:
+            raise EvidenceMissing(f"not a {SCHEMA} record")
+        return cls(runs=tuple(RunSample.from_plain(run) for run in value.get("runs", ())))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """One metric. `ratio` and its 95 % interval are candidate over golden; `p` is one-sided, not yet corrected."""
+
+    name: str
+    phase: str
+    golden: float
+    candidate: float
+    ratio: float
+    low: float
+    high: float
+    p: float
+    unit: str
+
+
+def compare(golden: Golden, candidates: Sequence[RunSample]) -> list[Finding]:
+    """One finding of kind golden for each metric and phase.
+
+    Raises UsageError when candidates ran under another load or on another class of machine: such runs are refused,
+    not compared. A phase that the golden runs have and a candidate lacks is invalid.
+    """
+    if not candidates:
+        raise UsageError("no candidate run was given")
+    for run in candidates:
+        _require_alike(golden.runs[0], run)
+    found: list[Finding] = []
+    compared: list[Comparison] = []
+    for phase in golden.runs[0].phases:
+        lacking = _lacking(phase, [*golden.runs, *candidates])
+        if lacking:
+            found.append(_no_evidence(phase, lacking))
+            continue
+        compared += [_latency(golden.runs, candidates, phase, share) for share in SHARES]
+        compared.append(_errors(golden.runs, candidates, phase))
+    significant = _holm([one.p for one in compared])
+    return found + [_finding(one, certain, len(candidates)) for one, certain in zip(compared, significant, strict=True)]
+
+
+def _require_alike(one: RunSample, other: RunSample) -> None:
+    for what in ("load", "machine"):
+        ours, theirs = getattr(one, what), getattr(other, what)
+        differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
+        if differing:
+            key = differing[0]
+            raise UsageError(
+                f"run {other.run_id} cannot be compared with {one.run_id}: {what} {key}={theirs.get(key)!r}, "
+                f"not {ours.get(key)!r}"
+            )
+
+
+def _lacking(phase: str, runs: Sequence[RunSample]) -> str:
+    for run in runs:
+        sample = run.phases.get(phase)
+        if sample is None or sample.latency.total < REQUESTS_MIN:
+            return f"run {run.run_id} has {sample.latency.total if sample else 0} requests < {REQUESTS_MIN}"
+    return ""
+
+
+def _latency(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase: str, share: int) -> Comparison:
+    from scipy import stats
+
+    ours = [math.log(run.phases[phase].latency.percentile(share)) for run in golden]
+    theirs = [math.log(run.phases[phase].latency.percentile(share)) for run in candidates]
+    n, m = len(ours), len(theirs)
+    difference = statistics.fmean(theirs) - statistics.fmean(ours)
+    error = max(statistics.stdev(ours), LOG_SPREAD_MIN) * math.sqrt(1 / n + 1 / m)
+    half = float(stats.t.ppf(1 - ALPHA, n - 1)) * error
+    return Comparison(
+        name=f"latency-ms-p{share}",
+        phase=phase,
+        golden=math.exp(statistics.fmean(ours)),
+        candidate=math.exp(statistics.fmean(theirs)),
+        ratio=math.exp(difference),
+        low=math.exp(difference - half),
+        high=math.exp(difference + half),
+        p=float(stats.t.sf(difference / error, n - 1)),
+        unit="ms",
+    )
+
+
+def _errors(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase: str) -> Comparison:
+    """The worst golden run counts as possible too: errors come in bursts, so that runs differ more than a coin does."""
+    from scipy import stats
+
+    ours = [run.phases[phase] for run in golden]
+    theirs = [run.phases[phase] for run in candidates]
+    errors, attempts = sum(one.errors for one in theirs), sum(one.attempts for one in theirs)
+    pooled = stats.binomtest(sum(one.errors for one in ours), sum(one.attempts for one in ours))
+    limit = max(float(pooled.proportion_ci(1 - ALPHA).high), *(one.errors / one.attempts for one in ours))
+    test = stats.binomtest(errors, attempts, min(1.0, limit), alternative="greater")
+    interval = stats.binomtest(errors, attempts).proportion_ci(1 - ALPHA)
+    return Comparison(
+        name="error-rate",
+        phase=phase,
+        golden=limit,
+        candidate=errors / attempts,
+        ratio=errors / attempts / limit,
+        low=float(interval.low) / limit,
+        high=float(interval.high) / limit,
+        p=float(test.pvalue),
+        unit="share",
+    )
+
+
+def _holm(ps: Sequence[float]) -> list[bool]:
+    """Which hypotheses Holm's step-down procedure rejects at ALPHA (Holm 1979)."""
+    rejected = [False] * len(ps)
+    for rank, index in enumerate(sorted(range(len(ps)), key=lambda at: ps[at])):
+        if ps[index] > ALPHA / (len(ps) - rank):
+            break
+        rejected[index] = True
+    return rejected
+
+
+def _finding(one: Comparison, certain: bool, candidates: int) -> Finding:
+    worse = certain and one.ratio > RATIO_MIN
+    failed = worse and candidates >= CANDIDATES_MIN
+    return Finding(
+        name=f"golden-{one.name}",
+        kind=CheckKind.GOLDEN,
+        status=Status.FAIL if failed else Status.PASS,
+        detail=_words(one, worse, candidates),
+        measured=one.ratio,
+        limit=RATIO_MIN,
+        unit="ratio",
+        phase=one.phase,
+    )
+
+
+def _words(one: Comparison, worse: bool, candidates: int) -> str:
+    """The plain answer, with its interval."""
+    shown = f"{one.candidate:.4g} {one.unit} against {one.golden:.4g} {one.unit}"
+    interval = f"{one.ratio:.2f} times, 95 % interval {one.low:.2f} to {one.high:.2f}"
+    word = "more errors" if one.name == "error-rate" else "slower"
+    if not worse:
+        return f"no evidence that it got {word}: {shown} ({interval})"
+    if candidates < CANDIDATES_MIN:
+        return f"warning, it may have got {word}: {shown} ({interval}); {candidates} of {CANDIDATES_MIN} runs needed"
+    return f"it got {word}: {shown} ({interval})"
+
+
+def _no_evidence(phase: str, why: str) -> Finding:
+    return Finding(
+        name="golden-evidence", kind=CheckKind.GOLDEN, status=Status.INVALID, detail=why, phase=phase,
+    )  # fmt: skip

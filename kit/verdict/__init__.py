@@ -1,0 +1,1 @@
+"""From findings to one verdict, and the schema of its record."""

@@ -1,0 +1,83 @@
+"""What the platform shows of a stack that is up."""
+
+from __future__ import annotations
+
+import time
+
+from kit import aws, collect
+from kit.model import Deployment
+
+SAMPLES_S_MAX = 20.0
+
+
+def test_the_task_table_counts_by_service_and_zone(local_session: aws.Session, deployment: Deployment):
+    table = collect.task_table(local_session, deployment)
+    zones = ("us-east-1a", "us-east-1b")
+    assert table.to_numpy().tolist() == [
+        [service, zone, count] for service, count in (("api", 1), ("matcher", 1), ("relay", 1)) for zone in zones
+    ]
+
+
+def test_a_watch_samples_tasks_and_targets_until_it_is_stopped(local_session: aws.Session, deployment: Deployment):
+    watch = collect.TaskWatch.start(local_session, deployment)
+    deadline = time.monotonic() + SAMPLES_S_MAX
+    while len(set(watch.by_zone()["t"])) < 3 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    watch.stop()
+    seen = len(set(watch.by_zone()["t"]))
+    time.sleep(1.2)
+    assert len(set(watch.by_zone()["t"])) == seen >= 3
+    assert set(watch.by_zone().columns) == {"t", "zone", "running"}
+    targets = watch.targets()
+    assert set(targets["subnet"]) == {deployment.outputs["AppSubnetA"], deployment.outputs["AppSubnetB"]}
+    assert any(row["state"] == "healthy" and row["count"] > 0 for row in targets.to_dict("records"))
+
+
+def test_a_watch_records_what_it_could_not_see(local_session: aws.Session, deployment: Deployment):
+    watch = collect.TaskWatch.start(local_session, deployment)
+    watch.deployment = Deployment(
+        stack_name="x", run_id="x", api_url="", outputs={**deployment.outputs, "ClusterName": "no-such-cluster"}
+    )
+    deadline = time.monotonic() + SAMPLES_S_MAX
+    while not watch.gaps() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    watch.stop()
+    assert "ClusterNotFoundException" in watch.gaps()[0].reason
+
+
+def test_every_series_is_a_table_of_times_and_values(local_session: aws.Session, deployment: Deployment):
+    now = time.time()
+    tables = collect.series(local_session, deployment, now - 60, now)
+    assert set(tables) == {*collect.BROKER_SERIES, *collect.EDGE_SERIES}
+    assert all(list(table.columns) == ["t", "value"] for table in tables.values())
+
+
+def test_the_apis_throttled_calls_are_read_as_it_publishes_them(local_session: aws.Session, deployment: Deployment):
+    now = time.time()
+    by = [{"Name": "Env", "Value": deployment.outputs["MetricsEnv"]}, {"Name": "Component", "Value": "api"}]
+    datum = {"MetricName": "StoreThrottled", "Value": 7.0, "Timestamp": now, "StorageResolution": 1, "Dimensions": by}
+    local_session.client("cloudwatch").put_metric_data(Namespace="PaperBroker", MetricData=[datum])
+    points = collect.series(local_session, deployment, now - 60, now)["store_throttled"]
+    assert points["value"].sum() == 7.0
+    assert now - 10 <= points.loc[points["value"] == 7.0, "t"].item() <= now
+
+
+def test_an_alarms_history_begins_with_the_state_at_the_start(local_session: aws.Session, deployment: Deployment):
+    cloudwatch = local_session.client("cloudwatch")
+    start = time.time() - 2  # the local AWS stamps its history in whole seconds
+    cloudwatch.put_metric_alarm(
+        AlarmName="history", Namespace="N", MetricName="M", Period=3600, EvaluationPeriods=1, Threshold=1,
+        ComparisonOperator="GreaterThanThreshold", Statistic="Sum", TreatMissingData="ignore",
+    )  # fmt: skip
+    for state in ("OK", "ALARM"):
+        cloudwatch.set_alarm_state(AlarmName="history", StateValue=state, StateReason="test")
+    history = collect.alarm_history(local_session, ["history"], start, time.time() + 1)["history"]
+    assert history[0] == (start, "INSUFFICIENT_DATA")
+    # The evaluator has its own say between the two.
+    assert [state for _, state in history if state != "INSUFFICIENT_DATA"][:2] == ["OK", "ALARM"]
+
+
+def test_the_guardrails_are_the_stacks_alarms(local_session: aws.Session, deployment: Deployment):
+    names = list(collect.guardrails(deployment))
+    found = local_session.client("cloudwatch").describe_alarms(AlarmNames=names)["MetricAlarms"]
+    assert len(names) == len(found) == 3

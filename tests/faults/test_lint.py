@@ -1,0 +1,338 @@
+"""The linter of FIS templates: a golden template that passes, and one planted fault per rule."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kit.cli import main
+from kit.faults.lint import Remark, Severity, lint
+from kit.fis_rules.catalog import ACTIONS, REHEARSABLE, STALE_IDS
+
+ROOT = Path(__file__).parents[2]
+STACK = ROOT / "paperbroker" / "deploy" / "stack.yaml"
+ALARM = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:p95"
+TASK = "arn:aws:ecs:us-east-1:123456789012:task/c/1"
+
+GOLDEN: dict[str, Any] = {
+    "description": "A third of the tasks stop, then one zone is cut off",
+    "roleArn": "arn:aws:iam::123456789012:role/fis",
+    "stopConditions": [{"source": "aws:cloudwatch:alarm", "value": ALARM}],
+    "targets": {
+        "Tasks": {
+            "resourceType": "aws:ecs:task",
+            "resourceTags": {"Env": "test", "App": "shop"},
+            "selectionMode": "PERCENT(33)",
+        },
+        "Subnets": {
+            "resourceType": "aws:ec2:subnet",
+            "parameters": {"availabilityZoneIdentifier": "us-east-1a", "vpc": "vpc-1"},
+            "selectionMode": "ALL",
+        },
+    },
+    "actions": {
+        "Stop": {"actionId": "aws:ecs:stop-task", "targets": {"Tasks": "Tasks"}},
+        "Wait": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT2M"}, "startAfter": ["Stop"]},
+        "Cut": {
+            "actionId": "aws:network:disrupt-connectivity",
+            "parameters": {"duration": "PT5M", "scope": "all"},
+            "targets": {"Subnets": "Subnets"},
+            "startAfter": ["Wait"],
+        },
+    },
+}
+
+CLOUDFORMATION = """
+Resources:
+  Api:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      PidMode: {pid_mode}
+      EnableFaultInjection: true
+      ContainerDefinitions:
+        - {{Name: api, Image: !Ref Image}}
+        - {{Name: agent, Image: {sidecar}}}
+      Tags: [{{Key: Component, Value: api}}]
+  Other:
+    Type: AWS::ECS::TaskDefinition
+    Properties:
+      ContainerDefinitions: [{{Name: other, Image: !Ref Image}}]
+      Tags: [{{Key: Component, Value: other}}]
+  Slow:
+    Type: AWS::FIS::ExperimentTemplate
+    Properties:
+      Description: !Sub '${{AWS::StackName}} is slow'
+      RoleArn: {{'Fn::GetAtt': [Role, Arn]}}
+      StopConditions: !If [Guarded, [], !Ref AWS::NoValue]
+      Targets:
+        Tasks:
+          ResourceType: aws:ecs:task
+          ResourceTags: {{Component: api, Run: !Ref Run}}
+          SelectionMode: !Sub 'COUNT(${{Count}})'
+      Actions:
+        Delay:
+          ActionId: aws:ecs:task-network-latency
+          Parameters: {{duration: !Ref Duration, delayMilliseconds: 200, sources: ALL}}
+          Targets: {{Tasks: Tasks}}
+"""
+SIDECAR = "public.ecr.aws/amazon-ssm-agent/amazon-ssm-agent:latest"
+
+Template = dict[str, Any]
+
+
+def _write(path: Path, template: Any) -> Path:
+    path.write_text(json.dumps(template))
+    return path
+
+
+def _remarks(tmp_path: Path, plant: Callable[[Template], object]) -> list[Remark]:
+    template = copy.deepcopy(GOLDEN)
+    plant(template)
+    return [remark for _, remark in lint([_write(tmp_path / "t.json", template)])]
+
+
+def _told(remarks: list[Remark]) -> list[tuple[str, str]]:
+    return [(remark.severity.value, remark.rule) for remark in remarks if remark.severity is not Severity.NOTE]
+
+
+def _action(**changes: Any) -> Callable[[Template], object]:
+    return lambda template: template["actions"]["Cut"].update(changes)
+
+
+def _cut(**parameters: Any) -> Callable[[Template], object]:
+    return lambda template: template["actions"]["Cut"]["parameters"].update(parameters)
+
+
+def _tasks(**changes: Any) -> Callable[[Template], object]:
+    return lambda template: template["targets"]["Tasks"].update(changes)
+
+
+def _add(**actions: Any) -> Callable[[Template], object]:
+    return lambda template: template["actions"].update(actions)
+
+
+def _arns(count: int) -> Callable[[Template], object]:
+    target = {"resourceType": "aws:ecs:task", "selectionMode": "ALL", "resourceArns": [TASK] * count}
+    return lambda template: template["targets"].update(Tasks=target)
+
+
+PLANTED: list[tuple[str, str, Callable[[Template], object], str]] = [
+    ("error", "stop-condition-present", lambda t: t.update(stopConditions=[]), "stopConditions is empty"),
+    ("error", "stop-condition-present", lambda t: t.pop("stopConditions"), "CloudWatch alarm"),
+    ("error", "stop-condition-present", lambda t: t.update(stopConditions=[{"source": "none"}]), "'none'"),
+    ("error", "stop-condition-alarm", lambda t: t.update(stopConditions=[{"source": "alarm"}]), "'alarm'"),
+    ("error", "stop-condition-alarm", lambda t: t["stopConditions"][0].update(value="p95"), "ARN of a CloudWatch"),
+    ("error", "stop-conditions-at-most-5", lambda t: t.update(stopConditions=t["stopConditions"] * 6), "has 6"),
+    ("error", "actions-at-most-20", _add(**{f"A{n}": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}
+                                            for n in range(18)}), "has 21 actions; AWS takes at most 20"),
+    ("error", "resource-arns-at-most-5", _arns(6), "has 6 resourceArns; AWS takes at most 5"),
+    ("error", "resource-arns-stand-alone", _tasks(resourceArns=[TASK]), "together with resourceTags"),
+    ("error", "resource-arns-are-arns", lambda t: (_arns(1)(t), _tasks(resourceArns=["task/1"])(t)), "'task/1'"),
+    ("error", "action-id-known", lambda t: t["actions"]["Stop"].update(actionId="aws:ecs:stop-tsk"),
+     "nearest is aws:ecs:stop-task"),
+    ("error", "action-id-known", lambda t: t["actions"]["Stop"].update(
+        actionId="aws:elasticache:interrupt-cluster-az-power"),
+     "aws:elasticache:replicationgroup-interrupt-az-power today"),
+    ("error", "action-parameters-known-and-required", _cut(scop="all"), "the nearest that it has is scope"),
+    ("error", "action-parameters-known-and-required", lambda t: t["actions"]["Cut"]["parameters"].pop("scope"),
+     "requires the parameter scope"),
+    ("error", "action-parameters-known-and-required", _cut(scope="prefix-list"), "prefixListIdentifier"),
+    ("error", "action-parameters-known-and-required",
+     lambda t: t["actions"]["Stop"].update(parameters={"duration": "PT1M"}), "it takes none"),
+    ("error", "action-parameter-value", _cut(scope="zone"), "must be one of all, availability-zone"),
+    ("error", "duration-sane", _cut(duration="5 minutes"), "ISO 8601"),
+    ("error", "duration-sane", _cut(duration="PT13H"), "PT1M to PT12H"),
+    ("error", "duration-sane", _cut(duration="PT0S"), "PT1M to PT12H"),
+    ("warning", "duration-sane", _cut(duration="PT20S"), "only the local AWS less"),
+    ("error", "target-type-fits-action", _action(targets={"Subnets": "Tasks"}),
+     "target Tasks is aws:ecs:task; Subnets of aws:network:disrupt-connectivity must be aws:ec2:subnet"),
+    ("error", "target-type-fits-action", _action(targets={}), "requires the target Subnets"),
+    ("error", "target-type-fits-action",
+     lambda t: t["actions"]["Wait"].update(targets={"Tasks": "Tasks"}), "has no target Tasks"),
+    ("error", "target-defined", _action(targets={"Subnets": "Subnet"}), "defined are: Tasks, Subnets"),
+    ("warning", "target-used", lambda t: t["actions"].pop("Cut"), "target Subnets is used by no action"),
+    ("error", "target-type-known", _tasks(resourceType="aws:ecs:tasks"), "nearest is aws:ecs:task"),
+    ("error", "target-parameters-known-and-required", _tasks(parameters={"servce": "api"}), "service"),
+    ("error", "target-parameters-known-and-required", _tasks(resourceType="aws:eks:pod"), "clusterIdentifier"),
+    ("error", "selection-mode-known", _tasks(selectionMode="PERCENT(101)"), "'PERCENT(101)'"),
+    ("error", "filter-path-known", _tasks(filters=[{"path": "state.name", "values": ["x"]}]), "PascalCase"),
+    ("error", "blast-radius-limited", _tasks(resourceTags={}), "selects by nothing"),
+    ("error", "blast-radius-limited", _tasks(resourceTags={"Env": "test"}), "whole environment"),
+    ("warning", "blast-radius-limited",
+     _tasks(resourceTags={"Env": "test"}, parameters={"cluster": "c", "service": "s"}), "whole environment"),
+    ("warning", "blast-radius-limited", _tasks(selectionMode="ALL"), "ALL without filters"),
+    ("error", "start-after-known", _action(startAfter=["Waits"]), "nearest action is Wait"),
+    ("error", "start-after-acyclic", lambda t: t["actions"]["Stop"].update(startAfter=["Cut"]),
+     "Stop → Cut → Wait → Stop"),
+    ("error", "start-after-acyclic", _action(startAfter=["Cut"]), "Cut → Cut"),
+    ("error", "property-known-and-required", lambda t: t.update(stopCondition=[]), "it has is stopConditions"),
+    ("error", "property-known-and-required", lambda t: t.pop("roleArn"), "has no roleArn"),
+    ("error", "property-known-and-required", lambda t: t["targets"]["Tasks"].pop("selectionMode"), "selectionMode"),
+    ("error", "template-shape", _cut(duration=300), "strings only"),
+    ("error", "template-shape", _action(startAfter="Wait"), "must be a list"),
+    ("error", "template-shape", _tasks(resourceTags=[{"Key": "App", "Value": "shop"}]), "must be an object"),
+]  # fmt: skip
+
+
+def test_the_golden_template_is_silent_but_for_notes(tmp_path: Path) -> None:
+    """Nothing to say, and all of it can be rehearsed."""
+    remarks = _remarks(tmp_path, lambda template: None)
+    assert [str(remark) for remark in remarks] == [
+        "note local-rehearsal: can be rehearsed on the local AWS: Stop, Wait, Cut"
+    ]
+
+
+@pytest.mark.parametrize(("severity", "rule", "plant", "says"), PLANTED)
+def test_each_planted_fault_is_told(
+    tmp_path: Path, severity: str, rule: str, plant: Callable[[Template], object], says: str
+) -> None:
+    """By its own rule, with its own severity, in a sentence that helps."""
+    remarks = _remarks(tmp_path, plant)
+    assert (severity, rule) in _told(remarks)
+    assert any(says in remark.sentence for remark in remarks if remark.rule == rule)
+
+
+def test_one_mistake_is_told_once(tmp_path: Path) -> None:
+    """A value out of shape is unknown to the other rules, not wrong for them as well."""
+    assert _told(_remarks(tmp_path, _tasks(resourceTags="App"))) == [("error", "template-shape")]
+    assert _told(_remarks(tmp_path, lambda t: t.update(targets=None))) == [("error", "target-defined")] * 2
+
+
+def test_what_cannot_be_rehearsed_is_a_note(tmp_path: Path) -> None:
+    """It names the action; such a template is still right."""
+    reboot = {"actionId": "aws:rds:failover-db-cluster", "targets": {"Clusters": "Db"}}
+    db = {"resourceType": "aws:rds:cluster", "resourceArns": ["arn:aws:rds:eu-west-1:1:cluster:c"]}
+
+    def plant(template: Template) -> None:
+        template["actions"]["Fail"] = reboot
+        template["targets"]["Db"] = {**db, "selectionMode": "ALL"}
+
+    remarks = _remarks(tmp_path, plant)
+    assert _told(remarks) == []
+    assert "note local-rehearsal: action Fail: aws:rds:failover-db-cluster acts on AWS only" in str(remarks[0])
+
+
+def test_what_can_be_rehearsed_is_what_the_local_aws_does() -> None:
+    """The list stands apart from the local AWS, which nothing above it may import: add what is missing to it."""
+    from kit.local.fis.actions import ACTIONS as ACTING
+
+    assert set(ACTING) == REHEARSABLE
+    assert set(ACTIONS) >= REHEARSABLE
+    assert set(STALE_IDS.values()) <= set(ACTIONS)
+    assert not set(STALE_IDS) & set(ACTIONS)
+
+
+def _stack(tmp_path: Path, **changes: str) -> list[str]:
+    path = tmp_path / "stack.yaml"
+    path.write_text(CLOUDFORMATION.format(**{"pid_mode": "task", "sidecar": SIDECAR, **changes}))
+    return [str(remark) for _, remark in lint([path]) if remark.rule != "local-rehearsal"]
+
+
+def test_functions_of_cloudformation_are_unknown_and_not_wrong(tmp_path: Path) -> None:
+    """Whatever !Ref, !Sub, !If and Fn::GetAtt stand for; and the task definition of another component is not meant."""
+    assert _stack(tmp_path) == []
+
+
+def test_task_definitions_that_lack_the_prerequisites_are_errors(tmp_path: Path) -> None:
+    """Named, with what is missing."""
+    assert _stack(tmp_path, pid_mode="host", sidecar="nginx") == [
+        "error ecs-fault-prerequisites: Slow: action Delay: aws:ecs:task-network-latency needs the SSM agent as a "
+        "sidecar container and pidMode task; task definition Api has not"
+    ]
+
+
+def test_prerequisites_without_task_definitions_are_a_note(tmp_path: Path) -> None:
+    """Nobody can tell from the template alone."""
+    stress = {
+        "actionId": "aws:ecs:task-cpu-stress",
+        "parameters": {"duration": "PT1M"},
+        "targets": {"Tasks": "Tasks"},
+    }
+    remarks = _remarks(tmp_path, _add(Stress=stress))
+    notes = [remark for remark in remarks if remark.rule == "ecs-fault-prerequisites"]
+    assert [note.severity for note in notes] == [Severity.NOTE]
+    assert "needs the SSM agent as a sidecar container in the tasks' definition" in notes[0].sentence
+    assert _told(remarks) == []
+
+
+def test_our_own_stack_has_no_errors() -> None:
+    """Nor warnings."""
+    assert [str(remark) for _, remark in lint([STACK]) if remark.severity is not Severity.NOTE] == []
+
+
+def test_yaml_and_the_answer_of_the_api_are_read_too(tmp_path: Path) -> None:
+    """What `aws fis get-experiment-template` prints, and a request in YAML."""
+    answer = {
+        "experimentTemplate": {**GOLDEN, "id": "EXT1", "creationTime": 1.5, "targetAccountConfigurationsCount": 0}
+    }
+    in_yaml = tmp_path / "t.yaml"
+    in_yaml.write_text(yaml.safe_dump(GOLDEN))
+    for path in (_write(tmp_path / "answer.json", answer), in_yaml):
+        assert _told([remark for _, remark in lint([path])]) == []
+
+
+def test_an_empty_resource_is_told_and_does_not_crash(tmp_path: Path) -> None:
+    """Whatever stands where an object should."""
+    for properties in (None, [], "x", {}, {"Actions": {"A": None, "B": []}, "Targets": {"T": {"Filters": [1]}}}):
+        resources = {"E": {"Type": "AWS::FIS::ExperimentTemplate", "Properties": properties}, "F": []}
+        remarks = lint([_write(tmp_path / "t.json", {"Resources": resources})])
+        assert any(remark.severity is Severity.ERROR for _, remark in remarks)
+        assert all(remark.sentence.startswith("E: ") for _, remark in remarks)
+
+
+def test_a_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
+    """Whoever reads the output by lines must not be misled by what a file says."""
+    remarks = _remarks(tmp_path, _add(**{"A\nB": {"actionId": "aws:fis:wait"}}))
+    assert any("action A B:" in str(remark) for remark in remarks)
+    assert not any("\n" in str(remark) for remark in remarks)
+
+
+def test_the_command_prints_a_line_a_remark_and_exits_by_the_worst(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """0 without errors, warnings or not; 1 with."""
+    warned, wrong = copy.deepcopy(GOLDEN), copy.deepcopy(GOLDEN)
+    _tasks(selectionMode="ALL")(warned)
+    wrong["stopConditions"] = []
+    good, bad = _write(tmp_path / "good.json", warned), _write(tmp_path / "bad.json", wrong)
+    assert main.main(["lint-template", str(good)]) == 0
+    assert capsys.readouterr().out.startswith(f"{good}: warning blast-radius-limited: target Tasks: ")
+    assert main.main(["lint-template", str(good), str(bad)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert f"{bad}: error stop-condition-present: stopConditions is empty" in "\n".join(lines)
+    assert len(lines) == 4
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"a: [1", "neither JSON nor YAML"),
+        (b"\xff\xfe\x00", "no UTF-8"),
+        (b"", "holds no FIS template"),
+        (b"just words", "holds no FIS template"),
+        (b"{}", "holds no FIS template"),
+        (b'{"Resources": {"B": {"Type": "AWS::S3::Bucket"}}}', "holds no FIS template"),
+        (b"on: push\nactions: {a: 1}", "holds no FIS template"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"a: &a [*a]\nResources: {E: {Type: 'AWS::FIS::ExperimentTemplate', Properties: &p {A: *p}}}", "too deeply"),
+    ],
+)
+def test_wrong_usage_is_exit_4_and_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, says: str
+) -> None:
+    """Before anything is judged, and without a stack trace."""
+    good, path = _write(tmp_path / "good.json", GOLDEN), tmp_path / "x.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    assert main.main(["lint-template", str(good), str(path)]) == 4
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert says in err and str(path) in err
+    assert len(err.splitlines()) == 1

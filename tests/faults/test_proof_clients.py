@@ -1,0 +1,153 @@
+"""Proofs from what clients saw and from the load balancer's targets, and the table of how each action is proven."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from kit.faults.experiments import Experiment
+from kit.faults.proofs import PROVERS, Proof, Scene, how_proven, proof_of
+from kit.fis_rules.catalog import ACTIONS, HARMLESS, REHEARSABLE
+from kit.model import Deployment
+
+START, END, STOP = 60.0, 90.0, 130.0
+RATE_PER_S = 30
+NS = 1_000_000_000
+BLACKHOLE = {
+    "action_id": "aws:ecs:task-network-blackhole-port",
+    "parameters": {"port": "8080", "trafficType": "ingress"},
+}
+SLOW = {"action_id": "aws:ssm:start-automation-execution", "parameters": {}}
+TASK = {
+    "name": "Tasks", "type": "aws:ecs:task", "arn": "arn:t", "id": "t", "zone": "a", "service": "api",
+    "tags": {"Component": "api"},
+}  # fmt: skip
+# name → (from, to, share of orders that it hits)
+COURSES = {
+    "effect": (START, END, 0.5),
+    "null": (0, 0, 0.0),
+    "began-before": (START - 30, END, 0.5),
+    "burst": (START + 10, START + 11, 0.5),
+    "never-healed": (START, STOP, 0.5),
+}
+
+
+def attempts(course: str, *, slow_ms: float = 0.0, timeout: bool = False) -> pd.DataFrame:
+    """First attempts of orders from 0 to STOP; the hit ones are slow or unanswered."""
+    begin, end, share = COURSES[course]
+    dice = np.random.default_rng(5)
+    t = np.sort(dice.uniform(0, STOP, int(RATE_PER_S * STOP)))
+    hit = (t >= begin) & (t < end) & (dice.random(len(t)) < share)
+    took_ms = dice.exponential(20, len(t)) + 5 + hit * slow_ms
+    outcome = np.where(hit & timeout, "info", "ok")
+    return pd.DataFrame(
+        {
+            "op": "order", "kind": "first", "outcome": outcome, "status": np.where(outcome == "ok", 201, 0),
+            "intended_ns": (t * NS).astype("int64"), "completed_ns": ((t + took_ms / 1e3) * NS).astype("int64"),
+        }
+    )  # fmt: skip
+
+
+def prove(action: dict[str, Any], **seen: Any) -> Proof:
+    whole = {"name": "Hit", "status": "completed", "start": START, "end": END, "targets": ["Tasks"], **action}
+    experiment = Experiment(
+        id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=START, ended_at=END,
+        actions=(whole,), alarms=(), targets=(TASK,),
+    )  # fmt: skip
+    deployment = Deployment(stack_name="s", run_id="r", api_url="")
+    scene = Scene(session=NoTask(), deployment=deployment, experiment=experiment, **seen)  # type: ignore[arg-type]
+    return proof_of(replace(scene, deployment=replace(deployment, outputs={"ClusterName": "c"})), whole)
+
+
+class NoTask:
+    """An ECS that has forgotten every task."""
+
+    def client(self, name: str) -> Any:
+        return self
+
+    def describe_tasks(self, **_: Any) -> dict[str, Any]:
+        return {"tasks": []}
+
+
+class Health:
+    """Healthy targets of zone a by second: `usual` but in [begin, end)."""
+
+    def __init__(self, usual: int, fewer: int, begin: float = 0, end: float = 0) -> None:
+        where = {"subnet": "s", "zone": "a", "state": "healthy"}
+        self._rows = [{"t": float(t), "count": fewer if begin <= t < end else usual, **where} for t in range(int(STOP))]
+
+    def targets(self) -> pd.DataFrame:
+        return pd.DataFrame(self._rows)
+
+    def tasks(self) -> pd.DataFrame:
+        return pd.DataFrame(columns=pd.Index(["t", "zone", "service", "running"]))
+
+
+@pytest.mark.parametrize("course", COURSES)
+def test_slow_answers_are_a_witness_if_the_scenario_says_so(course: str):
+    found = prove(SLOW, attempts=attempts(course, slow_ms=400), evidence={"Hit": "client-latency"})
+    assert (found.observed_at is not None) is (course in ("effect", "never-healed")), found.detail
+    assert (found.healed_at is not None) is (course == "effect"), found.detail
+
+
+@pytest.mark.parametrize("course", COURSES)
+def test_unanswered_requests_prove_a_port_that_swallows_them(course: str):
+    found = prove(BLACKHOLE, attempts=attempts(course, timeout=True))
+    assert (found.observed_at is not None) is (course in ("effect", "never-healed")), found.detail
+    assert (found.healed_at is not None) is (course == "effect"), found.detail
+
+
+@pytest.mark.parametrize(
+    ("health", "seen", "healed"),
+    [
+        (Health(2, 1, 72, 95), True, True),
+        (Health(2, 0, 72, 200), True, False),
+        (Health(2, 2), False, False),
+        (Health(2, 1, 0, 95), False, False),
+        (Health(2, 1, 70, 72), False, False),
+        (Health(0, 0), False, False),
+    ],
+    ids=["lost and back", "never back", "nothing", "fewer before too", "a moment", "never any"],
+)
+def test_a_target_that_is_lost_for_a_while_proves_it_too(health: Health, seen: bool, healed: bool):
+    found = prove(BLACKHOLE, samples=health)
+    assert (found.observed_at is not None, found.healed_at is not None) == (seen, healed), found.detail
+
+
+def test_nothing_seen_is_said_with_all_that_was_looked_for():
+    said = prove(BLACKHOLE).detail
+    assert all(part in said for part in ("0 of 1 chosen tasks", "no samples", "no client's history"))
+
+
+def test_without_metrics_no_fault_inside_is_proven():
+    latency = {"action_id": "aws:ecs:task-network-latency", "parameters": {"sources": "DYNAMODB"}}
+    assert prove(latency).detail == "nothing read PaperBroker's metrics"
+
+
+def test_an_action_that_has_not_ended_is_not_proven():
+    assert prove({**SLOW, "end": None}, attempts=attempts("effect"), evidence={"Hit": "client-latency"}).detail == (
+        "the action has not ended"
+    )
+
+
+def test_every_prover_says_in_a_sentence_what_it_looks_at():
+    """A page for users shows them."""
+    for action_id in PROVERS:
+        assert action_id in ACTIONS
+        sentence = how_proven(action_id)
+        assert sentence.endswith(".") and 30 < len(sentence) <= 120, (action_id, sentence)
+    assert how_proven("aws:fis:wait") == "It breaks nothing, and needs no proof."
+    assert how_proven("aws:rds:failover-db-cluster") == "Nothing: a run that uses it is INVALID."
+
+
+def test_what_can_be_rehearsed_can_be_proven():
+    """But for calls that PaperBroker does not make, whose rehearsal proves nothing about it."""
+    unproven = {
+        "aws:lambda:invocation-http-integration-response",
+        "aws:network:route-table-disrupt-cross-region-connectivity",
+    }
+    assert REHEARSABLE - HARMLESS - PROVERS.keys() <= unproven

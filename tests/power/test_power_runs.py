@@ -1,0 +1,200 @@
+"""A measurement of power with real processes for runs: nothing is dropped, nothing is run twice, nothing is left."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kit import power
+from kit.errors import UsageError
+from kit.power import record
+from kit.process import lifeline
+from tests.power.power_rig import PowerRig
+from tests.suite.suite_rig import DOUBLED, GOOD, LATE, SLOW
+
+pytestmark = pytest.mark.slow
+
+WAIT_S_MAX = 20.0
+STEADY_AND_LONG = ((0.0, "steady state: sent 1"), (300.0, "never"))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PowerRig:
+    made = PowerRig(tmp_path)
+    monkeypatch.setenv("FAKE_RUNS", str(made.runs))
+    monkeypatch.setattr("kit.suite.execution.POLL_S", 0.02)
+    return made
+
+
+def results(made: dict) -> dict[str, str]:
+    return {one["case"]: one["result"] for one in made["results"]}
+
+
+def starts(rig: PowerRig) -> list[str]:
+    return [name for _, name, what, _ in rig.journal() if what == "start"]
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + WAIT_S_MAX
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)
+
+
+def test_each_case_has_a_result_and_the_files_say_the_same(rig):
+    rig.change("doubles")
+    rig.change("slows", SLOW)
+    rig.change("hides", GOOD)
+    rig.good("calm")
+    made, said = rig.measure()
+    assert results(made) == {
+        "doubles": "caught", "slows": "caught by another check", "hides": "survivor", "calm": "no alarm",
+    }  # fmt: skip
+    assert (made["state"], made["verdict"], made["survivors"]) == ("done", "FAIL", ["hides"])
+    folder = rig.reports / "power-1"
+    assert record.load(folder) == made
+    page, table = (folder / "index.html").read_text(), (folder / "power.md").read_text()
+    doubles = next(run for run in made["runs"] if run["case"] == "doubles")
+    assert f'href="{doubles["report"]}"' in page and (folder / doubles["report"]).exists()
+    assert "- Survivors: `hides`" in table and str(rig.reports) not in table
+    assert "survivors: hides" in said and any(line.startswith("caught 1 of 3") for line in said)
+    assert "power-1/index.html" in (rig.reports / "index.html").read_text()
+
+
+def test_a_good_run_that_is_stopped_by_a_guardrail_is_a_false_alarm_and_a_change_is_not_caught_by_it(rig):
+    rig.good("calm", aborted=True)
+    rig.change("breaks", GOOD, aborted=True)
+    made, _ = rig.measure()
+    assert results(made) == {"calm": "false alarm", "breaks": "no evidence"}
+    assert made["verdict"] == "FAIL" and made["rates"]["false_alarms"]["count"] == 1
+
+
+def test_what_the_machine_spoiled_is_repeated_alone_and_once(rig):
+    rig.change("late", LATE)
+    rig.change("late", DOUBLED, attempt=2)
+    rig.change("later", LATE)
+    rig.change("later", LATE, attempt=2)
+    made, _ = rig.measure()
+    assert results(made) == {"late": "caught", "later": "no evidence"}
+    assert [run["attempt"] for run in made["runs"]] == [1, 1, 2, 2]
+    assert made["rates"]["caught"]["count"] == 1 and made["rates"]["caught"]["of"] == 2
+
+
+def test_a_run_without_a_verdict_is_no_evidence_and_never_dropped(rig):
+    rig.change("dies", None, exit_code=-9)
+    made, said = rig.measure()
+    assert results(made) == {"dies": "no evidence"} and made["verdict"] == "INVALID"
+    assert "killed by signal 9" in made["reasons"][0] and any("no evidence: dies" in line for line in said)
+
+
+def test_a_run_of_another_change_than_it_was_to_carry_is_no_evidence(rig):
+    rig.change("doubles", carries="")
+    made, _ = rig.measure()
+    assert results(made) == {"doubles": "no evidence"} and "of change ''" in made["reasons"][0]
+
+
+def test_many_runs_of_one_scenario_are_each_counted(rig):
+    for name in ("one", "two", "three"):
+        rig.change(name)
+    made, _ = rig.measure(jobs=3)
+    assert made["rates"]["caught"]["words"].startswith("caught 3 of 3 (100.0 %")
+    assert made["verdict"] == "PASS"
+
+
+def test_a_resumed_one_runs_only_what_has_no_evidence(rig):
+    rig.change("doubles")
+    rig.change("hides", GOOD)
+    rig.change("dies", None)
+    first, _ = rig.measure()
+    rig.change("dies")
+    made, _ = rig.measure(rig.resume())
+    assert starts(rig) == ["doubles", "hides", "dies", "dies"]
+    assert results(made) == {"doubles": "caught", "hides": "survivor", "dies": "caught"}
+    assert [(run["case"], run["attempt"]) for run in made["runs"]][-2:] == [("dies", 1), ("dies", 2)]
+    assert (made["resumed"], made["started_at"]) == (1, first["started_at"])
+
+
+def test_a_resumed_one_does_not_believe_a_run_whose_folder_says_something_else(rig):
+    rig.change("doubles")
+    made, _ = rig.measure()
+    path = rig.reports / "power-1" / made["runs"][0]["run_id"] / "verdict.json"
+    path.write_text("{}")
+    rig.measure(rig.resume())
+    assert starts(rig) == ["doubles", "doubles"]
+
+
+def test_a_source_tree_that_changes_ends_the_measurement(rig):
+    """What comes after would be another build, and what was measured meanwhile may be."""
+    rig.change("doubles", steps=[(0.0, "steady state: sent 1"), (1.0, "recovery: sent 3")])
+    rig.change("never")
+    session = power.Session(plan=rig.power_plan())
+    (rig.source / "main.py").write_text("good = False\n")
+    made, _ = rig.measure(session)
+    assert results(made) == {"doubles": "no evidence", "never": "not run"}
+    assert (made["state"], made["stopped_by"]) == ("stopped", "a change of the source tree")
+    assert made["verdict"] == "INVALID" and starts(rig) == ["doubles"]
+
+
+def test_two_processes_never_measure_into_one_folder(rig):
+    rig.change("doubles")
+    folder = rig.leave()
+    with (folder / ".running").open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(UsageError, match="by another process"):
+            rig.measure(rig.resume())
+
+
+GO_ON = """
+import sys
+from pathlib import Path
+from kit import power
+reports, source, changes, program = map(Path, sys.argv[1:])
+session = power.reopen("latest", reports=reports, jobs="2", source=source, changes_dir=changes)
+command = (sys.executable, "-S", str(program))
+power.Measurement(session, say=lambda line: None, command=command, source=source).run()
+"""
+
+
+def test_a_killed_one_leaves_no_process_says_that_it_never_ended_and_can_be_resumed(rig):
+    rig.change("quick")
+    rig.change("long", DOUBLED, steps=STEADY_AND_LONG, burn=True)
+    folder = rig.leave(state="running")
+    argv = [sys.executable, "-c", GO_ON, *map(str, (rig.reports, rig.source, rig.changes, rig.runs / "run.py"))]
+    process = subprocess.Popen(argv)
+    try:
+        until(lambda: any(name == "long" and "steady" in what for _, name, what, _ in rig.journal()))
+        until(lambda: record.load(folder)["runs"])
+    finally:
+        process.kill()
+        process.wait(WAIT_S_MAX)
+    until(lambda: [pid for pid in rig.pids() if lifeline.started_at(pid) is not None] == [])
+    made = record.load(folder)
+    assert (made["state"], made["verdict"], made["pending"]) == ("running", "INVALID", ["long"])
+    assert "never reported its end" in made["reasons"][0]
+    rig.change("long")
+    again, _ = rig.measure(rig.resume())
+    assert results(again) == {"quick": "caught", "long": "caught"} and again["state"] == "done"
+    assert starts(rig).count("quick") == 1
+
+
+def test_what_a_stopped_one_leaves_is_no_evidence_and_what_never_began_is_not_run(rig):
+    rig.change("one", None, steps=STEADY_AND_LONG)
+    rig.change("two")
+    session = power.Session(plan=rig.power_plan())
+    session.plan.folder.mkdir(parents=True)
+
+    def interrupt(line: str) -> None:
+        if "steady state" in line:
+            signal.raise_signal(signal.SIGINT)
+
+    made = power.Measurement(session, say=interrupt, command=rig.command, source=rig.source).run()
+    assert results(made) == {"one": "no evidence", "two": "not run"} and made["verdict"] == "INVALID"
+    assert json.loads((session.plan.folder / "power.json").read_text())["stopped_by"] == "SIGINT"

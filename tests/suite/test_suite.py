@@ -1,0 +1,312 @@
+"""A suite's own logic, with real processes for runs: one gate, no run without a verdict, none left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kit import suite
+from kit.model import CheckKind, Status, Verdict
+from kit.process import lifeline
+from kit.verdict import gate
+from tests.suite.suite_rig import DOUBLED, GOOD, LATE, PHASES, SLOW, Rig, finding
+
+pytestmark = pytest.mark.slow
+
+WAIT_S_MAX = 20.0
+INVALID = 3
+# As long as a test may need it to.
+LONG = ((300.0, "never"),)
+STEADY_AND_LONG = ((0.0, "steady state: sent 1"), (300.0, "never"))
+
+
+@pytest.fixture
+def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+    made = Rig(tmp_path)
+    monkeypatch.setenv("FAKE_RUNS", str(made.runs))
+    return made
+
+
+def run(rig: Rig, **options) -> tuple[dict, list[str]]:
+    """The suite's record and what it said."""
+    said: list[str] = []
+    plan = rig.plan(**options)
+    made = suite.Execution(plan, say=said.append, command=rig.command).run()
+    return made, [*said, *suite.table(made, plan)]
+
+
+def by_scenario(made: dict) -> dict[str, dict]:
+    return {one["scenario"]: one for one in made["runs"] if one["counts"]}
+
+
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + WAIT_S_MAX
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.02)
+
+
+def alive(pids: set[int]) -> list[int]:
+    return [pid for pid in pids if lifeline.started_at(pid) is not None]
+
+
+def test_every_run_is_one_row_one_test_suite_and_one_gate(rig):
+    rig.add("calm")
+    rig.add("doubled", DOUBLED)
+    rig.add("also-calm")
+    made, said = run(rig)
+    assert (made["schema"], made["state"], made["verdict"]) == ("gameday.suite/1", "done", "FAIL")
+    assert [(one["scenario"], one["verdict"]) for one in made["runs"]] == [
+        ("calm", "PASS"), ("doubled", "FAIL"), ("also-calm", "PASS"),
+    ]  # fmt: skip
+    folder = rig.reports / "pr-1"
+    assert json.loads((folder / "suite.json").read_text()) == made
+    root = ET.parse(folder / "junit.xml").getroot()
+    assert [one.get("name") for one in root] == ["gameday.calm", "gameday.doubled", "gameday.also-calm"]
+    assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("6", "2", "0")
+    page = (folder / "index.html").read_text()
+    links = re.findall(r'href="([^"]+)"', page)
+    assert "doubled-0a/report.html" in links and all((folder / link).exists() for link in links)
+    assert "no-double-fill: no-double-fill as planted" in page and "<script" not in page
+    assert [line for line in said if "doubled" in line and "FAIL" in line and "report.html" in line]
+    assert [line for line in said if line.startswith("    no-double-fill")]
+
+
+def test_the_index_of_all_runs_leads_to_the_suite_and_its_runs(rig):
+    rig.add("calm")
+    run(rig)
+    page = (rig.reports / "index.html").read_text()
+    links = re.findall(r'href="([^"]+)"', page)
+    assert links == ["pr-1/index.html", "pr-1/calm-0a/report.html"]
+
+
+def test_the_states_of_a_run_are_told_as_it_enters_them(rig):
+    rig.add("calm", steps=[(0.3, line) for _, line in PHASES])
+    made, said = run(rig)
+    told = [line.split()[2:] for line in said if " calm " in line]
+    assert [words[0] for words in told] == ["deploying", "steady", "fault", "recovery", "PASS"]
+    states = [state["state"] for state in made["runs"][0]["states"]]
+    assert states == ["deploying", "steady state", "fault", "recovery", "ended"]
+    assert "recovery: sent 3" in (rig.reports / "pr-1" / made["runs"][0]["log"]).read_text()
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "why"),
+    [
+        (
+            {"findings": None, "exit_code": 4, "steps": [(0, "gameday: no such thing")]},
+            "exit code 4): gameday: no such",
+        ),
+        ({"findings": None, "exit_code": -9}, "left no verdict (killed by signal 9)"),
+        ({"findings": GOOD, "exit_code": 1}, "exit code 1, which is not its verdict's"),
+        ({"findings": GOOD, "exit_code": -11}, "killed by signal 11, which is not its verdict's"),
+        ({"findings": None, "exit_code": 0}, "left no verdict (exit code 0)"),
+    ],
+    ids=["usage", "killed", "pass-but-failed", "pass-but-crashed", "nothing"],
+)
+def test_a_run_without_a_verdict_to_believe_is_invalid_and_listed(rig, behaviour, why):
+    rig.add("odd", **behaviour)
+    rig.add("calm")
+    made, said = run(rig)
+    assert made["verdict"] == "INVALID"
+    assert by_scenario(made)["odd"]["verdict"] == "INVALID" and by_scenario(made)["calm"]["verdict"] == "PASS"
+    assert why in by_scenario(made)["odd"]["reasons"][0]
+    assert any(why in line for line in said)
+    errors = ET.parse(rig.reports / "pr-1" / "junit.xml").findall(".//testsuite[@name='gameday.odd']//error")
+    assert errors
+
+
+def test_a_verdict_of_another_run_is_no_verdict(rig):
+    rig.add("odd")
+    told = json.loads((rig.runs / "odd.1.json").read_text())
+    told["verdict"]["scenario"] = "another"
+    (rig.runs / "odd.1.json").write_text(json.dumps(told))
+    assert by_scenario(run(rig)[0])["odd"]["verdict"] == "INVALID"
+
+
+def test_a_run_that_takes_too_long_is_stopped_and_invalid(rig):
+    rig.add("stuck", steps=LONG, limit_s=0.5, burn=True)
+    rig.add("calm")
+    made, _ = run(rig)
+    assert made["verdict"] == "INVALID"
+    assert by_scenario(made)["stuck"]["reasons"][0] == "it took longer than 0.5 s and was stopped"
+    assert [what for _, scenario, what, _ in rig.journal() if scenario == "stuck"] == ["start", "stopped"]
+    assert alive(rig.pids()) == []
+
+
+def test_fail_beats_invalid(rig):
+    rig.add("odd", None)
+    rig.add("doubled", DOUBLED)
+    assert run(rig)[0]["verdict"] == "FAIL"
+
+
+def test_a_run_with_a_late_generator_is_repeated_alone_and_both_are_shown(rig):
+    rig.add("late", LATE)
+    rig.add("late", GOOD, attempt=2)
+    rig.add("calm", steps=[(0.0, "steady state: sent 1"), (1.0, "recovery: sent 2")])
+    made, said = run(rig, jobs=2)
+    assert made["verdict"] == "PASS"
+    late = [one for one in made["runs"] if one["scenario"] == "late"]
+    assert [(one["attempt"], one["verdict"], one["counts"]) for one in late] == [
+        (1, "INVALID", False),
+        (2, "PASS", True),
+    ]
+    assert late[0]["spoiled"] == "its load generator was late"
+    calm_ended = max(at for at, scenario, _, _ in rig.journal() if scenario == "calm")
+    repeated = [at for at, scenario, what, _ in rig.journal() if (scenario, what) == ("late", "start")][1]
+    assert repeated > calm_ended, "the repeat was not alone"
+    assert any("repeated alone, because its load generator was late: INVALID" in line for line in said)
+    folder = rig.reports / "pr-1"
+    assert "does not count" in (folder / "index.html").read_text()
+    told = ET.parse(folder / "junit.xml").find(".//testsuite[@name='gameday.late']/system-out")
+    assert told is not None and "repeated alone" in (told.text or "")
+    assert len(ET.parse(folder / "junit.xml").findall("testsuite")) == 2
+
+
+def test_a_run_that_was_never_steady_is_told_by_that_and_not_by_what_followed(rig):
+    missing = finding("latency-ms-p95", CheckKind.SLO, Status.INVALID)
+    unsteady = finding("error-rate", CheckKind.HYPOTHESIS, Status.INVALID)
+    rig.add("shaky", (missing, unsteady))
+    made, said = run(rig)
+    assert made["reasons"] == ["shaky: error-rate: error-rate as planted"]
+    assert "    error-rate: error-rate as planted" in said
+
+
+def test_a_run_is_repeated_only_once(rig):
+    rig.add("late", LATE)
+    rig.add("late", LATE, attempt=2)
+    made, _ = run(rig)
+    assert len(made["runs"]) == 2 and made["verdict"] == "INVALID"
+
+
+def test_a_doubled_order_is_never_repeated_away(rig):
+    rig.add("both", (*LATE, *DOUBLED))
+    made, _ = run(rig)
+    assert len(made["runs"]) == 1 and made["verdict"] == "FAIL"
+
+
+def test_times_missed_on_a_calm_machine_stand(rig):
+    rig.add("slow", SLOW)
+    made, _ = run(rig)
+    assert len(made["runs"]) == 1 and made["verdict"] == "FAIL"
+
+
+def test_two_runs_never_deploy_at_the_same_time_but_go_on_side_by_side(rig):
+    """The first ends only when the last has begun."""
+    rig.add("a", steps=[(0.3, "steady state: sent 1"), ("c", "recovery: sent 2")])
+    rig.add("b", steps=[(0.3, "steady state: sent 1")])
+    rig.add("c", steps=[(0.3, "steady state: sent 1")])
+    made, _ = run(rig, jobs=3)
+    assert made["verdict"] == "PASS"
+    starts = {scenario: at for at, scenario, what, _ in rig.journal() if what == "start"}
+    steady = {scenario: at for at, scenario, what, _ in rig.journal() if what.startswith("steady")}
+    assert starts["b"] >= steady["a"] and starts["c"] >= steady["b"]
+
+
+def test_no_more_runs_than_asked_for_go_on_at_once(rig):
+    for name, awaited in (("a", "b"), ("b", "c"), ("c", "d"), ("d", "d")):
+        rig.add(name, steps=[(0.0, "steady state: sent 1"), (awaited, "recovery: sent 2")])
+    made, _ = run(rig, jobs=2)
+    assert made["verdict"] == "PASS"
+    going, most = 0, 0
+    for _, _, what, _ in rig.journal():
+        going += {"start": 1, "end": -1}.get(what, 0)
+        most = max(most, going)
+    assert most == 2
+
+
+SUITE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from tests.suite.suite_rig import Rig
+from kit import suite
+from kit.model import CheckKind, Status, Verdict
+from kit.suite.plan import Member, Plan
+runs, reports, names = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4].split(",")
+members = [Member(scenario=name, given={}, run_id=f"{name}-0a", measured_s=1, limit_s=300) for name in names]
+plan = Plan(suite="pr", suite_id="pr-1", reports=reports, members=tuple(members), given={}, jobs=2, reproduce="")
+made = suite.Execution(plan, say=print, command=(sys.executable, "-S", str(runs / "run.py"))).run()
+sys.exit(Verdict(made["verdict"]).exit_code)
+"""
+
+
+@pytest.fixture
+def start(rig: Rig):
+    """A suite in a process of its own, which can be killed; nothing of it is left at the end."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(*names: str) -> subprocess.Popen[bytes]:
+        here = str(Path(__file__).parent)
+        argv = [sys.executable, "-c", SUITE, here, str(rig.runs), str(rig.reports), ",".join(names)]
+        started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
+        return started[0]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait(WAIT_S_MAX)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_suite_stops_its_runs_and_says_what_it_knows(rig, start, number):
+    rig.add("calm")
+    for name in ("one", "two", "three"):
+        rig.add(name, None, steps=STEADY_AND_LONG)
+    process = start("calm", "one", "two", "three")
+    until(lambda: len([what for _, _, what, _ in rig.journal() if what.startswith("steady")]) == 3)
+    process.send_signal(number)
+    assert process.wait(WAIT_S_MAX) == INVALID
+    assert alive(rig.pids()) == []
+    stopped = {scenario for _, scenario, what, _ in rig.journal() if what == "stopped"}
+    assert stopped == {"one", "two"}, "a run was not asked to stop, but killed"
+    made = json.loads((rig.reports / "pr-1" / "suite.json").read_text())
+    assert (made["state"], made["verdict"]) == ("stopped", "INVALID")
+    assert {one["scenario"]: one["verdict"] for one in made["runs"]} == {
+        "calm": "PASS", "one": "INVALID", "two": "INVALID", "three": "INVALID",
+    }  # fmt: skip
+    assert signal.Signals(number).name in by_scenario(made)["two"]["reasons"][0]
+    assert "not started" in by_scenario(made)["three"]["reasons"][0]
+    root = ET.parse(rig.reports / "pr-1" / "junit.xml").getroot()
+    assert len(root.findall(".//testsuite")) == 5 and root.get("errors") == "4"
+
+
+def test_a_killed_suite_leaves_no_process_and_no_green_file(rig, start):
+    """Not even a run that does not listen to SIGTERM, nor what it started in a session of its own."""
+    rig.add("calm")
+    rig.add("one", None, steps=STEADY_AND_LONG, burn=True)
+    process = start("calm", "one")
+    until(lambda: any(scenario == "one" and "steady" in what for _, scenario, what, _ in rig.journal()))
+    folder = rig.reports / "pr-1"
+    until(lambda: json.loads((folder / "suite.json").read_text())["runs"])
+    family = rig.pids() | descendants(process.pid)
+    process.kill()
+    process.wait(WAIT_S_MAX)
+    until(lambda: alive(family) == [])
+    verdicts = [Verdict(record["verdict"]) for _, record in suite.judge(folder)]
+    assert gate.worst(verdicts) is Verdict.INVALID
+    assert ET.parse(folder / "junit.xml").getroot().get("errors") == "1"
+
+
+def descendants(pid: int) -> set[int]:
+    import psutil
+
+    return {child.pid for child in psutil.Process(pid).children(recursive=True)}
+
+
+def test_a_run_that_ignores_the_request_to_stop_is_killed(rig, monkeypatch):
+    monkeypatch.setattr("kit.suite.run_process.STOP_GRACE_S", 0.5)
+    rig.add("stubborn", None, steps=LONG, limit_s=0.5, stubborn=True)
+    made, _ = run(rig)
+    assert made["verdict"] == "INVALID" and alive(rig.pids()) == []
+    assert os.path.exists(rig.reports / "pr-1" / "stubborn-0a.log")

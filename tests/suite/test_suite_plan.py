@@ -1,0 +1,295 @@
+"""What a suite decides: which runs with which parameters, how many at once, which to repeat; and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from kit import scenarios, suite
+from kit.cli import main
+from kit.model import CheckKind, Status, Verdict
+from kit.process import cpu_pressure
+from kit.process.cpu_pressure import Pressure, Sample
+from kit.suite import catalogue
+from kit.suite.concurrency import Places
+from kit.suite.plan import repeat_run_id
+from kit.suite.repeat import spoiled
+from kit.verdict import gate
+from tests.suite.suite_rig import DOUBLED, GOOD, LATE, SLOW, a_finished_run, a_record, a_suite, finding
+
+USAGE = 4
+INVALID = 3
+
+
+@pytest.fixture
+def gameday(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    """Run the command; gives (exit code, lines on standard error)."""
+
+    def run(*arguments: str) -> tuple[int, list[str]]:
+        try:
+            code = main.main([*arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return code, capsys.readouterr().err.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("weekly",), "suite 'weekly' is unknown; known: pr, nightly"),
+        (("pr", "--only", "az-loss,az-los"), "scenario 'az-los' is not in suite pr; it has: az-loss"),
+        (("pr", "--jobs", "0"), "jobs='0' is neither auto nor a whole number of 1 or more"),
+        (("pr", "--jobs", "-1"), "jobs='-1'"),
+        (("pr", "--jobs", "many"), "jobs='many'"),
+        (("pr", "-p", "rate=5"), "unknown parameter rate='5'"),
+        (("pr", "-p", "steady_s"), "'steady_s' is not NAME=VALUE"),
+        (("pr", "-p", "steady_s=0"), "steady_s=0 is outside"),
+        (("pr", "--seed", "x"), "seed='x' is not int"),
+        (("pr", "--target", "moon"), "target='moon' is not one of local, aws"),
+        (("pr", "--change", "drop-everything"), "change 'drop-everything' is unknown; known:"),
+        (("pr", "--suite-id", "A B"), "suite_id='A B' must match"),
+    ],
+)
+def test_a_wrong_argument_is_refused_in_one_line_before_anything_is_written(gameday, tmp_path, arguments, why):
+    code, lines = gameday("suite", *arguments, "--reports", str(tmp_path))
+    assert code == USAGE
+    assert len(lines) == 1 and why in lines[0], lines
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_of_a_suite_is_never_used_twice(gameday, tmp_path):
+    (tmp_path / "again").mkdir()
+    code, lines = gameday("suite", "pr", "--suite-id", "again", "--reports", str(tmp_path))
+    assert code == USAGE and "exists" in lines[0]
+
+
+def test_every_scenario_is_in_the_nightly_suite_and_every_listed_one_exists():
+    assert set(catalogue.NIGHTLY.members()) == set(scenarios.names())
+    assert set(catalogue.PR.members()) <= set(scenarios.names())
+
+
+def test_the_suite_of_pull_requests_runs_briefly_and_the_nightly_one_long():
+    scenario = scenarios.get("az-loss")
+    assert catalogue.PR.parameters(scenario) == dict(scenario.brief)
+    nightly = catalogue.NIGHTLY.parameters(scenario)
+    assert set(nightly) == set(catalogue.DURATIONS)
+    assert all(nightly[name] > getattr(scenario, name) for name in catalogue.DURATIONS)
+
+
+def test_what_is_asked_for_beats_what_the_suite_gives(tmp_path):
+    plan = suite.make_plan("nightly", reports=tmp_path, given={"steady_s": "7", "seed": "3"}, only=["az-loss"])
+    assert plan.members[0].given["steady_s"] == 7 and plan.members[0].given["seed"] == 3
+    words = plan.members[0].arguments("some-run", plan.folder)
+    assert "steady_s=7" in words and words[words.index("--reports") + 1] == str(plan.folder)
+    assert plan.reproduce == "gameday suite nightly --only az-loss -p steady_s=7 -p seed=3"
+
+
+def test_runs_have_names_of_their_own_and_the_longest_begins(tmp_path):
+    plan = suite.make_plan("nightly", reports=tmp_path)
+    lengths = [member.measured_s for member in plan.members]
+    assert lengths == sorted(lengths, reverse=True)
+    names = {member.run_id for member in plan.members} | {repeat_run_id(member.run_id) for member in plan.members}
+    assert len(names) == 2 * len(plan.members) and max(map(len, names)) <= 40
+    assert all(member.limit_s > member.measured_s for member in plan.members)
+
+
+def test_the_number_of_places_follows_what_a_run_was_seen_to_need():
+    places = Places(asked=None, members=6, cores=4)
+    assert places.now(0) == (1, "until the first run has shown what it needs")
+    places.needs["a"] = 0.5
+    assert places.now(20)[0] == 4
+    places.needs["b"] = 1.0
+    assert places.now(40)[0] == 3
+    places.needs["c"] = 9.0
+    assert places.now(60)[0] == 1
+    assert [change["places"] for change in places.plain()["changes"]] == [1, 4, 3, 1]
+
+
+def test_a_need_above_the_machine_still_leaves_one_place_and_none_says_one():
+    assert Places(asked=None, members=6, cores=2, needs={"a": 5.0}).now(0)[0] == 1
+    assert Places(asked=None, members=6, cores=2, needs={"a": 0.0}).now(0)[0] == 1
+    assert Places(asked=None, members=6, cores=2, needs={"a": 0.3}).now(0)[0] == 2, "no more runs than cores"
+
+
+def test_what_strangers_take_is_not_given_away():
+    places = Places(asked=None, members=6, cores=4, needs={"a": 0.8})
+    assert places.now(0)[0] == 4
+    places.strangers = 1.0
+    assert places.now(10)[0] == 3
+    places.strangers = 4.0
+    assert places.now(20)[0] == 1
+    samples = [a_sample(2.0, 0.5, at=10.0), a_sample(1.5, 0.5, stolen_s=0.5, at=11.0), a_sample(0.5, 0.5, at=12.0)]
+    assert cpu_pressure.strangers_cores(samples, 10.0) == pytest.approx(0.75)
+    assert cpu_pressure.strangers_cores([], 0.0) == 0.0
+
+
+def test_places_asked_for_are_given_and_a_shared_cloud_or_a_spoiled_run_leaves_one():
+    assert Places(asked=5, members=6, cores=2, needs={"a": 5.0}).now(0) == (5, "as asked for")
+    assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, shared=True).now(0)[0] == 1
+    assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, spoiled=True).now(0)[0] == 1
+
+
+def a_pressure(starved_share: float) -> Pressure:
+    return Pressure(
+        seconds=40, own_cores=0.7, busy_share=0.9, stolen_share=0.0, others_share=0.5, stalled_share=0.5,
+        starved_share=starved_share,
+    )  # fmt: skip
+
+
+HIGH = a_pressure(cpu_pressure.STARVED_SHARE_MAX * 2)
+CALM = a_pressure(0.0)
+ERRORS = (finding("error-rate", CheckKind.SLO, Status.FAIL),)
+UNSTEADY = (finding("latency-ms-p95", CheckKind.HYPOTHESIS, Status.INVALID),)
+EXCUSED = (dataclasses.replace(finding("error-rate", CheckKind.SLO, Status.INVALID), measured=0.5),)
+UNMEASURED = (finding("error-rate", CheckKind.SLO, Status.INVALID),)
+UNSEEN = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
+
+
+@pytest.mark.parametrize(
+    ("findings", "machine", "repeated"),
+    [
+        (GOOD, HIGH, False),
+        (LATE, CALM, True),
+        (LATE, None, True),
+        (SLOW, HIGH, True),
+        (SLOW, CALM, False),
+        (SLOW, None, False),
+        ((*SLOW, *ERRORS), HIGH, False),
+        (ERRORS, HIGH, False),
+        ((*SLOW, *DOUBLED), HIGH, False),
+        ((*LATE, *DOUBLED), HIGH, False),
+        (UNSTEADY, HIGH, True),
+        (UNSTEADY, CALM, False),
+        (UNSEEN, HIGH, False),
+        (EXCUSED, CALM, True),
+        ((*EXCUSED, *DOUBLED), HIGH, False),
+        (UNMEASURED, HIGH, False),
+    ],
+    ids=[
+        "pass", "late", "late-unwatched", "slow", "slow-calm", "slow-unwatched", "slow-and-errors", "errors",
+        "slow-and-doubled", "late-and-doubled", "unsteady", "unsteady-calm", "fault-unseen",
+        "excused", "excused-and-doubled", "unmeasured",
+    ],
+)  # fmt: skip
+def test_only_what_a_busy_machine_can_spoil_is_repeated(findings, machine, repeated):
+    assert bool(spoiled(a_record("az-loss", findings), machine)) is repeated
+
+
+def a_sample(busy_s: float, own_s: float, stolen_s: float = 0.0, at: float = 1.0) -> Sample:
+    return Sample(
+        at=at, span_s=1.0, all_s=2.0, ours_s=2.0, busy_s=busy_s, stolen_s=stolen_s, stalled_s=None,
+        trees_s={"run": own_s},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sample", "starves"),
+    [
+        (a_sample(2.0, 1.0), True),
+        (a_sample(2.0, 1.95), False),
+        (a_sample(1.2, 0.6), False),
+        (a_sample(1.0, 1.0, stolen_s=1.0), True),
+    ],
+    ids=["beside-others", "all-its-own", "room-left", "stolen"],
+)
+def test_a_run_starves_when_others_leave_nothing_to_spare(sample, starves):
+    assert sample.starves("run") is starves
+
+
+def test_runs_that_use_up_a_quota_starve_each_other_on_an_idle_machine():
+    alone = Sample(
+        at=1.0, span_s=1.0, all_s=64.0, ours_s=2.0, busy_s=2.1, stolen_s=0, stalled_s=None, trees_s={"run": 2.0}
+    )
+    beside = dataclasses.replace(alone, trees_s={"run": 1.0, "other": 1.0})
+    assert beside.starves("run") and not alone.starves("run")
+
+
+def test_pressure_counts_only_the_measured_time():
+    samples = [a_sample(2.0, 0.2, at=10.0), a_sample(1.0, 0.6, at=11.0), a_sample(1.0, 0.8, at=12.0)]
+    seen = cpu_pressure.pressure(samples, "run", 10.0, 12.0)
+    assert seen is not None
+    assert (seen.seconds, seen.starved_share) == (2.0, 0.0)
+    assert seen.own_cores == pytest.approx(0.7) and seen.others_share == pytest.approx(0.15)
+    assert seen.stalled_share is None and "2 s measured" in str(seen)
+    assert cpu_pressure.pressure(samples, "run", 50.0, 60.0) is None
+
+
+BURN = """
+import subprocess, sys, time
+def burn(s):
+    end = time.process_time() + s
+    while time.process_time() < end: pass
+if len(sys.argv) > 1: burn(0.4)
+else:
+    subprocess.run([sys.executable, "-S", __file__, "child"]); burn(0.3); print(flush=True); time.sleep(60)
+"""
+
+
+def test_the_time_of_a_tree_counts_children_that_are_gone(tmp_path):
+    (tmp_path / "burn.py").write_text(BURN)
+    watch = cpu_pressure.Watch()
+    argv = [sys.executable, "-S", str(tmp_path / "burn.py")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        sample = watch.sample({"run": process.pid})
+        process.kill()
+    assert sample is not None
+    assert 0.7 <= sample.trees_s["run"] < 1.2
+    # Both are sums of ticks of a hundredth of a second.
+    assert sample.all_s + 0.001 >= sample.busy_s >= sample.trees_s["run"] * 0.9
+    assert watch.used_s("run") == pytest.approx(sample.trees_s["run"])
+    assert cpu_pressure.tree_seconds({"run": process.pid}) == {}
+
+
+def test_a_machine_that_tells_nothing_gives_no_sample(tmp_path):
+    watch = cpu_pressure.Watch(proc=tmp_path)
+    time.sleep(0.01)
+    assert watch.sample({}) is None
+
+
+def judged(folder: Path) -> Verdict:
+    return gate.worst(Verdict(record["verdict"]) for _, record in suite.judge(folder))
+
+
+def test_the_gate_reads_each_counting_run_of_a_suite_anew(tmp_path, gameday):
+    """What suite.json says of the verdicts is not believed; a run that was repeated does not count."""
+    a_finished_run(tmp_path / "s" / "first", DOUBLED)
+    a_finished_run(tmp_path / "s" / "again", GOOD)
+    a_suite(tmp_path / "s", [{"run_id": "first", "counts": False}, {"run_id": "again"}])
+    assert gameday("gate", str(tmp_path / "s"))[0] == 0
+    a_suite(tmp_path / "s", [{"run_id": "first"}])
+    assert gameday("gate", str(tmp_path / "s"))[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("runs", "more"),
+    [
+        ([{"run_id": "good"}], {"state": "running"}),
+        ([{"run_id": "good"}], {"state": "stopped", "stopped_by": "SIGINT"}),
+        ([{"run_id": "good"}], {"scenarios": ["az-loss", "api-latency"]}),
+        ([{"run_id": "good"}, {"run_id": "gone", "scenario": "api-latency"}], {}),
+        ([{"run_id": "good", "cause": "it took longer than 9 s and was stopped"}], {}),
+        ([{"run_id": "good"}], {"schema": "gameday.suite/2"}),
+        ([{"run_id": "../good"}], {}),
+        ([], {}),
+    ],
+    ids=["killed", "stopped", "never-run", "no-folder", "stopped-run", "other-schema", "elsewhere", "empty"],
+)
+def test_a_suite_with_a_gap_is_invalid_for_the_gate(tmp_path, runs, more):
+    a_finished_run(tmp_path / "good", GOOD)
+    a_suite(tmp_path, [{"run_id": "good"}])
+    assert judged(tmp_path) is Verdict.PASS
+    assert judged(a_suite(tmp_path, runs, **more)) is Verdict.INVALID
+
+
+def test_a_torn_record_of_a_suite_is_invalid_for_the_gate(tmp_path):
+    (tmp_path / "suite.json").write_text('{"schema": ')
+    assert judged(tmp_path) is Verdict.INVALID
