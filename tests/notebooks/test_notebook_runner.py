@@ -164,7 +164,7 @@ def test_text_from_the_command_line_becomes_the_declared_type(tmp_path):
     assert values == {"rate_per_s": 7, "flag": True, "name": "7"}
 
 
-GLUE_PASS = "from kit import scraps\nimport json, pathlib\nscraps.glue('verdict', json.loads({record!r}))"
+GLUE_PASS = "from kit.notebook import scraps\nimport json, pathlib\nscraps.glue('verdict', json.loads({record!r}))"
 
 
 def execute(tmp_path: Path, *cells: str) -> dict:
@@ -204,8 +204,8 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     source = a_source(tmp_path, SLEEPER.format(mark=str(mark)))
     run_dir = tmp_path / "run"
     code = (
-        "import sys; from pathlib import Path; from kit import notebook; "
-        f"notebook.execute(runner.Request(notebook=Path({str(source)!r}), parameters={{}}, "
+        "import sys; from pathlib import Path; from kit.notebook import runner; "
+        f"runner.execute(runner.Request(notebook=Path({str(source)!r}), parameters={{}}, "
         f"run_dir=Path({str(run_dir)!r}), reproduce=''))"
     )
     command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -59,7 +59,7 @@ def orphan_maker(tmp_path: Path, *, remove: Path) -> subprocess.Popen[bytes]:
     code = f"""
         import time
         from pathlib import Path
-        from kit import lifeline
+        from kit.process import lifeline
         owned = lifeline.spawn({tree(tmp_path, "stubborn")!r}, remove=[Path({str(remove)!r})])
         time.sleep(300)
     """
@@ -92,7 +92,7 @@ def test_a_killed_parent_takes_a_stubborn_tree_with_it(tmp_path):
 NEST = """
 import signal, sys, time
 from pathlib import Path
-from kit import lifeline
+from kit.process import lifeline
 stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(300)"
 state, log = map(Path, sys.argv[1:])
 owned = lifeline.spawn([sys.executable, "-S", "-c", stubborn], remove=[state], grace_s=60, log=log)
@@ -172,7 +172,7 @@ def test_a_forked_copy_of_the_owner_holds_nothing(tmp_path):
     """A worker of multiprocessing that outlives the owner must not keep the program alive."""
     code = f"""
         import os, time
-        from kit import lifeline
+        from kit.process import lifeline
         owned = lifeline.spawn({tree(tmp_path)!r})
         if os.fork() == 0:
             time.sleep(300)
@@ -210,7 +210,7 @@ def test_a_missing_program_is_an_error_at_once():
 
 
 def test_a_detached_program_outlives_its_starter_and_ends_on_sigterm(tmp_path):
-    code = f"from kit import lifeline; print(*lifeline.spawn_detached({tree(tmp_path)!r}))"
+    code = f"from kit.process import lifeline; print(*lifeline.spawn_detached({tree(tmp_path)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=WAIT_S_MAX)
     supervisor, program = (int(word) for word in done.stdout.split())
     started = pids(tmp_path)
