@@ -19,6 +19,7 @@ from kit.errors import EvidenceMissing, KitError
 from kit.gameday import findings, golden_runs
 from kit.gameday.commands import Watchdog, standing_cloud, watch
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
+from kit.gameday.phases import RunPhase, record_phase
 from kit.load import history as load_history
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
@@ -69,6 +70,7 @@ class GameDay:
         self._watchdog = Watchdog(process=None)
         self._seen: list[dict[str, Any]] = []
         self._blocked = ""
+        self._torn_down = False
         self._closed = False
 
     @classmethod
@@ -86,6 +88,7 @@ class GameDay:
 
     def deploy(self) -> None:
         """Start the local AWS if the target is one, build the image, bring the stack up, wait until it is ready."""
+        record_phase(self.run_dir, RunPhase.DEPLOY)
         p = self.parameters
         session = self._connect()
         image = build.build_image(session, source=SOURCE, change=p.change or None, changes_dir=CHANGES)
@@ -106,6 +109,7 @@ class GameDay:
     def steady_state(self) -> None:
         """Start the load, and look whether the hypothesis holds before anything is broken."""
         deployment, p = self._up(), self.parameters
+        record_phase(self.run_dir, RunPhase.STEADY_STATE)
         plan = LoadPlan(
             api_url=deployment.api_url,
             markets=tuple(deployment.outputs["Markets"].split(",")),
@@ -137,6 +141,7 @@ class GameDay:
             views.say(f"nothing is injected: {self._blocked}")
             return
         session = self._connect()
+        record_phase(self.run_dir, RunPhase.FAULT)
         self._experiment = faults.start(session, self._template(), self._up())
         live = views.Live()
         limit_s = self.parameters.fault_duration_s + EXPERIMENT_SLACK_S
@@ -150,11 +155,13 @@ class GameDay:
 
     def recover(self) -> None:
         """Keep the load on while the stack heals by itself."""
+        record_phase(self.run_dir, RunPhase.RECOVERY)
         self._follow("recovery", time.time() + self.parameters.recovery_s)
 
     def reconcile(self) -> None:
         """Stop the load, re-ask what is unknown, let the matcher drain, read everything back, tear all down."""
         session, deployment = self._connect(), self._up()
+        record_phase(self.run_dir, RunPhase.RECONCILE)
         self.load_ended_at = time.time()
         if self.load is not None:
             self.stats = self.load.finish(LOAD_FINISH_TIMEOUT_S)
@@ -173,7 +180,7 @@ class GameDay:
             end=self.load_ended_at,
         )
         views.show_table(findings.reconciliation_table(self.collected, self.stats))
-        self.close()
+        self._tear_down()
 
     def show_latency(self) -> None:
         """Latency percentiles of first attempts, by second."""
@@ -204,6 +211,7 @@ class GameDay:
 
     def check(self) -> None:
         """Judge orders, money, what clients saw, the fault and the load generator."""
+        record_phase(self.run_dir, RunPhase.CHECK)
         found = findings.findings(
             self.collected,
             scenario=self.scenario,
@@ -221,6 +229,7 @@ class GameDay:
 
     def verdict(self) -> None:
         """Glue the verdict, then raise VerdictNotPass unless it is PASS."""
+        record_phase(self.run_dir, RunPhase.VERDICT)
         verdict, reasons = gate.judge(self.findings, self.fault, fault_expected=not self.scenario.breaks_nothing)
         p = self.parameters
         record = gate.record(
@@ -253,9 +262,15 @@ class GameDay:
 
     def close(self) -> None:
         """End everything that this run started; safe to call at any time and more than once."""
-        if self._closed:
+        if not self._closed:
+            self._closed = True
+            self._tear_down()
+            record_phase(self.run_dir, RunPhase.CLOSED)
+
+    def _tear_down(self) -> None:
+        if self._torn_down:
             return
-        self._closed = True
+        self._torn_down = True
         for name, end in self._endings():
             try:
                 end()
