@@ -1,8 +1,8 @@
-"""HTTP and WebSocket: routes, bodies, and which error is which status. Decides nothing else.
+"""Serve PaperBroker over HTTP and WebSocket: routes, request bodies, and the status of each error.
 
-Requests go through a lane (`services.lane`): what cannot be served in time is refused at once (503), because a queue
-of it is a longer outage; one client may hold only a part of it (429). An answer comes within REQUEST_S, and if it is
-a 503 that follows a write, the write may still have happened: asking again under the same key tells.
+Requests pass a bulkhead (`services.bulkhead`). A request that cannot be served in time gets 503 at once, because a
+queue would only prolong the outage. One client may hold only a part of the bulkhead (429). Every answer comes within
+REQUEST_S. A 503 after a write leaves the outcome unknown: resubmit under the same key to learn it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from paperbroker import errors
 from paperbroker.domain.orders import NewOrder, identifier, parse_cancel, parse_order
 from paperbroker.logs import Log
-from paperbroker.services.bulkhead import Lane
+from paperbroker.services.bulkhead import Bulkhead
 from paperbroker.services.health import Readiness
 from paperbroker.services.intake import Intake, Receipt
 from paperbroker.services.queries import DEPTH_MAX, TRADES_MAX, Queries
@@ -67,8 +67,8 @@ class Api:
         hub: Hub,
         readiness: Readiness,
         telemetry: Telemetry,
-        writes: Lane,
-        reads: Lane,
+        writes: Bulkhead,
+        reads: Bulkhead,
     ) -> None:
         self._markets = frozenset(markets)
         self._intake = intake
@@ -128,7 +128,7 @@ class Api:
 
     async def _stream(self, websocket: WebSocket, market: str, after: int) -> None:
         """Serve until the subscriber hangs up or the hub is done with it, whichever is first."""
-        serving = asyncio.create_task(self._hub.serve(_Wire(websocket), market, after))
+        serving = asyncio.create_task(self._hub.serve(_WebSocketSubscriber(websocket), market, after))
         listening = asyncio.create_task(_until_hung_up(websocket))
         await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
         for task in (serving, listening):
@@ -157,7 +157,7 @@ class Api:
         return _json(200, await self._reads.run("", self._reads.deadline(), call, *args))
 
 
-class _Wire:
+class _WebSocketSubscriber:
     """A WebSocket as the hub sees a subscriber."""
 
     def __init__(self, websocket: WebSocket) -> None:

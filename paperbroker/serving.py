@@ -22,7 +22,7 @@ import uvloop
 from paperbroker.api import Api, Observed, make_app
 from paperbroker.logs import Log
 from paperbroker.services.breaker import Breaker
-from paperbroker.services.bulkhead import Lane
+from paperbroker.services.bulkhead import Bulkhead
 from paperbroker.services.flags import FlagWatch
 from paperbroker.services.health import Readiness
 from paperbroker.services.intake import Intake
@@ -64,9 +64,9 @@ class _Server(uvicorn.Server):
 def serve(settings: Settings, *, clients: Clients, metrics: Metrics, log: Log, stop_timeout_s: float) -> None:
     """Until SIGTERM or SIGINT."""
     flags = _flag_watch(settings, clients, log)
-    writes = _lane("writes", WRITERS, metrics)
-    reads = _lane("reads", READERS, metrics)
-    metrics.gauge("BreakerOpen", lambda: max(lane.breaker.take_was_open() for lane in (writes, reads)))
+    writes = _bulkhead("writes", WRITERS, metrics)
+    reads = _bulkhead("reads", READERS, metrics)
+    metrics.gauge("BreakerOpen", lambda: max(bulkhead.breaker.take_was_open() for bulkhead in (writes, reads)))
     orders = OrderTables(_store(clients, metrics, writes, flags.store_delay_s if flags else None), settings.tables)
     # A second client: what readers, feeds and probes find says nothing of intake's calls, nor does the flag hold
     # them up, so that a task whose intake is shed stays in the load balancer.
@@ -102,10 +102,10 @@ def serve(settings: Settings, *, clients: Clients, metrics: Metrics, log: Log, s
     metrics.stop(stop_timeout_s)
 
 
-def _lane(name: str, threads: int, metrics: Metrics) -> Lane:
+def _bulkhead(name: str, threads: int, metrics: Metrics) -> Bulkhead:
     # One client may hold half of the places: a crowd of one must not keep the others out.
     places = 2 * threads
-    return Lane(
+    return Bulkhead(
         name,
         threads=threads,
         waiting_max=threads,
@@ -115,14 +115,14 @@ def _lane(name: str, threads: int, metrics: Metrics) -> Lane:
     )
 
 
-def _store(clients: Clients, metrics: Metrics, lane: Lane, delay_s: Callable[[], float] | None) -> BaseClient:
-    """A client whose calls a lane's breaker hears of. One attempt: who asks again knows the time that is left."""
+def _store(clients: Clients, metrics: Metrics, bulkhead: Bulkhead, delay_s: Callable[[], float] | None) -> BaseClient:
+    """A client whose calls a bulkhead's breaker hears of. One attempt: who asks again knows the time that is left."""
     return clients.make(
         "dynamodb",
         connect_timeout_s=PROMPT_CONNECT_TIMEOUT_S,
         read_timeout_s=PROMPT_READ_TIMEOUT_S,
         attempts=1,
-        watch=Watch("Store", metrics, heard=lane.breaker.heard, delay_s=delay_s),
+        watch=Watch("Store", metrics, on_call=bulkhead.breaker.record_call, delay_s=delay_s),
     )
 
 

@@ -67,7 +67,7 @@ class Breaker:
                 self._enter(State.HALF_OPEN)
             return self._state is State.CLOSED or (self._state is State.HALF_OPEN and in_flight < self._trials)
 
-    def heard(self, *, started_s: float, took_s: float, failed: bool) -> None:
+    def record_call(self, *, started_s: float, took_s: float, failed: bool) -> None:
         """One call ended. A call that started before the present state says nothing of it."""
         slow = took_s > SLOW_S
         with self._lock:

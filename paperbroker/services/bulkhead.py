@@ -26,7 +26,7 @@ from paperbroker.services.telemetry import Telemetry
 R = TypeVar("R")
 
 
-class Lane:
+class Bulkhead:
     """`run` from the loop alone."""
 
     def __init__(

@@ -32,7 +32,7 @@ from paperbroker.errors import (
     StoreUnavailable,
     UnknownOrder,
 )
-from paperbroker.services.retry_budget import REQUEST_S, Patience
+from paperbroker.services.retry_budget import REQUEST_S, RetryBudget
 from paperbroker.storage.tables import Acceptance, KeyRecord, OrderTables, order_answer
 
 OWNERS_MAX = 10_000  # orders remembered; some minutes of a busy task
@@ -119,34 +119,34 @@ class Intake:
 
     def _find_owner(self, order_id: str, until: float) -> tuple[str, str]:
         """Client and market of the order; a cancel whose order cannot be read in time has asked for nothing yet."""
-        patience = Patience(until, self._now_s, self._sleep)
+        retry_budget = RetryBudget(until, self._now_s, self._sleep)
         while True:
             try:
                 found = self._tables.find_order(order_id)
             except StoreUnavailable as exc:
-                patience.after(exc)
-                if not patience.lasts():
-                    raise patience.refusal(order_id) from exc
+                retry_budget.record_failure(exc)
+                if not retry_budget.may_retry():
+                    raise retry_budget.read_error(order_id) from exc
             else:
                 if found is None:
                     raise UnknownOrder(order_id)
                 return str(found["clientId"]), str(found["market"])
 
     def _accept(self, acceptance: Acceptance, order: NewOrder | None, until: float) -> Receipt:
-        patience = Patience(until, self._now_s, self._sleep)
-        if not patience.in_time():
+        retry_budget = RetryBudget(until, self._now_s, self._sleep)
+        if not retry_budget.has_time():
             raise Overloaded(f"no time left to write {acceptance.event.order_id}")
         while True:
             try:
                 receipt = self._try(acceptance, order)
             except StoreUnavailable as exc:
-                patience.after(exc)
+                retry_budget.record_failure(exc)
             else:
                 if receipt is not None:
                     return receipt
-                patience.after(StoreContended(f"a rival's transaction on {acceptance.event.order_id}"))
-            if not patience.lasts():
-                raise patience.verdict(acceptance.event.order_id)
+                retry_budget.record_failure(StoreContended(f"a rival's transaction on {acceptance.event.order_id}"))
+            if not retry_budget.may_retry():
+                raise retry_budget.write_error(acceptance.event.order_id)
 
     def _try(self, acceptance: Acceptance, order: NewOrder | None) -> Receipt | None:
         """The receipt; None if a concurrent transaction was in the way and nothing tells yet what it wrote."""

@@ -1,7 +1,4 @@
-"""Asking the store again while somebody waits: when, how often, and what to say when it gave no good answer.
-
-Owns the time that a request has and the bounds of its tries. Must not know what is asked.
-"""
+"""Bound the retries of store calls within one request, and choose the error when they run out."""
 
 from __future__ import annotations
 
@@ -22,8 +19,8 @@ AGAIN_FIRST_S = 0.05
 AGAIN_LIMIT_S = 0.8
 
 
-class Patience:
-    """One request's. `after` each try that failed, then `lasts` tells whether to try again."""
+class RetryBudget:
+    """The retry budget of one request: call `record_failure` after each failed try, then `may_retry`."""
 
     def __init__(self, until: float, now_s: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self._until = until
@@ -32,36 +29,38 @@ class Patience:
         self._backoff = Backoff(first_s=AGAIN_FIRST_S, limit_s=AGAIN_LIMIT_S, jitter=FULL)
         self._tries = 0
         self._throttled = 0
-        self._doubtful = False
+        self._outcome_unknown = False
         self._last: StoreUnavailable | None = None
 
-    def in_time(self, pause_s: float = 0.0) -> bool:
-        """Whether a call after the pause could still be answered in time."""
+    def has_time(self, pause_s: float = 0.0) -> bool:
+        """Return whether a call that starts after `pause_s` can still be answered before the deadline."""
         return self._now_s() + pause_s + CALL_S_MIN <= self._until
 
-    def after(self, failure: StoreUnavailable) -> None:
-        """Take in how a try failed."""
+    def record_failure(self, failure: StoreUnavailable) -> None:
+        """Count a failed try; remember whether its write may have happened."""
         self._tries += 1
         self._last = failure
         if isinstance(failure, StoreThrottled):
             self._throttled += 1
         elif not isinstance(failure, StoreContended):
-            self._doubtful = True
+            self._outcome_unknown = True
 
-    def lasts(self) -> bool:
-        """True, after a pause, if another try is allowed and in time."""
+    def may_retry(self) -> bool:
+        """Sleep for the backoff and return True if another try fits the budget; return False otherwise."""
         pause_s = self._backoff.next_s()
-        if self._tries >= TRIES_MAX or self._throttled >= THROTTLED_MAX or not self.in_time(pause_s):
+        if self._tries >= TRIES_MAX or self._throttled >= THROTTLED_MAX or not self.has_time(pause_s):
             return False
         self._sleep(pause_s)
         return True
 
-    def verdict(self, order_id: str) -> PaperBrokerError:
-        """Of writes: the last refusal if every try was refused, else that one of them may have been written."""
+    def write_error(self, order_id: str) -> PaperBrokerError:
+        """Return the error of a failed write: the last refusal if all tries were refused, otherwise outcome unknown."""
         assert self._last is not None, "no try has failed"
-        return StoreUnavailable(f"outcome of {order_id} is unknown: {self._last}") if self._doubtful else self._last
+        return (
+            StoreUnavailable(f"outcome of {order_id} is unknown: {self._last}") if self._outcome_unknown else self._last
+        )
 
-    def refusal(self, order_id: str) -> PaperBrokerError:
-        """Of reads: nothing was written, whatever became of the tries."""
+    def read_error(self, order_id: str) -> PaperBrokerError:
+        """Return the error of a failed read: always a refusal, because a read has no effect."""
         assert self._last is not None, "no try has failed"
-        return Overloaded(f"cannot read {order_id}: {self._last}") if self._doubtful else self._last
+        return Overloaded(f"cannot read {order_id}: {self._last}") if self._outcome_unknown else self._last

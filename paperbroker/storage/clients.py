@@ -23,8 +23,8 @@ CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 2.0
 # First try and one more, with botocore's own full jitter: two reads of 2 s are the longest that a caller waits.
 ATTEMPTS_MAX = 2
-# For calls that a client waits for: the bounds leave its request (`services.patience.REQUEST_S`) time for one answer,
-# and asking again is decided there, where the time that is left is known.
+# For calls that a client waits for. The bounds leave a request (`services.retry_budget.REQUEST_S`) time for one
+# answer; the retry budget decides on further tries, because it knows the time that is left.
 PROMPT_CONNECT_TIMEOUT_S = 0.5
 PROMPT_READ_TIMEOUT_S = 1.2
 CONNECTIONS_MAX = 32

@@ -65,14 +65,14 @@ class Watch:
         kind: str,
         meter: Meter,
         *,
-        heard: Listener | None = None,
+        on_call: Listener | None = None,
         delay_s: Callable[[], float] | None = None,
         now_s: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._took, self._errors, self._throttled = f"{kind}Ms", f"{kind}Errors", f"{kind}Throttled"
         self._meter = meter
-        self._heard = heard
+        self._on_call = on_call
         self._delay_s = delay_s
         self._now_s = now_s
         self._sleep = sleep
@@ -107,5 +107,5 @@ class Watch:
             self._meter.observe(self._took, took_s * 1e3)
         if failed:
             self._meter.count(self._errors, 1)
-        if self._heard is not None:
-            self._heard(started_s=started_s, took_s=took_s, failed=failed)
+        if self._on_call is not None:
+            self._on_call(started_s=started_s, took_s=took_s, failed=failed)

@@ -80,7 +80,7 @@ class Stage:
             matcher.handle(messages, until=float("inf"))
 
 
-class Desk:
+class IntakeRig:
     """Intake with its sender, without HTTP; leaving it sends what waits."""
 
     def __init__(self, stage: Stage) -> None:
@@ -90,7 +90,7 @@ class Desk:
         self._sender = Sender(CommandQueue(stage.sqs, stage.settings.queue_url), outbox, log)
         self.intake = Intake(tables, self._sender)
 
-    def __enter__(self) -> Desk:
+    def __enter__(self) -> IntakeRig:
         self._sender.start()
         return self
 

@@ -41,7 +41,7 @@ def b(clock: Clock) -> Breaker:
 def call(b: Breaker, clock: Clock, *, failed: bool = False, took_s: float = 0.0) -> None:
     started_s = clock.now_s
     clock.now_s += took_s
-    b.heard(started_s=started_s, took_s=took_s, failed=failed)
+    b.record_call(started_s=started_s, took_s=took_s, failed=failed)
 
 
 def open_up(b: Breaker, clock: Clock) -> None:
@@ -160,8 +160,8 @@ def test_calls_from_before_a_change_say_nothing_of_it(b: Breaker, clock: Clock):
     clock.now_s += OPEN_S
     assert b.admits(0)
     for _ in range(GOOD_CALLS + 1):
-        b.heard(started_s=asked_s, took_s=OPEN_S + 0.1, failed=True)
-        b.heard(started_s=asked_s, took_s=0.01, failed=False)
+        b.record_call(started_s=asked_s, took_s=OPEN_S + 0.1, failed=True)
+        b.record_call(started_s=asked_s, took_s=0.01, failed=False)
     assert b.state is State.HALF_OPEN
 
 

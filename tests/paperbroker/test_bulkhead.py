@@ -1,4 +1,4 @@
-"""The lane before the store: who is let in, who is refused at once, and who is told what at the deadline."""
+"""The bulkhead before the store: who is let in, who is refused at once, and who is told what at the deadline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from paperbroker.errors import ClientOverloaded, Overloaded, StoreUnavailable
 from paperbroker.services.breaker import CALLS_MIN, Breaker
-from paperbroker.services.bulkhead import Lane
+from paperbroker.services.bulkhead import Bulkhead
 
 REQUEST_S = 0.6  # a little over CALL_S_MIN
 
@@ -29,9 +29,9 @@ class Counts:
         """Nothing is observed here."""
 
 
-def lane(counts: Counts, **changed: Any) -> Lane:
+def bulkhead(counts: Counts, **changed: Any) -> Bulkhead:
     shape: dict[str, Any] = {"threads": 2, "waiting_max": 1, "client_max": 2, "request_s": REQUEST_S}
-    return Lane("test", breaker=Breaker(2), telemetry=counts, **(shape | changed))
+    return Bulkhead("test", breaker=Breaker(2), telemetry=counts, **(shape | changed))
 
 
 def run(main: Callable[[], Coroutine[Any, Any, Any]]) -> None:
@@ -43,7 +43,7 @@ def test_beyond_its_places_it_refuses_at_once_and_a_place_is_free_when_the_call_
     counts, gate = Counts(), threading.Event()
 
     async def main() -> None:
-        tested = lane(counts)
+        tested = bulkhead(counts)
         held = [asyncio.create_task(tested.run(f"c{n}", tested.deadline(), gate.wait)) for n in range(3)]
         await asyncio.sleep(0)
         for _ in range(2):
@@ -61,7 +61,7 @@ def test_one_client_may_not_take_every_place():
     counts, gate = Counts(), threading.Event()
 
     async def main() -> None:
-        tested = lane(counts)
+        tested = bulkhead(counts)
         held = [asyncio.create_task(tested.run("greedy", tested.deadline(), gate.wait)) for _ in range(2)]
         await asyncio.sleep(0)
         with pytest.raises(ClientOverloaded):
@@ -80,7 +80,7 @@ def test_at_the_deadline_a_call_under_way_is_unknown_and_one_that_waits_was_not_
     counts, gate, made = Counts(), threading.Event(), list[str]()
 
     async def main() -> None:
-        tested = lane(counts)
+        tested = bulkhead(counts)
         until = tested.deadline()
         calls = [tested.run(f"c{n}", until, gate.wait) for n in range(2)]
         outcomes = asyncio.gather(*calls, tested.run("c2", until, made.append, "late"), return_exceptions=True)
@@ -100,7 +100,7 @@ def test_a_call_whose_time_is_nearly_over_is_not_made():
     counts, made = Counts(), list[str]()
 
     async def main() -> None:
-        tested = lane(counts, threads=1, waiting_max=2)
+        tested = bulkhead(counts, threads=1, waiting_max=2)
         until = tested.deadline()
         slow = tested.run("c1", until, time.sleep, REQUEST_S / 2)
         with pytest.raises(Overloaded):
@@ -114,9 +114,9 @@ def test_open_breaker_sheds():
     counts = Counts()
 
     async def main() -> None:
-        tested = lane(counts)
+        tested = bulkhead(counts)
         for _ in range(CALLS_MIN):
-            tested.breaker.heard(started_s=time.monotonic(), took_s=9.0, failed=True)
+            tested.breaker.record_call(started_s=time.monotonic(), took_s=9.0, failed=True)
         with pytest.raises(Overloaded):
             await tested.run("c1", tested.deadline(), int)
 
@@ -126,7 +126,7 @@ def test_open_breaker_sheds():
 
 def test_errors_of_the_call_pass_through():
     async def main() -> None:
-        tested = lane(Counts())
+        tested = bulkhead(Counts())
         with pytest.raises(ZeroDivisionError):
             await tested.run("c1", tested.deadline(), divmod, 1, 0)
 

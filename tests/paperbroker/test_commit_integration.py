@@ -15,7 +15,7 @@ from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 from paperbroker.storage.tables import OrderTables
 from tests.paperbroker.memory_ledger import MemoryLedger
-from tests.paperbroker.paperbroker_rig import MARKETS, Desk, Stage, new_order
+from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, new_order
 
 MARKET = "ACME"
 
@@ -96,8 +96,8 @@ def test_order_can_be_read_as_soon_as_it_is_acknowledged(stage: Stage):
     """Before any matcher has heard of it, and after."""
     tables = stage.settings.tables
     queries = Queries(OrderTables(stage.dynamodb, tables), LedgerTables(stage.dynamodb, tables), MARKETS)
-    with Desk(stage) as desk:
-        desk.intake.submit(new_order(1, side=Side.BUY), "trace")
+    with IntakeRig(stage) as rig:
+        rig.intake.submit(new_order(1, side=Side.BUY), "trace")
         assert queries.order("o1", "c1")["status"] == "ACCEPTED"
     stage.match_all()
     assert queries.order("o1", "c1")["status"] == "OPEN"

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 
-from tests.paperbroker.paperbroker_rig import Desk, Stage, new_order
+from tests.paperbroker.paperbroker_rig import IntakeRig, Stage, new_order
 
 
 def test_same_command_twice_is_one_accepted_order_and_one_event(stage: Stage):
     """The retry gets the first answer; the order stays ACCEPTED; exactly one OrderAccepted message is in the queue."""
-    with Desk(stage) as desk:
-        first = desk.intake.submit(new_order(1), "trace-1")
-        again = desk.intake.submit(new_order(1), "trace-2")
+    with IntakeRig(stage) as rig:
+        first = rig.intake.submit(new_order(1), "trace-1")
+        again = rig.intake.submit(new_order(1), "trace-2")
     stored = [item for item in stage.items(stage.settings.tables.orders) if item["pk"].startswith("order#")]
     assert [(item["orderId"], item["status"]) for item in stored] == [("o1", "ACCEPTED")]
     bodies = [json.loads(body) for body in stage.queued()]

@@ -6,7 +6,7 @@ import random
 from collections import Counter
 
 from paperbroker.domain.orders import Side
-from tests.paperbroker.paperbroker_rig import Desk, Stage, new_order
+from tests.paperbroker.paperbroker_rig import IntakeRig, Stage, new_order
 
 ORDERS = 100
 RETRY_PROBABILITY = 0.2
@@ -21,12 +21,12 @@ def test_burst_with_retries_fills_nobody_twice(stage: Stage):
         for n in range(1, ORDERS + 1)
     ]
     retried = 0
-    with Desk(stage) as desk:
+    with IntakeRig(stage) as rig:
         for order in orders:
-            desk.intake.submit(order, "trace")
+            rig.intake.submit(order, "trace")
             if source.random() < RETRY_PROBABILITY:
                 retried += 1
-                desk.intake.submit(order, "trace of the retry")
+                rig.intake.submit(order, "trace of the retry")
     stage.match_all()
     ledger = [row for market in stage.settings.markets for row in stage.ledger(market)]
     filled: Counter[str] = Counter()

@@ -22,7 +22,7 @@ TAKEN, FREE = "ConditionalCheckFailed", "None"
 CANCEL = CancelOrder(client_id="c1", idempotency_key="k9", order_id="o1")
 
 
-class Desk:
+class IntakeRig:
     """Intake before a store that answers as it is told; `offered` went on to the queue."""
 
     def __init__(self, steps: Sequence[Step] = (WRITTEN,)) -> None:
@@ -68,9 +68,9 @@ def record_of(order: NewOrder | CancelOrder, answer: str = '{"first":"answer"}')
 
 def submitted(order: NewOrder) -> tuple[str, IntakeEvent]:
     """The name of the record under which the order was written, and its event."""
-    desk = Desk()
-    desk.intake.submit(order, "trace")
-    return desk.record, desk.offered[0]
+    rig = IntakeRig()
+    rig.intake.submit(order, "trace")
+    return rig.record, rig.offered[0]
 
 
 def message_name(event: IntakeEvent) -> str:
@@ -116,60 +116,60 @@ def test_texts_that_are_alike_are_two(what: str, alike: tuple[str, str]):
 
 def test_order_and_its_cancel_are_two_messages():
     """What the queue drops as a repetition is the same request, not another one about the same order."""
-    desk = Desk([WRITTEN, WRITTEN])
-    desk.intake.submit(new_order(1, key="k1"), "trace")
-    desk.intake.cancel(CancelOrder(client_id="c1", idempotency_key="k2", order_id="o1"), "trace")
-    order, cancel = desk.offered
+    rig = IntakeRig([WRITTEN, WRITTEN])
+    rig.intake.submit(new_order(1, key="k1"), "trace")
+    rig.intake.cancel(CancelOrder(client_id="c1", idempotency_key="k2", order_id="o1"), "trace")
+    order, cancel = rig.offered
     assert message_name(order) != message_name(cancel)
 
 
 @pytest.mark.parametrize("changed", [{"qty": 6}, {"price": 101}, {"symbol": "BOLT"}])
 def test_used_key_with_other_content_is_refused(changed: dict[str, Any]):
     """Whatever field differs; and nothing of it goes on."""
-    desk = Desk([refused(record_of(new_order(1)), FREE)])
+    rig = IntakeRig([refused(record_of(new_order(1)), FREE)])
     with pytest.raises(IdempotencyKeyReused):
-        desk.intake.submit(new_order(2, key="k1", **changed), "trace")
-    assert desk.offered == []
+        rig.intake.submit(new_order(2, key="k1", **changed), "trace")
+    assert rig.offered == []
 
 
 @pytest.mark.parametrize("first", [CANCEL, new_order(2, key="k9")], ids=["cancel", "order"])
 def test_used_key_is_refused_for_the_cancel_of_another_order(first: NewOrder | CancelOrder):
     """The order is all the content that a cancel has, and it is not left out as an order's own id is."""
-    desk = Desk([WRITTEN, refused(record_of(first))])
-    desk.intake.submit(new_order(2), "trace")
+    rig = IntakeRig([WRITTEN, refused(record_of(first))])
+    rig.intake.submit(new_order(2), "trace")
     with pytest.raises(IdempotencyKeyReused):
-        desk.intake.cancel(replace(CANCEL, order_id="o2"), "trace")
-    assert [event.idempotency_key for event in desk.offered] == ["k2"]
+        rig.intake.cancel(replace(CANCEL, order_id="o2"), "trace")
+    assert [event.idempotency_key for event in rig.offered] == ["k2"]
 
 
 def test_retried_cancel_gets_the_recorded_answer_byte_for_byte():
-    desk = Desk([WRITTEN, refused(record_of(CANCEL))])
-    desk.intake.submit(new_order(1), "trace")
-    receipt = desk.intake.cancel(CANCEL, "another trace")
+    rig = IntakeRig([WRITTEN, refused(record_of(CANCEL))])
+    rig.intake.submit(new_order(1), "trace")
+    receipt = rig.intake.cancel(CANCEL, "another trace")
     assert (receipt.first, receipt.answer) == (False, '{"first":"answer"}')
-    assert [event.idempotency_key for event in desk.offered] == ["k1"]
+    assert [event.idempotency_key for event in rig.offered] == ["k1"]
 
 
 @pytest.mark.parametrize(("order_id", "order"), [("o1", TAKEN), ("o1-2", FREE)])
 def test_retry_gets_the_recorded_answer_byte_for_byte(order_id: str, order: str):
     """Under its first order id, which is taken by itself, or under a new one, of which nobody hears again."""
     first = new_order(1)
-    desk = Desk([refused(record_of(first), order)])
-    receipt = desk.intake.submit(new_order(1, order_id=order_id), "another trace")
+    rig = IntakeRig([refused(record_of(first), order)])
+    receipt = rig.intake.submit(new_order(1, order_id=order_id), "another trace")
     assert (receipt.first, receipt.answer) == (False, '{"first":"answer"}')
-    assert desk.offered == []
+    assert rig.offered == []
 
 
 def test_order_id_of_somebody_else_is_refused():
-    desk = Desk([cancelled(FREE, FREE, TAKEN)])
+    rig = IntakeRig([cancelled(FREE, FREE, TAKEN)])
     with pytest.raises(OrderIdReused):
-        desk.intake.submit(new_order(1), "trace")
-    assert desk.offered == []
+        rig.intake.submit(new_order(1), "trace")
+    assert rig.offered == []
 
 
 def test_event_is_handed_on_once_and_only_when_it_is_written():
     """Not while the transaction that decides is still on its way."""
-    desk = Desk()
-    assert desk.intake.submit(new_order(1), "trace").first
-    assert desk.offered_when_asked == [0]
-    assert [event.order_id for event in desk.offered] == ["o1"]
+    rig = IntakeRig()
+    assert rig.intake.submit(new_order(1), "trace").first
+    assert rig.offered_when_asked == [0]
+    assert [event.order_id for event in rig.offered] == ["o1"]

@@ -26,7 +26,7 @@ CONFLICT = cancelled("TransactionConflict", "None", "None")
 LOST = ReadTimeoutError(endpoint_url="http://nowhere")
 
 
-class Desk:
+class IntakeRig:
     """Intake on scripted answers, with a clock that moves only when it sleeps or a call takes time."""
 
     def __init__(self, steps: Sequence[Step], call_s: float = 0.0) -> None:
@@ -79,34 +79,34 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_trouble_that_passes_is_not_the_clients(steps: list[Step]):
     """The same transaction is tried again, under one token, and the order is handed on once."""
-    desk = Desk(steps)
-    assert desk.submit().first
-    assert len(desk.offered) == 1
-    assert desk.tokens == {desk.offered[0].event_id}
+    rig = IntakeRig(steps)
+    assert rig.submit().first
+    assert len(rig.offered) == 1
+    assert rig.tokens == {rig.offered[0].event_id}
 
 
 def test_throttling_to_the_end_is_said_to_have_done_nothing():
     """Few tries, each after a longer pause on average, then a refusal."""
-    desk = Desk([THROTTLED_WRITE] * 20)
+    rig = IntakeRig([THROTTLED_WRITE] * 20)
     with pytest.raises(StoreThrottled):
-        desk.submit()
-    assert len(desk.sent) == THROTTLED_MAX and len(desk.slept) == THROTTLED_MAX - 1
-    assert desk.offered == []
+        rig.submit()
+    assert len(rig.sent) == THROTTLED_MAX and len(rig.slept) == THROTTLED_MAX - 1
+    assert rig.offered == []
 
 
 def test_rivals_to_the_end_are_said_to_have_left_nothing():
-    desk = Desk([CONFLICT, ABSENT] * 20)
+    rig = IntakeRig([CONFLICT, ABSENT] * 20)
     with pytest.raises(StoreContended):
-        desk.submit()
-    assert len(desk.sent) <= 2 * TRIES_MAX
+        rig.submit()
+    assert len(rig.sent) <= 2 * TRIES_MAX
 
 
 @pytest.mark.parametrize("steps", [[LOST] * 9, [LOST, *[THROTTLED_WRITE] * 9], [LOST, *[CONFLICT, ABSENT] * 9]])
 def test_one_lost_answer_makes_the_outcome_unknown(steps: list[Step]):
     """Whatever the later tries say: the first may have been written."""
-    desk = Desk(steps)
+    rig = IntakeRig(steps)
     with pytest.raises(StoreUnavailable, match="unknown") as caught:
-        desk.submit()
+        rig.submit()
     assert type(caught.value) is StoreUnavailable
 
 
@@ -116,61 +116,61 @@ def test_one_lost_answer_makes_the_outcome_unknown(steps: list[Step]):
 def test_retry_of_what_failed_is_asked_of_the_store(trouble: list[Step]):
     """A 2xx stands on a transaction: a try that came to nothing has left no answer, neither an order's nor a
     cancel's."""
-    desk = Desk([])
-    for ask in (desk.submit, desk.cancel):
-        desk.answers = iter(trouble)
+    rig = IntakeRig([])
+    for ask in (rig.submit, rig.cancel):
+        rig.answers = iter(trouble)
         with pytest.raises(StoreUnavailable):
             ask()
-        desk.answers = iter([WRITTEN])
+        rig.answers = iter([WRITTEN])
         assert ask().first
-    assert [event.type for event in desk.offered] == [IntakeType.ORDER_ACCEPTED, IntakeType.CANCEL_REQUESTED]
+    assert [event.type for event in rig.offered] == [IntakeType.ORDER_ACCEPTED, IntakeType.CANCEL_REQUESTED]
 
 
 def test_pauses_have_full_jitter():
     """Many clients' second tries are spread from at once to the limit."""
-    first = [desk.slept[0] for desk in (Desk([THROTTLED_WRITE, WRITTEN]) for _ in range(60)) if desk.submit()]
+    first = [rig.slept[0] for rig in (IntakeRig([THROTTLED_WRITE, WRITTEN]) for _ in range(60)) if rig.submit()]
     assert min(first) < 0.2 * max(first) and len(set(first)) > 50
 
 
 def test_no_call_is_made_that_could_not_be_answered_in_time():
     """Answers that take long use up the time; what is left of it is not spent on a call that would come too late."""
-    desk = Desk([LOST] * 20, call_s=1.2)
-    started = desk.now_s
+    rig = IntakeRig([LOST] * 20, call_s=1.2)
+    started = rig.now_s
     with pytest.raises(StoreUnavailable):
-        desk.submit()
-    assert len(desk.sent) <= 2
-    assert desk.now_s - 1.2 <= started + REQUEST_S - CALL_S_MIN
+        rig.submit()
+    assert len(rig.sent) <= 2
+    assert rig.now_s - 1.2 <= started + REQUEST_S - CALL_S_MIN
 
 
 def test_slow_read_leaves_a_cancel_unwritten_and_says_so():
     """Its order was found too late: nothing was asked of the store that could have an effect."""
     found = {"pk": {"S": "order#o1"}, "clientId": {"S": "c1"}, "market": {"S": "ACME"}}
-    desk = Desk([(200, {"Item": found})], call_s=1.5)
+    rig = IntakeRig([(200, {"Item": found})], call_s=1.5)
     with pytest.raises(Overloaded):
-        desk.cancel()
-    assert len(desk.sent) == 1
+        rig.cancel()
+    assert len(rig.sent) == 1
 
 
 def test_order_that_cannot_be_read_is_no_unknown_outcome():
     with pytest.raises(Overloaded):
-        Desk([LOST] * 9, call_s=0.5).cancel()
+        IntakeRig([LOST] * 9, call_s=0.5).cancel()
     with pytest.raises(StoreThrottled):
-        Desk([THROTTLED] * 9).cancel()
+        IntakeRig([THROTTLED] * 9).cancel()
 
 
 def test_cancel_that_follows_its_order_here_is_one_call():
     """Client and market are known; a stranger is refused without any."""
-    desk = Desk([WRITTEN, WRITTEN])
-    desk.submit()
-    assert desk.cancel().first
-    assert len(desk.sent) == 2 and desk.offered[1].market == "ACME"
+    rig = IntakeRig([WRITTEN, WRITTEN])
+    rig.submit()
+    assert rig.cancel().first
+    assert len(rig.sent) == 2 and rig.offered[1].market == "ACME"
     with pytest.raises(NotOwner):
-        desk.intake.cancel(CancelOrder(client_id="c2", idempotency_key="k9", order_id="o1"), "t")
+        rig.intake.cancel(CancelOrder(client_id="c2", idempotency_key="k9", order_id="o1"), "t")
 
 
 def test_orders_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(intake, "OWNERS_MAX", 2)
-    desk = Desk([WRITTEN] * 4)
+    rig = IntakeRig([WRITTEN] * 4)
     for n in range(4):
-        desk.intake.submit(new_order(n), "t")
-    assert list(desk.intake._owners._found) == ["o2", "o3"]
+        rig.intake.submit(new_order(n), "t")
+    assert list(rig.intake._owners._found) == ["o2", "o3"]

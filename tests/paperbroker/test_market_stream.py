@@ -24,7 +24,7 @@ from paperbroker.services.sequencer import Sequencer
 from paperbroker.services.stream import Hub
 from paperbroker.services.telemetry import Silent
 from tests.paperbroker.memory_ledger import MemoryLedger
-from tests.paperbroker.paperbroker_rig import Desk, Stage, new_order, running
+from tests.paperbroker.paperbroker_rig import IntakeRig, Stage, new_order, running
 
 MARKET = "ACME"
 SOON_S = 5.0
@@ -276,9 +276,9 @@ def test_feed_without_a_ledger_sends_its_subscribers_elsewhere(ledger: CountedLe
 
 def test_stream_over_websocket_resumes_refuses_and_says_goodbye(stage: Stage, tmp_path: Path):
     """The wire: the ledger's records as JSON text, 4004 for an unknown market, 1012 when the task leaves."""
-    with Desk(stage) as desk:
+    with IntakeRig(stage) as rig:
         for n in range(1, 8):
-            desk.intake.submit(new_order(n), "trace")
+            rig.intake.submit(new_order(n), "trace")
     stage.match_all()
     with running("api", stage.env, tmp_path) as api:
 

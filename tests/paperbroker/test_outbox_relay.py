@@ -24,7 +24,7 @@ from paperbroker.storage import outbox as outboxes
 from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
-from tests.paperbroker.paperbroker_rig import MARKETS, Desk, Stage, eventually, new_order
+from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, eventually, new_order
 
 LOG = Log(logging.getLogger("test"))
 LATER_NS = int((LOST_AFTER_S + 1) * 1e9)
@@ -40,9 +40,9 @@ def relay(stage: Stage, commands: Any = None) -> Relay:
 
 def accept(stage: Stage, count: int, **changed: Any) -> list[str]:
     """Orders that stay in the outbox, by turns in each market; their ids in the order of their acceptance."""
-    desk = Desk(stage)  # not entered: its sender does not run
+    rig = IntakeRig(stage)  # not entered: its sender does not run
     for n in range(count):
-        desk.intake.submit(new_order(n, symbol=MARKETS[n % len(MARKETS)], **changed), "trace")
+        rig.intake.submit(new_order(n, symbol=MARKETS[n % len(MARKETS)], **changed), "trace")
     return [f"o{n}" for n in range(count)]
 
 
@@ -92,8 +92,8 @@ def test_an_entry_that_holds_no_event_is_reported_and_passed_over(
 
 def test_entries_of_another_version_are_sent_too(stage: Stage):
     """Their ids need not begin with a time, and their market need not be one of ours."""
-    desk = Desk(stage)
-    desk.intake.submit(new_order(1, symbol="GONE"), "trace")
+    rig = IntakeRig(stage)
+    rig.intake.submit(new_order(1, symbol="GONE"), "trace")
     (row,) = stage.dynamodb.scan(TableName=stage.settings.tables.outbox)["Items"]
     key = {name: row[name] for name in ("market", "eventId")}
     stage.dynamodb.delete_item(TableName=stage.settings.tables.outbox, Key=key)
@@ -126,9 +126,9 @@ def test_relay_forgets_only_what_the_queue_has(stage: Stage):
                 raise QueueUnavailable("away")
             return super().send(events)
 
-    desk = Desk(stage)
+    rig = IntakeRig(stage)
     for n in range(25):
-        desk.intake.submit(new_order(n), "trace")
+        rig.intake.submit(new_order(n), "trace")
     halfway, whole = Halfway(away=False), Flaky(away=False)
     with pytest.raises(QueueUnavailable):
         relay(stage, halfway).sweep()

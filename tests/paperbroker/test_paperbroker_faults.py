@@ -15,7 +15,16 @@ import pytest
 from paperbroker.main import STOP_TIMEOUT_S
 from paperbroker.serving import FINISH_S, LEAVING_S_MAX, QUIET_S, leave_at
 from paperbroker.storage.tables import OrderTables
-from tests.paperbroker.paperbroker_rig import Answer, BlackHole, Desk, Process, Stage, eventually, new_order, running
+from tests.paperbroker.paperbroker_rig import (
+    Answer,
+    BlackHole,
+    IntakeRig,
+    Process,
+    Stage,
+    eventually,
+    new_order,
+    running,
+)
 
 
 def order(n: int, **changed: Any) -> dict[str, Any]:
@@ -87,8 +96,8 @@ def api_stop_timeout_s() -> int:
 def test_order_acknowledged_by_an_api_that_is_killed_is_sent_by_the_relay(stage: Stage, tmp_path: Path):
     """Only the transaction happened: no send, no delete. The relay brings the event to the queue, once."""
     tables = OrderTables(stage.dynamodb, stage.settings.tables)
-    desk = Desk(stage)  # never entered: its sender does not run, as if killed after the transaction
-    desk.intake.submit(new_order(1), "trace")
+    rig = IntakeRig(stage)  # never entered: its sender does not run, as if killed after the transaction
+    rig.intake.submit(new_order(1), "trace")
     assert len(stage.items(stage.settings.tables.outbox)) == 1
     with running("relay", stage.env, tmp_path):
         eventually(lambda: not stage.items(stage.settings.tables.outbox), timeout_s=12)

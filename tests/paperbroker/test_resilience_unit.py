@@ -75,8 +75,8 @@ def test_store_that_does_not_answer_costs_no_more_than_a_client_waits():
     assert PROMPT_CONNECT_TIMEOUT_S + PROMPT_READ_TIMEOUT_S < CLIENT_S
     clock, _, _ = ask(LOST, PROMPT_READ_TIMEOUT_S)
     assert clock.now_s - PROMPT_READ_TIMEOUT_S - STARTED_S < CLIENT_S
-    lane = serving._lane("tested", 1, Silent())  # pyright: ignore - only counts
-    assert lane.deadline() - time.monotonic() < CLIENT_S
+    bulkhead = serving._bulkhead("tested", 1, Silent())  # pyright: ignore - only counts
+    assert bulkhead.deadline() - time.monotonic() < CLIENT_S
 
 
 def test_throttled_table_is_asked_few_times_and_not_at_once():
@@ -91,7 +91,7 @@ def test_throttled_table_is_asked_few_times_and_not_at_once():
 def test_breaker_opens_when_calls_fail_or_take_too_long(how: dict[str, Any]):
     breaker = Breaker(4, now_s=lambda: STARTED_S)
     for _ in range(100):
-        breaker.heard(started_s=STARTED_S, **how)
+        breaker.record_call(started_s=STARTED_S, **how)
     assert breaker.state is State.OPEN and not breaker.admits(0)
 
 
@@ -100,8 +100,8 @@ def test_lane_of_the_api_is_bounded():
     threads, gate = 2, threading.Event()
 
     async def main() -> list[Any]:
-        lane = serving._lane("tested", threads, Silent())  # pyright: ignore - only counts
-        calls = [lane.run(f"c{n}", lane.deadline(), gate.wait) for n in range(20 * threads)]
+        bulkhead = serving._bulkhead("tested", threads, Silent())  # pyright: ignore - only counts
+        calls = [bulkhead.run(f"c{n}", bulkhead.deadline(), gate.wait) for n in range(20 * threads)]
         asyncio.get_running_loop().call_later(0.05, gate.set)
         return await asyncio.gather(*calls, return_exceptions=True)
 
@@ -113,8 +113,8 @@ def test_one_client_may_not_fill_the_api():
     threads, gate = 2, threading.Event()
 
     async def main() -> list[Any]:
-        lane = serving._lane("tested", threads, Silent())  # pyright: ignore - only counts
-        calls = [lane.run("c1", lane.deadline(), gate.wait) for _ in range(2 * threads)]
+        bulkhead = serving._bulkhead("tested", threads, Silent())  # pyright: ignore - only counts
+        calls = [bulkhead.run("c1", bulkhead.deadline(), gate.wait) for _ in range(2 * threads)]
         asyncio.get_running_loop().call_later(0.05, gate.set)
         return await asyncio.gather(*calls, return_exceptions=True)
 

@@ -102,7 +102,7 @@ def test_delay_belongs_to_the_call_and_is_heard():
     watch = Watch(
         "Store",
         meter,
-        heard=lambda **told: heard.append(told),
+        on_call=lambda **told: heard.append(told),
         delay_s=lambda: 1.5,
         now_s=lambda: now[0],
         sleep=sleep,
