@@ -133,26 +133,38 @@ class Deployment:
     outputs: dict[str, str] = field(default_factory=dict)
 
 
-# One row per attempt: the client's half of the history.
-# `kind` says why it was sent: first | retry (after info, 429, refused) | deliberate (a retry within 0.2 s, whether
-# or not the first was answered) | probe_sequential | probe_concurrent (double taps of an acknowledged key) |
-# probe_reuse (the same key with other content, which must be refused) | reask (drain).
-# `op` is order | cancel | get_order | book | trades. `intended_ns` is the schedule's time for first attempts (latency
-# counts from it), the send time for all others. `late_*` is an answer that came after the time-out, 0/"" if none.
+# What an attempt asks for: the values of `op`.
+OPERATIONS = ORDER, CANCEL, GET_ORDER, BOOK, TRADES = "order", "cancel", "get_order", "book", "trades"
+# Why an attempt was sent: the values of `kind`.
+FIRST = "first"
+RETRY = "retry"  # after an answer that settled nothing: a time-out, a 429 or 5xx, a refused connection
+REASK = "reask"  # the drain at the end of the load asks again for what is still unknown
+RESUBMIT_EARLY = "resubmit_early"  # within 0.2 s of the first attempt, whether or not that one was answered
+RESUBMIT_SEQUENTIAL = "resubmit_sequential"  # of an acknowledged key: one after the other
+RESUBMIT_CONCURRENT = "resubmit_concurrent"  # of an acknowledged key: several at once
+REUSE_KEY = "reuse_key"  # an acknowledged key with other content, which must be refused
+ATTEMPT_KINDS = (FIRST, RETRY, REASK, RESUBMIT_EARLY, RESUBMIT_SEQUENTIAL, RESUBMIT_CONCURRENT, REUSE_KEY)
+
+# One row per attempt: the client's half of the history. Columns that an operation lacks hold ""/0.
+# `intended_ns` is the scheduled time of a first attempt (its latency counts from then) and the send time of all others.
+# `late_status` and `late_ns` describe an answer that came after the time-out.
 ATTEMPT_COLUMNS: dict[str, str] = {
     "op_id": "int64",
-    "op": "string",
-    "kind": "string",
+    "op": "string",  # one of OPERATIONS
+    "kind": "string",  # one of ATTEMPT_KINDS
     "attempt": "int32",
     "client_id": "string",
     "idempotency_key": "string",
     "order_id": "string",  # for a cancel: the order to cancel
     "symbol": "string",
-    "side": "string",  # BUY | SELL, "" where it has no meaning
+    "side": "string",  # BUY | SELL
     "type": "string",  # LIMIT | MARKET
     "tif": "string",  # GTC | IOC
-    "qty": "int64",  # lots; of a book, the price levels a side that were asked for; of trades, their limit
-    "price": "int64",  # ticks, 0 for MARKET; of trades, the ledger place (`after`) after which they were asked for
+    "qty": "int64",  # order: lots
+    "price": "int64",  # order: ticks, 0 for MARKET
+    "depth": "int64",  # book: the price levels a side that were asked for
+    "limit": "int64",  # trades: the most trades that were asked for
+    "after": "int64",  # trades: the ledger sequence number after which they were asked for
     "intended_ns": "int64",
     "invoked_ns": "int64",
     "completed_ns": "int64",

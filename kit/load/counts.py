@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from kit.load.http_attempt import FIRST, Attempt
-from kit.model import LoadStats, Outcome
+from kit.load.http_attempt import Attempt
+from kit.model import FIRST, LoadStats, Outcome
 
 LAG_BUCKET_NS = 10_000
 LAG_BUCKETS = 100_000  # up to one second; later still counts as that

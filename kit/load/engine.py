@@ -13,17 +13,17 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from kit.load import http_attempt as kinds
+from kit import model as kinds
 from kit.load import resubmissions, retry
 from kit.load.counts import Counts
 from kit.load.http_attempt import Attempt, Course
 from kit.load.ledger_cursor import Places
-from kit.load.orders import CANCEL, ORDER, READS, TRADES, Operation
+from kit.load.orders import READS, Operation
 from kit.load.pacer import Pace
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
 from kit.load.requests import Requests
-from kit.model import Outcome
+from kit.model import CANCEL, ORDER, TRADES, Outcome
 
 SWEEP_S = 0.01  # how often time-outs are looked for
 LATE_S_MAX = 10.0  # how long an answer is still waited for after its time-out
@@ -127,9 +127,9 @@ class Engine:
         course.pending = 1  # held, so that the course is not settled before all of this is under way
         self._open += 1
         sent = self._send(course, kinds.FIRST, operation, intended_ns)
-        delay_s = None if operation.op in READS else resubmissions.deliberate_delay_s(self._plan, operation)
+        delay_s = None if operation.op in READS else resubmissions.early_delay_s(self._plan, operation)
         if sent and delay_s is not None:
-            self._later(delay_s, course, kinds.DELIBERATE)
+            self._later(delay_s, course, kinds.RESUBMIT_EARLY)
         self._leave(course)
 
     def _send(self, course: Course, kind: str, content: Operation, intended_ns: int = 0) -> bool:
@@ -163,7 +163,7 @@ class Engine:
     def _fire(self, course: Course, kind: str) -> None:
         moot = course.answered and kind in (kinds.RETRY, kinds.REASK)
         if not (self._cut_short or moot):
-            for _ in range(resubmissions.CONCURRENT_TAPS if kind == kinds.PROBE_CONCURRENT else 1):
+            for _ in range(resubmissions.CONCURRENT_TAPS if kind == kinds.RESUBMIT_CONCURRENT else 1):
                 self._send(course, kind, self._content(course, kind))
         self._leave(course)
 
@@ -171,7 +171,7 @@ class Engine:
         operation, number = course.operation, course.sent + 1
         if kind == kinds.REASK:
             return operation
-        if kind == kinds.PROBE_REUSE:
+        if kind == kinds.REUSE_KEY:
             return resubmissions.reuse_content(self._plan, operation, number, self._other_order(operation))
         return resubmissions.resend_content(self._plan, operation, number)
 
@@ -217,7 +217,7 @@ class Engine:
     def _learn(self, attempt: Attempt, status: int, error: str) -> None:
         """Take over what the answer settles. A probe with other content settles nothing about the key."""
         course = attempt.course
-        if attempt.kind == kinds.PROBE_REUSE or not retry.answers(status, error):
+        if attempt.kind == kinds.REUSE_KEY or not retry.answers(status, error):
             return
         course.answered = True
         self._unknown.pop(course.operation.op_id, None)
@@ -233,9 +233,9 @@ class Engine:
     def _tap(self, course: Course) -> None:
         """Send an acknowledged key again, if it is one of those."""
         probe = resubmissions.probe(self._plan, course.operation)
-        if probe is None or (probe.kind == kinds.PROBE_REUSE and not self._may_reuse(course.operation)):
+        if probe is None or (probe.kind == kinds.REUSE_KEY and not self._may_reuse(course.operation)):
             return
-        if probe.kind == kinds.PROBE_SEQUENTIAL:
+        if probe.kind == kinds.RESUBMIT_SEQUENTIAL:
             course.taps_left = resubmissions.SEQUENTIAL_TAPS - 1
         if course.pending == 0:  # a late acknowledgement reopens a course that was settled
             self._open += 1
@@ -267,9 +267,9 @@ class Engine:
     def _follow(self, attempt: Attempt) -> None:
         """Ask again after an attempt that settled nothing; tap on after a tap."""
         course = attempt.course
-        if attempt.kind == kinds.PROBE_SEQUENTIAL and course.taps_left:
+        if attempt.kind == kinds.RESUBMIT_SEQUENTIAL and course.taps_left:
             course.taps_left -= 1
-            self._later(0.0, course, kinds.PROBE_SEQUENTIAL)
+            self._later(0.0, course, kinds.RESUBMIT_SEQUENTIAL)
         elif attempt.kind in (kinds.FIRST, kinds.RETRY) and self._may_retry(course):
             seed, after_s = self._plan.seed, attempt.retry_after_s
             self._later(retry.backoff_s(seed, course.operation.op_id, course.tries, after_s), course, kinds.RETRY)

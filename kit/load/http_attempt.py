@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
     from kit.load.pool import Connection
 
-FIRST, RETRY, DELIBERATE, REASK = "first", "retry", "deliberate", "reask"
-PROBE_SEQUENTIAL, PROBE_CONCURRENT, PROBE_REUSE = "probe_sequential", "probe_concurrent", "probe_reuse"
-
 
 class Course:
     """An operation on its way: how often it was sent and what the answers have settled.
@@ -102,6 +99,9 @@ class Attempt:
             content.tif,
             content.qty,
             content.price,
+            content.depth,
+            content.limit,
+            content.after,
             self.intended_ns + epoch_ns,
             self.invoked_ns + epoch_ns,
             self.completed_ns + epoch_ns,

@@ -28,7 +28,7 @@ class Places:
         """The read of trades with the place after which it asks; which of the two it is, is seeded."""
         if Draws(self._seed, operation.op_id, PLACE).unit() < FROM_START_RATIO:
             return operation
-        return operation._replace(price=self._furthest.get(operation.symbol, 0))
+        return operation._replace(after=self._furthest.get(operation.symbol, 0))
 
     def learn(self, symbol: str, reply: bytes) -> None:
         """Take over where to go on; an answer that does not say so teaches nothing."""

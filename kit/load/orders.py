@@ -10,8 +10,8 @@ import math
 from typing import NamedTuple
 
 from kit.load.plan import LoadPlan
+from kit.model import BOOK, CANCEL, GET_ORDER, ORDER, TRADES
 
-ORDER, CANCEL, GET_ORDER, BOOK, TRADES = "order", "cancel", "get_order", "book", "trades"
 READS = frozenset({GET_ORDER, BOOK, TRADES})
 
 PRICE_MID = 10_000  # ticks
@@ -71,9 +71,8 @@ class Draws:
 class Operation(NamedTuple):
     """One thing that a client wants. A tuple: it is made for each arrival, four times as fast as a dataclass.
 
-    `order_id` of a cancel or a read is the order concerned, `qty` of a read of the book how many levels it asks for;
-    of a read of trades `qty` is how many it asks for and `price` the ledger place after which. Fields without meaning
-    hold "" or 0.
+    `order_id` of a cancel or a read is the order concerned. The other fields are the columns of
+    `kit.model.ATTEMPT_COLUMNS` with the same names; those that an operation lacks hold "" or 0.
     """
 
     op_id: int
@@ -87,6 +86,9 @@ class Operation(NamedTuple):
     tif: str = ""
     qty: int = 0
     price: int = 0
+    depth: int = 0
+    limit: int = 0
+    after: int = 0
 
 
 class OrderFlow:
@@ -205,7 +207,7 @@ class OrderFlow:
         plan = self._plan
         symbol = plan.markets[draws.below(len(plan.markets))]
         client_id = client_name(draws.below(plan.clients))
-        return Operation(op_id=i, op=BOOK, client_id=client_id, symbol=symbol, qty=BOOK_DEPTH)
+        return Operation(op_id=i, op=BOOK, client_id=client_id, symbol=symbol, depth=BOOK_DEPTH)
 
     def _trades(self, i: int, draws: Draws) -> Operation:
         """From the ledger's beginning; `places` knows where else a client may go on."""
@@ -213,7 +215,7 @@ class OrderFlow:
         symbol = plan.markets[draws.below(len(plan.markets))]
         client_id = client_name(draws.below(plan.clients))
         limit = TRADES_LIMITS[draws.below(len(TRADES_LIMITS))]
-        return Operation(op_id=i, op=TRADES, client_id=client_id, symbol=symbol, qty=limit)
+        return Operation(op_id=i, op=TRADES, client_id=client_id, symbol=symbol, limit=limit)
 
 
 def client_name(number: int) -> str:

@@ -6,7 +6,8 @@ is a number or an identifier that the plan has checked, and `json.dumps` would c
 
 from __future__ import annotations
 
-from kit.load.orders import BOOK, CANCEL, GET_ORDER, TRADES, Operation
+from kit.load.orders import Operation
+from kit.model import BOOK, CANCEL, GET_ORDER, TRADES
 
 
 class Requests:
@@ -27,9 +28,9 @@ class Requests:
     def encode(self, content: Operation, number: int) -> bytes:
         tail = self._tail + self.trace_id(content.op_id, number)
         if content.op == BOOK:
-            return f"GET /markets/{content.symbol}/book?depth={content.qty}{tail}\r\n\r\n".encode()
+            return f"GET /markets/{content.symbol}/book?depth={content.depth}{tail}\r\n\r\n".encode()
         if content.op == TRADES:
-            path = f"/markets/{content.symbol}/trades?after={content.price}&limit={content.qty}"
+            path = f"/markets/{content.symbol}/trades?after={content.after}&limit={content.limit}"
             return f"GET {path}{tail}\r\n\r\n".encode()
         if content.op == GET_ORDER:
             return f"GET /orders/{content.order_id}?clientId={content.client_id}{tail}\r\n\r\n".encode()

@@ -11,11 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kit.load.http_attempt import PROBE_CONCURRENT, PROBE_REUSE, PROBE_SEQUENTIAL
 from kit.load.orders import (
     AGAIN,
-    CANCEL,
-    GET_ORDER,
     PROBE,
     QTY_MAX,
     READ_BACK,
@@ -27,8 +24,9 @@ from kit.load.orders import (
     client_name,
 )
 from kit.load.plan import LoadPlan
+from kit.model import CANCEL, GET_ORDER, RESUBMIT_CONCURRENT, RESUBMIT_SEQUENTIAL, REUSE_KEY
 
-DELIBERATE_S_MAX = 0.2  # an impatient second tap comes within this time of the first
+RESUBMIT_EARLY_S_MAX = 0.2  # an impatient second tap comes within this time of the first
 PROBE_S_MAX = 3.0  # a probe follows its acknowledgement within this time
 SEQUENTIAL_TAPS = 2
 CONCURRENT_TAPS = 3
@@ -49,12 +47,12 @@ class Probe:
     delay_s: float
 
 
-def deliberate_delay_s(plan: LoadPlan, operation: Operation) -> float | None:
+def early_delay_s(plan: LoadPlan, operation: Operation) -> float | None:
     """When to send the operation a second time whatever the first answer is; None for most operations."""
     draws = Draws(plan.seed, operation.op_id * ATTEMPTS_A_KEY, RESEND)
     if draws.unit() >= plan.retry_ratio:
         return None
-    return draws.unit() * DELIBERATE_S_MAX
+    return draws.unit() * RESUBMIT_EARLY_S_MAX
 
 
 def probe(plan: LoadPlan, operation: Operation) -> Probe | None:
@@ -62,7 +60,7 @@ def probe(plan: LoadPlan, operation: Operation) -> Probe | None:
     draws = Draws(plan.seed, operation.op_id, PROBE)
     if draws.unit() >= plan.probe_ratio * (CANCELS_TAPPED if operation.op == CANCEL else 1):
         return None
-    kind = (PROBE_SEQUENTIAL, PROBE_CONCURRENT, PROBE_REUSE)[draws.below(3)]
+    kind = (RESUBMIT_SEQUENTIAL, RESUBMIT_CONCURRENT, REUSE_KEY)[draws.below(3)]
     return Probe(kind=kind, delay_s=draws.unit() * PROBE_S_MAX)
 
 

@@ -15,6 +15,7 @@ from kit.model import (
     CONNECTION_COLUMNS,
     HUNG_UP,
     LEDGER_EVENT_COLUMNS,
+    REUSE_KEY,
     STREAM_COLUMNS,
     Outcome,
     Phase,
@@ -26,7 +27,6 @@ Column = Any
 
 NS = 1_000_000_000
 PERCENTILES = (50, 95, 99)
-PROBE_REUSE = "probe_reuse"
 NORMAL_CLOSURE = 1000
 # Answers that an overloaded machine may be the reason of: a time-out, a limit, a target that is gone or hangs.
 OVERLOADED = (408, 429, 502, 503, 504)
@@ -82,7 +82,7 @@ def operations(attempts: Table) -> Table:
     2xx, late ones included; without any the end of its last attempt, so a lost order lasts at least that long.
     `denied`: some answer to it was a denial.
     """
-    orders = attempts[(attempts["op"] == "order") & (attempts["kind"] != PROBE_REUSE)]
+    orders = attempts[(attempts["op"] == "order") & (attempts["kind"] != REUSE_KEY)]
     by = ["client_id", "idempotency_key"]
     first: Table = orders[orders["kind"] == "first"].groupby(by)[["intended_ns", "invoked_ns"]].min()
     in_time = orders["outcome"] == Outcome.OK

@@ -80,14 +80,14 @@ class Clients:
                 body = json.dumps({"orderId": order_id, "status": "CANCEL_REQUESTED"})
                 self._answer(row, 202, body)
                 if row["op_id"] % 3 == 0:
-                    self._answer(self._attempt("cancel", "deliberate", wish), 200, body)
+                    self._answer(self._attempt("cancel", "resubmit_early", wish), 200, body)
             else:
                 self._answer(row, 0, "", error="timeout", took_ns=TIMEOUT_NS)
 
     def reuse_cancel(self, client: str, key: str, order_id: str) -> None:
         """The key of a cancel that was answered, for another order of the client."""
         wish = Wish(client=client, key=key, order_id=order_id, market="", side="", qty=0, price=0, type="", tif="")
-        row = self._attempt("cancel", "probe_reuse", wish)
+        row = self._attempt("cancel", "reuse_key", wish)
         self._answer(row, 409, json.dumps({"error": "IdempotencyKeyReused"}))
 
     def read(self, client: str, order_id: str) -> None:
@@ -113,7 +113,7 @@ class Clients:
 
     def read_book(self, client: str, market: str, depth: int) -> None:
         nothing = dict.fromkeys(("key", "order_id", "side", "type", "tif"), "")
-        row = self._attempt("book", "first", Wish(client=client, market=market, qty=depth, price=0, **nothing))
+        row = self._attempt("book", "first", Wish(client=client, market=market, qty=0, price=0, **nothing), depth=depth)
         sides = {"bids": "BUY", "asks": "SELL"}
         body = {"symbol": market, "seq": self.exchange.seqs[market]}
         body |= {name: self.exchange.levels(market, side)[:depth] for name, side in sides.items()}
@@ -123,26 +123,27 @@ class Clients:
         """From the beginning, or from where the page before it said."""
         nothing = dict.fromkeys(("key", "order_id", "side", "type", "tif"), "")
         after = 0 if afresh else self.places.get(market, 0)
-        row = self._attempt("trades", "first", Wish(client=client, market=market, qty=limit, price=after, **nothing))
+        wish = Wish(client=client, market=market, qty=0, price=0, **nothing)
+        row = self._attempt("trades", "first", wish, limit=limit, after=after)
         page = self.exchange.trades(market, after, limit)
         self.places[market] = page["next"]
         self._answer(row, 200, json.dumps(page))
 
     def reuse(self, wish: Wish, fate: str = "ok") -> None:
         """The key again with other content."""
-        row = self._attempt("order", "probe_reuse", replace(wish, qty=wish.qty + 1, order_id=f"{wish.order_id}-x"))
+        row = self._attempt("order", "reuse_key", replace(wish, qty=wish.qty + 1, order_id=f"{wish.order_id}-x"))
         if fate == "ok" and (wish.client, wish.key) in self.exchange.keys:
             self._answer(row, 409, json.dumps({"error": "IdempotencyKeyReused"}))
         else:
             self._answer(row, 0, "", error="timeout", took_ns=TIMEOUT_NS)
 
-    def _attempt(self, op: str, kind: str, wish: Wish) -> Row:
+    def _attempt(self, op: str, kind: str, wish: Wish, **asked: int) -> Row:
         at = self.exchange.clock.tick()
         row = blank(ATTEMPT_COLUMNS)
         row |= {"op_id": len(self.attempts), "op": op, "kind": kind, "attempt": 1}
         row |= {"client_id": wish.client, "idempotency_key": wish.key, "order_id": wish.order_id}
         row |= {"symbol": wish.market, "side": wish.side, "type": wish.type, "tif": wish.tif}
-        row |= {"qty": wish.qty, "price": wish.price, "intended_ns": at, "invoked_ns": at}
+        row |= {"qty": wish.qty, "price": wish.price, "intended_ns": at, "invoked_ns": at} | asked
         self.attempts.append(row)
         return row
 

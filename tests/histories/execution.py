@@ -30,7 +30,7 @@ def play(steps: Sequence[Step], *, forgetful: bool = False) -> dict[str, pd.Data
         elif deed == "retry" and wishes:
             wish = wishes[a % len(wishes)]
             renamed = replace(wish, order_id=f"{wish.order_id}-{exchange.number()}") if b % 4 == 0 else wish
-            clients.send(renamed, kind=("retry", "deliberate", "reask")[c % 3], fate=FATES[d % len(FATES)])
+            clients.send(renamed, kind=("retry", "resubmit_early", "reask")[c % 3], fate=FATES[d % len(FATES)])
         elif deed == "cancel" and wishes:
             wish = wishes[a % len(wishes)]
             owner = wish.client if b % 5 else NAMES[b % len(NAMES)]

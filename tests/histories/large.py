@@ -211,8 +211,8 @@ def _attempts(blocks: np.ndarray) -> Made:
     sometimes, seldom = blocks[blocks % 5 == 0], blocks[blocks % 50 == 0]
     parts = [
         _attempt(block, place, "order", "first", 201),
-        _attempt(sometimes, np.zeros_like(sometimes), "order", "probe_sequential", 200),
-        _attempt(sometimes, np.zeros_like(sometimes) + 1, "order", "probe_reuse", 409),
+        _attempt(sometimes, np.zeros_like(sometimes), "order", "resubmit_sequential", 200),
+        _attempt(sometimes, np.zeros_like(sometimes) + 1, "order", "reuse_key", 409),
         _attempt(sometimes, np.zeros_like(sometimes) + 2, "get_order", "first", 200),
         _attempt(sometimes, np.zeros_like(sometimes) + 4, "get_order", "first", 403),
         _attempt(sometimes, np.zeros_like(sometimes) + 3, "book", "first", 200),
@@ -222,7 +222,7 @@ def _attempts(blocks: np.ndarray) -> Made:
     return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
 
 
-_SHIFT = {"first": 0, "probe_sequential": 1, "probe_reuse": 2}
+_SHIFT = {"first": 0, "resubmit_sequential": 1, "reuse_key": 2}
 
 
 def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: int) -> Made:
@@ -230,14 +230,16 @@ def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: i
     number = made["number"]
     later = _SHIFT[kind] + 3 * ("order", "get_order", "cancel", "book", "trades").index(op)
     keys = {"order": made["idempotency_key"], "cancel": _text("run-k", number + 10**9)}
-    is_order = op == "order"
-    qty, price = (made["qty"] + (kind == "probe_reuse"), made["price"]) if is_order else _page_asked(block, op)
+    is_order, is_page = op == "order", op == "trades"
     sent_ns = _sent_ns(number) + later * 10 * EVENT_NS
     whole = {
         "op_id": number + later * 10**10,
         "attempt": np.full(size, 1 + later),
-        "qty": qty,
-        "price": price,
+        "qty": (made["qty"] + (kind == "reuse_key")) * is_order,
+        "price": made["price"] * is_order,
+        "depth": np.zeros(size, dtype=np.int64),
+        "limit": np.full(size, FILLS * is_page),
+        "after": block // len(MARKETS) * EVENTS * is_page,
         "intended_ns": sent_ns,
         "invoked_ns": sent_ns,
         "completed_ns": sent_ns + 3 * EVENT_NS,
@@ -248,7 +250,7 @@ def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: i
         "kind": pa.repeat(kind, size),
         "client_id": made["client_id"] if status != 403 else _orders(block, place - 1)["client_id"],
         "idempotency_key": keys.get(op, pa.repeat("", size)),
-        "order_id": made["order_id"] if kind != "probe_reuse" else _text(made["order_id"], "-2"),
+        "order_id": made["order_id"] if kind != "reuse_key" else _text(made["order_id"], "-2"),
         "symbol": made["market"],
         "side": made["side"] if is_order else pa.repeat("", size),
         "type": pa.repeat("LIMIT" if is_order else "", size),
@@ -264,12 +266,6 @@ def _book(made: Made) -> Any:
     seq = made["number"] // ORDERS // len(MARKETS) * EVENTS + 5
     level = _text("[", made["price"], ",10,5]")
     return _text('{"symbol":"', made["market"], '","seq":', seq, ',"bids":[],"asks":[', level, "]}")
-
-
-def _page_asked(block: np.ndarray, op: str) -> tuple[np.ndarray, np.ndarray]:
-    """Limit and place of a read of the block's trades; of other reads nothing."""
-    is_page = int(op == "trades")
-    return np.full(len(block), FILLS * is_page), block // len(MARKETS) * EVENTS * is_page
 
 
 def _page(made: Made) -> Any:

@@ -40,7 +40,7 @@ def stored_twice_under_one_key(tables: Tables) -> None:
 def _answered_twice(tables: Tables) -> Any:
     """The ok attempts of an order that was answered at least twice."""
     good = edits.rows(tables, "attempts", op="order", outcome="ok")
-    good = good[good["kind"] != "probe_reuse"]
+    good = good[good["kind"] != "reuse_key"]
     return good[good["idempotency_key"] == good["idempotency_key"].value_counts().index[0]]
 
 
@@ -67,13 +67,13 @@ def late_answer_is_about_another_order(tables: Tables) -> None:
 
 @PLANTS.caught_by("reused-key-refused")
 def reused_key_is_accepted(tables: Tables) -> None:
-    where = {"op": "order", "kind": "probe_reuse", "status": 409}
+    where = {"op": "order", "kind": "reuse_key", "status": 409}
     edits.change_first(tables, "attempts", where, status=201, outcome="ok")
 
 
 @PLANTS.caught_by("reused-key-refused")
 def reused_key_of_a_cancel_is_accepted(tables: Tables) -> None:
-    where = {"op": "cancel", "kind": "probe_reuse", "status": 409}
+    where = {"op": "cancel", "kind": "reuse_key", "status": 409}
     edits.change_first(tables, "attempts", where, status=200, outcome="ok", reply="{}")
 
 
@@ -157,7 +157,7 @@ def acknowledged_with_a_body_that_is_no_json(tables: Tables) -> None:
 def _unknown(tables: Tables) -> Any:
     """The index of an order's rows in the history that its client never heard of, and its accepted event."""
     attempts = tables["attempts"]
-    sent = attempts[(attempts["op"] == "order") & (attempts["kind"] != "probe_reuse")]
+    sent = attempts[(attempts["op"] == "order") & (attempts["kind"] != "reuse_key")]
     heard = sent[(sent["outcome"] == "ok") | sent["late_status"].between(200, 299)]
     silent = sent[(sent["outcome"] == "info") & ~sent["idempotency_key"].isin(heard["idempotency_key"])]
     events = edits.rows(tables, "events", type="accepted")

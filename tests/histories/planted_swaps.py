@@ -53,7 +53,7 @@ def read_names_another_client(tables: Tables) -> None:
 
 @PLANTS.caught_by("reused-key-refused")
 def reused_key_at_another_price_is_taken_for_a_retry(tables: Tables) -> None:
-    row = edits.row(tables, "attempts", op="order", kind="probe_reuse", status=409)
+    row = edits.row(tables, "attempts", op="order", kind="reuse_key", status=409)
     first = edits.row(tables, "attempts", idempotency_key=row["idempotency_key"], kind="first")
     content = {"qty": first["qty"], "price": first["price"] + 1, "order_id": first["order_id"]}
     edits.change_first(tables, "attempts", {"op_id": row["op_id"]}, status=200, outcome="ok", reply="{}", **content)
@@ -61,7 +61,7 @@ def reused_key_at_another_price_is_taken_for_a_retry(tables: Tables) -> None:
 
 @PLANTS.caught_by("reused-key-refused")
 def reused_key_is_refused_for_its_order_id(tables: Tables) -> None:
-    where = {"kind": "probe_reuse", "status": 409}
+    where = {"kind": "reuse_key", "status": 409}
     edits.change_first(tables, "attempts", where, reply=json.dumps({"error": "OrderIdReused"}))
 
 
@@ -84,7 +84,7 @@ def cancel_is_refused_because_of_the_key_of_another_client(tables: Tables) -> No
 
 @PLANTS.caught_by("unused-key-not-refused", "idempotent-replies")
 def retry_is_taken_for_other_content(tables: Tables) -> None:
-    probed = edits.rows(tables, "attempts", kind="probe_reuse")["idempotency_key"]
+    probed = edits.rows(tables, "attempts", kind="reuse_key")["idempotency_key"]
     attempts = edits.rows(tables, "attempts", op="order", kind="first", outcome="ok")
     row = attempts[~attempts["idempotency_key"].isin(probed)].iloc[0].to_dict()
     again = {"kind": "retry", "op_id": len(tables["attempts"])}

@@ -122,8 +122,8 @@ def _page(tables: Tables) -> tuple[int, dict[str, Any]]:
 def _retell(tables: Tables, index: int, said: dict[str, Any], **changes: Any) -> None:
     """Let the page answer with these changes, and ask for as many trades as it then tells, if they are more."""
     told = said | changes
-    limit = max(int(tables["attempts"]["qty"][index]), len(told["trades"]))
-    edits.change(tables, "attempts", index, reply=json.dumps(told), qty=limit)
+    limit = max(int(tables["attempts"]["limit"][index]), len(told["trades"]))
+    edits.change(tables, "attempts", index, reply=json.dumps(told), limit=limit)
 
 
 def _retell_trade(tables: Tables, **changes: Any) -> None:
@@ -224,7 +224,7 @@ def page_is_of_another_market(tables: Tables) -> None:
 @PLANTS.caught_by("trades-equal-ledger")
 def page_is_longer_than_was_asked_for(tables: Tables) -> None:
     index, said = _page(tables)
-    edits.change(tables, "attempts", index, qty=len(said["trades"]) - 1)
+    edits.change(tables, "attempts", index, limit=len(said["trades"]) - 1)
 
 
 @PLANTS.caught_by("trades-equal-ledger")
@@ -238,7 +238,7 @@ def page_leads_back(tables: Tables) -> None:
     """To where its reader has been; he would be told everything again."""
     index, said = _page(tables)
     end = int(edits.rows(tables, "events", market=said["symbol"])["seq"].max())
-    edits.change(tables, "attempts", index, price=end)
+    edits.change(tables, "attempts", index, after=end)
     _retell(tables, index, said, trades=[], next=end - 1)
 
 
@@ -246,7 +246,7 @@ def page_leads_back(tables: Tables) -> None:
 def page_leads_nowhere(tables: Tables) -> None:
     """Right as far as it goes: no trade is missing between a place and itself."""
     index, said = _page(tables)
-    row = tables["attempts"].loc[index].to_dict() | {"op_id": len(tables["attempts"]), "price": 0}
+    row = tables["attempts"].loc[index].to_dict() | {"op_id": len(tables["attempts"]), "after": 0}
     edits.add_attempt(tables, row | {"reply": json.dumps(said | {"trades": [], "next": 0})})
 
 

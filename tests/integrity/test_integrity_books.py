@@ -31,8 +31,8 @@ def test_where_no_depth_was_recorded_the_deepest_answer_says_it(depths, status, 
     """A book that shows fewer levels than others show, though there are more, leaves some out."""
     attempts = tables["attempts"]
     books = attempts["op"] == "book"
-    kept = attempts[~books | attempts["qty"].isin(depths)].reset_index(drop=True)
-    tables["attempts"] = kept.assign(qty=kept["qty"].where(kept["op"] != "book", 0))
+    kept = attempts[~books | attempts["depth"].isin(depths)].reset_index(drop=True)
+    tables["attempts"] = kept.assign(depth=kept["depth"].where(kept["op"] != "book", 0))
     assert judged(tables).status is status
 
 

@@ -207,7 +207,7 @@ def test_nothing_at_all_is_invalid_throughout():
 def test_nothing_to_check_is_invalid(tables):
     """Without one probe, that reused keys are refused is not known."""
     attempts = tables["attempts"]
-    tables["attempts"] = attempts[attempts["kind"] != "probe_reuse"]
+    tables["attempts"] = attempts[attempts["kind"] != "reuse_key"]
     assert by_name(tables)["reused-key-refused"].status is Status.INVALID
 
 

@@ -29,7 +29,7 @@ def read(tables: dict[str, Any], after: int, limit: int, upto: int, *places: int
     """A page of ACME's trades at these places of the ledger, long after everything."""
     events = tables["events"].set_index(["market", "seq"], drop=False).loc["ACME"]
     told = [json.loads(streamed(events.loc[place].to_dict())) for place in places]
-    row = {"op": "trades", "symbol": "ACME", "client_id": "c001", "price": after, "qty": limit, "outcome": "ok"}
+    row = {"op": "trades", "symbol": "ACME", "client_id": "c001", "after": after, "limit": limit, "outcome": "ok"}
     reply = json.dumps({"symbol": "ACME", "trades": told, "next": upto})
     edits.add_attempt(tables, row | {"status": 200, "reply": reply})
 
@@ -50,8 +50,8 @@ def test_the_golden_history_reads_pages_of_every_kind(golden):
     reads = edits.rows(golden, "attempts", op="trades")
     counts = reads["reply"].map(lambda reply: len(json.loads(reply)["trades"]))
     assert {0, 1, 2, 3, 4} <= set(counts)
-    assert (counts == reads["qty"]).any() and (counts < reads["qty"]).any()
-    assert (reads["price"] == 0).any() and (reads["price"] > 0).any()
+    assert (counts == reads["limit"]).any() and (counts < reads["limit"]).any()
+    assert (reads["after"] == 0).any() and (reads["after"] > 0).any()
     assert set(reads["symbol"]) == {"ACME", "BOLT"}
 
 

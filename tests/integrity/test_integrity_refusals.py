@@ -42,14 +42,14 @@ def found(*rows: dict[str, Any]) -> Finding:
 @pytest.mark.parametrize("answer", [ACCEPTED, TIMED_OUT, UNAVAILABLE, {"outcome": "info", "error": "reset"}])
 def test_whoever_may_have_used_the_key_for_other_content_may_be_refused(answer):
     """Whatever became of it; a refusal need not know which of two contents was there first."""
-    assert found(attempt(0, answer), attempt(10, REUSED, kind="probe_reuse", qty=6)).status is Status.PASS
+    assert found(attempt(0, answer), attempt(10, REUSED, kind="reuse_key", qty=6)).status is Status.PASS
 
 
 def test_of_two_contents_at_once_either_may_be_refused():
     """The second was let in while the first was still on its way."""
-    first, second = attempt(0, REUSED, took_ms=50), attempt(10, ACCEPTED, kind="probe_reuse", qty=6)
+    first, second = attempt(0, REUSED, took_ms=50), attempt(10, ACCEPTED, kind="reuse_key", qty=6)
     assert found(first, second).status is Status.PASS
-    assert found(attempt(0, late(900)), attempt(800, ACCEPTED, kind="probe_reuse", qty=6)).status is Status.PASS
+    assert found(attempt(0, late(900)), attempt(800, ACCEPTED, kind="reuse_key", qty=6)).status is Status.PASS
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_what_is_sent_after_the_refusal_is_no_reason():
 
 def test_two_refusals_are_no_reason_for_each_other():
     """Nobody has used the key: each would have to have been there before the other."""
-    assert found(attempt(0, REUSED), attempt(1, REUSED, kind="probe_reuse", qty=6)).measured == 1
+    assert found(attempt(0, REUSED), attempt(1, REUSED, kind="reuse_key", qty=6)).measured == 1
 
 
 def test_cancels_of_two_orders_are_other_content_and_of_one_are_not():

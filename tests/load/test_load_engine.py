@@ -215,7 +215,7 @@ def test_deliberate_retries_follow_within_a_fifth_of_a_second() -> None:
     """The plan's share of operations is sent twice, whatever the first answer is, and gets the same answer."""
     ran = run_engine(rate_per_s=200.0, duration_max_s=0.5, retry_ratio=0.2)
     firsts = {row.content.op_id: row for row in ran.of_kind("first")}
-    again = ran.of_kind("deliberate")
+    again = ran.of_kind("resubmit_early")
     assert 0.08 < len(again) / len(firsts) < 0.35
     for row in again:
         first = firsts[row.content.op_id]
@@ -255,9 +255,9 @@ def test_reads_of_trades_go_on_where_the_answers_before_them_said() -> None:
     reads = [row for row in ran.attempts if row.content.op == "trades"]
     paths = [request.path for request in ran.exchange.requests if request.method == "GET"]
     assert sorted(paths) == sorted(
-        f"/markets/ACME/trades?after={row.content.price}&limit={row.content.qty}" for row in reads
+        f"/markets/ACME/trades?after={row.content.after}&limit={row.content.limit}" for row in reads
     )
-    after = [row.content.price for row in reads]
+    after = [row.content.after for row in reads]
     assert set(after) <= set(told) and len(set(after)) > 5
     assert after.count(0) > 2
     assert {(row.kind, row.outcome) for row in reads} == {("first", "ok")}
@@ -335,7 +335,7 @@ def test_same_seed_sends_the_same_first_requests() -> None:
     ]
     firsts = [sorted(row.content for row in ran.of_kind("first")) for ran in runs]
     assert firsts[0] == firsts[1]
-    taps = [sorted((row.content.op_id, row.kind) for row in ran.of_kind("deliberate")) for ran in runs]
+    taps = [sorted((row.content.op_id, row.kind) for row in ran.of_kind("resubmit_early")) for ran in runs]
     assert taps[0] == taps[1]
 
 

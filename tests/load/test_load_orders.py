@@ -12,17 +12,13 @@ from kit.load.orders import (
     ALIKE_KEY_BACK,
     BLOCK_QTY_MAX,
     BLOCK_RATIO,
-    BOOK,
-    CANCEL,
     DESK,
     KEY_LENGTH_MAX,
     LIMIT_REACH,
-    ORDER,
     PATIENT_RATIO,
     PATIENT_REACH,
     QTY_MAX,
     SHARED_KEY_BACK,
-    TRADES,
     TRADES_LIMITS,
     Draws,
     Operation,
@@ -30,6 +26,7 @@ from kit.load.orders import (
 )
 from kit.load.plan import LoadPlan
 from kit.load.schedule import arrivals_ns
+from kit.model import BOOK, CANCEL, ORDER, TRADES
 
 PLAN = LoadPlan(api_url="http://x", markets=("ACME", "BOLT"), seed=7)
 N = 4_000
@@ -155,12 +152,12 @@ def test_reads_of_trades_ask_for_any_market_and_for_few_or_many() -> None:
     """And all from the beginning, until an answer has named a place."""
     reads = [o for i in range(4 * N) if (o := OrderFlow(PLAN).operation(i)).op == TRADES]
     assert {read.symbol for read in reads} == set(PLAN.markets)
-    limits = Counter(read.qty for read in reads)
+    limits = Counter(read.limit for read in reads)
     assert set(limits) == set(TRADES_LIMITS)
     assert all(abs(count / len(reads) - 1 / len(limits)) < 0.15 for count in limits.values())
     places = Places(PLAN)
     assert [places.begun(read) for read in reads] == reads
-    assert {read.price for read in reads} == {0}
+    assert {read.after for read in reads} == {0}
 
 
 def test_reads_of_trades_go_on_where_an_answer_said_but_for_some() -> None:
@@ -170,9 +167,9 @@ def test_reads_of_trades_go_on_where_an_answer_said_but_for_some() -> None:
     for reply in (b'{"next":7}', b'{"next":40,"trades":[]}', b'{"next":12}'):
         places.learn("ACME", reply)
     begun = [places.begun(read) for read in reads]
-    assert [read._replace(price=0) for read in begun] == reads
-    assert {read.price for read in begun if read.symbol == "BOLT"} == {0}
-    acme = [read.price for read in begun if read.symbol == "ACME"]
+    assert [read._replace(after=0) for read in begun] == reads
+    assert {read.after for read in begun if read.symbol == "BOLT"} == {0}
+    acme = [read.after for read in begun if read.symbol == "ACME"]
     assert set(acme) == {0, 40}
     assert 0.1 < acme.count(0) / len(acme) < 0.4
 
@@ -185,7 +182,7 @@ def test_an_answer_that_names_no_place_teaches_none(reply: str) -> None:
     """Reads go on from what was known."""
     places = Places(PLAN)
     places.learn("ACME", reply.encode())
-    assert {places.begun(Operation(i, TRADES, "c001", symbol="ACME")).price for i in range(50)} == {0}
+    assert {places.begun(Operation(i, TRADES, "c001", symbol="ACME")).after for i in range(50)} == {0}
 
 
 def test_mid_price_moves_and_a_good_share_of_limits_crosses_it() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.load import http_attempt as kinds
+from kit import model as kinds
 from kit.load import resubmissions
 from kit.load.http_attempt import Attempt
 from tests.load.load_exchange import run_engine
@@ -21,20 +21,20 @@ def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
     by_op: dict[str, dict[int, list[Attempt]]] = {}
     for row in ran.attempts:
         by_op.setdefault(row.kind, {}).setdefault(row.content.op_id, []).append(row)
-    assert all(len(taps) == resubmissions.SEQUENTIAL_TAPS for taps in by_op[kinds.PROBE_SEQUENTIAL].values())
-    for taps in by_op[kinds.PROBE_SEQUENTIAL].values():
+    assert all(len(taps) == resubmissions.SEQUENTIAL_TAPS for taps in by_op[kinds.RESUBMIT_SEQUENTIAL].values())
+    for taps in by_op[kinds.RESUBMIT_SEQUENTIAL].values():
         earlier, later = sorted(taps, key=lambda tap: tap.invoked_ns)
         assert later.invoked_ns >= earlier.completed_ns
     paths: dict[str, set[int]] = {}
     for request in ran.exchange.requests:
         paths.setdefault(request.headers["x-amzn-trace-id"], set()).add(request.connection)
-    for taps in by_op[kinds.PROBE_CONCURRENT].values():
+    for taps in by_op[kinds.RESUBMIT_CONCURRENT].values():
         assert len(taps) == resubmissions.CONCURRENT_TAPS
         assert max(tap.invoked_ns for tap in taps) < min(tap.completed_ns for tap in taps)
-    reused = [row for taps in by_op[kinds.PROBE_REUSE].values() for row in taps]
+    reused = [row for taps in by_op[kinds.REUSE_KEY].values() for row in taps]
     assert reused and {(row.outcome, row.status) for row in reused} == {("fail", 409)}
     assert len({len(connections) for connections in paths.values()}) == 1  # a trace id is never used twice
-    total = sum(len(by_op[kind]) for kind in (kinds.PROBE_SEQUENTIAL, kinds.PROBE_CONCURRENT, kinds.PROBE_REUSE))
+    total = sum(len(by_op[kind]) for kind in (kinds.RESUBMIT_SEQUENTIAL, kinds.RESUBMIT_CONCURRENT, kinds.REUSE_KEY))
     assert len(by_op["first"]) - 2 <= total <= len(by_op["first"])  # those answered after the end are not tapped
 
 
@@ -75,11 +75,11 @@ def test_keys_of_cancels_are_tapped_too_and_reused_for_another_order_of_the_clie
     ran = run_engine(rate_per_s=400.0, duration_max_s=0.6, cancel_ratio=0.4, probe_ratio=1.0, clients=4)
     cancels = {row.content.idempotency_key: row for row in ran.of_kind("first") if row.content.op == "cancel"}
     taps = [row for row in ran.attempts if row.content.op == "cancel" and row.kind != "first"]
-    assert {row.kind for row in taps} == {kinds.PROBE_SEQUENTIAL, kinds.PROBE_CONCURRENT, kinds.PROBE_REUSE}
+    assert {row.kind for row in taps} == {kinds.RESUBMIT_SEQUENTIAL, kinds.RESUBMIT_CONCURRENT, kinds.REUSE_KEY}
     for tap in taps:
         first = cancels[tap.content.idempotency_key].content
-        assert (tap.content == first) is (tap.kind != kinds.PROBE_REUSE)
+        assert (tap.content == first) is (tap.kind != kinds.REUSE_KEY)
         assert tap.content._replace(order_id=first.order_id) == first
-        assert tap.status == (409 if tap.kind == kinds.PROBE_REUSE else 200)
+        assert tap.status == (409 if tap.kind == kinds.REUSE_KEY else 200)
     owners = {row.content.order_id: row.content.client_id for row in ran.of_kind("first") if row.content.op == "order"}
     assert all(owners[tap.content.order_id] == tap.content.client_id for tap in taps)

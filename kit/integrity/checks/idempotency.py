@@ -8,7 +8,7 @@ from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import counts, firsts, present
 from kit.integrity.arrays.json_columns import loads
-from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, PROBE_REUSE, REUSED, good, refused
+from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, REUSE_KEY, REUSED, good, refused
 from kit.integrity.evidence.replies import replies
 from kit.integrity.evidence.tables import Evidence, acknowledged, final_status
 from kit.integrity.findings.check import Check, Wording, by_key, by_order, plural
@@ -107,7 +107,7 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     """
     attempts, size = evidence.attempts, evidence.key_count
     cancels = attempts["op"] == CANCEL
-    sent = attempts.where((cancels | (attempts["op"] == ORDER)) & (attempts["kind"] != PROBE_REUSE))
+    sent = attempts.where((cancels | (attempts["op"] == ORDER)) & (attempts["kind"] != REUSE_KEY))
     key, status = sent["key"], final_status(sent)
     fine, denied = good(status) & (key >= 0), refused(status) & (key >= 0)
     denied &= ~cancels[sent["place"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])

@@ -48,7 +48,7 @@ class BookReads:
                 "row": chosen + begin,
                 "market": self._markets.number(taken["symbol"]),
                 "seq": np.array([seq for seq, _ in told], dtype=np.int64),
-                "asked": whole(batch["qty"])[chosen],
+                "asked": whole(batch["depth"])[chosen],
             }
         )
 

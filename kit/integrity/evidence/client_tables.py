@@ -19,12 +19,10 @@ from kit.integrity.arrays.sources import Batch, Source, plain, whole
 from kit.integrity.evidence import content
 from kit.integrity.evidence.book_tables import BookReads
 from kit.integrity.evidence.trade_page_tables import PageReads
-from kit.model import ATTEMPT_COLUMNS
+from kit.model import ATTEMPT_COLUMNS, ATTEMPT_KINDS, OPERATIONS
 
-OPS = ("order", "cancel", "get_order", "book", "trades")
-ORDER, CANCEL, GET_ORDER, BOOK, TRADES = range(5)
-KINDS = ("first", "retry", "deliberate", "reask", "probe_sequential", "probe_concurrent", "probe_reuse")
-FIRST, PROBE_REUSE = KINDS.index("first"), KINDS.index("probe_reuse")
+ORDER, CANCEL, GET_ORDER, BOOK, TRADES = range(len(OPERATIONS))
+FIRST, REUSE_KEY = (ATTEMPT_KINDS.index(kind) for kind in ("first", "reuse_key"))
 OUTCOMES = ("ok", "fail", "info")
 OK, FAIL, INFO = range(3)
 STATES = ("ACCEPTED", "OPEN", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "REJECTED")
@@ -85,8 +83,8 @@ def read_attempts(
 def _attempts(batch: Batch, clients: Ids, skeletons: Skeletons) -> dict[str, np.ndarray]:
     client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
     made = {
-        "op": codes(batch["op"], OPS),
-        "kind": codes(batch["kind"], KINDS),
+        "op": codes(batch["op"], OPERATIONS),
+        "kind": codes(batch["kind"], ATTEMPT_KINDS),
         "outcome": codes(batch["outcome"], OUTCOMES),
         "key": np.where(name != 0, hashing.rows(client, name), np.uint64(0)),
         "order": hashing.texts(batch["order_id"]),
@@ -106,7 +104,7 @@ def _told(
     told_order, told = np.zeros_like(made["order"]), np.zeros_like(made["sent"])
     own = np.zeros(len(told), dtype=bool)
     acknowledged = good(made["status"]) | good(made["late_status"])
-    asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != PROBE_REUSE) & acknowledged)
+    asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != REUSE_KEY) & acknowledged)
     if len(asked):
         texts = plain(batch["reply"]).take(pa.array(asked))
         repeats = skeletons.same(texts, batch, asked, _shapes(batch)[asked])
@@ -117,7 +115,7 @@ def _told(
             told_order[other], told[other] = hashing.texts(said["orderId"]), content.number(said, content.CLIENT)
             stranger = _names_other(said["clientId"], client[other]) | _names_other(said["idempotencyKey"], name[other])
             told[other] = np.where(stranger, ~told[other], told[other])
-    reused = np.flatnonzero(made["kind"] == PROBE_REUSE)
+    reused = np.flatnonzero(made["kind"] == REUSE_KEY)
     if len(reused):
         told[reused] = hashing.texts(parse(plain(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
     return {"told_order": told_order, "told": told, "own": own}

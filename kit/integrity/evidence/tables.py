@@ -20,7 +20,7 @@ from kit.integrity.arrays.ids import Ids, Names, number_ids
 from kit.integrity.arrays.sources import FrameSource, Source
 from kit.integrity.evidence import client_tables, ledger_tables, stream_tables, validity
 from kit.integrity.evidence.book_tables import BookReads
-from kit.integrity.evidence.client_tables import CANCEL, ORDER, PROBE_REUSE, good
+from kit.integrity.evidence.client_tables import CANCEL, ORDER, REUSE_KEY, good
 from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REFUSED, REJECTED
 from kit.integrity.evidence.messages import Messages
 from kit.integrity.evidence.trade_page_tables import PageReads
@@ -263,7 +263,7 @@ def _numbered(tables: Mapping[str, Columns]) -> dict[str, int]:
 
 
 def _parts(attempts: Columns, events: Columns) -> dict[str, Any]:
-    op, kind, own = attempts["op"], events["type"], attempts["kind"] != PROBE_REUSE
+    op, kind, own = attempts["op"], events["type"], attempts["kind"] != REUSE_KEY
     asked = (kind == REFUSED) | ((kind == CANCELLED) & (events["reason"] == CLIENT))
     return {
         "sent": attempts.where((op == ORDER) & own),

@@ -76,8 +76,8 @@ class PageReads:
             | {
                 "row": chosen + begin,
                 "market": self._markets.number(symbols),
-                "after": whole(batch["price"])[chosen],
-                "limit": whole(batch["qty"])[chosen],
+                "after": whole(batch["after"])[chosen],
+                "limit": whole(batch["limit"])[chosen],
                 "next": _next(told, symbols),
             }
         )
