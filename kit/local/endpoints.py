@@ -1,7 +1,6 @@
-"""Where the ends of a hop stand: a value, no behaviour.
+"""Name the ends of network hops.
 
-Owns the vocabulary in which link rules, the load balancer, the task scheduler and the AWS front say who is
-talking to whom. Must not know links, MiniStack or any service.
+Link rules, the load balancer, the task scheduler and the gateway use these values to say who talks to whom.
 """
 
 from dataclasses import dataclass
@@ -11,15 +10,14 @@ ALB = "alb"
 TASK = "task"
 AWS = "aws"
 ADMIN = "admin"
-PLACE_KINDS = frozenset({CLIENT, ALB, TASK, AWS, ADMIN})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """One end of a hop.
+class Endpoint:
+    """One end of a network hop.
 
-    `id` is the task id, the load balancer's name, or empty; `service` is the ECS service's name for a task
-    and the AWS service (`dynamodb`, `sqs`, …) for `aws`, whose `region` is the one that the call was signed for.
+    `id` is the task id, the load balancer's name, or empty. `service` is the ECS service of a task, or the AWS
+    service (`dynamodb`, `sqs`, …) of kind `aws`. `region` is the region that an AWS call was signed for.
     """
 
     kind: str
@@ -31,7 +29,7 @@ class Place:
     region: str = ""
 
 
-# Load clients and browsers come from the internet: no zone, no subnet.
-INTERNET = Place(kind=CLIENT)
-# The kit and its user: link rules never apply to them.
-OPERATOR = Place(kind=ADMIN)
+# Load clients and browsers come from the internet, which has no zone or subnet.
+INTERNET = Endpoint(kind=CLIENT)
+# The kit and its user. Link rules never apply to them.
+OPERATOR = Endpoint(kind=ADMIN)

@@ -1,8 +1,8 @@
-"""The ASGI front of the local AWS: who calls which service, and what the links do to that call.
+"""Serve AWS calls over ASGI: identify the caller and the service, and apply link rules to the call.
 
-Every AWS call is a hop with two legs. The request leg is carried before MiniStack sees the call, so a caller
-that gives up while it hangs leaves no effect; the reply leg after, so a cut then loses only the answer. Must
-not know any AWS service; it serves the ECS metadata route because that too is addressed by caller.
+Every AWS call is a hop with two legs. The request leg passes the links before MiniStack sees the call, so a caller that
+gives up while it waits leaves no effect. The reply leg passes them afterwards, so a cut then loses only the answer. The
+gateway also serves the ECS metadata route.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from kit.local.endpoints import AWS, OPERATOR, Place
-from kit.local.links import LinkReset
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
+from kit.local.endpoints import AWS, OPERATOR, Endpoint
+from kit.local.links import LinkReset, Links
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -29,7 +26,7 @@ App = Callable[[Any, Receive, Send], Awaitable[None]]
 
 # Largest request: an ECR layer part is at most 20 MiB, a DynamoDB call 16 MB; S3 objects of ours are small.
 BODY_BYTES_MAX = 64 * 1024 * 1024
-# Distinct AWS services of a region remembered as places; AWS has some 400, we call about twenty.
+# Bounds the cache of AWS endpoints. AWS has some 400 services; we call about twenty.
 SERVICES_REMEMBERED_MAX = 512
 METADATA_PREFIX = "/_ecs/v4/"
 # Under this key the protocol class (`kit.local.server.Connection`) puts the connection into the ASGI scope.
@@ -43,23 +40,36 @@ _DISCONNECT: Message = {"type": "http.disconnect"}
 
 
 class CallerGone(Exception):
-    """The caller closed its connection; nobody is left to answer."""
+    """The caller closed its connection, so nobody reads an answer."""
 
 
-class Front:
-    """The ASGI application: identity and links around `app`."""
+class Tasks(Protocol):
+    """What the gateway asks the task scheduler."""
 
-    def __init__(self, app: App) -> None:
+    def endpoint_of_key(self, access_key: str) -> Endpoint | None:
+        """Return the endpoint of the task with this access key, or None."""
+        ...
+
+    def metadata(self, task_id: str) -> dict[str, Any] | None:
+        """Return the task's metadata document, or None."""
+        ...
+
+
+class Gateway:
+    """Wrap the ASGI application `app` with caller identity and link rules."""
+
+    def __init__(self, app: App, links: Links) -> None:
         self._app = app
-        self._services: dict[tuple[str, str], Place] = {}
-        self._cloud: Cloud | None = None
+        self._links = links
+        self._services: dict[tuple[str, str], Endpoint] = {}
+        self._tasks: Tasks | None = None
 
-    def attach(self, cloud: Cloud) -> None:
-        """From now on callers have places; before, everyone is the operator."""
-        self._cloud = cloud
+    def attach(self, tasks: Tasks) -> None:
+        """Identify callers by their task from now on. Before this call every caller is the operator."""
+        self._tasks = tasks
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """One request."""
+        """Serve one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -83,26 +93,24 @@ class Front:
         except LinkReset:
             _reset(scope)
 
-    def _ends(self, scope: Any) -> tuple[Place, Place]:
-        if self._cloud is None:
-            return OPERATOR, OPERATOR
+    def _ends(self, scope: Any) -> tuple[Endpoint, Endpoint]:
         found = _identity(scope)
-        if found is None:
+        if self._tasks is None or found is None:
             return OPERATOR, OPERATOR
         access_key, region, service = found
-        caller = self._cloud.ecs.place_of_key(access_key)
+        caller = self._tasks.endpoint_of_key(access_key)
         return caller or OPERATOR, self._service(service, region)
 
-    def _service(self, name: str, region: str) -> Place:
-        place = self._services.get((name, region))
-        if place is None:
-            place = Place(kind=AWS, id=name, service=name, region=region)
+    def _service(self, name: str, region: str) -> Endpoint:
+        endpoint = self._services.get((name, region))
+        if endpoint is None:
+            endpoint = Endpoint(kind=AWS, id=name, service=name, region=region)
             if len(self._services) < SERVICES_REMEMBERED_MAX:
-                self._services[(name, region)] = place
-        return place
+                self._services[(name, region)] = endpoint
+        return endpoint
 
-    async def _carry_call(self, scope: Any, receive: Receive, send: Send, caller: Place, callee: Place) -> None:
-        links = self._cloud.links  # type: ignore[union-attr]  # no caller has a place before attach()
+    async def _carry_call(self, scope: Any, receive: Receive, send: Send, caller: Endpoint, callee: Endpoint) -> None:
+        links = self._links
         if not links.clear(caller, callee):
             body = await _read(receive)
             await _while_connected(links.carry(caller, callee), receive, scope)
@@ -114,7 +122,7 @@ class Front:
             nonlocal replied
             if not replied:
                 replied = True
-                # A rule may have come while the call was served: a long poll spans the start of a fault.
+                # A rule may have been added while the call was served: a long poll can span the start of a fault.
                 if not links.clear(callee, caller):
                     await _while_connected(links.carry(callee, caller), receive, scope)
             await send(message)
@@ -122,7 +130,7 @@ class Front:
         await self._serve(scope, receive, carry_reply)
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Let MiniStack answer. A poll ends with its caller, else it would take a dead consumer's next messages."""
+        """Let MiniStack answer. Cancel a poll whose caller is gone: it would take messages that nobody receives."""
         if not _is_poll(scope):
             await self._app(scope, receive, send)
             return
@@ -130,18 +138,18 @@ class Front:
         await _while_connected(self._app(scope, _replay(body, receive), send), receive, scope)
 
     async def _answer_metadata(self, path: str, send: Send) -> None:
-        """The ECS metadata endpoint v4. On AWS it is on the task's own host: no link is between."""
+        """Serve the ECS metadata endpoint v4. On AWS it is on the task's own host, so no link applies."""
         task_id, _, tail = path[len(METADATA_PREFIX) :].partition("/")
-        task = None if self._cloud is None else self._cloud.ecs.metadata(task_id)
+        task = None if self._tasks is None else self._tasks.metadata(task_id)
         if task is None or tail not in ("", "task"):
             await _answer(send, 404, {"message": f"no metadata of task {task_id!r} at /{tail}"})
             return
-        # The bare address is the container's own document; ours have one that matters, the first.
+        # The bare address serves the container's own document. Only the first container of our tasks matters.
         await _answer(send, 200, task if tail == "task" else next(iter(task["Containers"]), {}))
 
 
 def _identity(scope: Any) -> tuple[str, str, str] | None:
-    """(access key, region, service) of the caller's signature; None if it did not sign."""
+    """Return (access key, region, service) of the caller's signature, or None for an unsigned call."""
     for name, value in scope["headers"]:
         if name == b"authorization":
             match = _CREDENTIAL.search(value)
@@ -156,7 +164,7 @@ def _is_poll(scope: Any) -> bool:
 
 
 def _content_length(scope: Any) -> int:
-    """The announced length; -1 when the body comes in chunks of unknown number."""
+    """Return the announced length, or -1 for a chunked body."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             return int(value) if value.isdigit() else 0
@@ -166,7 +174,7 @@ def _content_length(scope: Any) -> int:
 
 
 async def _read(receive: Receive) -> bytes:
-    """The whole body, bounded; raises CallerGone."""
+    """Read the whole body. Raises CallerGone."""
     chunks: list[bytes] = []
     while True:
         message = await receive()
@@ -178,7 +186,7 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _bounded(receive: Receive) -> Receive:
-    """A chunked body beyond the limit looks like a caller that hung up: it is never applied."""
+    """Report a disconnect when a chunked body exceeds the limit, so that the request is never applied."""
     total = 0
 
     async def receive_bounded() -> Message:
@@ -191,7 +199,7 @@ def _bounded(receive: Receive) -> Receive:
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
-    """`receive` for a body that was already read."""
+    """Return a `receive` that yields a body that was already read."""
     given = False
 
     async def receive_again() -> Message:
@@ -205,14 +213,14 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:
-    """Await one leg of the call, or a poll; raises CallerGone as soon as the caller closes its connection."""
+    """Await one leg of the call, or a poll. Raises CallerGone as soon as the caller closes its connection."""
     carrying = asyncio.ensure_future(leg)
     watching = asyncio.ensure_future(_disconnected(receive))
     try:
         await asyncio.wait((carrying, watching), return_when=asyncio.FIRST_COMPLETED)
         if not watching.done():
-            # The leg opened. A close that arrived meanwhile is still in the socket: let the loop read it,
-            # because a call whose caller has gone must not be applied.
+            # A close that arrived meanwhile may still be in the socket. Let the loop read it, because a call
+            # whose caller is gone must not be applied.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         transport = scope.get(TRANSPORT)
@@ -224,7 +232,7 @@ async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:
         watching.cancel()
         await asyncio.wait((carrying, watching))
         if not carrying.cancelled():
-            carrying.exception()  # seen: the caller that it was meant for has gone
+            carrying.exception()  # Mark it as retrieved: the caller that it was meant for is gone.
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -233,7 +241,7 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def _reset(scope: Any) -> None:
-    """End the connection as a peer that lost its state would: RST, no answer."""
+    """Reset the connection without an answer (TCP RST)."""
     transport = scope.get(TRANSPORT)
     if transport is None:
         return

@@ -1,8 +1,7 @@
-"""Links: what happens to one leg of a hop between two places.
+"""Delay, lose, reset or block traffic between two endpoints.
 
-Owns the rules (delay, jitter, loss, reset, blackhole) and their seeded randomness. Must not know what is
-being carried: HTTP, WebSocket frames and AWS calls all pass through `Links.carry`, once for the request leg
-and once for the reply leg, so a cut that comes after a request was applied loses only its reply.
+HTTP, WebSocket frames and AWS calls all pass through `Links.carry`, once for the request leg and once for the reply
+leg. A rule that is added after a request was applied therefore affects only the reply. Randomness is seeded.
 """
 
 import asyncio
@@ -11,28 +10,28 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kit.errors import KitError, UsageError
-from kit.local.endpoints import ADMIN, Place
+from kit.local.endpoints import ADMIN, Endpoint
 
-# A lost packet costs a retransmission, as TCP would: 200 ms, then doubled for each further loss in a row.
+# A lost packet costs a retransmission, as in TCP: 200 ms, doubled for each further loss in a row.
 RETRANSMIT_MS = 200.0
-# 200 · (2^6 − 1) ms = 12.6 s is the most that loss adds to one leg; a total loss is what `blackhole` is for.
+# Loss adds at most 200 · (2^6 − 1) ms = 12.6 s to one leg. Use `blackhole` for a total loss.
 RETRANSMITS_MAX = 6
-# Routes remembered per rule set; places are few (tasks, nodes, services), so this is never reached in a run.
+# Bounds the cache of routes. Endpoints are few (tasks, nodes, services), so a run never reaches it.
 ROUTES_REMEMBERED_MAX = 4096
 
 
 class LinkReset(KitError):
-    """A rule reset this leg: the caller treats it as a connection reset by the peer."""
+    """A rule reset this leg. The caller treats it as a connection reset by the peer."""
 
     @classmethod
-    def by(cls, rule: "LinkRule", src: Place, dst: Place) -> "LinkReset":
+    def by(cls, rule: "LinkRule", src: Endpoint, dst: Endpoint) -> "LinkReset":
         """Name the rule and both ends."""
         return cls(f"link rule {rule.name!r} reset {_label(src)} → {_label(dst)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A predicate over a place; an empty field accepts anything, `not_*` say "everything outside"."""
+    """Select endpoints. An empty field accepts any value; a `not_*` field accepts everything outside its set."""
 
     kinds: Collection[str] = frozenset()
     zones: Collection[str] = frozenset()
@@ -45,25 +44,25 @@ class Match:
     not_subnets: Collection[str] = frozenset()
 
     def __post_init__(self) -> None:
-        """Accept any collection of strings, keep frozen sets; a bare string would match its letters."""
+        """Store frozen sets. Raises UsageError for a bare string, which would match its letters."""
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if isinstance(value, str):
                 raise UsageError(f"Match.{name}={value!r} must be a collection of strings")
             object.__setattr__(self, name, frozenset(value))
 
-    def accepts(self, place: Place) -> bool:
-        """True when every non-empty field agrees with the place."""
+    def accepts(self, endpoint: Endpoint) -> bool:
+        """Return whether every non-empty field agrees with the endpoint."""
         return (
-            (not self.kinds or place.kind in self.kinds)
-            and (not self.zones or place.zone in self.zones)
-            and (not self.subnets or place.subnet in self.subnets)
-            and (not self.vpcs or place.vpc in self.vpcs)
-            and (not self.services or place.service in self.services)
-            and (not self.regions or place.region in self.regions)
-            and (not self.ids or place.id in self.ids)
-            and place.zone not in self.not_zones
-            and place.subnet not in self.not_subnets
+            (not self.kinds or endpoint.kind in self.kinds)
+            and (not self.zones or endpoint.zone in self.zones)
+            and (not self.subnets or endpoint.subnet in self.subnets)
+            and (not self.vpcs or endpoint.vpc in self.vpcs)
+            and (not self.services or endpoint.service in self.services)
+            and (not self.regions or endpoint.region in self.regions)
+            and (not self.ids or endpoint.id in self.ids)
+            and endpoint.zone not in self.not_zones
+            and endpoint.subnet not in self.not_subnets
         )
 
 
@@ -73,12 +72,11 @@ _LIMITS = (("delay_ms", 600_000.0), ("jitter_ms", 600_000.0), ("loss_pct", 100.0
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class LinkRule:
-    """One impairment of every leg from `src` to `dst` (and back, when `both_ways`).
+    """Impair every leg from `src` to `dst`, and back when `both_ways`.
 
-    `jitter_ms` spreads the delay evenly by that much either way. `touched` counts the legs that the rule
-    impaired and `held` those that hang in it now: the proof that a fault was more than configured.
-    `flows_pct` is the share of legs that it impairs, drawn for each leg; a blackhole takes all of them.
-    Everything else is set once.
+    `jitter_ms` spreads the delay evenly by that much in both directions. `flows_pct` is the share of legs that are
+    impaired, drawn for each leg; a blackhole takes all of them. `touched` counts the impaired legs and `held` those
+    that are blocked now. They are evidence that a fault took effect. The other fields are set once.
     """
 
     name: str
@@ -95,27 +93,27 @@ class LinkRule:
     held: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse values that have no meaning; they would otherwise impair silently nothing or everything."""
+        """Raise UsageError for values that would silently impair nothing or everything."""
         for field, limit in _LIMITS:
             value = getattr(self, field)
             if not 0.0 <= value <= limit:
                 raise UsageError(f"link rule {self.name!r}: {field}={value} must be within 0 and {limit:g}")
         if self.blackhole and self.flows_pct < 100.0:
-            # A leg that hangs looks at the rules again when it wakes; it would draw its lot a second time.
+            # A blocked leg evaluates the rules again when it wakes, so it would be drawn a second time.
             raise UsageError(f"link rule {self.name!r}: a blackhole takes all legs, not flows_pct={self.flows_pct}")
 
-    def applies(self, src: Place, dst: Place) -> bool:
-        """True when this leg is one that the rule impairs."""
+    def applies(self, src: Endpoint, dst: Endpoint) -> bool:
+        """Return whether the rule impairs the leg from `src` to `dst`."""
         if self.src.accepts(src) and self.dst.accepts(dst):
             return True
         return self.both_ways and self.src.accepts(dst) and self.dst.accepts(src)
 
 
-Route = tuple[Place, Place]
+Route = tuple[Endpoint, Endpoint]
 
 
 class Links:
-    """All link rules of one local cloud; used from its event loop only."""
+    """Apply the link rules of one local cloud. Use it from the cloud's event loop only."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(f"links-{seed}")
@@ -125,7 +123,7 @@ class Links:
         self._changed: asyncio.Event | None = None
 
     def add(self, rule: LinkRule) -> str:
-        """Start impairing; returns the id that `remove` takes."""
+        """Put a rule into force. Returns the id that `remove` takes."""
         self._added += 1
         rule_id = f"link-{self._added}"
         self._rules[rule_id] = rule
@@ -133,33 +131,33 @@ class Links:
         return rule_id
 
     def remove(self, rule_id: str) -> None:
-        """Stop impairing; whatever hangs in the rule continues. Unknown ids are fine: undo may repeat."""
+        """Remove a rule and release the legs blocked by it. Ignores unknown ids, because an undo may be repeated."""
         if self._rules.pop(rule_id, None) is not None:
             self._forget_routes()
 
     def rules(self) -> list[LinkRule]:
-        """The rules in force, oldest first."""
+        """Return the rules in force, oldest first."""
         return list(self._rules.values())
 
-    def clear(self, src: Place, dst: Place) -> bool:
-        """True when no rule touches this leg: hot paths ask this before they create a coroutine."""
+    def clear(self, src: Endpoint, dst: Endpoint) -> bool:
+        """Return whether no rule touches this leg. Hot paths check this before they create a coroutine."""
         return not self._rules or not self._route(src, dst)
 
-    async def carry(self, src: Place, dst: Place) -> None:
-        """Take one leg: returns when the bytes would have arrived.
+    async def carry(self, src: Endpoint, dst: Endpoint) -> None:
+        """Wait until bytes sent from `src` would have arrived at `dst`.
 
-        Raises `LinkReset` when a rule resets the leg. A blackholed leg hangs until no blackhole is left on it
-        (TCP would retransmit until then); only the waiter's own time-out or cancellation bounds that.
+        Raises LinkReset when a rule resets the leg. A blackholed leg waits until no blackhole applies to it, as TCP
+        would retransmit until then. Only the caller's own timeout or cancellation bounds that wait.
         """
         if not self._rules:
             return
-        rules = self._hit(self._route(src, dst))
+        rules = self._draw_rules(self._route(src, dst))
         if not rules:
             return
         for rule in rules:
             rule.touched += 1
         if any(rule.blackhole for rule in rules):
-            rules = self._hit(await self._wait_until_open(src, dst))
+            rules = self._draw_rules(await self._wait_until_open(src, dst))
         for rule in rules:
             if rule.reset:
                 raise LinkReset.by(rule, src, dst)
@@ -167,7 +165,7 @@ class Links:
         if wait_ms > 0:
             await asyncio.sleep(wait_ms / 1000)
 
-    async def _wait_until_open(self, src: Place, dst: Place) -> tuple[LinkRule, ...]:
+    async def _wait_until_open(self, src: Endpoint, dst: Endpoint) -> tuple[LinkRule, ...]:
         while True:
             rules = self._route(src, dst)
             holding = [rule for rule in rules if rule.blackhole]
@@ -183,8 +181,8 @@ class Links:
                 for rule in holding:
                     rule.held -= 1
 
-    def _hit(self, rules: tuple[LinkRule, ...]) -> tuple[LinkRule, ...]:
-        """Those of a route's rules that impair this leg."""
+    def _draw_rules(self, rules: tuple[LinkRule, ...]) -> tuple[LinkRule, ...]:
+        """Draw which of a route's rules impair this leg."""
         if all(rule.flows_pct >= 100.0 for rule in rules):
             return rules
         return tuple(r for r in rules if r.flows_pct >= 100.0 or self._random.random() * 100.0 < r.flows_pct)
@@ -207,7 +205,7 @@ class Links:
             total_ms += RETRANSMIT_MS * 2**lost
         return total_ms
 
-    def _route(self, src: Place, dst: Place) -> tuple[LinkRule, ...]:
+    def _route(self, src: Endpoint, dst: Endpoint) -> tuple[LinkRule, ...]:
         route = self._routes.get((src, dst))
         if route is None:
             if ADMIN in (src.kind, dst.kind):
@@ -221,11 +219,11 @@ class Links:
 
     def _forget_routes(self) -> None:
         self._routes.clear()
-        # Wake everything that hangs: each waiter looks again at the rules that are left.
+        # Wake every blocked leg, so that it evaluates the remaining rules.
         if self._changed is not None:
             self._changed.set()
             self._changed = None
 
 
-def _label(place: Place) -> str:
-    return "/".join(part for part in (place.kind, place.service, place.zone, place.id) if part)
+def _label(endpoint: Endpoint) -> str:
+    return "/".join(part for part in (endpoint.kind, endpoint.service, endpoint.zone, endpoint.id) if part)

@@ -21,6 +21,7 @@ from typing import Any
 from kit.errors import CloudError
 from kit.local import ministack
 from kit.local.cloud import ACCOUNT_ID, Cloud
+from kit.local.links import Links
 
 HOST = "127.0.0.1"
 CLOUD_FILE = "cloud.json"
@@ -72,29 +73,30 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
     from ministack import app as ministack_app
 
     from kit.local.appconfig import ministack as appconfig
-    from kit.local.gateway import Front
+    from kit.local.gateway import Gateway
     from kit.local.stepfunctions import ministack as stepfunctions
 
     ministack.install()
     appconfig.install()
     stepfunctions.install()
-    front = Front(ministack_app.app)
+    links = Links(settings.seed)
+    gateway = Gateway(ministack_app.app, links)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(_ministack_running(ministack_app.app))
-        await stack.enter_async_context(_http_running(front, listener))
-        cloud = _compose(settings, state_dir, f"http://{HOST}:{listener.getsockname()[1]}")
+        await stack.enter_async_context(_http_running(gateway, listener))
+        cloud = _compose(settings, state_dir, f"http://{HOST}:{listener.getsockname()[1]}", links)
         for name in PARTS:
             part = getattr(cloud, name)
             # Registered first: a part that fails half-way through its start may have something to stop.
             stack.push_async_callback(_stop_part, name, part)
             await part.start(cloud)
-        front.attach(cloud)
+        gateway.attach(cloud.ecs)
         _publish(cloud)
         log.info("cloud ready", extra={"endpoint": cloud.endpoint})
         await stopping.wait()
 
 
-def _compose(settings: Settings, state_dir: Path, endpoint: str) -> Cloud:
+def _compose(settings: Settings, state_dir: Path, endpoint: str, links: Links) -> Cloud:
     # Imported here, because some of them import MiniStack at once, and it reads the environment that we set.
     from kit.local.alb import LoadBalancers
     from kit.local.cloudwatch import AlarmEvaluator
@@ -102,13 +104,14 @@ def _compose(settings: Settings, state_dir: Path, endpoint: str) -> Cloud:
     from kit.local.ecr import Registry
     from kit.local.ecs import Scheduler
     from kit.local.fis import Fis
-    from kit.local.links import Links
     from kit.local.ssm import Ssm
 
-    seed, links = settings.seed, Links(settings.seed)
+    seed = settings.seed
+    alb, ecr = LoadBalancers(links, seed), Registry(state_dir, endpoint)
+    ecs = Scheduler(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
     return Cloud(
         state_dir=state_dir, region=settings.region, account_id=ACCOUNT_ID, endpoint=endpoint, seed=seed,
-        links=links, alb=LoadBalancers(links, seed), ecs=Scheduler(seed), ecr=Registry(), alarms=AlarmEvaluator(),
+        links=links, alb=alb, ecs=ecs, ecr=ecr, alarms=AlarmEvaluator(),
         dynamodb=DynamoDb(seed), ssm=Ssm(), fis=Fis(seed),
     )  # fmt: skip
 
@@ -149,7 +152,7 @@ async def _ministack_running(app: Any) -> AsyncIterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _http_running(front: Any, listener: socket.socket) -> AsyncIterator[None]:
+async def _http_running(gateway: Any, listener: socket.socket) -> AsyncIterator[None]:
     import uvicorn
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -170,7 +173,7 @@ async def _http_running(front: Any, listener: socket.socket) -> AsyncIterator[No
             yield
 
     config = uvicorn.Config(
-        front, http=Connection, loop="none", ws="none", lifespan="off", log_config=None, access_log=False,
+        gateway, http=Connection, loop="none", ws="none", lifespan="off", log_config=None, access_log=False,
         timeout_keep_alive=KEEP_ALIVE_S, server_header=False, date_header=False, proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S_MAX,  # pyright: ignore[reportArgumentType]  # any number will do
     )  # fmt: skip

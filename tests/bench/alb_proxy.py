@@ -13,7 +13,7 @@ import uvloop
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
 
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 from kit.local.links import LinkRule, Links, Match
 from tests.local.alb_rig import Rig, rig  # pyright: ignore[reportMissingImports]
 
@@ -89,7 +89,8 @@ async def bench_proxy(made: Rig) -> None:
 
 
 async def bench_links() -> None:
-    node, task = Place(kind="alb", id="web", zone="a", subnet="p"), Place(kind="task", id="t", zone="a", subnet="q")
+    node = Endpoint(kind="alb", id="web", zone="a", subnet="p")
+    task = Endpoint(kind="task", id="t", zone="a", subnet="q")
     for name, rules in (("no rules", 0), ("rules elsewhere", 3)):
         links = Links(1)
         for _ in range(rules):

@@ -13,7 +13,7 @@ from ministack.services import alb as elbv2
 
 from kit.local.alb import LoadBalancers
 from kit.local.alb.metrics import PERIOD_S
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
 SCENARIO_S_MAX = 20
@@ -35,7 +35,7 @@ class TargetServer:
     """A target on 127.0.0.1: answers its name, or whatever `handler` does."""
 
     name: str
-    place: Place
+    endpoint: Endpoint
     handler: Handler | None = None
     healthy: bool = True
     port: int = 0
@@ -148,8 +148,8 @@ class Rig:
     clients: list[Client] = field(default_factory=list)
 
     async def add_target(self, name: str, handler: Handler | None = None, *, zone: str = "a") -> TargetServer:
-        place = Place(kind="task", id=name, zone=f"us-east-1{zone}", subnet=f"app-{zone}", service="api")
-        target = TargetServer(name=name, place=place, handler=handler)
+        endpoint = Endpoint(kind="task", id=name, zone=f"us-east-1{zone}", subnet=f"app-{zone}", service="api")
+        target = TargetServer(name=name, endpoint=endpoint, handler=handler)
         await target.start()
         self.targets.append(target)
         self.register(target)
@@ -157,7 +157,11 @@ class Rig:
 
     def register(self, target: TargetServer) -> None:
         self.service.register(
-            self.group_arn, target_id=f"10.0.0.{target.name}", port=8080, host_port=target.port, place=target.place
+            self.group_arn,
+            target_id=f"10.0.0.{target.name}",
+            port=8080,
+            host_port=target.port,
+            endpoint=target.endpoint,
         )
 
     def health(self, target: TargetServer) -> str:

@@ -37,7 +37,7 @@ async def main(state_dir: Path, images: Path, listener) -> None:
 
     from kit.local.alb import LoadBalancers
     from kit.local.ecs import Scheduler, Timing
-    from kit.local.gateway import Front
+    from kit.local.gateway import Gateway
     from kit.local.links import Links
 
     timing = Timing(
@@ -45,21 +45,23 @@ async def main(state_dir: Path, images: Path, listener) -> None:
         backoff_s=1.0, shutdown_grace_s=0.3,
     )  # fmt: skip
     links = Links(1)
-    front = Front(ministack_app.app)
+    gateway = Gateway(ministack_app.app, links)
+    endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    alb = LoadBalancers(links, 1)
+    ecs = Scheduler(1, links=links, load_balancers=alb, images=Folders(images), endpoint_url=endpoint, timing=timing)
     cloud = Cloud(
         state_dir=state_dir, region="us-east-1", account_id=ACCOUNT_ID, seed=1,
-        endpoint=f"http://127.0.0.1:{listener.getsockname()[1]}", links=links,
-        alb=LoadBalancers(links, 1), ecs=Scheduler(1, timing), ecr=Folders(images),  # type: ignore[arg-type]
+        endpoint=endpoint, links=links, alb=alb, ecs=ecs, ecr=SimpleNamespace(),  # type: ignore[arg-type]
         dynamodb=SimpleNamespace(), alarms=SimpleNamespace(), ssm=SimpleNamespace(),  # type: ignore[arg-type]
         fis=SimpleNamespace(),  # type: ignore[arg-type]
     )  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(server._ministack_running(ministack_app.app))
-        await stack.enter_async_context(server._http_running(front, listener))
-        for part in (cloud.alb, cloud.ecs):
-            await part.start(cloud)
+        await stack.enter_async_context(server._http_running(gateway, listener))
+        for part in (alb, ecs):
+            await part.start()
             stack.push_async_callback(part.stop)
-        front.attach(cloud)
+        gateway.attach(ecs)
         server._publish(cloud)
         await stopping.wait()
 

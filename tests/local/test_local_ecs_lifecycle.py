@@ -7,6 +7,7 @@ import random
 import signal
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from kit.local.ecs.definitions import containers
 from kit.local.ecs.lifecycle import Lifecycle
@@ -32,10 +33,12 @@ def task(*command: str) -> Task:
 
 
 def life(root: Path, links: Links) -> Lifecycle:
-    cloud = SimpleNamespace(
-        links=links, ecr=SimpleNamespace(unpack=lambda _: root), alb=None, endpoint="http://127.0.0.1:1"
-    )
-    return Lifecycle(cloud=cloud, timing=FAST, rng=random.Random(1), changed=lambda _: None)
+    images: Any = SimpleNamespace(unpack=lambda _: root)
+    no_load_balancers: Any = None
+    return Lifecycle(
+        links=links, images=images, load_balancers=no_load_balancers, endpoint_url="http://127.0.0.1:1",
+        timing=FAST, rng=random.Random(1), changed=lambda _: None,
+    )  # fmt: skip
 
 
 async def reach(task: Task, status: Status) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kit.local.ecs.sidecar_placeholders import is_stand_in
+from kit.local.ecs.sidecar_placeholders import is_placeholder
 from tests.local.ecs_fixtures import stage_on, until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
@@ -22,7 +22,7 @@ AGENT = "public.ecr.aws/amazon-ssm-agent/amazon-ssm-agent:latest"
     ],
 )
 def test_an_image_is_told_by_its_repository(image: str, expected: bool):
-    assert is_stand_in(image) is expected
+    assert is_placeholder(image) is expected
 
 
 def test_a_task_runs_beside_an_agent_that_is_no_process(cloud):

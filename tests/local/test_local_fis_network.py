@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ministack.services import ec2
 
-from kit.local.endpoints import ALB, AWS, CLIENT, TASK, Place
+from kit.local.endpoints import ALB, AWS, CLIENT, TASK, Endpoint
 from kit.local.fis.actions import UNDO, ActionContext
 from kit.local.fis.actions.network_disrupt_connectivity import DisruptConnectivity
 from kit.local.fis.journal import FILE_NAME, Journal
@@ -108,16 +108,16 @@ def test_an_availability_zone_is_lost_and_comes_back(rig: FisRig) -> None:
         hearts.close()
 
 
-A1 = Place(kind=TASK, id="a1", zone="us-east-1a", subnet="subnet-a", vpc="vpc-1")
-A2 = Place(kind=TASK, id="a2", zone="us-east-1a", subnet="subnet-a", vpc="vpc-1")
-PUBLIC_A = Place(kind=ALB, id="lb", zone="us-east-1a", subnet="subnet-public", vpc="vpc-1")
-B1 = Place(kind=TASK, id="b1", zone="us-east-1b", subnet="subnet-b", vpc="vpc-1")
-OTHER_VPC = Place(kind=TASK, id="o", zone="us-east-1a", subnet="subnet-o", vpc="vpc-2")
-DYNAMODB = Place(kind=AWS, service="dynamodb", region="us-east-1")
-ELSEWHERE = Place(kind=AWS, service="dynamodb", region="eu-west-1")
-SQS = Place(kind=AWS, service="sqs", region="us-east-1")
-S3 = Place(kind=AWS, service="s3", region="us-east-1")
-WORLD = Place(kind=CLIENT)
+A1 = Endpoint(kind=TASK, id="a1", zone="us-east-1a", subnet="subnet-a", vpc="vpc-1")
+A2 = Endpoint(kind=TASK, id="a2", zone="us-east-1a", subnet="subnet-a", vpc="vpc-1")
+PUBLIC_A = Endpoint(kind=ALB, id="lb", zone="us-east-1a", subnet="subnet-public", vpc="vpc-1")
+B1 = Endpoint(kind=TASK, id="b1", zone="us-east-1b", subnet="subnet-b", vpc="vpc-1")
+OTHER_VPC = Endpoint(kind=TASK, id="o", zone="us-east-1a", subnet="subnet-o", vpc="vpc-2")
+DYNAMODB = Endpoint(kind=AWS, service="dynamodb", region="us-east-1")
+ELSEWHERE = Endpoint(kind=AWS, service="dynamodb", region="eu-west-1")
+SQS = Endpoint(kind=AWS, service="sqs", region="us-east-1")
+S3 = Endpoint(kind=AWS, service="s3", region="us-east-1")
+WORLD = Endpoint(kind=CLIENT)
 OTHERS = {
     "same subnet": A2, "same zone": PUBLIC_A, "other zone": B1, "other vpc": OTHER_VPC, "dynamodb": DYNAMODB,
     "dynamodb elsewhere": ELSEWHERE, "sqs": SQS, "s3": S3, "internet": WORLD,
@@ -152,8 +152,8 @@ def test_each_scope_cuts_what_its_network_acl_would(
 
     async def inject_and_look() -> tuple[set[str], set[str], bool]:
         await DisruptConnectivity.parse({"scope": scope}).start(context)
-        sent = {name for name, place in OTHERS.items() if not parts.links.clear(A1, place)}
-        received = {name for name, place in OTHERS.items() if not parts.links.clear(place, A1)}
+        sent = {name for name, endpoint in OTHERS.items() if not parts.links.clear(A1, endpoint)}
+        received = {name for name, endpoint in OTHERS.items() if not parts.links.clear(endpoint, A1)}
         return sent, received, parts.links.clear(B1, DYNAMODB)
 
     async def undo_all() -> None:

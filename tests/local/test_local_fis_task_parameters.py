@@ -47,7 +47,7 @@ def test_rules_are_one_way_and_journaled(
     kind: str, parameters: dict[str, str], expected: dict[str, Any], tmp_path: Path
 ) -> None:
     """One rule a task, from the task outwards, written down under its name, and taken back by the undo."""
-    task = SimpleNamespace(id="t1", arn="arn-1", place=SimpleNamespace(vpc="vpc-1"))
+    task = SimpleNamespace(id="t1", arn="arn-1", endpoint=SimpleNamespace(vpc="vpc-1"))
     parts: Any = SimpleNamespace(links=Links(1), ecs=SimpleNamespace(task={"arn-1": task}.get))
     resource = Resource(type="aws:ecs:task", arn="arn-1", tags={}, described={})
     journal = Journal(tmp_path)

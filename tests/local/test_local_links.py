@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from kit.errors import UsageError
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 from kit.local.links import RETRANSMIT_MS, LinkReset, LinkRule, Links, Match
 
-TASK_A = Place(kind="task", id="t1", zone="us-east-1a", subnet="app-a", vpc="v", service="api")
-TASK_B = Place(kind="task", id="t2", zone="us-east-1b", subnet="app-b", vpc="v", service="api")
-TABLE = Place(kind="aws", service="dynamodb")
+TASK_A = Endpoint(kind="task", id="t1", zone="us-east-1a", subnet="app-a", vpc="v", service="api")
+TASK_B = Endpoint(kind="task", id="t2", zone="us-east-1b", subnet="app-b", vpc="v", service="api")
+TABLE = Endpoint(kind="aws", service="dynamodb")
 CUT: dict[str, Any] = {"src": Match(subnets=["app-a"]), "dst": Match(not_subnets=["app-a"])}
 
 
@@ -137,7 +137,7 @@ def test_jitter_spreads_the_delay_both_ways_and_never_below_zero() -> None:
 def test_the_operator_is_never_impaired() -> None:
     links = Links(1)
     links.add(LinkRule(name="everything", blackhole=True))
-    assert links.clear(Place(kind="admin"), TABLE)
+    assert links.clear(Endpoint(kind="admin"), TABLE)
 
 
 def test_removing_twice_is_fine() -> None:
@@ -162,7 +162,7 @@ def test_a_rule_on_some_flows_spares_the_others_and_the_seed_decides_which() -> 
     def draw(seed: int) -> list[int]:
         links = Links(seed)
         rule = LinkRule(name="some", delay_ms=1, flows_pct=25)
-        return [len(links._hit((rule,))) for _ in range(400)]
+        return [len(links._draw_rules((rule,))) for _ in range(400)]
 
     drawn = draw(7)
     assert drawn == draw(7)

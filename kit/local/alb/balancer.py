@@ -15,7 +15,7 @@ from kit.local.alb.nodes import Node
 from kit.local.alb.proxy import ClientConnection
 from kit.local.alb.targets import State, Target, TargetGroup
 from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
 # How often idle time-outs are looked at: their resolution.
@@ -32,7 +32,7 @@ class BalancerSpec:
     full_name: str
     account_id: str
     region: str
-    places: tuple[Place, ...]
+    nodes: tuple[Endpoint, ...]
     listener_port: int = 80
     rules: tuple[Rule, ...] = ()
     idle_timeout_s: float = 60.0
@@ -76,9 +76,9 @@ class Balancer:
         self.spec = spec
         self.rules = spec.rules
         self.listener_port = spec.listener_port
-        if [node.place for node in self.nodes] != list(spec.places):
-            kept = {node.place: node for node in self.nodes}
-            self.nodes = [kept.pop(place, None) or Node(self._links, place) for place in spec.places]
+        if [node.endpoint for node in self.nodes] != list(spec.nodes):
+            kept = {node.endpoint: node for node in self.nodes}
+            self.nodes = [kept.pop(endpoint, None) or Node(self._links, endpoint) for endpoint in spec.nodes]
             for node in kept.values():
                 self._drop_node(node)
 
@@ -134,7 +134,7 @@ class Balancer:
 
     def _accept(self) -> ClientConnection:
         # Route 53 hands out the addresses of healthy nodes, all of them when none is.
-        shown = [node for node in self.nodes if node.place.zone not in self.away_from] or self.nodes
+        shown = [node for node in self.nodes if node.endpoint.zone not in self.away_from] or self.nodes
         able = [node for node in shown if node.in_dns] or shown
         self._turn += 1
         return ClientConnection(self, able[self._turn % len(able)])

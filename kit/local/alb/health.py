@@ -12,7 +12,7 @@ from kit.local.alb.framing import BadMessage, parse_response_head
 from kit.local.alb.nodes import Node
 from kit.local.alb.targets import CHECK_FAILED, TIMED_OUT, GroupSpec, Reason, Target, TargetGroup, View, wrong_code
 from kit.local.alb.upstream import HOST
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 from kit.local.links import LinkReset, Links
 
 # A check's answer is read up to its head only; a longer one is not HTTP that a load balancer would accept.
@@ -30,7 +30,7 @@ async def watch(node: Node, target: Target, group: TargetGroup, chance: random.R
     await asyncio.sleep(chance.uniform(0.0, FIRST_CHECK_SPREAD_S))
     while True:
         began_at, spec = loop.time(), group.spec
-        before, failure = view.state, await check(node.links, node.place, target, spec)
+        before, failure = view.state, await check(node.links, node.endpoint, target, spec)
         view.record(failure, spec)
         if view.state is not before:
             facts = {"target": f"{target.id}:{target.port}", "node": node.name, "reason": view.reason.code}
@@ -38,7 +38,7 @@ async def watch(node: Node, target: Target, group: TargetGroup, chance: random.R
         await asyncio.sleep(max(0.0, spec.check_interval_s - (loop.time() - began_at)))
 
 
-async def check(links: Links, node: Place, target: Target, spec: GroupSpec) -> Reason | None:
+async def check(links: Links, node: Endpoint, target: Target, spec: GroupSpec) -> Reason | None:
     """One check; None when it passed, else why not."""
     try:
         async with asyncio.timeout(spec.check_timeout_s):
@@ -50,19 +50,19 @@ async def check(links: Links, node: Place, target: Target, spec: GroupSpec) -> R
     return None if spec.accepts(status) else wrong_code(status)
 
 
-async def _ask(links: Links, node: Place, target: Target, spec: GroupSpec) -> int:
-    await links.carry(node, target.place)
+async def _ask(links: Links, node: Endpoint, target: Target, spec: GroupSpec) -> int:
+    await links.carry(node, target.endpoint)
     reader, writer = await asyncio.open_connection(HOST, _check_port(target, spec), limit=ANSWER_BYTES_MAX)
     try:
-        await links.carry(target.place, node)
-        await links.carry(node, target.place)
+        await links.carry(target.endpoint, node)
+        await links.carry(node, target.endpoint)
         writer.write(
             f"GET {spec.check_path} HTTP/1.1\r\nHost: {target.id}:{target.port}\r\n"
             "User-Agent: ELB-HealthChecker/2.0\r\nAccept-Encoding: gzip, compressed\r\n"
             "Connection: close\r\n\r\n".encode()
         )
         raw = await reader.readuntil(b"\r\n\r\n")
-        await links.carry(target.place, node)
+        await links.carry(target.endpoint, node)
         return parse_response_head(raw[:-4])[0]
     finally:
         writer.close()

@@ -20,7 +20,7 @@ from kit.local.alb.balancer import BalancerSpec
 from kit.local.alb.listener_rules import compile_rules
 from kit.local.alb.metrics import NAMESPACE, Datum
 from kit.local.alb.targets import NOT_REGISTERED, GroupSpec, Reason, State
-from kit.local.endpoints import ALB, Place
+from kit.local.endpoints import ALB, Endpoint
 
 HOST = "127.0.0.1"
 _BALANCER_TYPE = "AWS::ElasticLoadBalancingV2::LoadBalancer"
@@ -290,19 +290,19 @@ def _balancer_spec(
         full_name=arn.partition(":loadbalancer/")[2],
         account_id=account_id,
         region=region,
-        places=tuple(_node_places(account_id, region, record)),
+        nodes=tuple(_node_endpoints(account_id, region, record)),
         listener_port=int(listener.get("Port", 80)) if listener else 80,
         rules=rules,
         idle_timeout_s=float(attributes.get("idle_timeout.timeout_seconds", 60)),
     )
 
 
-def _node_places(account_id: str, region: str, record: Mapping[str, Any]) -> list[Place]:
-    places = []
+def _node_endpoints(account_id: str, region: str, record: Mapping[str, Any]) -> list[Endpoint]:
+    endpoints = []
     for subnet_id in record.get("Subnets") or [""]:
         subnet = ec2._subnets.get_scoped(account_id, region, subnet_id) or {}
-        places.append(
-            Place(
+        endpoints.append(
+            Endpoint(
                 kind=ALB,
                 id=record["LoadBalancerName"],
                 zone=subnet.get("AvailabilityZone") or f"{region}a",
@@ -310,7 +310,7 @@ def _node_places(account_id: str, region: str, record: Mapping[str, Any]) -> lis
                 vpc=subnet.get("VpcId") or record.get("VpcId", ""),
             )
         )
-    return places
+    return endpoints
 
 
 def _group_spec(account_id: str, record: Mapping[str, Any]) -> GroupSpec:

@@ -1,13 +1,13 @@
 """A load balancer node: one per subnet of the load balancer.
 
-Owns the node's place, its connection pools and whether DNS hands it out. Must not know HTTP.
+Owns the node's endpoint, its connection pools and whether DNS hands it out. Must not know HTTP.
 """
 
 import asyncio
 
 from kit.local.alb.targets import Target
 from kit.local.alb.upstream import Pool
-from kit.local.endpoints import INTERNET, Place
+from kit.local.endpoints import INTERNET, Endpoint
 from kit.local.links import LinkReset, Links
 
 # Route 53 takes a node's address out of the answer after failed probes; the real figures are 30 s and TTL 60 s.
@@ -19,10 +19,10 @@ NODE_PROBES_FAILED_MAX = 2
 class Node:
     """One node; `name` is its subnet id."""
 
-    def __init__(self, links: Links, place: Place) -> None:
+    def __init__(self, links: Links, endpoint: Endpoint) -> None:
         self.links = links
-        self.place = place
-        self.name = place.subnet
+        self.endpoint = endpoint
+        self.name = endpoint.subnet
         self.in_dns = True
         self._failed = 0
         self._pools: dict[Target, Pool] = {}
@@ -31,7 +31,7 @@ class Node:
         """The node's connections to a target."""
         pool = self._pools.get(target)
         if pool is None:
-            pool = self._pools[target] = Pool(self.links, node=self.place, target=target)
+            pool = self._pools[target] = Pool(self.links, node=self.endpoint, target=target)
         return pool
 
     def drop_pool(self, target: Target) -> None:
@@ -64,8 +64,8 @@ class Node:
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(NODE_PROBE_TIMEOUT_S):
-                await self.links.carry(INTERNET, self.place)
-                await self.links.carry(self.place, INTERNET)
+                await self.links.carry(INTERNET, self.endpoint)
+                await self.links.carry(self.endpoint, INTERNET)
         except (TimeoutError, LinkReset):
             return False
         return True

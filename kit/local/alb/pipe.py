@@ -8,17 +8,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 from kit.local.links import LinkReset, Links
 
 # Above HIGH the sender is held, below LOW it is released: what a socket's window does on a slow path.
-LANE_BYTES_HIGH = 64 * 1024
-LANE_BYTES_LOW = 16 * 1024
+PIPE_BYTES_HIGH = 64 * 1024
+PIPE_BYTES_LOW = 16 * 1024
 # More pieces than this under way at once are merged into the last one, so tasks stay bounded.
-LANE_PIECES_MAX = 32
+PIPE_PIECES_MAX = 32
 
 
-class Lane:
+class Pipe:
     """Carries bytes from `src` to `dst`; an empty piece marks the end of the stream, in order."""
 
     __slots__ = ("_broke", "_bytes", "_deliver", "_drain", "_dst", "_held", "_hold", "_links", "_queue", "_src")
@@ -26,8 +26,8 @@ class Lane:
     def __init__(
         self,
         links: Links,
-        src: Place,
-        dst: Place,
+        src: Endpoint,
+        dst: Endpoint,
         *,
         deliver: Callable[[bytes], None],
         broke: Callable[[], None],
@@ -49,13 +49,13 @@ class Lane:
         if not self._queue and self._links.clear(self._src, self._dst):
             self._deliver(data)
             return
-        if data and len(self._queue) >= LANE_PIECES_MAX and self._queue[-1][1]:
+        if data and len(self._queue) >= PIPE_PIECES_MAX and self._queue[-1][1]:
             self._queue[-1][1].extend(data)
         else:
             leg = asyncio.ensure_future(self._links.carry(self._src, self._dst))
             self._queue.append((leg, bytearray(data)))
         self._bytes += len(data)
-        if self._bytes > LANE_BYTES_HIGH and not self._held:
+        if self._bytes > PIPE_BYTES_HIGH and not self._held:
             self._held = True
             self._hold(True)
         if self._drain is None:
@@ -88,7 +88,7 @@ class Lane:
             self._queue.popleft()
             self._bytes -= len(data)
             self._deliver(bytes(data))
-            if self._held and self._bytes < LANE_BYTES_LOW:
+            if self._held and self._bytes < PIPE_BYTES_LOW:
                 self._held = False
                 self._hold(False)
         self._drain = None

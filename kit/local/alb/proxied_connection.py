@@ -6,39 +6,39 @@ Owns the socket, its two lanes and backpressure. Must not know HTTP.
 import asyncio
 from typing import cast
 
-from kit.local.alb.pipe import Lane
-from kit.local.endpoints import Place
+from kit.local.alb.pipe import Pipe
+from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
 # Reasons for which reading stands still; the socket is read only while there is none.
-HOLD_LANE = 1
+HOLD_PIPE = 1
 HOLD_PEER = 2
 HOLD_PIPELINE = 4
 HOLD_CONNECT = 8
 # Reasons for which nothing more should be written.
 _FULL_SOCKET = 1
-_FULL_LANE = 2
+_FULL_PIPE = 2
 
 
-class Wire(asyncio.Protocol):
+class ProxiedConnection(asyncio.Protocol):
     """Bytes from the far end reach `on_bytes` (empty = end of stream), `write` takes bytes back to it."""
 
     # A target's last bytes and its end travel through the link like any others, however it died. A client
     # that hung up is gone at once: nothing of it that is still under way may be applied.
     ends_through_link = True
 
-    def __init__(self, links: Links, *, near: Place, far: Place) -> None:
+    def __init__(self, links: Links, *, near: Endpoint, far: Endpoint) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
         # When the far end was last heard, as this side saw it: a cut wire falls silent.
         self.heard_at = self.loop.time()
-        self.peer: Wire | None = None
+        self.peer: ProxiedConnection | None = None
         self.closing = False
         self._lingers = False
         self._holds = 0
         self._full = 0
-        self._inward = Lane(links, far, near, deliver=self._arrive, broke=self.on_reset, hold=self._fill_inward)
-        self._outward = Lane(links, near, far, deliver=self._leave, broke=self.on_reset, hold=self._fill_outward)
+        self._inward = Pipe(links, far, near, deliver=self._arrive, broke=self.on_reset, hold=self._fill_inward)
+        self._outward = Pipe(links, near, far, deliver=self._leave, broke=self.on_reset, hold=self._fill_outward)
 
     def on_bytes(self, data: bytes) -> None:
         """Bytes arrived; empty means that the far end is done."""
@@ -52,7 +52,7 @@ class Wire(asyncio.Protocol):
         """A link reset the connection."""
         self.abort()
 
-    def join(self, peer: "Wire") -> None:
+    def join(self, peer: "ProxiedConnection") -> None:
         """Read from each only while the other can be written."""
         self.peer, peer.peer = peer, self
         self.hold(HOLD_PEER, bool(peer._full))
@@ -150,7 +150,7 @@ class Wire(asyncio.Protocol):
             self.peer.hold(HOLD_PEER, bool(self._full))
 
     def _fill_inward(self, full: bool) -> None:
-        self.hold(HOLD_LANE, full)
+        self.hold(HOLD_PIPE, full)
 
     def _fill_outward(self, full: bool) -> None:
-        self._fill(_FULL_LANE, full)
+        self._fill(_FULL_PIPE, full)

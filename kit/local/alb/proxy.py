@@ -20,7 +20,7 @@ from kit.local.alb.framing import (
 from kit.local.alb.listener_rules import Rule
 from kit.local.alb.metrics import Counters, NodeCounters
 from kit.local.alb.nodes import Node
-from kit.local.alb.proxied_connection import HOLD_PIPELINE, Wire
+from kit.local.alb.proxied_connection import HOLD_PIPELINE, ProxiedConnection
 from kit.local.alb.replies import own_reply
 from kit.local.alb.targets import TargetGroup
 from kit.local.endpoints import INTERNET
@@ -54,13 +54,13 @@ class Front(Protocol):
         ...
 
 
-class ClientConnection(Wire):
+class ClientConnection(ProxiedConnection):
     """One client's connection to a node: reads requests one at a time, in order."""
 
     ends_through_link = False
 
     def __init__(self, front: Front, node: Node) -> None:
-        super().__init__(node.links, near=node.place, far=INTERNET)
+        super().__init__(node.links, near=node.endpoint, far=INTERNET)
         self.front = front
         self.node = node
         self.address = b"127.0.0.1"
@@ -80,7 +80,7 @@ class ClientConnection(Wire):
     @property
     def counters(self) -> NodeCounters:
         """The counters of this connection's node in the current period."""
-        return self.front.counters.node(self.node.place.zone)
+        return self.front.counters.node(self.node.endpoint.zone)
 
     def on_bytes(self, data: bytes) -> None:
         """Bytes of the current request's body, of a tunnel, or of a request to come."""

@@ -18,7 +18,7 @@ from kit.local.alb.metrics import PERIOD_S
 from kit.local.alb.ministack import HOST, ControlPlane
 from kit.local.alb.targets import Reason, State, Target, TargetGroup
 from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
-from kit.local.endpoints import TASK, Place
+from kit.local.endpoints import TASK, Endpoint
 from kit.local.links import Links
 
 # Configuration that MiniStack changes in place is noticed this late; AWS takes longer.
@@ -48,7 +48,7 @@ class LoadBalancers:
         self._balancers: dict[str, Balancer] = {}
         self._groups: dict[str, TargetGroup] = {}
         # Where a registered address really listens; kept after deregistration, so that it can come back.
-        self._addresses: dict[tuple[str, int], tuple[int, Place]] = {}
+        self._addresses: dict[tuple[str, int], tuple[int, Endpoint]] = {}
         # Zonal shifts in force: (load balancer, zone), once for each that began.
         self._shifts: list[tuple[str, str]] = []
         self._checks: dict[tuple[Target, str], asyncio.Task[None]] = {}
@@ -56,7 +56,7 @@ class LoadBalancers:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
 
-    async def start(self, cloud: object = None) -> None:
+    async def start(self, _cloud: object = None) -> None:
         """Hook into MiniStack and follow it."""
         self._loop = asyncio.get_running_loop()
         self._control.install()
@@ -77,9 +77,9 @@ class LoadBalancers:
 
     # For the scheduler
 
-    def register(self, group_arn: str, *, target_id: str, port: int, host_port: int, place: Place) -> None:
+    def register(self, group_arn: str, *, target_id: str, port: int, host_port: int, endpoint: Endpoint) -> None:
         """Register a target that listens on 127.0.0.1:`host_port`; raises UsageError for an unknown group."""
-        self._addresses[(target_id, port)] = (host_port, place)
+        self._addresses[(target_id, port)] = (host_port, endpoint)
         self._add(group_arn, target_id, port)
 
     async def deregister(self, group_arn: str, target_id: str, port: int) -> None:
@@ -143,7 +143,7 @@ class LoadBalancers:
                 raise UsageError(
                     f"target {target_id}:{port} is no task of the local cloud; only {HOST}:PORT can be registered"
                 )
-            self._addresses[(target_id, port)] = (port, Place(kind=TASK, id=f"{target_id}:{port}"))
+            self._addresses[(target_id, port)] = (port, Endpoint(kind=TASK, id=f"{target_id}:{port}"))
         self._add(group_arn, target_id, port)
 
     def deregister_soon(self, group_arn: str, target_id: str, port: int) -> None:
@@ -174,9 +174,9 @@ class LoadBalancers:
                 for view in known.views.values():
                     view.restart()
             return
-        host_port, place = self._addresses[(target_id, port)]
+        host_port, endpoint = self._addresses[(target_id, port)]
         group.targets[(target_id, port)] = Target(
-            id=target_id, port=port, host_port=host_port, place=place, zone=place.zone
+            id=target_id, port=port, host_port=host_port, endpoint=endpoint, zone=endpoint.zone
         )
         self._change()
 

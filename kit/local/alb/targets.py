@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 
 if TYPE_CHECKING:
     from kit.local.alb.exchange import Exchange
@@ -86,7 +86,7 @@ class View:
     failed: int = 0
 
     def restart(self) -> None:
-        """The target was registered anew; in place, because a running check holds on to its view."""
+        """The target was registered anew; in endpoint, because a running check holds on to its view."""
         self.state, self.reason = State.INITIAL, FIRST_CHECKS
         self.passed = self.failed = 0
 
@@ -111,7 +111,7 @@ class Target:
     id: str
     port: int
     host_port: int
-    place: Place
+    endpoint: Endpoint
     zone: str
     draining: bool = False
     views: dict[str, View] = field(default_factory=dict)

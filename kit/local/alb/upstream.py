@@ -17,9 +17,9 @@ from kit.local.alb.framing import (
     parse_response_head,
     response_body,
 )
-from kit.local.alb.proxied_connection import Wire
+from kit.local.alb.proxied_connection import ProxiedConnection
 from kit.local.alb.targets import Target
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
 # Fixed on AWS as well: a target must accept a connection within ten seconds, else 504.
@@ -55,11 +55,11 @@ class Reader(Protocol):
         ...
 
 
-class UpstreamConnection(Wire):
+class UpstreamConnection(ProxiedConnection):
     """One connection to a target; serves one `Reader` at a time."""
 
-    def __init__(self, links: Links, pool: "Pool", *, node: Place, target: Target) -> None:
-        super().__init__(links, near=node, far=target.place)
+    def __init__(self, links: Links, pool: "Pool", *, node: Endpoint, target: Target) -> None:
+        super().__init__(links, near=node, far=target.endpoint)
         self.pool = pool
         self.reader: Reader | None = None
         self.tunnel = False
@@ -180,7 +180,7 @@ class UpstreamConnection(Wire):
 class Pool:
     """A node's connections to one target."""
 
-    def __init__(self, links: Links, *, node: Place, target: Target) -> None:
+    def __init__(self, links: Links, *, node: Endpoint, target: Target) -> None:
         self._links = links
         self._node = node
         self._target = target
@@ -213,11 +213,11 @@ class Pool:
         """Open a connection: SYN and its answer pass the links. Raises TimeoutError, OSError, LinkReset."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout_s):
-            await self._links.carry(self._node, self._target.place)
+            await self._links.carry(self._node, self._target.endpoint)
             _, connection = await loop.create_connection(self._build, HOST, self._target.host_port)
             self.connections.add(connection)
             try:
-                await self._links.carry(self._target.place, self._node)
+                await self._links.carry(self._target.endpoint, self._node)
             except BaseException:
                 connection.abort()
                 raise

@@ -21,13 +21,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kit.errors import KitError
 from kit.local.ecr.layers import Budget, ImageUnusable, extract
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
 
 BASE_REPOSITORY = "paperbroker-base"
 BASE_TAG = "latest"
@@ -68,10 +65,10 @@ class Upload:
 class Registry:
     """The layer calls of ECR, and `unpack`. Calls come on the loop; `unpack` may come from any thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, state_dir: Path, endpoint_url: str) -> None:
         self._uploads: dict[str, Upload] = {}
-        self._images_dir = Path()
-        self._endpoint = ""
+        self._images_dir = state_dir / "images"
+        self._endpoint = endpoint_url
         self._unpacking = threading.Lock()
         self._calls = {
             "InitiateLayerUpload": self._initiate,
@@ -82,13 +79,11 @@ class Registry:
             "PutImage": self._check_put_image,
         }
 
-    async def start(self, cloud: Cloud) -> None:
+    async def start(self, _cloud: object = None) -> None:
         """Take over the layer calls and offer the base image."""
         from ministack import app
         from ministack.services import ecr
 
-        self._endpoint = cloud.endpoint
-        self._images_dir = cloud.state_dir / "images"
         ours, theirs = self._calls, app.SERVICE_HANDLERS["ecr"]
 
         async def handle(method: str, path: str, headers: dict, body: bytes, query_params: dict) -> Answer:
@@ -106,7 +101,7 @@ class Registry:
             return _json(200, answer)
 
         app.SERVICE_HANDLERS["ecr"] = handle
-        self._seed_base(ecr, cloud)
+        self._seed_base(ecr)
 
     async def stop(self) -> None:
         """Nothing runs; the unpacked images go with the state dir."""
@@ -231,7 +226,7 @@ class Registry:
             raise RegistryRefused("UploadNotFoundException", f"upload {upload_id!r} of {repository!r} does not exist")
         return upload_id, upload
 
-    def _seed_base(self, ecr: Any, cloud: Cloud) -> None:
+    def _seed_base(self, ecr: Any) -> None:
         """The base image: no layers, because this machine's Python and its libraries are the base."""
         config = json.dumps(base_config(), sort_keys=True).encode()
         manifest = {

@@ -14,7 +14,7 @@ from ministack.services import ec2
 from ministack.services import ecs as ministack_ecs
 
 from kit.errors import KitError
-from kit.local.ecs.ecs_services import truth
+from kit.local.ecs.ecs_services import is_true
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.tasks import Container, Target
 
@@ -89,7 +89,7 @@ def subnets(configuration: Mapping[str, Any] | None) -> tuple[Subnet, ...]:
             "InvalidParameterException",
             f"Error retrieving subnet information for {ids}: The subnet ID '{unknown[0]}' does not exist",
         )
-    records = [ec2._subnets[id] for id in ids] or [s for s in ec2._subnets.values() if truth(s.get("DefaultForAz"))]
+    records = [ec2._subnets[id] for id in ids] or [s for s in ec2._subnets.values() if is_true(s.get("DefaultForAz"))]
     found = tuple(
         Subnet(id=s["SubnetId"], zone=s["AvailabilityZone"], vpc=s["VpcId"], cidr=s["CidrBlock"]) for s in records
     )

@@ -73,8 +73,8 @@ class Limits:
         return cls(
             minimum_percent=int(given.get("minimumHealthyPercent", 100)),
             maximum_percent=int(given.get("maximumPercent", 200)),
-            breaker=truth(breaker.get("enable")),
-            rollback=truth(breaker.get("rollback")),
+            breaker=is_true(breaker.get("enable")),
+            rollback=is_true(breaker.get("rollback")),
         )
 
     def describe(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Limits:
         }
 
 
-def truth(value: Any) -> bool:
+def is_true(value: Any) -> bool:
     """A boolean of the API or of a template, where it may be a string."""
     return str(value).lower() == "true"
 
@@ -172,7 +172,7 @@ class Service:
             "createdBy": f"arn:aws:iam::{self.account}:root",
             "enableECSManagedTags": self.managed_tags,
             "propagateTags": self.propagate,
-            "enableExecuteCommand": truth(self.request.get("enableExecuteCommand")),
+            "enableExecuteCommand": is_true(self.request.get("enableExecuteCommand")),
             "availabilityZoneRebalancing": self.request.get("availabilityZoneRebalancing") or "DISABLED",
             "tags": [{"key": key, "value": value} for key, value in self.tags.items()],
         }

@@ -4,6 +4,8 @@ Owns the order of steps, the environment of a container and the stop sequence. M
 counts or deployments: it is told to stop through the task's own `request_stop`.
 """
 
+from __future__ import annotations
+
 import asyncio
 import logging
 import os
@@ -12,26 +14,50 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from kit.errors import KitError
 from kit.local.ecs import health
 from kit.local.ecs.logs import Destination, LogGroupMissing, Shipper
 from kit.local.ecs.process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
-from kit.local.ecs.sidecar_placeholders import is_stand_in
+from kit.local.ecs.sidecar_placeholders import is_placeholder
 from kit.local.ecs.tasks import Container, Status, StopCode, Task
 from kit.local.ecs.timing import DEREGISTER_S_MAX, PULL_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
-from kit.local.endpoints import AWS, Place
-from kit.local.links import LinkReset
+from kit.local.endpoints import AWS, Endpoint
+from kit.local.links import LinkReset, Links
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 # Where images come from, as the links see it.
-REGISTRY = Place(kind=AWS, id="ecr", service="ecr")
+REGISTRY = Endpoint(kind=AWS, id="ecr", service="ecr")
 
 METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 ESSENTIAL_EXITED = "Essential container in task exited"
+
+
+class Images(Protocol):
+    """Where the root file systems of containers come from."""
+
+    def unpack(self, image_uri: str) -> Path:
+        """Return the image's root file system; called in a worker thread."""
+        ...
+
+
+class LoadBalancers(Protocol):
+    """Where tasks are registered as targets."""
+
+    def register(self, group_arn: str, *, target_id: str, port: int, host_port: int, endpoint: Endpoint) -> None:
+        """Register a target that listens on 127.0.0.1:`host_port`."""
+        ...
+
+    async def deregister(self, group_arn: str, target_id: str, port: int) -> None:
+        """Drain a target and remove it."""
+        ...
+
+    def health(self, group_arn: str, target_id: str, port: int) -> str:
+        """Return the target's state."""
+        ...
 
 
 class StartFailed(KitError):
@@ -40,9 +66,12 @@ class StartFailed(KitError):
 
 @dataclass(slots=True, kw_only=True)
 class Lifecycle:
-    """Runs tasks. `changed` is told of every visible change of a task."""
+    """Run tasks. `changed` is called after every visible change of a task."""
 
-    cloud: Any  # kit.local.cloud.Cloud; a name here would be a cycle
+    links: Links
+    load_balancers: LoadBalancers
+    images: Images
+    endpoint_url: str
     timing: Timing
     rng: random.Random
     changed: Callable[[Task], None]
@@ -125,10 +154,10 @@ class Lifecycle:
         can pull nothing."""
         try:
             async with asyncio.timeout(PULL_S_MAX):
-                await self.cloud.links.carry(task.place, REGISTRY)
-                real = [c for c in task.containers if not is_stand_in(c.definition["image"])]
+                await self.links.carry(task.endpoint, REGISTRY)
+                real = [c for c in task.containers if not is_placeholder(c.definition["image"])]
                 roots = {c.id: await self._pull(c) for c in real}
-                await self.cloud.links.carry(REGISTRY, task.place)
+                await self.links.carry(REGISTRY, task.endpoint)
         except (TimeoutError, LinkReset) as error:
             image = task.containers[0].definition["image"]
             raise StartFailed(
@@ -140,7 +169,7 @@ class Lifecycle:
     async def _pull(self, container: Container) -> Path:
         image = container.definition["image"]
         try:
-            return await asyncio.to_thread(self.cloud.ecr.unpack, image)
+            return await asyncio.to_thread(self.images.unpack, image)
         except (KitError, OSError, LookupError, ValueError) as error:
             raise StartFailed(f"CannotPullContainerError: {error}") from error
 
@@ -190,10 +219,10 @@ class Lifecycle:
             "AWS_SECRET_ACCESS_KEY": task.secret_key,
             "AWS_REGION": task.region,
             "AWS_DEFAULT_REGION": task.region,
-            "AWS_ENDPOINT_URL": self.cloud.endpoint,
+            "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
-            METADATA_VARIABLE: f"{self.cloud.endpoint}/_ecs/v4/{task.id}",
+            METADATA_VARIABLE: f"{self.endpoint_url}/_ecs/v4/{task.id}",
         }
 
     async def _watch(self, task: Task, container: Container) -> None:
@@ -246,8 +275,8 @@ class Lifecycle:
     def _register(self, task: Task) -> None:
         for target in task.targets:
             host_port = next(c.ports[target.port] for c in task.containers if c.name == target.container)
-            self.cloud.alb.register(
-                target.group_arn, target_id=task.ip, port=target.port, host_port=host_port, place=task.place
+            self.load_balancers.register(
+                target.group_arn, target_id=task.ip, port=target.port, host_port=host_port, endpoint=task.endpoint
             )
 
     async def _deregister(self, task: Task) -> None:
@@ -255,7 +284,7 @@ class Lifecycle:
         if task.started_at is None or not task.targets:
             return
         drains = [
-            asyncio.ensure_future(self.cloud.alb.deregister(t.group_arn, target_id=task.ip, port=t.port))
+            asyncio.ensure_future(self.load_balancers.deregister(t.group_arn, target_id=task.ip, port=t.port))
             for t in task.targets
         ]
         # With the process gone (or the cloud closing) there is nothing left to drain: tell, do not wait.

@@ -14,7 +14,7 @@ from ministack.services import ecs as ministack_ecs
 
 from kit.local.ecs import definitions
 from kit.local.ecs.definitions import RequestRefused
-from kit.local.ecs.ecs_services import Deployment, Limits, Service, truth
+from kit.local.ecs.ecs_services import Deployment, Limits, Service, is_true
 from kit.local.ecs.tasks import Status, Task
 from kit.local.ecs.timing import DESCRIBE_MAX, RUN_TASK_COUNT_MAX
 
@@ -80,7 +80,7 @@ class _Api:
             grace_s=float(data.get("healthCheckGracePeriodSeconds") or 0),
             propagate=data.get("propagateTags") or "NONE",
             tags=definitions.tags(data.get("tags")),
-            managed_tags=truth(data.get("enableECSManagedTags")),
+            managed_tags=is_true(data.get("enableECSManagedTags")),
             launch_type=data.get("launchType") or "FARGATE",
             request={name: data[name] for name in _ECHOED if name in data},
         )
@@ -101,7 +101,7 @@ class _Api:
         if data.get("propagateTags"):
             service.propagate = data["propagateTags"]
         if data.get("enableECSManagedTags") is not None:
-            service.managed_tags = truth(data["enableECSManagedTags"])
+            service.managed_tags = is_true(data["enableECSManagedTags"])
         self._redeploy(service, data)
         self._scheduler.publish(service)
         return {"service": self._describe(service)}
@@ -112,7 +112,7 @@ class _Api:
         network, balancers = data.get("networkConfiguration"), data.get("loadBalancers")
         changed = (
             definition["taskDefinitionArn"] != service.primary.definition_arn
-            or truth(data.get("forceNewDeployment"))
+            or is_true(data.get("forceNewDeployment"))
             or (network is not None and network != service.request.get("networkConfiguration"))
             or (balancers is not None and balancers != service.request.get("loadBalancers"))
         )
@@ -128,7 +128,7 @@ class _Api:
 
     def delete_service(self, data: Request) -> Reply:
         service = self._active(data)
-        if service.desired > 0 and not truth(data.get("force")):
+        if service.desired > 0 and not is_true(data.get("force")):
             raise RequestRefused(
                 "InvalidParameterException", "The service cannot be stopped while it is scaled above 0."
             )
@@ -185,7 +185,7 @@ class _Api:
         tags = definitions.tags(data.get("tags"))
         if data.get("propagateTags") == "TASK_DEFINITION":
             tags = definition["_tags"] | tags
-        if truth(data.get("enableECSManagedTags")):
+        if is_true(data.get("enableECSManagedTags")):
             tags["aws:ecs:clusterName"] = cluster
         used: list[str] = []
         tasks = []
@@ -203,7 +203,7 @@ class _Api:
                 group=data.get("group") or f"family:{definition['family']}",
                 started_by=data.get("startedBy") or "",
                 launch_type=data.get("launchType") or "FARGATE",
-                enable_execute=truth(data.get("enableExecuteCommand")),
+                enable_execute=is_true(data.get("enableExecuteCommand")),
             )
             used.append(task.subnet.id)
             tasks.append(task.describe())

@@ -91,7 +91,7 @@ def _look(scheduler: Scheduler, service: Service, task: Task) -> None:
 
 
 def _target_health(scheduler: Scheduler, task: Task, target: Target) -> str:
-    return scheduler.cloud.alb.health(target.group_arn, task.ip, target.port)
+    return scheduler.load_balancers.health(target.group_arn, task.ip, target.port)
 
 
 # -- starts and stops

@@ -17,7 +17,7 @@ from typing import Any
 
 from kit.local.ecs import cloudformation, definitions, ministack, operations, rollout
 from kit.local.ecs.ecs_services import Deployment, Rollout, Service
-from kit.local.ecs.lifecycle import Lifecycle
+from kit.local.ecs.lifecycle import Images, Lifecycle, LoadBalancers
 from kit.local.ecs.placement import Addresses, Subnet, choose
 from kit.local.ecs.tasks import Status, StopCode, Target, Task
 from kit.local.ecs.timing import (
@@ -27,7 +27,8 @@ from kit.local.ecs.timing import (
     STOPPED_VISIBLE_S,
     Timing,
 )
-from kit.local.endpoints import Place
+from kit.local.endpoints import Endpoint
+from kit.local.links import Links
 
 log = logging.getLogger(__name__)
 
@@ -35,12 +36,16 @@ log = logging.getLogger(__name__)
 class Scheduler:
     """Services and tasks of the local cloud.
 
-    `stop_task`, `tasks`, `place_of_key` and `metadata` are for the other rooms; everything runs on the
+    `stop_task`, `tasks`, `endpoint_of_key` and `metadata` are for the other rooms; everything runs on the
     server's one loop and must be called there.
     """
 
-    def __init__(self, seed: int, timing: Timing | None = None) -> None:
+    def __init__(
+        self, seed: int, *, links: Links, load_balancers: LoadBalancers, images: Images, endpoint_url: str,
+        timing: Timing | None = None,
+    ) -> None:  # fmt: skip
         self.timing = timing or Timing()
+        self.load_balancers = load_balancers
         self.rng = random.Random(f"ecs/{seed}")
         self.services: dict[str, Service] = {}  # by ARN
         self._tasks: dict[str, Task] = {}  # by ARN, in order of creation
@@ -49,16 +54,16 @@ class Scheduler:
         self._addresses = Addresses(rng=self.rng)
         self._wake = asyncio.Event()
         self._ticker: asyncio.Task[None] | None = None
-        self._lifecycle: Lifecycle | None = None
+        self._lifecycle = Lifecycle(
+            links=links, load_balancers=load_balancers, images=images, endpoint_url=endpoint_url,
+            timing=self.timing, rng=self.rng, changed=self._changed,
+        )  # fmt: skip
         self._closing = False
-        self.cloud: Any = None
 
     # -- lifecycle of the component
 
-    async def start(self, cloud: Any) -> None:
+    async def start(self, _cloud: object = None) -> None:
         """Take ECS's services and tasks over from MiniStack and begin to reconcile."""
-        self.cloud = cloud
-        self._lifecycle = Lifecycle(cloud=cloud, timing=self.timing, rng=self.rng, changed=self._changed)
         ministack.install(self, operations.handlers(self), asyncio.get_running_loop())
         cloudformation.install(self, asyncio.get_running_loop())
         self._ticker = asyncio.create_task(self._tick(), name="ecs-scheduler")
@@ -70,8 +75,7 @@ class Scheduler:
             self._ticker.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._ticker
-        if self._lifecycle is not None:
-            self._lifecycle.close()
+        self._lifecycle.close()
         for task in self._tasks.values():
             task.request_stop(StopCode.USER, "The local cloud stops")
         try:
@@ -100,10 +104,10 @@ class Scheduler:
         """The task of this ARN or id."""
         return self._tasks.get(reference) or next((t for t in self._tasks.values() if t.id == reference), None)
 
-    def place_of_key(self, access_key: str) -> Place | None:
+    def endpoint_of_key(self, access_key: str) -> Endpoint | None:
         """Where the caller with this access key stands; None if it is no task."""
         task = self._by_key.get(access_key)
-        return None if task is None else task.place
+        return None if task is None else task.endpoint
 
     def metadata(self, task_id: str, path: str = "task") -> dict[str, Any] | None:
         """The metadata endpoint v4's document at `path` below the task: `task`, or "" for its first container."""
@@ -199,7 +203,6 @@ class Scheduler:
         self._tasks[task.arn] = task
         self._by_key[task.access_key] = task
         self._changed(task)
-        assert self._lifecycle is not None, "started"
         life = asyncio.create_task(self._lifecycle.run(task), name=f"ecs-task-{id[:8]}")
         self._lives[task.arn] = life
         life.add_done_callback(lambda _: self._ended(task))

@@ -10,7 +10,7 @@ tasks by itself, so the agent has nothing to do; a process that does nothing wou
 REPOSITORIES = frozenset({"amazon-ssm-agent"})
 
 
-def is_stand_in(image: str) -> bool:
+def is_placeholder(image: str) -> bool:
     """Whether a container of this image runs without a process."""
     repository = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
     return repository in REPOSITORIES

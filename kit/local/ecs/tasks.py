@@ -14,7 +14,7 @@ from typing import Any
 
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.process import Process
-from kit.local.endpoints import TASK, Place
+from kit.local.endpoints import TASK, Endpoint
 
 
 class Status(StrEnum):
@@ -153,9 +153,9 @@ class Task:
         return self.subnet.zone
 
     @property
-    def place(self) -> Place:
+    def endpoint(self) -> Endpoint:
         """Where its connections begin and end."""
-        return Place(
+        return Endpoint(
             kind=TASK,
             id=self.id,
             zone=self.subnet.zone,

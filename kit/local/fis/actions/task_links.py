@@ -56,7 +56,7 @@ def impair(context: ActionContext, fault: str, sources: str, **effect: Any) -> N
         fault,
         lambda task, name: [
             LinkRule(name=name, src=place_of(task), dst=peer, both_ways=False, **effect)
-            for peer in peers(sources, task.place.vpc)
+            for peer in peers(sources, task.endpoint.vpc)
         ],
     )
 

@@ -1,4 +1,4 @@
-"""The front: what a link rule does to an AWS call, through real sockets."""
+"""Test what link rules do to AWS calls through the gateway, over real sockets."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from kit.local.endpoints import Place
-from kit.local.gateway import BODY_BYTES_MAX, Front
+from kit.local.endpoints import Endpoint
+from kit.local.gateway import BODY_BYTES_MAX, Gateway
 from kit.local.links import LinkRule, Links, Match
 from kit.local.server import _http_running
 
-TASK = Place(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", service="matcher")
+TASK = Endpoint(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", service="matcher")
 WAIT_S = 5.0
 
 
@@ -50,7 +50,7 @@ class Service:
 
 
 class Rig:
-    """A front with real links on a real port."""
+    """A gateway with real links on a real port."""
 
     def __init__(self, port: int, service: Service, links: Links) -> None:
         self.port, self.service, self.links = port, service, links
@@ -83,13 +83,13 @@ class Rig:
 @contextlib.asynccontextmanager
 async def rig() -> AsyncIterator[Rig]:
     service, links = Service(), Links(1)
-    front = Front(service)
-    places = {"TASKKEY": TASK}
+    gateway = Gateway(service, links)
+    endpoints = {"TASKKEY": TASK}
     documents = {"t1": {"TaskARN": "arn:t1", "Containers": [{"Name": "api"}]}}
-    ecs = SimpleNamespace(place_of_key=places.get, metadata=documents.get)
-    front.attach(SimpleNamespace(links=links, ecs=ecs))  # type: ignore[arg-type]
+    tasks: Any = SimpleNamespace(endpoint_of_key=endpoints.get, metadata=documents.get)
+    gateway.attach(tasks)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with _http_running(front, listener):
+        async with _http_running(gateway, listener):
             yield Rig(listener.getsockname()[1], service, links)
 
 
@@ -254,7 +254,7 @@ async def test_the_metadata_of_a_task(it: Rig) -> None:
 def test_a_poll_ends_with_its_caller(cloud):
     """A consumer killed in its long poll must not take the next message into its visibility time-out."""
     sqs = cloud.client("sqs")
-    url = sqs.create_queue(QueueName="front-poll")["QueueUrl"]
+    url = sqs.create_queue(QueueName="gateway-poll")["QueueUrl"]
     body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20})
     host, _, port = cloud.endpoint.removeprefix("http://").partition(":")
     for _ in range(3):
