@@ -16,6 +16,11 @@ from kit.errors import EvidenceMissing
 
 VERDICT_SCHEMA = "gameday.verdict/1"
 
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+# The load's first seconds are spent on new connections and cold caches; no phase counts them.
+WARM_UP_S = 3.0
+
 
 class Outcome(StrEnum):
     """What a client knows of one attempt (Jepsen's rule): a time-out is `info`, never `fail`."""

@@ -16,14 +16,12 @@ from kit import aws, faults, integrity, slo
 from kit import collect as collection
 from kit.collect import ledger
 from kit.load import history as load_history
-from kit.model import CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
+from kit.model import NS_PER_MS, NS_PER_S, CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
 from kit.process import machine
 from kit.scenarios import Scenario
 from kit.scenarios.usual import PROMISED
 from kit.slo.objectives import Metric
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
 # A logarithmic axis has no zero.
 SHOWN_MS_MIN = 0.1
 # The shell's code for a process that somebody else ended with SIGKILL.

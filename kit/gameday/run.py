@@ -23,7 +23,7 @@ from kit.gameday.phases import RunPhase, record_phase
 from kit.load import history as load_history
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
-from kit.model import Deployment, FaultWindow, Finding, LoadStats, Phase, Verdict
+from kit.model import WARM_UP_S, Deployment, FaultWindow, Finding, LoadStats, Phase, Verdict
 from kit.notebook import plots, scraps, views
 from kit.process.machine import MachineWatch
 from kit.verdict import gate
@@ -33,8 +33,6 @@ DEPLOY_TIMEOUT_S = 900
 TEAR_DOWN_TIMEOUT_S = 900
 LOAD_FINISH_TIMEOUT_S = 60
 QUIESCE_TIMEOUT_S = 40
-# The load's first seconds are connection set-up and cold caches; no phase counts them.
-WARM_UP_S = 3.0
 TICK_S = 1.0
 # After its duration an experiment may need this long for its undo and its last state.
 EXPERIMENT_SLACK_S = 60

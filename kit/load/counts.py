@@ -9,7 +9,7 @@ import math
 from collections import deque
 
 from kit.load.http_attempt import Attempt
-from kit.model import FIRST, LoadStats, Outcome
+from kit.model import FIRST, NS_PER_MS, LoadStats, Outcome
 
 LAG_BUCKET_NS = 10_000
 LAG_BUCKETS = 100_000  # up to one second; later still counts as that
@@ -63,14 +63,14 @@ class Counts:
             seen += count
             if count and seen >= wanted:
                 beyond = bucket == LAG_BUCKETS - 1
-                return (self.lag_ns_max if beyond else (bucket + 1) * LAG_BUCKET_NS) / 1e6
+                return (self.lag_ns_max if beyond else (bucket + 1) * LAG_BUCKET_NS) / NS_PER_MS
         return 0.0
 
     def take_p95_ms(self) -> float | None:
         """The p95 latency of the first attempts since the last call; None if there were none."""
         recent = sorted(self._recent_ns)
         self._recent_ns.clear()
-        return round(recent[math.ceil(len(recent) * 0.95) - 1] / 1e6, 3) if recent else None
+        return round(recent[math.ceil(len(recent) * 0.95) - 1] / NS_PER_MS, 3) if recent else None
 
     def stats(self, intended: int) -> LoadStats:
         return LoadStats(

@@ -23,7 +23,7 @@ from kit.load.pacer import Pace
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
 from kit.load.requests import Requests
-from kit.model import CANCEL, ORDER, TRADES, Outcome
+from kit.model import CANCEL, NS_PER_MS, NS_PER_S, ORDER, TRADES, Outcome
 
 SWEEP_S = 0.01  # how often time-outs are looked for
 LATE_S_MAX = 10.0  # how long an answer is still waited for after its time-out
@@ -57,7 +57,7 @@ class Engine:
         self._pool.listener = self
         self._places = Places(plan)
         self._requests = Requests(host=plan.host, port=plan.port, seed=plan.seed, started_s=int(time.time()))
-        self._timeout_ns = plan.timeout_ms * 1_000_000
+        self._timeout_ns = plan.timeout_ms * NS_PER_MS
         self._waiting: deque[Attempt] = deque()  # in the order of their deadlines: all wait equally long
         self._late: deque[Attempt] = deque()  # timed out, their rows still open for a late answer
         self._unknown: dict[int, Course] = {}
@@ -109,7 +109,7 @@ class Engine:
         try:
             self._pace.start()
             await self._pace.ended.wait()
-            deadline_ns = self._clock() + int(DRAIN_S_MAX * 1e9)
+            deadline_ns = self._clock() + int(DRAIN_S_MAX * NS_PER_S)
             await self._settled(deadline_ns)
             await self._reask(deadline_ns)
             await self._late_answers(deadline_ns)
@@ -292,7 +292,7 @@ class Engine:
         while True:
             await asyncio.sleep(SWEEP_S)
             self._time_out(self._clock() - self._timeout_ns)
-            self._expire(self._clock() - self._timeout_ns - int(LATE_S_MAX * 1e9))
+            self._expire(self._clock() - self._timeout_ns - int(LATE_S_MAX * NS_PER_S))
 
     def _swept(self, sweeper: asyncio.Task[None]) -> None:
         """A sweeper that dies would leave time-outs unseen: hand its error to the loop's handler."""

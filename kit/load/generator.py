@@ -27,6 +27,7 @@ from kit.load.history_writer import Scribe
 from kit.load.http_attempt import Attempt
 from kit.load.plan import LoadPlan
 from kit.load.subscribers import Subscribers
+from kit.model import NS_PER_MS
 
 PROGRESS_S = 0.5
 FILES_BESIDE = 128  # open files that are not connections to the API
@@ -138,7 +139,7 @@ class _Generator:
         return {
             **asdict(counts.stats(engine.intended)),
             "lag_ms_p50": counts.lag_ms(0.5),
-            "lag_ms_max": round(counts.lag_ns_max / 1e6, 3),
+            "lag_ms_max": round(counts.lag_ns_max / NS_PER_MS, 3),
             "late": counts.late,
             "unknown": engine.unknown,
             "unsettled": engine.unsettled,

@@ -13,6 +13,7 @@ from kit.errors import UsageError
 from kit.load.orders import Operation, OrderFlow
 from kit.load.plan import LoadPlan
 from kit.load.schedule import TimerFd, arrivals_ns
+from kit.model import NS_PER_S
 
 START_S = 0.1  # from ready to the schedule's zero, so that the first operations are not late
 START_AHEAD_S_MAX = 600.0  # how far ahead a shared start may lie
@@ -51,7 +52,7 @@ class Pace:
         ahead_s = plan.started_at - time.time() if plan.started_at else 0.0
         if ahead_s > START_AHEAD_S_MAX:
             raise UsageError(f"load plan: started_at lies {ahead_s:.0f} s ahead > {START_AHEAD_S_MAX:.0f} s")
-        self._zero_ns = self._clock() + int(max(START_S, ahead_s) * 1e9)
+        self._zero_ns = self._clock() + int(max(START_S, ahead_s) * NS_PER_S)
         self._arrivals = arrivals_ns(plan.seed, plan.rate_per_s, plan.duration_max_s)
         self._timer = TimerFd()
         self._loop.add_reader(self._timer.fd, self._tick)

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from kit.model import NS_PER_S
+
 ARRIVALS_A_BLOCK = 4_096  # drawn at once: memory stays flat however long the run
 _CLOCK_MONOTONIC = 1
 _TFD_NONBLOCK = 0o4000
@@ -23,10 +25,10 @@ _DELAY_NS_MIN = 1_000  # a zero would disarm the timer
 def arrivals_ns(seed: int, rate_per_s: float, duration_s: float) -> Iterator[int]:
     """Offsets of a Poisson process in ns, ascending, each below `duration_s`."""
     generator = np.random.default_rng(seed)
-    end_ns = int(duration_s * 1e9)
+    end_ns = int(duration_s * NS_PER_S)
     last = 0.0
     while True:
-        gaps = generator.exponential(1e9 / rate_per_s, ARRIVALS_A_BLOCK)
+        gaps = generator.exponential(NS_PER_S / rate_per_s, ARRIVALS_A_BLOCK)
         offsets = last + np.cumsum(gaps)
         last = float(offsets[-1])
         for offset in offsets.astype(np.int64).tolist():
@@ -49,7 +51,7 @@ class TimerFd:
 
     def arm(self, delay_ns: int) -> None:
         """Make `fd` readable once, `delay_ns` from now (at once if that is past)."""
-        seconds, rest = divmod(max(delay_ns, _DELAY_NS_MIN), 1_000_000_000)
+        seconds, rest = divmod(max(delay_ns, _DELAY_NS_MIN), NS_PER_S)
         self._libc.timerfd_settime(self.fd, 0, struct.pack("qqqq", 0, 0, seconds, rest), None)
 
     def clear(self) -> None:

@@ -9,15 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kit.model import (
-    CheckKind,
-    Finding,
-    Phase,
-    Status,
-)
+from kit.model import NS_PER_MS, NS_PER_S, CheckKind, Finding, Phase, Status
 from kit.slo.objectives import Metric, Objective
 from kit.slo.samples import (
-    NS,
     Table,
     defect,
     first_fills,
@@ -164,7 +158,7 @@ def _latency(run: Run, phase: Phase, metric: Metric) -> Measure:
 
 def _operation(run: Run, phase: Phase, metric: Metric) -> Measure:
     rows = within(operations(run.tables["attempts"]), "intended_ns", phase)
-    return _percentile((rows["done_ns"] - rows["intended_ns"]) / 1e6, metric, "orders with their retries")
+    return _percentile((rows["done_ns"] - rows["intended_ns"]) / NS_PER_MS, metric, "orders with their retries")
 
 
 def _first_fill(run: Run, phase: Phase, metric: Metric) -> Measure:
@@ -204,8 +198,12 @@ def _reconnect(run: Run, phase: Phase, _: Metric) -> Measure:
         never = int((~lost["back"]).sum())
         words = f"at most, {len(lost):,} streams were lost" + (f" and {never:,} never came back" if never else "")
         return Measure(value=float(lost["ms"].max()), words=words)
-    ended = connections["closed_ns"].where(connections["closed_ns"] > 0, int(run.end * NS) + 1)
-    here = (connections["opened_ns"] > 0) & (connections["opened_ns"] < phase.end * NS) & (ended > phase.start * NS)
+    ended = connections["closed_ns"].where(connections["closed_ns"] > 0, int(run.end * NS_PER_S) + 1)
+    here = (
+        (connections["opened_ns"] > 0)
+        & (connections["opened_ns"] < phase.end * NS_PER_S)
+        & (ended > phase.start * NS_PER_S)
+    )
     if not here.any():
         return Measure(value=None, words="no samples: no subscriber was connected in this phase")
     return Measure(value=0.0, words=f"({int(here.sum()):,} streams were open and none was lost)")

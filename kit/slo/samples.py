@@ -15,6 +15,8 @@ from kit.model import (
     CONNECTION_COLUMNS,
     HUNG_UP,
     LEDGER_EVENT_COLUMNS,
+    NS_PER_MS,
+    NS_PER_S,
     REUSE_KEY,
     STREAM_COLUMNS,
     Outcome,
@@ -25,7 +27,6 @@ from kit.model import (
 Table = Any
 Column = Any
 
-NS = 1_000_000_000
 PERCENTILES = (50, 95, 99)
 NORMAL_CLOSURE = 1000
 # Answers that an overloaded machine may be the reason of: a time-out, a limit, a target that is gone or hangs.
@@ -65,7 +66,7 @@ def percentile(values: Any, share: int) -> float:
 
 def within(table: Table, column: str, phase: Phase) -> Table:
     """Rows whose time in `column` (ns) lies in the phase."""
-    return table[(table[column] >= phase.start * NS) & (table[column] < phase.end * NS)]
+    return table[(table[column] >= phase.start * NS_PER_S) & (table[column] < phase.end * NS_PER_S)]
 
 
 def first_orders(attempts: Table) -> Table:
@@ -74,7 +75,7 @@ def first_orders(attempts: Table) -> Table:
 
 def latency_ms(attempts: Table) -> Column:
     """Intended send to answer, also to one that came after the time-out; without any, to the time-out."""
-    return (np.maximum(attempts["completed_ns"], attempts["late_ns"]) - attempts["intended_ns"]) / 1e6
+    return (np.maximum(attempts["completed_ns"], attempts["late_ns"]) - attempts["intended_ns"]) / NS_PER_MS
 
 
 def operations(attempts: Table) -> Table:
@@ -125,7 +126,7 @@ def first_fills(attempts: Table, stream: Table, events: Table) -> Table:
     sent = first_orders(attempts)[["client_id", "idempotency_key", "intended_ns", "invoked_ns"]]
     both = fills.merge(sent, on=["client_id", "idempotency_key"])
     filled_ns = both["seen_ns"].where(both["seen_ns"].notna(), both["ts_ns"]).astype("int64")
-    t, ms = both["intended_ns"] / NS, (filled_ns - both["invoked_ns"]) / 1e6
+    t, ms = both["intended_ns"] / NS_PER_S, (filled_ns - both["invoked_ns"]) / NS_PER_MS
     return pd.DataFrame({"t": t, "ms": ms}).sort_values("t", ignore_index=True)
 
 
@@ -146,8 +147,8 @@ def reconnects(connections: Table, end: float) -> Table:
     kept_out = (code == HUNG_UP) & tried & ~came_back
     lost = lost[(lost["closed_ns"] > 0) & (cut_off | kept_out)]
     back = lost["next_ns"].notna()
-    until = lost["next_ns"].fillna(end * NS)
-    ms = ((until - lost["closed_ns"]) / 1e6).clip(lower=0.0)
+    until = lost["next_ns"].fillna(end * NS_PER_S)
+    ms = ((until - lost["closed_ns"]) / NS_PER_MS).clip(lower=0.0)
     return pd.DataFrame(
         {
             "subscriber": lost["subscriber"],
@@ -166,13 +167,13 @@ def per_second(attempts: Table) -> Table:
     names = ["sent", "ok", "fail", "info", "errors", *(f"p{share}_ms" for share in PERCENTILES)]
     if attempts.empty:
         return pd.DataFrame({name: pd.Series(dtype="float64") for name in ["t", *names]})
-    second = attempts["intended_ns"] // NS
+    second = attempts["intended_ns"] // NS_PER_S
     every = pd.RangeIndex(int(second.min()), int(second.max()) + 1)
     counts = {outcome.value: (attempts["outcome"] == outcome) for outcome in Outcome}
     flags: Table = pd.DataFrame({"sent": True, **counts, "errors": is_error(attempts)})
     table = flags.astype("int64").groupby(second).sum().reindex(every, fill_value=0)
     firsts = first_orders(attempts)
-    grouped = latency_ms(firsts).groupby(firsts["intended_ns"] // NS)
+    grouped = latency_ms(firsts).groupby(firsts["intended_ns"] // NS_PER_S)
     for share in PERCENTILES:
         table[f"p{share}_ms"] = grouped.agg(percentile, share).reindex(every) if len(firsts) else np.nan
     return table.rename_axis("t").reset_index()[["t", *names]]

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from kit.model import NS_PER_S
 from kit.slo.objectives import Metric, Objective
-from kit.slo.samples import NS, Table, first_orders, is_error, latency_ms, percentile
+from kit.slo.samples import Table, first_orders, is_error, latency_ms, percentile
 
 # Windows begin every second and last five: at 50 orders a second, one second's p95 is its third slowest order, and a
 # single slow second of a shared machine is not a system that has not recovered.
@@ -45,7 +46,7 @@ def recovery_s(attempts: Table, *, since: float, until: float, steady: Sequence[
 def _windows(attempts: Table, since: float, until: float, steady: Sequence[Objective]) -> list[bool | None]:
     """Per whole window whether it was steady; None if nothing was meant to be sent in it."""
     count = max(1, int((until - since) / STEP_S) - WINDOW_STEPS + 1)
-    step = np.floor((attempts["intended_ns"] - int(since * NS)) / (STEP_S * NS)).astype("int64")
+    step = np.floor((attempts["intended_ns"] - int(since * NS_PER_S)) / (STEP_S * NS_PER_S)).astype("int64")
     firsts = first_orders(attempts)
     latency = dict(iter(latency_ms(firsts).groupby(step[firsts.index])))
     errors = dict(iter(is_error(attempts).groupby(step)))

@@ -13,9 +13,8 @@ from kit.faults.proofs.paperbroker_metrics import NOT_OVER, UNKNOWN_EXPECTED, sl
 from kit.faults.proofs.proof_context import Action, Proof, Scene, unproven
 from kit.faults.proofs.rates import Tally, combine, judge_share
 from kit.faults.proofs.windows import Windows, windows_of
+from kit.model import NS_PER_MS, NS_PER_S, WARM_UP_S
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
 # A zone of two gets half of all requests, but a load balancer may prefer whoever answers, and what was sent in the last
 # seconds of a short fault is answered after it.
 ZONE_EXPECTED = 0.2
@@ -23,8 +22,6 @@ ZONE_EXPECTED = 0.2
 GATEWAY_STATUSES = (502, 503, 504)
 # Attempts are gathered by the second that they were meant for: it tells of nothing earlier.
 SPREAD_S = 1.0
-# The load's first seconds are cold caches and new connections.
-WARM_UP_S = 3.0
 NO_HISTORY = "no client's history"
 
 

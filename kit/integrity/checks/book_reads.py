@@ -17,7 +17,7 @@ from kit.integrity.evidence.timestamps import Moments, streamed
 from kit.integrity.findings.check import Check, Wording, by_row
 from kit.integrity.findings.counterexample import Step, Story
 from kit.integrity.matching.depth import Levels, books_at, changes, last_places
-from kit.model import Finding
+from kit.model import NS_PER_S, Finding
 
 AROUND = 3
 
@@ -186,8 +186,9 @@ def _told(evidence: Evidence, read: int) -> Story:
     row, seq = evidence.rows("books", [read])[0], int(evidence.books["seq"][read])
     base = {"source": "client", "client_id": row["client_id"]}
     steps: tuple[Step, ...] = (
-        base | {"t": row["invoked_ns"] / 1e9, "what": f"client {row['client_id']} reads the book of {row['symbol']}"},
-        base | {"t": row["completed_ns"] / 1e9, "what": f"answer {row['status']}: {row['reply']}"},
+        base
+        | {"t": row["invoked_ns"] / NS_PER_S, "what": f"client {row['client_id']} reads the book of {row['symbol']}"},
+        base | {"t": row["completed_ns"] / NS_PER_S, "what": f"answer {row['status']}: {row['reply']}"},
     )
     return Story(stretch=(int(evidence.books["market"][read]), seq - AROUND, seq + AROUND), steps=steps)
 

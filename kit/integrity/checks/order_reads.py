@@ -13,7 +13,7 @@ from kit.integrity.evidence import content
 from kit.integrity.evidence.client_tables import OK, STATES
 from kit.integrity.evidence.tables import Evidence
 from kit.integrity.findings.check import Check, Wording, by_order
-from kit.model import Finding
+from kit.model import NS_PER_MS, Finding
 
 # How far an order has come, by its state; a read may not go back. The last three are ends and never change.
 RANKS = np.array([0, 1, 2, 3, 3, 3, -1])
@@ -53,7 +53,7 @@ def read_your_writes(evidence: Evidence) -> Finding:
 
     def example(number: int) -> str:
         row = evidence.rows("reads", bad["place"][bad["order"] == number][:1])[0]
-        after_ms = (row["invoked_ns"] - told[number]) / 1e6
+        after_ms = (row["invoked_ns"] - told[number]) / NS_PER_MS
         return f"order {row['order_id']} was answered {row['status']} {after_ms:.0f} ms after it had been acknowledged"
 
     return by_order(OWN_WRITES, evidence, examined=len(np.unique(order)), bad=bad["order"], example=example)

@@ -20,7 +20,7 @@ from kit.integrity.findings.counterexample import Story, event_words
 from kit.integrity.findings.minimise import smallest
 from kit.integrity.matching.best_price import proven
 from kit.integrity.matching.reference_book import Book, Outcome
-from kit.model import Finding
+from kit.model import NS_PER_S, Finding
 
 BLOCK_EVENTS = 1 << 16
 # Orders at the front of either side of the book among which the fewest that show a divergence are sought.
@@ -158,7 +158,7 @@ def _told(evidence: Evidence, market: int, divergence: Divergence) -> Story:
     else:
         return Story(orders=tuple(named[:NAMED_MAX]), stretch=(market, seq - NAMED_MAX, seq))
     what = f"replayed with these {len(fewest)} orders alone: {_wanted(evidence, divergence.expected)} must follow"
-    step = {"t": ts_ns / 1e9 if ts_ns else None, "what": what, "source": "replay", "seq": seq}
+    step = {"t": ts_ns / NS_PER_S if ts_ns else None, "what": what, "source": "replay", "seq": seq}
     return Story(orders=tuple(fewest), only=alone.places(fewest), steps=(step,))
 
 

@@ -8,7 +8,7 @@ from kit.integrity.arrays.grouping import present
 from kit.integrity.evidence.tables import Evidence
 from kit.integrity.findings.check import Check, Wording, by_order, by_row
 from kit.integrity.findings.counterexample import Story
-from kit.model import Finding
+from kit.model import NS_PER_S, Finding
 
 SEQUENCED = Wording(
     name="accepted-equals-sequenced",
@@ -48,7 +48,7 @@ def outbox_empty(evidence: Evidence) -> Finding:
     def subject() -> Story:
         row = evidence.rows("outbox", [0])[0]
         what = f"order {row['order_id']} ({row['market']}) enters the outbox as event {row['event_id']}"
-        step = {"t": row["accepted_ns"] / 1e9, "what": what, "source": "store"}
+        step = {"t": row["accepted_ns"] / NS_PER_S, "what": what, "source": "store"}
         return Story(orders=(int(evidence.outbox["order"][0]),), steps=(step,))
 
     return by_row(

@@ -12,7 +12,7 @@ from kit.integrity.arrays.grouping import paired, unpaired
 from kit.integrity.evidence.tables import Evidence
 from kit.integrity.findings.check import Check, Wording, by_row, invalid
 from kit.integrity.findings.counterexample import Step, Story
-from kit.model import HUNG_UP, Finding
+from kit.model import HUNG_UP, NS_PER_S, Finding
 
 # A subscriber that is connected must have an event this long after the ledger's time for it.
 SETTLE_NS = 10_000_000_000
@@ -214,7 +214,7 @@ def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Story
 
 
 def _step(ns: int, what: str, seq: int = 0) -> Step:
-    return {"t": ns / 1e9, "what": what, "source": "stream", "seq": seq}
+    return {"t": ns / NS_PER_S, "what": what, "source": "stream", "seq": seq}
 
 
 CHECKS = (

@@ -21,7 +21,7 @@ from kit.integrity.evidence.timestamps import Moments, streamed
 from kit.integrity.evidence.trade_page_tables import NO_PAGE, TRADE
 from kit.integrity.findings.check import Check, Wording, by_row
 from kit.integrity.findings.counterexample import Story, event_words
-from kit.model import Finding
+from kit.model import NS_PER_S, Finding
 
 AROUND = 3
 REPLY_CHARS_MAX = 400
@@ -214,8 +214,8 @@ def _told(evidence: Evidence, page: int, place: int) -> Story:
     asked = f"client {row['client_id']} reads {row['qty']} trades of {row['symbol']} after {row['price']}"
     reply = row["reply"] if len(row["reply"]) <= REPLY_CHARS_MAX else f"{row['reply'][:REPLY_CHARS_MAX]}…"
     steps = (
-        base | {"t": row["invoked_ns"] / 1e9, "what": asked},
-        base | {"t": row["completed_ns"] / 1e9, "what": f"answer {row['status']}: {reply}"},
+        base | {"t": row["invoked_ns"] / NS_PER_S, "what": asked},
+        base | {"t": row["completed_ns"] / NS_PER_S, "what": f"answer {row['status']}: {reply}"},
     )
     return Story(stretch=(int(evidence.pages["market"][page]), place - AROUND, place + AROUND), steps=steps)
 

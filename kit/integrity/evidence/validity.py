@@ -19,12 +19,12 @@ from kit.integrity.arrays.grouping import firsts, paired, present
 from kit.integrity.arrays.sources import Source
 from kit.integrity.evidence.client_tables import FIRST, ORDER
 from kit.integrity.evidence.ledger_tables import ACCEPTED, REJECTED
-from kit.model import LoadStats
+from kit.model import NS_PER_S, LoadStats
 
 # Matchers on different hosts keep time to within milliseconds; a ledger that goes back further than this is broken.
-CLOCK_BACK_NS_MAX = 1_000_000_000
+CLOCK_BACK_NS_MAX = NS_PER_S
 # So far may the clocks of the generator and of the exchange be apart.
-CLOCK_SKEW_NS_MAX = 1_000_000_000
+CLOCK_SKEW_NS_MAX = NS_PER_S
 # Messages that are looked at to tell another run's stream from this run's with an error in every message.
 SAMPLE_MAX = 200
 

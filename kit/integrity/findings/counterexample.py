@@ -13,6 +13,7 @@ import numpy as np
 
 from kit.integrity.evidence.client_tables import CANCEL, GET_ORDER, ORDER
 from kit.integrity.evidence.tables import Evidence
+from kit.model import NS_PER_MS, NS_PER_S
 
 # A story is read by a person: more steps than this hide the point.
 STEPS_MAX = 24
@@ -114,7 +115,7 @@ def _sent(row: dict[str, Any]) -> str:
 
 
 def _got(row: dict[str, Any]) -> str:
-    took = f"after {(row['completed_ns'] - row['invoked_ns']) / 1e6:.0f} ms"
+    took = f"after {(row['completed_ns'] - row['invoked_ns']) / NS_PER_MS:.0f} ms"
     if not row["status"]:
         return f"no answer {took} ({row['error'] or row['outcome']})"
     reply = row["reply"] if len(row["reply"]) <= REPLY_CHARS_MAX else row["reply"][:REPLY_CHARS_MAX] + "…"
@@ -188,4 +189,4 @@ def _capped(steps: Sequence[Step]) -> list[Step]:
 
 
 def _seconds(ns: int) -> float | None:
-    return int(ns) / 1e9 if ns else None
+    return int(ns) / NS_PER_S if ns else None
