@@ -7,7 +7,6 @@ Owns scrapbook's traps (numpy scalars, NaN, None) and papermill's (`exception: n
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,6 @@ from kit.model import plain
 if TYPE_CHECKING:
     import nbformat
     from matplotlib.figure import Figure
-
-# Importing this parser costs more than all the rest of a notebook (jsonschema asks for it, nobody here uses it).
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 VERDICT_SCRAP = "verdict"
 SCRAP_MIME_PREFIX = "application/scrapbook.scrap."

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from kit import suite
+from kit import schemas, suite
 from kit.errors import EvidenceMissing
 from kit.power.judgement import Judged, Judgement, builds, judge
 from kit.power.outcome import Result, Run, last_of, named
@@ -21,7 +18,6 @@ from kit.power.rates import Rate
 SCHEMA = "gameday.power/1"
 FILE = "power.json"
 NOT_ENDED = "it never reported its end: it still runs, or was killed"
-PROBLEM_CHARS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,9 +60,7 @@ def make(plan: Plan, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
 
 def validate(made: Any) -> None:
     """Raises EvidenceMissing unless `made` is a `gameday.power/1` record."""
-    problem = next(iter(_validator().iter_errors(made)), None)
-    if problem is not None:
-        raise EvidenceMissing(f"not a {SCHEMA} record: {problem.json_path}: {problem.message[:PROBLEM_CHARS_MAX]}")
+    schemas.validate(made, "kit.power", "power.schema.json")
 
 
 def write(made: Mapping[str, Any], folder: Path) -> None:
@@ -96,15 +90,6 @@ def unfinished(state: str, stopped_by: str) -> str:
     if state == suite.RUNNING:
         return NOT_ENDED
     return f"it was stopped by {stopped_by or 'someone'}" if state == suite.STOPPED else ""
-
-
-@cache
-def _validator() -> Any:
-    # jsonschema would build this parser at import, for formats that the schema does not use.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(files("kit.power").joinpath("power.schema.json").read_text("utf-8")))
 
 
 def _names(found: Judgement) -> dict[str, list[str]]:

@@ -7,15 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kit.reports.power import listed
+
 CHANGES = ("Change", "Breaks", "Scenario", "Result", "Checks that failed", "Named in its header", "Runs")
 GOOD = ("Scenario", "Good runs", "No alarm", "False alarms", "No evidence")
-LISTS = {
-    "Survivors": "survivors",
-    "Caught by another check than their header names": "caught_by_other",
-    "False alarms": "alarms",
-    "No evidence": "silent",
-    "Not run": "pending",
-}
 DIGEST_SHOWN = 19
 
 
@@ -35,9 +30,8 @@ def _lines(power: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for rate in ("caught", "false_alarms", "noticed"):
         yield f"- {power['rates'][rate]['words']}"
-    for title, key in LISTS.items():
-        if power[key] or key == "survivors":
-            yield f"- {title}: {', '.join(f'`{name}`' for name in power[key]) or 'none'}"
+    for title, names in listed(power):
+        yield f"- {title}: {', '.join(f'`{name}`' for name in names) or 'none'}"
     yield ""
     yield from _facts(power)
     yield ""

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from kit import schemas
 from kit.errors import EvidenceMissing
 from kit.model import CheckKind, Status, Verdict
 from kit.notebook import runner
@@ -24,7 +22,6 @@ from kit.verdict import gate
 SCHEMA = "gameday.suite/1"
 FILE = "suite.json"
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
-PROBLEM_CHARS_MAX = 200
 NOT_ENDED = "the suite never reported its end: it still runs, or was killed"
 
 
@@ -65,18 +62,7 @@ def make(
 
 def validate(made: Any) -> None:
     """Raises EvidenceMissing unless `made` is a `gameday.suite/1` record."""
-    problem = next(iter(_validator().iter_errors(made)), None)
-    if problem is not None:
-        raise EvidenceMissing(f"not a {SCHEMA} record: {problem.json_path}: {problem.message[:PROBLEM_CHARS_MAX]}")
-
-
-@cache
-def _validator() -> Any:
-    # jsonschema would build this parser at import, for formats that the schema does not use.
-    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(json.loads(files("kit.suite").joinpath("suite.schema.json").read_text("utf-8")))
+    schemas.validate(made, "kit.suite", "suite.schema.json")
 
 
 def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:

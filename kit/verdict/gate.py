@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
@@ -16,9 +15,6 @@ from typing import Any
 
 from kit.errors import EvidenceMissing
 from kit.model import VERDICT_SCHEMA, CheckKind, FaultWindow, Finding, LoadStats, Phase, Status, Verdict, plain
-
-# jsonschema would build this parser at import, for formats that the schema does not use; it triples start-up.
-sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 
 # A verdict without one of these kinds is no verdict: something that must be asked was not asked.
 REQUIRED_KINDS = (
