@@ -22,6 +22,7 @@ from kit.errors import CloudError
 from kit.local import ministack
 from kit.local.cloud import ACCOUNT_ID, Cloud
 from kit.local.links import Links
+from kit.local.patching import Patches
 
 HOST = "127.0.0.1"
 CLOUD_FILE = "cloud.json"
@@ -74,11 +75,13 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
 
     from kit.local.appconfig import ministack as appconfig
     from kit.local.gateway import Gateway
+    from kit.local.logs import ministack as logs
+    from kit.local.sqs import ministack as sqs
     from kit.local.stepfunctions import ministack as stepfunctions
 
-    ministack.install()
-    appconfig.install()
-    stepfunctions.install()
+    patches = Patches()
+    for each in (ministack, sqs, logs, appconfig, stepfunctions):
+        each.install(patches)
     links = Links(settings.seed)
     gateway = Gateway(ministack_app.app, links)
     async with contextlib.AsyncExitStack() as stack:

@@ -102,7 +102,7 @@ def own_ministack():
 
     part = DynamoDb(1)
     yield dynamodb, part
-    part._hooks.restore()
+    part.uninstall()
     dynamodb.reset()
 
 
@@ -136,9 +136,9 @@ def test_an_unlimited_on_demand_table_pays_next_to_nothing(own_ministack):
     for _ in range(ROUNDS):
         for measured in (plain, ours):
             if measured is ours:
-                part._install()
+                part.install()
             measured["put"].append(cpu_s(dynamodb._put_item, put))
             measured["get"].append(cpu_s(dynamodb._get_item, get))
-        part._hooks.restore()
+        part.uninstall()
     overhead = {name: min(ours[name]) - min(plain[name]) for name in ours}
     assert max(overhead.values()) < OVERHEAD_SHARE_MAX * min(plain["put"]), (overhead, plain)

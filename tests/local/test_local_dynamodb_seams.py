@@ -12,8 +12,6 @@ import uuid
 
 import pytest
 
-from kit.errors import CloudError
-from kit.local.dynamodb.ministack import Hooks
 from tests.local.dynamodb_rig import item, make_table, maximum, until_refused
 
 WAIT_S_MAX = 10.0
@@ -63,23 +61,16 @@ def test_pages_are_cut_and_measured_by_one_function():
         assert "_paginate_evaluated_items(" in inspect.getsource(inspect.unwrap(function))
 
 
-def test_a_missing_name_is_told():
-    from ministack.services import dynamodb
-
-    with pytest.raises(CloudError, match="_no_such_name is gone"):
-        Hooks().wrap(dynamodb, "_no_such_name", lambda original: original)
-
-
-def test_hooks_are_given_back():
+def test_every_function_is_put_back():
     from ministack.services import dynamodb
 
     from kit.local.dynamodb import DynamoDb
 
     before = dict(vars(dynamodb))
-    part = DynamoDb(1)
-    part._install()
+    service = DynamoDb(1)
+    service.install()
     assert vars(dynamodb)["_put_item"] is not before["_put_item"]
-    part._hooks.restore()
+    service.uninstall()
     assert {name: value for name, value in vars(dynamodb).items() if value is not before.get(name)} == {}
 
 

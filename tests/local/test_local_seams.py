@@ -14,8 +14,8 @@ import uuid
 import pytest
 from botocore.exceptions import ClientError
 
-from kit.local import ministack
 from kit.local.dynamodb.update_expression import syntax_error
+from kit.local.main_loop import on_loop
 
 WAIT_S_MAX = 10.0
 
@@ -183,7 +183,7 @@ def test_a_worker_threads_access_runs_on_the_loop():
                 raise ValueError(value)
             return value + 1
 
-        wrapped = ministack.on_loop(lambda: loop, access)
+        wrapped = on_loop(lambda: loop, access)
         assert wrapped(1) == 2
         assert await asyncio.to_thread(wrapped, 2) == 3
         with pytest.raises(ValueError, match="-1"):

@@ -10,6 +10,7 @@ from ministack.services import cloudwatch
 from ministack.services.cloudformation import provisioners
 
 from kit.local.cloudwatch.operations import as_math_alarm, check_alarm, keep_one_statistic
+from kit.local.patching import Patches
 
 COMPOSITE = "AWS::CloudWatch::CompositeAlarm"
 _NAME_CHARS_MAX = 255
@@ -17,21 +18,11 @@ _NAME_CHARS_MAX = 255
 Props = dict[str, Any]
 
 
-def hook() -> list[Callable[[], None]]:
-    """Install; returns how to undo each."""
-    record = provisioners._cw_metric_alarm_record
-    provisioners._cw_metric_alarm_record = lambda name, props: _metric_alarm_record(record, name, props)
-    provisioners._RESOURCE_HANDLERS[COMPOSITE] = {
-        "create": _create,
-        "update": _update,
-        "update_with_logical_id": True,
-        "delete": _delete,
-    }
-
-    def restore_record() -> None:
-        provisioners._cw_metric_alarm_record = record
-
-    return [restore_record, lambda: provisioners._RESOURCE_HANDLERS.pop(COMPOSITE, None)]
+def install(patches: Patches) -> None:
+    """Add composite alarms, and check metric alarms as PutMetricAlarm does."""
+    patches.wrap(provisioners, "_cw_metric_alarm_record", _metric_alarm_record)
+    handlers = {"create": _create, "update": _update, "update_with_logical_id": True, "delete": _delete}
+    patches.add_resource_type(COMPOSITE, handlers, tags="list")
 
 
 def _metric_alarm_record(record: Callable[[str, Props], Props], name: str, props: Props) -> Props:

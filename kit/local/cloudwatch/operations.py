@@ -6,7 +6,7 @@ to give each back. Knows no alarm semantics beyond validation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ministack.services import cloudwatch
@@ -16,6 +16,7 @@ from kit.local.cloudwatch.alarm_definitions import COMPARISONS, alarm_period_s
 from kit.local.cloudwatch.alarm_state import STATES, TREATMENTS
 from kit.local.cloudwatch.metric_queries import check_period, parse_queries
 from kit.local.cloudwatch.series import Series, UnsupportedQuery, check_statistic
+from kit.local.patching import Patches
 
 if TYPE_CHECKING:
     from kit.local.cloudwatch.service import AlarmEvaluator
@@ -33,10 +34,10 @@ class InvalidAlarm(KitError):
     """An alarm definition that CloudWatch refuses with ValidationError."""
 
 
-def hook(evaluator: AlarmEvaluator) -> list[Callable[[], None]]:
+def install(patches: Patches, evaluator: AlarmEvaluator) -> None:
     """Replace MiniStack's functions; its request handler looks them up by name on every call."""
     api = _Api(evaluator)
-    seams: dict[str, Any] = {
+    replacements: dict[str, Any] = {
         "_evaluate_all_alarms": lambda: None,
         "_evaluate_alarm": lambda alarm: None,
         "_evict_old_metrics": evaluator.samples.evict,
@@ -45,13 +46,8 @@ def hook(evaluator: AlarmEvaluator) -> list[Callable[[], None]]:
         "_get_metric_data": api.get_metric_data,
         "_set_alarm_state": api.set_alarm_state,
     }
-    return [_replace(name, new) for name, new in seams.items()]
-
-
-def _replace(name: str, new: Any) -> Callable[[], None]:
-    old = getattr(cloudwatch, name)
-    setattr(cloudwatch, name, new)
-    return lambda: setattr(cloudwatch, name, old)
+    for name, value in replacements.items():
+        patches.replace(cloudwatch, name, value)
 
 
 def check_alarm(alarm: Mapping[str, Any]) -> None:

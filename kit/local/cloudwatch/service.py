@@ -23,6 +23,7 @@ from kit.local.cloudwatch.alarm_state import ALARM, INSUFFICIENT_DATA, OK, RANGE
 from kit.local.cloudwatch.metric_queries import MetricStat, dimensions_of, parse_queries, read_stat
 from kit.local.cloudwatch.samples import Samples
 from kit.local.cloudwatch.series import Series, UnsupportedQuery
+from kit.local.patching import Patches
 
 log = logging.getLogger(__name__)
 
@@ -44,24 +45,23 @@ class AlarmEvaluator:
         self._callbacks: list[Callback] = []
         self._held_until: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
-        self._unhook: list[Callable[[], None]] = []
+        self._patches = Patches()
 
     async def start(self, cloud: object) -> None:
-        """Take MiniStack's alarm seams over and begin to tick."""
+        """Patch MiniStack's alarms and begin to tick."""
         self._dispatch = cloudwatch._dispatch_alarm_actions
-        self._unhook = [*operations.hook(self), *cloudformation.hook()]
+        operations.install(self._patches, self)
+        cloudformation.install(self._patches)
         self._task = asyncio.create_task(self._tick_forever(), name="alarms")
 
     async def stop(self) -> None:
-        """Stop ticking and give the seams back."""
+        """Stop ticking, and put MiniStack's functions back."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
             self._task = None
-        for unhook in reversed(self._unhook):
-            unhook()
-        self._unhook = []
+        self._patches.undo()
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
         """Call `callback(arn, old state, new state)` on every transition; returns how to end that."""

@@ -5,7 +5,6 @@ Owns the corrections of AWS::DynamoDB::Table and AWS::DynamoDB::GlobalTable. Mus
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,9 +12,9 @@ from ministack.core.responses import get_region
 from ministack.services import dynamodb
 from ministack.services.cloudformation import provisioners
 
-from kit.local.dynamodb.ministack import Hooks
 from kit.local.dynamodb.operations import ThroughputInvalid, check_maximum, maximum_of
 from kit.local.dynamodb.tables import Tables
+from kit.local.patching import Patches
 
 TABLE_TYPE = "AWS::DynamoDB::Table"
 GLOBAL_TABLE_TYPE = "AWS::DynamoDB::GlobalTable"
@@ -30,19 +29,18 @@ class Provisioning:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
-    def install(self, hooks: Hooks) -> None:
-        """Take the provisioners over."""
-        # By its name for those inside that call it, and in the table of handlers.
-        hooks.wrap(provisioners, "_ddb_create", _create)
-        handlers = provisioners._RESOURCE_HANDLERS
-        hooks.put(handlers[TABLE_TYPE], "create", provisioners._ddb_create)
-        for kind, verb, around in (
+    def install(self, patches: Patches) -> None:
+        """Wrap MiniStack's handlers."""
+        # The function is called by its name, too, by the handlers of global tables.
+        patches.wrap(provisioners, "_ddb_create", _create)
+        for resource_type, verb, around in (
+            (TABLE_TYPE, "create", _create),
             (TABLE_TYPE, "update", self._update),
             (GLOBAL_TABLE_TYPE, "create", _create_global),
             (GLOBAL_TABLE_TYPE, "update", self._update_global),
             (GLOBAL_TABLE_TYPE, "delete", _delete_global),
         ):
-            hooks.put(handlers[kind], verb, functools.partial(around, handlers[kind][verb]))
+            patches.wrap_resource_handler(resource_type, verb, around)
 
     def _update(self, update: Provision, name: str, old: Properties, new: Properties, *rest: Any, **more: Any) -> Any:
         answer = update(name, old, new, *rest, **more)

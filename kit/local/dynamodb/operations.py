@@ -9,13 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ministack.services import dynamodb
-
 from kit.errors import UsageError
 from kit.local.dynamodb import index_lag, wire
 from kit.local.dynamodb.index_lag import IndexLagInvalid
 from kit.local.dynamodb.items import Call, Request
-from kit.local.dynamodb.ministack import Hooks
 from kit.local.dynamodb.replication import Replication
 from kit.local.dynamodb.tables import Tables
 from kit.local.dynamodb.wire import Answer
@@ -34,15 +31,7 @@ class Control:
         self._tables = tables
         self._replication = replication
 
-    def install(self, hooks: Hooks) -> None:
-        """Take MiniStack's functions over."""
-        hooks.wrap(dynamodb, "_create_table", self._create)
-        hooks.wrap(dynamodb, "_update_table", self._update)
-        hooks.wrap(dynamodb, "_tag_resource", self._tag)
-        hooks.wrap(dynamodb, "_untag_resource", self._untag)
-        hooks.wrap(dynamodb, "_apply_replica_updates", self._update_replicas)
-
-    def _create(self, call: Call, request: Request) -> Answer:
+    def create_table(self, call: Call, request: Request) -> Answer:
         try:
             for each in [request, *(request.get("GlobalSecondaryIndexes") or ())]:
                 check_maximum(each.get("OnDemandThroughput"))
@@ -51,7 +40,7 @@ class Control:
             return _invalid(str(error))
         return call(request)
 
-    def _update(self, call: Call, request: Request) -> Answer:
+    def update_table(self, call: Call, request: Request) -> Answer:
         table = self._tables.find(request.get("TableName"))
         if table is None:
             return call(request)
@@ -70,14 +59,14 @@ class Control:
         table.stale = True
         return answer
 
-    def _tag(self, call: Call, request: Request) -> Answer:
+    def tag(self, call: Call, request: Request) -> Answer:
         try:
             index_lag.lag_s(request.get("Tags") or ())
         except IndexLagInvalid as error:
             return _invalid(str(error))
         return self._retagged(call, request)
 
-    def _untag(self, call: Call, request: Request) -> Answer:
+    def untag(self, call: Call, request: Request) -> Answer:
         return self._retagged(call, request)
 
     def _retagged(self, call: Call, request: Request) -> Answer:
@@ -87,7 +76,7 @@ class Control:
             table.stale = True
         return answer
 
-    def _update_replicas(self, call: Callable[..., Any], name: str, record: Any, updates: Any) -> Any:
+    def update_replicas(self, call: Callable[..., Any], name: str, record: Any, updates: Any) -> Any:
         answer = call(name, record, updates)
         for update in updates:
             for action, replica in update.items():

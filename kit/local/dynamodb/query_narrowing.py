@@ -1,9 +1,9 @@
-"""DynamoDB Query in time that grows with what it finds, not with what the table holds.
+"""Make DynamoDB's Query take time in proportion to what it finds.
 
-MiniStack evaluates the key condition of a Query on every item of the partition, some 6 µs each; a ledger that is
-polled would slow the whole cloud down as it grows. A Query on a numeric sort key of the base table is first narrowed
-to the items whose key lies above the bound, and MiniStack answers it from those. It must not change any answer: a
-condition that is not understood here is left to MiniStack as it is.
+MiniStack evaluates the key condition of a Query on every item of the partition, about 6 µs each, so polling a growing
+ledger would slow the whole local AWS down. A Query on a numeric sort key of the base table is narrowed to the items
+whose key lies above the bound, and MiniStack answers it from those. Other conditions go to MiniStack unchanged, so no
+answer changes.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ import functools
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from types import ModuleType
 from typing import Any
 
-# `pk = :value AND sk > :value`, the shape of "what comes after"; names may be #placeholders.
+from ministack.services import dynamodb as ministack_dynamodb
+
+# MiniStack's annotations are narrower than what its functions take.
+dynamodb: Any = ministack_dynamodb
+# `pk = :value AND sk > :value`; names may be #placeholders.
 AFTER = re.compile(r"\s*(#?\w+)\s*=\s*(:\w+)\s+AND\s+(#?\w+)\s*(>=|>)\s*(:\w+)\s*", re.IGNORECASE)
 
 
-def narrowed_query(dynamodb: ModuleType) -> Callable[[dict[str, Any]], Any]:
-    """`dynamodb._query` over no more of a partition than the Query can return."""
-    query = dynamodb._query
+def narrowed_query(query: Callable[[dict[str, Any]], Any]) -> Callable[[dict[str, Any]], Any]:
+    """Decorate `dynamodb._query` to look only at the part of the partition that the Query can return."""
 
     @functools.wraps(query)
     def answer(data: dict[str, Any]) -> Any:
@@ -30,7 +32,7 @@ def narrowed_query(dynamodb: ModuleType) -> Callable[[dict[str, Any]], Any]:
         partition = _narrow(table, data) if table else None
         if partition is None:
             return query(data)
-        # The handler is synchronous and only the loop's thread runs it, so nobody sees the narrowed table.
+        # The query is synchronous and runs on the loop's thread only, so no other call sees the narrowed table.
         dynamodb._tables[name] = {**table, "items": partition}
         try:
             return query(data)
@@ -41,7 +43,7 @@ def narrowed_query(dynamodb: ModuleType) -> Callable[[dict[str, Any]], Any]:
 
 
 def _narrow(table: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, dict[str, Any]] | None:
-    """The one partition, holding only items above the bound; None where that cannot be told."""
+    """Return the one partition with only the items above the bound; None for a query of another shape."""
     found = AFTER.fullmatch(data.get("KeyConditionExpression") or "")
     if found is None or data.get("IndexName") or not _is_numeric(table):
         return None
@@ -68,7 +70,7 @@ def _above(pk: str, bucket: Mapping[str, Any], bound: str, operator: str) -> dic
 
 
 def _above_decimal(pk: str, bucket: Mapping[str, Any], bound: str) -> dict[str, dict[str, Any]] | None:
-    """Keys that are no whole numbers; the bound itself stays, MiniStack's own comparison decides on it."""
+    """Compare keys that are not whole numbers. The bound itself stays in: MiniStack compares it."""
     try:
         limit = Decimal(bound)
         return {pk: {sk: item for sk, item in bucket.items() if Decimal(sk) >= limit}}

@@ -10,7 +10,6 @@ Owns TransactWriteItems and TransactGetItems.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +23,7 @@ from kit.local.dynamodb.locks import Locks
 from kit.local.dynamodb.tables import Key, Table, Tables
 from kit.local.dynamodb.units import item_read_units
 from kit.local.dynamodb.wire import Answer, Reason, Throttle
+from kit.local.main_loop import on_main_loop
 
 # Between prepare and commit. AWS's takes some 10 ms; this is long enough for concurrent writers to meet, and short
 # beside everything else that a call takes.
@@ -43,14 +43,14 @@ class Part:
 class TransactionGate:
     """The way to MiniStack for a transaction."""
 
-    def __init__(self, tables: Tables, capacity: Capacity, locks: Locks, on_loop: Callable[[Any], Any]) -> None:
+    def __init__(self, tables: Tables, capacity: Capacity, locks: Locks) -> None:
         self._tables = tables
         self._capacity = capacity
         self._locks = locks
-        # Step Functions may call from a loop of its own; everything but the wait belongs to ours.
-        self._prepare = on_loop(self._prepare_here)
-        self._commit = on_loop(self._commit_here)
-        self._abandon = on_loop(self._abandon_here)
+        # Step Functions may call from a loop of its own; everything but the wait must run on the main loop.
+        self._prepare = on_main_loop(self._prepare_here)
+        self._commit = on_main_loop(self._commit_here)
+        self._abandon = on_main_loop(self._abandon_here)
 
     async def write(self, call: Call, request: Request) -> Answer:
         """TransactWriteItems."""

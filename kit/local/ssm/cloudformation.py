@@ -7,11 +7,11 @@ Owns the seam to MiniStack's provisioners. `Ref` is the document's name. As on A
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from ministack.services.cloudformation import provisioners
 
+from kit.local.patching import Patches
 from kit.local.ssm.documents import Documents, tags_of
 from kit.local.ssm.errors import DuplicateDocumentContent, InvalidDocumentContent, InvalidRequest
 
@@ -27,20 +27,16 @@ TYPE_DEFAULT = "Command"
 Props = dict[str, Any]
 
 
-def hook(documents: Documents) -> list[Callable[[], object]]:
-    """Install; returns how to undo it."""
+def install(patches: Patches, documents: Documents) -> None:
+    """Let CloudFormation make documents."""
     resource = _Resource(documents)
-    provisioners._RESOURCE_HANDLERS[TYPE] = {
+    handlers = {
         "create": resource.create,
         "update": resource.update,
         "update_with_logical_id": True,
         "delete": resource.delete,
     }
-    provisioners._STACK_TAG_PROPERTY[TYPE] = ("Tags", "list")
-    return [
-        lambda: provisioners._RESOURCE_HANDLERS.pop(TYPE, None),
-        lambda: provisioners._STACK_TAG_PROPERTY.pop(TYPE, None),
-    ]
+    patches.add_resource_type(TYPE, handlers, tags="list")
 
 
 class _Resource:

@@ -6,11 +6,12 @@ Owns the seam to MiniStack's handler. Parameters stay with MiniStack; what nobod
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ministack import app
 
+from kit.local.patching import Patches
 from kit.local.ssm import cloudformation, operations, wire
 from kit.local.ssm.api_calls import ApiCaller
 from kit.local.ssm.automations import Automations
@@ -35,15 +36,15 @@ class Ssm:
         self.opsitems = OpsItems()
         self._caller: ApiCaller | None = None
         self._theirs: Any = None
-        self._unhook: list[Callable[[], object]] = []
+        self._patches = Patches()
 
     async def start(self, cloud: Cloud) -> None:
         """Serve, and put back what automations of a killed predecessor had changed."""
         self._caller = ApiCaller(cloud.endpoint)
         self.automations = Automations(self.documents, self._caller, AutomationJournal(cloud.state_dir))
         self._theirs = app.SERVICE_HANDLERS[SERVICE]
-        app.SERVICE_HANDLERS[SERVICE] = self.handle
-        self._unhook = cloudformation.hook(self.documents)
+        self._patches.replace_entry(app, "SERVICE_HANDLERS", SERVICE, self.handle)
+        cloudformation.install(self._patches, self.documents)
         self.automations.repair()
 
     async def stop(self) -> None:
@@ -52,10 +53,7 @@ class Ssm:
             return
         await self.automations.close()
         self._caller.close()
-        app.SERVICE_HANDLERS[SERVICE] = self._theirs
-        for unhook in reversed(self._unhook):
-            unhook()
-        self._unhook = []
+        self._patches.undo()
 
     async def handle(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: Mapping[str, Any]

@@ -1,55 +1,46 @@
-"""Step Functions' aws-sdk integration with services that have paths, by botocore's model of them.
+"""Patch Step Functions' aws-sdk integration so that it can call REST services, following botocore's models.
 
-MiniStack posts every such call to a fixed path: `aws-sdk:fis:startExperiment` would work, `getExperiment` not. Owns
-the seam; knows no service beyond its name.
+MiniStack posts every such call to a fixed path: `aws-sdk:fis:startExperiment` would work, but not `getExperiment`.
 """
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from kit.errors import CloudError
+from ministack import app
+from ministack.services import stepfunctions
 
-# Services beside those of MiniStack's own integration, and what their errors are prefixed with.
+from kit.local.patching import Patches, require
+
+# Services that MiniStack's own integration does not have, and the prefix of their errors.
 SERVICES = {"fis": "Fis", "appconfig": "AppConfig"}
 
 
-def install() -> None:
-    """Correct MiniStack in this process. Call once, after its import and before its start."""
-    from ministack.services import stepfunctions
-
-    for name in ("_AWS_SDK_SERVICE_MAP", "_dispatch_aws_sdk_rest_json", "_prefix_sdk_error", "_ExecutionError"):
-        if not hasattr(stepfunctions, name):
-            raise CloudError(f"{stepfunctions.__name__}.{name} is gone: this MiniStack is not the pinned one")
+def install(patches: Patches) -> None:
+    """Patch MiniStack's Step Functions."""
+    require(stepfunctions, "_prefix_sdk_error", "_ExecutionError")
     for service, prefix in SERVICES.items():
-        stepfunctions._AWS_SDK_SERVICE_MAP[service] = {"protocol": "rest-json", "service_key": service}
-        stepfunctions._AWS_SDK_ERROR_PREFIX[service] = prefix
-    stepfunctions._dispatch_aws_sdk_rest_json = dispatching(stepfunctions)
+        entry = {"protocol": "rest-json", "service_key": service}
+        patches.add_entry(stepfunctions, "_AWS_SDK_SERVICE_MAP", service, entry)
+        patches.add_entry(stepfunctions, "_AWS_SDK_ERROR_PREFIX", service, prefix)
+    patches.wrap(stepfunctions, "_dispatch_aws_sdk_rest_json", _dispatch)
 
 
-def dispatching(stepfunctions: ModuleType) -> Any:
-    """`_dispatch_aws_sdk_rest_json` that makes our services' requests by their models. Runs in worker threads."""
-    dispatch = stepfunctions._dispatch_aws_sdk_rest_json
-
-    @functools.wraps(dispatch)
-    def dispatch_by_model(service_info: Any, service_name: str, action: str, input_data: Any) -> Any:
-        if service_name not in SERVICES:
-            return dispatch(service_info, service_name, action, input_data)
-        return _call(stepfunctions, service_name, action, input_data or {})
-
-    return dispatch_by_model
+def _dispatch(dispatch: Callable[..., Any], service_info: Any, service: str, action: str, given: Any) -> Any:
+    """Call one of SERVICES by its model. Runs in worker threads."""
+    if service not in SERVICES:
+        return dispatch(service_info, service, action, given)
+    return _call(service, action, given or {})
 
 
-def _call(stepfunctions: ModuleType, service: str, action: str, given: Mapping[str, Any]) -> Any:
+def _call(service: str, action: str, given: Mapping[str, Any]) -> Any:
     from botocore.serialize import create_serializer
     from botocore.validate import ParamValidator
-    from ministack import app
 
     name = action[:1].upper() + action[1:]
     if name not in _model(service).operation_names:
@@ -90,10 +81,10 @@ def _load(payload: bytes | str) -> dict[str, Any]:
 
 
 def _to_api(shape: Any, value: Any) -> Any:
-    """Step Functions writes members in PascalCase, the API as its model says; keys of maps are the caller's own."""
+    """Rename members from Step Functions' PascalCase to the model's names; keys of maps stay as they are."""
     if shape.type_name == "structure" and isinstance(value, Mapping):
         members = {member.lower(): member for member in shape.members}
-        # What the API does not know stays: its own refusal names it.
+        # Unknown members stay, so that validation refuses them by name.
         named = {members.get(key.lower(), key): item for key, item in value.items()}
         return {key: _to_api(shape.members[key], item) if key in shape.members else item for key, item in named.items()}
     if shape.type_name == "map" and isinstance(value, Mapping):
@@ -104,7 +95,7 @@ def _to_api(shape: Any, value: Any) -> Any:
 
 
 def _to_states(shape: Any, value: Any) -> Any:
-    """The answer as Step Functions shows it: members in PascalCase, moments in ISO 8601."""
+    """Rename members to PascalCase and write timestamps in ISO 8601, as Step Functions does."""
     if shape is None or value is None:
         return value
     if shape.type_name == "structure" and isinstance(value, Mapping):

@@ -1,0 +1,1 @@
+"""SQS of the local AWS: MiniStack's, with its races removed."""
