@@ -1,10 +1,9 @@
-"""The parameters of one run, checked before anything starts. Knows files and ports, nothing of AWS."""
+"""Check the parameters of one run before anything is started."""
 
 from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 import secrets
 import shlex
 import shutil
@@ -16,34 +15,29 @@ from typing import Any
 
 from kit import aws, build, scenarios
 from kit.errors import UsageError
+from kit.parameter_specs import PORT, RUN_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "paperbroker"
 CHANGES = SOURCE / "changes"
-# Where runs go and which port the local AWS takes: properties of the machine, not of the experiment, so they come
-# through the environment and never into a report's parameters.
+# Where runs are written and which port the local AWS takes belong to the machine, not to the experiment. They come
+# through the environment and never appear among a report's parameters.
 REPORTS_VARIABLE = "GAMEDAY_REPORTS"
 PORT_VARIABLE = "GAMEDAY_PORT"
-# A run writes a few MB; below this much free space a history could be torn.
+# A run writes a few MB; with less free space its history could be cut off.
 DISK_FREE_MIN_BYTES = 200 * 1024 * 1024
-RUN_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
-REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d")
-# name → (lowest, highest) that is accepted.
-BOUNDS: Mapping[str, tuple[int, int]] = {
-    "rate_per_s": (1, 20_000),
-    "clients": (2, 10_000),
-    "seed": (0, 2**31 - 1),
-    "steady_s": (5, 3_600),
-    "fault_duration_s": (5, 12 * 3_600),
-    "recovery_s": (5, 3_600),
-    "port": (0, 65_535),
-}
-TARGETS = ("local", "aws")
+
+
+def _default(name: str) -> Any:
+    return RUN_PARAMETERS[name].default
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parameters:
-    """What a run does. Raises UsageError on a value outside its bounds, naming it and what is accepted."""
+    """What a run does. Raises UsageError for a value that its spec does not accept.
+
+    An empty `run_id` is replaced by a new one.
+    """
 
     scenario: str
     rate_per_s: int
@@ -52,27 +46,19 @@ class Parameters:
     steady_s: int
     fault_duration_s: int
     recovery_s: int
-    change: str = ""
-    target: str = "local"
-    region: str = "us-east-1"
-    run_id: str = ""
-    port: int = field(default_factory=lambda: _port_of_environment())
+    change: str = _default("change")
+    target: str = _default("target")
+    region: str = _default("region")
+    run_id: str = _default("run_id")
+    port: int = field(default_factory=lambda: PORT.parse(os.environ.get(PORT_VARIABLE) or PORT.default))
     reports: Path = field(default_factory=lambda: Path(os.environ.get(REPORTS_VARIABLE) or ROOT / "reports"))
 
     def __post_init__(self) -> None:
         scenarios.get(self.scenario)
-        for name, (lowest, highest) in BOUNDS.items():
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-                raise UsageError(f"parameter {name}={value!r} is outside {lowest}..{highest}")
-        if self.target not in TARGETS:
-            raise UsageError(f"parameter target={self.target!r} is not one of {', '.join(TARGETS)}")
-        if not REGION.fullmatch(self.region):
-            raise UsageError(f"parameter region={self.region!r} is not an AWS region such as us-east-1")
+        for spec in (*RUN_PARAMETERS.values(), PORT):
+            spec.check(getattr(self, spec.name))
         if not self.run_id:
-            object.__setattr__(self, "run_id", _fresh_run_id(self.scenario))
-        if not RUN_ID.fullmatch(self.run_id):
-            raise UsageError(f"parameter run_id={self.run_id!r} must match {RUN_ID.pattern}")
+            object.__setattr__(self, "run_id", _new_run_id(self.scenario))
 
     @property
     def run_dir(self) -> Path:
@@ -80,18 +66,17 @@ class Parameters:
 
     @property
     def reproduce(self) -> str:
-        """The command that repeats this run."""
-        words = ["gameday", "run", self.scenario, "--rate", str(self.rate_per_s), "--seed", str(self.seed)]
-        if self.change:
-            words += ["--change", self.change]
-        words += ["--target", self.target, "--region", self.region]
-        for name in ("clients", "steady_s", "fault_duration_s", "recovery_s"):
-            words += ["-p", f"{name}={getattr(self, name)}"]
+        """The command that repeats this run, under a new name."""
+        words = ["gameday", "run", self.scenario]
+        for name, spec in RUN_PARAMETERS.items():
+            value = getattr(self, name)
+            if value == spec.default == "" or name == "run_id":
+                continue
+            words += [spec.option, str(value)] if spec.option else ["-p", f"{name}={value}"]
         return shlex.join(words)
 
     def preflight(self) -> None:
-        """Refuse what would fail later anyway: a change that does not apply, a port taken, a full disk, an account that
-        is not allowed.
+        """Refuse what would fail later: a change that does not apply, a taken port, a full disk, a forbidden account.
 
         Raises UsageError, UnsafeTarget for the account, CloudError for credentials that do not work.
         """
@@ -106,26 +91,24 @@ class Parameters:
 
 
 def from_notebook(scenario: str, declared: Mapping[str, tuple[str, Any]], given: Mapping[str, Any]) -> Parameters:
-    """The parameters that a notebook would run with: its own defaults under what was given."""
+    """Return the parameters that a notebook would run with: what was given, and its own defaults for the rest."""
     known = {item.name for item in fields(Parameters)}
     defaults = {name: default for name, (_, default) in declared.items()}
     values = {name: value for name, value in {**defaults, **given}.items() if name in known}
     return Parameters(scenario=scenario, **values)
 
 
-def _port_of_environment() -> int:
-    text = os.environ.get(PORT_VARIABLE, "0") or "0"
-    if not text.isdigit():
-        raise UsageError(f"{PORT_VARIABLE}={text!r} is not a port")
-    return int(text)
-
-
-def _fresh_run_id(scenario: str) -> str:
+def _new_run_id(scenario: str) -> str:
     now = dt.datetime.now(dt.UTC)
     return f"{scenario}-{now:%m%d-%H%M%S}-{secrets.token_hex(2)}"[:40]
 
 
 def _check_folder(folder: Path) -> None:
+    try:
+        # Parquet, notebooks and JSON hold the path as text.
+        str(folder).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"reports folder {folder} is not valid UTF-8; choose another with --reports") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"

@@ -7,19 +7,26 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import Field, asdict, dataclass, field, fields
 from typing import Any
 from urllib.parse import urlsplit
 
 from kit.errors import UsageError
+from kit.parameter_specs import RUN_PARAMETERS, ParameterSpec
 
 SYMBOL = re.compile(r"[A-Z0-9.]{1,12}")
 RUN_ID = re.compile(r"[A-Za-z0-9-]{1,40}")
 MARKETS_MAX = 64
 
 
-def _within(low: float, high: float, **default: Any) -> Any:
+def _within(low: float | None, high: float | None, **default: Any) -> Any:
     return field(metadata={"low": low, "high": high}, **default)
+
+
+def _as_run_parameter(name: str, **default: Any) -> Any:
+    """A field with the bounds of the run's parameter of that name."""
+    spec = RUN_PARAMETERS[name]
+    return _within(spec.lowest, spec.highest, **default)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +42,10 @@ class LoadPlan:
     api_url: str
     markets: tuple[str, ...]
     run_id: str = "run"
-    seed: int = _within(0, 2**32 - 1, default=1)
-    rate_per_s: float = _within(0.1, 20_000, default=50.0)
+    seed: int = _as_run_parameter("seed", default=1)
+    rate_per_s: float = _as_run_parameter("rate_per_s", default=50.0)
     duration_max_s: float = _within(0.1, 86_400, default=3_600.0)
-    clients: int = _within(2, 10_000, default=50)
+    clients: int = _as_run_parameter("clients", default=50)
     retry_ratio: float = _within(0, 1, default=0.2)  # sent again within 0.2 s, answered or not
     new_order_id_ratio: float = _within(0, 1, default=0.1)  # of all resends
     cancel_ratio: float = _within(0, 0.5, default=0.1)
@@ -58,11 +65,9 @@ class LoadPlan:
 
     def __post_init__(self) -> None:
         """Refuse a value of a wrong type or out of its bounds; the message names field, value and limit."""
-        for spec in fields(self):
-            value = getattr(self, spec.name)
-            if "low" in spec.metadata:
-                whole = spec.type == "int"
-                _check_number(spec.name, value, whole, spec.metadata["low"], spec.metadata["high"])
+        for item in fields(self):
+            if "low" in item.metadata:
+                _spec(item).check(getattr(self, item.name))
         _check_url(self.api_url)
         _check_markets(self.markets)
         if not (isinstance(self.run_id, str) and RUN_ID.fullmatch(self.run_id)):
@@ -107,13 +112,11 @@ class LoadPlan:
         return cls(**raw)
 
 
-def _check_number(name: str, value: object, whole: bool, low: float, high: float) -> None:
-    wanted = (int,) if whole else (int, float)
-    if isinstance(value, bool) or not isinstance(value, wanted):
-        kind = "a whole number" if whole else "a number"
-        raise UsageError(f"load plan: {name}={value!r} must be {kind}")
-    if not low <= value <= high:
-        raise UsageError(f"load plan: {name}={value!r} is not within {low:g} and {high:g}")
+def _spec(number: Field[Any]) -> ParameterSpec:
+    return ParameterSpec(
+        name=number.name, type=int if number.type == "int" else float, lowest=number.metadata["low"],
+        highest=number.metadata["high"], subject="load plan:",
+    )  # fmt: skip
 
 
 def _check_url(url: object) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 from kit.errors import EvidenceMissing, UsageError
 from kit.model import Verdict
 from kit.notebook import scraps
+from kit.parameter_specs import RUN_PARAMETERS, ParameterSpec
 from kit.process import lifeline
 from kit.verdict import gate
 
@@ -30,6 +31,8 @@ CELL_TIMEOUT_S = 900
 KERNEL_START_TIMEOUT_S = 60
 # A stopped runner gets this long to save its notebook and let the kernel clean up before everything is killed.
 STOP_GRACE_S = 8.0
+# The types that a parameters cell may declare.
+TYPES: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
 # How often the command looks whether the run has ended.
 POLL_S = 0.1
 
@@ -55,37 +58,19 @@ def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
 
 
 def strict_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` checked against the notebook by name and type; text is converted where it can only mean one value.
+    """Check `given` against the notebook's parameters cell and the parameter specs; convert text to the declared type.
 
-    Papermill itself only warns about an unknown name and hands text on as text. Raises UsageError.
+    Papermill itself only warns about an unknown name and passes text on as text. Raises UsageError.
     """
     declared = declared_parameters(notebook)
     values = {}
     for name, value in given.items():
         if name not in declared:
-            raise UsageError(f"unknown parameter {name}={value!r}; {notebook.stem} has {', '.join(sorted(declared))}")
-        values[name] = _typed(name, value, declared[name][0])
+            known = ", ".join(sorted(declared))
+            raise UsageError(f"parameter {name!r} is unknown; {notebook.stem} has: {known}")
+        spec = RUN_PARAMETERS.get(name) or ParameterSpec(name=name, type=TYPES[declared[name][0]])
+        values[name] = spec.parse(value)
     return values
-
-
-def _typed(name: str, value: Any, type_name: str) -> Any:
-    if isinstance(value, str) and type_name in {"int", "float", "bool"}:
-        value = _parsed(name, value, type_name)
-    if type_name == "float" and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value).__name__ != type_name:
-        raise UsageError(f"parameter {name}={value!r} is {type(value).__name__}, not {type_name}")
-    return value
-
-
-def _parsed(name: str, text: str, type_name: str) -> Any:
-    booleans = {"true": True, "false": False}
-    try:
-        if type_name == "bool":
-            return booleans[text.lower()]
-        return int(text) if type_name == "int" else float(text)
-    except (ValueError, KeyError):
-        raise UsageError(f"parameter {name}={text!r} is not {type_name}") from None
 
 
 def execute(request: Request) -> int:

@@ -17,7 +17,8 @@ from typing import Any, Self
 
 from kit import build, integrity, scenarios, suite
 from kit.errors import UsageError
-from kit.gameday.parameters import BOUNDS, CHANGES, SOURCE, Parameters
+from kit.gameday.parameters import CHANGES, SOURCE, Parameters
+from kit.parameter_specs import SEED_MAX
 from kit.slo.objectives import Metric
 
 # Each scenario of the suite once; a published figure takes more.
@@ -198,7 +199,7 @@ def _good(number: int, asked: Mapping[str, Any], folder: Path) -> tuple[Case, Pa
     members = suite.PR.members()
     name = members[(number - 1) % len(members)]
     values = {**suite.PR.parameters(scenarios.get(name)), **asked}
-    seed = (suite.member(name, values, folder)[1].seed + number) % BOUNDS["seed"][1]
+    seed = (suite.member(name, values, folder)[1].seed + number) % SEED_MAX
     label = f"good-{number}-{name}"
     member, parameters = suite.member(name, {**values, "seed": seed}, folder, label=label)
     case = Case(

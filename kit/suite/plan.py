@@ -12,8 +12,8 @@ from typing import Any
 
 from kit import gameday, scenarios
 from kit.errors import UsageError
-from kit.gameday.parameters import RUN_ID
 from kit.notebook import runner
+from kit.parameter_specs import SUITE_ID
 from kit.suite import catalogue
 
 # What a run may take beyond its phases: deploy, drain, checks, report, tear-down.
@@ -87,8 +87,7 @@ def make(
     suite = catalogue.get(suite_name)
     names, wanted, asked = _chosen(suite, only), places(jobs), dict(given or {})
     suite_id = suite_id or f"{suite_name}-{dt.datetime.now(dt.UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    if not RUN_ID.fullmatch(suite_id):
-        raise UsageError(f"parameter suite_id={suite_id!r} must match {RUN_ID.pattern}")
+    SUITE_ID.check(suite_id)
     folder = reports.resolve() / suite_id
     if folder.exists():
         raise UsageError(f"suite_id={suite_id!r}: {folder} exists; choose another or leave it empty")

@@ -146,12 +146,13 @@ def a_source(folder: Path, *cells: str) -> Path:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"rate": 5}, "unknown parameter rate=5; probe has flag, name, rate_per_s"),
-        ({"rate_per_s": "fast"}, "rate_per_s='fast' is not int"),
-        ({"rate_per_s": 1.5}, "rate_per_s=1.5 is float, not int"),
-        ({"rate_per_s": True}, "rate_per_s=True is bool, not int"),
-        ({"flag": "maybe"}, "flag='maybe' is not bool"),
-        ({"name": 3}, "name=3 is int, not str"),
+        ({"rate": 5}, "parameter 'rate' is unknown; probe has: flag, name, rate_per_s"),
+        ({"rate_per_s": "fast"}, "rate_per_s='fast' must be a whole number from 1 to 20000"),
+        ({"rate_per_s": 0}, "rate_per_s=0 must be a whole number from 1 to 20000"),
+        ({"rate_per_s": 1.5}, "rate_per_s=1.5 must be a whole number"),
+        ({"rate_per_s": True}, "rate_per_s=True must be a whole number"),
+        ({"flag": "maybe"}, "flag='maybe' must be true or false"),
+        ({"name": 3}, "name=3 must be text"),
     ],
 )
 def test_a_wrong_parameter_is_refused_before_anything_starts(tmp_path, given, why):

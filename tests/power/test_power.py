@@ -220,13 +220,13 @@ def test_a_change_that_does_not_apply_is_refused_before_anything_runs(tmp_path):
         (("--only", "float-cash", "--jobs", "0"), "jobs='0' is neither auto nor a whole number"),
         (("--only", "float-cash", "-p", "change=float-cash"), "change='float-cash': every run of power has its own"),
         (("--only", "float-cash", "-p", "run_id=x"), "run_id='x': every run of power has its own"),
-        (("--only", "float-cash", "-p", "rate=5"), "unknown parameter rate='5'"),
-        (("--only", "float-cash", "--seed", "x"), "seed='x' is not int"),
+        (("--only", "float-cash", "-p", "rate=5"), "parameter 'rate' is unknown"),
+        (("--only", "float-cash", "--seed", "x"), "seed='x' must be a whole number from 0"),
         (("--good-only", "--from", "nowhere"), "nowhere is the folder of no run, no suite and no power"),
         (("--resume", "latest"), "--resume latest: there is no power.json below"),
         (("--resume", "power-9"), "--resume power-9: no folder with a power.json"),
-        (("--resume", "latest", "--good", "3"), "it takes no --good"),
-        (("--resume", "latest", "-p", "seed=3"), "it takes no -p"),
+        (("--resume", "latest", "--good", "3"), "and takes no --good"),
+        (("--resume", "latest", "-p", "seed=3"), "and takes no -p"),
     ],
 )
 def test_a_wrong_argument_is_refused_in_one_line_before_anything_is_written(

@@ -1,0 +1,39 @@
+"""`gameday _execute` and `gameday _watch`: what the child processes of a run do. Not meant for users."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from kit.cli.arguments import add_target
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    execute_parser = commands.add_parser("_execute")
+    execute_parser.add_argument("run_dir", type=Path)
+    execute_parser.set_defaults(run=execute)
+    watch_parser = commands.add_parser("_watch")
+    watch_parser.add_argument("run_id")
+    add_target(watch_parser)
+    watch_parser.set_defaults(run=watch)
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Execute the run's notebook; returns 1 if a cell failed. The notebook holds the traceback."""
+    from papermill.exceptions import PapermillExecutionError
+
+    from kit.notebook import runner
+
+    try:
+        runner.run_papermill(args.run_dir)
+    except PapermillExecutionError:
+        return 1
+    return 0
+
+
+def watch(args: argparse.Namespace) -> int:
+    """Wait for the end of the run's process, and stop the run unless it cleaned up by itself."""
+    from kit import gameday
+
+    gameday.guard(args.run_id, target=args.target, region=args.region)
+    return 0

@@ -1,0 +1,56 @@
+"""`gameday run`: run one scenario and judge it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from kit.cli import results
+from kit.cli.arguments import add_option, add_reports, add_run_options, run_parameters
+from kit.model import Verdict
+from kit.parameter_specs import PORT
+
+OPTIONS = ("rate_per_s", "seed", "change", "target", "region", "run_id")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser("run", help="run one scenario and judge it")
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what describes one run."""
+    parser.add_argument("scenario")
+    add_run_options(parser, OPTIONS)
+    add_option(parser, PORT, default=PORT.default)
+    add_reports(parser, "folder of the run folders")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the parameters, execute the notebook in a child process, judge the run and write its report."""
+    from kit import gameday
+    from kit.notebook import runner
+
+    path = gameday.notebook_of(args.scenario)
+    # Folder and port belong to the machine, not to the experiment: they reach the notebook through the environment.
+    os.environ["GAMEDAY_REPORTS"] = str(args.reports.resolve())
+    os.environ["GAMEDAY_PORT"] = str(args.port)
+    given = runner.strict_parameters(path, run_parameters(args, OPTIONS))
+    plan = gameday.from_notebook(args.scenario, runner.declared_parameters(path), given)
+    plan.preflight()
+    request = runner.Request(
+        notebook=path,
+        parameters={**given, "run_id": plan.run_id},
+        run_dir=plan.run_dir,
+        reproduce=plan.reproduce,
+    )
+    with gameday.start_watchdog(plan):
+        runner.execute(request)
+    record = runner.judge_run(plan.run_dir)
+    try:
+        results.publish(plan.run_dir, record)
+    finally:
+        # A report that cannot be written must not hide the verdict.
+        results.print_record(record, plan.run_dir)
+    return Verdict(record["verdict"]).exit_code
