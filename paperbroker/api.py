@@ -56,7 +56,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 class Api:
-    """The handlers, on top of the services."""
+    """Request handlers."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Api:
         return _json(201 if receipt.first else 200, receipt.answer)
 
     def _submit(self, order: NewOrder, trace_id: str, until: float) -> Receipt:
-        """Counted here and not by the answer: an order is accepted even if nobody waits for its answer any more."""
+        """Submit and count the order here, because it is accepted even if its client has given up on the answer."""
         receipt = self._intake.submit(order, trace_id, until)
         if receipt.first:
             self._telemetry.count("OrdersAccepted", 1)
@@ -127,9 +127,9 @@ class Api:
             await self._stream(websocket, market, int(text))
 
     async def _stream(self, websocket: WebSocket, market: str, after: int) -> None:
-        """Serve until the subscriber hangs up or the hub is done with it, whichever is first."""
+        """Serve until the subscriber disconnects or the hub closes the stream."""
         serving = asyncio.create_task(self._hub.serve(_WebSocketSubscriber(websocket), market, after))
-        listening = asyncio.create_task(_until_hung_up(websocket))
+        listening = asyncio.create_task(_until_disconnected(websocket))
         await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
         for task in (serving, listening):
             task.cancel()
@@ -142,7 +142,7 @@ class Api:
         return _json(200, '{"status":"alive"}')
 
     async def readyz(self, request: Request) -> Response:
-        # The loop's own executor: a probe must not wait behind the requests that it is about.
+        # The loop's default executor: a probe must not wait behind the requests.
         status, body = await asyncio.get_running_loop().run_in_executor(None, self._readiness.answer)
         return _json(status, body.decode())
 
@@ -153,12 +153,12 @@ class Api:
         return market
 
     async def _read(self, call: Callable[..., dict[str, Any]], *args: Any) -> Response:
-        # Reads are nobody's in particular, so no client is held to a part of them.
+        # Reads carry no client of their own, so the limit per client does not apply.
         return _json(200, await self._reads.run("", self._reads.deadline(), call, *args))
 
 
 class _WebSocketSubscriber:
-    """A WebSocket as the hub sees a subscriber."""
+    """Adapt a WebSocket to the hub's `Subscriber`."""
 
     def __init__(self, websocket: WebSocket) -> None:
         self._websocket = websocket
@@ -170,14 +170,14 @@ class _WebSocketSubscriber:
         await self._websocket.close(code, reason)
 
 
-async def _until_hung_up(websocket: WebSocket) -> None:
-    """Subscribers have nothing to say; what they say is read and dropped."""
+async def _until_disconnected(websocket: WebSocket) -> None:
+    """Read and ignore what the subscriber sends until it disconnects."""
     while (await websocket.receive())["type"] != "websocket.disconnect":
         pass
 
 
 def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> Observed:
-    """The ASGI application."""
+    """Build the ASGI application."""
     app = Starlette(
         routes=[
             Route("/orders", api.submit, methods=["POST"]),
@@ -195,8 +195,10 @@ def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> 
 
 
 class Observed:
-    """Around the application: counts and times requests, answers the unforeseen with 500, and asks for another
-    connection while draining. `asked_at`: when the last request came that is no health check (time.monotonic)."""
+    """Middleware: counts and times requests, answers unexpected exceptions with 500, closes connections while draining.
+
+    `asked_at` is the time (monotonic, s) of the last request other than a health check.
+    """
 
     def __init__(self, app: Starlette, readiness: Readiness, telemetry: Telemetry, log: Log) -> None:
         self.asked_at = float("-inf")
@@ -227,7 +229,7 @@ class Observed:
         try:
             await self._app(scope, receive, observed)
         except Exception:  # noqa: BLE001 - the outermost boundary: one bad request must not take the task down
-            self._log.exception("api.unforeseen", path=scope["path"])
+            self._log.exception("api.unexpected", path=scope["path"])
             if status == 0:
                 await _json(500, '{"error":"InternalError"}')(scope, receive, observed)
             status = 500
@@ -260,7 +262,7 @@ def _json(status: int, content: str | dict[str, Any]) -> Response:
 
 
 async def _body(request: Request) -> Any:
-    """The request's JSON; InvalidRequest if it is none, or too long."""
+    """Return the request's JSON. Raises InvalidRequest if it is not JSON or too long."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
@@ -282,7 +284,7 @@ def _query_int(request: Request, name: str, default: int, low: int, high: int) -
 
 
 def _trace_id(request: Request) -> str:
-    """The load balancer's trace, if there is one, so that its logs and ours meet."""
+    """Return the load balancer's trace id, if there is one, so that its logs and ours can be joined."""
     if not hasattr(request.state, "trace_id"):
         root = request.headers.get("x-amzn-trace-id", "").partition("Root=")[2].partition(";")[0]
         request.state.trace_id = root[:64] or uuid.uuid4().hex

@@ -1,7 +1,4 @@
-"""The errors of PaperBroker: one root, one leaf per decision a caller makes.
-
-Knows nothing of HTTP: `paperbroker.api` maps the leaves to status codes.
-"""
+"""The errors of PaperBroker: one root, one leaf per decision of a caller. `paperbroker.api` maps them to statuses."""
 
 
 class PaperBrokerError(Exception):
@@ -22,11 +19,11 @@ class InvalidRequest(PaperBrokerError):
 
 
 class IdempotencyKeyReused(PaperBrokerError):
-    """(clientId, idempotencyKey) already stands for other content; nothing was done."""
+    """(clientId, idempotencyKey) was already used for other content; the request had no effect."""
 
 
 class OrderIdReused(PaperBrokerError):
-    """The order id already names an order accepted under another key; nothing was done."""
+    """The order id already belongs to an order accepted under another key; the request had no effect."""
 
 
 class UnknownOrder(PaperBrokerError):
@@ -38,12 +35,14 @@ class NotOwner(PaperBrokerError):
 
 
 class Overloaded(PaperBrokerError):
-    """This process cannot finish the request in time: too many are in flight, or the store is too slow. Nothing was
-    done."""
+    """This process cannot finish the request in time: too many are in flight, or the store is too slow.
+
+    The request had no effect.
+    """
 
 
 class ClientOverloaded(PaperBrokerError):
-    """One client already holds its share of this process; nothing was done."""
+    """One client already holds its share of this process; the request had no effect."""
 
 
 class StoreUnavailable(PaperBrokerError):
@@ -51,11 +50,11 @@ class StoreUnavailable(PaperBrokerError):
 
 
 class StoreThrottled(StoreUnavailable):
-    """DynamoDB has no capacity left for the call, and did nothing. Worth asking again, after a pause."""
+    """DynamoDB throttled the call; it had no effect. Retry after a pause."""
 
 
 class StoreContended(StoreUnavailable):
-    """Transactions of others touched the same items again and again; nothing was written."""
+    """Other transactions kept touching the same items; nothing was written."""
 
 
 class QueueUnavailable(PaperBrokerError):
@@ -63,7 +62,7 @@ class QueueUnavailable(PaperBrokerError):
 
 
 class FenceLost(PaperBrokerError):
-    """The market's sequence is not where the writer believed: somebody else committed. Nothing was written."""
+    """The market's sequence has moved: another writer committed. Nothing was written."""
 
 
 class AlreadyApplied(PaperBrokerError):
@@ -75,7 +74,7 @@ class AlreadyApplied(PaperBrokerError):
 
 
 class FlagsUnavailable(PaperBrokerError):
-    """The feature flags could not be read, or what was read are no flags."""
+    """The feature flags could not be read or parsed."""
 
 
 class LedgerCorrupt(PaperBrokerError):

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line on standard output, a constant event name and fields.
+"""Structured logs: one JSON object per line on standard output, with a constant event name and fields.
 
 Every line carries the run id and the component; a request's lines carry its trace id.
 """
@@ -13,7 +13,7 @@ from typing import Any
 
 
 class Log:
-    """A logger of events, bound to fields that every line carries."""
+    """Log events with fields that every line carries."""
 
     def __init__(self, logger: logging.Logger, **bound: str) -> None:
         self._logger = logger
@@ -32,7 +32,7 @@ class Log:
         self._write(logging.ERROR, event, fields)
 
     def exception(self, event: str, **fields: Any) -> None:
-        """An error with the traceback of the exception being handled."""
+        """Log an error with the traceback of the current exception."""
         self._logger.error(event, exc_info=True, extra={"fields": {**self._bound, **fields}})
 
     def _write(self, level: int, event: str, fields: dict[str, Any]) -> None:
@@ -41,7 +41,7 @@ class Log:
 
 
 class _JsonLines(logging.Formatter):
-    """Also formats lines of libraries, which have no fields."""
+    """Format records as JSON lines, also those of libraries, which have no fields."""
 
     def __init__(self, bound: dict[str, str]) -> None:
         super().__init__()
@@ -60,7 +60,7 @@ class _JsonLines(logging.Formatter):
 
 
 def configure(level: str, **bound: str) -> Log:
-    """Send everything to standard output as JSON lines; PaperBroker's own lines from `level` on, others' warnings."""
+    """Send everything to standard output as JSON lines; PaperBroker's from `level` on, libraries' from WARNING on."""
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_JsonLines(bound))
     root = logging.getLogger()

@@ -1,7 +1,7 @@
-"""The composition root: `python -m paperbroker.main api|matcher|relay`. One process, one role.
+"""The composition root: `python -m paperbroker.main api|matcher|relay`. One process runs one role.
 
-Owns the wiring, the signals and the order of stopping. SIGTERM: stop taking work, finish what is in hand, hand over
-what is buffered, exit 0, all within the task's stop time-out.
+On SIGTERM a role stops taking work, finishes what it has, flushes its buffers and exits 0 within the task's stop
+timeout.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from paperbroker.storage.watch import Watch
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-STOP_TIMEOUT_S = 1.5  # for each background thread to hand over what it holds
+STOP_TIMEOUT_S = 1.5  # For each background thread to flush its buffer.
 USAGE_EXIT_CODE = 2
 ALWAYS = ("StoreErrors", "StoreThrottled", "QueueErrors")
 COUNTS = {
@@ -39,7 +39,7 @@ COUNTS = {
 
 
 class Task:
-    """What every role needs. Clients are made by the role, which knows how long it can wait."""
+    """What every role needs. Each role makes its own clients with its own timeouts."""
 
     def __init__(self, role: str, s: Settings) -> None:
         self.settings = s
@@ -56,7 +56,7 @@ class Task:
         )
 
     def queue(self, **timeouts: Any) -> CommandQueue:
-        # One attempt: whoever uses the queue tries again itself, and knows better when.
+        # One attempt: the users of the queue have retries of their own.
         sqs = self.clients.make("sqs", attempts=1, watch=Watch("Queue", self.metrics), **timeouts)
         return CommandQueue(sqs, self.settings.queue_url)
 
@@ -87,7 +87,7 @@ def _run_relay(task: Task) -> None:
 
 
 def _run_loop(task: Task, stopping: threading.Event, readiness: Readiness, run: Callable[[], None]) -> None:
-    """A role without an HTTP interface: its loop in the main thread, its health beside it."""
+    """Run a role without an HTTP interface: its loop in the main thread, its health server beside it."""
     health = HealthServer(task.settings.host, task.settings.port, readiness)
 
     def stop(signum: int, frame: object) -> None:

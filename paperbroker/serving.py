@@ -1,9 +1,8 @@
-"""The api role's process: the application under uvicorn, and the order of its leaving.
+"""Run the api role: the application under uvicorn, and its graceful shutdown.
 
-On SIGTERM: readyz fails and answers ask for another connection, until nobody sends anything any more: ECS has taken us
-out of the load balancer before, and anybody else who stops this process leaves it to the load balancer to find out.
-Then nothing new is accepted, requests in flight are finished, streams are closed with 1012, and the sender and the
-metrics hand over what they hold.
+On SIGTERM readyz fails and answers carry `Connection: close`, until requests stop arriving. ECS deregisters a task
+before it sends SIGTERM; after any other SIGTERM the load balancer has to notice first. Then the listener closes,
+requests in flight are finished, streams are closed with 1012, and the sender and the metrics flush their buffers.
 """
 
 from __future__ import annotations
@@ -42,19 +41,20 @@ from paperbroker.storage.watch import Watch
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-WRITERS = 32  # as many as calls of 0.6 s need at some 50 requests a second
+WRITERS = 32  # Enough for calls of 0.6 s at about 50 requests a second.
 READERS = 8
-QUIET_S = 0.5  # no request for so long: the load balancer sends none any more
-# Two health checks, 5 s apart, that time out after 2 s. With FINISH_S it is less than the task's StopTimeout.
-LEAVING_S_MAX = 12
-FINISH_S = 3  # for the requests in flight
-# Longer than the load balancer's idle time-out (60 s): it must be the one who closes, or it meets a closed connection.
+QUIET_S = 0.5  # After this time without a request, the load balancer has stopped sending any.
+# Two health checks, 5 s apart, each with a timeout of 2 s. Together with FINISH_S less than the task's StopTimeout.
+DRAIN_S_MAX = 12
+FINISH_S = 3  # For the requests in flight.
+# Longer than the load balancer's idle timeout (60 s): if this side closed first, the load balancer could send a
+# request on a closed connection.
 KEEP_ALIVE_S = 75
 FEED_READERS = 4
 
 
 class _Server(uvicorn.Server):
-    """uvicorn that leaves the signals to us: its own handling exits with the signal's code instead of 0."""
+    """uvicorn without its signal handling, which exits with the signal's code instead of 0."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,18 +62,18 @@ class _Server(uvicorn.Server):
 
 
 def serve(settings: Settings, *, clients: Clients, metrics: Metrics, log: Log, stop_timeout_s: float) -> None:
-    """Until SIGTERM or SIGINT."""
+    """Serve until SIGTERM or SIGINT."""
     flags = _flag_watch(settings, clients, log)
     writes = _bulkhead("writes", WRITERS, metrics)
     reads = _bulkhead("reads", READERS, metrics)
     metrics.gauge("BreakerOpen", lambda: max(bulkhead.breaker.take_was_open() for bulkhead in (writes, reads)))
     orders = OrderTables(_store(clients, metrics, writes, flags.store_delay_s if flags else None), settings.tables)
-    # A second client: what readers, feeds and probes find says nothing of intake's calls, nor does the flag hold
-    # them up, so that a task whose intake is shed stays in the load balancer.
+    # A second client for readers, feeds and probes: their calls do not count for intake's breaker, and the delay flag
+    # does not slow them, so that a task that sheds writes stays in the load balancer.
     store = _store(clients, metrics, reads, None)
     ledger = LedgerTables(store, settings.tables)
     sender = Sender(_queue(settings, clients, metrics), Outbox(store, settings.tables), log)
-    # Not the queue: orders are accepted without it.
+    # The queue is not probed: orders are accepted without it.
     readiness = Readiness({"store": OrderTables(store, settings.tables).probe})
     feed_readers = ThreadPoolExecutor(FEED_READERS, thread_name_prefix="feed")
 
@@ -103,20 +103,20 @@ def serve(settings: Settings, *, clients: Clients, metrics: Metrics, log: Log, s
 
 
 def _bulkhead(name: str, threads: int, metrics: Metrics) -> Bulkhead:
-    # One client may hold half of the places: a crowd of one must not keep the others out.
-    places = 2 * threads
+    # One client may hold half of the slots, so that it cannot lock out the others.
+    slots = 2 * threads
     return Bulkhead(
         name,
         threads=threads,
         waiting_max=threads,
-        client_max=places // 2,
+        client_max=slots // 2,
         breaker=Breaker(trials_max=threads),
         telemetry=metrics,
     )
 
 
 def _store(clients: Clients, metrics: Metrics, bulkhead: Bulkhead, delay_s: Callable[[], float] | None) -> BaseClient:
-    """A client whose calls a bulkhead's breaker hears of. One attempt: who asks again knows the time that is left."""
+    """Make a client that reports its calls to the bulkhead's breaker. One attempt: the retry budget decides on more."""
     return clients.make(
         "dynamodb",
         connect_timeout_s=PROMPT_CONNECT_TIMEOUT_S,
@@ -165,24 +165,24 @@ async def _serve(app: Observed, settings: Settings, readiness: Readiness, log: L
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, told.set)
-    leaving = loop.create_task(_leave(told, app, server, readiness, log))
+    draining = loop.create_task(_drain(told, app, server, readiness, log))
     log.info("task.started", port=settings.port)
     await server.serve()
-    leaving.cancel()
+    draining.cancel()
 
 
-def leave_at(told_at: float, asked_at: float) -> float:
-    """When a server that was told to leave then, and asked for something last then, stops listening; seconds."""
-    return min(max(told_at, asked_at) + QUIET_S, told_at + LEAVING_S_MAX)
+def stop_listening_at(told_at: float, asked_at: float) -> float:
+    """Return when a draining server stops listening (s), from when it was told to stop and its last request."""
+    return min(max(told_at, asked_at) + QUIET_S, told_at + DRAIN_S_MAX)
 
 
-async def _leave(told: asyncio.Event, app: Observed, server: uvicorn.Server, readiness: Readiness, log: Log) -> None:
-    """Once told, fail readyz; end the server when no request has come for QUIET_S, or after LEAVING_S_MAX."""
+async def _drain(told: asyncio.Event, app: Observed, server: uvicorn.Server, readiness: Readiness, log: Log) -> None:
+    """On the stop signal fail readyz; stop the server after QUIET_S without a request, or after DRAIN_S_MAX."""
     await told.wait()
     log.info("task.draining")
     readiness.draining.set()
     told_at = time.monotonic()
-    # What is awaited is that nothing happens: there is no event for it.
-    while (left_s := leave_at(told_at, app.asked_at) - time.monotonic()) > 0:  # noqa: ASYNC110
+    # There is no event for the absence of requests, so this polls.
+    while (left_s := stop_listening_at(told_at, app.asked_at) - time.monotonic()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(left_s)
     server.should_exit = True

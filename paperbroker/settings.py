@@ -1,4 +1,4 @@
-"""What the environment tells a task. Read once, at the composition root; nothing else reads the environment."""
+"""Settings of a task, read once from the environment at the composition root."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Tables:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlagSource:
-    """Where the feature flags are in AppConfig, by id, and how often to look."""
+    """Where the feature flags are in AppConfig (ids), and the polling interval."""
 
     application: str
     environment: str
@@ -36,7 +36,7 @@ class FlagSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """One task's settings. `metadata_uri` is ECS's task metadata endpoint, "" outside ECS; no `flags` means none."""
+    """Settings of one task. `metadata_uri` is the ECS task metadata endpoint, "" outside ECS."""
 
     env: str
     run_id: str
@@ -53,7 +53,7 @@ class Settings:
 
 
 def from_environment(env: Mapping[str, str]) -> Settings:
-    """The settings in `env`; SettingsError names the first variable that is missing or wrong."""
+    """Read the settings from `env`. Raises SettingsError for the first variable that is missing or invalid."""
     return Settings(
         env=env.get("PB_ENV", "gameday"),
         run_id=env.get("PB_RUN_ID", "none"),
@@ -85,7 +85,7 @@ def _required(env: Mapping[str, str], name: str) -> str:
 
 
 def _flags(env: Mapping[str, str]) -> FlagSource | None:
-    """None if no id is given; a part of them is a mistake that must not pass for "no flags"."""
+    """Return None if no id is given. Giving only some of the ids is an error."""
     names = ("PB_FLAGS_APPLICATION", "PB_FLAGS_ENVIRONMENT", "PB_FLAGS_PROFILE")
     if not any(env.get(name) for name in names):
         return None
@@ -118,6 +118,6 @@ def _port(text: str) -> int:
 
 
 def _host(env: Mapping[str, str]) -> str:
-    """A task with an address of its own listens on all of it; with AWS itself on loopback, so is the task."""
+    """Listen on all addresses, or on loopback only where the AWS endpoint is on loopback."""
     on_loopback = "//127.0.0.1" in env.get("AWS_ENDPOINT_URL", "")
     return env.get("PB_HOST") or ("127.0.0.1" if on_loopback else "0.0.0.0")

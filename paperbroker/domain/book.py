@@ -1,11 +1,10 @@
-"""One market's order book, as the sum of its ledger events.
+"""One market's order book, built by applying its ledger events.
 
-Owns what rests, in price-time priority. It changes by `apply` alone, both when the matcher commits and when
-somebody catches up from the ledger: one piece of code, so a replica cannot differ from the original. Must not know
-how fills come about (`paperbroker.domain.matching`) nor who stores the events.
+Only `apply` changes the book, both when the matcher commits and when a replica catches up from the ledger. One piece
+of code serves both, so a replica cannot differ from the original.
 
-An entry is named by the *event* that brought it, not by its order id: intake promises one event per order, and a
-book that relied on it would hide a broken promise. Two events of one order are two entries that both trade.
+An entry is identified by the *event* that added it, not by its order id. Intake guarantees one event per order, and a
+book that relied on that would hide a violation. Two events of one order are two entries, and both trade.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from paperbroker.errors import LedgerCorrupt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resting:
-    """One entry of the book; `qty` is what is left of it, in lots."""
+    """One entry of the book; `qty` is its remaining quantity in lots."""
 
     event_id: str
     order_id: str
@@ -35,7 +34,7 @@ class Resting:
 
 
 class _Ladder:
-    """One side: sorted prices, and per price the entries in time order (a dict keeps its place when one shrinks)."""
+    """One side: sorted prices, and per price the entries in time order (a dict keeps an entry's position on update)."""
 
     __slots__ = ("levels", "prices", "side")
 
@@ -69,10 +68,10 @@ class _Ladder:
 
 
 class Book:
-    """What rests in one market, and who ever sent an order there.
+    """The resting orders of one market, and the client of every order that it ever had.
 
-    Memory grows with the number of orders that the market ever saw (`_owners` tells a cancel of a finished order
-    from one of an unknown order, and the answer must follow from the ledger alone).
+    Memory grows with the number of orders ever accepted: `_owners` tells a cancel of a finished order from a cancel of
+    an unknown one, and that answer must follow from the ledger alone.
     """
 
     __slots__ = ("_fresh_owners", "_ladders", "_owners", "_resting")
@@ -84,7 +83,7 @@ class Book:
         self._fresh_owners: dict[str, str] = {}
 
     def draft(self) -> Book:
-        """A copy to try commands on; costs what rests, not what ever was. `adopt` or drop it."""
+        """Return a copy to plan commands on. Its cost grows with the resting orders, not with the whole history."""
         twin = Book()
         twin._ladders = {side: ladder.copy() for side, ladder in self._ladders.items()}
         twin._resting = self._resting.copy()
@@ -93,29 +92,29 @@ class Book:
         return twin
 
     def settle(self) -> None:
-        """Make the draft's news permanent: from here on the book that it was drafted from is out of date."""
+        """Make the draft permanent; the book that it was copied from is out of date from then on."""
         self._owners.update(self._fresh_owners)
         self._fresh_owners = {}
 
     def opposite(self, side: Side) -> Iterator[Resting]:
-        """The entries that an order of `side` meets, in price-time priority."""
+        """Yield the entries that an order of `side` trades with, in price-time priority."""
         ladder = self._ladders[side.opposite]
         for price in ladder.best_first():
             yield from ladder.levels[price].values()
 
     def of_order(self, order_id: str) -> tuple[Resting, ...]:
-        """The order's resting entries, oldest first; more than one only if intake let it in twice."""
+        """Return the order's resting entries, oldest first; more than one only if intake accepted it twice."""
         return self._resting.get(order_id, ())
 
     def owner(self, order_id: str) -> str | None:
-        """Whose order this is, resting or done; None if the ledger never accepted it."""
+        """Return the client of the order, resting or done; None if the ledger never accepted it."""
         return self._fresh_owners.get(order_id) or self._owners.get(order_id)
 
     def best(self, side: Side) -> int | None:
         return next(self._ladders[side].best_first(), None)
 
     def depth(self, side: Side, levels_max: int) -> list[tuple[int, int, int]]:
-        """(price, lots, entries) of the best levels."""
+        """Return (price, lots, entries) of the best levels."""
         ladder = self._ladders[side]
         found = []
         for price in ladder.best_first():
@@ -130,7 +129,7 @@ class Book:
             yield from entries
 
     def apply(self, event: LedgerEvent) -> None:
-        """Take one ledger event in; LedgerCorrupt if it cannot follow from what came before."""
+        """Apply one ledger event. Raises LedgerCorrupt if it cannot follow the events before it."""
         if event.type == LedgerType.ACCEPTED:
             self._accept(event)
         elif event.type == LedgerType.FILL:
@@ -139,8 +138,10 @@ class Book:
             self._cancel(event)
 
     def _accept(self, event: LedgerEvent) -> None:
-        """A GTC order rests at once, before its own fills are applied: only between two events of one command, which
-        commit together, can the book look crossed."""
+        """Add a GTC order at once, before its own fills are applied.
+
+        The book can look crossed only between two events of one command, which are committed together.
+        """
         self._fresh_owners[event.order_id] = event.client_id
         if event.order_type == OrderType.MARKET or event.tif == TimeInForce.IOC:
             return

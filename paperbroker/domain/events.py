@@ -1,7 +1,6 @@
-"""The two kinds of event: what intake hands to the matcher, and what the matcher writes to the ledger.
+"""Intake events (intake to matcher) and ledger events (matcher to ledger): their fields and their JSON form.
 
-Owns their fields and their JSON form (camelCase, the same in the queue, the tables and the stream). Must not know
-how either is stored or sent.
+The JSON form is camelCase and the same in the queue, the tables and the stream.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class Command(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntakeEvent:
-    """One accepted request, on its way to be sequenced. A cancel holds no side, type, tif, qty or price."""
+    """One accepted request that is to be sequenced. A cancel has no side, type, tif, qty or price."""
 
     event_id: str
     type: str
@@ -67,7 +66,7 @@ class IntakeEvent:
 
     @classmethod
     def from_json(cls, text: str) -> IntakeEvent:
-        """The event in a message body; ValueError if it is none."""
+        """Parse a message body. Raises ValueError if it is not an intake event."""
         body = json.loads(text)
         try:
             event = cls(**{f.name: body[_CAMEL[f.name]] for f in fields(cls)})
@@ -82,7 +81,7 @@ class IntakeEvent:
 class LedgerEvent:
     """One row of a market's ledger. Fields that a type lacks are ""/0.
 
-    accepted: the whole order · rejected: what was refused, `reason`, `command` · fill: both legs, at the maker's
+    accepted: the whole order · rejected: what was refused, `reason`, `command` · fill: both sides, at the maker's
     price · cancelled: `qty` taken off the book (or never put on it), `reason`; for a client's cancel the
     idempotency key is the cancel's, else the order's.
     """
@@ -110,7 +109,7 @@ class LedgerEvent:
     taker_side: str = ""
 
     def to_record(self) -> dict[str, str | int]:
-        """The camelCase record: every field that says something; price 0 is said for orders, where it means MARKET."""
+        """Return the camelCase record without empty fields; orders keep price 0, which means MARKET."""
         record = {name: value for field, name in _LEDGER_NAMES if (value := getattr(self, field)) not in ("", 0)}
         if self.order_type:
             record.setdefault("price", 0)

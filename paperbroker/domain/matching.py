@@ -1,11 +1,11 @@
-"""Price-time matching: one command against the book gives its ledger events.
+"""Price-time matching: turn one command and the book into ledger events.
 
-Pure and deterministic: the same sequenced commands give the same fills. Reads the book, never changes it; the events
-do (`Book.apply`). Must not know where commands come from nor how events are stored.
+Pure and deterministic: the same sequenced commands give the same fills. The book is only read; applying the events
+changes it (`Book.apply`).
 
-Rules: a fill trades at the maker's price. A taker that meets its own client's order stops there and its rest is
-cancelled (self_trade). What an IOC or MARKET order did not trade is cancelled (ioc). A command that would need more
-than FILLS_MAX fills is rejected whole (MatchLimitExceeded): its writes must fit one DynamoDB transaction.
+Rules: a fill trades at the maker's price. A taker that meets an order of its own client stops there, and its remainder
+is cancelled (self_trade). The remainder of an IOC or MARKET order is cancelled (ioc). A command that would need more
+than FILLS_MAX fills is rejected as a whole (MatchLimitExceeded), because its writes must fit one DynamoDB transaction.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FILLS_MAX = 30
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Walk:
-    """What a taker meets: its fills in order, and whether its own order or the limit stopped it."""
+    """The fills of a taker in order, and whether its own client's order or FILLS_MAX stopped it."""
 
     fills: tuple[tuple[Resting, int], ...]
     left: int
@@ -31,7 +31,7 @@ class _Walk:
 
 
 def match(book: Book, command: IntakeEvent, *, seq: int, ts_ns: int) -> list[LedgerEvent]:
-    """The ledger events of `command`, numbered from `seq` + 1; at least one."""
+    """Return the ledger events of `command`, numbered from `seq` + 1; at least one."""
     write = _Writer(command, seq, ts_ns)
     if command.type == IntakeType.CANCEL_REQUESTED:
         _cancel(book, command, write)

@@ -1,7 +1,4 @@
-"""What a client may ask for: orders and cancels, how they are validated, and what "same content" means.
-
-Owns the request's vocabulary and bounds. Must not know HTTP, storage or the book.
-"""
+"""Orders and cancels as clients send them: fields, bounds, validation, and what "same content" means."""
 
 from __future__ import annotations
 
@@ -70,7 +67,7 @@ class NewOrder:
     price: int
 
     def content_hash(self) -> str:
-        """What "same content" compares: everything but the order id, which a retry may make anew."""
+        """Hash everything but the order id, which a retry may change."""
         return _digest(["order", self.client_id, self.symbol, self.side, self.type, self.tif, self.qty, self.price])
 
 
@@ -87,12 +84,12 @@ class CancelOrder:
 
 
 def idempotency_digest(client_id: str, idempotency_key: str) -> str:
-    """One name for (client, key): of the idempotency record and of the message. JSON keeps ("a","bc") ≠ ("ab","c")."""
+    """Digest (client, key) for the idempotency record and the message id; JSON keeps ("a","bc") ≠ ("ab","c")."""
     return _digest([client_id, idempotency_key])
 
 
 def parse_order(body: Any, markets: Collection[str]) -> NewOrder:
-    """The order in a JSON body; InvalidRequest names the first field that is wrong."""
+    """Parse an order from a JSON body. Raises InvalidRequest for the first invalid field."""
     fields = _mapping(body, _ORDER_FIELDS)
     kind = _choice(fields, "type", OrderType)
     symbol = identifier(fields, "symbol")
@@ -112,7 +109,7 @@ def parse_order(body: Any, markets: Collection[str]) -> NewOrder:
 
 
 def parse_cancel(body: Any, order_id: str) -> CancelOrder:
-    """The cancel in a JSON body for the order that the path names."""
+    """Parse a cancel from a JSON body; the path names the order."""
     fields = _mapping(body, _CANCEL_FIELDS)
     return CancelOrder(
         client_id=identifier(fields, "clientId"),
@@ -122,7 +119,7 @@ def parse_cancel(body: Any, order_id: str) -> CancelOrder:
 
 
 def identifier(fields: Mapping[str, Any], name: str) -> str:
-    """A string of 1 to 64 letters, digits or `_.:-`."""
+    """Return the field if it is a string of 1 to 64 letters, digits or `_.:-`. Raises InvalidRequest otherwise."""
     value = fields.get(name)
     if not isinstance(value, str) or not IDENTIFIER.fullmatch(value):
         raise InvalidRequest(name, "must be a string of 1 to 64 letters, digits or _.:-")
@@ -133,7 +130,7 @@ def _mapping(body: Any, known: frozenset[str]) -> Mapping[str, Any]:
     if not isinstance(body, dict):
         raise InvalidRequest("body", "must be a JSON object")
     unknown = sorted(set(body) - known)
-    if unknown:  # a misspelt "tif" must not silently become GTC
+    if unknown:  # A misspelt "tif" must not silently become GTC.
         raise InvalidRequest(unknown[0][:64], "unknown field")
     return body
 

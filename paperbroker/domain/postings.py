@@ -1,7 +1,7 @@
-"""What a run of ledger events does to orders and balances.
+"""Derive order states and positions from ledger events.
 
-Pure. Owns the two derived states that are stored beside the ledger: the order's status and filled quantity, and each
-client's position (lots bought minus sold, ticks × lots received minus paid). Must not know DynamoDB.
+Both are stored beside the ledger: an order's status and filled quantity, and each client's position (lots bought minus
+sold, ticks × lots received minus paid).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from paperbroker.domain.orders import OrderStatus, Side
 
 @dataclass(slots=True, kw_only=True)
 class OrderChange:
-    """What happened to one order: lots to add to its filled quantity, and whether it was taken off or refused."""
+    """The change of one order: lots to add to its filled quantity, and its new status."""
 
     filled_qty: int = 0
     status: OrderStatus = OrderStatus.ACCEPTED
@@ -24,7 +24,7 @@ class OrderChange:
 
 @dataclass(slots=True, kw_only=True)
 class Balance:
-    """What to add to one client's position in the market."""
+    """The change of one client's position in the market."""
 
     qty: int = 0
     cash: int = 0
@@ -32,7 +32,7 @@ class Balance:
 
 @dataclass(slots=True)
 class Postings:
-    """The changes by order id and by client id, gathered over any number of commands of one market."""
+    """Changes by order id and by client id, over any number of commands of one market."""
 
     orders: dict[str, OrderChange] = field(default_factory=dict)
     balances: dict[str, Balance] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Postings:
 
 
 def _status(book: Book, order_id: str) -> OrderStatus:
-    """Of an order that was not cancelled: what no longer rests was filled."""
+    """Return the status of an order that was not cancelled: filled if it no longer rests."""
     resting = book.of_order(order_id)
     if not resting:
         return OrderStatus.FILLED

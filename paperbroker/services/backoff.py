@@ -1,4 +1,4 @@
-"""How long to wait before the next try: doubling, bounded, with jitter so that tasks do not march in step."""
+"""Exponential backoff: doubling waits with an upper bound, and jitter so that tasks do not retry in step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ FULL = 1.0
 
 
 class Backoff:
-    """Waits drawn from the last `jitter` share of this try's limit: HALF keeps a pace, FULL spreads rivals best."""
+    """Draw each wait from the upper `jitter` share of the current bound. FULL spreads competing writers best."""
 
     def __init__(
         self, *, first_s: float, limit_s: float, jitter: float = HALF, source: random.Random | None = None

@@ -1,11 +1,10 @@
-"""A circuit breaker: when a dependency does not answer well, stop asking it, and find out when it does again.
+"""Circuit breaker: stop calling a dependency that fails or is slow, and detect when it has recovered.
 
-Pure but for its clock. Owns the states and when they change. Must not know what is called.
-
-closed → open: of the calls of the last WINDOW_S, at least CALLS_MIN, a share of BAD_SHARE failed or were slow.
-open → half-open: after OPEN_S. Then few requests at a time are let through, and their calls decide: one that fails
-opens again, GOOD_CALLS fast ones in a row close. A slow one does neither, and each that succeeds lets one request more
-through at a time: a dead dependency is left alone, a slow one does what it can, and nobody waits behind it.
+closed → open: at least CALLS_MIN calls within WINDOW_S, and a share of BAD_SHARE of them failed or were slow.
+open → half-open: after OPEN_S.
+half-open: a few requests at a time are admitted. One failed call opens the breaker again; GOOD_CALLS fast calls in a
+row close it. A slow call changes nothing. Each successful call admits one more request at a time, so a slow dependency
+gets as much work as it can do.
 """
 
 from __future__ import annotations
@@ -33,8 +32,10 @@ class State(Enum):
 
 
 class Breaker:
-    """Thread-safe. `admits` before a request, `heard` after each of its calls; `trials_max` requests at a time are
-    the most that half-open lets through."""
+    """Thread-safe. Call `admits` before a request and `record_call` after each of its calls.
+
+    `trials_max` bounds the requests in flight while the breaker is half-open.
+    """
 
     def __init__(self, trials_max: int, now_s: Callable[[], float] = time.monotonic) -> None:
         self._trials_max = trials_max
@@ -53,14 +54,16 @@ class Breaker:
         return self._state
 
     def take_was_open(self) -> bool:
-        """Whether it was open at any moment since the last look."""
+        """Return whether the breaker was open at any time since the last call of this method."""
         with self._lock:
             was, self._was_open = self._was_open, self._state is not State.CLOSED
             return was or self._was_open
 
     def admits(self, in_flight: int) -> bool:
-        """Whether one more request may ask the dependency now, beside those in flight."""
-        if self._state is State.CLOSED:  # without the lock: the common case, and a stale answer lets one more in
+        """Return whether one more request may call the dependency now, beside `in_flight` others."""
+        if (
+            self._state is State.CLOSED
+        ):  # Read without the lock: the common case. A stale answer admits one more request.
             return True
         with self._lock:
             if self._state is State.OPEN and self._now_s() - self._since_s >= OPEN_S:
@@ -68,7 +71,7 @@ class Breaker:
             return self._state is State.CLOSED or (self._state is State.HALF_OPEN and in_flight < self._trials)
 
     def record_call(self, *, started_s: float, took_s: float, failed: bool) -> None:
-        """One call ended. A call that started before the present state says nothing of it."""
+        """Record the end of one call. A call that started before the current state began is ignored."""
         slow = took_s > SLOW_S
         with self._lock:
             if started_s < self._since_s or self._state is State.OPEN:

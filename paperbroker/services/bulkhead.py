@@ -1,11 +1,9 @@
-"""A bounded way to the store: so many threads, so many places to wait for one, a breaker before, a deadline behind.
+"""Bulkhead for store calls: a bounded thread pool and queue, a circuit breaker, and a deadline per request.
 
-Owns who is let in, who is refused at once, and until when somebody waits. Must not know HTTP, nor what the calls do.
-
-A place is given back when its call has really ended, not when nobody waits for it any more: else the calls that hang
-would be followed by others, and a slow store would be asked without bound. Refused before anything was asked of the
-store is `Overloaded`, so nothing was done; a call that is still under way at the deadline may yet have its effect, so
-it is `StoreUnavailable`: unknown.
+A slot is released when its call has ended, even if its caller has given up. Otherwise hanging calls would be followed
+by more, and a slow store would get an unbounded number of calls. A request that is refused before its call starts
+raises `Overloaded`: it had no effect. A call that is still running at the deadline raises `StoreUnavailable`: its
+outcome is unknown.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ R = TypeVar("R")
 
 
 class Bulkhead:
-    """`run` from the loop alone."""
+    """A bulkhead around blocking calls. Call `run` from the event loop only."""
 
     def __init__(
         self,
@@ -42,7 +40,7 @@ class Bulkhead:
     ) -> None:
         self.breaker = breaker
         self._name = name
-        self._places = threads + waiting_max
+        self._capacity = threads + waiting_max
         self._client_max = client_max
         self._telemetry = telemetry
         self._request_s = request_s
@@ -51,11 +49,15 @@ class Bulkhead:
         self._by_client: Counter[str] = Counter()
 
     def deadline(self) -> float:
-        """Until when, on the monotonic clock, a request that came now is worth answering."""
+        """Return the deadline, on the monotonic clock, of a request that arrives now."""
         return time.monotonic() + self._request_s
 
     async def run(self, client_id: str, until: float, call: Callable[..., R], *args: Any) -> R:
-        """The call's result. ClientOverloaded, Overloaded: it was not made. StoreUnavailable: it goes on, unheard."""
+        """Run `call` in a thread and return its result.
+
+        Raises ClientOverloaded or Overloaded if the call was not made, StoreUnavailable if it is still running at the
+        deadline.
+        """
         self._enter(client_id)
         job = _Job(call, args, until - CALL_S_MIN)
         done = asyncio.get_running_loop().run_in_executor(self._pool, job.run)
@@ -71,8 +73,8 @@ class Bulkhead:
         raise StoreUnavailable(f"{self._name}: no answer within {self._request_s} s, the outcome is unknown")
 
     def _enter(self, client_id: str) -> None:
-        if self._taken >= self._places:
-            self._shed(f"{self._places} requests in flight")
+        if self._taken >= self._capacity:
+            self._shed(f"{self._capacity} requests in flight")
         if client_id and self._by_client[client_id] >= self._client_max:
             raise ClientOverloaded(f"{self._name}: {self._client_max} requests of {client_id} in flight")
         if not self.breaker.admits(self._taken):
@@ -86,7 +88,7 @@ class Bulkhead:
         if not self._by_client[client_id]:
             del self._by_client[client_id]
         if not ended.cancelled():
-            ended.exception()  # seen, even if nobody waits for it any more
+            ended.exception()  # Retrieved, so that asyncio does not report it as lost.
 
     def _shed(self, why: str) -> NoReturn:
         self._telemetry.count("Shed", 1)
@@ -94,7 +96,7 @@ class Bulkhead:
 
 
 class _TooLate(Exception):
-    """The call was not made: there was no time left for it."""
+    """The call was not made, because its deadline was too close."""
 
 
 class _Job:
@@ -109,7 +111,7 @@ class _Job:
         self._claim = threading.Lock()
 
     def call_off(self) -> bool:
-        """True: it has not started and never will."""
+        """Cancel the call; return True if it has not started and never will."""
         return self._claim.acquire(blocking=False)
 
     def run(self) -> Any:

@@ -1,7 +1,6 @@
-"""Feature flags: what is switched on in this process, kept up to date by a thread of its own.
+"""Feature flags of this process, kept up to date by a background thread.
 
-Owns the flags' names, bounds and age. Must not know AppConfig; the source is whatever has `read`. Nobody waits for
-flags: whoever asks gets what was read last, and `NONE` if that is too old or nothing was ever read.
+Reading the flags never blocks: `now` returns the last value read, or `NONE` if that value is too old.
 """
 
 from __future__ import annotations
@@ -17,14 +16,15 @@ from paperbroker.errors import FlagsUnavailable
 from paperbroker.logs import Log
 
 STORE_DELAY_MS_MAX = 10_000
-# Flags that cannot be read for so long, or so many looks, are off: a fault that nobody can end must end by itself.
+# Flags that could not be read for this time, or this many polls, are off: a fault that cannot be switched off from
+# outside must end by itself.
 KEPT_S = 60.0
-KEPT_LOOKS = 3
+KEPT_POLLS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """`store_delay_ms`: how long each store call of intake is held up, as if the store were slow."""
+    """`store_delay_ms` delays each store call of intake, to simulate a slow store."""
 
     store_delay_ms: int = 0
 
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 
 def parse(content: bytes) -> Flags:
-    """The flags in a configuration; unknown names are left to others. FlagsUnavailable if it holds none."""
+    """Parse a configuration; ignore unknown names. Raises FlagsUnavailable if the content is not valid."""
     try:
         found = json.loads(content)
     except ValueError as exc:
@@ -49,12 +49,12 @@ def parse(content: bytes) -> Flags:
 
 
 class FlagWatch:
-    """Reads every `poll_s` until stopped; `now` at any time, from any thread."""
+    """Poll the source every `poll_s` seconds until stopped. `now` may be called at any time from any thread."""
 
     def __init__(self, source: Source, poll_s: float, log: Log, now_s: Callable[[], float] = time.monotonic) -> None:
         self._source = source
         self._poll_s = poll_s
-        self._kept_s = max(KEPT_S, KEPT_LOOKS * poll_s)
+        self._kept_s = max(KEPT_S, KEPT_POLLS * poll_s)
         self._log = log
         self._now_s = now_s
         self._flags = NONE
@@ -66,11 +66,11 @@ class FlagWatch:
         self._thread.start()
 
     def stop(self) -> None:
-        """The thread may be within a call: it is a daemon and holds nothing."""
+        """Signal the thread to stop. It may still be inside a call; it is a daemon thread and holds no resources."""
         self._stopping.set()
 
     def now(self) -> Flags:
-        """The flags as of now."""
+        """Return the current flags."""
         if self._flags is not NONE and self._now_s() - self._read_at_s > self._kept_s:
             return NONE
         return self._flags
@@ -78,8 +78,8 @@ class FlagWatch:
     def store_delay_s(self) -> float:
         return self.now().store_delay_ms / 1000
 
-    def look(self) -> None:
-        """Read once; what cannot be read changes nothing."""
+    def poll(self) -> None:
+        """Read the source once; keep the current flags if that fails."""
         try:
             content = self._source.read()
             flags = parse(content) if content else self._flags
@@ -92,6 +92,6 @@ class FlagWatch:
         self._flags = flags
 
     def _run(self) -> None:
-        self.look()
+        self.poll()
         while not self._stopping.wait(self._poll_s):
-            self.look()
+            self.poll()

@@ -1,7 +1,7 @@
-"""Am I alive (healthz: this process), may I be used (readyz: what I depend on).
+"""Health checks: healthz tells whether the process is alive, readyz whether its dependencies can be reached.
 
-`Readiness` asks the dependencies at most every CACHE_S, within PROBE_S, one probe at a time. `HealthServer` answers
-for the roles that have no HTTP of their own.
+`Readiness` probes the dependencies at most every CACHE_S, within PROBE_S, one probe at a time. `HealthServer` serves
+both endpoints for the roles without an HTTP interface.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REQUEST_TIMEOUT_S = 5.0
 
 
 class Readiness:
-    """The last answer of the dependencies, fresh enough. `draining` overrides: a task that is leaving is not ready."""
+    """Cached result of the dependency probes. A task that is draining is never ready."""
 
     def __init__(self, probes: Mapping[str, Callable[[], object]], ready: Callable[[], bool] = lambda: True) -> None:
         self._probes = probes
@@ -35,7 +35,7 @@ class Readiness:
         self.draining = threading.Event()
 
     def failures(self) -> dict[str, str]:
-        """What is wrong, by dependency; empty means ready. Blocks for at most PROBE_S."""
+        """Return the failures by dependency; empty means ready. Blocks for at most PROBE_S."""
         if self.draining.is_set():
             return {"task": "draining"}
         if not self._ready():
@@ -47,7 +47,7 @@ class Readiness:
             return self._failures
 
     def _ask(self) -> dict[str, str]:
-        """A probe that still hangs from last time is waited for, not repeated."""
+        """Run the probes. A probe that still hangs from the last round is awaited, not started again."""
         until = time.monotonic() + PROBE_S
         for name, probe in self._probes.items():
             if name not in self._running:
@@ -64,7 +64,7 @@ class Readiness:
         return outcome
 
     def answer(self) -> tuple[int, bytes]:
-        """Status and body of readyz."""
+        """Return the status and body of readyz."""
         failures = self.failures()
         body = {"status": "unavailable" if failures else "ready", "failures": failures}
         return (503 if failures else 200), json.dumps(body).encode()
@@ -79,7 +79,7 @@ def _outcome(probe: Callable[[], object]) -> str:
 
 
 class HealthServer:
-    """GET /healthz and /readyz on a port, from a thread."""
+    """Serve GET /healthz and /readyz from a background thread."""
 
     def __init__(self, host: str, port: int, readiness: Readiness) -> None:
         self._server = ThreadingHTTPServer((host, port), _handler(readiness))
@@ -114,6 +114,6 @@ def _handler(readiness: Readiness) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Health checks are not worth a line."""
+            """Health checks are not logged."""
 
     return Handler

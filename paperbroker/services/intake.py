@@ -1,13 +1,11 @@
-"""Taking orders and cancels: each (client, key) has one effect and one answer, however often it is asked.
+"""Accept orders and cancels: each (client, key) has one effect and one answer, however often it is submitted.
 
-Owns the decision between first, repeated, refused and unknown. Must not know HTTP; the tables decide what is new.
+A 2xx rests on the transaction alone. The event is sent to the queue in the background. If this process dies first, the
+outbox entry remains and the relay sends it.
 
-A 2xx stands on the transaction alone. The event goes to the queue in the background; if this process dies before
-that, the outbox entry is still there and the relay sends it.
-
-Asking again: a refusal for want of capacity, a rival's transaction, and an answer that did not come are followed by
-another try of the *same* transaction, which its token makes harmless, as long as there is time for one. What is said
-when time is up depends on whether any try may have been written: only then the outcome is unknown.
+Retries: after throttling, a conflicting transaction or a lost answer, the *same* transaction is tried again while time
+is left; its token makes that safe. When time is up, the outcome is unknown only if one of the tries may have been
+written.
 """
 
 from __future__ import annotations
@@ -35,12 +33,12 @@ from paperbroker.errors import (
 from paperbroker.services.retry_budget import REQUEST_S, RetryBudget
 from paperbroker.storage.tables import Acceptance, KeyRecord, OrderTables, order_answer
 
-OWNERS_MAX = 10_000  # orders remembered; some minutes of a busy task
+OWNERS_MAX = 10_000  # Orders remembered: some minutes of a busy task.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """The answer to a request: the same bytes for every repetition; `first` if this one had the effect."""
+    """The answer to a request: the same bytes for every retry. `first` marks the request that had the effect."""
 
     first: bool
     answer: str
@@ -51,7 +49,7 @@ class Outbound(Protocol):
 
 
 class Intake:
-    """Blocking; called from many threads."""
+    """Accept requests. Methods block; they may be called from many threads."""
 
     def __init__(
         self,
@@ -69,10 +67,10 @@ class Intake:
         self._owners = _Owners()
 
     def submit(self, order: NewOrder, trace_id: str, until: float | None = None) -> Receipt:
-        """Accept the order once, asking the store until `until` on the monotonic clock (REQUEST_S from now).
+        """Accept the order once, retrying until `until` on the monotonic clock (default: REQUEST_S from now).
 
-        IdempotencyKeyReused, OrderIdReused, Overloaded, StoreThrottled, StoreContended: no effect. StoreUnavailable:
-        unknown.
+        Raises IdempotencyKeyReused, OrderIdReused, Overloaded, StoreThrottled or StoreContended if the order had no
+        effect, StoreUnavailable if its outcome is unknown.
         """
         accepted_at_ns = self._now_ns()
         event = IntakeEvent(
@@ -95,7 +93,7 @@ class Intake:
         return self._accept(acceptance, order, self._until(until))
 
     def cancel(self, cancel: CancelOrder, trace_id: str, until: float | None = None) -> Receipt:
-        """Ask once for the order to be taken off the book; the ledger tells what came of it."""
+        """Accept the cancel once. The ledger tells whether the order was cancelled."""
         until = self._until(until)
         client_id, market = self._owners.get(cancel.order_id) or self._find_owner(cancel.order_id, until)
         if client_id != cancel.client_id:
@@ -118,7 +116,7 @@ class Intake:
         return self._now_s() + REQUEST_S if until is None else until
 
     def _find_owner(self, order_id: str, until: float) -> tuple[str, str]:
-        """Client and market of the order; a cancel whose order cannot be read in time has asked for nothing yet."""
+        """Return client and market of the order. A cancel whose order cannot be read in time has had no effect."""
         retry_budget = RetryBudget(until, self._now_s, self._sleep)
         while True:
             try:
@@ -144,12 +142,12 @@ class Intake:
             else:
                 if receipt is not None:
                     return receipt
-                retry_budget.record_failure(StoreContended(f"a rival's transaction on {acceptance.event.order_id}"))
+                retry_budget.record_failure(StoreContended(f"conflicting transaction on {acceptance.event.order_id}"))
             if not retry_budget.may_retry():
                 raise retry_budget.write_error(acceptance.event.order_id)
 
     def _try(self, acceptance: Acceptance, order: NewOrder | None) -> Receipt | None:
-        """The receipt; None if a concurrent transaction was in the way and nothing tells yet what it wrote."""
+        """Return the receipt, or None if a concurrent transaction interfered and its result cannot be read yet."""
         refused = self._tables.accept(acceptance, order)
         if refused is None:
             return self._first(acceptance)
@@ -170,7 +168,7 @@ class Intake:
 
     def _again(self, acceptance: Acceptance, key: KeyRecord) -> Receipt:
         if key.event_id == acceptance.event.event_id:
-            return self._first(acceptance)  # our own write, whose reply we did not see
+            return self._first(acceptance)  # This request's own write, whose reply was lost.
         if key.content_hash != acceptance.content_hash:
             event = acceptance.event
             raise IdempotencyKeyReused(f"{event.idempotency_key} of {event.client_id} stands for other content")
@@ -178,8 +176,10 @@ class Intake:
 
 
 class _Owners:
-    """Client and market of the orders that were accepted here, which never change: a cancel that follows its order to
-    this task, as many do, is one call to the store instead of two."""
+    """Client and market of the orders accepted by this task.
+
+    They never change, so a cancel that reaches the task of its order needs one store call instead of two.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -196,7 +196,7 @@ class _Owners:
 
 
 def _event_id(accepted_at_ns: int) -> str:
-    """Unique, and sorted by the time of acceptance: so the outbox, read by key, gives the oldest first."""
+    """Return a unique id that sorts by time of acceptance, so that reading the outbox by key gives the oldest first."""
     return f"{accepted_at_ns:016x}{secrets.token_hex(8)}"
 
 

@@ -1,15 +1,14 @@
-"""The matcher's task: receive, sequence, delete, until stopped.
+"""The matcher's loop: receive messages, sequence their events, delete the messages, until stopped.
 
-Owns the loop around `services.sequencer` and its pace. Must not know SQS or DynamoDB, only what behaves like them. A
-message is deleted only when its event is known to be in the ledger; one that stays, because the delete failed or its
-receipt had lapsed, comes again and is known by its event id.
+A message is deleted only when its event is known to be in the ledger. A message that remains, because its delete
+failed or its receipt had expired, is delivered again and recognised by its event id.
 
-A matcher that was frozen wakes with receipts that have lapsed: the time that it has for its messages began before,
-and is over, so it gives them up; a commit that was on its way is fenced by the market's sequence.
+A matcher that was frozen resumes with expired receipts. Its deadline for these messages has passed, so it gives them
+up. A commit that was under way is fenced by the market's sequence.
 
-Why an outage does not push good orders into the dead-letter queue. A matcher that could not commit does not receive
-again until a probe of the ledger succeeds, so an outage costs each matcher one receive, not one every few seconds;
-the queue allows many. Only a body that is no intake event is received until the queue moves it away.
+Why an outage does not move good orders to the dead-letter queue: a matcher that could not commit receives nothing
+until a probe of the ledger succeeds. An outage costs each matcher one receive, and the queue allows many. Only a body
+that is not an intake event is received until the queue moves it away.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from paperbroker.services.sequencer import Ledger, Outcome, Sequencer
 from paperbroker.services.telemetry import Telemetry
 from paperbroker.storage.queues import BATCH_MAX, VISIBILITY_S, Message
 
-# A commit must not start when the receipt is about to lapse: a rival may have the same messages by then.
+# A commit must not start when the receipt is about to expire: another matcher may receive the same messages.
 VISIBILITY_MARGIN_S = 1.0
-# Between two receives that were not full: lets a busy market's commands gather into fewer transactions.
+# Pause between two receives that were not full, so that a busy market's commands gather into fewer transactions.
 PACE_S = 0.1
 MARKETS_AT_ONCE = 8
 LOOPS_MAX = 2
@@ -46,7 +45,7 @@ class Commands(Protocol):
 
 
 class Matcher:
-    """The task: receive, sequence, delete, until stopped."""
+    """Runs the loops of a matcher task."""
 
     def __init__(
         self, commands: Commands, ledger: Ledger, telemetry: Telemetry, log: Log, stopping: threading.Event
@@ -60,10 +59,10 @@ class Matcher:
         self.ready = threading.Event()
 
     def run(self, markets: Sequence[str]) -> None:
-        """Until `stopping` is set; then the batches in hand are finished, and nothing more is received.
+        """Run until `stopping` is set; then finish the batches in hand and receive nothing more.
 
-        LOOPS_MAX of them, so that one market's commit does not wait for another's receive. A loop that breaks stops
-        them all: its exception ends the task, and ECS starts another.
+        LOOPS_MAX loops run in parallel, so that one market's commit does not wait for another's receive. An exception
+        in one loop stops all and ends the task; ECS starts a new one.
         """
         self._warm(markets)
         with self._pool, ThreadPoolExecutor(LOOPS_MAX, thread_name_prefix="loop") as loops:
@@ -82,7 +81,7 @@ class Matcher:
                 self._wait_for_ledger(backoff)
 
     def _warm(self, markets: Sequence[str]) -> None:
-        """Read every ledger before the first receive: a long catch-up must not happen while a market is locked."""
+        """Read every ledger before the first receive, because a long catch-up must not run while a market is locked."""
         backoff = Backoff(first_s=RETRY_FIRST_S, limit_s=RETRY_LIMIT_S)
         seqs: dict[str, int] = {}
         while len(seqs) < len(markets) and not self._stopping.is_set():
@@ -102,7 +101,8 @@ class Matcher:
         if not messages:
             return
         received = time.monotonic()
-        # The lock runs at the earliest from when we asked, so this is on the safe side by at most the long poll.
+        # The visibility timeout starts no earlier than the request, so this deadline errs on the safe side, by at most
+        # the long poll.
         self.handle(messages, until=started + VISIBILITY_S - VISIBILITY_MARGIN_S)
         self._log.debug(
             "matcher.turn",
@@ -114,7 +114,7 @@ class Matcher:
             self._stopping.wait(max(0.0, PACE_S - (time.monotonic() - started)))
 
     def handle(self, messages: Sequence[Message], until: float) -> None:
-        """Sequence the messages, markets side by side; delete what is done, even if one market failed."""
+        """Sequence the messages of all markets in parallel; delete those that are done, even if one market failed."""
         by_market: dict[str, list[IntakeEvent]] = defaultdict(list)
         for message in messages:
             if message.event is None:
@@ -139,7 +139,7 @@ class Matcher:
             self._log.warning("matcher.not_deleted", messages=len(messages), error=str(exc))
 
     def _apply_all(self, by_market: dict[str, list[IntakeEvent]], until: float) -> list[Outcome]:
-        if len(by_market) == 1:  # no hand-over between threads for the common small batch
+        if len(by_market) == 1:  # The common small batch needs no other thread.
             return [self._sequencer.apply(market, events, until) for market, events in by_market.items()]
         calls = [
             self._pool.submit(self._sequencer.apply, market, events, until) for market, events in by_market.items()
@@ -147,7 +147,7 @@ class Matcher:
         return [call.result() for call in calls]
 
     def _wait_for_ledger(self, backoff: Backoff) -> None:
-        """Do not take messages that could not be committed."""
+        """Wait until the ledger answers, so that no messages are received that could not be committed."""
         while not self._stopping.wait(backoff.next_s()):
             try:
                 self._ledger.probe()

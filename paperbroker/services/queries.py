@@ -1,4 +1,4 @@
-"""What can be asked: an order's state, a market's book, its trades. Reads only, all of them consistent."""
+"""Answer queries for an order, a market's book and its trades, with consistent reads."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from paperbroker.storage.tables import OrderTables
 
 DEPTH_MAX = 100
 TRADES_MAX = 500
-# A page of trades reads at most this many ledger pages; `next` tells where to go on.
+# A page of trades reads at most this many ledger pages; `next` is the cursor of the next page.
 LEDGER_PAGES_MAX = 4
-# As large as it takes as a rule to find what is still wanted, within bounds: about every other event is a trade.
+# Ledger pages are sized to find the trades still wanted, within bounds: about every other event is a trade.
 EVENTS_A_TRADE = 3
 LEDGER_PAGE_MIN, LEDGER_PAGE_MAX = 20, 500
 
@@ -38,7 +38,7 @@ _ORDER_NAMES = (
 
 
 class Queries:
-    """Blocking; called from many threads."""
+    """Answer queries. Methods block; they may be called from many threads."""
 
     def __init__(self, tables: OrderTables, ledger: LedgerTables, markets: Sequence[str]) -> None:
         self._tables = tables
@@ -46,7 +46,7 @@ class Queries:
         self._replicas = {market: (threading.Lock(), Replica(market)) for market in markets}
 
     def order(self, order_id: str, client_id: str) -> dict[str, Any]:
-        """The order as it stands; NotOwner, UnknownOrder."""
+        """Return the current state of the order. Raises NotOwner or UnknownOrder."""
         found = self._tables.find_order(order_id)
         if found is None:
             raise UnknownOrder(order_id)
@@ -56,7 +56,7 @@ class Queries:
         return {said: found[stored] for said, stored in pairs}
 
     def book(self, market: str, depth: int) -> dict[str, Any]:
-        """The best `depth` levels of each side as [price, lots, orders], at ledger place `seq`."""
+        """Return the best `depth` levels of each side as [price, lots, orders], at ledger sequence `seq`."""
         lock, replica = self._replicas[market]
         with lock:
             replica.catch_up(self._ledger)
@@ -68,7 +68,7 @@ class Queries:
             }
 
     def trades(self, market: str, after: int, limit: int) -> dict[str, Any]:
-        """The first `limit` fills after ledger place `after`; go on from `next`."""
+        """Return the first `limit` fills after ledger sequence `after`; `next` is the cursor of the next page."""
         found: list[dict[str, Any]] = []
         for _ in range(LEDGER_PAGES_MAX):
             size = min(LEDGER_PAGE_MAX, max(LEDGER_PAGE_MIN, EVENTS_A_TRADE * (limit - len(found))))

@@ -1,8 +1,8 @@
-"""The slow way from the outbox to the queue, for events that intake did not hand over: it died, or SQS was away.
+"""Send outbox entries that intake did not send itself, because its task died or SQS was unreachable.
 
-A market's entries are sent in the order of their acceptance, markets side by side. Two relays may run: a message sent
-twice is dropped by the queue, and one that comes through anyway (the queue forgets after five minutes) is known to
-the matcher by its event id. Must not know what the events mean.
+A market's entries are sent in order of acceptance, markets in parallel. Several relays may run: the queue drops a
+message that is sent twice, and the matcher recognises one that still gets through (SQS deduplicates for five minutes)
+by its event id.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from paperbroker.storage.outbox import Outbox, Page
 from paperbroker.storage.queues import BATCH_MAX, CommandQueue
 
 TICK_S = 2.0
-SOON_S = 0.2  # after a sweep that found something: a backlog is not done with one sweep
+SOON_S = 0.2  # After a sweep that found entries: a backlog takes several sweeps.
 RETRY_FIRST_S = 0.5
 RETRY_LIMIT_S = 3.0
-PAGES_MAX = 10  # of one market and sweep; the rest waits for the next sweep
+PAGES_MAX = 10  # Per market and sweep; the rest waits for the next sweep.
 MARKETS_AT_ONCE = 8
-UNREADABLE_MAX = 1000  # entries remembered as reported
+UNREADABLE_MAX = 1000  # Entries remembered as reported.
 
 
 class Relay:
-    """Looks every TICK_S, until stopped."""
+    """Sweep the outbox every TICK_S until stopped."""
 
     def __init__(
         self,
@@ -68,12 +68,12 @@ class Relay:
             self._stopping.wait(pause_s)
 
     def sweep(self) -> int:
-        """Send every entry that is old enough to be lost; how many that were."""
+        """Send every entry that is older than LOST_AFTER_S; return how many."""
         before_ns = self._now_ns() - int(LOST_AFTER_S * 1e9)
         found = self._outbox.markets_older_than(before_ns)
         if not found:
             return 0
-        # All markets, because the look stops at the first entries: where one waits, others are likely.
+        # All markets, because the scan stops at the first entries: where one market waits, others probably do.
         drains = [self._pool.submit(self._drain, market, before_ns) for market in sorted(found | self._markets)]
         failures = [failure for drain in drains if (failure := drain.exception()) is not None]
         if failures:
@@ -90,7 +90,7 @@ class Relay:
         return sent
 
     def _relay(self, events: Sequence[IntakeEvent]) -> int:
-        """Send in order; what the queue has is forgotten, also if it stops answering halfway."""
+        """Send in order and delete the entries that the queue confirmed, even if it stops answering halfway."""
         sent: list[IntakeEvent] = []
         try:
             for start in range(0, len(events), BATCH_MAX):
@@ -103,7 +103,7 @@ class Relay:
         return len(sent)
 
     def _report(self, market: str, page: Page) -> None:
-        """Say once of each entry that it holds no event; it must not keep the others from being sent."""
+        """Log each unreadable entry once. It must not keep the others from being sent."""
         for event_id in page.unreadable:
             if event_id not in self._reported and len(self._reported) < UNREADABLE_MAX:
                 self._reported[event_id] = None

@@ -1,7 +1,6 @@
-"""One market as far as this process has read its ledger.
+"""This process's copy of one market: its book at sequence `seq`, built from committed ledger events.
 
-Owns the place (`seq`), the book at that place, and the event ids known to be applied. Holds committed events only:
-plans are made on a draft. Must not know DynamoDB; the ledger is whatever reads like `LedgerReader`.
+Commits are planned on a draft of the book, never on the copy itself.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from paperbroker.domain.book import Book
 from paperbroker.domain.events import LedgerEvent
 from paperbroker.errors import LedgerCorrupt
 
-# What is forgotten costs one refused transaction when it comes again (the Applied table remembers longer).
+# A forgotten id costs one refused transaction if its event is delivered again; the Applied table keeps it longer.
 APPLIED_IDS_MAX = 50_000
 
 
@@ -23,7 +22,7 @@ class LedgerReader(Protocol):
 
 
 class Replica:
-    """Not thread-safe: one thread at a time works on one market."""
+    """Not thread-safe: only one thread at a time may work on a market."""
 
     def __init__(self, market: str) -> None:
         self.market = market
@@ -32,7 +31,7 @@ class Replica:
         self._applied: OrderedDict[str, None] = OrderedDict()
 
     def catch_up(self, ledger: LedgerReader) -> int:
-        """Read and apply what others committed; how many events that was."""
+        """Read and apply the events that others committed; return how many."""
         events = ledger.read_after(self.market, self.seq)
         for event in events:
             if event.seq != self.seq + 1:
@@ -44,7 +43,7 @@ class Replica:
         return len(events)
 
     def adopt(self, book: Book, seq: int, event_ids: Iterable[str]) -> None:
-        """Take over the draft of a commit that is known to be written."""
+        """Replace the book by the draft of a commit that was written."""
         book.settle()
         self.book, self.seq = book, seq
         self.remember(event_ids)

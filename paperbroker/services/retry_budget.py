@@ -7,13 +7,13 @@ from collections.abc import Callable
 from paperbroker.errors import Overloaded, PaperBrokerError, StoreContended, StoreThrottled, StoreUnavailable
 from paperbroker.services.backoff import FULL, Backoff
 
-# A client waits 2 s; an answer that comes later is work for nobody.
+# A client waits 2 s; a later answer is of no use.
 REQUEST_S = 1.7
-# A call that would start with less time left has none for an answer, so it is not made.
+# A call with less time left would not be answered in time, so it is not made.
 CALL_S_MIN = 0.4
-# The rival of one transaction is done within a few milliseconds; one after the other there may be several.
+# A conflicting transaction ends within a few milliseconds, but several may follow one another.
 TRIES_MAX = 6
-# A throttled table must not be asked by every request as often as it can: its clients ask again, too.
+# Every request retries a throttled table only a few times, because its clients retry too.
 THROTTLED_MAX = 3
 AGAIN_FIRST_S = 0.05
 AGAIN_LIMIT_S = 0.8

@@ -1,12 +1,12 @@
-"""The fast way from intake to the queue: accepted events are sent in small batches from a thread of their own.
+"""Send accepted events from intake to the queue in small batches, from a background thread.
 
-Owns no promise: whatever is dropped here (queue full, SQS away for longer, process killed) is still in the outbox, and
-the relay sends it. An outbox entry is deleted when the queue has confirmed its message, never before: from then on SQS
-keeps the order, and the matcher deletes the message only when the order is in the ledger. The dead-letter queue is no
-leak in practice: see `paperbroker.services.matcher`.
+The sender gives no guarantee. An event that it drops (buffer full, SQS unreachable for long, process killed) is still
+in the outbox, and the relay sends it. An outbox entry is deleted only after the queue has confirmed its message. From
+then on SQS keeps the event, and the matcher deletes the message only when the event is in the ledger. Why good events
+do not end in the dead-letter queue: see `paperbroker.services.matcher`.
 
-While SQS does not answer, events are held and tried again, in their order, until they are LOST_AFTER_S old: then they
-are the relay's, and holding them on would only send them a second time.
+While SQS does not answer, events are held and retried in order until they are LOST_AFTER_S old. Then the relay sends
+them, and holding them longer would only send them twice.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from paperbroker.services.backoff import Backoff
 from paperbroker.storage.outbox import DELETE_MAX, Outbox
 from paperbroker.storage.queues import BATCH_MAX, CommandQueue
 
-# An entry that is older than this in the outbox was lost on the fast way; intake hands over within a fraction of it.
+# An outbox entry that is older than this was not sent by its intake task, which needs a fraction of this time.
 LOST_AFTER_S = 3.0
 WAITING_MAX = 1000
-LINGER_S = 0.03  # how long the first event of a batch waits for company: a call costs more than the wait
-FORGET_EVERY_S = 0.5  # well below LOST_AFTER_S
+LINGER_S = 0.03  # How long the first event of a batch waits for others: a call costs more than the wait.
+FORGET_EVERY_S = 0.5  # Well below LOST_AFTER_S.
 IDLE_S = 0.25
 RETRY_FIRST_S = 0.1
 RETRY_LIMIT_S = 1.0
 
 
 class Sender:
-    """`offer` from any thread; `stop` sends what is waiting."""
+    """Call `offer` from any thread. `stop` sends the events that are waiting."""
 
     def __init__(self, commands: CommandQueue, outbox: Outbox, log: Log) -> None:
         self._commands = commands
@@ -55,7 +55,7 @@ class Sender:
         self._thread.join(timeout_s)
 
     def offer(self, event: IntakeEvent) -> None:
-        """Send soon; never blocks the request that it belongs to."""
+        """Queue the event for sending; never blocks the caller."""
         try:
             self._waiting.put_nowait(event)
         except queue.Full:
@@ -82,7 +82,7 @@ class Sender:
         return batch
 
     def _gather(self) -> list[IntakeEvent]:
-        """The next batch: full, or as much as came within LINGER_S of its first event; empty if nothing came."""
+        """Return the next batch: full, or what arrived within LINGER_S of its first event, or empty."""
         batch: list[IntakeEvent] = []
         wait_s = IDLE_S
         full_at = 0.0
@@ -106,7 +106,7 @@ class Sender:
             self._forget()
 
     def _hold(self, batch: list[IntakeEvent], why: QueueUnavailable) -> None:
-        """Keep what is young enough, oldest first: this batch, what was held behind it, what came meanwhile."""
+        """Keep the events younger than LOST_AFTER_S, oldest first: this batch, those held behind it, and new ones."""
         events = [*batch, *self._held, *self._all_waiting()]
         lost_before_ns = time.time_ns() - int(LOST_AFTER_S * 1e9)
         self._held = [event for event in events if event.accepted_at_ns > lost_before_ns][:WAITING_MAX]
@@ -115,7 +115,7 @@ class Sender:
 
     def _all_waiting(self) -> Iterable[IntakeEvent]:
         for _ in range(self._waiting.qsize()):
-            yield self._waiting.get_nowait()  # this thread is the only one that takes
+            yield self._waiting.get_nowait()  # Only this thread takes from the queue.
 
     def _forget(self) -> None:
         sent, self._sent = self._sent, []

@@ -1,17 +1,14 @@
-"""Applying intake events to a market's ledger: each event's effect exactly once, whoever else tries.
+"""Apply intake events to a market's ledger: each event exactly once, even with competing matchers.
 
-Owns the order of things: apply what is new, commit, and know what is done. Must not know DynamoDB or the queue, only
-what behaves like a ledger.
+Why a matcher may be killed, frozen or run twice: a commit is one transaction, conditional on the market's sequence
+(the fence) and on a mark for each event (not applied before). The second of two commits is refused, whether its
+receipt is stale, its message was delivered again or the first reply was lost. Its matcher reads on from the ledger and
+continues with the events that are left.
 
-Why it is safe to kill, to freeze and to run twice. A commit is one transaction, conditional on the market's sequence
-(the fence) and on each event's mark (applied before?). Whoever commits second, because his receipt is stale, his
-message came again or he never saw the first reply, is refused; he reads on from the ledger and finds what is left to
-do.
-
-A cancel that overtook its order. Intake takes a cancel only of an order that it has accepted, but the two may leave by
-different tasks, and the order's message may be late (its sender was cut off from the queue, and the relay brings it).
-So an order that the ledger does not know is looked up: if it was accepted and not sequenced yet, it is sequenced now,
-before its cancel. Its own message finds it applied.
+A cancel may overtake its order. Intake accepts a cancel only for an accepted order, but the two may be sent by
+different tasks, and the order's message may be late (its task cannot reach the queue and the relay sends it). So an
+order that the ledger does not know is looked up. If it was accepted and not yet sequenced, it is sequenced before its
+cancel. Its own message is then recognised as applied.
 """
 
 from __future__ import annotations
@@ -33,7 +30,8 @@ from paperbroker.services.replica import LedgerReader, Replica
 from paperbroker.services.telemetry import Telemetry
 from paperbroker.storage.ledger import TRANSACTION_ITEMS_MAX, Commit
 
-# Commits refused in a row before a batch is given back; with one rival at work a second try nearly always holds.
+# Refused commits in a row before a batch is given back. With one competing matcher the second try nearly always
+# succeeds.
 REFUSALS_MAX = 8
 AGAIN_FIRST_S = 0.05
 AGAIN_LIMIT_S = 0.8
@@ -49,8 +47,10 @@ class Ledger(LedgerReader, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """The ids of the events that are known to be in the ledger, and what kept the others out, if it was the store.
-    Neither done nor failed: the receipt was about to lapse, or a rival keeps committing."""
+    """`done` are the ids of events known to be in the ledger; `failure` is the store error that stopped the others.
+
+    An event in neither was left because the receipt was about to expire or another matcher kept committing.
+    """
 
     done: frozenset[str]
     failure: StoreUnavailable | None = None
@@ -64,7 +64,7 @@ class _Plan:
 
 
 class Sequencer:
-    """Applies intake events of one market at a time to its ledger. The loop around it is `services.matcher`."""
+    """Apply the intake events of one market at a time to its ledger. `services.matcher` runs the loop around it."""
 
     def __init__(
         self,
@@ -85,17 +85,17 @@ class Sequencer:
         return self._replicas.setdefault(market, Replica(market))
 
     def catch_up(self, market: str) -> int:
-        """Read the market's ledger to its end, before the first message needs it; where that is."""
+        """Read the market's ledger to its end; return its last sequence."""
         with self._locks[market]:
             replica = self.replica(market)
             replica.catch_up(self._ledger)
             return replica.seq
 
     def apply(self, market: str, commands: Sequence[IntakeEvent], until: float = float("inf")) -> Outcome:
-        """Commit what is new among `commands`, in order, trying until `until` on the monotonic clock.
+        """Commit the new events among `commands` in order, trying until `until` on the monotonic clock.
 
-        The queue gives one market's messages to one receiver at a time, so the lock is free but when a receipt has
-        lapsed.
+        The queue gives one market's messages to one receiver at a time, so the lock is contended only after a receipt
+        has expired.
         """
         with self._locks[market]:
             return self._apply(self.replica(market), commands, until)
@@ -108,7 +108,7 @@ class Sequencer:
         try:
             while refusals < REFUSALS_MAX and time.monotonic() < until:
                 if replica.market in self._contended:
-                    self._look_around(replica)
+                    self._catch_up_after_conflict(replica)
                 done |= {c.event_id for c in commands if replica.knows(c.event_id)}
                 todo = [c for c in commands if c.event_id not in done]
                 if not todo:
@@ -123,16 +123,18 @@ class Sequencer:
                 except (StoreThrottled, StoreContended) as exc:
                     refusals += 1
                     failure = exc
-                    # Half as much wants half the capacity, and meets half as many rivals.
+                    # Half the batch needs half the capacity and conflicts with half as many transactions.
                     at_once = max(1, at_once // 2)
                     self._sleep(backoff.next_s())
         except StoreUnavailable as exc:
-            self._contended.add(replica.market)  # it may have been written: read before the next plan
+            self._contended.add(
+                replica.market
+            )  # The commit may have been written: read the ledger before the next plan.
             failure = exc
         return Outcome(done=frozenset(done), failure=failure)
 
     def _orders_first(self, replica: Replica, todo: Sequence[IntakeEvent]) -> list[IntakeEvent]:
-        """The commands, each once; before a cancel of an order that the ledger does not know, that order."""
+        """Return the commands, each once, with the unsequenced order of a cancel before that cancel."""
         orders = {c.order_id: c for c in reversed(todo) if c.type == IntakeType.ORDER_ACCEPTED}
         found: dict[str, IntakeEvent] = {}
         for command in todo:
@@ -143,8 +145,8 @@ class Sequencer:
             found.setdefault(command.event_id, command)
         return list(found.values())
 
-    def _look_around(self, replica: Replica) -> None:
-        """Read before planning, as long as a rival keeps committing here; plan optimistically otherwise."""
+    def _catch_up_after_conflict(self, replica: Replica) -> None:
+        """Read the ledger before planning while another matcher keeps committing; plan optimistically otherwise."""
         if replica.catch_up(self._ledger) == 0:
             self._contended.discard(replica.market)
 
@@ -175,7 +177,7 @@ class Sequencer:
 
 
 def _plan(replica: Replica, commands: Sequence[IntakeEvent], ts_ns: int) -> _Plan:
-    """As many commands, in order, as fit one transaction; the first one always does (`FILLS_MAX` sees to it)."""
+    """Plan as many commands, in order, as fit one transaction. The first always fits, because of `FILLS_MAX`."""
     book, postings, events = replica.book.draft(), Postings(), list[LedgerEvent]()
     taken: list[IntakeEvent] = []
     plan: _Plan | None = None
@@ -194,7 +196,7 @@ def _plan(replica: Replica, commands: Sequence[IntakeEvent], ts_ns: int) -> _Pla
             event_ids=tuple(c.event_id for c in taken),
         )
         if commit.items > TRANSACTION_ITEMS_MAX:
-            # Planned one too many: plan again without it. Rare, so simpler than undoing.
+            # One too many: plan again without it. This is rare, and simpler than undoing.
             return _plan(replica, commands[: len(taken) - 1], ts_ns)
         plan = _Plan(commit=commit, book=book, commands=tuple(taken))
     assert plan is not None, "nothing to plan"

@@ -1,9 +1,9 @@
-"""Market data: every ledger event of a market to every subscriber, once, in order, from wherever it left off.
+"""Market data stream: send every ledger event of a market to every subscriber, once, in order, from any sequence.
 
-Owns one `Feed` per market and process: a single poller of the ledger, however many listen, and none when nobody
-does. Its bounded ring is the only buffer: a subscriber is a cursor into it. Who has once caught up and then falls out
-of the ring is too slow and is told so; who joins far behind reads the ledger by pages until it meets the ring.
-Must not know the protocol of the wire: a subscriber is whatever has `send` and `close`.
+Each market has one `Feed` per process: a single poller of the ledger, which runs only while there are subscribers. Its
+bounded ring is the only buffer, and a subscriber is a cursor into it. A subscriber that had caught up and then falls
+out of the ring is closed as too slow. One that joins far behind reads the ledger page by page until it reaches the
+ring.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ RING_MAX = 1024
 PAGE_MAX = 256
 POLL_S = 0.25
 POLL_QUIET_S = 0.5
-STALE_AFTER_S = 6.0  # a feed that cannot read for this long sends its subscribers to another task
+STALE_AFTER_S = 6.0  # A feed that cannot read for this long closes its subscribers, so that they go to another task.
 SEND_STALL_S = 10.0
 CLOSE_S = 10.0
 SUBSCRIBERS_MAX = 200
@@ -49,13 +49,13 @@ class Subscriber(Protocol):
 
 
 class Run(Protocol):
-    """Runs a blocking call off the loop."""
+    """Run a blocking call outside the event loop."""
 
     def __call__(self, call: Callable[..., R], /, *args: Any) -> Awaitable[R]: ...
 
 
 class Feed:
-    """The tail of one market's ledger as text, kept fresh by a poller while somebody listens."""
+    """The tail of one market's ledger as JSON texts, kept up to date by a poller while there are subscribers."""
 
     def __init__(self, market: str, ledger: Ledger, run: Run, log: Log, ring_max: int = RING_MAX) -> None:
         self.market = market
@@ -63,7 +63,7 @@ class Feed:
         self._run = run
         self._log = log
         self._ring: deque[str] = deque(maxlen=ring_max)
-        self._tail: int | None = None  # seq of the ring's last text; None until the first read
+        self._tail: int | None = None  # Sequence of the ring's last text; None until the first read.
         self._news = asyncio.Event()
         self._poller: asyncio.Task[None] | None = None
         self._listeners = 0
@@ -83,7 +83,7 @@ class Feed:
             self._poller = None
 
     def since(self, seq: int) -> list[str] | None:
-        """The texts after `seq`, oldest first, at most PAGE_MAX; None if the ring does not reach back to it."""
+        """Return up to PAGE_MAX texts after `seq`, oldest first; None if the ring does not reach back that far."""
         if self._tail is None:
             return None
         if seq >= self._tail:
@@ -92,11 +92,11 @@ class Feed:
         return None if start < 0 else list(islice(self._ring, start, start + PAGE_MAX))
 
     async def news(self) -> None:
-        """Until something changed: events, or staleness."""
+        """Wait until there are new events or the feed has become stale."""
         await self._news.wait()
 
     async def page(self, seq: int) -> list[str]:
-        """The texts after `seq` from the ledger itself."""
+        """Read the texts after `seq` from the ledger."""
         return [event.to_json() for event in await self._run(self._ledger.read_after, self.market, seq, PAGE_MAX)]
 
     async def _poll(self) -> None:
@@ -115,7 +115,7 @@ class Feed:
             await asyncio.sleep(pause_s)
 
     async def _read(self) -> int:
-        """Extend the ring; at first only learn where the ledger ends."""
+        """Extend the ring; the first read only finds the end of the ledger."""
         if self._tail is None:
             self._tail = await self._run(self._ledger.seq_of, self.market)
             self._wake()
@@ -133,7 +133,7 @@ class Feed:
 
 
 class Hub:
-    """All feeds of this process, and the loop that serves one subscriber."""
+    """All feeds of this process. `serve` runs the loop of one subscriber."""
 
     def __init__(self, ledger: Ledger, run: Run, log: Log, ring_max: int = RING_MAX) -> None:
         self._feeds: dict[str, Feed] = {}
@@ -142,7 +142,7 @@ class Hub:
         self.subscribers = 0
 
     async def serve(self, subscriber: Subscriber, market: str, after: int) -> None:
-        """Send everything after `after` until cancelled, or until the subscriber had to be closed."""
+        """Send every event after `after` until cancelled or until the subscriber has to be closed."""
         if self.subscribers >= SUBSCRIBERS_MAX:
             await subscriber.close(TRY_ELSEWHERE, "too many subscribers here")
             return
@@ -161,7 +161,7 @@ class Hub:
             feed.leave()
 
     async def _follow(self, feed: Feed, subscriber: Subscriber, cursor: int) -> tuple[int, str]:
-        """Send until it has to end; the close code and why."""
+        """Send events until the stream has to end; return the close code and the reason."""
         in_ring = False
         while not feed.stale:
             texts = feed.since(cursor)
@@ -186,7 +186,7 @@ class Hub:
         try:
             texts = await feed.page(cursor)
         except StoreUnavailable:
-            texts = []  # the feed's own poller notices too, and decides when it is stale
+            texts = []  # The feed's poller sees the same failure and decides when the feed is stale.
         if not texts:
             await asyncio.sleep(BACKFILL_PAUSE_S)
         return texts

@@ -1,7 +1,7 @@
-"""How this task is doing, as CloudWatch metrics: aggregated here, one PutMetricData every PERIOD_S.
+"""CloudWatch metrics of this task, aggregated in the process and published once every PERIOD_S.
 
-Owns the buckets and the dimensions {Env, Component, Az} and {Env, Component}. A count that is zero is published as
-zero, and every publish has a Heartbeat: a metric that falls silent means that the task is gone, not that all is well.
+Dimensions are {Env, Component, Az} and {Env, Component}. A zero count is published as zero, and every publish carries a
+Heartbeat, so that a missing metric means that the task is gone and never that all is well.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from paperbroker.logs import Log
 
 PERIOD_S = 5.0
-VALUES_MAX = 150  # CloudWatch takes no more distinct values in one datum
+VALUES_MAX = 150  # CloudWatch accepts no more distinct values in one datum.
 HEARTBEAT = "Heartbeat"
 METADATA_TIMEOUT_S = 1.0
 NO_ZONE = "none"
 
 
 class Telemetry(Protocol):
-    """What the services may say."""
+    """The metrics interface of the services."""
 
     def count(self, name: str, n: int) -> None: ...
 
@@ -45,7 +45,7 @@ class Silent:
 
 
 class Metrics:
-    """Gathers counts and values, thread-safely; publishes them from a thread of its own."""
+    """Aggregate counts and values (thread-safe) and publish them from a background thread."""
 
     def __init__(
         self, cloudwatch: Any, *, namespace: str, env: str, component: str, zone: str, log: Log, counts: Sequence[str]
@@ -72,21 +72,21 @@ class Metrics:
             self._values.setdefault(name, Counter())[_bucket(value)] += 1
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
-        """From now on every publish has what `read` says then. Before `start`."""
+        """Add a gauge that every publish reads. Call it before `start`."""
         self._gauges[name] = read
 
     def start(self) -> None:
         self._thread.start()
 
     def stop(self, timeout_s: float) -> None:
-        """Publish what is left."""
+        """Publish the remaining data and stop."""
         self._stopping.set()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:
         due_s = time.monotonic() + PERIOD_S
         while not self._stopping.wait(max(0.0, due_s - time.monotonic())):
-            due_s = max(due_s + PERIOD_S, time.monotonic())  # a publish that hangs must not stretch the period
+            due_s = max(due_s + PERIOD_S, time.monotonic())  # A publish that hangs must not lengthen the period.
             self._publish()
         self._publish()
 
@@ -95,7 +95,7 @@ class Metrics:
         try:
             self._cloudwatch.put_metric_data(Namespace=self._namespace, MetricData=data)
         except (BotoCoreError, ClientError) as exc:
-            # Late numbers would blur the picture of the moment that matters: they are dropped, and the gap shows.
+            # Late data would distort the period in which they arrive. They are dropped, and the gap is visible.
             self._log.warning("telemetry.dropped", data=len(data), error=type(exc).__name__)
 
     def _drain(self) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ class Metrics:
 
 
 def _bucket(value: float) -> float:
-    """Tenths below 20 ms, then whole ms, then three digits: close to the value, and few distinct ones."""
+    """Round to tenths below 20 ms, then to whole ms, then to three digits, to keep the distinct values few."""
     if value < 20:
         return round(max(0.0, value), 1)
     step = 10 ** max(0, len(str(int(value))) - 3)
@@ -130,7 +130,7 @@ def _bucket(value: float) -> float:
 
 
 def availability_zone(metadata_uri: str, log: Log) -> str:
-    """The task's zone as ECS tells it; NO_ZONE outside ECS or if it does not answer."""
+    """Return the task's Availability Zone from the ECS metadata endpoint; NO_ZONE if there is none."""
     if not metadata_uri:
         return NO_ZONE
     try:

@@ -1,1 +1,1 @@
-"""DynamoDB and SQS as PaperBroker uses them: requests, their conditions, and what their errors mean."""
+"""DynamoDB and SQS access: requests, conditions, and the meaning of errors."""

@@ -1,4 +1,4 @@
-"""Plain records to DynamoDB's typed attributes and back; strings and integers are all that PaperBroker stores."""
+"""Convert records of strings and integers to DynamoDB's typed attributes and back."""
 
 from __future__ import annotations
 

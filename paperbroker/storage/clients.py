@@ -1,6 +1,6 @@
-"""AWS clients, made once per process: their time-outs, their retries, and their errors as ours.
+"""AWS clients, made once per process: timeouts, retries, and the mapping of AWS errors to PaperBroker's.
 
-botocore and not boto3: the same clients, without the resource layer's cost at every start of a task.
+Uses botocore instead of boto3, which would add the cost of its resource layer to every start of a task.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 1.0
 READ_TIMEOUT_S = 2.0
-# First try and one more, with botocore's own full jitter: two reads of 2 s are the longest that a caller waits.
+# One retry, with botocore's full jitter: a caller waits for two reads of 2 s at most.
 ATTEMPTS_MAX = 2
 # For calls that a client waits for. The bounds leave a request (`services.retry_budget.REQUEST_S`) time for one
 # answer; the retry budget decides on further tries, because it knows the time that is left.
@@ -47,8 +47,11 @@ class Clients:
         attempts: int = ATTEMPTS_MAX,
         watch: Watch | None = None,
     ) -> BaseClient:
-        """A thread-safe client. Parameter validation is off: it costs as much as the signing, and tests send every
-        request that we build to a server that validates."""
+        """Make a thread-safe client.
+
+        Parameter validation is off: it costs as much as signing, and the tests send every request to a server that
+        validates.
+        """
         config = Config(
             connect_timeout=connect_timeout_s,
             read_timeout=read_timeout_s,
@@ -56,7 +59,7 @@ class Clients:
             max_pool_connections=CONNECTIONS_MAX,
             parameter_validation=False,
             tcp_keepalive=True,
-            user_agent=USER_AGENT,  # a constant: botocore's own is put together anew for every request
+            user_agent=USER_AGENT,  # A constant, because botocore builds its own anew for every request.
         )
         client = self._session.create_client(service, region_name=self._region, config=config)
         if watch is not None:
@@ -66,8 +69,10 @@ class Clients:
 
 @contextmanager
 def unavailable_as(error: Callable[[str], Exception], operation: str) -> Iterator[None]:
-    """Turn every failure of AWS into ours; errors that carry a decision are caught before, by their name. A store
-    that is out of capacity did nothing, and says so."""
+    """Turn every AWS failure into `error`, or into StoreThrottled where the store was out of capacity.
+
+    Errors that carry a decision (failed conditions) are caught by name before they get here.
+    """
     try:
         yield
     except ClientError as exc:
@@ -79,13 +84,13 @@ def unavailable_as(error: Callable[[str], Exception], operation: str) -> Iterato
 
 
 def code_of(error: ClientError) -> str:
-    """The error's name, as AWS spells it."""
+    """Return the AWS error code."""
     details: Any = error.response.get("Error", {})
     return str(details.get("Code", "Unknown"))
 
 
 def reasons_of(error: ClientError) -> list[dict[str, Any]]:
-    """Why a transaction was cancelled, one entry per item of it; empty for any other error."""
+    """Return the cancellation reasons of a transaction, one per item; empty for any other error."""
     if code_of(error) != CANCELLED:
         return []
     response: Any = error.response

@@ -1,7 +1,4 @@
-"""Feature flags in AppConfig: one configuration session, asked again and again.
-
-Owns the session's token. Must not know what the flags mean.
-"""
+"""Read feature flags from AppConfig through one configuration session."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ from paperbroker.storage.clients import unavailable_as
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-POLL_S_MIN = 15  # AppConfig allows a session no shorter interval, and 60 s if it asks for none
+POLL_S_MIN = 15  # AppConfig allows no shorter interval, and uses 60 s if a session asks for none.
 
 
 class FlagSession:
-    """One reader's. Not thread-safe."""
+    """The configuration session of one reader. Not thread-safe."""
 
     def __init__(self, appconfigdata: BaseClient, source: FlagSource) -> None:
         self._appconfigdata: Any = appconfigdata
@@ -26,7 +23,7 @@ class FlagSession:
         self._token = ""
 
     def read(self) -> bytes:
-        """The configuration; b"" if it is the one that was read last. FlagsUnavailable: the next read starts anew."""
+        """Return the configuration, b"" if unchanged. After FlagsUnavailable the next read starts a new session."""
         token, self._token = self._token, ""
         with unavailable_as(FlagsUnavailable, "GetLatestConfiguration"):
             answer = self._appconfigdata.get_latest_configuration(ConfigurationToken=token or self._start())

@@ -1,9 +1,7 @@
 """The ledger in DynamoDB: one transaction per commit, fenced on the market's sequence.
 
-Owns the commit's items and conditions, and the reading back. Must not know how events come about, nor the queue.
-
-Isolation: a Query may see part of a transaction that is just being committed, so readers take the contiguous run of
-events only; the rest is there at the next read. A writer that believes a partial run is fenced: `Markets.seq` is not
+Isolation: a Query may see part of a transaction that is being committed, so readers take only the contiguous events;
+the rest is there at the next read. A writer that has read a partial transaction is fenced, because `Markets.seq` is not
 what it expects.
 """
 
@@ -36,7 +34,7 @@ APPLIED_TTL_S = 15 * 24 * 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Commit:
-    """The outcome of some commands of one market: all of it is written, or nothing."""
+    """The outcome of some commands of one market, written as a whole or not at all."""
 
     market: str
     after_seq: int
@@ -46,13 +44,13 @@ class Commit:
 
     @property
     def items(self) -> int:
-        """How many items the transaction has."""
+        """Return the number of items of the transaction."""
         postings = self.postings
         return 1 + len(self.events) + len(postings.orders) + len(postings.balances) + len(self.event_ids)
 
 
 class LedgerTables:
-    """Ledger, Markets, Positions, Applied, and the orders' state."""
+    """Access to the tables Ledger, Markets, Positions and Applied, and to the state of orders."""
 
     def __init__(self, dynamodb: BaseClient, tables: Tables, now_s: Callable[[], float] = time.time) -> None:
         self._dynamodb: Any = dynamodb
@@ -60,7 +58,7 @@ class LedgerTables:
         self._now_s = now_s
 
     def read_after(self, market: str, seq: int, limit: int = 0) -> list[LedgerEvent]:
-        """The contiguous events from `seq` + 1 on: all, or the first `limit`."""
+        """Return the contiguous events from `seq` + 1 on: all, or the first `limit`."""
         found: list[LedgerEvent] = []
         start: dict[str, Any] = {"Limit": limit} if limit else {}
         while True:
@@ -83,7 +81,7 @@ class LedgerTables:
             start["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def seq_of(self, market: str) -> int:
-        """Where the market stands, read consistently; 0 if it has no event yet."""
+        """Return the market's last sequence, read consistently; 0 if it has no event yet."""
         with unavailable_as(StoreUnavailable, f"GetItem {self._tables.markets}"):
             answer = self._dynamodb.get_item(
                 TableName=self._tables.markets, Key={"market": {"S": market}}, ConsistentRead=True
@@ -91,8 +89,11 @@ class LedgerTables:
         return int(answer["Item"]["seq"]["N"]) if "Item" in answer else 0
 
     def commit(self, commit: Commit) -> None:
-        """Write it once. FenceLost, AlreadyApplied, StoreContended, StoreThrottled: nothing written. StoreUnavailable:
-        it may or may not be."""
+        """Write the commit once.
+
+        Raises FenceLost, AlreadyApplied, StoreContended or StoreThrottled if nothing was written, StoreUnavailable if
+        the outcome is unknown.
+        """
         writes = self._writes(commit)
         with unavailable_as(StoreUnavailable, "TransactWriteItems ledger"):
             try:
@@ -102,13 +103,13 @@ class LedgerTables:
                 raise
 
     def unsequenced_order(self, order_id: str) -> IntakeEvent | None:
-        """The event of an order that was accepted and of which the ledger says nothing yet, made from its record."""
+        """Return the event of an order that was accepted and is not yet in the ledger, built from its record."""
         with unavailable_as(StoreUnavailable, f"GetItem {self._tables.orders}"):
             answer = self._dynamodb.get_item(
                 TableName=self._tables.orders, Key={"pk": {"S": f"order#{order_id}"}}, ConsistentRead=True
             )
         order: dict[str, Any] = record(answer.get("Item", {}))
-        if order.get("status") != OrderStatus.ACCEPTED:  # every outcome of sequencing is another status
+        if order.get("status") != OrderStatus.ACCEPTED:  # Sequencing always changes the status.
             return None
         return IntakeEvent(
             event_id=order["eventId"],
@@ -126,12 +127,12 @@ class LedgerTables:
         )
 
     def probe(self) -> None:
-        """One cheap read; StoreUnavailable if the tables cannot be reached. A throttled one has been reached."""
+        """Do one cheap read. Raises StoreUnavailable if the tables cannot be reached; throttling counts as reached."""
         with contextlib.suppress(StoreThrottled):
             self.seq_of("probe")
 
     def _writes(self, commit: Commit) -> list[dict[str, Any]]:
-        """Fence first, then the marks, so that their reasons stand at known places."""
+        """Put the fence first and the marks next, so that their cancellation reasons have known positions."""
         postings = commit.postings
         return [
             self._fence(commit),
@@ -171,7 +172,9 @@ class LedgerTables:
         )
 
     def _applied(self, market: str, event_id: str) -> dict[str, Any]:
-        expires_s = int(self._now_s()) // 3600 * 3600 + APPLIED_TTL_S  # whole hours: a repeated commit is the same
+        expires_s = (
+            int(self._now_s()) // 3600 * 3600 + APPLIED_TTL_S
+        )  # Whole hours, so that a repeated commit is identical.
         item: dict[str, str | int] = {"market": market, "eventId": event_id, "ttl": expires_s}
         return _put_new(self._tables.applied, item, "eventId")
 
@@ -198,13 +201,13 @@ def _put_new(table: str, item: dict[str, str | int], key: str) -> dict[str, Any]
 
 
 def _token(commit: Commit) -> str:
-    """One token per commit as botocore repeats it; another set of commands, place or time is another commit."""
+    """Return the token of a commit: the same for botocore's retries, another for other commands, sequence or time."""
     text = "|".join([commit.market, str(commit.after_seq), str(commit.events[0].ts_ns), *commit.event_ids])
     return hashlib.sha256(text.encode()).hexdigest()[:36]
 
 
 def _raise_decision(commit: Commit, reasons: list[dict[str, Any]]) -> None:
-    """The error that a cancelled transaction means; returns if it means none (throttled, broken)."""
+    """Raise the error that the cancellation reasons stand for; return if they decide nothing (throttled, failed)."""
     codes = [reason.get("Code", "None") for reason in reasons]
     if not codes:
         return
@@ -216,4 +219,4 @@ def _raise_decision(commit: Commit, reasons: list[dict[str, Any]]) -> None:
     if applied:
         raise AlreadyApplied(frozenset(applied))
     if "TransactionConflict" in codes:
-        raise StoreContended(f"{commit.market}: a rival's transaction at seq {commit.after_seq}")
+        raise StoreContended(f"{commit.market}: conflicting transaction at seq {commit.after_seq}")

@@ -1,8 +1,7 @@
 """The outbox in DynamoDB: accepted events that the queue may not have yet.
 
-Owns how entries are found and deleted; `storage.tables` writes them, in one transaction with their order. Must not
-know who sends them. An entry's key begins with the time of its acceptance (`services.intake`), so that a market's
-entries are read oldest first.
+This module finds and deletes entries; `storage.tables` writes them in one transaction with their order. An entry's key
+begins with its time of acceptance (`services.intake`), so that a market's entries are read oldest first.
 """
 
 from __future__ import annotations
@@ -27,21 +26,21 @@ SCAN_PAGES_MAX = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some entries of one market, oldest first; `unreadable` are the ids of those that hold no event."""
+    """Entries of one market, oldest first. `unreadable` are the ids of entries without a valid event."""
 
     events: tuple[IntakeEvent, ...]
     unreadable: tuple[str, ...]
 
 
 class Outbox:
-    """Finds and deletes."""
+    """Find and delete outbox entries."""
 
     def __init__(self, dynamodb: BaseClient, tables: Tables) -> None:
         self._dynamodb: Any = dynamodb
         self._table = tables.outbox
 
     def forget(self, events: Iterable[IntakeEvent]) -> None:
-        """Delete entries whose events the queue has; what stays behind is sent again and deduplicated."""
+        """Delete entries whose events the queue has. An entry that remains is sent again and deduplicated."""
         keys = [{"market": {"S": e.market}, "eventId": {"S": e.event_id}} for e in events]
         for start in range(0, len(keys), DELETE_MAX):
             requests = [{"DeleteRequest": {"Key": key}} for key in keys[start : start + DELETE_MAX]]
@@ -49,7 +48,7 @@ class Outbox:
                 self._dynamodb.batch_write_item(RequestItems={self._table: requests})
 
     def markets_older_than(self, accepted_before_ns: int) -> frozenset[str]:
-        """Some of the markets that have entries as old as that; none if there is no such entry."""
+        """Return some of the markets with entries accepted before that time; empty if there are none."""
         scan: dict[str, Any] = {"ProjectionExpression": "market", "Limit": SCAN_ENTRIES}
         for _ in range(SCAN_PAGES_MAX):
             with unavailable_as(StoreUnavailable, f"Scan {self._table}"):
@@ -62,7 +61,7 @@ class Outbox:
         return frozenset()
 
     def older_than(self, market: str, accepted_before_ns: int, pages_max: int) -> Iterator[Page]:
-        """The market's entries as old as that, in the order of their acceptance; empty pages left out."""
+        """Yield the market's entries accepted before that time, oldest first, without empty pages."""
         query: dict[str, Any] = {}
         older = _older(accepted_before_ns)
         older["ExpressionAttributeValues"][":market"] = {"S": market}
@@ -84,7 +83,7 @@ class Outbox:
 
 
 def _older(accepted_before_ns: int) -> dict[str, Any]:
-    """By the attribute and not by the key: an entry that another version of us has written is found, too."""
+    """Filter by attribute, not by key, so that entries written by another version of PaperBroker are found too."""
     return {
         "FilterExpression": "acceptedAtNs < :before",
         "ExpressionAttributeValues": {":before": {"N": str(accepted_before_ns)}},

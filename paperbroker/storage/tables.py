@@ -1,10 +1,8 @@
-"""Orders in DynamoDB, and what is written with them: the writes that make intake exactly-once, the reads behind them.
+"""Orders in DynamoDB: the transaction that makes intake exactly-once, and the reads that go with it.
 
-Owns the items' shapes and the conditions. Must not know HTTP, the queue or the book.
-
-Uniqueness stands on the record `key#<digest of (client, key)>`, never on the index over the orders (an index is read
-eventually consistent). Record, order and outbox entry are one transaction: an acknowledged order cannot be without
-its entry, and an entry is an order's promise to be sequenced.
+Uniqueness rests on the record `key#<digest of (client, key)>`, not on the index over the orders, which is eventually
+consistent. Record, order and outbox entry are written in one transaction, so every acknowledged order has its outbox
+entry and will be sequenced.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """One request to be written: its event, what "same content" means for it, and the answer that it will get."""
+    """One request to be written: its event, its content hash, and the answer that it will get."""
 
     event: IntakeEvent
     content_hash: str
@@ -38,7 +36,7 @@ class Acceptance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRecord:
-    """What (client, key) stands for since it was first used."""
+    """The idempotency record of (client, key), written at its first use."""
 
     event_id: str
     content_hash: str
@@ -47,25 +45,28 @@ class KeyRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """The transaction wrote nothing. `key` is the record that stands in the way, `order_id_taken` if only the order
-    id does; neither means that a concurrent transaction was in the way."""
+    """The transaction wrote nothing.
+
+    `key` is the existing idempotency record; `order_id_taken` means that only the order id was taken. Neither means
+    that a concurrent transaction interfered.
+    """
 
     key: KeyRecord | None = None
     order_id_taken: bool = False
 
 
 class OrderTables:
-    """Orders, and the outbox entries that are written with them (`storage.outbox` reads and deletes those)."""
+    """Orders, and the outbox entries written with them (`storage.outbox` reads and deletes those)."""
 
     def __init__(self, dynamodb: BaseClient, tables: Tables) -> None:
         self._dynamodb: Any = dynamodb
         self._tables = tables
 
     def accept(self, acceptance: Acceptance, order: NewOrder | None) -> Refused | None:
-        """Write the request once, all or nothing; None if written. `order` is absent for a cancel.
+        """Write the request once, as a whole or not at all; return None if written. `order` is None for a cancel.
 
-        The token makes a repeated call of the same acceptance (a reply that was lost) succeed without a second write.
-        StoreThrottled: nothing was written. StoreUnavailable: it may or may not be; `find_key` tells.
+        The token makes a repeated call for the same acceptance (after a lost reply) succeed without a second write.
+        Raises StoreThrottled if nothing was written, StoreUnavailable if the outcome is unknown; `find_key` tells.
         """
         writes = [self._key_write(acceptance), self._outbox_write(acceptance.event)]
         if order is not None:
@@ -81,7 +82,7 @@ class OrderTables:
         return None
 
     def _key_write(self, acceptance: Acceptance) -> dict[str, Any]:
-        """The idempotency record: whoever comes second learns what stands there."""
+        """The idempotency record. A later write with the same key gets the existing record back."""
         event = acceptance.event
         item = {
             "pk": f"key#{idempotency_digest(event.client_id, event.idempotency_key)}",
@@ -100,7 +101,7 @@ class OrderTables:
         }
 
     def _order_write(self, order: NewOrder, event: IntakeEvent) -> dict[str, Any]:
-        """The order itself, once per order id."""
+        """The order, once per order id."""
         item = {
             "pk": f"order#{order.order_id}",
             "orderId": order.order_id,
@@ -126,7 +127,7 @@ class OrderTables:
         }
 
     def _outbox_write(self, event: IntakeEvent) -> dict[str, Any]:
-        """The promise that the event will be sequenced; deleted once the queue has it."""
+        """The outbox entry, which is deleted once the queue has the event."""
         item = {
             "market": event.market,
             "eventId": event.event_id,
@@ -143,15 +144,15 @@ class OrderTables:
         }
 
     def find_key(self, client_id: str, idempotency_key: str) -> KeyRecord | None:
-        """What (client, key) stands for, read consistently."""
+        """Return the idempotency record of (client, key), read consistently."""
         return _key_record(self._get(f"key#{idempotency_digest(client_id, idempotency_key)}"))
 
     def find_order(self, order_id: str) -> dict[str, str | int] | None:
-        """The order's record, read consistently."""
+        """Return the order's record, read consistently."""
         return record(item) if (item := self._get(f"order#{order_id}")) else None
 
     def probe(self) -> None:
-        """One cheap read; StoreUnavailable if the table cannot be reached. A throttled one has been reached."""
+        """Do one cheap read. Raises StoreUnavailable if the table cannot be reached; throttling counts as reached."""
         with contextlib.suppress(StoreThrottled):
             self._get("probe#readiness")
 
@@ -162,9 +163,10 @@ class OrderTables:
 
 
 def _refused(reasons: list[dict[str, Any]]) -> Refused | None:
-    """What the reasons of a cancelled transaction decide; None if they decide nothing (throttled, broken).
+    """Interpret the cancellation reasons of a transaction; None if they decide nothing (throttled, failed).
 
-    The key record is the first write, so it answers first: a retry fails on the record *and* on its own order id.
+    The key record is the first write, so its reason is looked at first: a retry fails on the record *and* on its own
+    order id.
     """
     codes = [reason.get("Code", "None") for reason in reasons]
     if not set(codes) & {"ConditionalCheckFailed", "TransactionConflict"}:
@@ -181,7 +183,7 @@ def _key_record(item: dict[str, Any]) -> KeyRecord | None:
 
 
 def order_answer(order: NewOrder, accepted_at_ns: int) -> str:
-    """The body that every acknowledgement of this order carries, byte for byte."""
+    """Return the body of every acknowledgement of this order, byte for byte."""
     return json.dumps(
         {
             "orderId": order.order_id,

@@ -1,10 +1,8 @@
-"""What the calls of one AWS client cost and how they fail, by botocore's own events.
+"""Measure the calls of an AWS client through botocore's events: durations, errors and throttled attempts.
 
-Owns the meaning of "failed" and "throttled". Must not know who asks nor what is done about it: numbers go to a `Meter`,
-and each call's outcome to whoever listens (a circuit breaker).
-
-A call is what the caller waited for, botocore's retries included; a throttled *attempt* is counted even if a retry of
-it succeeds. An answer that refuses (a failed condition, a bad request) is a good call: the service is well.
+A call lasts as long as its caller waited, including botocore's retries. A throttled *attempt* is counted even if its
+retry succeeds. An answer that refuses the request (a failed condition, a bad request) counts as a good call, because
+the service is healthy. Metrics go to a `Meter`, the outcome of each call to a `Listener` such as a circuit breaker.
 """
 
 from __future__ import annotations
@@ -27,10 +25,10 @@ THROTTLES = frozenset(
         "RequestThrottledException",
     }
 )
-# The same, as the reasons of a cancelled transaction spell it.
+# The same errors as spelled in the cancellation reasons of a transaction.
 THROTTLE_REASONS = frozenset({"ProvisionedThroughputExceeded", "ThrottlingError", "RequestLimitExceeded"})
 CANCELLED = "TransactionCanceledException"
-# A long poll waits because there is nothing to give: its duration says nothing of the queue.
+# A long poll waits when there are no messages, so its duration says nothing about the health of the queue.
 LONG_POLL = "ReceiveMessage"
 _STARTED = "paperbroker_started_s"
 
@@ -46,7 +44,7 @@ class Listener(Protocol):
 
 
 def is_throttled(response: Mapping[str, Any]) -> bool:
-    """Whether a parsed answer is a refusal for want of capacity: nothing was done."""
+    """Return whether the answer means throttling, in which case the call had no effect."""
     code = response.get("Error", {}).get("Code")
     if code == CANCELLED:
         return any(reason.get("Code") in THROTTLE_REASONS for reason in response.get("CancellationReasons", ()))
@@ -54,10 +52,10 @@ def is_throttled(response: Mapping[str, Any]) -> bool:
 
 
 class Watch:
-    """Watches clients of one dependency; `kind` is the metrics' prefix, Store or Queue.
+    """Measure the clients of one dependency. `kind` is the prefix of the metrics: Store or Queue.
 
-    `delay_s` is asked before each call, which then waits that long: it stands for a slow dependency, so the wait
-    counts as the call's own.
+    `delay_s` is read before each call, which then waits that long. It simulates a slow dependency, so the wait counts
+    as part of the call.
     """
 
     def __init__(
@@ -97,7 +95,7 @@ class Watch:
         self._end(context, http_response.status_code >= 500, model.name == LONG_POLL)
 
     def _failed(self, event_name: str, context: dict[str, Any], **kwargs: Any) -> None:
-        """No answer: time-out or broken connection. How long that took is told too, or the worst would be missing."""
+        """Record a timeout or a broken connection, with its duration: these are the slowest calls."""
         self._end(context, True, event_name.endswith(LONG_POLL))
 
     def _end(self, context: dict[str, Any], failed: bool, long_poll: bool) -> None:

@@ -62,16 +62,16 @@ def test_last_known_flags_hold_for_a_while_and_then_are_off():
     watch = FlagWatch(source, 15.0, LOG, now_s=lambda: now[0])
     assert watch.now() == Flags()
     source.next = b'{"storeDelayMs": 700}'
-    watch.look()
+    watch.poll()
     for said in (b"", b"garbage", FlagsUnavailable("gone")):
         source.next = said
         now[0] += KEPT_S / 4
-        watch.look()
+        watch.poll()
         assert watch.store_delay_s() == 0.7
     now[0] += KEPT_S
     assert watch.store_delay_s() == 0.0
     source.next = b'{"storeDelayMs": 700}'
-    watch.look()
+    watch.poll()
     assert watch.store_delay_s() == 0.7
 
 
@@ -79,7 +79,7 @@ def test_a_long_poll_interval_does_not_switch_flags_off_between_looks():
     source, now = Scripted(), [0.0]
     watch = FlagWatch(source, 600.0, LOG, now_s=lambda: now[0])
     source.next = b'{"storeDelayMs": 700}'
-    watch.look()
+    watch.poll()
     now[0] += 601
     assert watch.store_delay_s() == 0.7
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from paperbroker.main import STOP_TIMEOUT_S
-from paperbroker.serving import FINISH_S, LEAVING_S_MAX, QUIET_S, leave_at
+from paperbroker.serving import DRAIN_S_MAX, FINISH_S, QUIET_S, stop_listening_at
 from paperbroker.storage.tables import OrderTables
 from tests.paperbroker.paperbroker_rig import (
     Answer,
@@ -82,10 +82,10 @@ def test_api_that_is_told_to_leave_serves_until_nobody_asks_any_more(stage: Stag
 def test_api_leaves_in_time_even_if_somebody_goes_on_asking():
     """Before ECS kills it, with what it needs to finish what it has accepted."""
     asked = [100.0 + n / 10 for n in range(300)]
-    assert max(leave_at(100.0, at) for at in asked) == 100 + LEAVING_S_MAX
-    assert leave_at(100.0, float("-inf")) == 100.0 + QUIET_S
-    assert leave_at(100.0, 103.0) == 103.0 + QUIET_S
-    assert api_stop_timeout_s() > LEAVING_S_MAX + FINISH_S + 2 * STOP_TIMEOUT_S
+    assert max(stop_listening_at(100.0, at) for at in asked) == 100 + DRAIN_S_MAX
+    assert stop_listening_at(100.0, float("-inf")) == 100.0 + QUIET_S
+    assert stop_listening_at(100.0, 103.0) == 103.0 + QUIET_S
+    assert api_stop_timeout_s() > DRAIN_S_MAX + FINISH_S + 2 * STOP_TIMEOUT_S
 
 
 def api_stop_timeout_s() -> int:
