@@ -1,7 +1,7 @@
-"""Application load balancers: MiniStack's control plane with a data plane of our own.
+"""Serve Application Load Balancers: MiniStack's control plane with a real data plane.
 
-Owns everything between a client's socket and a task's. See `service` for the interface, `proxy` for a request's
-way, `health` for checks, `control` for the seam to MiniStack.
+`service` composes it, `client_connection` and `exchange` carry requests, `target_health` checks targets, and
+`ministack` holds the patches.
 """
 
 from kit.local.alb.service import LoadBalancers

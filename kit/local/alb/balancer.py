@@ -1,7 +1,4 @@
-"""One load balancer: its nodes, its listener on 127.0.0.1, its clients.
-
-Owns accepting, idle time-outs and the counters of the current period. Must not know MiniStack.
-"""
+"""Run one load balancer: its nodes, its listener on 127.0.0.1 and its client connections."""
 
 import asyncio
 import random
@@ -9,23 +6,23 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from kit.local.alb.client_connection import ClientConnection
 from kit.local.alb.listener_rules import Rule
 from kit.local.alb.metrics import Counters, Datum, HostCount, collect
 from kit.local.alb.nodes import Node
-from kit.local.alb.proxy import ClientConnection
 from kit.local.alb.targets import State, Target, TargetGroup
 from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
-# How often idle time-outs are looked at: their resolution.
+# How often idle timeouts are checked, and so their resolution.
 SWEEP_INTERVAL_S = 0.25
 LISTEN_BACKLOG = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BalancerSpec:
-    """A load balancer's configuration, read from the control plane; no rules = no listener."""
+    """A load balancer's configuration, read from the control plane. Without rules it has no listener."""
 
     arn: str
     name: str
@@ -39,7 +36,7 @@ class BalancerSpec:
 
     @property
     def group_arns(self) -> frozenset[str]:
-        """The target groups that its rules forward to."""
+        """The target groups that the rules forward to."""
         return frozenset(rule.action.target_group_arn for rule in self.rules if rule.action.target_group_arn)
 
 
@@ -61,18 +58,18 @@ class Balancer:
         self.random = random.Random(f"alb-{seed}-{spec.name}")
         self.nodes: list[Node] = []
         self.clients: set[ClientConnection] = set()
-        # Zones that a zonal shift moved the traffic away from.
+        # Zones that a zonal shift moves traffic away from.
         self.away_from: frozenset[str] = frozenset()
         self._find_group = find_group
         self._links = links
         self._socket = listener
         self._server: asyncio.Server | None = None
-        self._turn = 0
+        self._accepted = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.apply(spec)
 
     def apply(self, spec: BalancerSpec) -> None:
-        """Take over a changed configuration; nodes that stay keep their connections."""
+        """Apply a changed configuration. Remaining nodes keep their connections."""
         self.spec = spec
         self.rules = spec.rules
         self.listener_port = spec.listener_port
@@ -83,7 +80,7 @@ class Balancer:
                 self._drop_node(node)
 
     async def serve(self) -> None:
-        """Accept clients; the socket was bound when the load balancer was created."""
+        """Accept clients on the socket that was bound when the load balancer was created."""
         loop = asyncio.get_running_loop()
         if self._server is None:
             self._server = await loop.create_server(self._accept, sock=self._socket, backlog=LISTEN_BACKLOG)
@@ -107,37 +104,27 @@ class Balancer:
             node.abort()
 
     def group(self, arn: str, /) -> TargetGroup | None:
-        """The target group a rule forwards to."""
+        """Return the target group that a rule forwards to."""
         return self._find_group(arn)
 
-    def joined(self, client: ClientConnection) -> None:
-        """A client connected; without a listener nobody would have answered."""
-        self.clients.add(client)
-        if not self.rules:
-            client.abort()
-
-    def left(self, client: ClientConnection) -> None:
-        """A client's connection is gone."""
-        self.clients.discard(client)
-
     def drop_target(self, target: Target) -> None:
-        """The target is deregistered: drop the connections to it."""
+        """Drop the connections to a deregistered target."""
         for node in self.nodes:
             node.drop_pool(target)
 
     def take_period(self, groups: list[TargetGroup]) -> list[Datum]:
-        """The metric data of the period that ends now; counting starts again."""
+        """Return the metric data of the period that ends now, and start a new period."""
         counters, self.counters = self.counters, Counters()
         hosts = [count for group in groups for count in _host_counts(group)]
         connections = len(self.clients) + sum(node.connections() for node in self.nodes)
         return collect(self.spec.full_name, counters, hosts, connections=connections)
 
     def _accept(self) -> ClientConnection:
-        # Route 53 hands out the addresses of healthy nodes, all of them when none is.
-        shown = [node for node in self.nodes if node.endpoint.zone not in self.away_from] or self.nodes
-        able = [node for node in shown if node.in_dns] or shown
-        self._turn += 1
-        return ClientConnection(self, able[self._turn % len(able)])
+        # DNS returns the addresses of healthy nodes, and all addresses when none is healthy.
+        nodes = [node for node in self.nodes if node.endpoint.zone not in self.away_from] or self.nodes
+        nodes = [node for node in nodes if node.in_dns] or nodes
+        self._accepted += 1
+        return ClientConnection(self, nodes[self._accepted % len(nodes)], self.clients)
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,32 +1,72 @@
-"""One request and its response through the load balancer.
+"""Carry one request and its response through the load balancer.
 
-Owns forwarding, the load balancer's own errors, and what is counted for both. Must not know MiniStack, health
-checks or where rules come from. A request is sent to a target at most once: whatever may have reached a target
-is never sent again.
+A request is sent to a target at most once: bytes that may have reached a target are never sent again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kit.local.alb.framing import HEAD_END, BadMessage, Body, CloseBody, Head
-from kit.local.alb.listener_rules import Action, choose_action, redirect_location
-from kit.local.alb.metrics import TargetCounters
-from kit.local.alb.proxied_connection import HOLD_CONNECT
+from kit.local.alb.listener_rules import Action, Rule, choose_action, redirect_location
+from kit.local.alb.metrics import Counters, NodeCounters, TargetCounters
+from kit.local.alb.nodes import Node
+from kit.local.alb.proxied_connection import HOLD_CONNECT, ProxiedConnection
 from kit.local.alb.replies import build_reply, own_reply
-from kit.local.alb.targets import Target
+from kit.local.alb.targets import Target, TargetGroup
 from kit.local.alb.upstream import Pool, UpstreamConnection
+from kit.local.endpoints import INTERNET
 from kit.local.links import LinkReset
 
-if TYPE_CHECKING:
-    from kit.local.alb.proxy import ClientConnection
-
-# Request body kept while the connection to the target is being made.
+# How much of a request's body is buffered while the connection to the target is being made.
 UNSENT_BYTES_MAX = 256 * 1024
-# What AWS counts when the client hangs up before its answer; never sent.
+# The status that AWS counts when the client hangs up before its answer. It is never sent.
 CLIENT_CLOSED = 460
+
+
+class LoadBalancer(Protocol):
+    """What an exchange reads of its load balancer."""
+
+    listener_port: int
+    rules: tuple[Rule, ...]
+    connect_timeout_s: float
+    counters: Counters
+    random: random.Random
+    away_from: frozenset[str]
+
+    def group(self, arn: str, /) -> TargetGroup | None:
+        """Return the target group that a rule forwards to."""
+        ...
+
+
+class Client(ProxiedConnection):
+    """The client's side of an exchange, implemented by `ClientConnection`."""
+
+    def __init__(self, balancer: LoadBalancer, node: Node) -> None:
+        super().__init__(node.links, near=node.endpoint, far=INTERNET)
+        self.balancer = balancer
+        self.node = node
+        self.address = b"127.0.0.1"
+
+    @property
+    def counters(self) -> NodeCounters:
+        """The counters of this connection's node in the current period."""
+        return self.balancer.counters.node(self.node.endpoint.zone)
+
+    def done(self, *, keep_alive: bool, unread: bool = False) -> None:
+        """End the current exchange: go on with the next request, or close."""
+        raise NotImplementedError
+
+    def refuse(self, status: int) -> None:
+        """Answer the current request with an error and close."""
+        raise NotImplementedError
+
+    def feed_tunnel(self) -> None:
+        """Pass what the client sent ahead into the tunnel that has opened."""
+        raise NotImplementedError
 
 
 class Exchange:
@@ -52,7 +92,7 @@ class Exchange:
         "wants_upgrade",
     )
 
-    def __init__(self, client: ClientConnection, head: Head, body: Body) -> None:
+    def __init__(self, client: Client, head: Head, body: Body) -> None:
         self._client = client
         self._head = head
         self._body = body
@@ -71,19 +111,19 @@ class Exchange:
         self._upstream: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
 
-    # Called by the client's connection
+    # Called by the client's connection.
 
     def start(self, raw_head: bytes, first: bytes) -> None:
-        """Choose what answers and set it going; `first` is what already came of the body."""
+        """Choose the action for the request and start it. `first` holds the body bytes received so far."""
         _, target, _ = self._head.start
-        action = choose_action(self._client.front.rules, self.method, target, raw_head)
+        action = choose_action(self._client.balancer.rules, self.method, target, raw_head)
         if action.kind == "forward":
             self._forward(action.target_group_arn, first)
         else:
             self._answer_action(action, raw_head)
 
     def feed(self, data: bytes) -> bytes:
-        """Take what belongs to the request's body or to the tunnel; returns the rest."""
+        """Take the bytes that belong to the request's body or to the tunnel. Returns the rest."""
         if self._tunnel:
             part, rest = data, b""
         else:
@@ -91,7 +131,6 @@ class Exchange:
                 taken = self._body.take(data)
             except BadMessage:
                 self._detach()
-                self._client.exchange = None
                 self._client.refuse(400)
                 return b""
             part, rest = data[:taken], data[taken:]
@@ -106,18 +145,18 @@ class Exchange:
         return rest
 
     def heard_at(self) -> float:
-        """When the target's side last moved."""
+        """Return the loop time at which the target was last heard."""
         upstream = self._upstream
         return self._started_at if upstream is None else upstream.heard_at
 
     def abandon(self) -> None:
-        """The client is gone: nothing that is still under way may reach the target."""
+        """End the exchange because the client is gone. Bytes in transit must not reach the target."""
         if not self._status and self._target is not None:
             self._client.counters.own_codes[CLIENT_CLOSED] += 1
         self._detach()
 
     def time_out(self) -> None:
-        """Nothing moved for the idle time-out."""
+        """End the exchange after the idle timeout."""
         if self._tunnel or self._status:
             self._detach()
             self._client.abort()
@@ -125,21 +164,21 @@ class Exchange:
             self._fail(504 if self.request_done else 408)
 
     def end_drain(self) -> None:
-        """The target's deregistration delay is over and this is still in flight."""
+        """End the exchange because the target's deregistration delay is over."""
         if self._tunnel or self._status:
             self._detach()
             self._client.abort()
         else:
             self._fail(502)
 
-    # Called by the upstream connection
+    # Called by the upstream connection.
 
     def on_interim(self, raw: bytes) -> None:
-        """Pass a 1xx response on (100 Continue lets the client send its body)."""
+        """Forward a 1xx response (100 Continue lets the client send its body)."""
         self._client.write(raw)
 
     def on_head(self, status: int, head: Head, body: Body) -> bool:
-        """The response begins: rewrite its connection fields and decide what becomes of the connection."""
+        """Rewrite the connection fields of the response head. Returns whether the connection becomes a tunnel."""
         self._status = status
         self._counted().observe(status, self._client.loop.time() - self._sent_at)
         lines = [b" ".join((b"HTTP/1.1", *head.start[1:])), *head.passed]
@@ -148,7 +187,7 @@ class Exchange:
             self._tunnel = True
             self.request_done = False
         else:
-            # An answer to a half-sent request, or one that ends with the connection, cannot be followed.
+            # No request can follow an answer to a half-sent request, or an answer that ends with the connection.
             if isinstance(body, CloseBody) or not self.request_done:
                 self._keep_alive = False
             if not self._keep_alive:
@@ -162,14 +201,14 @@ class Exchange:
         return self._tunnel
 
     def on_body(self, data: bytes) -> None:
-        """Pass the response on as it comes."""
+        """Forward bytes of the response."""
         if self._head_out:
             data, self._head_out = self._head_out + data, b""
         self._client.counters.processed_bytes += len(data)
         self._client.write(data)
 
     def on_complete(self, *, reusable: bool) -> None:
-        """The response is whole: keep the target's connection if it can be used again."""
+        """End the exchange after a complete response. Keep the target's connection if it can be reused."""
         upstream, self._upstream = self._upstream, None
         assert upstream is not None
         if reusable and self.request_done and self._head.start[2] == b"HTTP/1.1":
@@ -180,7 +219,7 @@ class Exchange:
         self._client.done(keep_alive=self._keep_alive, unread=not self.request_done)
 
     def on_broken(self, why: str) -> None:
-        """The target went away: 502 while nothing was passed on, else the client sees a cut response."""
+        """Answer 502 if nothing was forwarded yet, else cut the response that the client is reading."""
         self._upstream = None
         if not self._status:
             self._fail(502)
@@ -191,12 +230,10 @@ class Exchange:
         else:
             self._client.abort()
 
-    # Inside
-
     def _forward(self, group_arn: str, first: bytes) -> None:
-        client, front = self._client, self._client.front
-        group = front.group(group_arn)
-        target = group.pick(client.node.name, front.away_from) if group is not None else None
+        client, balancer = self._client, self._client.balancer
+        group = balancer.group(group_arn)
+        target = group.pick(client.node.name, balancer.away_from) if group is not None else None
         if group is None or target is None:
             self._fail(503)
             return
@@ -216,12 +253,12 @@ class Exchange:
             self._connecting = asyncio.ensure_future(self._connect(pool))
 
     def _counted(self) -> TargetCounters:
-        # Looked up each time: a response may come in a later period than its request.
-        return self._client.front.counters.target(*self._counted_as)
+        # Looked up each time, because a response may come in a later period than its request.
+        return self._client.balancer.counters.target(*self._counted_as)
 
     async def _connect(self, pool: Pool) -> None:
         try:
-            upstream = await pool.connect(self._client.front.connect_timeout_s)
+            upstream = await pool.connect(self._client.balancer.connect_timeout_s)
         except TimeoutError:
             self._fail_to_connect(504)
         except (OSError, LinkReset):
@@ -247,13 +284,13 @@ class Exchange:
     def _target_head(self) -> bytes:
         head, client = self._head, self._client
         read = head.read
-        came_from = read.get(b"x-forwarded-for")
+        forwarded_for = read.get(b"x-forwarded-for")
         lines = [
             b" ".join(head.start),
             *head.passed,
-            b"X-Forwarded-For: " + (came_from + b", " + client.address if came_from else client.address),
+            b"X-Forwarded-For: " + (forwarded_for + b", " + client.address if forwarded_for else client.address),
             b"X-Forwarded-Proto: http",
-            b"X-Forwarded-Port: %d" % client.front.listener_port,
+            b"X-Forwarded-Port: %d" % client.balancer.listener_port,
             b"X-Amzn-Trace-Id: " + self._trace(read.get(b"x-amzn-trace-id", b"")),
         ]
         upgrade = head.upgrade
@@ -262,7 +299,7 @@ class Exchange:
         return b"\r\n".join(lines) + HEAD_END
 
     def _trace(self, given: bytes) -> bytes:
-        own = b"1-%08x-%024x" % (int(time.time()), self._client.front.random.getrandbits(96))
+        own = b"1-%08x-%024x" % (int(time.time()), self._client.balancer.random.getrandbits(96))
         if not given:
             return b"Root=" + own
         fields = [part for part in given.split(b";") if part and not part.startswith(b"Self=")]
@@ -275,12 +312,12 @@ class Exchange:
             status, body, location = action.status, action.body.encode(), b""
         elif action.kind == "redirect":
             host = next((ln[5:].strip() for ln in raw_head.split(b"\r\n") if ln[:5].lower() == b"host:"), b"")
-            where = redirect_location(
-                action, self._head.start[1], host.decode("latin-1"), self._client.front.listener_port
+            target_url = redirect_location(
+                action, self._head.start[1], host.decode("latin-1"), self._client.balancer.listener_port
             )
-            status, body, location = action.status, b"", where.encode("latin-1")
+            status, body, location = action.status, b"", target_url.encode("latin-1")
         else:
-            # Never pretend: an action that is not built here says so.
+            # Refuse an action that is not implemented instead of pretending to perform it.
             status, location = 501, b""
             body = f"the local load balancer has no action {action.kind!r}".encode()
         self._client.counters.own_codes[status] += 1
@@ -300,7 +337,7 @@ class Exchange:
         client.done(keep_alive=keep_alive, unread=not self.request_done)
 
     def _detach(self) -> None:
-        """Let go of the target; idempotent."""
+        """Release the target and its connection. Idempotent."""
         if self._connecting is not None:
             self._connecting.cancel()
             self._connecting = None

@@ -1,7 +1,7 @@
-"""HTTP/1.1 on the wire: where a head ends, what it says, and where its body ends.
+"""Parse HTTP/1.1 heads, and find where bodies end.
 
-Owns parsing only; it must not know connections, targets or links. Bodies are never decoded: the load balancer
-passes the sender's framing on, so a framer only counts which bytes belong to the message.
+Bodies are never decoded. The load balancer forwards the sender's framing, so a framer only counts which bytes belong to
+the message.
 """
 
 import re
@@ -19,7 +19,7 @@ TRAILER_BYTES_MAX = HEAD_BYTES_MAX
 _HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
-# Lines that the load balancer reads, drops or rewrites; every other line is passed on untouched.
+# Fields that the load balancer reads, drops or rewrites. Every other line is forwarded unchanged.
 _READ = frozenset(
     {
         b"connection",
@@ -38,12 +38,12 @@ _PASSED_TOO = frozenset({b"content-length", b"transfer-encoding"})
 
 
 class BadMessage(KitError):
-    """The peer sent something that is not HTTP/1.x, or more than the limits allow."""
+    """The peer sent a message that is not HTTP/1.x or exceeds the limits."""
 
 
 @dataclass(slots=True)
 class Head:
-    """A parsed head: the start line's three parts, the lines to pass on, and the fields read here."""
+    """A parsed head: the start line's three parts, the lines to forward, and the fields that are read."""
 
     start: tuple[bytes, bytes, bytes]
     passed: list[bytes] = field(default_factory=list)
@@ -60,7 +60,7 @@ class Head:
 
     @property
     def upgrade(self) -> bytes:
-        """The protocol asked for, or empty; a load balancer upgrades to WebSocket only."""
+        """The requested protocol, or empty. A load balancer upgrades to WebSocket only."""
         if b"upgrade" not in self.read.get(b"connection", b"").lower():
             return b""
         wanted = self.read.get(b"upgrade", b"")
@@ -68,7 +68,7 @@ class Head:
 
 
 def parse_request_head(raw: bytes) -> Head:
-    """Parse everything before the blank line; raises `BadMessage`."""
+    """Parse the bytes before the blank line. Raises BadMessage."""
     lines = raw.split(b"\r\n")
     start = lines[0].split(b" ")
     if len(start) != 3 or start[2] not in _VERSIONS or not start[1] or not _TOKEN.fullmatch(start[0]):
@@ -77,7 +77,7 @@ def parse_request_head(raw: bytes) -> Head:
 
 
 def parse_response_head(raw: bytes) -> tuple[int, Head]:
-    """Parse status and fields of a response; raises `BadMessage`."""
+    """Parse status and fields of a response. Raises BadMessage."""
     lines = raw.split(b"\r\n")
     version, _, rest = lines[0].partition(b" ")
     code, _, reason = rest.partition(b" ")
@@ -120,11 +120,11 @@ class LengthBody:
 
     @property
     def done(self) -> bool:
-        """Whether the body's last byte was taken."""
+        """Whether the last byte of the body was taken."""
         return self.left == 0
 
     def take(self, data: bytes) -> int:
-        """How many of these bytes belong to the body."""
+        """Return how many of these bytes belong to the body."""
         taken = min(self.left, len(data))
         self.left -= taken
         return taken
@@ -139,12 +139,12 @@ class CloseBody:
         self.done = False
 
     def take(self, data: bytes) -> int:
-        """All of it."""
+        """Return the number of bytes: all belong to the body."""
         return len(data)
 
 
 class ChunkedBody:
-    """A chunked body: finds its end without decoding it."""
+    """A chunked body. Finds its end without decoding it."""
 
     __slots__ = ("_data_left", "_in_trailer", "_line", "_trailer_bytes", "done")
 
@@ -156,7 +156,7 @@ class ChunkedBody:
         self._trailer_bytes = 0
 
     def take(self, data: bytes) -> int:
-        """How many of these bytes belong to the body; raises `BadMessage`."""
+        """Return how many of these bytes belong to the body. Raises BadMessage."""
         at, size = 0, len(data)
         while at < size and not self.done:
             if self._data_left:
@@ -197,7 +197,7 @@ Body = LengthBody | ChunkedBody | CloseBody
 
 
 def request_body(head: Head) -> Body:
-    """The framer of a request's body; raises `BadMessage` on ambiguous framing (request smuggling)."""
+    """Return the framer of a request's body. Raises BadMessage on ambiguous framing (request smuggling)."""
     if b"transfer-encoding" in head.read:
         if b"content-length" in head.read or head.read[b"transfer-encoding"].lower() != b"chunked":
             raise BadMessage("transfer-encoding must be chunked and exclude content-length")
@@ -206,7 +206,7 @@ def request_body(head: Head) -> Body:
 
 
 def response_body(head: Head, method: bytes, status: int) -> Body:
-    """The framer of a response's body, by the rules of RFC 9112 section 6.3."""
+    """Return the framer of a response's body, by the rules of RFC 9112 section 6.3."""
     if method == b"HEAD" or status in (204, 304) or status < 200:
         return LengthBody(0)
     if head.read.get(b"transfer-encoding", b"").lower().endswith(b"chunked"):

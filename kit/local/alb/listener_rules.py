@@ -1,7 +1,4 @@
-"""Listener rules: which action answers a request.
-
-Owns compiling and matching rules in MiniStack's shape; pure. Must not know connections or targets.
-"""
+"""Compile listener rules from MiniStack's records, and choose the action for a request."""
 
 import re
 from collections.abc import Mapping
@@ -12,7 +9,7 @@ from urllib.parse import parse_qsl
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What to do with a request: `forward`, `fixed-response`, `redirect`, or a type not built here."""
+    """What to do with a request: `forward`, `fixed-response`, `redirect`, or a type that is not implemented."""
 
     kind: str
     target_group_arn: str = ""
@@ -24,7 +21,7 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """One condition of a rule; every pattern is a compiled wildcard expression."""
+    """One condition of a rule. Every pattern is a compiled wildcard expression."""
 
     field: str
     patterns: tuple[re.Pattern[str], ...]
@@ -34,14 +31,14 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Conditions (all must hold) and the action; rules are tried in priority order."""
+    """An action and the conditions that must all hold. Rules are tried in order of priority."""
 
     conditions: tuple[Condition, ...]
     action: Action
 
 
 def compile_rules(rules: list[Mapping[str, Any]], default_actions: list[Mapping[str, Any]]) -> tuple[Rule, ...]:
-    """Sort by priority, default rule last."""
+    """Compile rules in order of priority, the default rule last."""
     compiled = [
         Rule(
             conditions=tuple(_compile_condition(c) for c in rule.get("Conditions", [])),
@@ -55,7 +52,7 @@ def compile_rules(rules: list[Mapping[str, Any]], default_actions: list[Mapping[
 
 
 def choose_action(rules: tuple[Rule, ...], method: bytes, target: bytes, head: bytes) -> Action:
-    """The first rule that matches; `head` is the raw head, read only when a rule has conditions."""
+    """Return the action of the first rule that matches. The raw `head` is parsed only if a rule has conditions."""
     if not rules[0].conditions:
         return rules[0].action
     request = _Request(method, target, head)
@@ -66,7 +63,7 @@ def choose_action(rules: tuple[Rule, ...], method: bytes, target: bytes, head: b
 
 
 def redirect_location(action: Action, target: bytes, host: str, port: int) -> str:
-    """Fill the `#{…}` placeholders of a redirect; the port is always written, as AWS does."""
+    """Fill the `#{…}` placeholders of a redirect. The port is always written, as on AWS."""
     path, _, query = target.decode("latin-1").partition("?")
     fields = dict(action.redirect)
     host = host.partition(":")[0] or "localhost"
@@ -92,7 +89,7 @@ class _Request:
             self.headers.setdefault(name.lower(), []).append(value.strip())
 
     def meets(self, condition: Condition) -> bool:
-        """Whether any value of the condition fits; unknown fields fit nothing."""
+        """Return whether any value of the condition matches. An unknown field never matches."""
         match condition.field:
             case "path-pattern":
                 return _any_match(condition, [self.path])
@@ -105,7 +102,7 @@ class _Request:
             case "query-string":
                 return any(self._has_pair(key, value) for key, value in condition.pairs)
             case "source-ip":
-                # Everything comes from 127.0.0.1; MiniStack treats the condition as met as well.
+                # All clients come from 127.0.0.1. MiniStack treats the condition as met as well.
                 return True
         return False
 

@@ -1,8 +1,4 @@
-"""What the load balancer counts, and the AWS/ApplicationELB data that become of it.
-
-Owns the counters and their aggregation into metric data. Must not know sockets or MiniStack: `publish` in
-`control` stores what `collect` returns.
-"""
+"""Count requests, and aggregate the counters into AWS/ApplicationELB metric data."""
 
 import math
 from collections import Counter
@@ -10,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 NAMESPACE = "AWS/ApplicationELB"
-# AWS publishes once a minute; a game day on a laptop cannot wait that long (see docs/fidelity.md).
+# AWS publishes once a minute. A game day on a laptop cannot wait that long (see docs/fidelity.md).
 PERIOD_S = 10
-# Response times are kept in buckets 4 % wide, so one period is a few dozen values however many requests.
+# Buckets of response times are 4 % wide, so one period needs a few dozen values for any number of requests.
 _BUCKETS_PER_E = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Datum:
-    """One aggregated metric datum: each of `values` was seen `counts` times."""
+    """One aggregated metric datum: each of `values` was observed `counts` times."""
 
     name: str
     unit: str
@@ -29,7 +25,7 @@ class Datum:
 
 @dataclass(slots=True)
 class NodeCounters:
-    """Counted by a load balancer node."""
+    """The counters of one load balancer node."""
 
     requests: int = 0
     new_connections: int = 0
@@ -39,7 +35,7 @@ class NodeCounters:
 
 @dataclass(slots=True)
 class TargetCounters:
-    """Counted for the targets of one group in one zone."""
+    """The counters of the targets of one group in one zone."""
 
     requests: int = 0
     connection_errors: int = 0
@@ -47,7 +43,7 @@ class TargetCounters:
     times: Counter[int] = field(default_factory=Counter)
 
     def observe(self, status: int, response_s: float) -> None:
-        """Count one response head and how long the target took to send it."""
+        """Count one response head and the time that the target took to send it."""
         self.code_classes[status // 100] += 1
         self.times[math.floor(math.log(response_s or 1e-6) * _BUCKETS_PER_E)] += 1
 
@@ -67,14 +63,14 @@ class Counters:
     targets: dict[tuple[str, str], TargetCounters] = field(default_factory=dict)
 
     def node(self, zone: str) -> NodeCounters:
-        """The counters of the node in this zone."""
+        """Return the counters of the node in this zone."""
         found = self.nodes.get(zone)
         if found is None:
             found = self.nodes[zone] = NodeCounters()
         return found
 
     def target(self, group: str, zone: str) -> TargetCounters:
-        """The counters of a group's targets in this zone."""
+        """Return the counters of a group's targets in this zone."""
         found = self.targets.get((group, zone))
         if found is None:
             found = self.targets[(group, zone)] = TargetCounters()
@@ -83,7 +79,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCount:
-    """How many targets of a group in a zone are healthy and unhealthy now."""
+    """The number of healthy and unhealthy targets of a group in a zone."""
 
     group: str
     zone: str
@@ -92,7 +88,7 @@ class HostCount:
 
 
 def collect(load_balancer: str, counters: Counters, hosts: list[HostCount], *, connections: int) -> list[Datum]:
-    """Turn one period's counters into metric data; what AWS does not report at zero is left out."""
+    """Turn one period's counters into metric data. Leaves out zeros that AWS does not report."""
     data = list(_node_data(load_balancer, counters.nodes))
     data += _target_data(load_balancer, counters.targets)
     data += _host_data(load_balancer, hosts)
@@ -138,7 +134,7 @@ def _target_data(load_balancer: str, targets: dict[tuple[str, str], TargetCounte
         for dims in keys:
             rows.setdefault(dims, TargetCounters()).merge(counted)
     for dims, counted in rows.items():
-        # RequestCount without a target group comes from the nodes.
+        # RequestCount without a target group is counted by the nodes.
         if counted.requests and any(name == "TargetGroup" for name, _ in dims):
             yield _single("RequestCount", "Count", dims, counted.requests)
         if counted.connection_errors:

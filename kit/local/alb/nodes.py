@@ -1,7 +1,4 @@
-"""A load balancer node: one per subnet of the load balancer.
-
-Owns the node's endpoint, its connection pools and whether DNS hands it out. Must not know HTTP.
-"""
+"""Run a load balancer node: its connection pools, and whether DNS returns its address. One node per subnet."""
 
 import asyncio
 
@@ -10,14 +7,14 @@ from kit.local.alb.upstream import Pool
 from kit.local.endpoints import INTERNET, Endpoint
 from kit.local.links import LinkReset, Links
 
-# Route 53 takes a node's address out of the answer after failed probes; the real figures are 30 s and TTL 60 s.
+# After failed probes DNS no longer returns a node's address. On AWS this takes 30 s plus a TTL of 60 s.
 NODE_PROBE_INTERVAL_S = 5.0
 NODE_PROBE_TIMEOUT_S = 2.0
 NODE_PROBES_FAILED_MAX = 2
 
 
 class Node:
-    """One node; `name` is its subnet id."""
+    """One node. `name` is its subnet id."""
 
     def __init__(self, links: Links, endpoint: Endpoint) -> None:
         self.links = links
@@ -28,25 +25,25 @@ class Node:
         self._pools: dict[Target, Pool] = {}
 
     def pool(self, target: Target) -> Pool:
-        """The node's connections to a target."""
+        """Return the node's connections to a target."""
         pool = self._pools.get(target)
         if pool is None:
             pool = self._pools[target] = Pool(self.links, node=self.endpoint, target=target)
         return pool
 
     def drop_pool(self, target: Target) -> None:
-        """The target is gone: drop every connection to it."""
+        """Drop every connection to a target that is gone."""
         pool = self._pools.pop(target, None)
         if pool is not None:
             pool.abort()
 
     def expire(self, idle_s_max: float) -> None:
-        """Close upstream connections that idled for too long."""
+        """Close upstream connections that were idle for longer than `idle_s_max`."""
         for pool in self._pools.values():
             pool.expire(idle_s_max)
 
     def connections(self) -> int:
-        """Open connections to targets."""
+        """Count the open connections to targets."""
         return sum(len(pool.connections) for pool in self._pools.values())
 
     def abort(self) -> None:
@@ -56,7 +53,7 @@ class Node:
         self._pools.clear()
 
     async def probe_from_internet(self) -> None:
-        """Watch the node as DNS would, until cancelled."""
+        """Probe the node as DNS health checks would, until cancelled."""
         while True:
             self._record(await self._answers())
             await asyncio.sleep(NODE_PROBE_INTERVAL_S)

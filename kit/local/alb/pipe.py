@@ -1,7 +1,6 @@
-"""One direction of a connection, as the links let it pass.
+"""Carry bytes in one direction of a connection, as the links let them pass.
 
-Owns order and bounds: bytes leave a lane in the order in which they entered, each piece after its own leg. Must
-not know HTTP.
+Bytes leave a pipe in the order in which they entered, each piece after its own leg.
 """
 
 import asyncio
@@ -11,15 +10,15 @@ from collections.abc import Callable
 from kit.local.endpoints import Endpoint
 from kit.local.links import LinkReset, Links
 
-# Above HIGH the sender is held, below LOW it is released: what a socket's window does on a slow path.
+# The sender is paused above HIGH and resumed below LOW, as by a TCP window on a slow path.
 PIPE_BYTES_HIGH = 64 * 1024
 PIPE_BYTES_LOW = 16 * 1024
-# More pieces than this under way at once are merged into the last one, so tasks stay bounded.
+# Beyond this many pieces in transit, new bytes join the last piece. This bounds the number of asyncio tasks.
 PIPE_PIECES_MAX = 32
 
 
 class Pipe:
-    """Carries bytes from `src` to `dst`; an empty piece marks the end of the stream, in order."""
+    """Carry bytes from `src` to `dst`. An empty piece marks the end of the stream."""
 
     __slots__ = ("_broke", "_bytes", "_deliver", "_drain", "_dst", "_held", "_hold", "_links", "_queue", "_src")
 
@@ -45,7 +44,7 @@ class Pipe:
         self._drain: asyncio.Task[None] | None = None
 
     def send(self, data: bytes) -> None:
-        """Deliver at once on a clear path, else when the links let it through."""
+        """Deliver `data` at once if no link rule applies, else when the links let it pass."""
         if not self._queue and self._links.clear(self._src, self._dst):
             self._deliver(data)
             return
@@ -62,10 +61,10 @@ class Pipe:
             self._drain = asyncio.ensure_future(self._drain_in_order())
 
     def drop(self) -> None:
-        """Forget everything under way: the connection is gone."""
+        """Discard everything in transit, because the connection is gone."""
         for leg, _ in self._queue:
             if not leg.cancel() and not leg.cancelled():
-                # A leg that was reset while it waited for its turn: nobody will await it any more.
+                # Retrieve the exception of a leg that was reset while it waited. Nobody awaits it any more.
                 leg.exception()
         self._queue.clear()
         self._bytes = 0

@@ -1,7 +1,4 @@
-"""A TCP connection whose bytes pass through links in both directions.
-
-Owns the socket, its two lanes and backpressure. Must not know HTTP.
-"""
+"""Pass the bytes of a TCP connection through links in both directions, with backpressure."""
 
 import asyncio
 from typing import cast
@@ -10,27 +7,27 @@ from kit.local.alb.pipe import Pipe
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
-# Reasons for which reading stands still; the socket is read only while there is none.
+# Reasons to pause reading. The socket is read while none of them holds.
 HOLD_PIPE = 1
 HOLD_PEER = 2
 HOLD_PIPELINE = 4
 HOLD_CONNECT = 8
-# Reasons for which nothing more should be written.
+# Reasons not to write more.
 _FULL_SOCKET = 1
 _FULL_PIPE = 2
 
 
 class ProxiedConnection(asyncio.Protocol):
-    """Bytes from the far end reach `on_bytes` (empty = end of stream), `write` takes bytes back to it."""
+    """A connection to the far end. Its bytes reach `on_bytes`; `write` sends bytes to it."""
 
-    # A target's last bytes and its end travel through the link like any others, however it died. A client
-    # that hung up is gone at once: nothing of it that is still under way may be applied.
+    # The end of a target's stream passes the link like its bytes, however the target died. A client that hung up
+    # is gone at once: its bytes in transit must not be applied.
     ends_through_link = True
 
     def __init__(self, links: Links, *, near: Endpoint, far: Endpoint) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
-        # When the far end was last heard, as this side saw it: a cut wire falls silent.
+        # Loop time at which bytes last arrived from the far end. A blackholed connection falls silent.
         self.heard_at = self.loop.time()
         self.peer: ProxiedConnection | None = None
         self.closing = False
@@ -41,19 +38,19 @@ class ProxiedConnection(asyncio.Protocol):
         self._outward = Pipe(links, near, far, deliver=self._leave, broke=self.on_reset, hold=self._fill_outward)
 
     def on_bytes(self, data: bytes) -> None:
-        """Bytes arrived; empty means that the far end is done."""
+        """Handle bytes that arrived. Empty bytes mark the end of the stream."""
         raise NotImplementedError
 
     def on_lost(self) -> None:
-        """The connection is gone; called once."""
+        """Handle the end of the connection. Called once."""
         raise NotImplementedError
 
     def on_reset(self) -> None:
-        """A link reset the connection."""
+        """Handle a reset by a link rule."""
         self.abort()
 
     def join(self, peer: "ProxiedConnection") -> None:
-        """Read from each only while the other can be written."""
+        """Read from each connection only while the other can be written to."""
         self.peer, peer.peer = peer, self
         self.hold(HOLD_PEER, bool(peer._full))
         peer.hold(HOLD_PEER, bool(self._full))
@@ -67,15 +64,15 @@ class ProxiedConnection(asyncio.Protocol):
             peer.hold(HOLD_PEER, False)
 
     def write(self, data: bytes) -> None:
-        """Send; ordered after everything sent before."""
+        """Send bytes after everything sent before."""
         if not self.closing:
             self._outward.send(data)
 
     def close(self, *, linger: bool = False) -> None:
         """Close after everything sent so far has left.
 
-        With `linger` only the sending side closes and what still comes is read and dropped: closing a socket
-        with unread bytes makes the kernel throw away the answer that was just written.
+        With `linger` only the sending side closes, and bytes that still arrive are read and dropped. The kernel
+        discards an answer that was just written when a socket with unread bytes is closed.
         """
         if not self.closing:
             self.closing = True
@@ -83,7 +80,7 @@ class ProxiedConnection(asyncio.Protocol):
             self._outward.send(b"")
 
     def abort(self) -> None:
-        """Drop the connection now, with whatever is under way (the far end sees a reset)."""
+        """Drop the connection and all bytes in transit now. The far end sees a reset."""
         self.closing = True
         self._inward.drop()
         self._outward.drop()
@@ -91,7 +88,7 @@ class ProxiedConnection(asyncio.Protocol):
             self.transport.abort()
 
     def hold(self, reason: int, held: bool) -> None:
-        """Stop or resume reading for one reason."""
+        """Set or clear one reason to pause reading."""
         before = self._holds
         self._holds = before | reason if held else before & ~reason
         if self.transport is None or self.transport.is_closing() or bool(before) == bool(self._holds):
@@ -101,7 +98,7 @@ class ProxiedConnection(asyncio.Protocol):
         else:
             self.transport.resume_reading()
 
-    # asyncio.Protocol
+    # The methods of asyncio.Protocol.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)

@@ -1,7 +1,4 @@
-"""The responses that the load balancer makes itself.
-
-Owns their wording and bytes; must not know why one is sent.
-"""
+"""Build the responses that the load balancer makes itself."""
 
 from email.utils import formatdate
 from http import HTTPStatus
@@ -10,7 +7,7 @@ SERVER = b"awselb/2.0"
 
 
 def own_reply(status: int, *, method: bytes = b"GET", close: bool = False) -> bytes:
-    """An error page as an Application Load Balancer words it."""
+    """Return an error page in the words of an Application Load Balancer."""
     title = f"{status} {_phrase(status)}"
     page = (
         f"<html>\r\n<head><title>{title}</title></head>\r\n<body>\r\n"
@@ -28,7 +25,7 @@ def build_reply(
     close: bool = False,
     location: bytes = b"",
 ) -> bytes:
-    """A complete response; HEAD gets the head only."""
+    """Return a complete response, or only its head for a HEAD request."""
     lines = [
         b"HTTP/1.1 %d %s" % (status, _phrase(status).encode()),
         b"Server: " + SERVER,

@@ -1,7 +1,6 @@
-"""All load balancers of one local cloud: what the scheduler and the control plane talk to.
+"""Run all load balancers of one local cloud.
 
-Owns the lifetimes: balancers follow MiniStack's records, health checks follow targets, metrics follow the clock.
-Must not know how a request is carried.
+Balancers follow MiniStack's records, health checks follow targets, and metrics are published every period.
 """
 
 import asyncio
@@ -12,16 +11,17 @@ import time
 from typing import Any
 
 from kit.errors import UsageError
-from kit.local.alb import health
+from kit.local.alb import configuration, target_health
 from kit.local.alb.balancer import Balancer
 from kit.local.alb.metrics import PERIOD_S
 from kit.local.alb.ministack import HOST, ControlPlane
-from kit.local.alb.targets import Reason, State, Target, TargetGroup
+from kit.local.alb.targets import State, Target, TargetGroup
 from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
+from kit.local.alb.wire import TargetRow
 from kit.local.endpoints import TASK, Endpoint
 from kit.local.links import Links
 
-# Configuration that MiniStack changes in place is noticed this late; AWS takes longer.
+# How late a record that MiniStack changes in place is noticed. AWS takes longer.
 RECONCILE_INTERVAL_S = 1.0
 DRAIN_POLL_S = 0.05
 
@@ -47,9 +47,9 @@ class LoadBalancers:
         self._control = ControlPlane(self, self._change)
         self._balancers: dict[str, Balancer] = {}
         self._groups: dict[str, TargetGroup] = {}
-        # Where a registered address really listens; kept after deregistration, so that it can come back.
+        # Host port and endpoint of each registered address, kept after deregistration for a later registration.
         self._addresses: dict[tuple[str, int], tuple[int, Endpoint]] = {}
-        # Zonal shifts in force: (load balancer, zone), once for each that began.
+        # Zonal shifts in force, as (load balancer, zone). Overlapping shifts of a zone are listed once each.
         self._shifts: list[tuple[str, str]] = []
         self._checks: dict[tuple[Target, str], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -57,14 +57,14 @@ class LoadBalancers:
         self._changed = asyncio.Event()
 
     async def start(self, _cloud: object = None) -> None:
-        """Hook into MiniStack and follow it."""
+        """Patch MiniStack and follow its records."""
         self._loop = asyncio.get_running_loop()
         self._control.install()
         self._spawn(self._follow())
         self._spawn(self._publish_each_period())
 
     async def stop(self) -> None:
-        """Close every listener and connection, and unhook."""
+        """Close every listener and connection, and undo the patches."""
         tasks = [*self._tasks, *self._checks.values()]
         for task in tasks:
             task.cancel()
@@ -75,18 +75,18 @@ class LoadBalancers:
             await balancer.close()
         self._balancers.clear()
 
-    # For the scheduler
+    # Called by the task scheduler.
 
     def register(self, group_arn: str, *, target_id: str, port: int, host_port: int, endpoint: Endpoint) -> None:
-        """Register a target that listens on 127.0.0.1:`host_port`; raises UsageError for an unknown group."""
+        """Register a target that listens on 127.0.0.1:`host_port`. Raises UsageError for an unknown group."""
         self._addresses[(target_id, port)] = (host_port, endpoint)
         self._add(group_arn, target_id, port)
 
     async def deregister(self, group_arn: str, target_id: str, port: int) -> None:
-        """Drain a target and take it out.
+        """Drain a target and remove it.
 
-        Returns when nothing is in flight to it any more, at the latest after the deregistration delay, at whose
-        end requests fail with 502 and WebSockets are dropped. An unknown target is none to wait for.
+        Returns when no request to it is in flight, at the latest after the deregistration delay. Requests then fail
+        with 502 and WebSockets are dropped. Returns at once for an unknown target.
         """
         group = self._groups.get(group_arn)
         target = group.targets.get((target_id, port)) if group else None
@@ -95,7 +95,7 @@ class LoadBalancers:
         target.draining = True
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + group.spec.deregistration_delay_s
-        # Three things end the wait, one of them a clock: polling is the plain way to say it.
+        # Any of three conditions ends the wait, one of them a deadline. Polling is the simplest way to express it.
         while target.in_flight and loop.time() < ends_at and target.draining:  # noqa: ASYNC110
             await asyncio.sleep(DRAIN_POLL_S)
         if not target.draining or group.targets.get((target_id, port)) is not target:
@@ -108,23 +108,23 @@ class LoadBalancers:
         self._change()
 
     def health(self, group_arn: str, target_id: str, port: int) -> str:
-        """A target's state: initial, healthy, unhealthy, draining, or unused when it is not registered."""
+        """Return a target's state: initial, healthy, unhealthy, draining, or unused when it is not registered."""
         group = self._groups.get(group_arn)
         target = group.targets.get((target_id, port)) if group else None
         return str(group.state_of(target)[0]) if group and target else str(State.UNUSED)
 
-    # For FIS
+    # Called by FIS.
 
     def shift_away(self, balancer_arn: str, zone: str) -> None:
-        """Begin a zonal shift: the zone's nodes leave DNS, its targets get no new request.
+        """Begin a zonal shift: remove the zone's nodes from DNS and send its targets no new request.
 
-        Connections that are open stay with their node, whose requests go to the other zones' targets.
+        Open connections stay with their node, which forwards their requests to targets in other zones.
         """
         self._shifts.append((balancer_arn, zone))
         self._apply_shifts(balancer_arn)
 
     def end_shift(self, balancer_arn: str, zone: str) -> None:
-        """End one zonal shift; one that never began is none to end."""
+        """End one zonal shift. Ignores a shift that never began."""
         if (balancer_arn, zone) in self._shifts:
             self._shifts.remove((balancer_arn, zone))
             self._apply_shifts(balancer_arn)
@@ -134,10 +134,10 @@ class LoadBalancers:
         if balancer is not None:
             balancer.away_from = frozenset(zone for arn, zone in self._shifts if arn == balancer_arn)
 
-    # For the control plane
+    # Called by the elbv2 API.
 
     def register_address(self, group_arn: str, target_id: str, port: int) -> None:
-        """Register by address alone: one that was registered before, or one on 127.0.0.1."""
+        """Register a target by its address: one that was registered before, or one on 127.0.0.1."""
         if (target_id, port) not in self._addresses:
             if target_id not in (HOST, "localhost"):
                 raise UsageError(
@@ -147,21 +147,19 @@ class LoadBalancers:
         self._add(group_arn, target_id, port)
 
     def deregister_soon(self, group_arn: str, target_id: str, port: int) -> None:
-        """Start draining and return."""
+        """Start to drain a target and return."""
         group = self._groups.get(group_arn)
         if group and (target := group.targets.get((target_id, port))):
             target.draining = True
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(lambda: self._spawn(self.deregister(group_arn, target_id, port)))
 
-    def describe(self, group_arn: str) -> list[tuple[str, int, str, State, Reason]]:
-        """Id, port, zone, state and reason of every target of a group."""
+    def describe(self, group_arn: str) -> list[TargetRow]:
+        """Return id, port, zone, state and reason of every target of a group."""
         group = self._groups.get(group_arn)
         if group is None:
             return []
         return [(t.id, t.port, t.zone, *group.state_of(t)) for t in group.targets.values()]
-
-    # Inside
 
     def _add(self, group_arn: str, target_id: str, port: int) -> None:
         group = self._group(group_arn)
@@ -183,14 +181,14 @@ class LoadBalancers:
     def _group(self, arn: str) -> TargetGroup | None:
         group = self._groups.get(arn)
         if group is None:
-            spec = self._control.group(arn)
+            spec = configuration.group(arn)
             if spec is None:
                 return None
             group = self._groups[arn] = TargetGroup(spec)
         return group
 
     def _change(self) -> None:
-        # MiniStack provisions CloudFormation resources in worker threads as well.
+        # MiniStack provisions CloudFormation resources in worker threads too.
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._changed.set)
 
@@ -204,15 +202,16 @@ class LoadBalancers:
             self._changed.clear()
             try:
                 await self._reconcile()
-            except Exception:  # the boundary: a record that cannot be read must not stop the others for ever
+            except Exception:
+                # Boundary: a record that cannot be read must not stop the others.
                 log.exception("load balancers could not follow the control plane")
-            # Not wait_for: before Python 3.12 it can swallow the cancellation by which `stop` ends this task.
+            # Not wait_for: before Python 3.12 it can swallow the cancellation with which `stop` ends this task.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(RECONCILE_INTERVAL_S):
                     await self._changed.wait()
 
     async def _reconcile(self) -> None:
-        specs = {spec.arn: spec for spec in self._control.balancers()}
+        specs = {spec.arn: spec for spec in configuration.balancers()}
         for arn in [arn for arn in self._balancers if arn not in specs]:
             await self._balancers.pop(arn).close()
         for arn, spec in specs.items():
@@ -235,7 +234,7 @@ class LoadBalancers:
 
     def _reconcile_groups(self) -> None:
         for arn, group in list(self._groups.items()):
-            spec = self._control.group(arn)
+            spec = configuration.group(arn)
             if spec is None:
                 del self._groups[arn]
                 continue
@@ -255,7 +254,7 @@ class LoadBalancers:
             self._checks.pop(key).cancel()
         for key, (node, group) in wanted.items():
             if key not in self._checks:
-                self._checks[key] = asyncio.ensure_future(health.watch(node, key[0], group, self._random))
+                self._checks[key] = asyncio.ensure_future(target_health.watch(node, key[0], group, self._random))
 
     def _users(self, group_arn: str) -> list[Balancer]:
         return [b for b in self._balancers.values() if group_arn in b.spec.group_arns]

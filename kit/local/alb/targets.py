@@ -1,21 +1,15 @@
-"""Target groups: who is registered, what each node thinks of it, and who is next.
-
-Owns health states, their AWS reason codes and round robin. Must not know sockets, HTTP or MiniStack.
-"""
+"""Keep the registered targets of each group, their health as each node sees it, and the round robin order."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from kit.local.endpoints import Endpoint
 
-if TYPE_CHECKING:
-    from kit.local.alb.exchange import Exchange
-
 
 class State(StrEnum):
-    """The states that DescribeTargetHealth knows."""
+    """The target states of DescribeTargetHealth."""
 
     INITIAL = "initial"
     HEALTHY = "healthy"
@@ -26,7 +20,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """An AWS reason code and its wording; empty for a healthy target."""
+    """An AWS reason code and its text. Both are empty for a healthy target."""
 
     code: str = ""
     text: str = ""
@@ -45,7 +39,7 @@ NO_REASON = Reason()
 
 
 def wrong_code(status: int) -> Reason:
-    """The answer came, with a status outside the matcher."""
+    """Return the reason for an answer whose status is outside the matcher."""
     return Reason(code="Target.ResponseCodeMismatch", text=f"Health checks failed with these codes: [{status}]")
 
 
@@ -68,7 +62,7 @@ class GroupSpec:
     deregistration_delay_s: float = 300.0
 
     def accepts(self, status: int) -> bool:
-        """Whether the matcher (`200`, `200,202`, `200-299`) accepts a status."""
+        """Return whether the matcher (`200`, `200,202`, `200-299`) accepts a status."""
         for part in self.matcher.split(","):
             low, _, high = part.strip().partition("-")
             if low.isdigit() and int(low) <= status <= int(high or low):
@@ -77,8 +71,8 @@ class GroupSpec:
 
 
 @dataclass(slots=True)
-class View:
-    """What one load balancer node thinks of a target."""
+class NodeView:
+    """The health of a target as one load balancer node sees it."""
 
     state: State = State.INITIAL
     reason: Reason = FIRST_CHECKS
@@ -86,12 +80,12 @@ class View:
     failed: int = 0
 
     def restart(self) -> None:
-        """The target was registered anew; in endpoint, because a running check holds on to its view."""
+        """Reset after the target was registered again. In place, because a running check keeps its view."""
         self.state, self.reason = State.INITIAL, FIRST_CHECKS
         self.passed = self.failed = 0
 
     def record(self, failure: Reason | None, spec: GroupSpec) -> None:
-        """Count one check; a new target needs a single success, later changes need their threshold."""
+        """Count one check. A new target needs one success; later changes need the group's thresholds."""
         if failure is None:
             self.failed = 0
             self.passed += 1
@@ -104,9 +98,17 @@ class View:
             self.state, self.reason = State.UNHEALTHY, failure
 
 
+class InFlight(Protocol):
+    """A request that was forwarded to a target and is not finished."""
+
+    def end_drain(self) -> None:
+        """End the request because the target's deregistration delay is over."""
+        ...
+
+
 @dataclass(slots=True, eq=False)
 class Target:
-    """One registered target; `host_port` is where its process listens on this machine."""
+    """One registered target. Its process listens on `host_port` of this machine."""
 
     id: str
     port: int
@@ -114,11 +116,11 @@ class Target:
     endpoint: Endpoint
     zone: str
     draining: bool = False
-    views: dict[str, View] = field(default_factory=dict)
-    in_flight: set["Exchange"] = field(default_factory=set)
+    views: dict[str, NodeView] = field(default_factory=dict)
+    in_flight: set[InFlight] = field(default_factory=set)
 
     def state(self, nodes: Iterable[str]) -> tuple[State, Reason]:
-        """The state over the given nodes: healthy when any of them can use the target."""
+        """Return the state over the given nodes: healthy when any of them can use the target."""
         if self.draining:
             return State.DRAINING, DRAINING
         views = [self.views[node] for node in nodes if node in self.views]
@@ -130,29 +132,29 @@ class Target:
 
 
 class TargetGroup:
-    """The registered targets of one group and whose turn it is at each node."""
+    """The registered targets of one group, and the round robin position of each node."""
 
     def __init__(self, spec: GroupSpec) -> None:
         self.spec = spec
         self.targets: dict[tuple[str, int], Target] = {}
-        # Names of the nodes (subnet ids) of the load balancer that forwards here; empty = not in use.
+        # Names (subnet ids) of the load balancer's nodes that forward to this group. Empty when it is not in use.
         self.nodes: tuple[str, ...] = ()
         self._turns: dict[str, int] = {}
 
     def pick(self, node: str, away_from: Collection[str] = ()) -> Target | None:
-        """Round robin over the targets healthy for this node; over all when none is (fail open).
+        """Choose a target by round robin over those healthy for this node, or over all when none is (fail open).
 
-        Zones that traffic was shifted away from get none, unless all targets are there.
+        Targets in zones that traffic was shifted away from are left out, unless all targets are there.
         """
-        able = [t for t in self.targets.values() if not t.draining]
+        usable = [t for t in self.targets.values() if not t.draining]
         if away_from:
-            able = [t for t in able if t.zone not in away_from] or able
-        if not able:
+            usable = [t for t in usable if t.zone not in away_from] or usable
+        if not usable:
             return None
-        pool = able
+        pool = usable
         if self.spec.check_enabled:
-            pool = [t for t in able if (view := t.views.get(node)) and view.state is State.HEALTHY] or able
-        # Nodes start at different places, else both would send their first requests to the same target.
+            pool = [t for t in usable if (view := t.views.get(node)) and view.state is State.HEALTHY] or usable
+        # Nodes start at different positions. Otherwise all would send their first request to the same target.
         turn = self._turns.get(node)
         if turn is None:
             turn = self.nodes.index(node) if node in self.nodes else 0
@@ -160,7 +162,7 @@ class TargetGroup:
         return pool[turn % len(pool)]
 
     def state_of(self, target: Target) -> tuple[State, Reason]:
-        """A target's state as DescribeTargetHealth words it."""
+        """Return a target's state and reason as DescribeTargetHealth reports them."""
         if not self.nodes:
             return State.UNUSED, NOT_IN_USE
         if not self.spec.check_enabled and not target.draining:

@@ -1,7 +1,4 @@
-"""Connections from a load balancer node to a target, and the idle ones kept for the next request.
-
-Owns connecting, reuse and reading one response at a time. Must not know clients or rules.
-"""
+"""Connect load balancer nodes to targets, and keep idle connections for later requests."""
 
 import asyncio
 from collections import deque
@@ -22,46 +19,46 @@ from kit.local.alb.targets import Target
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
-# Fixed on AWS as well: a target must accept a connection within ten seconds, else 504.
+# Fixed on AWS as well: a target must accept a connection within ten seconds, else the answer is 504.
 TARGET_CONNECT_TIMEOUT_S = 10.0
 IDLE_CONNECTIONS_MAX = 64
 HOST = "127.0.0.1"
 
 
-class Reader(Protocol):
-    """What an upstream connection tells the exchange that uses it."""
+class ResponseReader(Protocol):
+    """Receives the response that an upstream connection reads."""
 
     method: bytes
     wants_upgrade: bool
 
     def on_interim(self, raw: bytes) -> None:
-        """A 1xx response came."""
+        """Handle a 1xx response."""
         ...
 
     def on_head(self, status: int, head: Head, body: Body) -> bool:
-        """The final response's head came; true when the connection now becomes a tunnel."""
+        """Handle the final response's head. Returns whether the connection becomes a tunnel."""
         ...
 
     def on_body(self, data: bytes) -> None:
-        """Bytes of the body, or of the tunnel; empty right after a head whose body is still to come."""
+        """Handle bytes of the body or the tunnel. Empty right after a head whose body has not arrived."""
         ...
 
     def on_complete(self, *, reusable: bool) -> None:
-        """The response is complete."""
+        """Handle the end of the response."""
         ...
 
     def on_broken(self, why: str) -> None:
-        """The target closed or sent garbage before the response was complete."""
+        """Handle a target that closed, or sent invalid HTTP, before the response was complete."""
         ...
 
 
 class UpstreamConnection(ProxiedConnection):
-    """One connection to a target; serves one `Reader` at a time."""
+    """One connection to a target. Serves one `ResponseReader` at a time."""
 
     def __init__(self, links: Links, pool: "Pool", *, node: Endpoint, target: Target) -> None:
         super().__init__(links, near=node, far=target.endpoint)
         self.pool = pool
-        self.reader: Reader | None = None
+        self.reader: ResponseReader | None = None
         self.tunnel = False
         self.idle_since = 0.0
         self._buffer = b""
@@ -70,30 +67,30 @@ class UpstreamConnection(ProxiedConnection):
 
     @property
     def usable(self) -> bool:
-        """Whether another request may be sent on it."""
+        """Whether another request may be sent on the connection."""
         return not self.closing and self.transport is not None and not self.transport.is_closing()
 
-    def begin(self, reader: Reader) -> None:
-        """Read the next response for this reader."""
+    def begin(self, reader: ResponseReader) -> None:
+        """Read the next response for `reader`."""
         self.reader = reader
         self.heard_at = self.loop.time()
         self._body = None
         self._buffer = b""
 
     def release(self) -> None:
-        """The reader is done with this connection: keep it, or close it if it cannot be used again."""
+        """Return the connection to the pool, or close it if it cannot be reused."""
         self.reader = None
         self.part()
         self.pool.give(self)
 
     def discard(self) -> None:
-        """The reader gives up: drop the connection, whatever the target is doing."""
+        """Drop the connection without waiting for the target."""
         self.reader = None
         self.part()
         self.abort()
 
     def on_bytes(self, data: bytes) -> None:
-        """Feed the current response; bytes that nobody asked for end the connection."""
+        """Feed the current response. Unsolicited bytes end the connection."""
         if not data:
             self._on_end()
         elif self.reader is None:
@@ -106,11 +103,11 @@ class UpstreamConnection(ProxiedConnection):
             self._on_head(self._buffer + data if self._buffer else data)
 
     def on_reset(self) -> None:
-        """A link rule reset the connection: the reader hears it like a reset by the target."""
+        """Report a reset by a link rule to the reader as a reset by the target."""
         self._break("the connection was reset")
 
     def on_lost(self) -> None:
-        """Leave the pool; a reader learns it through `on_bytes(b"")`, in order with the last bytes."""
+        """Leave the pool. A reader learns it from `on_bytes(b"")`, after the last bytes."""
         self.pool.forget(self)
 
     def _on_head(self, data: bytes) -> None:
@@ -130,7 +127,7 @@ class UpstreamConnection(ProxiedConnection):
                 self._break(str(error))
                 return
             if status == 101 and not reader.wants_upgrade:
-                self._break("the target switched protocols unasked")
+                self._break("the target switched protocols without a request to do so")
                 return
             if status >= 200 or status == 101:
                 break
@@ -188,7 +185,7 @@ class Pool:
         self.connections: set[UpstreamConnection] = set()
 
     def take(self) -> UpstreamConnection | None:
-        """The idle connection used last, if any is still open."""
+        """Return the most recently used idle connection that is still open, or None."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -196,7 +193,7 @@ class Pool:
         return None
 
     def give(self, connection: UpstreamConnection) -> None:
-        """Keep an idle connection."""
+        """Keep an idle connection, or close it if it cannot be kept."""
         if not connection.usable or self._target.draining or len(self._idle) >= IDLE_CONNECTIONS_MAX:
             connection.close()
             return
@@ -204,13 +201,13 @@ class Pool:
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
-        """The connection is gone."""
+        """Remove a connection that is gone."""
         self.connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
     async def connect(self, timeout_s: float) -> UpstreamConnection:
-        """Open a connection: SYN and its answer pass the links. Raises TimeoutError, OSError, LinkReset."""
+        """Open a connection. SYN and SYN-ACK pass the links. Raises TimeoutError, OSError or LinkReset."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(timeout_s):
             await self._links.carry(self._node, self._target.endpoint)
@@ -224,7 +221,7 @@ class Pool:
             return connection
 
     def expire(self, idle_s_max: float) -> None:
-        """Close connections idle for longer, and all of them once the target drains."""
+        """Close connections idle for longer than `idle_s_max`, and all idle ones once the target drains."""
         now = asyncio.get_running_loop().time()
         for connection in list(self._idle):
             if self._target.draining or now - connection.idle_since > idle_s_max:

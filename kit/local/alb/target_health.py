@@ -1,7 +1,4 @@
-"""Health checks of a target by a node, through the links.
-
-Owns one probe and the loop around it. Must not know clients or MiniStack.
-"""
+"""Check the health of targets from load balancer nodes, through the links."""
 
 import asyncio
 import contextlib
@@ -10,24 +7,24 @@ import random
 
 from kit.local.alb.framing import BadMessage, parse_response_head
 from kit.local.alb.nodes import Node
-from kit.local.alb.targets import CHECK_FAILED, TIMED_OUT, GroupSpec, Reason, Target, TargetGroup, View, wrong_code
+from kit.local.alb.targets import CHECK_FAILED, TIMED_OUT, GroupSpec, NodeView, Reason, Target, TargetGroup, wrong_code
 from kit.local.alb.upstream import HOST
 from kit.local.endpoints import Endpoint
 from kit.local.links import LinkReset, Links
 
-# A check's answer is read up to its head only; a longer one is not HTTP that a load balancer would accept.
+# Only the head of a check's answer is read. A load balancer would not accept a longer one.
 ANSWER_BYTES_MAX = 64 * 1024
-# The first check of a target comes at once, spread so that a deployment does not probe in lockstep.
+# The first check of a target comes at once, with a random delay so that checks do not run in lockstep.
 FIRST_CHECK_SPREAD_S = 0.1
 
 log = logging.getLogger(__name__)
 
 
-async def watch(node: Node, target: Target, group: TargetGroup, chance: random.Random) -> None:
-    """Check a target from a node at the group's interval, until cancelled."""
+async def watch(node: Node, target: Target, group: TargetGroup, rng: random.Random) -> None:
+    """Check a target from a node at the group's interval until cancelled."""
     loop = asyncio.get_running_loop()
-    view = target.views.setdefault(node.name, View())
-    await asyncio.sleep(chance.uniform(0.0, FIRST_CHECK_SPREAD_S))
+    view = target.views.setdefault(node.name, NodeView())
+    await asyncio.sleep(rng.uniform(0.0, FIRST_CHECK_SPREAD_S))
     while True:
         began_at, spec = loop.time(), group.spec
         before, failure = view.state, await check(node.links, node.endpoint, target, spec)
@@ -39,7 +36,7 @@ async def watch(node: Node, target: Target, group: TargetGroup, chance: random.R
 
 
 async def check(links: Links, node: Endpoint, target: Target, spec: GroupSpec) -> Reason | None:
-    """One check; None when it passed, else why not."""
+    """Run one check. Returns None when it passed, else the reason."""
     try:
         async with asyncio.timeout(spec.check_timeout_s):
             status = await _ask(links, node, target, spec)

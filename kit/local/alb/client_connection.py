@@ -1,14 +1,8 @@
-"""A client's connection to a load balancer node.
-
-Owns reading requests one at a time and in order, and the connection's end. Must not know targets or MiniStack;
-`exchange` carries each request.
-"""
+"""Read a client's requests, one at a time and in order."""
 
 import asyncio
-import random
-from typing import Protocol
 
-from kit.local.alb.exchange import Exchange
+from kit.local.alb.exchange import Client, Exchange, LoadBalancer
 from kit.local.alb.framing import (
     HEAD_BYTES_MAX,
     HEAD_END,
@@ -17,73 +11,42 @@ from kit.local.alb.framing import (
     parse_request_head,
     request_body,
 )
-from kit.local.alb.listener_rules import Rule
-from kit.local.alb.metrics import Counters, NodeCounters
 from kit.local.alb.nodes import Node
-from kit.local.alb.proxied_connection import HOLD_PIPELINE, ProxiedConnection
+from kit.local.alb.proxied_connection import HOLD_PIPELINE
 from kit.local.alb.replies import own_reply
-from kit.local.alb.targets import TargetGroup
-from kit.local.endpoints import INTERNET
 
-# Bytes of later requests kept while one is being answered; more stay in the client's socket.
+# How much of later requests is buffered while one is being answered. The rest stays in the client's socket.
 PIPELINE_BYTES_MAX = 64 * 1024
-# How long a client that was refused while still sending is read from before its connection is dropped.
+# How long a refused client that is still sending is read from before its connection is dropped.
 LINGER_S = 2.0
 
 
-class Front(Protocol):
-    """What the data plane needs from its load balancer."""
-
-    listener_port: int
-    rules: tuple[Rule, ...]
-    connect_timeout_s: float
-    counters: Counters
-    random: random.Random
-    away_from: frozenset[str]
-
-    def group(self, arn: str, /) -> TargetGroup | None:
-        """The target group a rule forwards to."""
-        ...
-
-    def joined(self, client: "ClientConnection") -> None:
-        """A client connected."""
-        ...
-
-    def left(self, client: "ClientConnection") -> None:
-        """A client's connection is gone."""
-        ...
-
-
-class ClientConnection(ProxiedConnection):
-    """One client's connection to a node: reads requests one at a time, in order."""
+class ClientConnection(Client):
+    """One client's connection to a node. It is in `open_connections` while it is open."""
 
     ends_through_link = False
 
-    def __init__(self, front: Front, node: Node) -> None:
-        super().__init__(node.links, near=node.endpoint, far=INTERNET)
-        self.front = front
-        self.node = node
-        self.address = b"127.0.0.1"
+    def __init__(self, balancer: LoadBalancer, node: Node, open_connections: "set[ClientConnection]") -> None:
+        super().__init__(balancer, node)
         self.exchange: Exchange | None = None
+        self._open_connections = open_connections
         self._buffer = b""
         self._drop_at = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection and remember who it is."""
+        """Count the connection and keep its address."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         if peer:
             self.address = str(peer[0]).encode()
         self.counters.new_connections += 1
-        self.front.joined(self)
-
-    @property
-    def counters(self) -> NodeCounters:
-        """The counters of this connection's node in the current period."""
-        return self.front.counters.node(self.node.endpoint.zone)
+        self._open_connections.add(self)
+        if not self.balancer.rules:
+            # A load balancer without a listener would not have accepted the connection.
+            self.abort()
 
     def on_bytes(self, data: bytes) -> None:
-        """Bytes of the current request's body, of a tunnel, or of a request to come."""
+        """Take bytes of the current request's body, of a tunnel, or of a later request."""
         if self.closing:
             return
         exchange = self.exchange
@@ -98,30 +61,30 @@ class ClientConnection(ProxiedConnection):
             self.hold(HOLD_PIPELINE, True)
 
     def on_lost(self) -> None:
-        """The client is gone: so is its request."""
+        """Abandon the request of a client that is gone."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
-        self.front.left(self)
+        self._open_connections.discard(self)
 
     def done(self, *, keep_alive: bool, unread: bool = False) -> None:
-        """The current exchange is over; go on with the next request, or close."""
+        """End the current exchange: go on with the next request, or close."""
         self.exchange = None
         if not keep_alive:
             self._end(unread)
         elif self._buffer:
-            # Not called directly: a long pipeline of short answers would recurse.
+            # A direct call would recurse through a long pipeline of short answers.
             self.loop.call_soon(self._answer_requests)
 
     def feed_tunnel(self) -> None:
-        """A tunnel opened: what the client sent ahead belongs to it."""
+        """Pass what the client sent ahead into the tunnel that has opened."""
         data, self._buffer = self._buffer, b""
         self.hold(HOLD_PIPELINE, False)
         if data and self.exchange is not None:
             self.exchange.feed(data)
 
     def check_idle(self, now: float, idle_s_max: float) -> None:
-        """Apply the idle time-out."""
+        """Apply the idle timeout."""
         exchange = self.exchange
         if now > self._drop_at:
             self.abort()
@@ -159,7 +122,8 @@ class ClientConnection(ProxiedConnection):
             self.refuse(400)
 
     def refuse(self, status: int) -> None:
-        """Answer what cannot be served, and close."""
+        """Answer the current request with an error and close."""
+        self.exchange = None
         self._buffer = b""
         self.counters.own_codes[status] += 1
         self.write(own_reply(status, close=True))
