@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kit.local.alb import LoadBalancers
-    from kit.local.cloudwatch import AlarmEvaluator
+    from kit.local.cloudwatch import CloudWatch
     from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
     from kit.local.ecs import Scheduler
@@ -37,6 +37,6 @@ class Cloud:
     alb: LoadBalancers
     ecs: Scheduler
     ecr: Registry
-    alarms: AlarmEvaluator
+    alarms: CloudWatch
     ssm: Ssm
     fis: Fis

@@ -92,7 +92,7 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
             part = getattr(cloud, name)
             # Registered first: a part that fails half-way through its start may have something to stop.
             stack.push_async_callback(_stop_part, name, part)
-            await part.start(cloud)
+            await (part.start(cloud) if name == "fis" else part.start())
         gateway.attach(cloud.ecs)
         _publish(cloud)
         log.info("cloud ready", extra={"endpoint": cloud.endpoint})
@@ -102,7 +102,7 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
 def _compose(settings: Settings, state_dir: Path, endpoint: str, links: Links) -> Cloud:
     # Imported here, because some of them import MiniStack at once, and it reads the environment that we set.
     from kit.local.alb import LoadBalancers
-    from kit.local.cloudwatch import AlarmEvaluator
+    from kit.local.cloudwatch import CloudWatch
     from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
     from kit.local.ecs import Scheduler
@@ -114,8 +114,8 @@ def _compose(settings: Settings, state_dir: Path, endpoint: str, links: Links) -
     ecs = Scheduler(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
     return Cloud(
         state_dir=state_dir, region=settings.region, account_id=ACCOUNT_ID, endpoint=endpoint, seed=seed,
-        links=links, alb=alb, ecs=ecs, ecr=ecr, alarms=AlarmEvaluator(),
-        dynamodb=DynamoDb(seed), ssm=Ssm(), fis=Fis(seed),
+        links=links, alb=alb, ecs=ecs, ecr=ecr, alarms=CloudWatch(),
+        dynamodb=DynamoDb(seed), ssm=Ssm(state_dir, endpoint), fis=Fis(seed),
     )  # fmt: skip
 
 

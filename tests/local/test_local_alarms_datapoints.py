@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.local.cloudwatch.alarm_state import judge
+from kit.local.cloudwatch.alarm_state import state_of_datapoints
 
 RETAIN = "RETAIN"
 OK = "OK"
@@ -32,7 +32,9 @@ def test_the_published_tables_hold(row: tuple) -> None:
     """Every row of both tables, for each treatment."""
     text, periods, to_alarm, *expected = row
     answers = [
-        judge([POINT[each] for each in text], periods=periods, to_alarm=to_alarm, treat_missing=treat, state=RETAIN)
+        state_of_datapoints(
+            [POINT[each] for each in text], periods=periods, to_alarm=to_alarm, treat_missing=treat, state=RETAIN
+        )
         for treat in TREATMENTS
     ]
     assert answers == expected
@@ -40,5 +42,5 @@ def test_the_published_tables_hold(row: tuple) -> None:
 
 def test_only_the_newest_datapoints_count_when_enough_are_real() -> None:
     """A breach older than N real datapoints is forgotten."""
-    state = judge([True, True, False], periods=1, to_alarm=1, treat_missing="missing", state=ALARM)
+    state = state_of_datapoints([True, True, False], periods=1, to_alarm=1, treat_missing="missing", state=ALARM)
     assert state == OK

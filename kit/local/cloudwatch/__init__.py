@@ -1,5 +1,5 @@
 """CloudWatch alarms and metric math of the local AWS."""
 
-from kit.local.cloudwatch.service import AlarmEvaluator
+from kit.local.cloudwatch.service import CloudWatch
 
-__all__ = ["AlarmEvaluator"]
+__all__ = ["CloudWatch"]

@@ -1,7 +1,7 @@
-"""From datapoints to an alarm's state: M of N and the treatment of missing data, as CloudWatch documents it.
+"""Decide an alarm's state from its datapoints, as CloudWatch documents it: M of N, and missing data.
 
-Pure; knows neither metrics nor MiniStack. A datapoint is True (breaching), False (within the threshold) or
-None (missing); lists run from the oldest to the newest and span the whole evaluation range.
+A datapoint is True (breaching), False (within the threshold) or None (missing). Lists run from the oldest to the
+newest and span the whole evaluation range.
 """
 
 from collections.abc import Sequence
@@ -21,8 +21,10 @@ TREATMENTS = (BREACHING, NOT_BREACHING, IGNORE, MISSING)
 RANGE_EXTRA = 2
 
 
-def judge(datapoints: Sequence[bool | None], *, periods: int, to_alarm: int, treat_missing: str, state: str) -> str:
-    """The state that these datapoints ask for; `state` is returned where CloudWatch keeps the current one."""
+def state_of_datapoints(
+    datapoints: Sequence[bool | None], *, periods: int, to_alarm: int, treat_missing: str, state: str
+) -> str:
+    """Return the state for these datapoints, or the present `state` where CloudWatch keeps it."""
     real = [point for point in datapoints if point is not None]
     if len(real) >= periods:
         return ALARM if sum(real[-periods:]) >= to_alarm else OK
@@ -35,14 +37,14 @@ def judge(datapoints: Sequence[bool | None], *, periods: int, to_alarm: int, tre
         return OK
     if treat_missing == IGNORE:
         return state
-    return _judge_sparse(datapoints, to_alarm=to_alarm, state=state)
+    return _state_of_sparse(datapoints, to_alarm=to_alarm, state=state)
 
 
-def _judge_sparse(datapoints: Sequence[bool | None], *, to_alarm: int, state: str) -> str:
-    """Missing treated as missing, with nothing but breaching and missing datapoints.
+def _state_of_sparse(datapoints: Sequence[bool | None], *, to_alarm: int, state: str) -> str:
+    """Return the state where missing data counts as missing, and all other datapoints are breaching.
 
-    `- - X - -` alarms: M periods have passed since the breach and nothing contradicts it. `- - - - X` waits,
-    because the next datapoint may well be within the threshold.
+    `- - X - -` alarms: M periods have passed since the breach, and no datapoint was within the threshold. `- - - - X`
+    waits, because the next datapoint may be within the threshold.
     """
     if True not in datapoints:
         return INSUFFICIENT_DATA

@@ -1,7 +1,4 @@
-"""CloudFormation: AWS::CloudWatch::CompositeAlarm, and AWS::CloudWatch::Alarm with metric math.
-
-Owns two seams of MiniStack's provisioners. Knows properties, not how alarms are judged.
-"""
+"""Make AWS::CloudWatch::CompositeAlarm, and AWS::CloudWatch::Alarm with metric math, for CloudFormation."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +6,7 @@ from typing import Any
 from ministack.services import cloudwatch
 from ministack.services.cloudformation import provisioners
 
-from kit.local.cloudwatch.operations import as_math_alarm, check_alarm, keep_one_statistic
+from kit.local.cloudwatch.alarm_definitions import as_math_alarm, check_alarm, keep_one_statistic
 from kit.local.patching import Patches
 
 COMPOSITE = "AWS::CloudWatch::CompositeAlarm"
@@ -39,7 +36,7 @@ def _metric_alarm_record(record: Callable[[str, Props], Props], name: str, props
 
 
 def _typed_query(query: Props) -> Props:
-    """Template values may be strings where the API has numbers and booleans."""
+    """Convert strings of a template to the numbers and booleans that the API has."""
     typed = dict(query)
     if "ReturnData" in typed:
         typed["ReturnData"] = str(typed["ReturnData"]).lower() == "true"
@@ -59,7 +56,7 @@ def _create(logical_id: str, props: Props, stack_name: str) -> tuple[str, Props]
 def _update(physical_id: str, old: Props, new: Props, stack_name: str, logical_id: str) -> tuple[str, Props]:
     name = new.get("AlarmName") or physical_id
     if name != physical_id:
-        # A rename is a replacement; the stack engine's own clean-up deletes by the new id, so do it here.
+        # A rename replaces the alarm. MiniStack would then delete the alarm of the new name, so we delete the old one.
         created = _put(name, new)
         _delete(physical_id, old)
         return created
@@ -73,7 +70,7 @@ def _put(name: str, props: Props) -> tuple[str, Props]:
         "AlarmDescription": props.get("AlarmDescription", ""),
         "ActionsEnabled": str(props.get("ActionsEnabled", True)).lower() == "true",
         **{key: props.get(key) or [] for key in ("AlarmActions", "OKActions", "InsufficientDataActions")},
-        # CloudWatch refuses tags of AWS's own, which CloudFormation adds.
+        # CloudFormation adds `aws:` tags, which CloudWatch refuses.
         "Tags": [tag for tag in props.get("Tags") or [] if not tag["Key"].startswith("aws:")],
     }
     if props.get("ActionsSuppressor"):

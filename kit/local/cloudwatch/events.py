@@ -1,4 +1,4 @@
-"""The EventBridge event `CloudWatch Alarm State Change`; knows the event's shape and MiniStack's bus."""
+"""Put the EventBridge event `CloudWatch Alarm State Change`."""
 
 import json
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ DETAIL_TYPE = "CloudWatch Alarm State Change"
 
 
 def put_state_change(alarm: dict[str, Any], *, old_state: str, new_state: str, reason: str) -> None:
-    """Put the event on the default bus of the caller's account and region."""
+    """Put the event on the default bus of the caller's account and Region."""
     state = {"value": new_state, "reason": reason, "timestamp": _now()}
     if alarm.get("StateReasonData"):
         state["reasonData"] = alarm["StateReasonData"]

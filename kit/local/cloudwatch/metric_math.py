@@ -1,10 +1,10 @@
-"""Metric math: the subset that the local CloudWatch evaluates, and a clear refusal of everything else.
+"""Evaluate a subset of metric math, and refuse everything else.
 
 Supported: numbers, query ids, `[a, b]`, `METRICS()`; `+ - * / ^`, unary minus, comparisons, `AND OR && ||`;
-`IF`, `FILL` (a number, REPEAT, LINEAR), `SUM`, `AVG`, `MAX`, `MIN`. Pure: knows no store and no alarm.
+`IF`, `FILL` (a number, REPEAT, LINEAR), `SUM`, `AVG`, `MAX`, `MIN`.
 
-As on AWS, an operator between two series answers only where both have a datapoint, a division by zero has no
-datapoint, and an aggregate over an array answers wherever any member has one.
+As on AWS, an operator between two series gives a datapoint only where both have one, a division by zero gives none, and
+an aggregate over an array gives one wherever any member has one.
 """
 
 import math
@@ -74,7 +74,7 @@ _AGGREGATES: dict[str, Callable[[Sequence[float]], float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """What an expression may see: series by query id, the ids that are metrics, and the periods in range."""
+    """The input of an expression: series by query id, the ids that are metrics, and the periods in range."""
 
     series: Callable[[str], Value]
     metric_ids: Sequence[str]
@@ -206,12 +206,12 @@ class Expression:
     node: _Node
 
     def evaluate(self, scope: Scope) -> Value:
-        """Its value; datapoints that are no number are left out."""
+        """Return its value without the datapoints that are not finite numbers."""
         return _clean(self.node(scope))
 
 
 def parse(text: str) -> Expression:
-    """Parse, or raise UnsupportedQuery naming what is not supported."""
+    """Parse an expression. Raises UnsupportedQuery, which names what is not supported."""
     parser = _Parser(text, _tokens(text))
     node = parser.expression()
     if parser.peek():

@@ -1,7 +1,4 @@
-"""MetricDataQueries: the list of metrics and expressions that GetMetricData and metric-math alarms share.
-
-Owns their validation and evaluation. Knows nothing of wire formats or alarm states.
-"""
+"""Validate and evaluate MetricDataQueries, the metrics and expressions of GetMetricData and metric-math alarms."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -42,14 +39,14 @@ class Query:
 
 
 def parse_queries(items: Sequence[Mapping[str, Any]]) -> "Queries":
-    """Parse and validate; raises UnsupportedQuery naming the query."""
+    """Parse and validate queries. Raises UnsupportedQuery, which names the query."""
     if not 1 <= len(items) <= QUERIES_MAX:
         raise UnsupportedQuery(f"{len(items)} metric queries given, 1 to {QUERIES_MAX} are possible")
     return Queries([_parse_query(item) for item in items])
 
 
 def check_period(period_s: int) -> int:
-    """A period that CloudWatch knows."""
+    """Return the period. Raises UnsupportedQuery unless CloudWatch has it."""
     if period_s in HIGH_RESOLUTION_PERIODS_S or (period_s > 0 and period_s % 60 == 0):
         return period_s
     raise UnsupportedQuery(f"period {period_s} must be one of {HIGH_RESOLUTION_PERIODS_S} or a multiple of 60")
@@ -93,23 +90,23 @@ def _parse_stat(item: Mapping[str, Any]) -> MetricStat:
 
 
 def dimensions_of(items: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
-    """[{Name, Value}] as a mapping."""
+    """Return [{Name, Value}] as a mapping."""
     return {item["Name"]: item.get("Value", "") for item in items or ()}
 
 
 class Queries:
-    """A validated list; `evaluate` answers each query."""
+    """A validated list of queries."""
 
     def __init__(self, queries: Sequence[Query]) -> None:
         self.all = tuple(queries)
         self._by_id = {query.id: query for query in self.all}
         if len(self._by_id) != len(self.all):
             raise UnsupportedQuery("query ids must be unique")
-        # Also refuses unknown ids, circles and mixed periods; the dummy values show the type of each result.
+        # A dummy value shows the type of each result, and this refuses unknown ids, circles and mixed periods.
         self._dummies = {query.id: self._answer_dummy(query) for query in self.all}
 
     def period_s(self, query: Query) -> int:
-        """The one period of the metrics under a query."""
+        """Return the period that all metrics of a query have in common."""
         periods = {stat.period_s for stat in self._stats_under(query, ())}
         if len(periods) != 1:
             raise UnsupportedQuery(
@@ -118,7 +115,7 @@ class Queries:
         return periods.pop()
 
     def check_for_alarm(self) -> Query:
-        """The one query that an alarm watches; raises when there is not exactly one series."""
+        """Return the one query that an alarm watches. Raises UnsupportedQuery unless it is one series."""
         returned = [query for query in self.all if query.return_data]
         if len(returned) != 1:
             raise UnsupportedQuery(f"an alarm needs exactly one query with ReturnData, not {len(returned)}")
@@ -127,7 +124,7 @@ class Queries:
         return returned[0]
 
     def evaluate(self, samples: Samples, start: int, end: int) -> dict[str, Value]:
-        """Every query's value over [start, end); `start` is rounded down to each query's period."""
+        """Return every query's value over [start, end); `start` is rounded down to each query's period."""
         known: dict[str, Value] = {}
         for query in self.all:
             self._answer(query, samples, start, end, known)
@@ -181,7 +178,7 @@ class Queries:
 
 
 def read_stat(samples: Samples, stat: MetricStat, start: int, end: int) -> Series:
-    """One metric's series."""
+    """Return one metric's series."""
     return samples.read(
         namespace=stat.namespace,
         name=stat.name,

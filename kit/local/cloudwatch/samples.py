@@ -1,7 +1,6 @@
-"""Samples: MiniStack's stored metric points, read as one value a period.
+"""Read MiniStack's stored metric points as one value a period, and evict old ones.
 
-Owns an index over `ministack.services.cloudwatch._metrics` (so that a tick costs the new points, not all of
-them) and the eviction of old points. Knows nothing of alarms. Works in the caller's account and region.
+An index over the points makes an evaluation cost the new points only. Works in the caller's account and Region.
 """
 
 import time
@@ -16,7 +15,7 @@ from kit.local.cloudwatch.series import STATISTICS, Series, check_statistic, ran
 
 Point = dict[str, Any]
 
-# MiniStack scans every stored point on every CloudWatch request to evict old ones; once a minute is enough.
+# MiniStack would scan every stored point on every CloudWatch request to evict old ones; once a minute is enough.
 EVICT_EVERY_S = 60.0
 # Values remembered a metric; two hours of 10 s periods in a dozen statistics.
 VALUES_KNOWN_MAX = 10_000
@@ -24,12 +23,12 @@ VALUES_KNOWN_MAX = 10_000
 
 @dataclass(slots=True, kw_only=True)
 class _Index:
-    """The points of one metric by the second that they belong to; `consumed` counts those already sorted in."""
+    """The points of one metric by second; `consumed` counts those that are indexed already."""
 
     source: list[Point]
     consumed: int = 0
     by_second: dict[int, list[Point]] = field(default_factory=dict)
-    # (statistic, period, unit, start) → (points then, value): a closed period is worked out once, not every tick.
+    # (statistic, period, unit, start) → (points then, value): a closed period is computed once.
     known: dict[tuple[str, int, str | None, int], tuple[int, float | None]] = field(default_factory=dict)
 
     def refresh(self) -> None:
@@ -39,7 +38,7 @@ class _Index:
 
 
 class Samples:
-    """Reads metrics as series; one a cloud."""
+    """The metrics of all accounts and Regions, as series."""
 
     def __init__(self) -> None:
         self._indexes: dict[tuple[str, ...], _Index] = {}
@@ -57,10 +56,10 @@ class Samples:
         end: int,
         unit: str | None = None,
     ) -> Series:
-        """One value a period for the periods that start in [start, end); a period without samples is absent.
+        """Return one value for each period that starts in [start, end); a period without samples is absent.
 
-        `start` must lie on a period. Dimensions must match exactly, as on AWS: no dimensions is a metric of
-        its own, never the sum of all.
+        `start` must be the start of a period. Dimensions must match exactly, as on AWS: a metric without dimensions is
+        a metric of its own, not the sum of all.
         """
         check_statistic(statistic)
         index = self._index(namespace, name, dimensions)
@@ -85,13 +84,13 @@ class Samples:
         return index
 
     def evict(self) -> None:
-        """Drop points older than CloudWatch keeps them; replaces MiniStack's scan on every request."""
+        """Drop the points that are older than CloudWatch keeps them."""
         now = time.time()
         if now - self._evicted_at < EVICT_EVERY_S:
             return
         self._evicted_at = now
         cutoff = now - cloudwatch.TWO_WEEKS_SECONDS
-        # In place, so that an unchanged list keeps its index.
+        # Lists without old points stay the same objects, so that they keep their index.
         for key, points in list(cloudwatch._metrics.items()):
             if any(point["Timestamp"] < cutoff for point in points):
                 kept = [point for point in points if point["Timestamp"] >= cutoff]
@@ -102,7 +101,7 @@ class Samples:
 
 
 def _seconds(known: Collection[int], start: int, end: int) -> Collection[int]:
-    """The known seconds in the range, by whichever walk is the shorter."""
+    """Return the known seconds in the range, by iterating over whichever of both is shorter."""
     if end - start < len(known):
         return [second for second in range(start, end) if second in known]
     return [second for second in known if start <= second < end]
@@ -134,5 +133,5 @@ def _statistic(points: list[Point], statistic: str) -> float | None:
 
 
 def _rank(samples: list[tuple[float, float]], low: float, high: float) -> float:
-    """What part of the values, in percent, lies in (low, high]."""
+    """Return the percentage of the values in (low, high]."""
     return 100 * sum(n for value, n in samples if low < value <= high) / sum(n for _, n in samples)

@@ -1,4 +1,4 @@
-"""A metric as a series, and which statistics make one. Pure; knows no store."""
+"""Define a metric's series, and check the name of a statistic."""
 
 import math
 import re
@@ -17,14 +17,14 @@ class UnsupportedQuery(KitError):
 
 
 def check_statistic(statistic: str) -> None:
-    """Refuse a statistic that would silently be answered with the average."""
+    """Raise UnsupportedQuery for a statistic that MiniStack would silently answer with the average."""
     if statistic not in STATISTICS and not _is_percentile(statistic) and rank_bounds(statistic) is None:
         known = f"{', '.join(STATISTICS)}, pNN or PR(low:high)"
         raise UnsupportedQuery(f"statistic {statistic!r} is not supported locally; use {known}")
 
 
 def rank_bounds(statistic: str) -> tuple[float, float] | None:
-    """The range of a percentile rank, `PR(low:high)`: the percentage of values over `low` and up to `high`."""
+    """Return the bounds of a percentile rank, `PR(low:high)`: the percentage of values over `low` and up to `high`."""
     match = _RANK.fullmatch(statistic)
     if match is None or not any(match.groups()):
         return None

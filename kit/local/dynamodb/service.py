@@ -44,7 +44,7 @@ class DynamoDb:
         self._patches = Patches()
         self._publishing: asyncio.Task[None] | None = None
 
-    async def start(self, cloud: object = None) -> None:
+    async def start(self) -> None:
         """Patch MiniStack's DynamoDB and begin to publish metrics."""
         self._replication.start()
         self.install()

@@ -1,13 +1,14 @@
-"""The Systems Manager of one local cloud: its parts, its life, and which calls are ours.
+"""Compose, start and stop the local Systems Manager, and route its calls.
 
-Owns the seam to MiniStack's handler. Parameters stay with MiniStack; what nobody serves is refused there by name.
+MiniStack serves Parameter Store, and refuses the operations that neither of us has.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ministack import app
 
@@ -20,37 +21,29 @@ from kit.local.ssm.errors import SsmError, Unsupported
 from kit.local.ssm.journal import AutomationJournal
 from kit.local.ssm.opsitems import OpsItems
 
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-
 SERVICE = "ssm"
 
 
 class Ssm:
     """AWS Systems Manager."""
 
-    automations: Automations
-
-    def __init__(self) -> None:
+    def __init__(self, state_dir: Path, endpoint: str) -> None:
         self.documents = Documents()
         self.opsitems = OpsItems()
-        self._caller: ApiCaller | None = None
-        self._theirs: Any = None
+        self._caller = ApiCaller(endpoint)
+        self.automations = Automations(self.documents, self._caller, AutomationJournal(state_dir))
+        self._ministack_handler: Any = None
         self._patches = Patches()
 
-    async def start(self, cloud: Cloud) -> None:
-        """Serve, and put back what automations of a killed predecessor had changed."""
-        self._caller = ApiCaller(cloud.endpoint)
-        self.automations = Automations(self.documents, self._caller, AutomationJournal(cloud.state_dir))
-        self._theirs = app.SERVICE_HANDLERS[SERVICE]
+    async def start(self) -> None:
+        """Serve, and put back what the automations of a killed server had changed."""
+        self._ministack_handler = app.SERVICE_HANDLERS[SERVICE]
         self._patches.replace_entry(app, "SERVICE_HANDLERS", SERVICE, self.handle)
         cloudformation.install(self._patches, self.documents)
         self.automations.repair()
 
     async def stop(self) -> None:
-        """Cancel what runs, and give MiniStack its handler back."""
-        if self._caller is None:
-            return
+        """Cancel the running automations, and put MiniStack's handlers back."""
         await self.automations.close()
         self._caller.close()
         self._patches.undo()
@@ -58,14 +51,14 @@ class Ssm:
     async def handle(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: Mapping[str, Any]
     ) -> Any:
-        """One request, as MiniStack hands it over."""
+        """Serve one request as MiniStack passes it on."""
         name = wire.operation_of(headers)
         try:
             if name in operations.PRETENDED:
                 raise Unsupported(f"the local AWS does not serve ssm {name}: no instance of it runs an agent")
             operation = self._operation(name, body)
             if operation is None:
-                return await self._theirs(method, path, headers, body, query_params)
+                return await self._ministack_handler(method, path, headers, body, query_params)
             request = wire.load(body)
             await asyncio.to_thread(wire.model)
             wire.check(name, request)
@@ -74,7 +67,7 @@ class Ssm:
             return wire.refuse(error)
 
     def _operation(self, name: str, body: bytes) -> Any:
-        """Our operation of this name, or None if the call is not ours."""
+        """Return our operation of this name, or None if MiniStack serves it."""
         if name in operations.TAG_OPERATIONS:
             is_ours = wire.load(body).get("ResourceType") in operations.TAGGED_TYPES
             return operations.TAG_OPERATIONS[name] if is_ours else None

@@ -1,0 +1,23 @@
+"""Patch MiniStack's CloudWatch."""
+
+from collections.abc import Callable
+
+from ministack.services import cloudwatch
+
+from kit.local.cloudwatch.operations import Operations
+from kit.local.cloudwatch.samples import Samples
+from kit.local.patching import Patches
+
+
+def install(patches: Patches, operations: Operations, samples: Samples, announce: Callable[..., None]) -> None:
+    """Patch the alarm operations, and replace MiniStack's evaluation of alarms by ours.
+
+    `announce` gets MiniStack's notification of SNS, and what that function gets, on every change of an alarm's state.
+    """
+    patches.replace(cloudwatch, "_evaluate_all_alarms", lambda: None)
+    patches.replace(cloudwatch, "_evaluate_alarm", lambda alarm: None)
+    patches.replace(cloudwatch, "_evict_old_metrics", samples.evict)
+    patches.wrap(cloudwatch, "_dispatch_alarm_actions", announce)
+    patches.wrap(cloudwatch, "_put_metric_alarm", operations.put_metric_alarm)
+    patches.wrap(cloudwatch, "_get_metric_data", operations.get_metric_data)
+    patches.wrap(cloudwatch, "_set_alarm_state", operations.set_alarm_state)
