@@ -17,7 +17,6 @@ from kit import collect as collection
 from kit.collect import ledger
 from kit.load import history as load_history
 from kit.model import NS_PER_MS, NS_PER_S, CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
-from kit.process import machine
 from kit.scenarios import Scenario
 from kit.scenarios.usual import PROMISED
 from kit.slo.objectives import Metric
@@ -31,7 +30,7 @@ BLIND_SHARE_MAX = 0.25
 RECOVERY_SHARE_MAX = 0.6
 # A run at the scenarios' rates keeps about one processor busy (`gameday suite` prints it). With less than this left to
 # it by others, slowness says nothing about the build.
-PROCESSORS_LEFT_MIN = 0.9
+CORES_LEFT_MIN = 0.9
 # Objectives that count what the build did, not how long it took: no busy machine makes it ask more often.
 COUNTED = frozenset({Metric.THROTTLED_CALLS_PER_ATTEMPT.check})
 RECORDED = {"orders sequenced": "accepted", "rejected": "rejected", "fills": "fill", "cancelled": "cancelled"}
@@ -181,25 +180,24 @@ def findings(
 def without_excuse(
     found: Sequence[Finding],
     spans: Sequence[Phase],
-    foreign_share: Callable[[float, float], float | None],
+    cores_left: Callable[[float, float], float | None],
     *,
     denied: Collection[tuple[str, str]] = (),
 ) -> list[Finding]:
     """The findings, with broken objectives made invalid where other programs held the machine's processors.
 
-    `foreign_share(start, end)` is what others took of all processors. Integrity is never excused: no machine is too
+    `cores_left(start, end)` is what other processes left to the run. Integrity is never excused: no machine is too
     busy to count. Neither are objectives that are COUNTED, nor those, by check and phase, that are broken by what was
     `denied` alone: slowness loses answers or has them say so, but makes none wrong.
     """
     ends = {phase.name: (phase.start, spans[-1].end if phase.name == "recovery" else phase.end) for phase in spans}
     judged = []
     for one in found:
-        share = foreign_share(*ends[one.phase]) if one.phase in ends else None
-        left = machine.cores() * (1 - share) if share is not None else PROCESSORS_LEFT_MIN
+        left = cores_left(*ends[one.phase]) if one.phase in ends else None
         timed = one.kind is CheckKind.SLO and one.name not in COUNTED
         excusable = timed and (one.name, one.phase) not in denied
-        if excusable and one.status is Status.FAIL and left < PROCESSORS_LEFT_MIN:
-            why = f"other programs left {left:.2f} of {machine.cores()} processors < {PROCESSORS_LEFT_MIN}"
+        if excusable and one.status is Status.FAIL and left is not None and left < CORES_LEFT_MIN:
+            why = f"other processes left the run {left:.2f} cores < {CORES_LEFT_MIN}"
             one = replace(one, status=Status.INVALID, detail=f"{one.detail}; but {why}, which proves nothing")
         judged.append(one)
     return judged

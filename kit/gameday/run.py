@@ -221,7 +221,7 @@ class GameDay:
         if self._machine is not None and self.collected is not None:
             attempts, spans = self.collected.history.attempts, self._phases()
             denied = slo.broken_by_denials(attempts, spans, self.scenario.objectives)
-            found = findings.without_excuse(found, spans, self._machine.foreign_share, denied=denied)
+            found = findings.without_excuse(found, spans, self._machine.cores_left, denied=denied)
         self.findings = found
         views.show_findings(self.findings, stories=True)
 

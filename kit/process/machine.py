@@ -1,7 +1,4 @@
-"""How busy this machine was with other things than the run: times measured on an overloaded machine prove nothing.
-
-Samples the kernel's counters; knows nothing of AWS, load or verdicts. Linux only.
-"""
+"""Watch how many cores other processes leave to a run, for the noise rule, and name the class of this machine."""
 
 from __future__ import annotations
 
@@ -10,42 +7,47 @@ import platform
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from kit.process import cpu
 
 SAMPLE_EVERY_S = 1.0
 # Four hours; older samples make room.
 SAMPLES_MAX = 4 * 3600
 STOP_S_MAX = 5.0
 GIB = 1 << 30
-# Fields of the first line of /proc/stat that are work or time stolen by the host: all but idle, iowait and guests.
-_BUSY_FIELDS = (1, 2, 3, 6, 7, 8)
+RUN = "run"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Counters at one moment, in seconds of processor time since boot: of all processes, and of the run's own."""
+class MachineSample:
+    """CPU seconds since boot at one time (epoch s), of the CPUs on which the run may be.
+
+    `all_s`: idle or not; `busy_s`: used by any process or stolen by the host; `own_s`: used by the run.
+    """
 
     t: float
+    all_s: float
     busy_s: float
     own_s: float
 
 
 class MachineWatch:
-    """Samples from `start` to `stop`, in a thread. The run's own processes are this one, `others`, and all below."""
+    """Take samples in a thread. The run's own processes are this one, `members`, and all their descendants."""
 
-    def __init__(self, others: Collection[int] = ()) -> None:
-        self._roots = frozenset({os.getpid(), *others})
-        self._samples: deque[Sample] = deque(maxlen=SAMPLES_MAX)
+    def __init__(self, members: Collection[int] = ()) -> None:
+        self._own = {RUN: frozenset({os.getpid(), *members})}
+        self._samples: deque[MachineSample] = deque(maxlen=SAMPLES_MAX)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="machine-watch", daemon=True)
 
     @classmethod
-    def start(cls, others: Collection[int] = ()) -> MachineWatch:
-        """`others`: process ids that belong to the run though this process did not start them."""
-        watch = cls(others)
+    def start(cls, members: Collection[int] = ()) -> MachineWatch:
+        """Start sampling. `members`: ids of processes that work for the run but were not started by this process."""
+        watch = cls(members)
         watch._thread.start()
         return watch
 
@@ -54,79 +56,46 @@ class MachineWatch:
         self._stopping.set()
         self._thread.join(STOP_S_MAX)
 
-    def foreign_share(self, start: float, end: float) -> float | None:
-        """The share of all processors, 0 to 1, that others took between two epoch seconds; None if nobody looked."""
-        return foreign_share([one for one in self._samples if start <= one.t <= end], cores())
+    @property
+    def samples(self) -> tuple[MachineSample, ...]:
+        """All samples so far, in order of time."""
+        return tuple(self._samples)
+
+    def cores_left(self, start: float, end: float) -> float | None:
+        """As the function `cores_left`, between two times (epoch s)."""
+        return cores_left([sample for sample in self.samples if start <= sample.t <= end], cpu.cores())
 
     def _run(self) -> None:
         while True:
-            self._samples.append(Sample(t=time.time(), busy_s=_busy_s(), own_s=_own_s(self._roots)))
+            times = cpu.cpu_times()
+            if times is not None:
+                busy_s, own_s = times.busy_s + times.stolen_s, cpu.tree_seconds(self._own)[RUN]
+                self._samples.append(MachineSample(t=time.time(), all_s=times.all_s, busy_s=busy_s, own_s=own_s))
             if self._stopping.wait(SAMPLE_EVERY_S):
                 return
 
 
-def foreign_share(samples: list[Sample], processors: int) -> float | None:
-    """As `MachineWatch.foreign_share`, of given samples. Time stolen by a virtual machine's host is others' time."""
+def cores_left(samples: Sequence[MachineSample], cores: float) -> float | None:
+    """Return how many cores other processes left to the run while these samples were taken, at most `cores`.
+
+    `cores`: what the run may use. Time stolen by the host counts as taken. None for fewer than two samples.
+    """
     if len(samples) < 2:
         return None
     first, last = samples[0], samples[-1]
-    foreign_s = (last.busy_s - first.busy_s) - (last.own_s - first.own_s)
-    return max(0.0, foreign_s) / ((last.t - first.t) * processors)
-
-
-def cores() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0))
+    others_s = max(0.0, (last.busy_s - first.busy_s) - (last.own_s - first.own_s))
+    return min(cores, max(0.0, (last.all_s - first.all_s) - others_s) / (last.t - first.t))
 
 
 def class_of_machine() -> dict[str, Any]:
-    """What must be equal for latencies of two machines to be comparable."""
+    """Return what must be equal for latencies of two machines to be comparable."""
     pages, page_bytes = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     return {
         "system": platform.system(),
         "processor": _processor(),
-        "cpus": cores(),
+        "cpus": round(cpu.cores(), 2),
         "memory_gib": round(pages * page_bytes / GIB),
     }
-
-
-def _busy_s() -> float:
-    with open("/proc/stat", encoding="ascii") as file:
-        fields = file.readline().split()
-    return sum(int(fields[field]) for field in _BUSY_FIELDS) / os.sysconf("SC_CLK_TCK")
-
-
-def _own_s(roots: Collection[int]) -> float:
-    """Processor time of these processes and all below them, that of children already reaped included."""
-    parents: dict[int, int] = {}
-    ticks: dict[int, int] = {}
-    for pid, fields in _processes():
-        parents[pid] = int(fields[1])
-        ticks[pid] = sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime (proc(5))
-    return sum(own for pid, own in ticks.items() if _descends(pid, roots, parents)) / os.sysconf("SC_CLK_TCK")
-
-
-def _processes() -> Iterator[tuple[int, list[str]]]:
-    """(pid, the fields of its stat file from the state on); what ends meanwhile is left out."""
-    for entry in os.listdir("/proc"):
-        if not entry.isdigit():
-            continue
-        try:
-            text = Path("/proc", entry, "stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            continue
-        # The name before it may hold spaces and brackets.
-        yield int(entry), text.rpartition(")")[2].split()
-
-
-def _descends(pid: int, roots: Collection[int], parents: dict[int, int]) -> bool:
-    seen = set()
-    while pid not in roots:
-        if pid in seen or pid not in parents:
-            return False
-        seen.add(pid)
-        pid = parents[pid]
-    return True
 
 
 def _processor() -> str:

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from kit.process.cpu_pressure import cores
+from kit.process.cpu import cores
 
 # A run's need of CPU is known after this much of its steady state; until then it runs alone.
 NEED_AFTER_S = 5.0
@@ -17,7 +17,7 @@ NEED_AFTER_S = 5.0
 STRANGERS_OVER_S = 10.0
 # Runs side by side may need this share of all cores on average, and are never more than cores, because all of them may
 # be busy at once. Two runs of 0.6 to 0.8 cores must fit into two cores, and leave each other more than what a run calls
-# too little for a judgement (kit.gameday.findings.PROCESSORS_LEFT_MIN).
+# too little for a judgement (kit.gameday.findings.CORES_LEFT_MIN).
 USABLE_SHARE = 0.9
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from kit import reports
 from kit.gameday.commands import standing_cloud
 from kit.model import Verdict
-from kit.process import cpu_pressure
+from kit.process import cpu_contention
 from kit.suite import record
 from kit.suite.concurrency import NEED_AFTER_S, STRANGERS_OVER_S, Places
 from kit.suite.plan import Member, Plan, repeat_run_id
@@ -94,8 +94,8 @@ class Execution:
         self._waiting = deque(Turn(member=member, run_id=member.run_id) for member in plan.members)
         self._running: list[Attempt] = []
         self._outcomes: list[Outcome] = []
-        self._watch = cpu_pressure.Watch()
-        self._samples: deque[cpu_pressure.Sample] = deque(maxlen=SAMPLES_MAX)
+        self._watch = cpu_contention.CpuSampler()
+        self._samples: deque[cpu_contention.CpuSample] = deque(maxlen=SAMPLES_MAX)
         self._sampled_at = time.monotonic()
         self._cpu_s: dict[str, float] = {}
         self._places = Places(asked=plan.jobs, members=len(plan.members), shared=standing_cloud() is not None)
@@ -168,18 +168,18 @@ class Execution:
         if sample is None:
             return
         self._samples.append(sample)
-        self._places.strangers = cpu_pressure.strangers_cores(self._samples, sample.at - STRANGERS_OVER_S)
+        self._places.strangers = cpu_contention.other_processes_cores(self._samples, sample.at - STRANGERS_OVER_S)
         for attempt in self._running:
             name, since = attempt.run_id, attempt.since(State.STEADY)
             self._cpu_s[name] = max(self._cpu_s.get(name, 0.0), self._watch.used_s(name))
             if since is not None and sample.at - since >= NEED_AFTER_S and attempt.state is not State.ENDED:
-                seen = cpu_pressure.pressure(self._samples, name, since, sample.at)
+                seen = cpu_contention.contention(self._samples, name, since, sample.at)
                 self._places.needs[name] = seen.own_cores if seen else 0.0
 
     def _finish(self, attempt: Attempt) -> None:
         self._running.remove(attempt)
         outcome = attempt.outcome(cpu_s=self._cpu_s.get(attempt.run_id, 0.0))
-        seen = cpu_pressure.pressure(self._samples, attempt.run_id, *outcome.measured)
+        seen = cpu_contention.contention(self._samples, attempt.run_id, *outcome.measured)
         if seen:
             self._places.needs[attempt.run_id] = seen.own_cores
         why = "" if self._stopped_by or outcome.cause else spoiled(outcome.record, seen)

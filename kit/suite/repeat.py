@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kit.model import CheckKind, Status, Verdict
-from kit.process.cpu_pressure import Pressure
+from kit.process.cpu_contention import CpuContention
 from kit.slo.objectives import Metric
 
 LAG_CHECK = "generator-lag"
@@ -17,7 +17,7 @@ BLAMELESS = frozenset({CheckKind.GENERATOR, CheckKind.HYPOTHESIS, CheckKind.GOLD
 TIMES = frozenset(metric.check for metric in Metric if metric.unit in {"ms", "s"})
 
 
-def spoiled(record: Mapping[str, Any], pressure: Pressure | None) -> str:
+def spoiled(record: Mapping[str, Any], pressure: CpuContention | None) -> str:
     """Why the machine, and not the system, may have made this verdict; empty if the verdict stands."""
     verdict = Verdict(record["verdict"])
     invalid = [check for check in record["checks"] if check["status"] == Status.INVALID]

@@ -18,7 +18,7 @@ from typing import Any
 from kit.errors import EvidenceMissing
 from kit.model import Verdict
 from kit.process import lifeline
-from kit.process.cpu_pressure import Pressure
+from kit.process.cpu_contention import CpuContention
 from kit.suite.plan import Member
 from kit.verdict import gate
 
@@ -163,7 +163,7 @@ class Outcome:
     states: tuple[tuple[State, float], ...]
     record: dict[str, Any]
     cpu_s: float
-    pressure: Pressure | None
+    pressure: CpuContention | None
     folder: Path
     spoiled: str = ""
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +10,7 @@ import pytest
 from kit import scenarios, suite
 from kit.cli import main
 from kit.model import CheckKind, Status, Verdict
-from kit.process import cpu_pressure
-from kit.process.cpu_pressure import Pressure, Sample
+from kit.process.cpu_contention import STARVED_SHARE_MAX, CpuContention
 from kit.suite import catalogue
 from kit.suite.concurrency import Places
 from kit.suite.plan import repeat_run_id
@@ -125,9 +121,6 @@ def test_what_strangers_take_is_not_given_away():
     assert places.now(10)[0] == 3
     places.strangers = 4.0
     assert places.now(20)[0] == 1
-    samples = [a_sample(2.0, 0.5, at=10.0), a_sample(1.5, 0.5, stolen_s=0.5, at=11.0), a_sample(0.5, 0.5, at=12.0)]
-    assert cpu_pressure.strangers_cores(samples, 10.0) == pytest.approx(0.75)
-    assert cpu_pressure.strangers_cores([], 0.0) == 0.0
 
 
 def test_places_asked_for_are_given_and_a_shared_cloud_or_a_spoiled_run_leaves_one():
@@ -136,15 +129,15 @@ def test_places_asked_for_are_given_and_a_shared_cloud_or_a_spoiled_run_leaves_o
     assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, spoiled=True).now(0)[0] == 1
 
 
-def a_pressure(starved_share: float) -> Pressure:
-    return Pressure(
+def a_contention(starved_share: float) -> CpuContention:
+    return CpuContention(
         seconds=40, own_cores=0.7, busy_share=0.9, stolen_share=0.0, others_share=0.5, stalled_share=0.5,
         starved_share=starved_share,
     )  # fmt: skip
 
 
-HIGH = a_pressure(cpu_pressure.STARVED_SHARE_MAX * 2)
-CALM = a_pressure(0.0)
+HIGH = a_contention(STARVED_SHARE_MAX * 2)
+CALM = a_contention(0.0)
 ERRORS = (finding("error-rate", CheckKind.SLO, Status.FAIL),)
 UNSTEADY = (finding("latency-ms-p95", CheckKind.HYPOTHESIS, Status.INVALID),)
 EXCUSED = (dataclasses.replace(finding("error-rate", CheckKind.SLO, Status.INVALID), measured=0.5),)
@@ -180,79 +173,6 @@ UNSEEN = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
 )  # fmt: skip
 def test_only_what_a_busy_machine_can_spoil_is_repeated(findings, machine, repeated):
     assert bool(spoiled(a_record("az-loss", findings), machine)) is repeated
-
-
-def a_sample(busy_s: float, own_s: float, stolen_s: float = 0.0, at: float = 1.0) -> Sample:
-    return Sample(
-        at=at, span_s=1.0, all_s=2.0, ours_s=2.0, busy_s=busy_s, stolen_s=stolen_s, stalled_s=None,
-        trees_s={"run": own_s},
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("sample", "starves"),
-    [
-        (a_sample(2.0, 1.0), True),
-        (a_sample(2.0, 1.95), False),
-        (a_sample(1.2, 0.6), False),
-        (a_sample(1.0, 1.0, stolen_s=1.0), True),
-    ],
-    ids=["beside-others", "all-its-own", "room-left", "stolen"],
-)
-def test_a_run_starves_when_others_leave_nothing_to_spare(sample, starves):
-    assert sample.starves("run") is starves
-
-
-def test_runs_that_use_up_a_quota_starve_each_other_on_an_idle_machine():
-    alone = Sample(
-        at=1.0, span_s=1.0, all_s=64.0, ours_s=2.0, busy_s=2.1, stolen_s=0, stalled_s=None, trees_s={"run": 2.0}
-    )
-    beside = dataclasses.replace(alone, trees_s={"run": 1.0, "other": 1.0})
-    assert beside.starves("run") and not alone.starves("run")
-
-
-def test_pressure_counts_only_the_measured_time():
-    samples = [a_sample(2.0, 0.2, at=10.0), a_sample(1.0, 0.6, at=11.0), a_sample(1.0, 0.8, at=12.0)]
-    seen = cpu_pressure.pressure(samples, "run", 10.0, 12.0)
-    assert seen is not None
-    assert (seen.seconds, seen.starved_share) == (2.0, 0.0)
-    assert seen.own_cores == pytest.approx(0.7) and seen.others_share == pytest.approx(0.15)
-    assert seen.stalled_share is None and "2 s measured" in str(seen)
-    assert cpu_pressure.pressure(samples, "run", 50.0, 60.0) is None
-
-
-BURN = """
-import subprocess, sys, time
-def burn(s):
-    end = time.process_time() + s
-    while time.process_time() < end: pass
-if len(sys.argv) > 1: burn(0.4)
-else:
-    subprocess.run([sys.executable, "-S", __file__, "child"]); burn(0.3); print(flush=True); time.sleep(60)
-"""
-
-
-def test_the_time_of_a_tree_counts_children_that_are_gone(tmp_path):
-    (tmp_path / "burn.py").write_text(BURN)
-    watch = cpu_pressure.Watch()
-    argv = [sys.executable, "-S", str(tmp_path / "burn.py")]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        sample = watch.sample({"run": process.pid})
-        process.kill()
-    assert sample is not None
-    assert 0.7 <= sample.trees_s["run"] < 1.2
-    # Both are sums of ticks of a hundredth of a second.
-    assert sample.all_s + 0.001 >= sample.busy_s >= sample.trees_s["run"] * 0.9
-    assert watch.used_s("run") == pytest.approx(sample.trees_s["run"])
-    assert cpu_pressure.tree_seconds({"run": process.pid}) == {}
-
-
-def test_a_machine_that_tells_nothing_gives_no_sample(tmp_path):
-    watch = cpu_pressure.Watch(proc=tmp_path)
-    time.sleep(0.01)
-    assert watch.sample({}) is None
 
 
 def judged(folder: Path) -> Verdict:
