@@ -1,4 +1,4 @@
-"""The local ECR: real digests, and images that become folders."""
+"""Test the layer calls of ECR, and that images are unpacked safely."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from kit.local.ecr import ImageUnusable, layers
-from kit.local.ecr.service import MANIFEST_TYPE
+from kit.local.ecr.base_image import MANIFEST_TYPE
 
 
 def tar(*entries: tuple[tarfile.TarInfo, bytes], compress: bool = True) -> bytes:
@@ -98,7 +98,7 @@ def test_parts_must_follow_each_other(ecr, repository):
     assert refused(ecr.upload_layer_part, **part, partFirstByte=5, partLastByte=6) == "InvalidLayerPartException"
 
 
-def test_a_second_upload_of_one_layer_is_said_to_exist(ecr, repository):
+def test_a_second_upload_of_a_layer_is_refused(ecr, repository):
     upload(ecr, repository, b"content")
     with pytest.raises(ClientError, match="LayerAlreadyExistsException"):
         upload(ecr, repository, b"content")
@@ -121,7 +121,7 @@ def test_an_image_with_another_digest_is_refused(ecr, repository):
     assert refused(ecr.put_image, **call) == "ImageDigestDoesNotMatchException"
 
 
-def test_the_same_image_and_tag_twice_is_said_to_exist(ecr, repository):
+def test_the_same_image_and_tag_twice_is_refused(ecr, repository):
     call = {"repositoryName": repository, "imageManifest": '{"layers": []}', "imageTag": "x"}
     ecr.put_image(**call)
     assert refused(ecr.put_image, **call) == "ImageAlreadyExistsException"
@@ -129,7 +129,7 @@ def test_the_same_image_and_tag_twice_is_said_to_exist(ecr, repository):
 
 
 def test_the_base_image_is_this_machines_python(ecr):
-    """The build starts from it, as it would from the real one."""
+    """The build starts from it, as from a real base image."""
     found = ecr.batch_get_image(
         repositoryName="paperbroker-base", imageIds=[{"imageTag": "latest"}], acceptedMediaTypes=[MANIFEST_TYPE]
     )["images"][0]

@@ -1,4 +1,4 @@
-"""The local ECR: layers that are really stored, checked by digest, and unpacked into root file systems."""
+"""Serve ECR: store layers, check their digests, and unpack images into root file systems."""
 
 from kit.local.ecr.layers import ImageUnusable
 from kit.local.ecr.service import Registry

@@ -1,6 +1,7 @@
-"""Image layers onto disk: tar streams from strangers, so nothing may leave the root or fill the disk.
+"""Unpack image layers.
 
-Must not know registries. Python's own tar filters came in 3.11.4; this works on every 3.11.
+Layers are untrusted tar streams: no file may leave the root, and the size is limited. Python's own tar filters need
+3.11.4; this works on every 3.11.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from kit.errors import KitError
 
 UNPACKED_BYTES_MAX = 1024 * 1024 * 1024
 UNPACKED_FILES_MAX = 100_000
-# A file is readable by us whatever the image says, and never set-uid.
+# Every file is made readable for this user, and none is set-uid.
 FILE_MODE, FILE_MODE_MASK = 0o644, 0o755
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
@@ -30,14 +31,14 @@ class ImageUnusable(KitError):
 
 @dataclass(slots=True)
 class Budget:
-    """What may still be unpacked of one image."""
+    """How much of one image may still be unpacked."""
 
     image: str
     bytes_left: int = UNPACKED_BYTES_MAX
     files_left: int = UNPACKED_FILES_MAX
 
     def spend(self, size: int) -> None:
-        """Count one file. Raises ImageUnusable over the limit."""
+        """Count one file. Raises ImageUnusable above the limit."""
         self.files_left -= 1
         self.bytes_left -= size
         if self.files_left < 0 or self.bytes_left < 0:
@@ -46,7 +47,7 @@ class Budget:
 
 
 def extract(layer: bytes, root: Path, budget: Budget) -> None:
-    """One layer, compressed or not, over what is there. Raises ImageUnusable for anything that would leave `root`."""
+    """Unpack a layer, compressed or not, over the files in `root`. Raises ImageUnusable for paths outside it."""
     root = root.resolve()
     try:
         with tarfile.open(fileobj=io.BytesIO(layer), mode="r|*") as tar:
@@ -62,7 +63,7 @@ def _apply(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, image: str
     if name.is_absolute() or ".." in name.parts:
         raise ImageUnusable(f"image {image}: {member.name!r} would be unpacked outside its root")
     if not name.parts:
-        return  # the root itself
+        return  # The root itself.
     folder = _inside(root.joinpath(*name.parts[:-1]), root, image)
     target = folder / name.name
     if name.name == OPAQUE:
@@ -76,7 +77,7 @@ def _apply(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, image: str
         target.mkdir(parents=True, exist_ok=True)
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        # A later layer replaces. Writing *through* an earlier layer's link would leave the root.
+        # A later layer replaces the file. Writing through a link of an earlier layer could leave the root.
         _delete(target)
         _create(tar, member, target, root, image)
 
@@ -98,7 +99,7 @@ def _create(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path, root: P
 
 
 def _inside(path: Path, root: Path, image: str) -> Path:
-    """`path` with links followed. Raises ImageUnusable if that leaves `root`."""
+    """Resolve the links in `path`. Raises ImageUnusable if the result is outside `root`."""
     resolved = path.resolve()
     if not resolved.is_relative_to(root):
         raise ImageUnusable(f"image {image}: {path} leads outside its root {root}")
