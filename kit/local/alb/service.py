@@ -56,7 +56,7 @@ class LoadBalancers:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
 
-    async def start(self, _cloud: object = None) -> None:
+    async def start(self) -> None:
         """Patch MiniStack and follow its records."""
         self._loop = asyncio.get_running_loop()
         self._control.install()

@@ -31,7 +31,7 @@ class Registry:
         self._unpacking = threading.Lock()
         self._patches = Patches()
 
-    async def start(self, _cloud: object = None) -> None:
+    async def start(self) -> None:
         """Take over the layer calls and offer the base image."""
         ministack.install(self._patches, self._operations.answer)
         base_image.publish()

@@ -62,7 +62,7 @@ class Scheduler:
 
     # -- lifecycle of the component
 
-    async def start(self, _cloud: object = None) -> None:
+    async def start(self) -> None:
         """Take ECS's services and tasks over from MiniStack and begin to reconcile."""
         ministack.install(self, operations.handlers(self), asyncio.get_running_loop())
         cloudformation.install(self, asyncio.get_running_loop())
