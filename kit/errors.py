@@ -1,15 +1,15 @@
-"""The errors of the kit: one root, one leaf per decision a caller makes.
+"""Define the errors of the kit: one root, and one class for each decision that a caller makes.
 
 A violation that a check finds is a `kit.model.Finding`, never an exception.
 """
 
 
 class KitError(Exception):
-    """Root of every error that the kit raises on purpose; the message names object, value and limit."""
+    """Root of every error that the kit raises on purpose. The message names the object, the value and the limit."""
 
 
 class UsageError(KitError):
-    """The caller's arguments are wrong; nothing was started. Exit code 4."""
+    """The caller's arguments are wrong and nothing was started. Exit code 4."""
 
 
 class CloudError(KitError):
@@ -17,16 +17,16 @@ class CloudError(KitError):
 
 
 class UnsafeTarget(KitError):
-    """A guard of a real account refused: account not allowed, tag missing, no stop condition."""
+    """A safety guard refused the call: account not allowed, tag missing, no stop condition."""
 
 
 class DeployFailed(KitError):
-    """The stack did not come up, or not within its time; the message carries the first failed resource."""
+    """The stack failed or exceeded its time limit. The message names the first resource that failed."""
 
 
 class FaultError(KitError):
-    """The experiment could not be started, followed or stopped."""
+    """The experiment could not be started, watched or stopped."""
 
 
 class EvidenceMissing(KitError):
-    """Something that a verdict needs was not measured; the run is INVALID."""
+    """Something that the verdict needs was not measured, so the run is INVALID."""

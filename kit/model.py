@@ -1,7 +1,7 @@
-"""The values that flow between stages, and the column contracts of the tables that they exchange.
+"""Define the values that flow between stages and the columns of the tables that they exchange.
 
-Owns names and units; knows nothing of AWS, files or notebooks. Standard library only.
 Times are seconds since the epoch as `float` in values and nanoseconds since the epoch as `int64` in tables.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WARM_UP_S = 3.0
 
 
 class Outcome(StrEnum):
-    """What a client knows of one attempt (Jepsen's rule): a time-out is `info`, never `fail`."""
+    """What a client knows about one attempt (Jepsen's rule): a time-out is `info`, never `fail`."""
 
     OK = "ok"
     FAIL = "fail"
@@ -55,7 +55,7 @@ USAGE_EXIT_CODE = 4
 
 
 class CheckKind(StrEnum):
-    """Which question a check answers."""
+    """The subject of a check."""
 
     INTEGRITY = "integrity"
     SLO = "slo"
@@ -67,10 +67,10 @@ class CheckKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What one check said.
+    """The result of one check with its reason.
 
-    `measured` and `limit` share `unit`; `counterexample` is a short timeline, one plain dict a step with at
-    least `t` (epoch seconds or None), `what` (a sentence), so that it can be printed anywhere.
+    `measured` and `limit` are in `unit`. `counterexample` is a short timeline with one plain dict for each step, which
+    has at least `t` (epoch seconds or None) and `what` (a sentence).
     """
 
     name: str
@@ -86,7 +86,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A named stretch of the run: `before`, `during`, `after`, … [start, end) in epoch seconds."""
+    """A named interval of the run, such as `before`, `during` or `after`: [start, end) in epoch seconds."""
 
     name: str
     start: float
@@ -95,11 +95,11 @@ class Phase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultWindow:
-    """One FIS experiment as it went, with the kit's own evidence of its effect.
+    """The course of one FIS experiment, with the kit's own evidence of its effect.
 
-    `status` is the experiment's last FIS state (`completed`, `stopped`, `failed`, …). `observed_at` is when
-    independent evidence first showed the effect, `healed_at` when it was last seen gone; None = never seen.
-    `stopped_by` names the guardrail alarm that stopped it, or is empty.
+    `status` is the experiment's last FIS state (`completed`, `stopped`, `failed`, …). `observed_at` is when evidence
+    independent of FIS first showed the effect, `healed_at` when that evidence showed that the effect was gone. Each is
+    None if that was not observed. `stopped_by` names the guardrail alarm that stopped the experiment, or is empty.
     """
 
     experiment_id: str
@@ -117,7 +117,11 @@ class FaultWindow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadStats:
-    """What the generator did. Counts are attempts, but for `intended` (operations scheduled) and `dropped`."""
+    """What the load generator did.
+
+    `intended` counts scheduled operations. `dropped` counts requests that were not sent because all connections were in
+    use. The other counts are attempts.
+    """
 
     intended: int
     sent: int
@@ -130,7 +134,7 @@ class LoadStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """A stack that is up. `outputs` are the stack's outputs by key."""
+    """A running stack. `outputs` are its CloudFormation outputs by key."""
 
     stack_name: str
     run_id: str
@@ -191,10 +195,11 @@ STREAM_COLUMNS: dict[str, str] = {
     "event": "string",  # the event's JSON as it came
 }
 
-# The close code of a subscriber that leaves to come back; RFC 6455 leaves 4000 to 4999 to applications.
-HUNG_UP = 4000
+# The close code of a subscriber that disconnects on purpose to resume the stream. RFC 6455 reserves 4000 to 4999 for
+# applications.
+PLANNED_RECONNECT = 4000
 
-# One row per connection of a subscriber. `closed_ns` is 0 if it was open at the end of the load.
+# One row per connection of a subscriber. `closed_ns` is 0 if the connection was open at the end of the load.
 CONNECTION_COLUMNS: dict[str, str] = {
     "subscriber": "string",
     "connection": "int32",
@@ -207,11 +212,11 @@ CONNECTION_COLUMNS: dict[str, str] = {
     "error": "string",
 }
 
-# One row per ledger event, all markets: accepted, rejected, fill or cancelled. Columns that a type lacks hold ""/0.
+# One row per ledger event of any market. Columns that an event type lacks hold ""/0.
 LEDGER_EVENT_COLUMNS: dict[str, str] = {
     "market": "string",
     "seq": "int64",
-    "type": "string",
+    "type": "string",  # accepted | rejected | fill | cancelled
     "event_id": "string",  # the intake event that caused it
     "ts_ns": "int64",
     "order_id": "string",  # accepted, rejected, cancelled
@@ -220,11 +225,11 @@ LEDGER_EVENT_COLUMNS: dict[str, str] = {
     "side": "string",
     "order_type": "string",
     "tif": "string",
-    "qty": "int64",  # accepted: order quantity; fill: filled; cancelled: what was taken off the book
+    "qty": "int64",  # accepted: order quantity; fill: filled quantity; cancelled: quantity removed from the book
     "price": "int64",
     "reason": "string",  # rejected, cancelled
     "command": "string",  # rejected: order | cancel
-    "trade_id": "string",  # fill from here on
+    "trade_id": "string",  # this column and the ones below: fill only
     "taker_order_id": "string",
     "maker_order_id": "string",
     "taker_client_id": "string",
@@ -232,7 +237,7 @@ LEDGER_EVENT_COLUMNS: dict[str, str] = {
     "taker_side": "string",
 }
 
-# One row per order as stored beside the ledger (its mutable state).
+# One row per order in the orders table, which holds its current state.
 ORDER_COLUMNS: dict[str, str] = {
     "order_id": "string",
     "client_id": "string",
@@ -248,7 +253,7 @@ ORDER_COLUMNS: dict[str, str] = {
     "accepted_ns": "int64",
 }
 
-# One row per (client, market): independently stored balances.
+# One row per (client, market) in the positions table, whose balances are stored independently of the ledger.
 POSITION_COLUMNS: dict[str, str] = {
     "client_id": "string",
     "market": "string",
@@ -256,7 +261,7 @@ POSITION_COLUMNS: dict[str, str] = {
     "cash": "int64",  # ticks × lots, received minus paid
 }
 
-# One row per entry still in the outbox (accepted, not yet known to be in the queue).
+# One row per outbox entry: an accepted order that is not known to be in the queue yet.
 OUTBOX_COLUMNS: dict[str, str] = {
     "market": "string",
     "event_id": "string",
@@ -266,16 +271,16 @@ OUTBOX_COLUMNS: dict[str, str] = {
 
 
 def plain(value: Any, path: str) -> Any:
-    """`value` as plain JSON types: numpy scalars and tuples coerced, anything unknown as its text.
+    """Convert to plain JSON types: numpy scalars and sequences are coerced, unknown types become text.
 
-    Raises EvidenceMissing for a NaN or infinity, which JSON would keep as text that no gate can compare.
+    Raises EvidenceMissing for NaN and infinity, which JSON numbers cannot express; the message names `path`.
     """
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, Mapping):
         return {str(key): plain(item, f"{path}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [plain(item, f"{path}[{place}]") for place, item in enumerate(value)]
+        return [plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):

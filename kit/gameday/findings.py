@@ -15,7 +15,7 @@ import pandas as pd
 from kit import aws, faults, integrity, slo
 from kit import collect as collection
 from kit.collect import ledger
-from kit.load import history as load_history
+from kit.load import History
 from kit.model import NS_PER_MS, NS_PER_S, CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
 from kit.scenarios import Scenario
 from kit.scenarios.usual import PROMISED
@@ -40,7 +40,7 @@ RECORDED = {"orders sequenced": "accepted", "rejected": "rejected", "fills": "fi
 class Collected:
     """All that was measured in one run. Times in epoch seconds."""
 
-    history: load_history.History
+    history: History
     ledger: ledger.LedgerSnapshot
     quiescence: ledger.Quiescence
     seconds: pd.DataFrame
@@ -87,7 +87,7 @@ def collect(
     deployment: Deployment,
     *,
     run_dir: Path,
-    history: load_history.History,
+    history: History,
     watch: collection.TaskWatch,
     quiescence: ledger.Quiescence,
     fault: FaultWindow | None,

@@ -20,9 +20,7 @@ from kit.gameday import findings, golden_runs
 from kit.gameday.commands import Watchdog, standing_cloud, watch
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.gameday.phases import RunPhase, record_phase
-from kit.load import history as load_history
-from kit.load.plan import LoadPlan
-from kit.load.runner import LoadRun
+from kit.load import History, LoadPlan, LoadRun, read_history
 from kit.model import WARM_UP_S, Deployment, FaultWindow, Finding, LoadStats, Phase, Verdict
 from kit.notebook import plots, scraps, views
 from kit.process.machine import MachineWatch
@@ -164,7 +162,7 @@ class GameDay:
         if self.load is not None:
             self.stats = self.load.finish(LOAD_FINISH_TIMEOUT_S)
         quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
-        history = load_history.read(self.run_dir / "history")
+        history = read_history(self.run_dir / "history")
         self.fault = self._proof(history)
         self.collected = findings.collect(
             session,
@@ -323,7 +321,7 @@ class GameDay:
     def _template(self) -> str:
         return self._up().outputs[self.scenario.template_output]
 
-    def _proof(self, history: load_history.History) -> FaultWindow | None:
+    def _proof(self, history: History) -> FaultWindow | None:
         if self._experiment is None:
             return None
         session, deployment = self._connect(), self._up()

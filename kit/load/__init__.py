@@ -1,7 +1,13 @@
-"""Open-loop clients of PaperBroker, in a process of their own, and the history that they leave.
+"""Send open-loop load to PaperBroker from a process of its own, and record the history of what clients saw.
 
-In reading order: `plan` (what to send), `schedule` (when), `orders` (which operation), `attempt` (what is known of it),
-`retry` and `probes` (what an answer leads to), `wire` and `pool` (bytes and connections), `pace` and `engine` (the open
-loop), `counts`, `subscribers` (the stream), `files`, `scribe` and `parts` (the history is written), `generator` (one
-process of it all), `runner` (the parent's hold on that process), `history` (read back).
+`plan` says what to send, `orders` generates each operation, `schedule` and `pacer` say when it is sent. `engine` sends
+it through `requests` and `pool`, classifies the answer by `retry`, and follows it up by `resubmissions`. `subscribers`
+listen to the event streams. `history_writer` and `writer_process` write the history, which `read_history` reads back.
+`generator` runs all of this in one process, and `LoadRun` controls that process from outside.
 """
+
+from kit.load.history import History, read_history
+from kit.load.plan import LoadPlan
+from kit.load.runner import LoadRun
+
+__all__ = ["History", "LoadPlan", "LoadRun", "read_history"]

@@ -1,4 +1,4 @@
-"""`python -m kit.load --plan plan.json --out DIR`: one load, in the process of its own that it must have."""
+"""`python -m kit.load --plan plan.json --out DIR`: run one load plan in this process."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from kit.load.generator import generate
 from kit.load.plan import LoadPlan
 from kit.model import USAGE_EXIT_CODE
 
-# The lowest real-time priority: the generator sleeps nearly all the time, and what it measures must not be how long
-# a busy machine lets it wait.
+# The lowest real-time priority. The generator sleeps most of the time, and its latencies must not include
+# the time that it waits for a busy CPU.
 PRIORITY = 1
 
 
 def take_priority() -> bool:
-    """Ask to be scheduled before ordinary processes, without its children; False where the user may not."""
+    """Raise the scheduling priority of this process, not of its children; False if the user may not."""
     try:
         os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(PRIORITY))
     except PermissionError:
@@ -27,9 +27,9 @@ def take_priority() -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m kit.load", description="Send one load plan's operations.")
+    parser = argparse.ArgumentParser(prog="python -m kit.load", description="Send the operations of one load plan.")
     parser.add_argument("--plan", type=Path, required=True, help="the plan as JSON")
-    parser.add_argument("--out", type=Path, required=True, help="directory of the history")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the history")
     arguments = parser.parse_args()
     try:
         plan = LoadPlan.from_json(arguments.plan.read_text())

@@ -1,7 +1,4 @@
-"""What the generator counts about itself while it runs.
-
-Owns the numbers of `progress.json` and `LoadStats`; must not know the engine. Memory is flat however long the run.
-"""
+"""Count what the load generator does, for `progress.json` and `LoadStats`, in constant memory."""
 
 from __future__ import annotations
 
@@ -12,12 +9,16 @@ from kit.load.http_attempt import Attempt
 from kit.model import FIRST, NS_PER_MS, LoadStats, Outcome
 
 LAG_BUCKET_NS = 10_000
-LAG_BUCKETS = 100_000  # up to one second; later still counts as that
-RECENT_MAX = 4_096  # latencies kept for the live plot
+LAG_BUCKETS = 100_000  # up to one second; the last bucket also holds larger lags
+RECENT_MAX = 4_096  # latest latencies that are kept for the live plot
 
 
 class Counts:
-    """Counters of one run. Lag is kept as a histogram of 10 µs buckets, so its percentile is exact to that."""
+    """Counters of one run.
+
+    Lag is the time from the intended to the actual send. Its histogram has buckets of 10 µs, the resolution of its
+    percentiles.
+    """
 
     __slots__ = (
         "_lags",
@@ -39,12 +40,12 @@ class Counts:
         self._lags = [0] * LAG_BUCKETS
         self._recent_ns: deque[int] = deque(maxlen=RECENT_MAX)
 
-    def saw_lag(self, lag_ns: int) -> None:
+    def record_lag(self, lag_ns: int) -> None:
         self._lags[min(max(lag_ns, 0) // LAG_BUCKET_NS, LAG_BUCKETS - 1)] += 1
         if lag_ns > self.lag_ns_max:
             self.lag_ns_max = lag_ns
 
-    def saw(self, attempt: Attempt) -> None:
+    def record(self, attempt: Attempt) -> None:
         self.completed += 1
         if attempt.outcome == Outcome.OK:
             self.ok += 1
@@ -56,18 +57,18 @@ class Counts:
             self._recent_ns.append(attempt.completed_ns - attempt.intended_ns)
 
     def lag_ms(self, share: float) -> float:
-        """The lag that `share` of the operations did not exceed: its bucket's end; past a second, the largest."""
-        wanted = math.ceil(sum(self._lags) * share)
+        """Return the lag that `share` of the operations did not exceed; above one second the largest lag."""
+        rank = math.ceil(sum(self._lags) * share)
         seen = 0
         for bucket, count in enumerate(self._lags):
             seen += count
-            if count and seen >= wanted:
-                beyond = bucket == LAG_BUCKETS - 1
-                return (self.lag_ns_max if beyond else (bucket + 1) * LAG_BUCKET_NS) / NS_PER_MS
+            if count and seen >= rank:
+                is_last = bucket == LAG_BUCKETS - 1
+                return (self.lag_ns_max if is_last else (bucket + 1) * LAG_BUCKET_NS) / NS_PER_MS
         return 0.0
 
     def take_p95_ms(self) -> float | None:
-        """The p95 latency of the first attempts since the last call; None if there were none."""
+        """Return the p95 latency of first attempts since the last call; None if there were none."""
         recent = sorted(self._recent_ns)
         self._recent_ns.clear()
         return round(recent[math.ceil(len(recent) * 0.95) - 1] / NS_PER_MS, 3) if recent else None

@@ -1,12 +1,13 @@
-"""The files of one load: their names, small JSON files replaced in one step, and the summary that ends a history.
+"""Name the files and frames of one load, and read and write its small JSON files.
 
-Standard library only: the generator's process starts with this and never needs Parquet.
+Standard library only, so that the generator's process starts without Parquet.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,21 @@ COLUMNS = {ATTEMPTS: ATTEMPT_COLUMNS, STREAM: STREAM_COLUMNS, CONNECTIONS: CONNE
 SUMMARY_FILE = "summary.json"
 PROGRESS_FILE = "progress.json"
 
+# What the generator sends to the writer process: four bytes of length, then a marshalled (command, name, value). Both
+# ends run the same interpreter.
+FRAME_HEADER = struct.Struct("<I")
+ROWS, JSON, FINISH, FLUSH = "rows", "json", "finish", "flush"
+
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace the file in one step: a reader sees the old or the new one."""
-    beside = path.with_suffix(".tmp")
-    beside.write_text(json.dumps(value))
-    os.replace(beside, path)
+    """Replace the file atomically, so that a reader sees the old or the new content."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(value))
+    os.replace(temporary, path)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The object in the file; None if there is no such file."""
+    """Read the object in the file; None if there is no such file. Raises EvidenceMissing for anything else in it."""
     try:
         value = json.loads(path.read_text())
     except FileNotFoundError:
@@ -40,10 +46,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_summary(out_dir: Path) -> dict[str, Any]:
-    """The summary of a load that came to its end; `EvidenceMissing` if it did not."""
+    """Read the summary of a finished load. Raises EvidenceMissing if the load did not finish."""
     summary = read_json(out_dir / SUMMARY_FILE)
     if summary is None or summary.get("finished") is not True:
-        raise EvidenceMissing(f"load in {out_dir}: no finished {SUMMARY_FILE}, the generator did not come to its end")
+        raise EvidenceMissing(f"load in {out_dir}: no finished {SUMMARY_FILE}: the generator did not finish")
     return summary
 
 

@@ -1,7 +1,7 @@
-"""The generator's process: engine, subscribers and history writer on one loop, from the first signal to the last.
+"""Run the engine, the subscribers and the history writer on one event loop, in the generator's process.
 
-Owns the composition and the order of the end; must not know who started it. SIGTERM stops issuing and lets the run
-finish; a second SIGTERM cuts the finish short; SIGINT is the parent's business (a Ctrl-C reaches the whole group).
+The first SIGTERM stops issuing and lets the run finish. A second SIGTERM ends the drain early. SIGINT is ignored,
+because a Ctrl-C reaches the whole process group and the parent then decides how to end the load.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ import uvloop
 from kit.errors import UsageError
 from kit.load.engine import Engine
 from kit.load.files import ATTEMPTS
-from kit.load.history_writer import Scribe
+from kit.load.history_writer import HistoryWriter
 from kit.load.http_attempt import Attempt
 from kit.load.plan import LoadPlan
 from kit.load.subscribers import Subscribers
 from kit.model import NS_PER_MS
 
 PROGRESS_S = 0.5
-FILES_BESIDE = 128  # open files that are not connections to the API
-COLLECT_S = 0.05
-COLLECTS_A_PROGRESS = round(PROGRESS_S / COLLECT_S)
+OTHER_FILES = 128  # open files that are not connections to the API
+COLLECT_S = 0.05  # between two collections of young garbage
+COLLECTS_PER_PROGRESS = round(PROGRESS_S / COLLECT_S)
 
 
 def generate(plan: LoadPlan, out_dir: Path) -> None:
-    """Run the plan to its end and leave a whole history in `out_dir`."""
-    _allow_connections(plan.connections_max)
+    """Run the plan to its end and leave a complete history in `out_dir`."""
+    _raise_open_file_limit(plan.connections_max)
     out_dir.mkdir(parents=True, exist_ok=True)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     uvloop.run(_Generator(plan, out_dir).run())
@@ -52,20 +52,20 @@ class _Generator:
         self._cpu_s = 0.0  # spent before the first operation
         self._state = "issuing"
         self._crash: BaseException | None = None
-        self._scribe = Scribe(out_dir, as_row={ATTEMPTS: partial(Attempt.row, epoch_ns=self._epoch_ns)})
+        self._writer = HistoryWriter(out_dir, as_row={ATTEMPTS: partial(Attempt.row, epoch_ns=self._epoch_ns)})
         self._engine: Engine
-        self._terms = 0
+        self._sigterms = 0
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
-        await self._scribe.start()
-        self._engine = Engine(self._plan, loop, record=partial(self._scribe.add, ATTEMPTS))
+        await self._writer.start()
+        self._engine = Engine(self._plan, loop, record=partial(self._writer.add, ATTEMPTS))
         loop.set_exception_handler(self._crashed)
         loop.add_signal_handler(signal.SIGTERM, self._terminated)
-        subscribers = Subscribers(self._plan, add=self._scribe.add, epoch_ns=self._epoch_ns)
-        housekeeping = asyncio.create_task(self._keep_house())
+        subscribers = Subscribers(self._plan, add=self._writer.add, epoch_ns=self._epoch_ns)
+        housekeeping = asyncio.create_task(self._housekeep())
         housekeeping.add_done_callback(self._housekeeping_ended)
-        _calm_collector()
+        _disable_automatic_gc()
         self._cpu_s = time.process_time()
         subscribers.start()
         await self._engine.run()
@@ -76,26 +76,26 @@ class _Generator:
         with contextlib.suppress(asyncio.CancelledError):
             await housekeeping
         if self._crash is not None:
-            await self._scribe.close()
+            await self._writer.close()
             raise self._crash
         self._state = "done"
-        self._scribe.put_progress(self._progress())
-        await self._scribe.finish(self._summary(caught_up))
+        self._writer.write_progress(self._progress())
+        await self._writer.finish(self._summary(caught_up))
 
     @property
     def _cut_short(self) -> bool:
-        return self._terms > 1 or self._crash is not None
+        return self._sigterms > 1 or self._crash is not None
 
     def _terminated(self) -> None:
-        self._terms += 1
-        if self._terms == 1:
+        self._sigterms += 1
+        if self._sigterms == 1:
             self._engine.stop_issuing()
-            self._scribe.flush()  # who sent this may be about to kill us
+            self._writer.flush()  # the sender may kill this process next
         else:
             self._engine.cut_short()
 
     def _crashed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """An error that no one awaited: the history may have a hole now, so end without a summary."""
+        """End without a summary after an error that no one awaited, because the history may be incomplete."""
         error = context.get("exception")
         if self._crash is None:
             self._crash = error if error is not None else RuntimeError(str(context.get("message")))
@@ -104,13 +104,13 @@ class _Generator:
 
     def _housekeeping_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._crashed(task.get_loop(), {"message": "housekeeping died", "exception": error})
+            self._crashed(task.get_loop(), {"message": "housekeeping failed", "exception": error})
 
-    async def _keep_house(self) -> None:
-        """Twice a second the progress file; the young garbage often, because each time costs what has gathered."""
+    async def _housekeep(self) -> None:
+        """Write the progress file every `PROGRESS_S`, and collect garbage often, so that each pause is short."""
         for turn in itertools.count():
-            if turn % COLLECTS_A_PROGRESS == 0:
-                self._scribe.put_progress(self._progress())
+            if turn % COLLECTS_PER_PROGRESS == 0:
+                self._writer.write_progress(self._progress())
             gc.collect(0)
             await asyncio.sleep(COLLECT_S)
 
@@ -154,9 +154,9 @@ class _Generator:
         }
 
 
-def _allow_connections(connections_max: int) -> None:
-    """Make room for the plan's connections: running out of files would look like a server that refuses."""
-    needed = connections_max + FILES_BESIDE
+def _raise_open_file_limit(connections_max: int) -> None:
+    """Allow the plan's connections, because without a free file a dial would look like a refused connection."""
+    needed = connections_max + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise UsageError(f"load plan: connections_max={connections_max} needs {needed} open files, the limit is {hard}")
@@ -165,12 +165,12 @@ def _allow_connections(connections_max: int) -> None:
 
 
 def _epoch_ns() -> int:
-    """The epoch time of monotonic 0, taken once: the history's times never step with the system's clock."""
+    """The epoch time of monotonic 0. Read once, so that times in the history never jump with the system's clock."""
     return time.time_ns() - time.monotonic_ns()
 
 
-def _calm_collector() -> None:
-    """No collection at times of its own choosing. What exists now is kept out of all later ones."""
+def _disable_automatic_gc() -> None:
+    """Prevent collections at arbitrary times, and exempt all existing objects from later ones."""
     gc.collect()
     gc.freeze()
     gc.disable()

@@ -1,31 +1,26 @@
-"""The generator's end of the history: rows are handed to the process of `kit.load.segments` and never waited for.
-
-Owns the hand-over and its bound; must not know Parquet.
-"""
+"""Hand the rows of the history to the writer process (`kit.load.writer_process`), without waiting for it."""
 
 from __future__ import annotations
 
 import asyncio
 import marshal
-import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from kit.errors import EvidenceMissing
-from kit.load.files import COLUMNS, PROGRESS_FILE
+from kit.load.files import COLUMNS, FINISH, FLUSH, FRAME_HEADER, JSON, PROGRESS_FILE, ROWS
 
-ROWS_AT_ONCE = 64  # rows a frame: some 50 µs of work on the loop
-BEHIND_BYTES_MAX = 64 << 20  # what may wait for a slow disk
+ROWS_PER_FRAME = 64  # about 50 µs of work on the event loop
+BUFFERED_BYTES_MAX = 64 << 20  # waiting for a slow disk
 FINISH_S_MAX = 10.0
-_HEADER = struct.Struct("<I")
 
 Row = tuple[Any, ...]
 
 
-class Scribe:
-    """Takes rows of all tables. `as_row` turns what is added to a table into a row, when that is not what is added."""
+class HistoryWriter:
+    """Takes the rows of all tables. `as_row` converts, by table, what is added into a row, if it is not one."""
 
     def __init__(self, out_dir: Path, as_row: dict[str, Callable[[Any], Row]] | None = None) -> None:
         self._dir = out_dir
@@ -36,7 +31,7 @@ class Scribe:
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "kit.load.segments", str(self._dir), stdin=asyncio.subprocess.PIPE
+            sys.executable, "-m", "kit.load.writer_process", str(self._dir), stdin=asyncio.subprocess.PIPE
         )
         assert self._process.stdin is not None
         self._pipe = self._process.stdin
@@ -44,34 +39,31 @@ class Scribe:
     def add(self, table: str, row: Any) -> None:
         rows = self._rows[table]
         rows.append(row)
-        if len(rows) >= ROWS_AT_ONCE:
-            self._hand_over(table)
+        if len(rows) >= ROWS_PER_FRAME:
+            self._send_rows(table)
 
     def flush(self) -> None:
-        """Have everything written now."""
-        for table in COLUMNS:
-            self._hand_over(table)
-        self._send("flush", "", None)
+        """Have all rows written now."""
+        self._send_all_rows()
+        self._send(FLUSH, "", None)
 
-    def put_progress(self, progress: dict[str, Any]) -> None:
-        """Hand over what is left of a frame, and the counters. Raises `EvidenceMissing` if no one takes it."""
-        for table in COLUMNS:
-            self._hand_over(table)
-        self._send("json", PROGRESS_FILE, progress)
+    def write_progress(self, progress: dict[str, Any]) -> None:
+        """Send the pending rows and the counters. Raises EvidenceMissing if the process died or is too far behind."""
+        self._send_all_rows()
+        self._send(JSON, PROGRESS_FILE, progress)
         if self._process.returncode is not None:
             raise EvidenceMissing(f"history in {self._dir}: its writer died with exit code {self._process.returncode}")
-        if (behind := self._pipe.transport.get_write_buffer_size()) > BEHIND_BYTES_MAX:
-            raise EvidenceMissing(f"history in {self._dir}: {behind} bytes behind > {BEHIND_BYTES_MAX}")
+        if (behind := self._pipe.transport.get_write_buffer_size()) > BUFFERED_BYTES_MAX:
+            raise EvidenceMissing(f"history in {self._dir}: {behind} bytes are not written > {BUFFERED_BYTES_MAX}")
 
     async def finish(self, summary: dict[str, Any]) -> None:
-        """Write all that is left and then, last of all, the summary that makes the history whole."""
-        for table in COLUMNS:
-            self._hand_over(table)
-        self._send("finish", "", summary)
+        """Write the remaining rows, then the summary that completes the history."""
+        self._send_all_rows()
+        self._send(FINISH, "", summary)
         await self.close()
 
     async def close(self) -> None:
-        """Let the writer come to its end."""
+        """Wait until the process has written everything and has ended."""
         self._pipe.close()
         try:
             code = await asyncio.wait_for(self._process.wait(), FINISH_S_MAX)
@@ -81,12 +73,16 @@ class Scribe:
         if code:
             raise EvidenceMissing(f"history in {self._dir}: its writer died with exit code {code}")
 
-    def _hand_over(self, table: str) -> None:
+    def _send_all_rows(self) -> None:
+        for table in COLUMNS:
+            self._send_rows(table)
+
+    def _send_rows(self, table: str) -> None:
         if rows := self._rows[table]:
             self._rows[table] = []
             as_row = self._as_row.get(table)
-            self._send("rows", table, [as_row(row) for row in rows] if as_row else rows)
+            self._send(ROWS, table, [as_row(row) for row in rows] if as_row else rows)
 
-    def _send(self, word: str, name: str, value: Any) -> None:
-        frame = marshal.dumps([word, name, value])
-        self._pipe.write(_HEADER.pack(len(frame)) + frame)
+    def _send(self, command: str, name: str, value: Any) -> None:
+        frame = marshal.dumps([command, name, value])
+        self._pipe.write(FRAME_HEADER.pack(len(frame)) + frame)

@@ -1,54 +1,65 @@
-"""One request as a client saw it, and the course of the operation that it belongs to.
+"""Record one request as a client saw it, and the state of the operation that it belongs to.
 
-Owns what is known, attempt by attempt; must not know sockets, schedules or files. Times are monotonic ns; the history
-turns them into epoch ns when it writes.
+Times are monotonic ns. They become epoch ns when the history is written.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from typing import Protocol
 
 from kit.load.orders import READS, Operation
 
-if TYPE_CHECKING:
-    import asyncio
 
-    from kit.load.pool import Connection
+class OperationState:
+    """Whether an operation is settled, over all of its attempts.
 
-
-class Course:
-    """An operation on its way: how often it was sent and what the answers have settled.
-
-    `pending` counts attempts in flight and attempts that wait for their timer. `doubtful` says that an attempt may
-    have had an effect without an answer; `answered` that a definite answer (2xx, or a refusal of the content) came.
+    `tries` counts the attempts that the retry budget limits (first, retry, reask), `sent` all attempts. `pending`
+    counts attempts in flight and attempts that wait for their timer. `maybe_applied` is true once an attempt ended
+    without an answer and may have had an effect. `answered` is true once a definite answer came: a 2xx or a refusal of
+    the content.
     """
 
-    __slots__ = ("acknowledged", "answered", "doubtful", "operation", "pending", "sent", "taps_left", "tries")
+    __slots__ = (
+        "acknowledged",
+        "answered",
+        "maybe_applied",
+        "operation",
+        "pending",
+        "sent",
+        "sequential_left",
+        "tries",
+    )
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
         self.sent = 0
         self.tries = 0
         self.pending = 0
-        self.taps_left = 0
+        self.sequential_left = 0  # sequential resubmissions still to be sent
         self.acknowledged = False
         self.answered = False
-        self.doubtful = False
+        self.maybe_applied = False
 
     @property
     def unknown(self) -> bool:
-        """Whether the operation may or may not have happened, and asking again could tell."""
-        return self.doubtful and not self.answered and self.operation.op not in READS
+        """Whether the operation may or may not have been applied. Reads have no effect, so they are never unknown."""
+        return self.maybe_applied and not self.answered and self.operation.op not in READS
+
+
+class Droppable(Protocol):
+    """The connection that carries an attempt."""
+
+    def drop(self) -> None: ...
 
 
 class Attempt:
-    """One request. Mutable and slotted: it is filled in while it happens, thousands of times a second."""
+    """One request. Mutable and slotted, because thousands a second are created and filled in."""
 
     __slots__ = (
         "completed_ns",
         "connection",
         "content",
-        "course",
         "dial",
         "error",
         "intended_ns",
@@ -60,30 +71,31 @@ class Attempt:
         "outcome",
         "reply",
         "retry_after_s",
+        "state",
         "status",
     )
 
-    def __init__(self, course: Course, kind: str, content: Operation, intended_ns: int, invoked_ns: int) -> None:
-        course.sent += 1
-        self.course = course
+    def __init__(self, state: OperationState, kind: str, content: Operation, intended_ns: int, invoked_ns: int) -> None:
+        state.sent += 1
+        self.state = state
         self.kind = kind
-        self.number = course.sent
+        self.number = state.sent
         self.content = content
         self.intended_ns = intended_ns
         self.invoked_ns = invoked_ns
         self.completed_ns = 0
-        self.outcome = ""  # "" = in flight
+        self.outcome = ""  # "" while the request is in flight
         self.status = 0
         self.error = ""
         self.reply = b""
-        self.retry_after_s = 0.0  # what the answer asked for
+        self.retry_after_s = 0.0  # the wait that the answer asks for
         self.late_status = 0
         self.late_ns = 0
-        self.connection: Connection | None = None
+        self.connection: Droppable | None = None
         self.dial: asyncio.Task[None] | None = None
 
     def row(self, epoch_ns: int) -> tuple[object, ...]:
-        """The attempt in the order of `kit.model.ATTEMPT_COLUMNS`; `epoch_ns` is the epoch time of monotonic 0."""
+        """Return the row of `kit.model.ATTEMPT_COLUMNS`. `epoch_ns` is the epoch time of monotonic 0."""
         content = self.content
         return (
             content.op_id,

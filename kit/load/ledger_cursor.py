@@ -1,41 +1,40 @@
-"""Where reads of trades begin: at the beginning of a market's ledger, or at the furthest place that an answer named.
+"""Choose the ledger cursor after which each read of trades asks for a page.
 
-Owns what clients know of places; must not know sockets or timers. Clients share what they know, so that some read
-where the ledger ends and not all read its first pages again and again.
+All clients share the cursors, so that some reads reach the end of a ledger instead of repeating its first pages.
 """
 
 from __future__ import annotations
 
 import json
 
-from kit.load.orders import PLACE, Draws, Operation
+from kit.load.orders import CURSOR, Draws, Operation
 from kit.load.plan import LoadPlan
 
-FROM_START_RATIO = 0.25  # of the reads of trades: from the beginning, whatever is known
-PLACE_MAX = 2**53  # beyond it no API takes a place
+FROM_START_RATIO = 0.25  # of the reads of trades, which start at the beginning of the ledger
+CURSOR_MAX = 2**53  # the API accepts no larger cursor
 
 
-class Places:
-    """By market, the furthest `next` that a read of trades was answered with."""
+class LedgerCursors:
+    """The largest `next` cursor that any page of a market returned."""
 
-    __slots__ = ("_furthest", "_seed")
+    __slots__ = ("_largest", "_seed")
 
     def __init__(self, plan: LoadPlan) -> None:
         self._seed = plan.seed
-        self._furthest: dict[str, int] = {}
+        self._largest: dict[str, int] = {}
 
-    def begun(self, operation: Operation) -> Operation:
-        """The read of trades with the place after which it asks; which of the two it is, is seeded."""
-        if Draws(self._seed, operation.op_id, PLACE).unit() < FROM_START_RATIO:
+    def place(self, operation: Operation) -> Operation:
+        """Return the read with its cursor: the market's largest, or in a seeded share of reads the beginning."""
+        if Draws(self._seed, operation.op_id, CURSOR).unit() < FROM_START_RATIO:
             return operation
-        return operation._replace(after=self._furthest.get(operation.symbol, 0))
+        return operation._replace(after=self._largest.get(operation.symbol, 0))
 
-    def learn(self, symbol: str, reply: bytes) -> None:
-        """Take over where to go on; an answer that does not say so teaches nothing."""
+    def advance(self, symbol: str, reply: bytes) -> None:
+        """Take over the `next` cursor of a page. A reply without a valid cursor is ignored."""
         try:
-            said = json.loads(reply)
+            page = json.loads(reply)
         except ValueError:
             return
-        place = said.get("next") if isinstance(said, dict) else None
-        if isinstance(place, int) and not isinstance(place, bool) and place <= PLACE_MAX:
-            self._furthest[symbol] = max(place, self._furthest.get(symbol, 0))
+        cursor = page.get("next") if isinstance(page, dict) else None
+        if isinstance(cursor, int) and not isinstance(cursor, bool) and cursor <= CURSOR_MAX:
+            self._largest[symbol] = max(cursor, self._largest.get(symbol, 0))

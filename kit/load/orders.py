@@ -1,7 +1,6 @@
-"""Which operation the i-th arrival is: a pure function of plan and i.
+"""Generate the i-th operation of a load as a pure function of the plan and i.
 
-Owns the mix, prices and identities; must not know time, sockets or answers. Operation i draws from a small generator
-seeded by (seed, i), so that any process, in any language, can tell operation i without telling 0 to i-1.
+Operation i draws from a small generator seeded by (seed, i), so it can be computed without operations 0 to i-1.
 """
 
 from __future__ import annotations
@@ -15,41 +14,40 @@ from kit.model import BOOK, CANCEL, GET_ORDER, ORDER, TRADES
 READS = frozenset({GET_ORDER, BOOK, TRADES})
 
 PRICE_MID = 10_000  # ticks
-PRICE_SWING = 300  # how far the mid price wanders, each way
-PRICE_PERIODS = (4_001, 617)  # operations a wave; the waves have no common period
-LIMIT_REACH = 12  # ticks a limit price lies away from the mid, at most, either side
-PATIENT_RATIO = 0.1  # of limit orders: so far away that they make the book deep
-PATIENT_REACH = 40  # ticks further than the others, at most
-QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills
-BLOCK_RATIO = 0.005  # of new orders: MARKET, and so large that it may meet more makers than one command may have
-BLOCK_QTY_MIN, BLOCK_QTY_MAX = 100, 600
-DESK = "desk"  # the client of the blocks: it has nothing in the book that would stop them
-BOOK_DEPTH = 5  # price levels a side that a read of the book asks for
-TRADES_LIMITS = (5, 20, 60)  # trades that a read of them asks for: fewer than there are, or all that are new
-CANCEL_BACK_MAX = 200  # a cancel looks at most so many operations back for an order to cancel
-# Clients number their requests by themselves, so the same key text comes from several of them and means other things.
-SHARED_KEY_RATIO = 0.05  # of orders and cancels: under the key text of an operation of another client
-SHARED_KEY_BACK = 23  # operations before; always as many, so that no text is taken over twice, by one client least
-# What a client takes for two keys is two keys: nobody may fold case, trim or cut them.
-ALIKE_KEY_RATIO = 0.05  # of orders: by the client of an order before, under a key that differs in one way from its key
-ALIKE_KEY_BACK = 29
-LONG_KEY_EVERY = 4  # operations; as long as PaperBroker lets a key be
+PRICE_SWING = 300  # ticks that the mid price moves, each way
+PRICE_PERIODS = (4_001, 617)  # operations in a wave; coprime, so that the sum of the waves does not repeat early
+LIMIT_REACH = 12  # largest distance of a limit price from the mid in ticks, on either side
+PASSIVE_RATIO = 0.1  # of limit orders, which are far from the mid and make the book deep
+PASSIVE_REACH = 40  # largest additional distance of a passive order in ticks
+QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills a command
+LARGE_RATIO = 0.005  # of new orders, which are MARKET and may meet more makers than the 30 fills of one command
+LARGE_QTY_MIN, LARGE_QTY_MAX = 100, 600
+LARGE_ORDER_CLIENT = "large"  # rests no orders in the book, so self-trade prevention never stops its large orders
+BOOK_DEPTH = 5  # price levels a side
+TRADES_LIMITS = (5, 20, 60)  # page limits: some are below the number of new trades, some above
+CANCEL_BACK_MAX = 200  # operations that a cancel looks back for an order to cancel
+# Clients choose their keys independently, so the same key text from two clients means two different requests.
+SHARED_KEY_RATIO = 0.05  # of orders and cancels, which take the key text of an earlier operation of another client
+SHARED_KEY_BACK = 23  # operations back; a constant, so that no key text is taken over twice
+# Keys that differ in any way are different keys: PaperBroker must not fold case, trim or cut them.
+SIMILAR_KEY_RATIO = 0.05  # of orders, which have the client of an earlier order and a key that almost equals its key
+SIMILAR_KEY_BACK = 29
+LONG_KEY_EVERY = 4  # operations; a long key has the greatest length that PaperBroker accepts
 KEY_LENGTH_MAX = 64
 
 _U32 = 0xFFFFFFFF
-# What a draw is for. Part of the generator's seed, so that one decision never shifts another.
-CONTENT, RESEND, PROBE, READ_BACK, BACKOFF, PHASE, STREAM, KEY, REUSE, BLOCK, STRANGER, PLACE, PATIENCE, AGAIN = range(
-    14
-)
+# The purpose of a draw. It is part of the generator's seed, so that one decision never shifts another.
+CONTENT, RESEND, RESUBMIT, READ_BACK, BACKOFF, PHASE, STREAM = range(7)
+KEY, REUSE, LARGE, UNAUTHORIZED, CURSOR, PASSIVE, READ_AGAIN = range(7, 14)
 
 
 class Draws:
-    """mulberry32 seeded by (seed, i, purpose): 32 bits of state, the same numbers in Python and JavaScript."""
+    """Draw numbers by mulberry32, a generator with 32 bits of state, seeded by (seed, i, purpose)."""
 
     __slots__ = ("_state",)
 
     def __init__(self, seed: int, i: int, purpose: int = CONTENT) -> None:
-        # fmix32 of MurmurHash3: neighbouring i must not give neighbouring states, from which mulberry32 would draw
+        # fmix32 of MurmurHash3. Without it neighbouring i would give neighbouring states, from which mulberry32 draws
         # the same numbers, shifted by one.
         h = (seed * 0x9E3779B1 ^ purpose * 0x85EBCA77 ^ i * 0xC2B2AE3D ^ (i >> 32) * 0x27D4EB2F) & _U32
         h = ((h ^ (h >> 16)) * 0x85EBCA6B) & _U32
@@ -57,19 +55,19 @@ class Draws:
         self._state = h ^ (h >> 16)
 
     def unit(self) -> float:
-        """A number in [0, 1)."""
+        """Draw a number in [0, 1)."""
         t = self._state = (self._state + 0x6D2B79F5) & _U32
         t = ((t ^ (t >> 15)) * (t | 1)) & _U32
         t ^= (t + (((t ^ (t >> 7)) * (t | 61)) & _U32)) & _U32
         return (t ^ (t >> 14)) / 4294967296
 
     def below(self, bound: int) -> int:
-        """A whole number in [0, bound)."""
+        """Draw a whole number in [0, bound)."""
         return int(self.unit() * bound)
 
 
 class Operation(NamedTuple):
-    """One thing that a client wants. A tuple: it is made for each arrival, four times as fast as a dataclass.
+    """One request that a client wants to make. A tuple, because it is created four times as fast as a dataclass.
 
     `order_id` of a cancel or a read is the order concerned. The other fields are the columns of
     `kit.model.ATTEMPT_COLUMNS` with the same names; those that an operation lacks hold "" or 0.
@@ -92,7 +90,7 @@ class Operation(NamedTuple):
 
 
 class OrderFlow:
-    """Operations by number: buyers and sellers around a mid price that moves."""
+    """Generate operations by number: buyers and sellers around a moving mid price."""
 
     __slots__ = ("_book_below", "_cancel_below", "_clients", "_phases", "_plan", "_trades_below")
 
@@ -119,7 +117,7 @@ class OrderFlow:
         return self._order(i, draws)
 
     def mid(self, market: int, i: int) -> int:
-        """The mid price in ticks of the market at the i-th arrival."""
+        """Return the mid price of the market at the i-th arrival, in ticks."""
         phases = self._phases[market]
         slow = math.sin(math.tau * i / PRICE_PERIODS[0] + phases[0])
         fast = math.sin(math.tau * i / PRICE_PERIODS[1] + phases[1])
@@ -134,16 +132,16 @@ class OrderFlow:
             kind, tif = "MARKET", "IOC"
         elif draws.unit() < plan.ioc_ratio:
             tif = "IOC"
-        # A third of the limit prices lies beyond the mid and so trades with what rests there.
+        # A third of the limit prices lies beyond the mid, so that these orders trade with orders in the book.
         away = draws.below(3 * LIMIT_REACH) // 2 - LIMIT_REACH // 2
-        if (patience := Draws(plan.seed, i, PATIENCE)).unit() < PATIENT_RATIO:
-            away = LIMIT_REACH + 1 + patience.below(PATIENT_REACH)
+        if (passive := Draws(plan.seed, i, PASSIVE)).unit() < PASSIVE_RATIO:
+            away = LIMIT_REACH + 1 + passive.below(PASSIVE_REACH)
         price = self.mid(market, i) + (-away if side == "BUY" else away)
-        client_id, key = self._named(i, draws.below(plan.clients))
+        client_id, key = self._client_and_key(i, draws.below(plan.clients))
         qty = 1 + draws.below(QTY_MAX)
-        if (block := Draws(plan.seed, i, BLOCK)).unit() < BLOCK_RATIO:
-            client_id, key, kind, tif = DESK, self._own_key(i), "MARKET", "IOC"
-            qty = BLOCK_QTY_MIN + block.below(BLOCK_QTY_MAX - BLOCK_QTY_MIN + 1)
+        if (large := Draws(plan.seed, i, LARGE)).unit() < LARGE_RATIO:
+            client_id, key, kind, tif = LARGE_ORDER_CLIENT, self._own_key(i), "MARKET", "IOC"
+            qty = LARGE_QTY_MIN + large.below(LARGE_QTY_MAX - LARGE_QTY_MIN + 1)
         return Operation(
             op_id=i,
             op=ORDER,
@@ -159,7 +157,7 @@ class OrderFlow:
         )
 
     def _order_before(self, i: int, draws: Draws) -> Operation | None:
-        """The order that cancel `i` is about: a seeded step back, then the nearest order. None: there is none."""
+        """Find the order that cancel `i` names: a seeded step back, then the nearest order; None if there is none."""
         start = i - 1 - draws.below(CANCEL_BACK_MAX)
         for j in range(start, max(-1, start - CANCEL_BACK_MAX), -1):
             if Draws(self._plan.seed, j).unit() >= self._trades_below:
@@ -176,24 +174,24 @@ class OrderFlow:
             symbol=target.symbol,
         )
 
-    def _named(self, i: int, number: int) -> tuple[str, str]:
-        """Client and key of order i, that of client `number` as a rule; (client, key) is unique."""
-        if other := self._before(i, ALIKE_KEY_BACK, 1 - ALIKE_KEY_RATIO, 1.0):
-            return other.client_id, alike(other.idempotency_key)
-        # Twins send the same text as often as any other two do, though there are few of them.
-        other = self._before(i, SHARED_KEY_BACK, 0.0, SHARED_KEY_RATIO / 2)
-        if other and (twin := other.client_id.swapcase()) in self._clients:
-            return twin, other.idempotency_key
+    def _client_and_key(self, i: int, number: int) -> tuple[str, str]:
+        """Choose client and key of order i, usually those of client `number`; the pair is unique."""
+        if other := self._operation_before(i, SIMILAR_KEY_BACK, 1 - SIMILAR_KEY_RATIO, 1.0):
+            return other.client_id, similar_key(other.idempotency_key)
+        # Half of the shared keys go to a client whose name differs in case only. Chance would pair such clients rarely.
+        other = self._operation_before(i, SHARED_KEY_BACK, 0.0, SHARED_KEY_RATIO / 2)
+        if other and (client_id := other.client_id.swapcase()) in self._clients:
+            return client_id, other.idempotency_key
         client_id = client_name(number)
         return client_id, self._key(i, client_id)
 
     def _key(self, i: int, client_id: str) -> str:
-        """A text of its own, or at times the one that another client used a moment before."""
-        other = self._before(i, SHARED_KEY_BACK, 0.0, SHARED_KEY_RATIO)
+        """Return a new key text, or at times the one that another client used shortly before."""
+        other = self._operation_before(i, SHARED_KEY_BACK, 0.0, SHARED_KEY_RATIO)
         return other.idempotency_key if other and other.client_id != client_id else self._own_key(i)
 
-    def _before(self, i: int, back: int, low: float, high: float) -> Operation | None:
-        """The operation so far back, if i draws within the bounds and that one has a key of its own."""
+    def _operation_before(self, i: int, back: int, low: float, high: float) -> Operation | None:
+        """Return operation i - `back` if i draws within [low, high) and that operation has a new key text."""
         if i < back or not low <= Draws(self._plan.seed, i, KEY).unit() < high:
             return None
         other = self.operation(i - back)
@@ -210,7 +208,7 @@ class OrderFlow:
         return Operation(op_id=i, op=BOOK, client_id=client_id, symbol=symbol, depth=BOOK_DEPTH)
 
     def _trades(self, i: int, draws: Draws) -> Operation:
-        """From the ledger's beginning; `places` knows where else a client may go on."""
+        """Read from the beginning of the ledger. `LedgerCursors` moves most reads further on."""
         plan = self._plan
         symbol = plan.markets[draws.below(len(plan.markets))]
         client_id = client_name(draws.below(plan.clients))
@@ -219,10 +217,10 @@ class OrderFlow:
 
 
 def client_name(number: int) -> str:
-    """Two and two are called alike but for the case of a letter: it is to be minded in clients as it is in keys."""
+    """Return the name of a client. Names come in pairs that differ in case only, so that folding case is detected."""
     return f"{'cC'[number % 2]}{number // 2:03d}"
 
 
-def alike(key: str) -> str:
-    """Another key that differs from a long one in its last character, from a short one in case."""
+def similar_key(key: str) -> str:
+    """Return a key that differs from a long one in its last character only, from a short one in case only."""
     return key[:-1] + "1" if len(key) == KEY_LENGTH_MAX else key.swapcase()

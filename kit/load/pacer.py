@@ -1,27 +1,21 @@
-"""The beat of the open loop: calls `issue` for each operation when its time has come.
-
-Owns the schedule while it runs; must not know what issuing does, and never waits for it.
-"""
+"""Issue each operation at its scheduled time."""
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Iterator
 
-from kit.errors import UsageError
 from kit.load.orders import Operation, OrderFlow
 from kit.load.plan import LoadPlan
 from kit.load.schedule import TimerFd, arrivals_ns
 from kit.model import NS_PER_S
 
-START_S = 0.1  # from ready to the schedule's zero, so that the first operations are not late
-START_AHEAD_S_MAX = 600.0  # how far ahead a shared start may lie
-BURST_MAX = 32  # issued in one turn of the event loop at most, so that answers are read in between
+START_S = 0.1  # from `start` to the schedule's zero, so that the first operations are not late
+BURST_MAX = 32  # operations issued in one turn of the event loop, so that answers are read in between
 
 
-class Pace:
-    """Runs from `start` to `stop` or to the schedule's end; `ended` is set then."""
+class Pacer:
+    """Runs from `start` until `stop` or the end of the schedule, and then sets `ended`."""
 
     def __init__(
         self,
@@ -31,7 +25,7 @@ class Pace:
         issue: Callable[[Operation, int], None],
         clock: Callable[[], int],
     ) -> None:
-        """`issue` gets the operation and its intended time by `clock`, in ns."""
+        """`issue` is called with the operation and its intended time by `clock`, in ns."""
         self._plan = plan
         self._loop = loop
         self._issue = issue
@@ -49,10 +43,7 @@ class Pace:
         if self.ended.is_set():
             return
         plan = self._plan
-        ahead_s = plan.started_at - time.time() if plan.started_at else 0.0
-        if ahead_s > START_AHEAD_S_MAX:
-            raise UsageError(f"load plan: started_at lies {ahead_s:.0f} s ahead > {START_AHEAD_S_MAX:.0f} s")
-        self._zero_ns = self._clock() + int(max(START_S, ahead_s) * NS_PER_S)
+        self._zero_ns = self._clock() + int(START_S * NS_PER_S)
         self._arrivals = arrivals_ns(plan.seed, plan.rate_per_s, plan.duration_max_s)
         self._timer = TimerFd()
         self._loop.add_reader(self._timer.fd, self._tick)
@@ -67,7 +58,7 @@ class Pace:
         self.ended.set()
 
     def _prepare(self) -> None:
-        """Make the next operation before its time, so that making it does not make it late."""
+        """Generate the next operation ahead of time, so that it is not sent late."""
         offset_ns = next(self._arrivals, None)
         self._next = None if offset_ns is None else self._flow.operation(self.intended)
         self._next_ns = self._zero_ns + (offset_ns or 0)

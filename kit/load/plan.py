@@ -1,7 +1,4 @@
-"""The load of one run as a value, and its strict reading from JSON.
-
-Owns names, units and bounds of the plan; must not know how anything is sent.
-"""
+"""Define the load of one run, with the bounds of each field, and read it strictly from JSON."""
 
 from __future__ import annotations
 
@@ -31,12 +28,11 @@ def _as_run_parameter(name: str, **default: Any) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadPlan:
-    """What the clients do. The same plan gives the same operations, whatever the machine; only where a read of trades
-    begins depends on what clients have been told by then.
+    """What the clients do.
 
-    Ratios are shares of the operations that they concern, 0 to 1. `started_at` is the schedule's zero in epoch
-    seconds (0 = as soon as the process is ready); `run_id` prefixes keys and order ids, so that a second load
-    against the same stack is not taken for a retry of the first.
+    The same plan gives the same operations on every machine, except for the cursors of reads of trades, which come from
+    earlier answers. Ratios are shares, 0 to 1. `run_id` prefixes keys and order ids, so that PaperBroker does not take
+    a second load against the same stack for retries of the first.
     """
 
     api_url: str
@@ -46,25 +42,24 @@ class LoadPlan:
     rate_per_s: float = _as_run_parameter("rate_per_s", default=50.0)
     duration_max_s: float = _within(0.1, 86_400, default=3_600.0)
     clients: int = _as_run_parameter("clients", default=50)
-    retry_ratio: float = _within(0, 1, default=0.2)  # sent again within 0.2 s, answered or not
-    new_order_id_ratio: float = _within(0, 1, default=0.1)  # of all resends
+    resubmit_early_ratio: float = _within(0, 1, default=0.2)  # of orders and cancels: sent again within 0.2 s
+    new_order_id_ratio: float = _within(0, 1, default=0.1)  # of orders that are sent again
     cancel_ratio: float = _within(0, 0.5, default=0.1)
     book_ratio: float = _within(0, 0.5, default=0.02)
     trades_ratio: float = _within(0, 0.5, default=0.01)
     market_ratio: float = _within(0, 1, default=0.05)  # of new orders: MARKET
     ioc_ratio: float = _within(0, 1, default=0.1)  # of the other new orders: LIMIT with IOC
-    probe_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders; of cancels five times as many
-    get_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders
-    stranger_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: another client reads or cancels it
+    resubmit_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders; of cancels five times as many
+    read_back_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders: their client reads them
+    unauthorized_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: another client asks for them
     subscribers_per_market: int = _within(0, 100, default=1)
-    hang_up_s: float = _within(0, 3_600, default=0.0)  # after so long the last of each market resumes; 0 = never
+    reconnect_every_s: float = _within(0, 3_600, default=0.0)  # the last subscriber of each market; 0 = never
     timeout_ms: int = _within(10, 60_000, default=2_000)
-    attempts_max: int = _within(1, 20, default=4)
+    attempts_max: int = _within(1, 20, default=4)  # retry budget: first attempt and retries of one operation
     connections_max: int = _within(1, 20_000, default=1_024)
-    started_at: float = _within(0, 2**33, default=0.0)
 
     def __post_init__(self) -> None:
-        """Refuse a value of a wrong type or out of its bounds; the message names field, value and limit."""
+        """Raise UsageError for a wrong type or a value out of bounds; the message names field, value and limit."""
         for item in fields(self):
             if "low" in item.metadata:
                 _spec(item).check(getattr(self, item.name))
@@ -87,7 +82,7 @@ class LoadPlan:
 
     @property
     def stream_url(self) -> str:
-        """The address of the WebSocket side, without a path."""
+        """The address of the WebSocket API, without a path."""
         return f"ws://{urlsplit(self.api_url).netloc}"
 
     def to_json(self) -> str:
@@ -95,13 +90,13 @@ class LoadPlan:
 
     @classmethod
     def from_json(cls, text: str) -> LoadPlan:
-        """Read a plan; unknown names, missing names and bad values are `UsageError`."""
+        """Read a plan. Raises UsageError for unknown names, missing names and bad values."""
         try:
             raw = json.loads(text)
         except ValueError as error:
             raise UsageError(f"load plan: not JSON: {error}") from error
         if not isinstance(raw, dict):
-            raise UsageError(f"load plan: a JSON object is needed, not {type(raw).__name__}")
+            raise UsageError(f"load plan: must be a JSON object, not {type(raw).__name__}")
         known = {spec.name for spec in fields(cls)}
         if unknown := sorted(raw.keys() - known):
             raise UsageError(f"load plan: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")

@@ -1,8 +1,7 @@
-"""Connections to one host: kept alive, one request at a time on each, never a queue.
+"""Pool keep-alive connections to one host, with one request at a time on each.
 
-Owns sockets and the reading of answers; must not know operations, retries or outcomes. A request takes an idle
-connection or dials a new one, up to a bound; it never waits for a busy one, because a queue in the client would hide
-the server's slowness from the latency that is measured.
+A request takes an idle connection or opens a new one, up to a bound. It never waits for a busy connection, because a
+queue in the client would hide the server's slowness from the measured latency.
 """
 
 from __future__ import annotations
@@ -17,14 +16,14 @@ import httptools
 from kit.load.http_attempt import Attempt
 from kit.load.retry import EOF, PROTOCOL, REFUSED, RESET, retry_after_s
 
-RESOLVE_S = 3.0  # how long an answer of the name service is used
-CONNECTION_AGE_S_MAX = 30.0  # older ones are replaced when idle, so that a changed DNS answer is followed
+RESOLVE_S = 3.0  # how long a DNS answer is used
+CONNECTION_AGE_S_MAX = 30.0  # older connections are replaced when idle, so that clients follow changes in DNS
 REPLY_BYTES_MAX = 64 * 1024
 RETRY_AFTER = b"retry-after"
 
 
 class Listener(Protocol):
-    """Who hears what became of an attempt; each attempt is reported once."""
+    """Receives the result of each attempt, once."""
 
     def answered(self, attempt: Attempt, status: int, body: bytes) -> None: ...
 
@@ -32,7 +31,7 @@ class Listener(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """One TCP connection. `attempt` is what it works for; None = idle."""
+    """One TCP connection. `attempt` is the request that it carries; None while it is idle."""
 
     __slots__ = (
         "_body",
@@ -53,7 +52,8 @@ class Connection(asyncio.Protocol):
         self._body_size = 0
         self._retry_after = b""
         self.attempt: Attempt | None = None
-        self.closed = True  # until the pool has taken it over: a dial that is called off must not be counted twice
+        # True until the pool has taken the connection over, so that a cancelled dial is not counted twice.
+        self.closed = True
         self.opened_s = time.monotonic()
         self.transport: asyncio.Transport | None = None
 
@@ -64,14 +64,14 @@ class Connection(asyncio.Protocol):
         self.transport.write(payload)
 
     def drop(self) -> None:
-        """Cut the connection now; its attempt hears nothing any more."""
+        """Abort the connection without a report to the listener."""
         self.attempt = None
         self._close()
         if self.transport is not None:
             self.transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast("asyncio.Transport", transport)  # uvloop's is one, but does not say so
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transport has no such base class
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -94,7 +94,7 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         status = self._parser.get_status_code()
         if status < 200:
-            return  # 1xx is not the answer; the answer follows
+            return  # The answer follows an interim response (1xx).
         body, retry_after = b"".join(self._body), self._retry_after
         self._body.clear()
         self._body_size = 0
@@ -102,7 +102,7 @@ class Connection(asyncio.Protocol):
         attempt, self.attempt = self.attempt, None
         keep = self._parser.should_keep_alive()
         if attempt is None or not keep:
-            # An answer that nobody asked for leaves no way to tell what the next one answers.
+            # After an unsolicited answer, later answers could no longer be matched with their requests.
             self._close()
             if self.transport is not None:
                 self.transport.close()
@@ -133,7 +133,7 @@ class Connection(asyncio.Protocol):
 
 
 class Pool:
-    """At most `connections_max` connections, those being dialled included."""
+    """At most `connections_max` connections, including those being opened."""
 
     __slots__ = ("_addresses", "_dials", "_loop", "_max", "count", "idle", "listener", "opened")
 
@@ -142,13 +142,13 @@ class Pool:
         self._addresses = Addresses(loop, host, port)
         self._max = connections_max
         self._dials: set[asyncio.Task[None]] = set()
-        self.idle: list[Connection] = []  # the youngest last: few connections stay warm, the others age out
+        self.idle: list[Connection] = []  # last used last, so that few connections stay in use and the others age out
         self.listener: Listener
         self.count = 0
         self.opened = 0
 
     def send(self, attempt: Attempt, payload: bytes) -> bool:
-        """Send now, on an idle or a new connection; False if there is none of either left."""
+        """Send now, on an idle or a new connection; False if all connections are in use."""
         if (connection := self._take()) is not None:
             connection.send(attempt, payload)
             return True
@@ -162,7 +162,7 @@ class Pool:
         return True
 
     def give_up(self, attempt: Attempt) -> None:
-        """Let go of an attempt: its dial or its connection is cut, and its request is not sent any more."""
+        """Abort the connection of an attempt, or the dial, in which case its request is never sent."""
         if attempt.dial is not None:
             attempt.dial.cancel()
         elif attempt.connection is not None:
@@ -202,7 +202,7 @@ class Pool:
             if connection is None:
                 self.count -= 1
         if connection is None:
-            # Name not found, refused, unreachable: the request never left, so nothing can have happened.
+            # The name was not found, or the host refused or was unreachable. The request was never sent.
             self.listener.lost(attempt, REFUSED)
             return
         connection.closed = False
@@ -211,22 +211,22 @@ class Pool:
 
 
 class Addresses:
-    """Where a name leads, in turn; asked again when the answer is older than `RESOLVE_S`."""
+    """Return the addresses of a host name in turn, and resolve it again after `RESOLVE_S`."""
 
-    __slots__ = ("_found", "_host", "_loop", "_port", "_resolved_s", "_turn")
+    __slots__ = ("_addresses", "_host", "_loop", "_port", "_resolved_s", "_turn")
 
     def __init__(self, loop: asyncio.AbstractEventLoop, host: str, port: int) -> None:
         self._loop = loop
         self._host, self._port = host, port
-        self._found: list[tuple[str, int]] = []
+        self._addresses: list[tuple[str, int]] = []
         self._resolved_s = 0.0
         self._turn = 0
 
     async def next(self) -> tuple[str, int]:
         now = time.monotonic()
-        if not self._found or now - self._resolved_s > RESOLVE_S:
+        if not self._addresses or now - self._resolved_s > RESOLVE_S:
             answers = await self._loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-            self._found = [(str(answer[4][0]), int(answer[4][1])) for answer in answers]
+            self._addresses = [(str(answer[4][0]), int(answer[4][1])) for answer in answers]
             self._resolved_s = now
         self._turn += 1
-        return self._found[self._turn % len(self._found)]
+        return self._addresses[self._turn % len(self._addresses)]

@@ -1,7 +1,7 @@
-"""Operations as HTTP/1.1 requests.
+"""Encode operations as HTTP/1.1 requests of PaperBroker's API.
 
-Owns PaperBroker's paths and bodies as bytes; must not know connections. Bodies are put together by hand: every value
-is a number or an identifier that the plan has checked, and `json.dumps` would cost four times as much.
+Bodies are formatted by hand, which is four times as fast as `json.dumps`. No value needs escaping: each is a number or
+an identifier that the plan has checked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from kit.model import BOOK, CANCEL, GET_ORDER, TRADES
 
 
 class Requests:
-    """Encodes operations for one host. `trace_prefix` is 8 hex digits of the run's start, as AWS has it."""
+    """Encode operations for one host. Trace ids start with `started_s`, the start of the run, as AWS X-Ray has it."""
 
     __slots__ = ("_seed", "_tail", "_trace_prefix")
 
@@ -22,7 +22,7 @@ class Requests:
         self._seed = f"{seed:08x}"
 
     def trace_id(self, op_id: int, number: int) -> str:
-        """Fresh for each attempt; operation and attempt can be read off its end."""
+        """Return a trace id that is unique to the attempt and ends with its operation and number."""
         return f"{self._trace_prefix}-{self._seed}{op_id:012x}{number & 0xFFFF:04x}"
 
     def encode(self, content: Operation, number: int) -> bytes:

@@ -1,9 +1,9 @@
-"""Which operations are sent again on purpose, and what is asked once an order is acknowledged.
+"""Choose which operations are sent again on purpose, and which reads follow an acknowledged order.
 
-Owns the sampling, seeded by operation; must not know timers or answers. Clients alone cannot see a doubled order:
-every answer of a doubled key may look right. So acknowledged keys are tapped again, in sequence, at once, and with
-other content, and the ledger shows what became of them. Orders are read back more than once, through whichever task
-answers; and somebody else asks for some, who must not be served.
+Clients alone cannot detect a doubled order, because every answer of a doubled key may look right. So acknowledged keys
+are resubmitted sequentially, concurrently, and with another payload, and the ledger shows the effect. Acknowledged
+orders are also read several times, through whichever task answers, and another client tries to read or cancel some of
+them, which must be refused. Each choice is seeded by the operation.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.load.orders import (
-    AGAIN,
-    PROBE,
     QTY_MAX,
+    READ_AGAIN,
     READ_BACK,
     RESEND,
+    RESUBMIT,
     REUSE,
-    STRANGER,
+    UNAUTHORIZED,
     Draws,
     Operation,
     client_name,
@@ -26,51 +26,51 @@ from kit.load.orders import (
 from kit.load.plan import LoadPlan
 from kit.model import CANCEL, GET_ORDER, RESUBMIT_CONCURRENT, RESUBMIT_SEQUENTIAL, REUSE_KEY
 
-RESUBMIT_EARLY_S_MAX = 0.2  # an impatient second tap comes within this time of the first
-PROBE_S_MAX = 3.0  # a probe follows its acknowledgement within this time
-SEQUENTIAL_TAPS = 2
-CONCURRENT_TAPS = 3
-ATTEMPTS_A_KEY = 128  # more than one key is ever sent
-CANCELS_TAPPED = 5  # times as many, for their number, as orders: there are few of them
+EARLY_S_MAX = 0.2  # from the first attempt to its early resubmission
+RESUBMIT_S_MAX = 3.0  # from the acknowledgement to the resubmission of its key
+SEQUENTIAL_COUNT = 2
+CONCURRENT_COUNT = 3
+ATTEMPTS_PER_KEY = 128  # more attempts than any key gets
+CANCELS_FACTOR = 5  # cancels are few, so their keys are resubmitted five times as often as those of orders
 READS_BACK = 3  # of one order, one after the other
-READ_BACK_S_MAX = 1.0  # a read follows the one before within this time
-# Operations that follow operation i have numbers of their own, far from those of the schedule.
+READ_BACK_S_MAX = 1.0  # from one read to the next
+# Operations that follow operation i have op_ids far above those of the schedule.
 READ_BACK_BASE = 1 << 40  # read n of operation i is n · READ_BACK_BASE + i, n from 1
-STRANGER_BASE = 1 << 44
+UNAUTHORIZED_BASE = 1 << 44
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
-    """`kind` of resend, `delay_s` after the acknowledgement."""
+class Resubmission:
+    """A resubmission of `kind`, `delay_s` after the acknowledgement."""
 
     kind: str
     delay_s: float
 
 
 def early_delay_s(plan: LoadPlan, operation: Operation) -> float | None:
-    """When to send the operation a second time whatever the first answer is; None for most operations."""
-    draws = Draws(plan.seed, operation.op_id * ATTEMPTS_A_KEY, RESEND)
-    if draws.unit() >= plan.retry_ratio:
+    """Return when to resubmit the operation whether or not it is answered; None for most operations."""
+    draws = Draws(plan.seed, operation.op_id * ATTEMPTS_PER_KEY, RESEND)
+    if draws.unit() >= plan.resubmit_early_ratio:
         return None
-    return draws.unit() * RESUBMIT_EARLY_S_MAX
+    return draws.unit() * EARLY_S_MAX
 
 
-def probe(plan: LoadPlan, operation: Operation) -> Probe | None:
-    """The double tap of an acknowledged order or cancel; None for most of them."""
-    draws = Draws(plan.seed, operation.op_id, PROBE)
-    if draws.unit() >= plan.probe_ratio * (CANCELS_TAPPED if operation.op == CANCEL else 1):
+def resubmission(plan: LoadPlan, operation: Operation) -> Resubmission | None:
+    """Return the resubmission of an acknowledged order or cancel; None for most of them."""
+    draws = Draws(plan.seed, operation.op_id, RESUBMIT)
+    if draws.unit() >= plan.resubmit_ratio * (CANCELS_FACTOR if operation.op == CANCEL else 1):
         return None
     kind = (RESUBMIT_SEQUENTIAL, RESUBMIT_CONCURRENT, REUSE_KEY)[draws.below(3)]
-    return Probe(kind=kind, delay_s=draws.unit() * PROBE_S_MAX)
+    return Resubmission(kind=kind, delay_s=draws.unit() * RESUBMIT_S_MAX)
 
 
-def reads_back(plan: LoadPlan, operation: Operation) -> bool:
-    """Whether the acknowledged order is read right away (read your writes)."""
-    return Draws(plan.seed, operation.op_id, READ_BACK).unit() < plan.get_ratio
+def is_read_back(plan: LoadPlan, operation: Operation) -> bool:
+    """Tell whether the acknowledged order is read at once (read your writes)."""
+    return Draws(plan.seed, operation.op_id, READ_BACK).unit() < plan.read_back_ratio
 
 
 def read_back(operation: Operation, order_id: str, number: int) -> Operation:
-    """Read `number`, from 1, of an acknowledged order; `order_id` is the one that was acknowledged."""
+    """Return read `number`, from 1, of an order that was acknowledged under `order_id`."""
     return Operation(
         op_id=number * READ_BACK_BASE + operation.op_id,
         op=GET_ORDER,
@@ -81,43 +81,45 @@ def read_back(operation: Operation, order_id: str, number: int) -> Operation:
 
 
 def read_back_delay_s(plan: LoadPlan, operation: Operation, number: int) -> float:
-    """How long after the acknowledgement read `number` is sent: the first at once."""
-    draws = Draws(plan.seed, operation.op_id, AGAIN)
+    """Return how long after the acknowledgement read `number` is sent. The first is sent at once."""
+    draws = Draws(plan.seed, operation.op_id, READ_AGAIN)
     return sum((draws.unit() * READ_BACK_S_MAX for _ in range(number - 1)), 0.0)
 
 
-def by_stranger(plan: LoadPlan, operation: Operation, order_id: str) -> Operation | None:
-    """What another client asks of an acknowledged order: to read or to cancel it; None for most orders."""
-    draws = Draws(plan.seed, operation.op_id, STRANGER)
-    stranger = client_name(draws.below(plan.clients))
-    if draws.unit() >= plan.stranger_ratio or stranger == operation.client_id:
+def unauthorized_request(plan: LoadPlan, operation: Operation, order_id: str) -> Operation | None:
+    """Return another client's attempt to read or cancel an acknowledged order; None for most orders."""
+    draws = Draws(plan.seed, operation.op_id, UNAUTHORIZED)
+    client_id = client_name(draws.below(plan.clients))
+    if draws.unit() >= plan.unauthorized_ratio or client_id == operation.client_id:
         return None
-    asked = Operation(
-        op_id=STRANGER_BASE + operation.op_id,
+    read = Operation(
+        op_id=UNAUTHORIZED_BASE + operation.op_id,
         op=GET_ORDER,
-        client_id=stranger,
+        client_id=client_id,
         order_id=order_id,
         symbol=operation.symbol,
     )
     if draws.unit() < 0.5:
-        return asked
-    return asked._replace(op=CANCEL, idempotency_key=f"{plan.run_id}-s{operation.op_id}")
+        return read
+    return read._replace(op=CANCEL, idempotency_key=f"{plan.run_id}-s{operation.op_id}")
 
 
 def resend_content(plan: LoadPlan, operation: Operation, number: int) -> Operation:
-    """What attempt `number` of the key carries: the same content, at times under a new order id (orders only)."""
+    """Return the content of attempt `number` of the key: the same, but a share of orders gets a new order id."""
     if operation.type == "":
         return operation
-    draws = Draws(plan.seed, operation.op_id * ATTEMPTS_A_KEY + number, RESEND)
+    draws = Draws(plan.seed, operation.op_id * ATTEMPTS_PER_KEY + number, RESEND)
     if draws.unit() >= plan.new_order_id_ratio:
         return operation
     return operation._replace(order_id=f"{operation.order_id}-{number}")
 
 
 def reuse_content(plan: LoadPlan, operation: Operation, number: int, other_order_id: str = "") -> Operation:
-    """The key with other content: another market, quantity, side, price or time in force, and nothing else, since
-    whoever compares content may have forgotten any of them. A new order id too, lest the refusal is about the order id
-    and not the key. Of a cancel the content is the order that it is about: `other_order_id`, of the same client.
+    """Return other content for the key of the operation.
+
+    One field differs (market, quantity, side, price or time in force), because an implementation may forget to compare
+    any one of them. An order also gets a new order id, so that the key is the only reason to refuse it. The content of
+    a cancel is the order that it names: `other_order_id`, an order of the same client.
     """
     if operation.op == CANCEL:
         return operation._replace(order_id=other_order_id)

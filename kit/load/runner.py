@@ -1,7 +1,6 @@
-"""The parent's hold on a running load: start, look, stop, and get what it did.
+"""Start, watch and stop the load generator's process, and read what it did.
 
-Owns the generator's process; must not know what it sends. A generator that is gone without a summary measured nothing
-that can be trusted: that is `EvidenceMissing`, never a result.
+A generator that ended without a summary raises EvidenceMissing: its measurements cannot be trusted.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from kit.process import lifeline
 
 START_S_MAX = 20.0
 START_POLL_S = 0.02
-FINISH_S_MAX = 60.0  # more than the generator's own bounds of drain and catch-up together
+FINISH_S_MAX = 60.0  # more than the generator's drain and catch-up together may take
 LOG_FILE = "load.log"
 LOG_TAIL_BYTES = 2_000
 
 
 class LoadRun:
-    """A load in a process of its own, which ends when this process does. Made by `start`."""
+    """A load in a process of its own, which ends when this process does. Create it by `start`."""
 
     def __init__(self, owned: lifeline.Owned, out_dir: Path) -> None:
         self._owned = owned
         self._out_dir = out_dir
-        self._told = False
+        self._stop_sent = False
 
     @classmethod
     def start(cls, plan: LoadPlan, out_dir: Path) -> LoadRun:
-        """Start the generator and wait until it runs; `out_dir` must hold no earlier load."""
+        """Start the generator and wait until it runs. Raises UsageError if `out_dir` holds an earlier load."""
         out_dir = Path(out_dir)
         out_dir.mkdir(parents=True, exist_ok=True)
         if (out_dir / SUMMARY_FILE).exists() or (out_dir / PROGRESS_FILE).exists():
@@ -61,7 +60,7 @@ class LoadRun:
 
     @property
     def pid(self) -> int:
-        """The generator's own."""
+        """The pid of the generator."""
         return self._owned.child_pid
 
     @property
@@ -69,9 +68,9 @@ class LoadRun:
         return self._owned.poll() is None
 
     def progress(self) -> dict[str, Any] | None:
-        """The latest counters, at most half a second old; None before the first.
+        """Return the latest counters, at most half a second old; None before the first.
 
-        Raises `EvidenceMissing` when the generator died.
+        Raises EvidenceMissing if the generator died.
         """
         alive = self.alive
         progress = read_json(self._out_dir / PROGRESS_FILE)
@@ -80,13 +79,13 @@ class LoadRun:
         return progress
 
     def stop_issuing(self) -> None:
-        """Start no new operations; those under way are finished and unknown outcomes are asked again."""
-        if self.alive and not self._told:
-            self._told = True  # a second signal would cut the drain short
+        """Start no new operations. The generator finishes those under way and then asks for unknown outcomes again."""
+        if self.alive and not self._stop_sent:
+            self._stop_sent = True  # a second signal would cut the drain short
             os.kill(self._owned.child_pid, signal.SIGTERM)
 
     def finish(self, timeout_s: float = FINISH_S_MAX) -> LoadStats:
-        """Stop issuing, wait for the end, and return what was done; the history is whole then."""
+        """Stop issuing, wait for the end, and return what was done. The history is complete then."""
         self.stop_issuing()
         try:
             self._owned.wait(timeout_s)
@@ -96,7 +95,7 @@ class LoadRun:
         return stats_of(self._check_end())
 
     def close(self) -> None:
-        """End the generator now, in whatever state; safe to call at any time."""
+        """Kill the generator now. Safe to call at any time."""
         self._owned.close()
 
     def _check_end(self) -> dict[str, Any]:
@@ -106,9 +105,9 @@ class LoadRun:
         return read_summary(self._out_dir)
 
     def _log(self) -> str:
-        """The end of what the generator wrote to its standard error."""
+        """The end of the generator's log."""
         try:
             text = (self._out_dir / LOG_FILE).read_text(errors="replace")
         except FileNotFoundError:
             return "no log"
-        return text[-LOG_TAIL_BYTES:].strip() or "it said nothing"
+        return text[-LOG_TAIL_BYTES:].strip() or "empty log"

@@ -1,7 +1,7 @@
-"""When operations are meant to start, and waking up for it: Poisson arrivals and a Linux timer.
+"""Schedule the operations as Poisson arrivals, and wake up for them by a Linux timer.
 
-Owns time before sending; must not know what is sent. The schedule never looks at answers: that is what makes the
-load open loop, and what makes a stalled server visible as latency instead of as missing requests.
+The schedule does not depend on answers. That makes the load open loop: a stalled server shows as latency instead of as
+missing requests.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 
 from kit.model import NS_PER_S
 
-ARRIVALS_A_BLOCK = 4_096  # drawn at once: memory stays flat however long the run
+ARRIVALS_PER_BLOCK = 4_096  # drawn at once, in constant memory
 _CLOCK_MONOTONIC = 1
 _TFD_NONBLOCK = 0o4000
 _TFD_CLOEXEC = 0o2000000
-_DELAY_NS_MIN = 1_000  # a zero would disarm the timer
+_DELAY_NS_MIN = 1_000  # zero would disarm the timer
 
 
 def arrivals_ns(seed: int, rate_per_s: float, duration_s: float) -> Iterator[int]:
-    """Offsets of a Poisson process in ns, ascending, each below `duration_s`."""
+    """Yield ascending offsets of a Poisson process in ns, each below `duration_s`."""
     generator = np.random.default_rng(seed)
     end_ns = int(duration_s * NS_PER_S)
     last = 0.0
     while True:
-        gaps = generator.exponential(NS_PER_S / rate_per_s, ARRIVALS_A_BLOCK)
+        gaps = generator.exponential(NS_PER_S / rate_per_s, ARRIVALS_PER_BLOCK)
         offsets = last + np.cumsum(gaps)
         last = float(offsets[-1])
         for offset in offsets.astype(np.int64).tolist():
@@ -38,7 +38,7 @@ def arrivals_ns(seed: int, rate_per_s: float, duration_s: float) -> Iterator[int
 
 
 class TimerFd:
-    """One Linux timer behind a file descriptor: event-loop timers are 1 ms coarse, this one is not."""
+    """A Linux timer behind a file descriptor. Timers of the event loop have a resolution of 1 ms only."""
 
     __slots__ = ("_libc", "fd")
 
@@ -50,12 +50,12 @@ class TimerFd:
             raise OSError(number, f"timerfd_create: {os.strerror(number)}")
 
     def arm(self, delay_ns: int) -> None:
-        """Make `fd` readable once, `delay_ns` from now (at once if that is past)."""
+        """Make `fd` readable once, `delay_ns` from now, or at once if that is negative."""
         seconds, rest = divmod(max(delay_ns, _DELAY_NS_MIN), NS_PER_S)
         self._libc.timerfd_settime(self.fd, 0, struct.pack("qqqq", 0, 0, seconds, rest), None)
 
     def clear(self) -> None:
-        """Take the expiry off `fd`; a wake-up without one is harmless."""
+        """Consume the expiry, if there is one, so that `fd` is not readable any more."""
         try:
             os.read(self.fd, 8)
         except BlockingIOError:

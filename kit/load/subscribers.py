@@ -1,8 +1,7 @@
-"""Listeners on the markets' event streams, who come back after every loss and ask for what they missed. A plan can have
-one of each market hang up again and again, so that streams are resumed whether a fault breaks any or not.
+"""Subscribe to the markets' event streams, and resume after every loss of a connection.
 
-Owns connections of the stream and what came over them; must not know orders or what an event means beyond its `seq`.
-Every message is recorded as it came, doubled or out of order as it may be: judging that is not done here.
+A plan can let one subscriber of each market disconnect regularly, so that streams are resumed even if no fault breaks
+one. Every message is recorded as it came, also if it is a duplicate or out of order.
 """
 
 from __future__ import annotations
@@ -19,54 +18,56 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
-from kit.model import HUNG_UP
+from kit.model import PLANNED_RECONNECT
 
 OPEN_S_MAX = 3.0
-PING_S = 2.0  # a stream that answers no ping within this time is lost, though its connection may look open
+PING_S = 2.0  # a stream that answers no ping within this time is lost, even if its connection looks open
 CLOSE_S_MAX = 1.0
 BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 1.0
 MESSAGE_BYTES_MAX = 64 * 1024
-QUIET_S = 2.0  # no event for so long on any stream: caught up
+QUIET_S = 2.0  # without an event on any stream: then all have caught up
 CATCH_UP_S_MAX = 15.0
 CATCH_UP_POLL_S = 0.05
-ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without one
+ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without a close frame
 
 Add = Callable[[str, tuple[Any, ...]], None]
 
 
 class Subscriber:
-    """One listener on one market. `add` takes a table's name and a row of its columns, in epoch ns. `stay_s`: how long
-    it listens before it hangs up and resumes; None = until it is cut off.
+    """One subscriber of one market.
+
+    `add` takes the name of a table and a row of its columns, in epoch ns. `reconnect_s` is how long the subscriber
+    stays connected before it disconnects and resumes; None = as long as the connection lasts.
     """
 
     def __init__(
-        self, plan: LoadPlan, symbol: str, number: int, *, add: Add, epoch_ns: int, stay_s: float | None = None
+        self, plan: LoadPlan, symbol: str, number: int, *, add: Add, epoch_ns: int, reconnect_s: float | None = None
     ) -> None:
         self.name = f"s-{symbol}-{number}"
         self._plan = plan
         self._symbol = symbol
         self._add = add
-        self._stay_s = stay_s
+        self._reconnect_s = reconnect_s
         self._draws = Draws(plan.seed, plan.markets.index(symbol) * 128 + number, STREAM)
         self._epoch_ns = epoch_ns
         self._connection = 0
-        self._failures = 0  # dials in a row that brought no event
+        self._failures = 0  # connections in a row that brought no event
         self.seq = 0
         self.open = False
-        self.heard_s = time.monotonic()
+        self.last_event_s = time.monotonic()
 
     def _now_ns(self) -> int:
         return time.monotonic_ns() + self._epoch_ns
 
     async def listen(self) -> None:
-        """Listen until cancelled; a loss is answered by a new connection after a seeded, bounded pause."""
+        """Listen until cancelled, and reconnect after every loss, with a seeded and bounded delay."""
         while True:
             await self._connect_once()
             self._connection += 1
-            await asyncio.sleep(self._pause_s())
+            await asyncio.sleep(self._backoff_s())
 
-    def _pause_s(self) -> float:
+    def _backoff_s(self) -> float:
         ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(self._failures, 10))
         self._failures += 1
         return self._draws.unit() * ceiling
@@ -88,8 +89,8 @@ class Subscriber:
                 opened_ns = self._now_ns()
                 self.open = True
                 await self._receive(stream)
-                code, closed_ns = HUNG_UP, self._now_ns()
-                await stream.close(HUNG_UP)
+                code, closed_ns = PLANNED_RECONNECT, self._now_ns()
+                await stream.close(PLANNED_RECONNECT)
         except ConnectionClosed as closed:
             code = closed.rcvd.code if closed.rcvd else ABNORMAL_CLOSURE
             error = str(closed)
@@ -103,24 +104,24 @@ class Subscriber:
             self._add("connections", row)
 
     async def _receive(self, stream: ClientConnection) -> None:
-        """Until it has stayed long enough; a loss is raised as ConnectionClosed."""
+        """Receive until the planned reconnect. Raises ConnectionClosed if the connection is lost."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._stay_s):
+            async with asyncio.timeout(self._reconnect_s):
                 while True:
-                    self._take(await stream.recv())
+                    self._record(await stream.recv())
 
-    def _take(self, message: str | bytes) -> None:
+    def _record(self, message: str | bytes) -> None:
         received_ns = self._now_ns()
         text = message if isinstance(message, str) else message.decode("utf-8", "replace")
         seq = _seq_of(text)
         self._add("stream", (self.name, self._connection, self._symbol, seq, received_ns, text))
         self.seq = max(self.seq, seq)
         self._failures = 0
-        self.heard_s = time.monotonic()
+        self.last_event_s = time.monotonic()
 
 
 def _seq_of(text: str) -> int:
-    """The event's sequence number; 0 if the message holds none, which no event has."""
+    """The event's sequence number; 0, which no event has, if the message holds none."""
     try:
         event = json.loads(text)
     except ValueError:
@@ -129,16 +130,16 @@ def _seq_of(text: str) -> int:
     return seq if isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 2**63 else 0
 
 
-def _stay_s(plan: LoadPlan, number: int) -> float | None:
-    return plan.hang_up_s or None if number == plan.subscribers_per_market - 1 else None
+def _reconnect_s(plan: LoadPlan, number: int) -> float | None:
+    return plan.reconnect_every_s or None if number == plan.subscribers_per_market - 1 else None
 
 
 class Subscribers:
-    """All subscribers of a plan: `start`, and in the end `catch_up` and `close`."""
+    """All subscribers of a plan. Call `start`, and at the end `catch_up` and `close`."""
 
     def __init__(self, plan: LoadPlan, *, add: Add, epoch_ns: int) -> None:
         self._all = [
-            Subscriber(plan, symbol, number, add=add, epoch_ns=epoch_ns, stay_s=_stay_s(plan, number))
+            Subscriber(plan, symbol, number, add=add, epoch_ns=epoch_ns, reconnect_s=_reconnect_s(plan, number))
             for symbol in plan.markets
             for number in range(plan.subscribers_per_market)
         ]
@@ -148,10 +149,10 @@ class Subscribers:
         self._tasks = [asyncio.create_task(subscriber.listen(), name=subscriber.name) for subscriber in self._all]
 
     async def catch_up(self, give_up: Callable[[], bool]) -> bool:
-        """Wait until all are connected and nothing has come for `QUIET_S`; False if that did not happen in time."""
+        """Wait until all are connected and no event came for `QUIET_S`; False after `CATCH_UP_S_MAX`."""
         started_s = time.monotonic()
         while time.monotonic() - started_s < CATCH_UP_S_MAX and not give_up():
-            since_s = max([started_s, *(subscriber.heard_s for subscriber in self._all)])
+            since_s = max([started_s, *(subscriber.last_event_s for subscriber in self._all)])
             if all(subscriber.open for subscriber in self._all) and time.monotonic() - since_s >= QUIET_S:
                 return True
             if not self._all:
@@ -160,7 +161,7 @@ class Subscribers:
         return False
 
     async def close(self) -> None:
-        """Hang up. A stream that is open now keeps `closed_ns` 0: it was not lost, we left."""
+        """Disconnect all. A stream that is open now keeps `closed_ns` 0, because it was not lost."""
         for task in self._tasks:
             task.cancel()
         ended = await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -8,14 +8,14 @@ from typing import Any
 from kit.slo.objectives import Availability, Metric, Objective
 
 LOAD: Mapping[str, Any] = {
-    "retry_ratio": 0.2,
+    "resubmit_early_ratio": 0.2,
     "new_order_id_ratio": 0.1,
     "cancel_ratio": 0.1,
-    "probe_ratio": 0.03,
-    "get_ratio": 0.03,
+    "resubmit_ratio": 0.03,
+    "read_back_ratio": 0.03,
     # One stays as long as it can; the other shows again and again that a stream can be resumed.
     "subscribers_per_market": 2,
-    "hang_up_s": 4.0,
+    "reconnect_every_s": 4.0,
     "timeout_ms": 2_000,
 }
 

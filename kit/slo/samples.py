@@ -13,10 +13,10 @@ import pandas as pd
 from kit.model import (
     ATTEMPT_COLUMNS,
     CONNECTION_COLUMNS,
-    HUNG_UP,
     LEDGER_EVENT_COLUMNS,
     NS_PER_MS,
     NS_PER_S,
+    PLANNED_RECONNECT,
     REUSE_KEY,
     STREAM_COLUMNS,
     Outcome,
@@ -143,8 +143,8 @@ def reconnects(connections: Table, end: float) -> Table:
     where = pd.MultiIndex.from_frame(lost[["subscriber", "symbol"]])
     tried = last_dial.reindex(where).to_numpy() > lost["dialed_ns"].to_numpy()
     came_back, code = lost["next_ns"].notna(), lost["close_code"]
-    cut_off = (code != HUNG_UP) & (came_back | tried | (code != NORMAL_CLOSURE))
-    kept_out = (code == HUNG_UP) & tried & ~came_back
+    cut_off = (code != PLANNED_RECONNECT) & (came_back | tried | (code != NORMAL_CLOSURE))
+    kept_out = (code == PLANNED_RECONNECT) & tried & ~came_back
     lost = lost[(lost["closed_ns"] > 0) & (cut_off | kept_out)]
     back = lost["next_ns"].notna()
     until = lost["next_ns"].fillna(end * NS_PER_S)

@@ -1,9 +1,9 @@
-"""What the load generator costs and how late it sends, against a server that does nothing.
+"""Measure the cost and the lag of the load generator against a server that does nothing.
 
-Two plans: bare orders, and the mix of a game day (retries, cancels, probes, reads). Generator on one core, server on
-another. The claim to look at: at 2,000 requests a second, lag p99 ≤ 1 ms, with the history being written. On a virtual
-machine whose host is busy, a process that does nothing but wake up at those times and burn as much CPU for each is
-later than that; so that is measured next to it, to be compared with.
+There are two plans: orders only, and the mix of a game day (resubmissions, cancels, reads). The generator runs on one
+core, the server on another. The target is a lag p99 of at most 1 ms at 2,000 requests a second, while the history is
+written. On a virtual machine whose host is busy, a process that only wakes up at the scheduled times and uses as much
+CPU may already miss that target, so the lag of such a process is measured for comparison.
 """
 
 from __future__ import annotations
@@ -21,10 +21,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from kit.load import LoadPlan, LoadRun
 from kit.load.__main__ import take_priority
 from kit.load.files import read_summary
-from kit.load.plan import LoadPlan
-from kit.load.runner import LoadRun
 from kit.load.schedule import arrivals_ns
 
 DURATION_S = float(os.environ.get("BENCH_S", "8"))
@@ -35,7 +34,7 @@ REPLY = HEAD % len(ANSWER) + ANSWER
 
 
 class Trivial(asyncio.Protocol):
-    """Answers every request that arrives in one piece, which those of the generator do."""
+    """Answers every request. Each must arrive in one piece, as those of the generator do."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -50,7 +49,7 @@ async def _serve(listening: socket.socket) -> None:
 
 
 def serve(descriptor: int) -> None:
-    """The trivial server on a socket that the parent opened; ends when it is killed."""
+    """Run the trivial server on a socket that the parent opened, until it is killed."""
     import uvloop
 
     uvloop.run(_serve(socket.socket(fileno=descriptor)))
@@ -79,7 +78,7 @@ def _measure(plan: LoadPlan) -> dict[str, float]:
         "lag_ms_p50": summary["lag_ms_p50"],
         "lag_ms_p99": stats.lag_ms_p99,
         "lag_ms_max": summary["lag_ms_max"],
-        "cpu_us_a_request": round(summary["cpu_s"] / stats.sent * 1e6),
+        "cpu_us_per_request": round(summary["cpu_s"] / stats.sent * 1e6),
         "dropped": stats.dropped,
         "not_ok": stats.fail + stats.info,
         "connections": summary["connections_opened"],
@@ -87,7 +86,7 @@ def _measure(plan: LoadPlan) -> dict[str, float]:
 
 
 def timer_lag_ms(rate_per_s: float, spin_us: float) -> dict[str, float]:
-    """Lag of a loop that wakes up at Poisson times and burns `spin_us` for each: no generator here can beat it."""
+    """Measure the least possible lag: that of a loop that wakes up at Poisson times and spins for `spin_us`."""
     take_priority()
     gc.disable()
     lags, zero = [], time.monotonic_ns() + 100_000_000
@@ -107,13 +106,13 @@ def timer_lag_ms(rate_per_s: float, spin_us: float) -> dict[str, float]:
 
 
 def _print_timer(rate_per_s: float, spin_us: float) -> None:
-    # In a process of its own: its priority must not be that of everything measured later.
+    # In a process of its own, so that its priority does not affect later measurements.
     code = f"from tests.bench.load_engine import timer_lag_ms; print('timer ', timer_lag_ms({rate_per_s}, {spin_us}))"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def main() -> None:
-    """Measure each rate, bare and mixed, each followed by the timer of the same cost."""
+    """Measure each rate with both plans, each followed by a timer loop of the same CPU cost."""
     cores = sorted(os.sched_getaffinity(0))
     listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
@@ -128,12 +127,12 @@ def main() -> None:
                 duration_max_s=DURATION_S,
                 subscribers_per_market=0,
             )
-            reads = {"book_ratio": 0, "trades_ratio": 0, "get_ratio": 0}
-            bare = replace(mixed, retry_ratio=0, cancel_ratio=0, probe_ratio=0, **reads)
+            reads = {"book_ratio": 0, "trades_ratio": 0, "read_back_ratio": 0}
+            bare = replace(mixed, resubmit_early_ratio=0, cancel_ratio=0, resubmit_ratio=0, **reads)
             for name, plan in (("bare", bare), ("mixed", mixed)):
                 measured = _measure(plan)
                 print(f"{name:6}", json.dumps(measured), flush=True)
-                _print_timer(rate, measured["cpu_us_a_request"])
+                _print_timer(rate, measured["cpu_us_per_request"])
     finally:
         os.sched_setaffinity(0, set(cores))
         server.kill()

@@ -85,7 +85,7 @@ def write_run(folder: Path, events: int) -> dict[str, int]:
     parts = {name: [[f"{name}.parquet", files.rows[name]]] for name in ("attempts", "stream", "connections")}
     sent = files.rows["attempts"]
     counts = {"intended": sent, "sent": sent, "ok": sent, "fail": 0, "info": 0, "dropped": 0, "lag_ms_p99": 0.1}
-    (folder / "history" / "summary.json").write_text(json.dumps(counts | {"parts": parts, "finished": True}))
+    (folder / "history" / "summary.json").write_text(json.dumps(counts | {"segments": parts, "finished": True}))
     return files.rows
 
 

@@ -38,7 +38,7 @@ def write(tables: dict[str, Any], folder: Path, parts: int = 3) -> Path:
             part.to_parquet(folder / "history" / f"{name}-{number}.parquet", index=False)
     sent = len(tables["attempts"])
     counts = {"intended": sent, "sent": sent, "ok": sent, "fail": 0, "info": 0, "dropped": 0, "lag_ms_p99": 0.1}
-    (folder / "history" / "summary.json").write_text(json.dumps(counts | {"parts": listed, "finished": True}))
+    (folder / "history" / "summary.json").write_text(json.dumps(counts | {"segments": listed, "finished": True}))
     return folder
 
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import uvloop
 
+from kit.load import LoadPlan
 from kit.load.engine import Engine
 from kit.load.http_attempt import Attempt
-from kit.load.plan import LoadPlan
 
 RESET, EOF, HANG = b"reset", b"eof", b"hang"  # what a behaviour may return instead of an answer
 HANG_S = 30.0
@@ -134,13 +134,13 @@ def plan_of(url: str, **changes: Any) -> LoadPlan:
         duration_max_s=0.5,
         subscribers_per_market=0,
         timeout_ms=300,
-        retry_ratio=0,
+        resubmit_early_ratio=0,
         cancel_ratio=0,
         book_ratio=0,
         trades_ratio=0,
-        probe_ratio=0,
-        get_ratio=0,
-        stranger_ratio=0,
+        resubmit_ratio=0,
+        read_back_ratio=0,
+        unauthorized_ratio=0,
     )
     return replace(quiet, **changes)
 

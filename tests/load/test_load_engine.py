@@ -9,18 +9,19 @@ import pytest
 from kit.load import resubmissions
 from kit.load.engine import Engine
 from kit.load.http_attempt import Attempt
+from kit.model import NS_PER_MS, NS_PER_S
 from tests.load.load_exchange import EOF, HANG, RESET, Exchange, Ran, Request, answer, plan_of, run_engine, within
 
 
 @pytest.fixture(autouse=True)
 def probes_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds after the acknowledgement are right for a run and long for a test."""
-    monkeypatch.setattr(resubmissions, "PROBE_S_MAX", 0.2)
+    monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
     monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
 
 
 def latencies_ms(attempts: list[Attempt]) -> list[float]:
-    return [(attempt.completed_ns - attempt.intended_ns) / 1e6 for attempt in attempts]
+    return [(attempt.completed_ns - attempt.intended_ns) / NS_PER_MS for attempt in attempts]
 
 
 def test_latency_counts_from_the_intended_send() -> None:
@@ -39,7 +40,7 @@ def test_latency_counts_from_the_intended_send() -> None:
     assert len(meant) >= 30  # 200/s × 0.3 s = 60, Poisson
     # Each waited at least until the world went on; how much longer is the machine's business.
     assert all(a.completed_ns >= stall["to_ns"] for a in meant)
-    longest_ms = max((a.completed_ns - a.intended_ns) / 1e6 for a in meant)
+    longest_ms = max((a.completed_ns - a.intended_ns) / NS_PER_MS for a in meant)
     assert longest_ms > 250
     assert ran.engine.counts.lag_ms(0.99) > 100  # and the generator owns up to its own lateness
 
@@ -52,7 +53,7 @@ def test_slow_answers_do_not_hold_up_the_schedule() -> None:
         return reply
 
     ran = run_engine(slow, rate_per_s=200.0, duration_max_s=0.5, timeout_ms=2_000)
-    lags = sorted((a.invoked_ns - a.intended_ns) / 1e6 for a in ran.of_kind("first"))
+    lags = sorted((a.invoked_ns - a.intended_ns) / NS_PER_MS for a in ran.of_kind("first"))
     assert lags[len(lags) // 2] < 50
     assert ran.engine.connections_opened > 20
     assert all(ms > 195 for ms in latencies_ms(ran.attempts))
@@ -171,7 +172,7 @@ def test_attempts_are_bounded_and_jittered() -> None:
     assert len(ran.of_kind("retry")) == 2 * firsts
     assert len(ran.of_kind("reask")) >= firsts
     assert ran.engine.unknown == 0
-    gaps = [row.invoked_ns % 1_000_000_000 for row in ran.of_kind("retry")]
+    gaps = [row.invoked_ns % NS_PER_S for row in ran.of_kind("retry")]
     assert len(set(gaps)) == len(gaps)
 
 
@@ -213,7 +214,7 @@ def test_drain_resolves_unknown_outcomes_under_the_same_key() -> None:
 
 def test_deliberate_retries_follow_within_a_fifth_of_a_second() -> None:
     """The plan's share of operations is sent twice, whatever the first answer is, and gets the same answer."""
-    ran = run_engine(rate_per_s=200.0, duration_max_s=0.5, retry_ratio=0.2)
+    ran = run_engine(rate_per_s=200.0, duration_max_s=0.5, resubmit_early_ratio=0.2)
     firsts = {row.content.op_id: row for row in ran.of_kind("first")}
     again = ran.of_kind("resubmit_early")
     assert 0.08 < len(again) / len(firsts) < 0.35
@@ -269,7 +270,7 @@ def test_reads_of_trades_are_not_asked_again() -> None:
     async def out_of_order(request: Request, reply: bytes) -> bytes:
         return answer(503) if "/trades?" in request.path else reply
 
-    ran = run_engine(out_of_order, rate_per_s=100.0, duration_max_s=0.4, trades_ratio=0.5, retry_ratio=0.5)
+    ran = run_engine(out_of_order, rate_per_s=100.0, duration_max_s=0.4, trades_ratio=0.5, resubmit_early_ratio=0.5)
     reads = [row for row in ran.attempts if row.content.op == "trades"]
     assert {(row.kind, row.outcome, row.status) for row in reads} == {("first", "info", 503)}
     assert len({row.content.op_id for row in reads}) == len(reads) > 5
@@ -330,7 +331,9 @@ def test_framings_of_an_answer(reply: bytes) -> None:
 def test_same_seed_sends_the_same_first_requests() -> None:
     """Two runs of one plan ask for the same things in the same order."""
     runs = [
-        run_engine(rate_per_s=200.0, duration_max_s=0.4, seed=11, cancel_ratio=0.1, book_ratio=0.05, retry_ratio=0.2)
+        run_engine(
+            rate_per_s=200.0, duration_max_s=0.4, seed=11, cancel_ratio=0.1, book_ratio=0.05, resubmit_early_ratio=0.2
+        )
         for _ in range(2)
     ]
     firsts = [sorted(row.content for row in ran.of_kind("first")) for ran in runs]
@@ -348,7 +351,13 @@ def test_counts_agree_with_the_rows() -> None:
         return (reply, reply, RESET, answer(429), answer(500), HANG)[len(seen) % 6 if len(seen) < 150 else 0]
 
     ran = run_engine(
-        moody, rate_per_s=150.0, duration_max_s=0.8, retry_ratio=0.3, probe_ratio=0.3, get_ratio=0.2, timeout_ms=150
+        moody,
+        rate_per_s=150.0,
+        duration_max_s=0.8,
+        resubmit_early_ratio=0.3,
+        resubmit_ratio=0.3,
+        read_back_ratio=0.2,
+        timeout_ms=150,
     )
     counts = ran.engine.counts
     assert counts.sent == len(ran.attempts) == counts.ok + counts.fail + counts.info

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from kit.errors import EvidenceMissing
-from kit.load import history
-from kit.load.history_writer import Scribe
-from kit.load.http_attempt import Attempt, Course
+from kit.load import read_history
+from kit.load.history_writer import HistoryWriter
+from kit.load.http_attempt import Attempt, OperationState
 from kit.load.orders import Operation
 from kit.model import ATTEMPT_COLUMNS, CONNECTION_COLUMNS, STREAM_COLUMNS, LoadStats
 from tests.load.load_exchange import within
@@ -22,7 +22,7 @@ STATS = {"intended": 200, "sent": 200, "ok": 200, "fail": 0, "info": 0, "dropped
 
 def attempt(i: int) -> Attempt:
     operation = Operation(i, "order", "c001", f"k{i}", f"o{i}", "ACME", "BUY", "LIMIT", "GTC", 2**40, 10_000)
-    made = Attempt(Course(operation), "first", operation, 1_000 + i, 2_000 + i)
+    made = Attempt(OperationState(operation), "first", operation, 1_000 + i, 2_000 + i)
     made.completed_ns, made.outcome, made.status = 3_000 + i, "ok", 201
     made.reply = '{"name":"Zoë"}'.encode() if i else b"\xff"
     return made
@@ -30,18 +30,18 @@ def attempt(i: int) -> Attempt:
 
 def write(out_dir: Path, *, finish: bool = True) -> None:
     async def main() -> None:
-        scribe = Scribe(out_dir, as_row={"attempts": partial(Attempt.row, epoch_ns=10**18)})
-        await scribe.start()
+        writer = HistoryWriter(out_dir, as_row={"attempts": partial(Attempt.row, epoch_ns=10**18)})
+        await writer.start()
         for i in reversed(range(200)):
-            scribe.add("attempts", attempt(i))
+            writer.add("attempts", attempt(i))
             if i == 100:
-                scribe.flush()
-        scribe.add("stream", ("s-ACME-0", 0, "ACME", 1, 5, '{"seq":1}'))
+                writer.flush()
+        writer.add("stream", ("s-ACME-0", 0, "ACME", 1, 5, '{"seq":1}'))
         if finish:
-            await scribe.finish(STATS)
+            await writer.finish(STATS)
         else:
-            scribe.flush()
-            await scribe.close()
+            writer.flush()
+            await writer.close()
 
     within(main())
 
@@ -62,7 +62,7 @@ def copy(written: Path, tmp_path: Path) -> Path:
 
 def test_round_trip_has_the_columns_of_the_model(written: Path) -> None:
     """Names, order and dtypes are the contract, also of a table without a row."""
-    read = history.read(written)
+    read = read_history(written)
     for frame, columns in (
         (read.attempts, ATTEMPT_COLUMNS),
         (read.stream, STREAM_COLUMNS),
@@ -77,7 +77,7 @@ def test_round_trip_has_the_columns_of_the_model(written: Path) -> None:
 
 def test_round_trip_keeps_the_values(written: Path) -> None:
     """Rows come back in the order of their sending, times in epoch ns, text as it came."""
-    attempts = history.read(written).attempts
+    attempts = read_history(written).attempts
     assert attempts["op_id"].tolist() == list(range(200))
     assert attempts["invoked_ns"].iloc[7] == 10**18 + 2_007
     assert set(attempts["late_ns"].tolist()) == {0}
@@ -101,14 +101,14 @@ def _edit(change: dict[str, Any], path: Path) -> None:
     [
         ("attempts-00001.parquet", Path.unlink, "is missing"),
         ("attempts-00001.parquet", _cut, "is damaged"),
-        ("summary.json", Path.unlink, "did not come to its end"),
+        ("summary.json", Path.unlink, "did not finish"),
         ("summary.json", _cut, "not JSON"),
-        ("summary.json", partial(_edit, {"finished": False}), "did not come to its end"),
-        ("summary.json", partial(_edit, {"parts": {}}), "lists no parts of attempts"),
+        ("summary.json", partial(_edit, {"finished": False}), "did not finish"),
+        ("summary.json", partial(_edit, {"segments": {}}), "lists no segments of attempts"),
         (
             "summary.json",
-            partial(_edit, {"parts": {"attempts": [["attempts-00000.parquet", 5]]}}),
-            "the summary says 5",
+            partial(_edit, {"segments": {"attempts": [["attempts-00000.parquet", 5]]}}),
+            "the summary lists 5",
         ),
     ],
 )
@@ -116,18 +116,18 @@ def test_harmed_history_is_refused(copy: Path, name: str, harm: Callable[[Path],
     """What is absent, damaged or short is named; there is no half history."""
     harm(copy / name)
     with pytest.raises(EvidenceMissing, match=said):
-        history.read(copy)
+        read_history(copy)
 
 
 def test_history_without_finish_is_refused_but_its_parts_are_there(tmp_path: Path) -> None:
     """A generator that was killed leaves its parts for people to look at."""
     write(tmp_path, finish=False)
     assert list(tmp_path.glob("attempts-*.parquet"))
-    with pytest.raises(EvidenceMissing, match="did not come to its end"):
-        history.read(tmp_path)
+    with pytest.raises(EvidenceMissing, match="did not finish"):
+        read_history(tmp_path)
 
 
 def test_no_history_at_all(tmp_path: Path) -> None:
     """An empty folder is no evidence."""
     with pytest.raises(EvidenceMissing):
-        history.read(tmp_path)
+        read_history(tmp_path)

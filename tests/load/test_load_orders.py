@@ -6,27 +6,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kit.load import resubmissions
-from kit.load.ledger_cursor import Places
+from kit.load import LoadPlan, resubmissions
+from kit.load.ledger_cursor import LedgerCursors
 from kit.load.orders import (
-    ALIKE_KEY_BACK,
-    BLOCK_QTY_MAX,
-    BLOCK_RATIO,
-    DESK,
     KEY_LENGTH_MAX,
+    LARGE_ORDER_CLIENT,
+    LARGE_QTY_MAX,
+    LARGE_RATIO,
     LIMIT_REACH,
-    PATIENT_RATIO,
-    PATIENT_REACH,
+    PASSIVE_RATIO,
+    PASSIVE_REACH,
     QTY_MAX,
     SHARED_KEY_BACK,
+    SIMILAR_KEY_BACK,
     TRADES_LIMITS,
     Draws,
     Operation,
     OrderFlow,
 )
-from kit.load.plan import LoadPlan
 from kit.load.schedule import arrivals_ns
-from kit.model import BOOK, CANCEL, ORDER, TRADES
+from kit.model import BOOK, CANCEL, NS_PER_MS, ORDER, TRADES
 
 PLAN = LoadPlan(api_url="http://x", markets=("ACME", "BOLT"), seed=7)
 N = 4_000
@@ -70,14 +69,14 @@ def test_mix_follows_the_ratios() -> None:
     assert abs(sum(order.type == "MARKET" for order in orders) / len(orders) - PLAN.market_ratio) < 0.02
     assert all(order.tif == "IOC" and order.price == 0 for order in orders if order.type == "MARKET")
     assert len({(order.client_id, order.idempotency_key) for order in orders}) == len(orders)
-    assert len({order.client_id for order in orders} - {DESK}) == PLAN.clients
-    names = {order.client_id.lower() for order in orders} - {DESK}
+    assert len({order.client_id for order in orders} - {LARGE_ORDER_CLIENT}) == PLAN.clients
+    names = {order.client_id.lower() for order in orders} - {LARGE_ORDER_CLIENT}
     assert names == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
-    blocks = [order for order in orders if order.client_id == DESK]
+    blocks = [order for order in orders if order.client_id == LARGE_ORDER_CLIENT]
     assert blocks == [order for order in orders if order.qty > QTY_MAX]
-    assert 0.5 * BLOCK_RATIO < len(blocks) / len(orders) < 1.5 * BLOCK_RATIO
+    assert 0.5 * LARGE_RATIO < len(blocks) / len(orders) < 1.5 * LARGE_RATIO
     assert {order.type for order in blocks} == {"MARKET"}
-    assert max(order.qty for order in blocks) > BLOCK_QTY_MAX / 2
+    assert max(order.qty for order in blocks) > LARGE_QTY_MAX / 2
 
 
 def test_keys_are_unique_per_client_and_at_times_another_clients_means_something_else() -> None:
@@ -109,9 +108,9 @@ def test_some_keys_of_a_client_differ_in_case_or_in_their_last_character_only() 
     """Whoever folds case, or cuts keys at any length, takes two orders of a client for one."""
     operations = {i: o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key}
     alike = [
-        (operations[i - ALIKE_KEY_BACK], operation)
+        (operations[i - SIMILAR_KEY_BACK], operation)
         for i, operation in operations.items()
-        if operation.op == ORDER and f"k{i}" not in operation.idempotency_key and i - ALIKE_KEY_BACK in operations
+        if operation.op == ORDER and f"k{i}" not in operation.idempotency_key and i - SIMILAR_KEY_BACK in operations
     ]
     pairs = [(a.idempotency_key, b.idempotency_key) for a, b in alike if a.client_id == b.client_id]
     folded = [(a, b) for a, b in pairs if a != b and a.lower() == b.lower()]
@@ -155,18 +154,18 @@ def test_reads_of_trades_ask_for_any_market_and_for_few_or_many() -> None:
     limits = Counter(read.limit for read in reads)
     assert set(limits) == set(TRADES_LIMITS)
     assert all(abs(count / len(reads) - 1 / len(limits)) < 0.15 for count in limits.values())
-    places = Places(PLAN)
-    assert [places.begun(read) for read in reads] == reads
+    cursors = LedgerCursors(PLAN)
+    assert [cursors.place(read) for read in reads] == reads
     assert {read.after for read in reads} == {0}
 
 
 def test_reads_of_trades_go_on_where_an_answer_said_but_for_some() -> None:
     """The furthest place of the read's own market, or the beginning: the seed says which."""
     reads = [o for i in range(4 * N) if (o := OrderFlow(PLAN).operation(i)).op == TRADES]
-    places = Places(PLAN)
+    cursors = LedgerCursors(PLAN)
     for reply in (b'{"next":7}', b'{"next":40,"trades":[]}', b'{"next":12}'):
-        places.learn("ACME", reply)
-    begun = [places.begun(read) for read in reads]
+        cursors.advance("ACME", reply)
+    begun = [cursors.place(read) for read in reads]
     assert [read._replace(after=0) for read in begun] == reads
     assert {read.after for read in begun if read.symbol == "BOLT"} == {0}
     acme = [read.after for read in begun if read.symbol == "ACME"]
@@ -180,9 +179,9 @@ NO_PLACE = ("null", "true", "-1", '"9"', "1e300", "99999999999999999999")
 @pytest.mark.parametrize("reply", ["", "{", "[]", "7", "{}", *(f'{{"next":{place}}}' for place in NO_PLACE)])
 def test_an_answer_that_names_no_place_teaches_none(reply: str) -> None:
     """Reads go on from what was known."""
-    places = Places(PLAN)
-    places.learn("ACME", reply.encode())
-    assert {places.begun(Operation(i, TRADES, "c001", symbol="ACME")).after for i in range(50)} == {0}
+    cursors = LedgerCursors(PLAN)
+    cursors.advance("ACME", reply.encode())
+    assert {cursors.place(Operation(i, TRADES, "c001", symbol="ACME")).after for i in range(50)} == {0}
 
 
 def test_mid_price_moves_and_a_good_share_of_limits_crosses_it() -> None:
@@ -194,17 +193,17 @@ def test_mid_price_moves_and_a_good_share_of_limits_crosses_it() -> None:
     beyond = patient = 0
     for i, order in limits:
         mid = flow.mid(PLAN.markets.index(order.symbol), i)
-        assert order.price > 0 and abs(order.price - mid) <= LIMIT_REACH + PATIENT_REACH
+        assert order.price > 0 and abs(order.price - mid) <= LIMIT_REACH + PASSIVE_REACH
         patient += (mid - order.price if order.side == "BUY" else order.price - mid) > LIMIT_REACH
         beyond += order.price > mid if order.side == "BUY" else order.price < mid
     assert 0.2 < beyond / len(limits) < 0.45
-    assert abs(patient / len(limits) - PATIENT_RATIO) < 0.02
+    assert abs(patient / len(limits) - PASSIVE_RATIO) < 0.02
 
 
 def test_arrivals_are_a_seeded_poisson_process() -> None:
     """Rate and spread of the gaps are right, offsets ascend and stay within the duration, across blocks too."""
     offsets = np.array(list(arrivals_ns(3, 1_000.0, 10.0)))
-    gaps = np.diff(offsets) / 1e6
+    gaps = np.diff(offsets) / NS_PER_MS
     assert abs(len(offsets) - 10_000) < 400
     assert abs(gaps.std() / gaps.mean() - 1) < 0.05  # exponential: as wide as long
     assert gaps.min() >= 0 and offsets[-1] < 10e9

@@ -5,14 +5,14 @@ import json
 import pytest
 
 from kit.errors import UsageError
-from kit.load.plan import LoadPlan
+from kit.load import LoadPlan
 
 GOOD = {"api_url": "http://127.0.0.1:8080", "markets": ["ACME", "BOLT"]}
 
 
 def test_plan_survives_json() -> None:
     """A plan that is written and read again is the same plan."""
-    plan = LoadPlan(api_url="http://lb.example", markets=("ACME",), rate_per_s=12.5, seed=9, started_at=1e9)
+    plan = LoadPlan(api_url="http://lb.example", markets=("ACME",), rate_per_s=12.5, seed=9)
     assert LoadPlan.from_json(plan.to_json()) == plan
 
 
@@ -32,7 +32,7 @@ def test_defaults_are_filled_in() -> None:
         ({"rate_per_s": float("nan")}, "rate_per_s=nan must be a number from"),
         ({"clients": 2.5}, "clients=2.5 must be a whole number"),
         ({"clients": True}, "clients=True must be a whole number"),
-        ({"retry_ratio": 1.2}, "retry_ratio=1.2 must be a number from 0 to 1"),
+        ({"resubmit_early_ratio": 1.2}, "resubmit_early_ratio=1.2 must be a number from 0 to 1"),
         ({"timeout_ms": 1}, "timeout_ms=1 must be a whole number from 10"),
         ({"markets": []}, "markets=() must list"),
         ({"markets": ["ACME", "ACME"]}, "names a symbol twice"),

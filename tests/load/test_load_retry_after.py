@@ -3,6 +3,7 @@
 import pytest
 
 from kit.load import retry
+from kit.model import NS_PER_S
 from tests.load.load_exchange import Request, answer, run_engine
 
 
@@ -22,7 +23,7 @@ def test_refusal_that_names_a_time_is_obeyed() -> None:
     waited: dict[bool, list[float]] = {True: [], False: []}
     for row in ran.of_kind("retry"):
         first = firsts[row.content.op_id]
-        waited[first.retry_after_s > 0].append((row.invoked_ns - first.completed_ns) / 1e9)
+        waited[first.retry_after_s > 0].append((row.invoked_ns - first.completed_ns) / NS_PER_S)
     # The loop counts its timers in milliseconds from the start of its turn.
     assert len(waited[True]) >= 3 and min(waited[True]) >= 0.99
     assert len(waited[False]) >= 3 and min(waited[False]) < 0.99

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from kit.errors import EvidenceMissing, UsageError
-from kit.load import history
-from kit.load.plan import LoadPlan
-from kit.load.runner import LoadRun
+from kit.load import LoadPlan, LoadRun, read_history
+from kit.model import NS_PER_S
 from tests.load.load_exchange import Exchange, plan_of
 
 
 def plan(exchange: Exchange, **changes: object) -> LoadPlan:
-    return plan_of(exchange.url, **{"rate_per_s": 100.0, "duration_max_s": 60.0, "retry_ratio": 0.2} | changes)
+    return plan_of(exchange.url, **{"rate_per_s": 100.0, "duration_max_s": 60.0, "resubmit_early_ratio": 0.2} | changes)
 
 
 def eventually(holds: Callable[[], bool], timeout_s: float = 10.0) -> bool:
@@ -45,12 +44,12 @@ def test_run_is_stopped_and_leaves_a_whole_history(exchange_thread: Exchange, tm
     assert seen is not None and {"t", "sent", "ok", "fail", "info", "p95_ms_last", "inflight"} <= seen.keys()
     stats = run.finish(20)
     assert not run.alive
-    read = history.read(tmp_path)
+    read = read_history(tmp_path)
     assert stats == read.stats
     assert stats.sent == len(read.attempts) == stats.ok >= 50
     assert stats.dropped == 0
     assert read.attempts["kind"].tolist().count("first") == stats.intended
-    assert abs(read.attempts["intended_ns"].to_numpy()[-1] / 1e9 - time.time()) < 10
+    assert abs(read.attempts["intended_ns"].to_numpy()[-1] / NS_PER_S - time.time()) < 10
     assert {request.headers["x-amzn-trace-id"] for request in exchange_thread.requests}
     assert read.summary["caught_up"] and not read.summary["cut_short"]
     last = run.progress()

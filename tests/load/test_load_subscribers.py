@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from kit.load import subscribers
 from kit.load.subscribers import Subscribers
-from kit.model import CONNECTION_COLUMNS, HUNG_UP, STREAM_COLUMNS
+from kit.model import CONNECTION_COLUMNS, PLANNED_RECONNECT, STREAM_COLUMNS
 from tests.load.load_exchange import plan_of, within
 
 
@@ -108,7 +108,7 @@ def test_one_of_each_market_hangs_up_again_and_again_and_resumes() -> None:
 
         async with serve(Endless(), "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            plan = plan_of(url, subscribers_per_market=2, hang_up_s=0.2)
+            plan = plan_of(url, subscribers_per_market=2, reconnect_every_s=0.2)
             crowd = Subscribers(plan, add=add, epoch_ns=0)
             crowd.start()
             await resumed.wait()
@@ -117,7 +117,7 @@ def test_one_of_each_market_hangs_up_again_and_again_and_resumes() -> None:
 
     rows = within(main())
     restless = [row for row in rows["connections"] if row["subscriber"] == "s-ACME-1"]
-    assert [row["close_code"] for row in restless] == [HUNG_UP, HUNG_UP, HUNG_UP, 0]
+    assert [row["close_code"] for row in restless] == [PLANNED_RECONNECT, PLANNED_RECONNECT, PLANNED_RECONNECT, 0]
     assert all(row["closed_ns"] > row["opened_ns"] for row in restless[:3])
     assert restless[-1]["after_seq"] > 0
     (steady,) = [row for row in rows["connections"] if row["subscriber"] == "s-ACME-0"]

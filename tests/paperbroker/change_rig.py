@@ -15,9 +15,7 @@ from typing import Any
 
 from kit import integrity
 from kit.collect import ledger
-from kit.load import history
-from kit.load.plan import LoadPlan
-from kit.load.runner import LoadRun
+from kit.load import LoadPlan, LoadRun, read_history
 from kit.model import Deployment, Finding
 from tests.paperbroker.paperbroker_rig import Process, Stage, running
 
@@ -27,10 +25,10 @@ QUIET_S_MAX = 30.0
 CLIENTS: dict[str, Any] = {
     "clients": 40,
     "seed": 5,
-    "retry_ratio": 0.2,
+    "resubmit_early_ratio": 0.2,
     "cancel_ratio": 0.15,
-    "probe_ratio": 0.15,
-    "get_ratio": 0.15,
+    "resubmit_ratio": 0.15,
+    "read_back_ratio": 0.15,
 }
 
 
@@ -107,7 +105,7 @@ def judged(
     finally:
         sent.close()
     ledger.quiesce(clients, stack, QUIET_S_MAX)
-    seen, kept = history.read(folder / "load"), ledger.read_ledger(clients, stack)
+    seen, kept = read_history(folder / "load"), ledger.read_ledger(clients, stack)
     found = integrity.check_all(
         seen.attempts, seen.stream, seen.connections, kept.events, kept.orders, kept.positions, kept.outbox, load=stats
     )

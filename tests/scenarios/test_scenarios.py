@@ -11,7 +11,7 @@ import yaml
 
 from kit import scenarios
 from kit.errors import UsageError
-from kit.load.plan import LoadPlan
+from kit.load import LoadPlan
 from kit.slo.objectives import Metric
 
 ROOT = Path(__file__).parents[2]

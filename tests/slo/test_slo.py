@@ -13,8 +13,8 @@ from kit.errors import UsageError
 from kit.model import (
     ATTEMPT_COLUMNS,
     CONNECTION_COLUMNS,
-    HUNG_UP,
     LEDGER_EVENT_COLUMNS,
+    PLANNED_RECONNECT,
     STREAM_COLUMNS,
     CheckKind,
     Finding,
@@ -206,12 +206,16 @@ def test_streams_that_stayed_open_need_no_reconnect():
 
 
 def test_who_hangs_up_has_lost_nothing():
-    dials = [dial(0, 11, code=HUNG_UP), dial(11.5, 12, connection=1, code=HUNG_UP), dial(19, connection=2)]
+    dials = [
+        dial(0, 11, code=PLANNED_RECONNECT),
+        dial(11.5, 12, connection=1, code=PLANNED_RECONNECT),
+        dial(19, connection=2),
+    ]
     assert evaluate([], "reconnect_ms_max", 100, connections=dials).measured == 0.0
 
 
 def test_who_hangs_up_and_is_never_let_in_again_counts_to_the_end():
-    dials = [dial(0, 11, code=HUNG_UP), dial(11.5, 12, connection=1, opened=False)]
+    dials = [dial(0, 11, code=PLANNED_RECONNECT), dial(11.5, 12, connection=1, opened=False)]
     found = evaluate([], "reconnect_ms_max", 5000, connections=dials)
     assert (found.status, found.measured) == (Status.FAIL, 19_000.0)
 

@@ -12,7 +12,7 @@ from kit.integrity.arrays.grouping import paired, unpaired
 from kit.integrity.evidence.tables import Evidence
 from kit.integrity.findings.check import Check, Wording, by_row, invalid
 from kit.integrity.findings.counterexample import Step, Story
-from kit.model import HUNG_UP, NS_PER_S, Finding
+from kit.model import NS_PER_S, PLANNED_RECONNECT, Finding
 
 # A subscriber that is connected must have an event this long after the ledger's time for it.
 SETTLE_NS = 10_000_000_000
@@ -208,7 +208,9 @@ def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Story
     for row in evidence.rows("connections", own):
         steps.append(_step(row["dialed_ns"], f"{row['subscriber']} connects (after={row['after_seq']})"))
         if row["closed_ns"]:
-            lost = "hangs up" if row["close_code"] == HUNG_UP else f"loses its connection ({row['close_code']})"
+            lost = (
+                "hangs up" if row["close_code"] == PLANNED_RECONNECT else f"loses its connection ({row['close_code']})"
+            )
             steps.append(_step(row["closed_ns"], f"{row['subscriber']} {lost}"))
     return Story(stretch=(symbol, seq - 1, seq + 1), steps=tuple(steps))
 

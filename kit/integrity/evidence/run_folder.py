@@ -52,7 +52,7 @@ def _summary(history: Path) -> Mapping[str, Any]:
 
 
 def _parts(history: Path, name: str, summary: Mapping[str, Any], space: Space) -> Recorded:
-    listed = summary["parts"][name]
+    listed = summary["segments"][name]
     try:
         source = ParquetSource(name, [history / part for part, _ in listed], COLUMNS[name], space)
     except EvidenceMissing as missing:

@@ -11,17 +11,17 @@ from tests.load.load_exchange import run_engine
 @pytest.fixture(autouse=True)
 def probes_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds after the acknowledgement are right for a run and long for a test."""
-    monkeypatch.setattr(resubmissions, "PROBE_S_MAX", 0.2)
+    monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
     monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
 
 
 def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
     """Two taps one after the other, three at the same time on three connections, and one that must get 409."""
-    ran = run_engine(rate_per_s=60.0, duration_max_s=0.5, probe_ratio=1.0)
+    ran = run_engine(rate_per_s=60.0, duration_max_s=0.5, resubmit_ratio=1.0)
     by_op: dict[str, dict[int, list[Attempt]]] = {}
     for row in ran.attempts:
         by_op.setdefault(row.kind, {}).setdefault(row.content.op_id, []).append(row)
-    assert all(len(taps) == resubmissions.SEQUENTIAL_TAPS for taps in by_op[kinds.RESUBMIT_SEQUENTIAL].values())
+    assert all(len(taps) == resubmissions.SEQUENTIAL_COUNT for taps in by_op[kinds.RESUBMIT_SEQUENTIAL].values())
     for taps in by_op[kinds.RESUBMIT_SEQUENTIAL].values():
         earlier, later = sorted(taps, key=lambda tap: tap.invoked_ns)
         assert later.invoked_ns >= earlier.completed_ns
@@ -29,7 +29,7 @@ def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
     for request in ran.exchange.requests:
         paths.setdefault(request.headers["x-amzn-trace-id"], set()).add(request.connection)
     for taps in by_op[kinds.RESUBMIT_CONCURRENT].values():
-        assert len(taps) == resubmissions.CONCURRENT_TAPS
+        assert len(taps) == resubmissions.CONCURRENT_COUNT
         assert max(tap.invoked_ns for tap in taps) < min(tap.completed_ns for tap in taps)
     reused = [row for taps in by_op[kinds.REUSE_KEY].values() for row in taps]
     assert reused and {(row.outcome, row.status) for row in reused} == {("fail", 409)}
@@ -40,7 +40,7 @@ def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
 
 def test_acknowledged_orders_are_read_back_again_and_again() -> None:
     """The first read goes out right after the acknowledgement, for the order that was acknowledged; others follow."""
-    ran = run_engine(rate_per_s=60.0, duration_max_s=0.4, get_ratio=1.0)
+    ran = run_engine(rate_per_s=60.0, duration_max_s=0.4, read_back_ratio=1.0)
     acknowledged = {row.content.op_id: row for row in ran.attempts if row.content.op == "order"}
     reads = [row for row in ran.attempts if row.content.op == "get_order"]
     by_number: dict[int, int] = {}
@@ -60,7 +60,7 @@ def test_acknowledged_orders_are_read_back_again_and_again() -> None:
 
 def test_strangers_ask_for_acknowledged_orders() -> None:
     """Each acknowledged order is read or cancelled by a client that is not its own, under a key of its own."""
-    ran = run_engine(rate_per_s=100.0, duration_max_s=0.5, stranger_ratio=1.0)
+    ran = run_engine(rate_per_s=100.0, duration_max_s=0.5, unauthorized_ratio=1.0)
     orders = {row.content.order_id: row.content for row in ran.attempts if row.content.op == "order"}
     asked = [row.content for row in ran.attempts if row.content.op != "order"]
     assert len(asked) > 0.8 * len(orders)  # a few draw the order's own client
@@ -72,7 +72,7 @@ def test_strangers_ask_for_acknowledged_orders() -> None:
 
 def test_keys_of_cancels_are_tapped_too_and_reused_for_another_order_of_the_client() -> None:
     """The same cancel again is the same answer; the key for another order is refused."""
-    ran = run_engine(rate_per_s=400.0, duration_max_s=0.6, cancel_ratio=0.4, probe_ratio=1.0, clients=4)
+    ran = run_engine(rate_per_s=400.0, duration_max_s=0.6, cancel_ratio=0.4, resubmit_ratio=1.0, clients=4)
     cancels = {row.content.idempotency_key: row for row in ran.of_kind("first") if row.content.op == "cancel"}
     taps = [row for row in ran.attempts if row.content.op == "cancel" and row.kind != "first"]
     assert {row.kind for row in taps} == {kinds.RESUBMIT_SEQUENTIAL, kinds.RESUBMIT_CONCURRENT, kinds.REUSE_KEY}
