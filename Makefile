@@ -12,7 +12,7 @@ SUITE ?= pr
 CHANGE ?=
 ARGS ?=
 
-.PHONY: help setup gameday suite power lab test test-all bench check fix lock docs gate clean
+.PHONY: help setup gameday suite power lab test test-all coverage bench check fix lock docs gate clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,10 +40,13 @@ lab: setup  ## open JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
 test: setup  ## all tests but the slow ones; where CI is set, those too, but no matrices
-	@$(BIN)/python -m pytest $(if $(CI),-m "not matrix") $(ARGS)
+	@$(BIN)/python -m pytest --durations=20 $(if $(CI),-m "not matrix") $(ARGS)
 
 test-all: setup  ## all tests, the matrices of scenarios and bad changes too
 	@$(BIN)/python -m pytest -m "" $(ARGS)
+
+coverage: setup  ## the fast tests with line coverage of kit and paperbroker (child processes are not counted)
+	@$(BIN)/python -m pytest --cov=kit --cov=paperbroker --cov-report=term:skip-covered --cov-report=html:reports/coverage $(ARGS)
 
 bench: setup  ## the benchmarks (they print, they do not judge the machine)
 	@$(BIN)/python -m tests.bench $(ARGS)
