@@ -136,6 +136,7 @@ def phases(start: float, fault: FaultWindow | None, end: float, scenario: Scenar
 def findings(
     collected: Collected | None,
     *,
+    run_dir: Path,
     scenario: Scenario,
     spans: Sequence[Phase],
     fault: FaultWindow | None,
@@ -146,17 +147,7 @@ def findings(
     if collected is None:
         return []
     history, snapshot = collected.history, collected.ledger
-    found = integrity.check_all(
-        history.attempts,
-        history.stream,
-        history.connections,
-        snapshot.events,
-        snapshot.orders,
-        snapshot.positions,
-        snapshot.outbox,
-        fault=fault,
-        load=stats,
-    )
+    found = integrity.check_run(run_dir, fault=fault, load=stats)
     # Before the fault the objectives are the hypothesis: a build that is not steady by itself is not judged on a fault.
     found += slo.steady_state(history.attempts, spans, scenario.objectives)
     felt = slo.evaluate(

@@ -210,6 +210,7 @@ class GameDay:
         record_phase(self.run_dir, RunPhase.CHECK)
         found = findings.findings(
             self.collected,
+            run_dir=self.run_dir,
             scenario=self.scenario,
             spans=self._phases(),
             fault=self.fault,

@@ -1,20 +1,16 @@
-"""Whether orders and money stayed right: the client's history against the ledger and what is stored beside it.
+"""Check that orders and money stayed right: the clients' history against the ledger and the stored state.
 
-Pure functions on evidence (`kit.model` columns as dense numbers): no boto3, no HTTP. One module per family of
-invariants; the sequenced ledger is a witness order, so each check is linear and no search.
+`check_run` judges a run's folder. Each module of `checks` holds one family of invariants as pure functions on evidence.
+The ledger's sequence says in which order things happened, so each check takes linear time and searches nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from contextlib import closing
 from pathlib import Path
 
-import pandas as pd
-
-from kit.errors import UsageError
-from kit.integrity.arrays.columns import Space
-from kit.integrity.arrays.sources import memory_of_the_system
+from kit.integrity.arrays.columns import ColumnStorage
+from kit.integrity.arrays.parquet_table import system_memory_pool
 from kit.integrity.checks import (
     authorization,
     book_reads,
@@ -34,12 +30,11 @@ from kit.integrity.checks import (
     trade_reads,
     trades,
 )
-from kit.integrity.evidence.run_folder import recorded_run
-from kit.integrity.evidence.tables import Evidence, assemble, gather
-from kit.integrity.findings.check import Check, invalid
-from kit.model import FaultWindow, Finding, LoadStats, Status
+from kit.integrity.evidence.assembly import read_evidence
+from kit.integrity.findings.check import Check, invalid, run_check
+from kit.model import FaultWindow, Finding, LoadStats
 
-__all__ = ["CHECKS", "Check", "Evidence", "check_all", "check_run", "gather", "run_check"]
+__all__ = ["CHECKS", "Check", "check_run"]
 
 # In the order in which a reader wants them: money first.
 CHECKS: tuple[Check, ...] = (
@@ -63,91 +58,24 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def check_all(
-    attempts: pd.DataFrame | None,
-    stream: pd.DataFrame | None,
-    connections: pd.DataFrame | None,
-    events: pd.DataFrame | None,
-    orders: pd.DataFrame | None,
-    positions: pd.DataFrame | None,
-    outbox: pd.DataFrame | None,
-    *,
-    fault: FaultWindow | None = None,
-    load: LoadStats | None = None,
-    without: Collection[str] = (),
-) -> list[Finding]:
-    """One finding per check, always all of them: a check without evidence is INVALID and never left out.
-
-    `fault` is told in the counterexamples; `load` lets a truncated history be noticed. `without` names checks that a
-    scenario cannot exercise (a load without cancels): they are left out on purpose and by name.
-    """
-    _demand_known(without)
-    tables = {
-        "attempts": attempts,
-        "stream": stream,
-        "connections": connections,
-        "events": events,
-        "orders": orders,
-        "positions": positions,
-        "outbox": outbox,
-    }
-    with closing(gather(tables, fault=fault, load=load)) as evidence:
-        return _answers(evidence, without)
-
-
 def check_run(
-    folder: Path,
+    run_dir: Path,
     *,
     fault: FaultWindow | None = None,
     load: LoadStats | None = None,
-    without: Collection[str] = (),
     memory_bytes_max: int | None = None,
 ) -> list[Finding]:
-    """The same of a run's folder (`history/`, `ledger/`), read in blocks of rows: memory holds numbers and no texts.
+    """Judge a run's folder (`history/`, `ledger/`): one finding for each check, INVALID where evidence is missing.
 
-    Columns beyond `memory_bytes_max` (a third of what is free) go to files in a temporary folder that is removed.
+    `fault` appears in the counterexamples. `load` is what the generator counted, by default as the history's summary
+    has it. Tables are read in blocks. Columns beyond `memory_bytes_max` (by default a third of the free memory) go to
+    files in a temporary folder that is removed.
     """
-    _demand_known(without)
-    space = Space(memory_bytes_max)
-    with closing(space), memory_of_the_system():
-        recorded, counted = recorded_run(folder, space)
-        evidence = assemble(recorded, fault=fault, load=load or counted, space=space)
-        return _answers(evidence, without)
-
-
-def _demand_known(without: Collection[str]) -> None:
-    unknown = sorted(set(without) - {check.name for check in CHECKS})
-    if unknown:
-        raise UsageError(f"integrity: no check is called {unknown[0]!r}")
-
-
-def _answers(evidence: Evidence, without: Collection[str]) -> list[Finding]:
-    return [run_check(check, evidence) for check in CHECKS if check.name not in without]
-
-
-def run_check(check: Check, evidence: Evidence) -> Finding:
-    """The check's finding, or INVALID where the evidence cannot carry it or the check itself broke."""
-    reason = _unfit(check, evidence)
-    if reason:
-        return invalid(check.name, reason)
-    try:
-        found = check.find(evidence)
-    except Exception as error:  # noqa: BLE001 - the one boundary: a checker that crashed has judged nothing
-        return invalid(check.name, f"the check itself crashed: {type(error).__name__}: {error}")
-    doubt = _doubt(check, evidence)
-    return invalid(check.name, doubt) if doubt and found.status is Status.PASS else found
-
-
-def _unfit(check: Check, evidence: Evidence) -> str:
-    """Why the check has nothing to stand on: violations that it found would be noise."""
-    for name in (*check.needs, *check.reads):
-        if name in evidence.defects:
-            return evidence.defects[name]
-        if name in check.needs and name != "run" and not len(getattr(evidence, name)):
-            return f"{name}: no rows were recorded"
-    return _doubt(check, evidence) if check.timed else ""
-
-
-def _doubt(check: Check, evidence: Evidence) -> str:
-    """Why a pass would not count, although a violation would."""
-    return next((evidence.clocks[name] for name in check.needs if name in evidence.clocks), "")
+    storage = ColumnStorage(memory_bytes_max)
+    with closing(storage), system_memory_pool():
+        try:
+            evidence = read_evidence(run_dir, storage, fault=fault, load=load)
+        except Exception as error:  # noqa: BLE001 - evidence that cannot be read must not end a run without a verdict
+            reason = f"{run_dir} cannot be read as a run's folder, {type(error).__name__}: {error}"
+            return [invalid(check.name, reason) for check in CHECKS]
+        return [run_check(check, evidence) for check in CHECKS]

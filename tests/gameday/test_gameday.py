@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,9 @@ def test_a_fault_must_have_been_seen_and_seen_gone(fault, status):
 
 
 def test_nothing_collected_gives_no_findings_and_so_no_pass():
-    assert findings.findings(None, scenario=AZ_LOSS, spans=(), fault=None, stats=None, leftovers=()) == []
+    assert (
+        findings.findings(None, run_dir=Path(), scenario=AZ_LOSS, spans=(), fault=None, stats=None, leftovers=()) == []
+    )
 
 
 def test_what_is_left_behind_fails():

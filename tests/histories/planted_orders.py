@@ -164,12 +164,12 @@ def _unknown(tables: Tables) -> Any:
     return events[events["idempotency_key"].isin(silent["idempotency_key"])].iloc[0].to_dict()
 
 
-@PLANTS.caught_by("unknown-at-most-once", "exactly-once-per-key")
+@PLANTS.caught_by("unknown-outcome-at-most-once", "exactly-once-per-key")
 def unknown_order_is_sequenced_twice(tables: Tables) -> None:
     edits.add_event(tables, _unknown(tables), event_id="again", order_id="again")
 
 
-@PLANTS.caught_by("unknown-at-most-once", "order-state-equals-fills")
+@PLANTS.caught_by("unknown-outcome-at-most-once", "order-state-equals-fills")
 def unknown_order_is_sequenced_but_not_stored(tables: Tables) -> None:
     key = _unknown(tables)["idempotency_key"]
     edits.drop(tables, "orders", edits.rows(tables, "orders", idempotency_key=key).index)

@@ -47,7 +47,7 @@ def balance_is_missing(tables: Tables) -> None:
     edits.drop(tables, "positions", held[held["qty"] != 0].index[0])
 
 
-@PLANTS.caught_by("both-legs-equal", "order-state-equals-fills")
+@PLANTS.caught_by("bought-equals-sold", "order-state-equals-fills")
 def only_the_buyer_is_filled(tables: Tables) -> None:
     filled = edits.row(tables, "orders", status="FILLED", side="SELL")
     edits.change_first(tables, "orders", {"order_id": filled["order_id"]}, filled_qty=0)

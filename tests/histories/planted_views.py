@@ -242,7 +242,7 @@ def page_leads_back(tables: Tables) -> None:
     _retell(tables, index, said, trades=[], next=end - 1)
 
 
-@PLANTS.caught_by("trades-lead-on")
+@PLANTS.caught_by("trade-pages-advance")
 def page_leads_nowhere(tables: Tables) -> None:
     """Right as far as it goes: no trade is missing between a place and itself."""
     index, said = _page(tables)
@@ -258,14 +258,14 @@ def _stranger(tables: Tables, owner: str) -> str:
     return next(client for client in tables["orders"]["client_id"] if client != owner)
 
 
-@PLANTS.caught_by("strangers-refused")
+@PLANTS.caught_by("unauthorized-refused")
 def stranger_is_shown_an_order(tables: Tables) -> None:
     order = tables["orders"].iloc[-1].to_dict()
     reply = _state(order, order["status"], order["filled_qty"])
     edits.add_read(tables, order["order_id"], client_id=_stranger(tables, order["client_id"]), reply=reply)
 
 
-@PLANTS.caught_by("strangers-refused")
+@PLANTS.caught_by("unauthorized-refused")
 def stranger_is_told_that_its_cancel_is_on_its_way(tables: Tables) -> None:
     order = tables["orders"].iloc[-1].to_dict()
     asked = {"op": "cancel", "client_id": _stranger(tables, order["client_id"]), "idempotency_key": "stranger"}
@@ -273,7 +273,7 @@ def stranger_is_told_that_its_cancel_is_on_its_way(tables: Tables) -> None:
     edits.add_attempt(tables, asked | told | {"order_id": order["order_id"], "symbol": order["market"]})
 
 
-@PLANTS.caught_by("strangers-refused")
+@PLANTS.caught_by("unauthorized-refused")
 def cancel_of_a_stranger_who_heard_nothing_is_carried_out(tables: Tables) -> None:
     """Under a key of its own: everything else fits it."""
     event = edits.rows(tables, "events", type="cancelled", reason="client").index[0]

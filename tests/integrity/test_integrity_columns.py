@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kit.integrity.arrays import hashing, ids
-from kit.integrity.arrays.columns import Columns, Space
+from kit.integrity.arrays.columns import Columns, ColumnStorage
 from kit.integrity.arrays.grouping import firsts, lasts, paired, present, spread, totals, unpaired
 from kit.integrity.arrays.ids import NO_ID, number_ids
-from kit.integrity.arrays.json_templates import Skeletons, empty
-from kit.integrity.evidence.stream_tables import Slices
+from kit.integrity.arrays.json_templates import JsonTemplates, empty
+from kit.integrity.evidence.stream_tables import MarketRanges
 
 QUICK = settings(max_examples=60, deadline=None, derandomize=True)
 TEXTS = st.lists(st.text(max_size=30), min_size=1, max_size=30)
@@ -52,7 +52,7 @@ def test_ids_are_numbered_alike_in_one_part_or_many(cells, monkeypatch):
     names = [["a", "b", "", "c"] * 9, ["c", "", "d"] * 11]
     tables = []
     for column in names:
-        table = Columns(Space())
+        table = Columns(ColumnStorage())
         table.append({"id": hashing.texts(pa.array(column))})
         tables.append(table)
     assert number_ids([(table, "id") for table in tables]) == 4
@@ -67,7 +67,7 @@ def test_ids_are_numbered_alike_in_one_part_or_many(cells, monkeypatch):
 @pytest.mark.parametrize("memory_bytes_max", [0, 30, 1 << 20])
 def test_columns_are_what_was_appended_wherever_they_live(memory_bytes_max):
     """Small numbers first, then one that needs all 64 bits; a file where memory is full."""
-    space = Space(memory_bytes_max)
+    space = ColumnStorage(memory_bytes_max)
     table, rows = Columns(space, 10), []
     for values in ([1, 2], [3], [2**40], [-(2**62), 5]):
         table.append({"n": np.array(values), "b": np.array(values) > 2})
@@ -82,7 +82,7 @@ def test_columns_are_what_was_appended_wherever_they_live(memory_bytes_max):
 
 
 def test_a_table_without_rows_has_every_column():
-    table = Columns(Space())
+    table = Columns(ColumnStorage())
     assert len(table) == len(table["anything"]) == len(table.where(table["x"] > 0)["y"]) == 0
 
 
@@ -115,11 +115,11 @@ def test_a_pair_leads_back_to_its_numbers(first, second):
 def test_an_event_is_found_by_market_and_seq(rows, gaps):
     """With gaps, repeats and markets that the ledger does not have."""
     rows = sorted((market, seq * 2 if gaps else seq) for market, seq in rows)
-    events = Columns(Space())
+    events = Columns(ColumnStorage())
     events.append({"market": np.array([m for m, _ in rows]), "seq": np.array([s for _, s in rows])})
     wanted = [(market, seq) for market in range(4) for seq in range(26)]
     market, seq = (np.array(part) for part in zip(*wanted, strict=True))
-    found = Slices(events).places(events, market, seq)
+    found = MarketRanges(events).find(events, market, seq)
     assert found.tolist() == [rows.index(one) if one in rows else -1 for one in wanted]
 
 
@@ -132,8 +132,8 @@ NASTY = st.sampled_from(["a", "b1", "", 'x","qty":9,"y":"', "\\", "ü", "\n", "0
 def _same(texts: list[str], rows: dict[str, list[Any]]) -> list[bool]:
     batch = {name: pa.array(values) for name, values in rows.items()}
     shapes = sum(empty(column).astype(np.int64) << bit for bit, column in enumerate(batch.values()))
-    skeletons = Skeletons(COLUMNS, frozenset(COLUMNS.values()))
-    return skeletons.same(pa.array(texts), batch, np.arange(len(texts)), shapes).tolist()  # type: ignore[arg-type]
+    templates = JsonTemplates(COLUMNS, frozenset(COLUMNS.values()))
+    return templates.same(pa.array(texts), batch, np.arange(len(texts)), shapes).tolist()  # type: ignore[arg-type]
 
 
 @QUICK

@@ -8,13 +8,11 @@ from dataclasses import asdict, replace
 import pandas as pd
 import pytest
 
-from kit import integrity
-from kit.integrity.checks.fills import fill_parties_exist, fills_are_legal
-from kit.integrity.checks.price_time import price_time_replay
 from kit.model import LEDGER_EVENT_COLUMNS, Status
 from paperbroker.domain.book import Book
 from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.matching import match
+from tests.histories.run_folder import judge
 
 
 def commands(seed: int, count: int, doubled: float) -> list[IntakeEvent]:
@@ -64,10 +62,9 @@ def ledger(wanted: list[IntakeEvent]) -> pd.DataFrame:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("doubled", [0.0, 0.1])
 def test_the_replay_agrees_with_the_matcher(seed, doubled):
-    evidence = integrity.gather({"events": ledger(commands(seed, 600, doubled))})
     # A doubled order breaks the rules of trading; the replay still follows what was sequenced.
-    for check in [price_time_replay] if doubled else [price_time_replay, fills_are_legal, fill_parties_exist]:
-        found = check(evidence)
+    names = ["price-time-replay"] if doubled else ["price-time-replay", "fills-are-legal", "fill-parties-exist"]
+    for found in judge({"events": ledger(commands(seed, 600, doubled))}, *names).values():
         assert found.status is Status.PASS, found.detail
 
 

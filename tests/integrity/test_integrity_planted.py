@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
@@ -14,6 +12,7 @@ from kit.model import FaultWindow, Finding, Status, Verdict
 from kit.verdict import gate
 from tests.histories import execution, planted
 from tests.histories.clock import T0_NS
+from tests.histories.run_folder import judge
 
 FAULT = FaultWindow(
     experiment_id="EXP1",
@@ -25,19 +24,9 @@ FAULT = FaultWindow(
 )
 
 
-def check_all(tables: dict[str, Any]) -> list[Finding]:
-    return integrity.check_all(**tables)
-
-
-def answers(names: Sequence[str], tables: dict[str, Any]) -> list[Finding]:
-    checks = {check.name: check for check in integrity.CHECKS}
-    evidence = integrity.gather(tables, fault=FAULT)
-    return [integrity.run_check(checks[name], evidence) for name in names]
-
-
 def test_the_golden_history_passes_every_check(golden):
-    found = check_all(golden)
-    assert [(one.name, one.detail) for one in found if one.status is not Status.PASS] == []
+    found = judge(golden)
+    assert [(one.name, one.detail) for one in found.values() if one.status is not Status.PASS] == []
     assert len(found) == len(integrity.CHECKS)
 
 
@@ -45,14 +34,14 @@ def test_the_golden_history_passes_every_check(golden):
 def test_the_planted_anomaly_is_found_and_told(plant, names, tables):
     """Each check that must notice fails, counts, and tells a short timeline that a verdict can hold."""
     plant(tables)
-    for found in answers(names, tables):
+    for found in judge(tables, *names, fault=FAULT).values():
         assert found.status is Status.FAIL, f"{found.name}: {found.detail}"
         assert found.measured and found.measured > 0
         assert found.limit == 0
-        check_story(found)
+        check_counterexample(found)
 
 
-def check_story(found: Finding) -> None:
+def check_counterexample(found: Finding) -> None:
     steps = found.counterexample
     assert 0 < len(steps) <= STEPS_MAX
     assert all(isinstance(step["what"], str) and step["what"] for step in steps)
@@ -86,7 +75,7 @@ def test_names_are_unique_and_kebab_case():
 
 def test_the_classic_bad_change_shows_as_double_fills():
     tables = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
-    found = {one.name: one for one in check_all(tables)}
+    found = judge(tables)
     double = found["no-double-fill"]
     assert double.status is Status.FAIL
     assert double.measured == 20
@@ -96,10 +85,10 @@ def test_the_classic_bad_change_shows_as_double_fills():
     assert found["price-time-replay"].status is Status.PASS
 
 
-def test_the_story_of_a_doubled_order_holds_both_acceptances_both_fills_and_the_fault():
+def test_the_counterexample_of_a_doubled_order_shows_both_acceptances_both_fills_and_the_fault():
     tables = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
-    story = answers(["no-double-fill"], tables)[0].counterexample
-    told = [step["what"] for step in story]
+    found = judge(tables, "no-double-fill", fault=FAULT)["no-double-fill"]
+    told = [step["what"] for step in found.counterexample]
     assert sum(" accepted: " in what for what in told) == 2
     assert sum("trade " in what for what in told) >= 2
     assert any("sends order" in what for what in told)

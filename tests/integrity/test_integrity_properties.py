@@ -10,11 +10,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kit import integrity
-from kit.integrity.checks.price_time import price_time_replay
-from kit.integrity.checks.trade_reads import trades_equal_ledger
 from kit.model import Status
 from tests.histories import execution, planted
+from tests.histories.run_folder import judge
 
 SMALL = st.integers(0, 999)
 STEPS = st.lists(st.tuples(st.sampled_from(execution.DEEDS), SMALL, SMALL, SMALL, SMALL), min_size=1, max_size=60)
@@ -25,7 +23,7 @@ QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_heal
 
 def complaints(tables: dict[str, Any]) -> list[tuple[str, str]]:
     """Checks that failed or broke; one that had nothing to check may be invalid."""
-    found = integrity.check_all(**tables)
+    found = judge(tables).values()
     return [(one.name, one.detail) for one in found if one.status is Status.FAIL or "crashed" in one.detail]
 
 
@@ -46,7 +44,7 @@ def test_a_long_correct_execution_never_fails(seed):
 def test_a_forgetful_intake_is_counted_key_by_key(seed):
     """The numbers of doubled keys and doubly filled keys equal what the exchange itself counts."""
     tables: Any = execution.play(execution.random_steps(seed, 200), forgetful=True)
-    found = {one.name: one for one in integrity.check_all(**tables)}
+    found = judge(tables)
     events = tables["events"]
     accepted = events[events["type"] == "accepted"]
     doubled = [key for key, times in Counter(accepted["order_id"]).items() if times > 1]
@@ -72,7 +70,7 @@ def test_the_replay_notices_any_changed_fill(seed, data):
         tables["events"] = tables["events"].drop(index=index)
     else:
         tables["events"].loc[index, change] += 1
-    assert price_time_replay(integrity.gather(tables)).status is Status.FAIL
+    assert judge(tables, "price-time-replay")["price-time-replay"].status is Status.FAIL
 
 
 @QUICK
@@ -93,7 +91,7 @@ def test_the_pages_notice_any_trade_that_is_told_otherwise(seed, data):
     else:
         trades[place][how] += 1 if isinstance(trades[place][how], int) else "x"
     attempts.loc[index, "reply"] = json.dumps(pages[index])
-    found = trades_equal_ledger(integrity.gather(tables))
+    found = judge(tables, "trades-equal-ledger")["trades-equal-ledger"]
     assert (found.status, found.measured) == (Status.FAIL, 1)
 
 
@@ -101,8 +99,7 @@ def unnoticed(tables: Any, plant: Any, names: tuple[str, ...]) -> list[tuple[str
     """Checks that ought to fail on a correct history with this anomaly in it, and do not."""
     tables = {name: table.copy() for name, table in tables.items()}
     plant(tables)
-    evidence = integrity.gather(tables)
-    found = [integrity.run_check(check, evidence) for check in integrity.CHECKS if check.name in names]
+    found = judge(tables, *names).values()
     return [(one.name, one.detail) for one in found if one.status is not Status.FAIL]
 
 

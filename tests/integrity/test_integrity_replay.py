@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from kit import integrity
-from kit.integrity.checks.price_time import price_time_replay, rows_of
 from kit.integrity.checks.price_time import replay as run_model
+from kit.integrity.checks.price_time import rows_of
 from kit.integrity.matching.reference_book import FILLS_MAX
 from kit.model import LEDGER_EVENT_COLUMNS, Finding, Status
+from tests.histories.run_folder import evidence_of, judge
 
 
 def ledger(*rows: dict[str, Any]) -> pd.DataFrame:
@@ -40,7 +40,7 @@ def cancelled(order: str, qty: int, reason: str) -> dict[str, Any]:
 
 
 def replay(*rows: dict[str, Any]) -> Finding:
-    return price_time_replay(integrity.gather({"events": ledger(*rows)}))
+    return judge({"events": ledger(*rows)}, "price-time-replay")["price-time-replay"]
 
 
 def test_best_price_first_then_the_oldest():
@@ -144,7 +144,7 @@ def test_an_order_that_was_let_in_twice_stands_in_the_book_twice():
 def test_markets_are_counted_one_by_one():
     bad = ledger(accepted("s1", "a", "SELL", 2, 10), fill("t", "s1", 2, 10))
     good = ledger(accepted("s2", "a", "SELL", 2, 10)).assign(market="BOLT")
-    found = price_time_replay(integrity.gather({"events": pd.concat([bad, good])}))
+    found = judge({"events": pd.concat([bad, good])}, "price-time-replay")["price-time-replay"]
     assert (found.measured, found.detail[:13]) == (1, "1 of 2 market")
 
 
@@ -156,7 +156,7 @@ def test_the_model_replays_a_million_commands_in_seconds():
     for i in range(count // 2):
         rows += [accepted(f"s{i}", "a", "SELL", 1, 10 + i % 7), accepted(f"t{i}", "c", "BUY", 1, 17)]
         rows.append(fill(f"t{i}", f"s{i}", 1, 10 + i % 7))
-    evidence = integrity.gather({"events": ledger(*rows)})
-    started = time.perf_counter()
-    assert run_model(rows_of(evidence, slice(None)), evidence.order_count) is None
-    assert count / (time.perf_counter() - started) > 100_000
+    with evidence_of({"events": ledger(*rows)}) as evidence:
+        started = time.perf_counter()
+        assert run_model(rows_of(evidence, slice(None)), evidence.order_count) is None
+        assert count / (time.perf_counter() - started) > 100_000

@@ -96,7 +96,7 @@ def judged(
         duration_max_s=duration_s,
         **CLIENTS,
     )
-    sent = LoadRun.start(plan, folder / "load")
+    sent = LoadRun.start(plan, folder / "history")
     try:
         meanwhile()
         while (progress := sent.progress()) and progress["state"] == "issuing":
@@ -105,12 +105,12 @@ def judged(
     finally:
         sent.close()
     ledger.quiesce(clients, stack, QUIET_S_MAX)
-    seen, kept = read_history(folder / "load"), ledger.read_ledger(clients, stack)
-    found = integrity.check_all(
-        seen.attempts, seen.stream, seen.connections, kept.events, kept.orders, kept.positions, kept.outbox, load=stats
-    )
+    seen, kept = read_history(folder / "history"), ledger.read_ledger(clients, stack)
+    (folder / "ledger").mkdir()
+    for name in ("events", "orders", "positions", "outbox"):
+        getattr(kept, name).to_parquet(folder / "ledger" / f"{name}.parquet", index=False)
     return Judged(
-        found=found,
+        found=integrity.check_run(folder, load=stats),
         attempts=seen.attempts,
         stream=seen.stream,
         connections=seen.connections,

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from kit import integrity, reports
-from kit.integrity.findings.counterexample import STEPS_MAX, Story, story
+from kit import reports
+from kit.integrity.findings.counterexample import STEPS_MAX, Subject, timeline
 from kit.model import FaultWindow, Finding, Verdict
 from kit.notebook import views
 from kit.reports.timeline import clock
 from kit.verdict import gate
 from tests.histories import execution
 from tests.histories.clock import T0_NS
+from tests.histories.run_folder import evidence_of, judge
 
 T0 = T0_NS / 1e9
 FAULT = FaultWindow(
@@ -34,9 +35,7 @@ FAULT_WORDS = ("fault AzLoss injected", "fault observed", "fault healed")
 def finding() -> Finding:
     """The classic bad change, with the fault in its story."""
     tables: Any = execution.play(execution.random_steps(seed=7, count=400), forgetful=True)
-    evidence = integrity.gather(tables, fault=FAULT)
-    check = next(check for check in integrity.CHECKS if check.name == "no-double-fill")
-    return integrity.run_check(check, evidence)
+    return judge(tables, "no-double-fill", fault=FAULT)["no-double-fill"]
 
 
 @pytest.fixture
@@ -97,11 +96,9 @@ def test_a_long_story_is_cut_but_never_the_fault():
     attempts = tables["attempts"]
     key = attempts[attempts["op"] == "order"]["idempotency_key"].iloc[0]
     mine = attempts[attempts["idempotency_key"] == key]
-    evidence = integrity.gather(
-        {**tables, "attempts": attempts.loc[[*attempts.index, *[mine.index[0]] * 40]]}, fault=FAULT
-    )
-    number = int(evidence.sent["key"][0])
-    steps = story(evidence, Story(keys=(number,)))
+    repeated = attempts.loc[[*attempts.index, *[mine.index[0]] * 40]]
+    with evidence_of({**tables, "attempts": repeated}, fault=FAULT) as evidence:
+        steps = timeline(evidence, Subject(keys=(int(evidence.sent["key"][0]),)))
     words = [step["what"] for step in steps]
     assert len(steps) == STEPS_MAX
     assert sum("more steps left out" in what for what in words) == 1

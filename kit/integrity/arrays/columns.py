@@ -22,10 +22,10 @@ MEMORY_SHARE = 3
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 INT32_MAX = 2**31 - 1
 # A column that every table has: the place of the row in the whole table.
-PLACE = "place"
+INDEX = "index"
 
 
-class Space:
+class ColumnStorage:
     """Where the columns of one run live. `close` removes the files; the end of the process does so too."""
 
     def __init__(self, memory_bytes_max: int | None = None) -> None:
@@ -71,11 +71,11 @@ def _free_bytes() -> int:
 class Column:
     """One column: appended to batch by batch, then read as a whole. Whole numbers that fit take half the room."""
 
-    __slots__ = ("_path", "_rows", "_size", "_space", "_type", "_values")
+    __slots__ = ("_path", "_rows", "_size", "_storage", "_type", "_values")
 
-    def __init__(self, space: Space, rows: int) -> None:
+    def __init__(self, storage: ColumnStorage, rows: int) -> None:
         """For `rows` rows; more are possible and cost a copy."""
-        self._space, self._rows = space, rows
+        self._storage, self._rows = storage, rows
         self._values: np.ndarray | None = None
         self._path: Path | None = None
         self._type = np.dtype(np.int64)
@@ -84,7 +84,7 @@ class Column:
     def append(self, values: np.ndarray) -> None:
         if not self._size:
             self._type = values.dtype
-        if self._path is None and self._space.full:
+        if self._path is None and self._storage.full:
             self._spill()
         if self._path is not None:
             with self._path.open("ab") as file:
@@ -101,10 +101,10 @@ class Column:
         elif end > len(kept) or values.dtype.itemsize > kept.dtype.itemsize:
             larger = np.empty(max(len(kept), end + end // 2), dtype=np.promote_types(kept.dtype, values.dtype))
             larger[: self._size] = kept[: self._size]
-            self._space.bytes += self._size * (larger.itemsize - kept.itemsize)
+            self._storage.bytes += self._size * (larger.itemsize - kept.itemsize)
             kept = self._values = larger
         kept[self._size : end] = values
-        self._space.bytes += len(values) * kept.itemsize
+        self._storage.bytes += len(values) * kept.itemsize
 
     def read(self) -> np.ndarray:
         if self._path is not None and self._size:
@@ -121,14 +121,14 @@ class Column:
 
     def _spill(self) -> None:
         kept = self.read()
-        self._path = self._space.file()
+        self._path = self._storage.file()
         kept.astype(self._type, copy=False).tofile(self._path)
         self._free()
         self._values = None
 
     def _free(self) -> None:
         if self._values is not None:
-            self._space.bytes -= self._size * self._values.itemsize
+            self._storage.bytes -= self._size * self._values.itemsize
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
@@ -151,16 +151,16 @@ class Rows(Protocol):
 class Columns:
     """A table of equally long columns."""
 
-    def __init__(self, space: Space, rows: int = 0) -> None:
+    def __init__(self, storage: ColumnStorage, rows: int = 0) -> None:
         """For `rows` rows, where that is known."""
-        self._space, self._rows = space, rows
+        self._storage, self._rows = storage, rows
         self._columns: dict[str, Column] = {}
         self._size = 0
 
     def append(self, values: Mapping[str, np.ndarray]) -> None:
         """One more batch of rows; the first one says which columns there are."""
         if not self._columns:
-            self._columns = {name: Column(self._space, self._rows) for name in values}
+            self._columns = {name: Column(self._storage, self._rows) for name in values}
         for name, column in self._columns.items():
             column.append(values[name])
         self._size += len(next(iter(values.values())))
@@ -179,7 +179,7 @@ class Columns:
 
     def __getitem__(self, name: str) -> np.ndarray:
         """A column; of a table without rows any column, empty."""
-        if name == PLACE:
+        if name == INDEX:
             return np.arange(self._size)
         return self._columns[name].read() if self._columns else np.zeros(0, dtype=np.int64)
 
@@ -191,18 +191,18 @@ class Columns:
 class Part:
     """Some rows of a table, in the order of their places."""
 
-    __slots__ = ("_base", "places")
+    __slots__ = ("_base", "indices")
 
     def __init__(self, base: Rows, chosen: np.ndarray) -> None:
         self._base = base
-        self.places = np.flatnonzero(chosen).astype(np.int32) if chosen.dtype == bool else chosen
+        self.indices = np.flatnonzero(chosen).astype(np.int32) if chosen.dtype == bool else chosen
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.indices)
 
     def __getitem__(self, name: str) -> np.ndarray:
         # `take` wants half the time of an index in brackets, which converts narrow places piece by piece.
-        return self.places if name == PLACE else self._base[name].take(self.places)
+        return self.indices if name == INDEX else self._base[name].take(self.indices)
 
     def where(self, chosen: np.ndarray) -> Rows:
-        return Part(self._base, self.places[chosen])
+        return Part(self._base, self.indices[chosen])

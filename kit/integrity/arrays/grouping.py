@@ -30,16 +30,16 @@ def present(numbers: np.ndarray, size: int) -> np.ndarray:
 
 def firsts(numbers: np.ndarray, size: int) -> np.ndarray:
     """The place of each number's first row, −1 for none."""
-    places = np.full(size + 1, -1, dtype=np.int64)
-    places[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
-    return places[:-1]
+    indices = np.full(size + 1, -1, dtype=np.int64)
+    indices[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
+    return indices[:-1]
 
 
 def lasts(numbers: np.ndarray, size: int) -> np.ndarray:
     """The place of each number's last row, −1 for none."""
-    places = np.full(size + 1, -1, dtype=np.int64)
-    places[numbers] = np.arange(len(numbers))
-    return places[:-1]
+    indices = np.full(size + 1, -1, dtype=np.int64)
+    indices[numbers] = np.arange(len(numbers))
+    return indices[:-1]
 
 
 def spread(numbers: np.ndarray, values: np.ndarray, size: int, default: int = 0) -> np.ndarray:

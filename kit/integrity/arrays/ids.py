@@ -23,8 +23,8 @@ CELLS_MAX = 1 << 22
 
 def codes(values: Any, words: Sequence[str]) -> np.ndarray:
     """The place of each text among `words`, -1 for any other."""
-    places = {word: place for place, word in enumerate(words)}
-    return _looked_up(values, lambda text: places.get(text, -1)).astype(np.int8)
+    indices = {word: index for index, word in enumerate(words)}
+    return _looked_up(values, lambda text: indices.get(text, -1)).astype(np.int8)
 
 
 class Names:
@@ -47,7 +47,7 @@ class Names:
         return self._numbers.get(name, -1)
 
 
-class Ids:
+class ClientIds:
     """Names of many things that repeat (clients), numbered as they come and forgotten: a row that names one tells."""
 
     def __init__(self) -> None:
@@ -73,14 +73,14 @@ def _looked_up(values: Any, look: Any) -> np.ndarray:
     return numbers[coded.indices.to_numpy(zero_copy_only=False)] if len(coded) else np.zeros(0, dtype=np.int64)
 
 
-def number_ids(places: Sequence[tuple[Columns, str]]) -> int:
+def number_ids(indices: Sequence[tuple[Columns, str]]) -> int:
     """Replace the hashes in these columns by numbers 0 … n − 1, equal for equal hashes; NO_ID for none. Returns n."""
-    total = sum(len(table) for table, _ in places)
+    total = sum(len(table) for table, _ in indices)
     bits = max(0, (total // CELLS_MAX).bit_length())
-    numbered = [np.full(len(table), NO_ID, dtype=np.int32) for table, _ in places]
+    numbered = [np.full(len(table), NO_ID, dtype=np.int32) for table, _ in indices]
     count = 0
     for part in range(1 << bits):
-        chosen = [_part(table[column], part, bits) for table, column in places]
+        chosen = [_part(table[column], part, bits) for table, column in indices]
         hashes = np.concatenate([found for _, found in chosen])
         # Parts hold about as many ids: a table that need not grow is filled a quarter faster.
         numbers, distinct = pd.factorize(hashes, size_hint=count // part if part else None)
@@ -88,7 +88,7 @@ def number_ids(places: Sequence[tuple[Columns, str]]) -> int:
         for target, (rows, _), first, last in zip(numbered, chosen, edges[:-1], edges[1:], strict=True):
             target[rows] = numbers[first:last] + count
         count += len(distinct)
-    for (table, column), target in zip(places, numbered, strict=True):
+    for (table, column), target in zip(indices, numbered, strict=True):
         table.replace(column, target)
     return count
 

@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import compute
 
-from kit.integrity.arrays.sources import whole
+from kit.integrity.arrays.parquet_table import to_numpy
 
 # The type checker knows none of Arrow's functions: they are made at import.
 pc: Any = compute
@@ -29,7 +29,7 @@ SEPARATORS = ((",", ":"), (", ", ": "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Skeleton:
+class JsonTemplate:
     """Constant texts around the values of `slots`; with `free` digits before the last constant."""
 
     constants: tuple[str, ...]
@@ -37,12 +37,12 @@ class Skeleton:
     free: int = 0
 
 
-class Skeletons:
+class JsonTemplates:
     """Learnt shapes. `columns`: name in the JSON → column; those in `empty_too` are empty where the text lacks them."""
 
     def __init__(self, columns: Mapping[str, str], empty_too: frozenset[str]) -> None:
         self._columns, self._empty_too = columns, empty_too
-        self._known: dict[int, Skeleton] = {}
+        self._known: dict[int, JsonTemplate] = {}
         self._tried: dict[int, int] = {}
 
     def same(self, texts: Any, rows: Mapping[str, Any], at: np.ndarray, shapes: np.ndarray) -> np.ndarray:
@@ -54,27 +54,27 @@ class Skeletons:
         for shape in pd.unique(shapes).tolist():
             chosen = np.flatnonzero(shapes == shape)
             some = texts if len(chosen) == len(texts) else texts.take(pa.array(chosen))
-            skeleton = self._skeleton(some, rows, at[chosen], shape)
-            if skeleton is not None:
-                same[chosen] = _matches(skeleton, some, values, at[chosen])
+            template = self._template(some, rows, at[chosen], shape)
+            if template is not None:
+                same[chosen] = _matches(template, some, values, at[chosen])
         return same
 
-    def _skeleton(self, texts: Any, rows: Mapping[str, Any], at: np.ndarray, shape: int) -> Skeleton | None:
-        skeleton = self._known.get(shape)
+    def _template(self, texts: Any, rows: Mapping[str, Any], at: np.ndarray, shape: int) -> JsonTemplate | None:
+        template = self._known.get(shape)
         models = 0
-        while skeleton is None and models < len(texts) and self._tried.get(shape, 0) < MODELS_MAX:
+        while template is None and models < len(texts) and self._tried.get(shape, 0) < MODELS_MAX:
             self._tried[shape] = self._tried.get(shape, 0) + 1
             row = {column: rows[column][int(at[models])].as_py() for column in self._columns.values()}
-            skeleton = learn(texts[models].as_py(), row, self._columns, self._empty_too)
+            template = learn(texts[models].as_py(), row, self._columns, self._empty_too)
             models += 1
-        if skeleton is not None:
-            self._known[shape] = skeleton
-        return skeleton
+        if template is not None:
+            self._known[shape] = template
+        return template
 
 
 def learn(
     text: str, row: Mapping[str, Any], columns: Mapping[str, str], empty_too: frozenset[str] = frozenset()
-) -> Skeleton | None:
+) -> JsonTemplate | None:
     """The shape of `text` if it says what `row` holds and nothing else; one number at its end may be anything."""
     pairs = _pairs(text)
     if not pairs:
@@ -87,7 +87,7 @@ def learn(
     comma, colon = separators
     constants, slots, open_ = [], [], "{"
     free = 0
-    for place, (name, value) in enumerate(pairs):
+    for index, (name, value) in enumerate(pairs):
         quote = '"' if isinstance(value, str) else ""
         column = columns.get(name)
         before = f"{open_}{json.dumps(name)}{colon}"
@@ -95,7 +95,7 @@ def learn(
             constants.append(before + quote)
             slots.append(column)
             open_ = quote + comma
-        elif column is None and type(value) is int and value >= 0 and place == len(pairs) - 1:
+        elif column is None and type(value) is int and value >= 0 and index == len(pairs) - 1:
             free = len(str(value))
             constants.append(before)
             open_ = ""
@@ -103,7 +103,7 @@ def learn(
             open_ = f"{before}{json.dumps(value)}{comma}"
         else:
             return None
-    return Skeleton(constants=(*constants, open_.removesuffix(comma) + "}"), slots=tuple(slots), free=free)
+    return JsonTemplate(constants=(*constants, open_.removesuffix(comma) + "}"), slots=tuple(slots), free=free)
 
 
 def _pairs(text: str) -> list[tuple[str, Any]]:
@@ -149,21 +149,21 @@ class Coded:
         return Coded(few, self.codes * np.int32(right) + other.codes)
 
 
-def written(skeleton: Skeleton, values: Values, at: np.ndarray, end: Sequence[Any] = ()) -> Any:
+def written(template: JsonTemplate, values: Values, at: np.ndarray, end: Sequence[Any] = ()) -> Any:
     """The texts that these rows must have, up to the free digits, and `end`; None where a value would need escapes."""
-    places, pieces, constants = pa.array(at), [], list(skeleton.constants)
-    for slot, column in enumerate(skeleton.slots):
+    indices, pieces, constants = pa.array(at), [], list(template.constants)
+    for slot, column in enumerate(template.slots):
         held = values[column]
         if held is None:
             return None
         if isinstance(held, pa.DictionaryArray):
             # The constants around go to the few texts and not to the many rows.
             few = pc.binary_join_element_wise(constants[slot], held.dictionary, constants[slot + 1], "")
-            _put(pieces, Coded(few, whole(held.indices).take(at).astype(np.int32, copy=False)))
+            _put(pieces, Coded(few, to_numpy(held.indices).take(at).astype(np.int32, copy=False)))
             constants[slot + 1] = ""
         else:
-            pieces += [constants[slot], held.take(places)]
-    pieces += [constants[len(skeleton.slots)], *end]
+            pieces += [constants[slot], held.take(indices)]
+    pieces += [constants[len(template.slots)], *end]
     laid_out = (piece.texts() if isinstance(piece, Coded) else piece for piece in pieces)
     return pc.binary_join_element_wise(*(piece for piece in laid_out if not isinstance(piece, str) or piece), "")
 
@@ -187,19 +187,19 @@ def _repeated(values: Any) -> Any:
     return pa.DictionaryArray.from_arrays(coded.indices, coded.dictionary.cast(pa.string()))
 
 
-def _matches(skeleton: Skeleton, texts: Any, values: Values, at: np.ndarray) -> np.ndarray:
-    end, digits, fits = skeleton.constants[-1], None, None
-    if skeleton.free:
+def _matches(template: JsonTemplate, texts: Any, values: Values, at: np.ndarray) -> np.ndarray:
+    end, digits, fits = template.constants[-1], None, None
+    if template.free:
         size = len(end.encode())
-        digits = pc.binary_slice(texts.cast(pa.binary()), -skeleton.free - size, -size).view(pa.string())
+        digits = pc.binary_slice(texts.cast(pa.binary()), -template.free - size, -size).view(pa.string())
         # A number as JSON writes it: no leading zero, and all of its digits.
         fits = pc.and_(pc.ascii_is_decimal(digits), pc.invert(pc.starts_with(digits, "0")))
-        fits = pc.and_(fits, pc.equal(pc.binary_length(digits), skeleton.free))
-    wanted = written(skeleton, values, at, () if digits is None else (digits, end))
+        fits = pc.and_(fits, pc.equal(pc.binary_length(digits), template.free))
+    wanted = written(template, values, at, () if digits is None else (digits, end))
     if wanted is None:
         return np.zeros(len(texts), dtype=bool)
     same = pc.equal(wanted, texts)
-    return whole(same if fits is None else pc.and_(fits, same))
+    return to_numpy(same if fits is None else pc.and_(fits, same))
 
 
 def _needs_escapes(values: Any) -> bool:
@@ -215,9 +215,9 @@ def _needs_escapes(values: Any) -> bool:
 def empty(values: Any) -> np.ndarray:
     """Where an Arrow array holds "" or 0."""
     if isinstance(values, pa.DictionaryArray):
-        return empty(values.dictionary)[whole(values.indices)] if len(values) else np.zeros(0, dtype=bool)
+        return empty(values.dictionary)[to_numpy(values.indices)] if len(values) else np.zeros(0, dtype=bool)
     if not pa.types.is_string(values.type):
-        return whole(values) == 0
+        return to_numpy(values) == 0
     _, offsets, _ = values.buffers()
     if offsets is None:
         return np.zeros(0, dtype=bool)

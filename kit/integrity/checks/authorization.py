@@ -7,16 +7,16 @@ import numpy as np
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import present, spread
 from kit.integrity.evidence.client_tables import CANCEL, GET_ORDER, good, refused
+from kit.integrity.evidence.evidence import Evidence, final_status
 from kit.integrity.evidence.ledger_tables import CLIENT
-from kit.integrity.evidence.tables import Evidence, final_status
 from kit.integrity.findings.check import Check, Wording, by_row
-from kit.integrity.findings.counterexample import Story
+from kit.integrity.findings.counterexample import Subject
 from kit.model import Finding
 
 NOBODY = -1
 
 REFUSED = Wording(
-    name="strangers-refused",
+    name="unauthorized-refused",
     noun="requests about another client's order",
     hold="were neither served nor carried out",
     broke="were served or carried out",
@@ -29,7 +29,7 @@ def owners(evidence: Evidence) -> np.ndarray:
     return spread(sent["order"], sent["client"], evidence.order_count, NOBODY)
 
 
-def strangers_refused(evidence: Evidence) -> Finding:
+def unauthorized_refused(evidence: Evidence) -> Finding:
     """For each GET or cancel of an order by a client that did not send that order: its answer is no 2xx, and no
     cancelled event (client) stands under its key. An answer that settles nothing (5xx, 408, 429, none) is no evidence
     unless the cancel was carried out.
@@ -40,10 +40,10 @@ def strangers_refused(evidence: Evidence) -> Finding:
     bad = strange.where(served)
 
     def example() -> str:
-        row = evidence.rows("attempts", bad["place"][:1])[0]
+        row = evidence.rows("attempts", bad["index"][:1])[0]
         asked = "cancelled" if row["op"] == "cancel" else "read"
         sent = evidence.sent.where(evidence.sent["order"] == bad["order"][0])
-        owner = evidence.rows("attempts", sent["place"][:1])[0]["client_id"]
+        owner = evidence.rows("attempts", sent["index"][:1])[0]["client_id"]
         return f"client {row['client_id']} {asked} order {row['order_id']} of client {owner}"
 
     return by_row(
@@ -52,7 +52,7 @@ def strangers_refused(evidence: Evidence) -> Finding:
         examined=int((served | refused(status)).sum()),
         violations=len(bad),
         example=example,
-        subject=lambda: Story(orders=(int(bad["order"][0]),)),
+        subject=lambda: Subject(orders=(int(bad["order"][0]),)),
     )
 
 
@@ -71,4 +71,4 @@ def _carried_out(evidence: Evidence, strange: Rows) -> np.ndarray:
     return (strange["op"] == CANCEL) & np.append(wished, False)[strange["key"]]
 
 
-CHECKS = (Check(name=REFUSED.name, find=strangers_refused, needs=("attempts", "events")),)
+CHECKS = (Check(name=REFUSED.name, find=unauthorized_refused, needs=("attempts", "events")),)

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.integrity.evidence.book_tables import NO_BOOK, Level
-from kit.integrity.evidence.fill_sides import accepted_orders
-from kit.integrity.evidence.tables import Evidence
-from kit.integrity.evidence.timestamps import Moments, streamed
+from kit.integrity.evidence.evidence import Evidence
+from kit.integrity.evidence.observed_progress import ObservedProgress, streamed_events
+from kit.integrity.evidence.orders_and_fills import accepted_orders
 from kit.integrity.findings.check import Check, Wording, by_row
-from kit.integrity.findings.counterexample import Step, Story
-from kit.integrity.matching.depth import Levels, books_at, changes, last_places
+from kit.integrity.findings.counterexample import Step, Subject
+from kit.integrity.matching.book_depth import Levels, books_at, changes, last_indices
 from kit.model import NS_PER_S, Finding
 
 AROUND = 3
@@ -57,10 +57,10 @@ class Shown:
         """The first level of this book that is not as it should be."""
         told, wanted = (_sides(one.where(one.read == read)) for one in (self.told, self.wanted))
         for name, said, right in zip(("bids", "asks"), told, wanted, strict=True):
-            for place in range(max(len(said), len(right))):
-                pair = [side[place] if place < len(side) else None for side in (said, right)]
+            for index in range(max(len(said), len(right))):
+                pair = [side[index] if index < len(side) else None for side in (said, right)]
                 if pair[0] != pair[1]:
-                    return f"as number {place + 1} of its {name} {_words(pair[0])} and not {_words(pair[1])}"
+                    return f"as number {index + 1} of its {name} {_words(pair[0])} and not {_words(pair[1])}"
         return "nothing wrong"
 
 
@@ -82,13 +82,13 @@ def book_equals_ledger(evidence: Evidence) -> Finding:
     A place in the middle of a command is passed over: its events commit together, but are read page by page. Orders
     are not counted in a market that accepted one twice. `measured` counts wrong books.
     """
-    books = evidence.books
+    books = evidence.book_reads
     shown = _shown(evidence)
     strange = _strange(evidence)
     bad = np.union1d(np.flatnonzero(strange), shown.wrong())
 
     def example() -> str:
-        row = evidence.rows("books", bad[:1])[0]
+        row = evidence.rows("book_reads", bad[:1])[0]
         seq, who = int(books["seq"][bad[0]]), f"the book of {row['symbol']} that client {row['client_id']} read"
         if strange[bad[0]]:
             return f"{who} is none" if seq == NO_BOOK else f"{who} is at seq {seq}, which its ledger does not have"
@@ -106,17 +106,17 @@ def book_equals_ledger(evidence: Evidence) -> Finding:
 
 def _strange(evidence: Evidence) -> np.ndarray:
     """Which reads are no book, or of a place that the ledger does not have."""
-    books = evidence.books
-    there = evidence.slices.places(evidence.events, books["market"], books["seq"]) >= 0
+    books = evidence.book_reads
+    there = evidence.market_ranges.find(evidence.events, books["market"], books["seq"]) >= 0
     return (books["seq"] != 0) & ~there
 
 
 def _shown(evidence: Evidence) -> Shown:
-    books, orders = evidence.books, accepted_orders(evidence)
-    told = Levels(*(evidence.levels[name].astype(np.int64) for name in Levels._fields))
-    depth, gone = _depth(evidence, told), last_places(evidence, orders)
+    books, orders = evidence.book_reads, accepted_orders(evidence)
+    told = Levels(*(evidence.book_levels[name].astype(np.int64) for name in Levels._fields))
+    depth, gone = _depth(evidence, told), last_indices(evidence, orders)
     judged, counted, parts = np.zeros(len(books), dtype=bool), np.zeros(len(books), dtype=bool), []
-    for market, (first, last) in evidence.slices.by_market.items():
+    for market, (first, last) in evidence.market_ranges.by_market.items():
         mine, upto = _judged(evidence, market)
         if len(mine):
             judged[mine], counted[mine] = True, orders.once[orders.market == market].all()
@@ -133,7 +133,7 @@ def _depth(evidence: Evidence, told: Levels) -> np.ndarray:
     """How many levels a side each book must show: as many as were asked for, where that was not recorded as many as any
     book shows. One that shows more is held to what it shows.
     """
-    books = evidence.books
+    books = evidence.book_reads
     sides = np.bincount(told.read * 2 + told.buys, minlength=2 * len(books)).reshape(-1, 2).max(axis=1, initial=0)
     return np.maximum(np.where(books["asked"] > 0, books["asked"], sides.max(initial=0)), sides)
 
@@ -142,18 +142,18 @@ def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
     """The books of a market that were not read in the middle of a command, in the order of the ledger; and how many of
     the market's events each of them holds.
     """
-    books, events = evidence.books, evidence.events
-    first, last = evidence.slices.by_market[market]
+    books, events = evidence.book_reads, evidence.events
+    first, last = evidence.market_ranges.by_market[market]
     mine = np.flatnonzero((books["market"] == market) & (books["seq"] >= 0))
     mine = mine[np.argsort(books["seq"][mine], kind="stable")]
     seq = books["seq"][mine]
-    place = evidence.slices.places(events, np.full(len(seq), market), seq)
+    index = evidence.market_ranges.find(events, np.full(len(seq), market), seq)
     # How many of the market's events each book holds; none if it was read before there was any.
-    upto = np.where(place >= 0, place + 1 - first, 0)
+    upto = np.where(index >= 0, index + 1 - first, 0)
     event = events["event"][first:last]
     whole = (upto == 0) | (upto == len(event))
     whole |= event[np.minimum(upto, len(event) - 1)] != event[np.maximum(upto, 1) - 1]
-    whole &= (place >= 0) | (seq == 0)
+    whole &= (index >= 0) | (seq == 0)
     return mine[whole], upto[whole]
 
 
@@ -161,13 +161,13 @@ def monotone_books(evidence: Evidence) -> Finding:
     """For each answered GET of a book at seq s: no subscriber had received an event of its market beyond s, and no
     client had read a book beyond s, before it was asked for.
     """
-    books = evidence.books.where(evidence.books["seq"] != NO_BOOK)
+    books = evidence.book_reads.where(evidence.book_reads["seq"] != NO_BOOK)
     read = books["market"], books["seq"], books["completed_ns"]
-    known = Moments(streamed(evidence.stream), read).before(books["market"], books["invoked_ns"])
+    known = ObservedProgress(streamed_events(evidence.stream), read).before(books["market"], books["invoked_ns"])
     bad = np.flatnonzero(books["seq"] < known)
 
     def example() -> str:
-        row = evidence.rows("books", books["place"][bad[:1]])[0]
+        row = evidence.rows("book_reads", books["index"][bad[:1]])[0]
         who = f"the book of {row['symbol']} that client {row['client_id']} read"
         return f"{who} is at seq {books['seq'][bad[0]]}, though seq {known[bad[0]]} was known before it was asked for"
 
@@ -177,20 +177,20 @@ def monotone_books(evidence: Evidence) -> Finding:
         examined=len(books),
         violations=len(bad),
         example=example,
-        subject=lambda: _told(evidence, int(books["place"][bad[0]])),
+        subject=lambda: _told(evidence, int(books["index"][bad[0]])),
     )
 
 
-def _told(evidence: Evidence, read: int) -> Story:
+def _told(evidence: Evidence, read: int) -> Subject:
     """The read and the ledger around its place."""
-    row, seq = evidence.rows("books", [read])[0], int(evidence.books["seq"][read])
+    row, seq = evidence.rows("book_reads", [read])[0], int(evidence.book_reads["seq"][read])
     base = {"source": "client", "client_id": row["client_id"]}
     steps: tuple[Step, ...] = (
         base
         | {"t": row["invoked_ns"] / NS_PER_S, "what": f"client {row['client_id']} reads the book of {row['symbol']}"},
         base | {"t": row["completed_ns"] / NS_PER_S, "what": f"answer {row['status']}: {row['reply']}"},
     )
-    return Story(stretch=(int(evidence.books["market"][read]), seq - AROUND, seq + AROUND), steps=steps)
+    return Subject(stretch=(int(evidence.book_reads["market"][read]), seq - AROUND, seq + AROUND), steps=steps)
 
 
 CHECKS = (

@@ -6,11 +6,11 @@ import numpy as np
 
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import firsts, paired, present, totals
-from kit.integrity.evidence.fill_sides import accepted_orders, filled, legs
+from kit.integrity.evidence.evidence import Evidence, acknowledged
 from kit.integrity.evidence.ledger_tables import UNKNOWN_ORDER
-from kit.integrity.evidence.tables import Evidence, acknowledged
+from kit.integrity.evidence.orders_and_fills import accepted_orders, fill_sides, filled
 from kit.integrity.findings.check import Check, Wording, by_order, by_row, plural
-from kit.integrity.findings.counterexample import Story
+from kit.integrity.findings.counterexample import Subject
 from kit.model import Finding
 
 AFTER = Wording(
@@ -55,22 +55,22 @@ def no_fill_after_cancel(evidence: Evidence) -> Finding:
     """F6. No fill of an order has a greater seq than its cancelled event (of any reason, the acknowledged cancels of
     clients among them). An order that was accepted again after its cancel is `one-event-per-order`, and counts here.
     """
-    cancelled, fills, sides = evidence.cancelled, evidence.fills, legs(evidence)
-    place = firsts(cancelled["order"], evidence.order_count)  # the ledger is in order: the first has the least seq
-    off = np.where(sides.order >= 0, place[sides.order], -1)
+    cancelled, fills, sides = evidence.cancelled, evidence.fills, fill_sides(evidence)
+    index = firsts(cancelled["order"], evidence.order_count)  # the ledger is in order: the first has the least seq
+    off = np.where(sides.order >= 0, index[sides.order], -1)
     seq, fill_seq = cancelled["seq"], fills["seq"]
     late = np.flatnonzero(off >= 0)
-    late = late[fill_seq[sides.place[late]] > seq[off[late]]]
+    late = late[fill_seq[sides.index[late]] > seq[off[late]]]
 
     def example(order: int) -> str:
         leg = late[sides.order[late] == order][0]
-        fill = evidence.rows("events", fills["place"][sides.place[leg : leg + 1]])[0]
+        fill = evidence.rows("events", fills["index"][sides.index[leg : leg + 1]])[0]
         return (
-            f"order {evidence.order_of(order)} was cancelled at {fill['market']} seq {seq[place[order]]} "
+            f"order {evidence.order_id(order)} was cancelled at {fill['market']} seq {seq[index[order]]} "
             f"and traded {plural(fill['qty'], 'lot')} at seq {fill['seq']}"
         )
 
-    examined = int((place >= 0).sum())
+    examined = int((index >= 0).sum())
     return by_order(AFTER, evidence, examined=examined, bad=sides.order[late], example=example)
 
 
@@ -83,7 +83,7 @@ def cancelled_or_filled(evidence: Evidence) -> Finding:
 
     def example(number: int) -> str:
         return (
-            f"order {evidence.order_of(number)} of {plural(int(orders.qty[number]), 'lot')} has {done[number]} filled "
+            f"order {evidence.order_id(number)} of {plural(int(orders.qty[number]), 'lot')} has {done[number]} filled "
             f"and {off[number]} cancelled"
         )
 
@@ -103,7 +103,7 @@ def cancel_takes_effect_once(evidence: Evidence) -> Finding:
         return outcomes.where(key == bad[0])
 
     def example() -> str:
-        told = evidence.rows("events", rows()["place"])
+        told = evidence.rows("events", rows()["index"])
         seqs = ", ".join(str(row["seq"]) for row in told)
         which = f"order {told[0]['order_id']} under key {told[0]['idempotency_key']}"
         return f"the cancel of {which} took effect at seq {seqs}"
@@ -114,7 +114,7 @@ def cancel_takes_effect_once(evidence: Evidence) -> Finding:
         examined=int(present(key, evidence.key_count).sum()),
         violations=len(bad),
         example=example,
-        subject=lambda: Story(orders=(int(rows()["order"][0]),)),
+        subject=lambda: Subject(orders=(int(rows()["order"][0]),)),
     )
 
 
@@ -126,7 +126,7 @@ def acknowledged_cancel_never_lost(evidence: Evidence) -> Finding:
     bad = told["order"][~np.append(found, False)[told["key"]]]
 
     def example(order: int) -> str:
-        row = evidence.rows("attempts", told["place"][np.flatnonzero(told["order"] == order)[:1]])[0]
+        row = evidence.rows("attempts", told["index"][np.flatnonzero(told["order"] == order)[:1]])[0]
         who = f"client {row['client_id']}"
         return f"{who} was told that its cancel of order {row['order_id']} is on its way, but nothing came of it"
 
@@ -142,7 +142,7 @@ def no_phantom_cancels(evidence: Evidence) -> Finding:
     bad = outcomes.where((outcomes["key"] < 0) | ~np.isin(paired(outcomes["key"], outcomes["order"]), asked))
 
     def example(order: int) -> str:
-        row = evidence.rows("events", bad["place"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        row = evidence.rows("events", bad["index"][np.flatnonzero(bad["order"] == order)[:1]])[0]
         what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
         return f"{what} under key {row['idempotency_key']} of client {row['client_id']}"
 
@@ -158,7 +158,7 @@ def cancels_follow_orders(evidence: Evidence) -> Finding:
     bad = outcomes.where((outcomes["reason"] == UNKNOWN_ORDER) & let_in[outcomes["order"]])
 
     def example(order: int) -> str:
-        row = evidence.rows("events", bad["place"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        row = evidence.rows("events", bad["index"][np.flatnonzero(bad["order"] == order)[:1]])[0]
         there = evidence.accepted.where(evidence.accepted["order"] == order)["seq"][0]
         what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
         return f"{what} was refused as of an unknown order, which is accepted at seq {there}"

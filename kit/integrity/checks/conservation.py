@@ -10,11 +10,11 @@ import numpy as np
 
 from kit.integrity.arrays.grouping import present, spread
 from kit.integrity.evidence.client_tables import STATES
-from kit.integrity.evidence.fill_sides import filled
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import BUYS
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.orders_and_fills import filled
 from kit.integrity.findings.check import Check, Wording, by_order, by_row
-from kit.integrity.findings.counterexample import STEPS_MAX, Story, balance_step, event_steps
+from kit.integrity.findings.counterexample import STEPS_MAX, Subject, balance_step, event_steps
 from kit.integrity.findings.minimise import smallest
 from kit.model import Finding
 
@@ -28,7 +28,7 @@ STATE = Wording(
     broke="are stored otherwise than the ledger says",
 )
 SIDES = Wording(
-    name="both-legs-equal",
+    name="bought-equals-sold",
     noun="markets",
     hold="have as many lots bought as sold in their stored orders",
     broke="have lots bought that nobody sold, or sold that nobody bought, in their stored orders",
@@ -66,7 +66,7 @@ def order_state_equals_fills(evidence: Evidence) -> Finding:
         kept = STATES[state[order]] if state[order] != NOT_STORED else "not stored"
         said = STATES[wanted[order]] if wanted[order] != NOT_STORED else "ACCEPTED"
         return (
-            f"order {evidence.order_of(order)} is stored as {kept} with {stored[order]} lots "
+            f"order {evidence.order_id(order)} is stored as {kept} with {stored[order]} lots "
             f"filled, the ledger says {said} with {done[order]}"
         )
 
@@ -88,7 +88,7 @@ def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     return state, np.where(let_in | refused, done, 0)
 
 
-def both_legs_equal(evidence: Evidence) -> Finding:
+def bought_equals_sold(evidence: Evidence) -> Finding:
     """C0. Per market, over the stored orders: Σ filledQty of buyers = Σ filledQty of sellers."""
     orders = evidence.orders
     signed = np.where(orders["buys"] != 0, 1, -1) * orders["filled"].astype(np.int64)
@@ -102,11 +102,11 @@ def both_legs_equal(evidence: Evidence) -> Finding:
         way = "bought than sold" if more > 0 else "sold than bought"
         return f"in {name} {abs(more)} more lots are stored as {way}"
 
-    def subject() -> Story:
+    def subject() -> Subject:
         mine = np.flatnonzero(market == bad[0])
         numbers = orders["order"][mine]
         off = signed[mine] - np.where(orders["buys"][mine] != 0, 1, -1) * filled(evidence)[numbers]
-        return Story(orders=tuple(_fewest(numbers[off != 0], off[off != 0]) or numbers[:1].tolist()))
+        return Subject(orders=tuple(_fewest(numbers[off != 0], off[off != 0]) or numbers[:1].tolist()))
 
     examined = int(present(market, len(evidence.markets)).sum())
     return by_row(SIDES, evidence, examined=examined, violations=len(bad), example=example, subject=subject)
@@ -173,7 +173,7 @@ def positions_equal_fills(evidence: Evidence) -> Finding:
             f"its fills sum to {wanted[0]} and {wanted[1]}"
         )
 
-    def subject() -> Story:
+    def subject() -> Subject:
         return _difference(evidence, accounts, int(bad[0]))
 
     return by_row(
@@ -186,7 +186,7 @@ def positions_equal_fills(evidence: Evidence) -> Finding:
     )
 
 
-def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Story:
+def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Subject:
     """The balance and its client's fills: the few fills that make up the difference, where there are such."""
     fills = evidence.fills
     client, market = accounts.client[at], accounts.market[at]
@@ -199,15 +199,15 @@ def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Story:
     guilty = np.flatnonzero((np.abs(posted) == np.abs(accounts.off[at])).all(axis=1))[:1]
     if not len(guilty):
         guilty = _run_of(posted, -accounts.off[at])
-    chosen = fills["place"][mine[guilty] if len(guilty) else mine]
+    chosen = fills["index"][mine[guilty] if len(guilty) else mine]
     steps = tuple(event_steps(evidence, chosen)) if len(chosen) else ()
-    return Story(steps=(*steps, balance_step(_balance(evidence, accounts, at))))
+    return Subject(steps=(*steps, balance_step(_balance(evidence, accounts, at))))
 
 
 def _run_of(posted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Fills one after the other that sum to `wanted` (a batch that was never posted); none if there are none."""
     sums = np.concatenate([[[0, 0]], np.cumsum(posted, axis=0)])
-    ends = {tuple(total): place for place, total in enumerate(sums.tolist())}
+    ends = {tuple(total): index for index, total in enumerate(sums.tolist())}
     for first, total in enumerate((sums + wanted).tolist()):
         last = ends.get(tuple(total), -1)
         if last > first:
@@ -219,7 +219,7 @@ def _balance(evidence: Evidence, accounts: Accounts, at: int) -> dict[str, Any]:
     client, market = int(accounts.client[at]), int(accounts.market[at])
     lots, cash = accounts.stored[at].tolist()
     return {
-        "client_id": evidence.client_of(client),
+        "client_id": evidence.client_id(client),
         "market": evidence.markets[market],
         "qty": lots,
         "cash": cash,
@@ -248,7 +248,7 @@ def balances_sum_to_zero(evidence: Evidence) -> Finding:
     )
 
 
-def _from_nowhere(evidence: Evidence, market: int) -> Story:
+def _from_nowhere(evidence: Evidence, market: int) -> Subject:
     """The fewest clients whose balances differ from their fills by what came from nowhere."""
     accounts = _accounts(evidence)
     suspects = np.flatnonzero((accounts.market == market) & (accounts.off != 0).any(axis=1)).tolist()
@@ -260,12 +260,12 @@ def _from_nowhere(evidence: Evidence, market: int) -> Story:
     chosen = smallest(suspects, shows) if len(suspects) <= SUSPECTS_MAX else suspects
     if not chosen:
         chosen = np.flatnonzero(accounts.market == market).tolist()
-    return Story(steps=tuple(balance_step(_balance(evidence, accounts, at)) for at in chosen[:STEPS_MAX]))
+    return Subject(steps=tuple(balance_step(_balance(evidence, accounts, at)) for at in chosen[:STEPS_MAX]))
 
 
 CHECKS = (
     Check(name=STATE.name, find=order_state_equals_fills, needs=("events", "orders")),
-    Check(name=SIDES.name, find=both_legs_equal, needs=("orders",)),
+    Check(name=SIDES.name, find=bought_equals_sold, needs=("orders",)),
     Check(name=BALANCES.name, find=positions_equal_fills, needs=("events", "positions")),
     Check(name=ZERO.name, find=balances_sum_to_zero, needs=("positions",)),
 )

@@ -7,9 +7,9 @@ import numpy as np
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import firsts, paired, present
 from kit.integrity.arrays.json_columns import loads
-from kit.integrity.evidence import content
+from kit.integrity.evidence import order_content
 from kit.integrity.evidence.client_tables import FAIL, FIRST
-from kit.integrity.evidence.tables import Evidence, acknowledged
+from kit.integrity.evidence.evidence import Evidence, acknowledged
 from kit.integrity.findings.check import Check, Wording, by_key, by_order
 from kit.model import Finding
 
@@ -49,7 +49,7 @@ def acknowledged_never_lost(evidence: Evidence) -> Finding:
     bad = np.flatnonzero(told & ~_written(evidence))
 
     def example(key: int) -> str:
-        client, name = evidence.key_of(key)
+        client, name = evidence.client_and_key(key)
         return f"client {client} was told that key {name} is accepted, but no ledger event carries it"
 
     return by_key(LOST, evidence, examined=int(told.sum()), bad=bad, example=example)
@@ -64,15 +64,15 @@ def no_phantom_orders(evidence: Evidence) -> Finding:
 
     def example(order: int) -> str:
         table = next(table for table in tables if (table["order"] == order).any())
-        row = evidence.rows("events", _places(table, order))[0]
+        row = evidence.rows("events", _indices(table, order))[0]
         return f"order {row['order_id']} of client {row['client_id']} at {row['market']} seq {row['seq']}"
 
     examined = int(present(orders, evidence.order_count).sum())
     return by_order(PHANTOM, evidence, examined=examined, bad=bad, example=example)
 
 
-def _places(table: Rows, order: int) -> np.ndarray:
-    return table["place"][np.flatnonzero(table["order"] == order)[:1]]
+def _indices(table: Rows, order: int) -> np.ndarray:
+    return table["index"][np.flatnonzero(table["order"] == order)[:1]]
 
 
 def refused_has_no_effect(evidence: Evidence) -> Finding:
@@ -86,7 +86,7 @@ def refused_has_no_effect(evidence: Evidence) -> Finding:
     bad = np.flatnonzero(asked & ~maybe & _written(evidence))
 
     def example(number: int) -> str:
-        client, name = evidence.key_of(number)
+        client, name = evidence.client_and_key(number)
         statuses = sorted(set(sent["status"][key == number].tolist()))
         return f"key {name} of client {client} was only ever answered {', '.join(map(str, statuses))}"
 
@@ -99,12 +99,12 @@ def sequenced_as_sent(evidence: Evidence) -> Finding:
     """
     sent, accepted = evidence.sent, evidence.accepted
     opening = sent.where(sent["kind"] == FIRST)
-    place = np.append(firsts(opening["key"], evidence.key_count), -1)[accepted["key"]]
-    known = np.flatnonzero(place >= 0)
+    index = np.append(firsts(opening["key"], evidence.key_count), -1)[accepted["key"]]
+    known = np.flatnonzero(index >= 0)
     key, order = accepted["key"][known], accepted["order"][known]
-    differs = opening["sent"][place[known]] != accepted["content"][known]
+    differs = opening["content"][index[known]] != accepted["content"][known]
     # Most orders carry the order id of the first attempt: only the others are looked for among all attempts.
-    other = np.flatnonzero(opening["order"][place[known]] != order)
+    other = np.flatnonzero(opening["order"][index[known]] != order)
     if len(other):
         mine = np.isin(sent["key"], key[other])
         carried = paired(sent["key"][mine], sent["order"][mine])
@@ -113,10 +113,13 @@ def sequenced_as_sent(evidence: Evidence) -> Finding:
 
     def example(number: int) -> str:
         at = known[differs & (order == number)][:1]
-        row = evidence.rows("events", accepted["place"][at])[0]
-        first = evidence.rows("attempts", opening["place"][place[at]])[0]
-        wanted = content.canonical(first, content.CLIENT)
-        told = content.differences(content.canonical(row), wanted, "sent") or "no attempt carried this order id"
+        row = evidence.rows("events", accepted["index"][at])[0]
+        first = evidence.rows("attempts", opening["index"][index[at]])[0]
+        wanted = order_content.canonical(first, order_content.CLIENT)
+        told = (
+            order_content.differences(order_content.canonical(row), wanted, "sent")
+            or "no attempt carried this order id"
+        )
         return f"order {row['order_id']}: {told}"
 
     examined = int(present(order, evidence.order_count).sum())
@@ -130,23 +133,23 @@ def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
     accepted = evidence.accepted
     told = evidence.sent.where(acknowledged(evidence.sent))
     told = told.where(np.argsort(told["completed_ns"], kind="stable"))
-    place = np.append(firsts(told["key"], evidence.key_count), -1)[accepted["key"]]
-    known = np.flatnonzero(place >= 0)
+    index = np.append(firsts(told["key"], evidence.key_count), -1)[accepted["key"]]
+    known = np.flatnonzero(index >= 0)
     key = accepted["key"][known]
-    differs = told["told"][place[known]] != accepted["content"][known]
-    differs |= told["told_order"][place[known]] != accepted["order"][known]
+    differs = told["answer"][index[known]] != accepted["content"][known]
+    differs |= told["answer_order"][index[known]] != accepted["order"][known]
     bad = key[differs]
 
     def example(number: int) -> str:
         at = known[differs & (key == number)][:1]
-        row = evidence.rows("events", accepted["place"][at])[0]
-        answer = loads(evidence.rows("attempts", told["place"][place[at]])[0]["reply"])
-        found = {"order id": row["order_id"]} | content.canonical(row)
+        row = evidence.rows("events", accepted["index"][at])[0]
+        answer = loads(evidence.rows("attempts", told["index"][index[at]])[0]["reply"])
+        found = {"order id": row["order_id"]} | order_content.canonical(row)
         found |= {"client": row["client_id"], "key": row["idempotency_key"]}
-        wanted = {"order id": answer.get("orderId", "")} | content.canonical(answer, content.CLIENT)
+        wanted = {"order id": answer.get("orderId", "")} | order_content.canonical(answer, order_content.CLIENT)
         wanted |= {"client": answer.get("clientId", row["client_id"])}
         wanted |= {"key": answer.get("idempotencyKey", row["idempotency_key"])}
-        return f"order {row['order_id']}: {content.differences(found, wanted, 'acknowledged')}"
+        return f"order {row['order_id']}: {order_content.differences(found, wanted, 'acknowledged')}"
 
     return by_key(
         AS_SEQUENCED, evidence, examined=int(present(key, evidence.key_count).sum()), bad=bad, example=example

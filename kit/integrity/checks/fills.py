@@ -9,11 +9,11 @@ import numpy as np
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import firsts, paired, present, spread, totals, unpaired
 from kit.integrity.checks.sequence import stretch
-from kit.integrity.evidence.fill_sides import Orders, accepted_orders, filled, legs
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import AT_MARKET, BUYS
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.orders_and_fills import AcceptedOrders, accepted_orders, fill_sides, filled
 from kit.integrity.findings.check import Check, Wording, by_key, by_order, by_row, plural
-from kit.integrity.findings.counterexample import Story
+from kit.integrity.findings.counterexample import Subject
 from kit.model import Finding
 
 TRADE_IDS = Wording(
@@ -64,13 +64,13 @@ def trade_ids_unique(evidence: Evidence) -> Finding:
     bad = np.flatnonzero(_again(trade) | (trade == 0))
 
     def example() -> str:
-        row = evidence.rows("events", fills["place"][bad[:1]])[0]
+        row = evidence.rows("events", fills["index"][bad[:1]])[0]
         return f"trade id {row['trade_id'] or '(empty)'} at {row['market']} seq {row['seq']} is not the first such"
 
-    def subject() -> Story:
+    def subject() -> Subject:
         same = np.flatnonzero(trade == trade[bad[0]])[:2]
         orders = (*fills["order"][same].tolist(), *fills["maker"][same].tolist())
-        return Story(orders=tuple(orders), only=fills["place"][same])
+        return Subject(orders=tuple(orders), only=fills["index"][same])
 
     return by_row(TRADE_IDS, evidence, examined=len(fills), violations=len(bad), example=example, subject=subject)
 
@@ -95,7 +95,7 @@ def pair_trades_once(evidence: Evidence) -> Finding:
         return unpaired(again[0])
 
     def example() -> str:
-        taker, maker = (evidence.order_of(number) for number in names())
+        taker, maker = (evidence.order_id(number) for number in names())
         return f"order {taker} took from order {maker} {int((pairs == again[0]).sum())} times"
 
     return by_row(
@@ -104,7 +104,7 @@ def pair_trades_once(evidence: Evidence) -> Finding:
         examined=len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum()),
         violations=len(again),
         example=example,
-        subject=lambda: Story(orders=names()),
+        subject=lambda: Subject(orders=names()),
     )
 
 
@@ -127,7 +127,7 @@ def no_double_fill(evidence: Evidence) -> Finding:
     bad = np.union1d(over, taker[differs])
 
     def example(key: int) -> str:
-        row = evidence.rows("events", accepted["place"][np.flatnonzero(accepted["key"] == key)[:1]])[0]
+        row = evidence.rows("events", accepted["index"][np.flatnonzero(accepted["key"] == key)[:1]])[0]
         verb = "bought" if row["side"] == "BUY" else "sold"
         received = "received" if row["side"] == "BUY" else "gave"
         who = f"order {row['order_id']} (client {row['client_id']})"
@@ -141,13 +141,13 @@ def no_double_fill(evidence: Evidence) -> Finding:
 
 def no_over_fill(evidence: Evidence) -> Finding:
     """F3. For each order: Σ fills ≤ its quantity, and every fill > 0."""
-    orders, sides, got = accepted_orders(evidence), legs(evidence), filled(evidence)
+    orders, sides, got = accepted_orders(evidence), fill_sides(evidence), filled(evidence)
     not_positive = sides.order[(sides.qty <= 0) & (sides.order >= 0)]
     bad = np.union1d(np.flatnonzero((orders.seq > 0) & (got > orders.qty)), not_positive)
 
     def example(order: int) -> str:
         wanted = plural(int(orders.qty[order]), "lot")
-        return f"order {evidence.order_of(order)} asked for {wanted} and has {got[order]}"
+        return f"order {evidence.order_id(order)} asked for {wanted} and has {got[order]}"
 
     examined = int(present(sides.order, evidence.order_count).sum())
     return by_order(OVER, evidence, examined=examined, bad=bad, example=example)
@@ -168,7 +168,7 @@ def fill_parties_exist(evidence: Evidence) -> Finding:
     bad = np.flatnonzero(wrong)
 
     def example() -> str:
-        row = evidence.rows("events", fills["place"][bad[:1]])[0]
+        row = evidence.rows("events", fills["index"][bad[:1]])[0]
         return (
             f"trade {row['trade_id']} at {row['market']} seq {row['seq']} between order {row['taker_order_id']} "
             f"of {row['taker_client_id']} and order {row['maker_order_id']} of {row['maker_client_id']}"
@@ -184,7 +184,7 @@ def fill_parties_exist(evidence: Evidence) -> Finding:
     )
 
 
-def _rules(fills: Rows, orders: Orders) -> list[tuple[str, np.ndarray]]:
+def _rules(fills: Rows, orders: AcceptedOrders) -> list[tuple[str, np.ndarray]]:
     taker, maker = fills["order"], fills["maker"]
     price, seq = fills["price"], fills["seq"]
     buys = orders.buys[taker]
@@ -220,7 +220,7 @@ def fills_are_legal(evidence: Evidence) -> Finding:
 
     def example() -> str:
         why = next(words for words, broken in rules if broken[bad[0]])
-        row = evidence.rows("events", fills["place"][bad[:1]])[0]
+        row = evidence.rows("events", fills["index"][bad[:1]])[0]
         return f"trade {row['trade_id']} at {row['market']} seq {row['seq']}: {why}"
 
     return by_row(
@@ -240,17 +240,17 @@ def accepted_orders_legal(evidence: Evidence) -> Finding:
     bad = rows["order"][(rows["qty"] <= 0) | np.where(at_market, price != 0, price <= 0)]
 
     def example(order: int) -> str:
-        row = evidence.rows("events", rows["place"][np.flatnonzero(rows["order"] == order)[:1]])[0]
+        row = evidence.rows("events", rows["index"][np.flatnonzero(rows["order"] == order)[:1]])[0]
         return f"order {row['order_id']}: {row['order_type']} of {row['qty']} lots at {row['price']}"
 
     return by_order(ORDERS_LEGAL, evidence, examined=len(rows), bad=bad, example=example)
 
 
-def _trade(evidence: Evidence, fills: Rows, bad: np.ndarray) -> Story:
+def _trade(evidence: Evidence, fills: Rows, bad: np.ndarray) -> Subject:
     """The first of the bad fills, with the orders that it names."""
     numbers = (int(fills["order"][bad[0]]), int(fills["maker"][bad[0]]))
-    around = stretch(evidence, int(fills["place"][bad[0]]))
-    return Story(orders=tuple(number for number in numbers if number >= 0), stretch=around)
+    around = stretch(evidence, int(fills["index"][bad[0]]))
+    return Subject(orders=tuple(number for number in numbers if number >= 0), stretch=around)
 
 
 def _check(wording: Wording, find: Callable[[Evidence], Finding]) -> Check:

@@ -9,8 +9,7 @@ from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import counts, firsts, present
 from kit.integrity.arrays.json_columns import loads
 from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, REUSE_KEY, REUSED, good, refused
-from kit.integrity.evidence.replies import replies
-from kit.integrity.evidence.tables import Evidence, acknowledged, final_status
+from kit.integrity.evidence.evidence import Evidence, acknowledged, final_status
 from kit.integrity.findings.check import Check, Wording, by_key, by_order, plural
 from kit.model import Finding
 
@@ -18,7 +17,7 @@ ONCE_PER_KEY = Wording(
     name="exactly-once-per-key", noun="keys", hold="were applied exactly once", broke="were applied more than once"
 )
 UNKNOWN = Wording(
-    name="unknown-at-most-once",
+    name="unknown-outcome-at-most-once",
     noun="keys",
     hold="took effect at most once, whatever their client knows",
     broke="with an unknown outcome took effect twice or by halves",
@@ -55,7 +54,7 @@ def exactly_once_per_key(evidence: Evidence) -> Finding:
     bad = np.flatnonzero((written > 1) | (stored > 1))
 
     def example(key: int) -> str:
-        client, name = evidence.key_of(key)
+        client, name = evidence.client_and_key(key)
         return (
             f"key {name} of client {client} was sequenced {plural(int(written[key]), 'time')} "
             f"and stored as {plural(int(stored[key]), 'order')}"
@@ -64,7 +63,7 @@ def exactly_once_per_key(evidence: Evidence) -> Finding:
     return by_key(ONCE_PER_KEY, evidence, examined=int((written > 0).sum()), bad=bad, example=example)
 
 
-def unknown_at_most_once(evidence: Evidence) -> Finding:
+def unknown_outcome_at_most_once(evidence: Evidence) -> Finding:
     """For each key that was never acknowledged and has an `info` attempt: |{accepted, rejected events}| =
     |{stored orders}| ≤ 1. Zero or one time, never twice, and the same in ledger and store.
     """
@@ -76,7 +75,7 @@ def unknown_at_most_once(evidence: Evidence) -> Finding:
     bad = np.flatnonzero(unknown & ((written > 1) | (stored > 1) | (written != stored)))
 
     def example(key: int) -> str:
-        client, name = evidence.key_of(key)
+        client, name = evidence.client_and_key(key)
         return (
             f"client {client} never heard of key {name}, which was sequenced {plural(int(written[key]), 'time')} "
             f"and stored as {plural(int(stored[key]), 'order')}"
@@ -92,7 +91,7 @@ def one_event_per_order(evidence: Evidence) -> Finding:
     bad = np.flatnonzero(times > 1)
 
     def example(order: int) -> str:
-        return f"order {evidence.order_of(order)} was sequenced {times[order]} times"
+        return f"order {evidence.order_id(order)} was sequenced {times[order]} times"
 
     return by_order(ONE_EVENT, evidence, examined=int((times > 0).sum()), bad=bad, example=example)
 
@@ -110,7 +109,7 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     sent = attempts.where((cancels | (attempts["op"] == ORDER)) & (attempts["kind"] != REUSE_KEY))
     key, status = sent["key"], final_status(sent)
     fine, denied = good(status) & (key >= 0), refused(status) & (key >= 0)
-    denied &= ~cancels[sent["place"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])
+    denied &= ~cancels[sent["index"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])
     answers = counts(key[fine | denied], size)
     contradicted = present(key[fine], size) & present(key[denied], size)
     repeated = np.flatnonzero(fine)
@@ -121,7 +120,7 @@ def idempotent_replies(evidence: Evidence) -> Finding:
     bad = np.union1d(np.flatnonzero(contradicted), key[repeated[differs]])
 
     def example(number: int) -> str:
-        client, name = evidence.key_of(number)
+        client, name = evidence.client_and_key(number)
         mine = key == number
         statuses = sorted(set(status[mine & (fine | denied)].tolist()))
         different = max(1, len(set(bodies[key[repeated] == number].tolist())))
@@ -141,7 +140,7 @@ def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
 
 def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
     """The bodies of some attempts as numbers: few are answered twice, so that only these are read again."""
-    hashes = [hashing.texts(texts) for texts in replies(evidence, sent.where(chosen)["place"])]
+    hashes = [hashing.texts(texts) for texts in evidence.replies(sent.where(chosen)["index"])]
     return np.concatenate(hashes) if hashes else np.zeros(0, dtype=np.uint64)
 
 
@@ -152,13 +151,13 @@ def reused_key_refused(evidence: Evidence) -> Finding:
     probes = evidence.reused
     status, key = final_status(probes), probes["key"]
     definite = good(status) | refused(status)
-    wrong = definite & ((status != CONFLICT) | (probes["told"] != REUSED))
+    wrong = definite & ((status != CONFLICT) | (probes["answer"] != REUSED))
     bad = key[wrong]
 
     def example(number: int) -> str:
-        client, name = evidence.key_of(number)
+        client, name = evidence.client_and_key(number)
         at = np.flatnonzero(wrong & (key == number))[:1]
-        said = loads(evidence.rows("attempts", probes["place"][at])[0]["reply"]).get("error", "no reason")
+        said = loads(evidence.rows("attempts", probes["index"][at])[0]["reply"]).get("error", "no reason")
         return f"key {name} of client {client}, sent again with other content, was answered {status[at[0]]} ({said})"
 
     return by_key(
@@ -168,7 +167,7 @@ def reused_key_refused(evidence: Evidence) -> Finding:
 
 CHECKS = (
     Check(name=ONCE_PER_KEY.name, find=exactly_once_per_key, needs=("events", "orders")),
-    Check(name=UNKNOWN.name, find=unknown_at_most_once, needs=("attempts", "events", "orders", "run")),
+    Check(name=UNKNOWN.name, find=unknown_outcome_at_most_once, needs=("attempts", "events", "orders", "run")),
     Check(name=ONE_EVENT.name, find=one_event_per_order, needs=("events",)),
     Check(name=REPLIES.name, find=idempotent_replies, needs=("attempts",)),
     Check(name=REUSE.name, find=reused_key_refused, needs=("attempts",)),

@@ -9,9 +9,9 @@ from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import firsts, spread
 from kit.integrity.arrays.json_columns import loads
 from kit.integrity.checks.authorization import owners
-from kit.integrity.evidence import content
+from kit.integrity.evidence import order_content
 from kit.integrity.evidence.client_tables import OK, STATES
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Check, Wording, by_order
 from kit.model import NS_PER_MS, Finding
 
@@ -43,16 +43,16 @@ MONOTONE = Wording(
 
 def read_your_writes(evidence: Evidence) -> Finding:
     """A GET by an order's client that starts after the order's 2xx came, and is answered at all, is answered 200 with
-    that order. (What others ask is `strangers-refused`.)
+    that order. (What others ask is `unauthorized-refused`.)
     """
-    reads, told = evidence.reads, _told(evidence)
+    reads, told = evidence.order_reads, _told(evidence)
     order, invoked = reads["order"], reads["invoked_ns"]
     due = reads.where((invoked > told[order]) & (owners(evidence)[order] == reads["client"])) if len(reads) else reads
     order = due["order"]
-    bad = due.where((due["status"] != FOUND) | (due["told_order"] != order))
+    bad = due.where((due["status"] != FOUND) | (due["answer_order"] != order))
 
     def example(number: int) -> str:
-        row = evidence.rows("reads", bad["place"][bad["order"] == number][:1])[0]
+        row = evidence.rows("order_reads", bad["index"][bad["order"] == number][:1])[0]
         after_ms = (row["invoked_ns"] - told[number]) / NS_PER_MS
         return f"order {row['order_id']} was answered {row['status']} {after_ms:.0f} ms after it had been acknowledged"
 
@@ -62,7 +62,7 @@ def read_your_writes(evidence: Evidence) -> Finding:
 def _told(evidence: Evidence) -> np.ndarray:
     """When each order was first acknowledged, by the order id in the answer."""
     sent, times = evidence.sent, np.full(evidence.order_count, NEVER, dtype=np.int64)
-    order = sent["told_order"]
+    order = sent["answer_order"]
     good = (sent["outcome"] == OK) & (order >= 0)
     np.minimum.at(times, order[good], sent["completed_ns"][good])
     return times
@@ -77,28 +77,29 @@ def reads_as_ordered(evidence: Evidence) -> Finding:
     wanted = spread(accepted["order"], accepted["content"], size)
     wanted = np.where(wanted == 0, spread(orders["order"], orders["content"], size), wanted)
     known = reads.where(wanted[reads["order"]] != 0)
-    bad = known.where(known["told"] != wanted[known["order"]])
+    bad = known.where(known["answer"] != wanted[known["order"]])
 
     def example(number: int) -> str:
-        row = evidence.rows("reads", bad["place"][bad["order"] == number][:1])[0]
+        row = evidence.rows("order_reads", bad["index"][bad["order"] == number][:1])[0]
         answer = loads(row["reply"])
-        said = content.canonical(answer, content.CLIENT) | {"client": answer.get("clientId", row["client_id"])}
+        said = order_content.canonical(answer, order_content.CLIENT)
+        said |= {"client": answer.get("clientId", row["client_id"])}
         at = firsts(accepted["order"], size)[number]
-        name, place = (
-            ("events", accepted["place"][at]) if at >= 0 else ("orders", firsts(orders["order"], size)[number])
+        name, index = (
+            ("events", accepted["index"][at]) if at >= 0 else ("orders", firsts(orders["order"], size)[number])
         )
-        held = _content(evidence, name, int(place)) | {"client": row["client_id"]}
-        return f"order {row['order_id']}: {content.differences(held, said, 'read')}"
+        held = _content(evidence, name, int(index)) | {"client": row["client_id"]}
+        return f"order {row['order_id']}: {order_content.differences(held, said, 'read')}"
 
     return by_order(AS_ORDERED, evidence, examined=len(np.unique(known["order"])), bad=bad["order"], example=example)
 
 
-def _content(evidence: Evidence, name: str, place: int) -> dict:
-    return content.canonical(evidence.rows(name, [place])[0])
+def _content(evidence: Evidence, name: str, index: int) -> dict:
+    return order_content.canonical(evidence.rows(name, [index])[0])
 
 
 def _found(evidence: Evidence) -> Rows:
-    return evidence.reads.where(evidence.reads["status"] == FOUND)
+    return evidence.order_reads.where(evidence.order_reads["status"] == FOUND)
 
 
 def monotone_reads(evidence: Evidence) -> Finding:
@@ -117,7 +118,7 @@ def monotone_reads(evidence: Evidence) -> Finding:
         rows = seen[seen["order"] == order].sort_values("completed_ns")
         states = [STATES[state] if state >= 0 else "unknown" for state in rows["state"]]
         told = [f"{state} with {lots} filled" for state, lots in zip(states, rows["filled"], strict=True)]
-        return f"order {evidence.order_of(order)} was read as {', then '.join(told[:4])}"
+        return f"order {evidence.order_id(order)} was read as {', then '.join(told[:4])}"
 
     return by_order(MONOTONE, evidence, examined=seen["order"].nunique(), bad=bad, example=example)
 

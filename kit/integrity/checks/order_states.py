@@ -9,9 +9,9 @@ import numpy as np
 
 from kit.integrity.arrays.grouping import counts, present, spread
 from kit.integrity.evidence.client_tables import FOUND, STATES
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, FILL, REJECTED
-from kit.integrity.evidence.tables import Evidence
-from kit.integrity.evidence.timestamps import Moments, streamed
+from kit.integrity.evidence.observed_progress import ObservedProgress, streamed_events
 from kit.integrity.findings.check import Check, Wording, by_order
 from kit.model import Finding
 
@@ -44,24 +44,24 @@ def reads_equal_ledger(evidence: Evidence) -> Finding:
     OPEN may still read ACCEPTED: the contract does not say when it changes. An order that was accepted twice has no
     one state; it is `one-event-per-order`.
     """
-    reads = evidence.reads.where(evidence.reads["status"] == FOUND)
+    reads = evidence.order_reads.where(evidence.order_reads["status"] == FOUND)
     asked = present(reads["order"], evidence.order_count)
     asked &= counts(evidence.accepted["order"], evidence.order_count) <= 1
     reads = reads.where(asked[reads["order"]]) if len(reads) else reads
     order, state, filled = reads["order"], reads["state"], reads["filled"]
-    known = Moments(streamed(evidence.stream)).before(_markets(evidence)[order], reads["invoked_ns"])
+    known = ObservedProgress(streamed_events(evidence.stream)).before(_markets(evidence)[order], reads["invoked_ns"])
     states = _states(evidence, asked)
-    read, place = _possible(states, order, known)
-    fits = (states.filled[place] == filled[read]) & (
-        (states.state[place] == state[read]) | ((states.state[place] == OPEN) & (state[read] == NEW))
+    read, index = _possible(states, order, known)
+    fits = (states.filled[index] == filled[read]) & (
+        (states.state[index] == state[read]) | ((states.state[index] == OPEN) & (state[read] == NEW))
     )
     wrong = ~present(read[fits], len(reads))
 
     def example(number: int) -> str:
         at = np.flatnonzero(wrong & (order == number))[0]
         told = STATES[state[at]] if state[at] >= 0 else "an unknown state"
-        right = [f"{STATES[states.state[one]]} with {states.filled[one]}" for one in place[read == at][:SHOWN_MAX]]
-        said = f"order {evidence.order_of(number)} was read as {told} with {filled[at]} filled"
+        right = [f"{STATES[states.state[one]]} with {states.filled[one]}" for one in index[read == at][:SHOWN_MAX]]
+        said = f"order {evidence.order_id(number)} was read as {told} with {filled[at]} filled"
         return f"{said}, when only {' or '.join(right)} was possible (seq {known[at]} had been streamed)"
 
     return by_order(STATE, evidence, examined=len(reads), bad=order[wrong], example=example)
@@ -78,9 +78,9 @@ def _possible(states: States, order: np.ndarray, known: np.ndarray) -> tuple[np.
     begin, end = (np.searchsorted(states.order, order, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
     sizes = end - begin
     read = np.repeat(np.arange(len(order)), sizes)
-    place = np.arange(len(read)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(begin, sizes)
-    there = states.until[place] > known[read]
-    return read[there], place[there]
+    index = np.arange(len(read)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(begin, sizes)
+    there = states.until[index] > known[read]
+    return read[there], index[there]
 
 
 def _states(evidence: Evidence, asked: np.ndarray) -> States:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from kit.integrity.arrays.grouping import present
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Check, Wording, by_order, by_row
-from kit.integrity.findings.counterexample import Story
+from kit.integrity.findings.counterexample import Subject
 from kit.model import NS_PER_S, Finding
 
 SEQUENCED = Wording(
@@ -45,11 +45,11 @@ def outbox_empty(evidence: Evidence) -> Finding:
         row = evidence.rows("outbox", [0])[0]
         return f"event {row['event_id']} of order {row['order_id']} ({row['market']})"
 
-    def subject() -> Story:
+    def subject() -> Subject:
         row = evidence.rows("outbox", [0])[0]
         what = f"order {row['order_id']} ({row['market']}) enters the outbox as event {row['event_id']}"
         step = {"t": row["accepted_ns"] / NS_PER_S, "what": what, "source": "store"}
-        return Story(orders=(int(evidence.outbox["order"][0]),), steps=(step,))
+        return Subject(orders=(int(evidence.outbox["order"][0]),), steps=(step,))
 
     return by_row(
         OUTBOX,

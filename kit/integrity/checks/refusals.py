@@ -9,10 +9,9 @@ from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import present, spread
 from kit.integrity.arrays.json_columns import parse
 from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, ORDER, REUSED
-from kit.integrity.evidence.replies import replies
-from kit.integrity.evidence.tables import Evidence, final_status
+from kit.integrity.evidence.evidence import Evidence, final_status
 from kit.integrity.findings.check import Check, Wording, by_row
-from kit.integrity.findings.counterexample import Story
+from kit.integrity.findings.counterexample import Subject
 from kit.model import Finding
 
 NEVER = np.iinfo(np.int64).max
@@ -41,7 +40,7 @@ def unused_key_not_refused(evidence: Evidence) -> Finding:
     wrong = _for_other_content(evidence, concerned.where(_unexplained(concerned, size)))
 
     def example() -> str:
-        row = evidence.rows("attempts", wrong["place"][:1])[0]
+        row = evidence.rows("attempts", wrong["index"][:1])[0]
         what = f"cancel of order {row['order_id']}" if row["op"] == "cancel" else f"order {row['order_id']}"
         return (
             f"the {what} by client {row['client_id']} was refused as if its key {row['idempotency_key']} stood for "
@@ -54,7 +53,7 @@ def unused_key_not_refused(evidence: Evidence) -> Finding:
         examined=int(present(key[status > 0], size).sum()),
         violations=len(np.unique(wrong["key"])),
         example=example,
-        subject=lambda: Story(orders=(int(wrong["order"][0]),), keys=(int(wrong["key"][0]),)),
+        subject=lambda: Subject(orders=(int(wrong["order"][0]),), keys=(int(wrong["key"][0]),)),
     )
 
 
@@ -63,7 +62,7 @@ def _unexplained(asked: Rows, size: int) -> np.ndarray:
     key, refused = asked["key"], final_status(asked) == CONFLICT
     sent_ns = asked["invoked_ns"].astype(np.int64)
     ended_ns = np.maximum(asked["completed_ns"], asked["late_ns"])
-    content = np.where(asked["op"] == CANCEL, hashing.rows(asked["order"]), asked["sent"])
+    content = np.where(asked["op"] == CANCEL, hashing.rows(asked["order"]), asked["content"])
     claims = np.flatnonzero(~refused)
     claims = claims[np.argsort(sent_ns[claims], kind="stable")]
     # Of each key the first content, and when the first other one came: the one of both that differs is what explains.
@@ -77,7 +76,7 @@ def _unexplained(asked: Rows, size: int) -> np.ndarray:
 def _for_other_content(evidence: Evidence, refused: Rows) -> Rows:
     """Those of them that name other content as the reason."""
     said = [
-        hashing.texts(parse(texts, {"error": str})["error"]) == REUSED for texts in replies(evidence, refused["place"])
+        hashing.texts(parse(texts, {"error": str})["error"]) == REUSED for texts in evidence.replies(refused["index"])
     ]
     return refused.where(np.concatenate(said) if said else np.zeros(0, dtype=bool))
 

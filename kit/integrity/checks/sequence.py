@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Check, Wording, by_row
-from kit.integrity.findings.counterexample import Story
+from kit.integrity.findings.counterexample import Subject
 from kit.model import Finding
 
 # Events shown on each side of a gap.
@@ -40,20 +40,20 @@ def gap_free_sequence(evidence: Evidence) -> Finding:
         examined=len(events),
         violations=len(bad),
         example=example,
-        subject=lambda: Story(only=_around(market, int(bad[0]))),
+        subject=lambda: Subject(only=_around(market, int(bad[0]))),
     )
 
 
-def _around(market: np.ndarray, place: int) -> np.ndarray:
+def _around(market: np.ndarray, index: int) -> np.ndarray:
     """The events on either side of this one in its market, however far apart their numbers are."""
-    near = np.arange(max(0, place - AROUND), min(len(market), place + AROUND + 1))
-    return near[market[near] == market[place]]
+    near = np.arange(max(0, index - AROUND), min(len(market), index + AROUND + 1))
+    return near[market[near] == market[index]]
 
 
-def stretch(evidence: Evidence, place: int) -> tuple[int, int, int]:
+def stretch(evidence: Evidence, index: int) -> tuple[int, int, int]:
     """The ledger around the event at this place."""
-    seq = int(evidence.events["seq"][place])
-    return int(evidence.events["market"][place]), seq - AROUND, seq + AROUND
+    seq = int(evidence.events["seq"][index])
+    return int(evidence.events["market"][index]), seq - AROUND, seq + AROUND
 
 
 CHECKS = (Check(name=GAP_FREE.name, find=gap_free_sequence, needs=("events",)),)

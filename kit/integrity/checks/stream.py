@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from kit.integrity.arrays.grouping import paired, unpaired
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Check, Wording, by_row, invalid
-from kit.integrity.findings.counterexample import Step, Story
+from kit.integrity.findings.counterexample import Step, Subject
 from kit.model import NS_PER_S, PLANNED_RECONNECT, Finding
 
 # A subscriber that is connected must have an event this long after the ledger's time for it.
@@ -78,34 +78,35 @@ def stream_equals_ledger(evidence: Evidence) -> Finding:
 
 def _deaf(evidence: Evidence) -> str:
     """Who was to listen and never could, or which market had no listener at all."""
-    dials = evidence.connections
-    heard = dials.where(dials["opened_ns"] > 0)
-    silent = np.setdiff1d(paired(dials["subscriber"], dials["symbol"]), paired(heard["subscriber"], heard["symbol"]))
+    connections = evidence.connections
+    heard = connections.where(connections["opened_ns"] > 0)
+    wanted, got = (paired(rows["subscriber"], rows["symbol"]) for rows in (connections, heard))
+    silent = np.setdiff1d(wanted, got)
     if len(silent):
         subscriber, symbol = unpaired(silent[0])
         return f"subscriber {evidence.subscribers[subscriber]} of {evidence.markets[symbol]} never got a connection"
-    unheard = np.setdiff1d(list(evidence.slices.by_market), heard["symbol"])
+    unheard = np.setdiff1d(list(evidence.market_ranges.by_market), heard["symbol"])
     return f"nobody subscribed to {evidence.markets[int(unheard[0])]}" if len(unheard) else ""
 
 
 def _missing(evidence: Evidence) -> Iterator[Missing]:
-    events, dials = evidence.events, evidence.connections
+    events, connections = evidence.events, evidence.connections
     received = _received(evidence)
     end_ns = _last_ns(evidence)
-    pairs = paired(dials["subscriber"], dials["symbol"])
+    pairs = paired(connections["subscriber"], connections["symbol"])
     for pair in pd.unique(pairs).tolist():
         subscriber, symbol = unpaired(pair)
         mine = np.flatnonzero(pairs == pair)
-        opened = mine[dials["opened_ns"][mine] > 0]
-        if not len(opened) or symbol not in evidence.slices.by_market:
+        opened = mine[connections["opened_ns"][mine] > 0]
+        if not len(opened) or symbol not in evidence.market_ranges.by_market:
             continue
-        first, last = evidence.slices.by_market[symbol]
+        first, last = evidence.market_ranges.by_market[symbol]
         seqs, ts = events["seq"][first:last], events["ts_ns"][first:last]
         got = received.get(pair, np.zeros(0, dtype=np.int64))
-        final = opened[np.argmax(dials["dialed_ns"][opened])]
-        until_ns = int(dials["closed_ns"][final]) or end_ns
+        final = opened[np.argmax(connections["dialed_ns"][opened])]
+        until_ns = int(connections["closed_ns"][final]) or end_ns
         due = (seqs <= got.max(initial=0)) | (ts <= until_ns - SETTLE_NS)
-        due &= seqs > dials["after_seq"][mine].min()
+        due &= seqs > connections["after_seq"][mine].min()
         absent = _without(seqs[due], got)
         if absent.size:
             yield Missing(subscriber=subscriber, symbol=symbol, seqs=absent)
@@ -190,29 +191,28 @@ def _by_receipt(evidence: Evidence) -> np.ndarray:
 
 def _starts(evidence: Evidence) -> dict[int, int]:
     """The least `after` of each (subscriber, symbol)."""
-    dials = evidence.connections
-    pairs, after = paired(dials["subscriber"], dials["symbol"]), dials["after_seq"]
+    connections = evidence.connections
+    pairs, after = paired(connections["subscriber"], connections["symbol"]), connections["after_seq"]
     return {pair: int(after[pairs == pair].min()) for pair in pd.unique(pairs).tolist()}
 
 
-def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Story:
+def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Subject:
     """The ledger around `seq`, what the subscriber got of it, and its connections."""
-    stream, dials = evidence.stream, evidence.connections
+    stream, connections = evidence.stream, evidence.connections
     near = (stream["subscriber"] == subscriber) & (stream["symbol"] == symbol) & (np.abs(stream["seq"] - seq) <= NEAR)
     steps = []
     for row in evidence.rows("stream", np.flatnonzero(near)[:MESSAGES_MAX]):
         text = row["event"][:EVENT_CHARS_MAX]
         what = f"{row['subscriber']} receives {row['symbol']} seq {row['seq']}: {text}"
         steps.append(_step(row["received_ns"], what, row["seq"]))
-    own = np.flatnonzero((dials["subscriber"] == subscriber) & (dials["symbol"] == symbol))[:CONNECTIONS_MAX]
-    for row in evidence.rows("connections", own):
+    own = np.flatnonzero((connections["subscriber"] == subscriber) & (connections["symbol"] == symbol))
+    for row in evidence.rows("connections", own[:CONNECTIONS_MAX]):
         steps.append(_step(row["dialed_ns"], f"{row['subscriber']} connects (after={row['after_seq']})"))
         if row["closed_ns"]:
-            lost = (
-                "hangs up" if row["close_code"] == PLANNED_RECONNECT else f"loses its connection ({row['close_code']})"
-            )
+            planned = row["close_code"] == PLANNED_RECONNECT
+            lost = "disconnects as planned" if planned else f"loses its connection ({row['close_code']})"
             steps.append(_step(row["closed_ns"], f"{row['subscriber']} {lost}"))
-    return Story(stretch=(symbol, seq - 1, seq + 1), steps=tuple(steps))
+    return Subject(stretch=(symbol, seq - 1, seq + 1), steps=tuple(steps))
 
 
 def _step(ns: int, what: str, seq: int = 0) -> Step:

@@ -8,9 +8,9 @@ import numpy as np
 
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import present
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Check, Wording, by_row
-from kit.integrity.findings.counterexample import Story
+from kit.integrity.findings.counterexample import Subject
 from kit.integrity.findings.minimise import smallest
 from kit.model import Finding
 
@@ -31,7 +31,7 @@ def trades_within_orders(evidence: Evidence) -> Finding:
     """
     fills = evidence.fills
     per_market, market = {}, fills["market"]
-    for number in evidence.slices.by_market:
+    for number in evidence.market_ranges.by_market:
         mine = fills.where(market == number)
         orders = present(np.concatenate([mine["order"], mine["maker"]]), evidence.order_count)
         per_market[number] = (len(mine), int(orders.sum()))
@@ -44,9 +44,9 @@ def trades_within_orders(evidence: Evidence) -> Finding:
         trades, orders = per_market[worst()]
         return f"{evidence.markets[worst()]} shows {trades:,} trades by {orders:,} orders"
 
-    def subject() -> Story:
-        orders, places = _fewest(fills.where(market == worst()))
-        return Story(orders=orders, only=places)
+    def subject() -> Subject:
+        orders, indices = _fewest(fills.where(market == worst()))
+        return Subject(orders=orders, only=indices)
 
     return by_row(
         TRADES, evidence, examined=len(fills), violations=sum(excess.values()), example=example, subject=subject
@@ -70,7 +70,7 @@ def _fewest(fills: Rows) -> tuple[tuple[int, ...], np.ndarray]:
     while size < len(by_trades) and not shows(by_trades[:size]):
         size *= 2
     fewest = smallest(by_trades[:size], shows) if size <= BUSY_MAX else by_trades[:BUSY_MAX]
-    return tuple(fewest), fills["place"][among(fewest)]
+    return tuple(fewest), fills["index"][among(fewest)]
 
 
 CHECKS = (Check(name=TRADES.name, find=trades_within_orders, needs=("events",)),)

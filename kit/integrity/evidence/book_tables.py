@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from kit.integrity.arrays.columns import Columns, Space
+from kit.integrity.arrays.columns import Columns, ColumnStorage
 from kit.integrity.arrays.ids import Names
 from kit.integrity.arrays.json_columns import loads
-from kit.integrity.arrays.sources import Batch, plain, whole
+from kit.integrity.arrays.parquet_table import Batch, decoded, to_numpy
 
 # The seq of an answer that is no book of the market that was asked for.
 NO_BOOK = -1
@@ -30,31 +30,31 @@ class BookReads:
     `levels`: read (place in `reads`), buys, price, lots, orders, in the order of the answer.
     """
 
-    def __init__(self, space: Space, markets: Names) -> None:
-        self.reads, self.levels, self._markets = Columns(space), Columns(space), markets
+    def __init__(self, storage: ColumnStorage, markets: Names) -> None:
+        self.reads, self.levels, self._markets = Columns(storage), Columns(storage), markets
 
     def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
         """The reads at `chosen` of a batch whose first attempt is attempt `begin`."""
         taken = {name: _taken(batch[name], chosen) for name in ("symbol", "reply")}
         told = [book_of(*both) for both in zip(taken["symbol"].to_pylist(), taken["reply"].to_pylist(), strict=True)]
         first = len(self.reads)
-        rows = [(first + place, *level) for place, (_, levels) in enumerate(told) for level in levels]
+        rows = [(first + index, *level) for index, (_, levels) in enumerate(told) for level in levels]
         table = np.array(rows, dtype=np.int64).reshape(-1, 5)
         self.levels.append({name: table[:, n] for n, name in enumerate(("read", "buys", "price", "lots", "orders"))})
-        made = {name: whole(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
+        made = {name: to_numpy(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
         self.reads.append(
             made
             | {
                 "row": chosen + begin,
                 "market": self._markets.number(taken["symbol"]),
                 "seq": np.array([seq for seq, _ in told], dtype=np.int64),
-                "asked": whole(batch["depth"])[chosen],
+                "asked": to_numpy(batch["depth"])[chosen],
             }
         )
 
 
 def _taken(values: Any, chosen: np.ndarray) -> Any:
-    return plain(values).take(pa.array(chosen))
+    return decoded(values).take(pa.array(chosen))
 
 
 def book_of(symbol: str, reply: str) -> tuple[int, list[tuple[int, int, int, int]]]:

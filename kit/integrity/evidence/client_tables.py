@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from kit.integrity.arrays import hashing
-from kit.integrity.arrays.columns import Columns, Space
-from kit.integrity.arrays.ids import Ids, codes
+from kit.integrity.arrays.columns import Columns, ColumnStorage
+from kit.integrity.arrays.ids import ClientIds, codes
 from kit.integrity.arrays.json_columns import parse
-from kit.integrity.arrays.json_templates import Skeletons, empty
-from kit.integrity.arrays.sources import Batch, Source, plain, whole
-from kit.integrity.evidence import content
+from kit.integrity.arrays.json_templates import JsonTemplates, empty
+from kit.integrity.arrays.parquet_table import Batch, ParquetTable, decoded, to_numpy
+from kit.integrity.evidence import order_content
 from kit.integrity.evidence.book_tables import BookReads
-from kit.integrity.evidence.trade_page_tables import PageReads
+from kit.integrity.evidence.trade_page_tables import TradePages
 from kit.model import ATTEMPT_COLUMNS, ATTEMPT_KINDS, OPERATIONS
 
 ORDER, CANCEL, GET_ORDER, BOOK, TRADES = range(len(OPERATIONS))
@@ -40,8 +40,8 @@ REPEATED = {
     "qty": "qty",
     "price": "price",
 }
-COMPARED = frozenset(REPEATED[name] for name in content.REPLY_FIELDS)
-NAMED_FIELDS = content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": str}
+COMPARED = frozenset(REPEATED[name] for name in order_content.REPLY_FIELDS)
+NAMED_FIELDS = order_content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": str}
 STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
 FOUND, NOT_FOUND, FORBIDDEN = 200, 404, 403
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
@@ -59,7 +59,7 @@ def refused(status: np.ndarray) -> np.ndarray:
 
 
 def read_attempts(
-    source: Source, space: Space, clients: Ids, reads: Columns, books: BookReads, pages: PageReads
+    table: ParquetTable, storage: ColumnStorage, clients: ClientIds, reads: Columns, books: BookReads, pages: TradePages
 ) -> Columns:
     """All attempts; and into `reads` the reads of orders that were answered, with what the answers say, into `books`
     those of books, and into `pages` those of trades.
@@ -68,9 +68,9 @@ def read_attempts(
     key's reuse `told` is the reason of its refusal. Of a read `told_order`, `state`, `filled` and `told` are what its
     answer says. An answer that names another client or key tells of no content that anybody sent. Ids are hashes still.
     """
-    attempts, skeletons, begin = Columns(space, source.rows), Skeletons(REPEATED, COMPARED), 0
-    for batch in source.batches(READ):
-        made = _attempts(batch, clients, skeletons)
+    attempts, templates, begin = Columns(storage, table.rows), JsonTemplates(REPEATED, COMPARED), 0
+    for batch in table.batches(READ):
+        made = _attempts(batch, clients, templates)
         attempts.append(made)
         reads.append(_reads(batch, made, begin))
         found = made["status"] == FOUND
@@ -80,7 +80,7 @@ def read_attempts(
     return attempts
 
 
-def _attempts(batch: Batch, clients: Ids, skeletons: Skeletons) -> dict[str, np.ndarray]:
+def _attempts(batch: Batch, clients: ClientIds, templates: JsonTemplates) -> dict[str, np.ndarray]:
     client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
     made = {
         "op": codes(batch["op"], OPERATIONS),
@@ -89,36 +89,37 @@ def _attempts(batch: Batch, clients: Ids, skeletons: Skeletons) -> dict[str, np.
         "key": np.where(name != 0, hashing.rows(client, name), np.uint64(0)),
         "order": hashing.texts(batch["order_id"]),
         "client": clients.number(batch["client_id"]),
-        "sent": content.number(batch, content.CLIENT),
-        "once": hashing.rows(whole(batch["op_id"]), whole(batch["attempt"])),
+        "content": order_content.number(batch, order_content.CLIENT),
+        "attempt_id": hashing.rows(to_numpy(batch["op_id"]), to_numpy(batch["attempt"])),
     }
     for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns"):
-        made[column] = whole(batch[column])
-    return made | _told(batch, made, client, name, skeletons)
+        made[column] = to_numpy(batch[column])
+    return made | _told(batch, made, client, name, templates)
 
 
 def _told(
-    batch: Batch, made: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, skeletons: Skeletons
+    batch: Batch, made: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, templates: JsonTemplates
 ) -> dict[str, np.ndarray]:
     """Order and content that acknowledgements name; where it is the attempt's `own` order, its id is not kept twice."""
-    told_order, told = np.zeros_like(made["order"]), np.zeros_like(made["sent"])
+    answer_order, told = np.zeros_like(made["order"]), np.zeros_like(made["content"])
     own = np.zeros(len(told), dtype=bool)
     acknowledged = good(made["status"]) | good(made["late_status"])
     asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != REUSE_KEY) & acknowledged)
     if len(asked):
-        texts = plain(batch["reply"]).take(pa.array(asked))
-        repeats = skeletons.same(texts, batch, asked, _shapes(batch)[asked])
+        texts = decoded(batch["reply"]).take(pa.array(asked))
+        repeats = templates.same(texts, batch, asked, _shapes(batch)[asked])
         as_sent, other = asked[repeats], asked[~repeats]
-        own[as_sent], told[as_sent] = True, made["sent"][as_sent]
+        own[as_sent], told[as_sent] = True, made["content"][as_sent]
         if len(other):
             said = parse(texts.filter(pa.array(~repeats)), NAMED_FIELDS)
-            told_order[other], told[other] = hashing.texts(said["orderId"]), content.number(said, content.CLIENT)
+            answer_order[other] = hashing.texts(said["orderId"])
+            told[other] = order_content.number(said, order_content.CLIENT)
             stranger = _names_other(said["clientId"], client[other]) | _names_other(said["idempotencyKey"], name[other])
             told[other] = np.where(stranger, ~told[other], told[other])
     reused = np.flatnonzero(made["kind"] == REUSE_KEY)
     if len(reused):
-        told[reused] = hashing.texts(parse(plain(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
-    return {"told_order": told_order, "told": told, "own": own}
+        told[reused] = hashing.texts(parse(decoded(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
+    return {"answer_order": answer_order, "answer": told, "answers_own_order": own}
 
 
 def _names_other(said: Any, own: np.ndarray) -> np.ndarray:
@@ -139,14 +140,14 @@ def _reads(batch: Batch, made: dict[str, np.ndarray], begin: int) -> dict[str, n
     """The reads that say something: an order's state, or that there is none."""
     answered = (made["outcome"] == OK) | np.isin(made["status"], (FORBIDDEN, NOT_FOUND))
     rows = np.flatnonzero((made["op"] == GET_ORDER) & answered & (made["order"] != 0))
-    said = parse(plain(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
-    told = content.number(said, content.CLIENT)
+    said = parse(decoded(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
+    told = order_content.number(said, order_content.CLIENT)
     stranger = _names_other(said["clientId"], hashing.texts(batch["client_id"])[rows])
     columns = ("order", "client", "outcome", "status", "invoked_ns", "completed_ns")
     return {column: made[column][rows] for column in columns} | {
         "row": rows + begin,
-        "told_order": hashing.texts(said["orderId"]),
+        "answer_order": hashing.texts(said["orderId"]),
         "state": codes(said["status"], STATES),
-        "filled": whole(said["filledQty"]),
-        "told": np.where(stranger, ~told, told),
+        "filled": to_numpy(said["filledQty"]),
+        "answer": np.where(stranger, ~told, told),
     }

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from kit.integrity.arrays import hashing
-from kit.integrity.arrays.columns import Columns, Space
-from kit.integrity.arrays.ids import NO_ID, Ids, Names, codes
-from kit.integrity.arrays.sources import Batch, Source, whole
-from kit.integrity.evidence import content
+from kit.integrity.arrays.columns import Columns, ColumnStorage
+from kit.integrity.arrays.ids import NO_ID, ClientIds, Names, codes
+from kit.integrity.arrays.parquet_table import Batch, ParquetTable, to_numpy
+from kit.integrity.evidence import order_content
 from kit.integrity.evidence.client_tables import STATES
-from kit.integrity.evidence.messages import Messages
+from kit.integrity.evidence.expected_messages import ExpectedMessages
 from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS
 
 TYPES = ("accepted", "rejected", "fill", "cancelled")
@@ -37,14 +37,16 @@ IDS = (
 ORDER_READ = [name for name in ORDER_COLUMNS if name != "accepted_ns"]
 
 
-def read_events(source: Source, space: Space, markets: Names, clients: Ids, messages: Messages) -> Columns:
+def read_events(
+    table: ParquetTable, storage: ColumnStorage, markets: Names, clients: ClientIds, messages: ExpectedMessages
+) -> Columns:
     """The ledger by market and seq; `row` leads back to where it was recorded. Ids are hashes still.
 
     Of a fill `order` and `client` are the taker's, BUYS is the side that the fill gives its taker, and `content` is its
     trade id. `text` is what a message of this event must say, see `messages`.
     """
-    events, begin, ordered, last = Columns(space, source.rows), 0, True, (-1, -1)
-    for batch in source.batches(list(LEDGER_EVENT_COLUMNS)):
+    events, begin, ordered, last = Columns(storage, table.rows), 0, True, (-1, -1)
+    for batch in table.batches(list(LEDGER_EVENT_COLUMNS)):
         ids = {column: hashing.texts(batch[column]) for column in IDS}
         made = _events(batch, ids, markets, clients, begin)
         begin += len(made["row"])
@@ -62,7 +64,7 @@ def _ordered(made: dict[str, np.ndarray], last: tuple[int, int]) -> bool:
 
 
 def _events(
-    batch: Batch, ids: Mapping[str, np.ndarray], markets: Names, clients: Ids, begin: int
+    batch: Batch, ids: Mapping[str, np.ndarray], markets: Names, clients: ClientIds, begin: int
 ) -> dict[str, np.ndarray]:
     kind = codes(batch["type"], TYPES)
     kind = np.where((kind == REJECTED) & (codes(batch["command"], ("cancel",)) == 0), np.int8(REFUSED), kind)
@@ -74,26 +76,26 @@ def _events(
     return {
         "row": np.arange(begin, begin + len(kind)),
         "market": markets.number(batch["market"]),
-        "seq": whole(batch["seq"]),
+        "seq": to_numpy(batch["seq"]),
         "type": kind,
         "event": ids["event_id"],
-        "ts_ns": whole(batch["ts_ns"]),
+        "ts_ns": to_numpy(batch["ts_ns"]),
         "order": np.where(fill, ids["taker_order_id"], ids["order_id"]),
         "maker": np.where(fill, ids["maker_order_id"], none),
         "client": np.where(fill, clients.number(batch["taker_client_id"]), clients.number(batch["client_id"])),
         "maker_client": np.where(fill, clients.number(batch["maker_client_id"]), NO_ID),
         "key": np.where(name != 0, hashing.rows(ids["client_id"], name), none),
-        "qty": whole(batch["qty"]),
-        "price": whole(batch["price"]),
+        "qty": to_numpy(batch["qty"]),
+        "price": to_numpy(batch["price"]),
         "reason": np.where(reason < 0, np.int8(NO_REASON), reason),
-        "content": np.where(fill, ids["trade_id"], content.number(batch)),
+        "content": np.where(fill, ids["trade_id"], order_content.number(batch)),
         "bits": (buys * BUYS + at_market * AT_MARKET + rests * RESTS).astype(np.int8),
     }
 
 
-def read_orders(source: Source, space: Space, markets: Names, clients: Ids) -> Columns:
-    orders = Columns(space, source.rows)
-    for batch in source.batches(ORDER_READ):
+def read_orders(table: ParquetTable, storage: ColumnStorage, markets: Names, clients: ClientIds) -> Columns:
+    orders = Columns(storage, table.rows)
+    for batch in table.batches(ORDER_READ):
         client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
         orders.append(
             {
@@ -102,25 +104,25 @@ def read_orders(source: Source, space: Space, markets: Names, clients: Ids) -> C
                 "client": clients.number(batch["client_id"]),
                 "market": markets.number(batch["market"]),
                 "buys": codes(batch["side"], ("BUY",)) == 0,
-                "qty": whole(batch["qty"]),
-                "filled": whole(batch["filled_qty"]),
+                "qty": to_numpy(batch["qty"]),
+                "filled": to_numpy(batch["filled_qty"]),
                 "state": codes(batch["status"], STATES),
-                "content": content.number(batch),
+                "content": order_content.number(batch),
             }
         )
     return orders
 
 
-def read_positions(source: Source, space: Space, markets: Names, clients: Ids) -> Columns:
-    positions = Columns(space)
-    for batch in source.batches(("client_id", "market", "qty", "cash")):
+def read_positions(table: ParquetTable, storage: ColumnStorage, markets: Names, clients: ClientIds) -> Columns:
+    positions = Columns(storage)
+    for batch in table.batches(("client_id", "market", "qty", "cash")):
         made = {"client": clients.number(batch["client_id"]), "market": markets.number(batch["market"])}
-        positions.append(made | {"qty": whole(batch["qty"]), "cash": whole(batch["cash"])})
+        positions.append(made | {"qty": to_numpy(batch["qty"]), "cash": to_numpy(batch["cash"])})
     return positions
 
 
-def read_outbox(source: Source, space: Space) -> Columns:
-    outbox = Columns(space)
-    for batch in source.batches(("order_id",)):
+def read_outbox(table: ParquetTable, storage: ColumnStorage) -> Columns:
+    outbox = Columns(storage)
+    for batch in table.batches(("order_id",)):
         outbox.append({"order": hashing.texts(batch["order_id"])})
     return outbox

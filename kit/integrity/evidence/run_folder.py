@@ -1,7 +1,6 @@
-"""A run's folder as recorded tables: the generator's history in parts, the ledger beside it.
+"""Find the recorded tables in a run's folder: the clients' history and the exchange's ledger.
 
-Owns where the files of a run lie; must not know what is in them. The history's summary lists its parts with their
-rows, so that a history with a hole cannot be taken for a whole one.
+`history/summary.json` lists the history's Parquet files with their rows, so that an incomplete history is noticed.
 """
 
 from __future__ import annotations
@@ -9,60 +8,90 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from kit.errors import EvidenceMissing
-from kit.integrity.arrays.columns import Space
-from kit.integrity.arrays.sources import ParquetSource
-from kit.integrity.evidence.tables import COLUMNS, Recorded
-from kit.model import LoadStats
+from kit.integrity.arrays.columns import ColumnStorage
+from kit.integrity.arrays.parquet_table import ParquetTable
+from kit.model import (
+    ATTEMPT_COLUMNS,
+    CONNECTION_COLUMNS,
+    LEDGER_EVENT_COLUMNS,
+    ORDER_COLUMNS,
+    OUTBOX_COLUMNS,
+    POSITION_COLUMNS,
+    STREAM_COLUMNS,
+    LoadStats,
+)
 
 HISTORY, LEDGER, SUMMARY_FILE = "history", "ledger", "summary.json"
-HISTORY_TABLES = ("attempts", "stream", "connections")
-LEDGER_TABLES = ("events", "orders", "positions", "outbox")
+SUMMARY = f"{HISTORY}/{SUMMARY_FILE}"
+HISTORY_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {"attempts": ATTEMPT_COLUMNS, "stream": STREAM_COLUMNS, "connections": CONNECTION_COLUMNS}
+)
+LEDGER_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
+    {
+        "events": LEDGER_EVENT_COLUMNS,
+        "orders": ORDER_COLUMNS,
+        "positions": POSITION_COLUMNS,
+        "outbox": OUTBOX_COLUMNS,
+    }
+)
 
 
-def recorded_run(folder: Path, space: Space) -> tuple[dict[str, Recorded], LoadStats | None]:
-    """Every table of the run, or why there is none; and what the generator itself counted."""
-    recorded: dict[str, Recorded] = {}
+class RunFolder:
+    """The tables of one run. `defects` says by table why it is no evidence, `load` what the generator counted."""
+
+    def __init__(self, folder: Path, storage: ColumnStorage) -> None:
+        self.tables: dict[str, ParquetTable] = {}
+        self.defects: dict[str, str] = {}
+        self.load: LoadStats | None = None
+        try:
+            summary = _summary(folder / HISTORY / SUMMARY_FILE)
+            self.load = _load_stats(summary)
+            files = {name: _listed_files(summary, name) for name in HISTORY_TABLES}
+        except EvidenceMissing as missing:
+            self.defects |= {name: f"{name}: {missing}" for name in HISTORY_TABLES}
+            files = {}
+        for name, listed in files.items():
+            paths = [folder / HISTORY / file for file in listed]
+            self._add(name, paths, HISTORY_TABLES[name], storage)
+            rows = sum(listed.values())
+            if name in self.tables and self.tables[name].rows != rows:
+                found = f"{self.tables.pop(name).rows:,} rows in {HISTORY}"
+                self.defects[name] = f"{name}: {found}, but {SUMMARY} says {rows:,}"
+        for name, types in LEDGER_TABLES.items():
+            self._add(name, [folder / LEDGER / f"{name}.parquet"], types, storage)
+
+    def _add(self, name: str, paths: list[Path], types: Mapping[str, str], storage: ColumnStorage) -> None:
+        try:
+            self.tables[name] = ParquetTable(name, paths, types, storage)
+        except EvidenceMissing as missing:
+            self.defects[name] = str(missing)
+
+
+def _summary(path: Path) -> Mapping[str, Any]:
     try:
-        summary = _summary(folder / HISTORY)
-        for name in HISTORY_TABLES:
-            recorded[name] = _parts(folder / HISTORY, name, summary, space)
-        counted = LoadStats(**{name: summary[name] for name in LoadStats.__slots__})
-    except EvidenceMissing as missing:
-        recorded |= {name: f"{name}: {missing}" for name in HISTORY_TABLES}
-        counted = None
-    except KeyError as missing:
-        recorded |= {name: f"{name}: {SUMMARY_FILE} lacks {missing}" for name in HISTORY_TABLES}
-        counted = None
-    for name in LEDGER_TABLES:
-        recorded[name] = _table(folder / LEDGER / f"{name}.parquet", name, space)
-    return recorded, counted
-
-
-def _summary(history: Path) -> Mapping[str, Any]:
-    try:
-        summary = json.loads((history / SUMMARY_FILE).read_text())
+        summary = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise EvidenceMissing(f"{SUMMARY_FILE} cannot be read: {error}") from error
+        raise EvidenceMissing(f"{SUMMARY} cannot be read, expected the JSON summary of a load: {error}") from error
     if not isinstance(summary, dict) or summary.get("finished") is not True:
-        raise EvidenceMissing(f"{SUMMARY_FILE} is not finished, the generator did not come to its end")
+        raise EvidenceMissing(f'{SUMMARY} does not say "finished": true, the load generator did not come to its end')
     return summary
 
 
-def _parts(history: Path, name: str, summary: Mapping[str, Any], space: Space) -> Recorded:
-    listed = summary["segments"][name]
-    try:
-        source = ParquetSource(name, [history / part for part, _ in listed], COLUMNS[name], space)
-    except EvidenceMissing as missing:
-        return str(missing)
-    wanted = sum(rows for _, rows in listed)
-    return source if source.rows == wanted else f"{name}: {source.rows:,} rows, but {SUMMARY_FILE} says {wanted:,}"
+def _load_stats(summary: Mapping[str, Any]) -> LoadStats:
+    numbers = {name: summary.get(name) for name in LoadStats.__slots__}
+    for name, number in numbers.items():
+        if not isinstance(number, int | float):
+            raise EvidenceMissing(f"{SUMMARY} has {name}={number!r}, expected a number")
+    return LoadStats(**numbers)  # type: ignore[arg-type]
 
 
-def _table(path: Path, name: str, space: Space) -> Recorded:
+def _listed_files(summary: Mapping[str, Any], name: str) -> dict[str, int]:
+    """The table's files with their rows."""
     try:
-        return ParquetSource(name, [path], COLUMNS[name], space)
-    except EvidenceMissing as missing:
-        return str(missing)
+        return {str(file): int(rows) for file, rows in summary["segments"][name]}
+    except (KeyError, TypeError, ValueError) as error:
+        raise EvidenceMissing(f"{SUMMARY} lists no segments of {name}, expected [file name, rows] of each") from error

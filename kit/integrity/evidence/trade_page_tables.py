@@ -13,10 +13,10 @@ import pyarrow as pa
 from pyarrow import compute
 
 from kit.integrity.arrays import hashing
-from kit.integrity.arrays.columns import Columns, Space
-from kit.integrity.arrays.ids import Ids, Names, codes
+from kit.integrity.arrays.columns import Columns, ColumnStorage
+from kit.integrity.arrays.ids import ClientIds, Names, codes
 from kit.integrity.arrays.json_columns import arrow_type, loads, table_of, typed
-from kit.integrity.arrays.sources import Batch, plain, whole
+from kit.integrity.arrays.parquet_table import Batch, decoded, to_numpy
 
 pc: Any = compute
 # The `next` of an answer that is no page of the market that was asked for.
@@ -49,13 +49,13 @@ PAGE = pa.schema(
 )
 
 
-class PageReads:
+class TradePages:
     """`reads`: row (of the attempt), market, after and limit as asked, next, times.
     `trades`: page (place in `reads`), and in the order of the answer what it says of each; ids are hashes still.
     """
 
-    def __init__(self, space: Space, markets: Names, clients: Ids) -> None:
-        self.reads, self.trades = Columns(space), Columns(space)
+    def __init__(self, storage: ColumnStorage, markets: Names, clients: ClientIds) -> None:
+        self.reads, self.trades = Columns(storage), Columns(storage)
         self._markets, self._clients = markets, clients
 
     def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
@@ -64,20 +64,20 @@ class PageReads:
             self._put(batch, chosen[start : start + PAGES_AT_ONCE], begin)
 
     def _put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
-        symbols, replies = (plain(batch[name]).take(pa.array(chosen)) for name in ("symbol", "reply"))
+        symbols, replies = (decoded(batch[name]).take(pa.array(chosen)) for name in ("symbol", "reply"))
         told = pages_of(replies.to_pylist())
         trades = told["trades"].combine_chunks()
-        counts = whole(pc.fill_null(pc.list_value_length(trades), 0)).astype(np.int64)
+        counts = to_numpy(pc.fill_null(pc.list_value_length(trades), 0)).astype(np.int64)
         pages = np.repeat(np.arange(len(chosen)) + len(self.reads), counts)
         self.trades.append({"page": pages} | self._told(trades.flatten()))
-        made = {name: whole(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
+        made = {name: to_numpy(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
         self.reads.append(
             made
             | {
                 "row": chosen + begin,
                 "market": self._markets.number(symbols),
-                "after": whole(batch["after"])[chosen],
-                "limit": whole(batch["limit"])[chosen],
+                "after": to_numpy(batch["after"])[chosen],
+                "limit": to_numpy(batch["limit"])[chosen],
                 "next": _next(told, symbols),
             }
         )
@@ -89,12 +89,12 @@ class PageReads:
         }
         return {
             "market": self._markets.number(said["market"]),
-            "seq": whole(said["seq"]),
+            "seq": to_numpy(said["seq"]),
             "fill": codes(said["type"], FILL) == 0,
             "event": hashing.texts(said["eventId"]),
-            "ts_ns": whole(said["tsNs"]),
-            "qty": whole(said["qty"]),
-            "price": whole(said["price"]),
+            "ts_ns": to_numpy(said["tsNs"]),
+            "qty": to_numpy(said["qty"]),
+            "price": to_numpy(said["price"]),
             "content": hashing.texts(said["tradeId"]),
             "order": hashing.texts(said["takerOrderId"]),
             "maker": hashing.texts(said["makerOrderId"]),
@@ -106,10 +106,10 @@ class PageReads:
 
 def _next(told: pa.Table, symbols: Any) -> np.ndarray:
     """Where each answer goes on; NO_PAGE of one that is no page of the market that was asked for."""
-    place = told["next"].combine_chunks()
+    index = told["next"].combine_chunks()
     right = pc.and_(pc.fill_null(pc.equal(told["symbol"].combine_chunks(), symbols), False), told["trades"].is_valid())
-    right = pc.and_(right, pc.fill_null(pc.greater_equal(place, 0), False))
-    return whole(pc.if_else(right, place, NO_PAGE))
+    right = pc.and_(right, pc.fill_null(pc.greater_equal(index, 0), False))
+    return to_numpy(pc.if_else(right, index, NO_PAGE))
 
 
 def pages_of(replies: list[str]) -> pa.Table:

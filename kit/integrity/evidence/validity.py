@@ -16,7 +16,7 @@ import pyarrow as pa
 from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Columns
 from kit.integrity.arrays.grouping import firsts, paired, present
-from kit.integrity.arrays.sources import Source
+from kit.integrity.arrays.parquet_table import ParquetTable
 from kit.integrity.evidence.client_tables import FIRST, ORDER
 from kit.integrity.evidence.ledger_tables import ACCEPTED, REJECTED
 from kit.model import NS_PER_S, LoadStats
@@ -31,20 +31,19 @@ SAMPLE_MAX = 200
 Tables = Mapping[str, Columns]
 
 
-def look(
+def find_defects(
     tables: Tables,
-    sources: Mapping[str, Source],
-    sizes: Mapping[str, int],
+    recorded: Mapping[str, ParquetTable],
+    keys: int,
     load: LoadStats | None,
     defects: dict[str, str],
 ) -> dict[str, str]:
     """Add what is wrong with whole tables to `defects`; returns what is wrong with clocks, by table."""
-    keys = sizes["key_count"]
     _look_at_words(tables, defects)
     _look_at_runs(tables, keys, defects)
-    _look_at_stream(tables, sources, defects)
+    _look_at_stream(tables, recorded, defects)
     _look_at_history(tables["attempts"], keys, load, defects)
-    return _clocks(tables, keys)
+    return _clock_defects(tables, keys)
 
 
 def _look_at_words(tables: Tables, defects: dict[str, str]) -> None:
@@ -74,7 +73,7 @@ def _tells_of_orders(events: Columns) -> np.ndarray:
     return (kind == ACCEPTED) | (kind == REJECTED)
 
 
-def _look_at_stream(tables: Tables, sources: Mapping[str, Source], defects: dict[str, str]) -> None:
+def _look_at_stream(tables: Tables, recorded: Mapping[str, ParquetTable], defects: dict[str, str]) -> None:
     stream, connections, events = tables["stream"], tables["connections"], tables["events"]
     if not len(stream) or "stream" in defects:
         return
@@ -83,14 +82,14 @@ def _look_at_stream(tables: Tables, sources: Mapping[str, Source], defects: dict
         silent = np.setdiff1d(heard, paired(connections["subscriber"], connections["symbol"]))
         if len(silent):
             defects["connections"] = f"connections: {len(silent)} subscribers heard something but never connected"
-    if len(events) and not stream["same"].any() and not _known(sources["stream"], events, len(stream)):
+    if len(events) and not stream["same"].any() and not _known(recorded["stream"], events, len(stream)):
         defects["stream"] = f"stream: is of another run, none of its {len(stream):,} messages tells of a ledger event"
 
 
-def _known(source: Source, events: Columns, size: int) -> bool:
+def _known(table: ParquetTable, events: Columns, size: int) -> bool:
     """Whether any of the first messages names an event of this ledger."""
     named = []
-    for row in source.at(range(min(size, SAMPLE_MAX))):
+    for row in table.at(range(min(size, SAMPLE_MAX))):
         try:
             named.append(str(json.loads(row["event"])["eventId"]))
         except (ValueError, KeyError, TypeError):
@@ -105,7 +104,7 @@ def _look_at_history(attempts: Columns, keys: int, load: LoadStats | None, defec
     if load is not None and load.sent != len(attempts):
         defects["attempts"] = f"attempts: the generator sent {load.sent:,} but the history holds {len(attempts):,}"
         return
-    once = np.sort(attempts["once"])
+    once = np.sort(attempts["attempt_id"])
     twice = int((once[1:] == once[:-1]).sum())
     if twice:
         defects["attempts"] = f"attempts: {twice:,} are recorded more than once"
@@ -117,42 +116,42 @@ def _look_at_history(attempts: Columns, keys: int, load: LoadStats | None, defec
         defects["attempts"] = f"attempts: {orphans.sum():,} keys have retries but no first attempt: it is truncated"
 
 
-def _clocks(tables: Tables, keys: int) -> dict[str, str]:
-    attempts, events, doubts = tables["attempts"], tables["events"], {}
+def _clock_defects(tables: Tables, keys: int) -> dict[str, str]:
+    attempts, events, defects = tables["attempts"], tables["events"], {}
     invoked, late = attempts["invoked_ns"], attempts["late_ns"]
     backwards = int((attempts["completed_ns"] < invoked).sum()) + int(((late > 0) & (late < invoked)).sum())
     if backwards:
-        doubts["attempts"] = f"attempts: the clock went backwards, {backwards:,} end before they start"
+        defects["attempts"] = f"attempts: the clock went backwards, {backwards:,} end before they start"
     elif len(invoked) and invoked.min() <= 0:
-        doubts["attempts"] = f"attempts: {int((invoked <= 0).sum()):,} have no time"
+        defects["attempts"] = f"attempts: {int((invoked <= 0).sum()):,} have no time"
     back = int(((np.diff(events["market"]) == 0) & (np.diff(events["ts_ns"]) < -CLOCK_BACK_NS_MAX)).sum())
     early = _before_sent(attempts, events, keys)
     if back:
-        doubts["events"] = f"events: the ledger's clock went backwards by more than 1 s, {back:,} times"
+        defects["events"] = f"events: the ledger's clock went backwards by more than 1 s, {back:,} times"
     elif early:
-        doubts["events"] = (
+        defects["events"] = (
             f"events: the clocks disagree, {early:,} orders were sequenced over 1 s before they were sent"
         )
-    return doubts | _clocks_of_streams(tables["connections"], tables["stream"])
+    return defects | _stream_clock_defects(tables["connections"], tables["stream"])
 
 
-def _clocks_of_streams(dials: Columns, stream: Columns) -> dict[str, str]:
+def _stream_clock_defects(connections: Columns, stream: Columns) -> dict[str, str]:
     """Of a connection: dialled, then open, then closed; and every message has a time."""
-    doubts, opened, closed = {}, dials["opened_ns"], dials["closed_ns"]
-    since = np.maximum(dials["dialed_ns"], opened)
-    backwards = int((((opened > 0) & (opened < dials["dialed_ns"])) | ((closed > 0) & (closed < since))).sum())
+    defects, opened, closed = {}, connections["opened_ns"], connections["closed_ns"]
+    since = np.maximum(connections["dialed_ns"], opened)
+    backwards = int((((opened > 0) & (opened < connections["dialed_ns"])) | ((closed > 0) & (closed < since))).sum())
     timeless = int((stream["received_ns"] <= 0).sum())
     if backwards:
-        doubts["connections"] = f"connections: the clock went backwards, {backwards:,} end before they start"
+        defects["connections"] = f"connections: the clock went backwards, {backwards:,} end before they start"
     if timeless:
-        doubts["stream"] = f"stream: {timeless:,} messages have no time"
-    return doubts
+        defects["stream"] = f"stream: {timeless:,} messages have no time"
+    return defects
 
 
 def _before_sent(attempts: Columns, events: Columns, keys: int) -> int:
     orders = attempts.where((attempts["op"] == ORDER) & (attempts["kind"] == FIRST))
-    place = firsts(orders["key"], keys)
+    index = firsts(orders["key"], keys)
     accepted = events.where(events["type"] == ACCEPTED)
     key, ts = accepted["key"], accepted["ts_ns"]
-    known = (key >= 0) & (place[key] >= 0) if len(place) else np.zeros(len(key), dtype=bool)
-    return int((ts[known] < orders["invoked_ns"][place[key[known]]] - CLOCK_SKEW_NS_MAX).sum())
+    known = (key >= 0) & (index[key] >= 0) if len(index) else np.zeros(len(key), dtype=bool)
+    return int((ts[known] < orders["invoked_ns"][index[key[known]]] - CLOCK_SKEW_NS_MAX).sum())

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kit.integrity.evidence.tables import Evidence
-from kit.integrity.findings.counterexample import Story, candidates, story
+from kit.integrity.evidence.evidence import Evidence
+from kit.integrity.findings.counterexample import Subject, candidates, timeline
 from kit.model import CheckKind, Finding, Status
 
 
@@ -36,6 +36,34 @@ def finding(name: str, status: Status, detail: str, **more: object) -> Finding:
 
 def invalid(name: str, reason: str) -> Finding:
     return finding(name, Status.INVALID, reason, limit=0)
+
+
+def run_check(check: Check, evidence: Evidence) -> Finding:
+    """The check's finding; INVALID where the evidence is not enough for it or the check itself crashed."""
+    reason = _missing_evidence(check, evidence)
+    if reason:
+        return invalid(check.name, reason)
+    try:
+        found = check.find(evidence)
+    except Exception as error:  # noqa: BLE001 - the one boundary: a checker that crashed has judged nothing
+        return invalid(check.name, f"the check itself crashed: {type(error).__name__}: {error}")
+    reason = _clock_defect(check, evidence)
+    return invalid(check.name, reason) if reason and found.status is Status.PASS else found
+
+
+def _missing_evidence(check: Check, evidence: Evidence) -> str:
+    """Why the check cannot judge at all: any violation that it found would be an artefact."""
+    for name in (*check.needs, *check.reads):
+        if name in evidence.defects:
+            return evidence.defects[name]
+        if name in check.needs and name != "run" and not len(getattr(evidence, name)):
+            return f"{name}: no rows were recorded"
+    return _clock_defect(check, evidence) if check.timed else ""
+
+
+def _clock_defect(check: Check, evidence: Evidence) -> str:
+    """Why a pass would not count, although a violation would."""
+    return next((evidence.clock_defects[name] for name in check.needs if name in evidence.clock_defects), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +99,7 @@ def by_order(
     wording: Wording, evidence: Evidence, *, examined: int, bad: np.ndarray, example: Callable[[int], str]
 ) -> Finding:
     """The answer where `bad` are numbers of the orders that break the invariant."""
-    return _answer(wording, evidence, examined, bad, bad, example, lambda number: Story(orders=(number,)))
+    return _answer(wording, evidence, examined, bad, bad, example, lambda number: Subject(orders=(number,)))
 
 
 def by_key(
@@ -87,7 +115,7 @@ def by_key(
     them that show it best.
     """
     shown = bad if tell is None else tell
-    return _answer(wording, evidence, examined, bad, shown, example, lambda number: Story(keys=(number,)))
+    return _answer(wording, evidence, examined, bad, shown, example, lambda number: Subject(keys=(number,)))
 
 
 def by_row(
@@ -97,14 +125,14 @@ def by_row(
     examined: int,
     violations: int,
     example: Callable[[], str],
-    subject: Callable[[], Story],
+    subject: Callable[[], Subject],
 ) -> Finding:
     """The answer where a violation is no order of its own; `subject` is asked only if there is one."""
     if not examined:
         return wording.nothing()
     if not violations:
         return wording.passed(examined)
-    return wording.failed(examined, violations, example(), story(evidence, subject()))
+    return wording.failed(examined, violations, example(), timeline(evidence, subject()))
 
 
 def _answer(
@@ -114,7 +142,7 @@ def _answer(
     bad: np.ndarray,
     tell: np.ndarray,
     example: Callable[[int], str],
-    subject: Callable[[int], Story],
+    subject: Callable[[int], Subject],
 ) -> Finding:
     if not examined:
         return wording.nothing()
@@ -122,7 +150,7 @@ def _answer(
     if not bad.size:
         return wording.passed(examined)
     # The shortest story of the first few tells it best.
-    told = [(number, story(evidence, subject(int(number)))) for number in candidates(np.unique(tell))]
+    told = [(number, timeline(evidence, subject(int(number)))) for number in candidates(np.unique(tell))]
     number, steps = min(told, key=lambda one: len(one[1]))
     return wording.failed(examined, int(bad.size), example(int(number)), steps)
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kit.integrity.evidence.client_tables import CANCEL, GET_ORDER, ORDER
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.evidence import Evidence
 from kit.model import NS_PER_MS, NS_PER_S
 
 # A story is read by a person: more steps than this hide the point.
@@ -28,7 +28,7 @@ Step = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class Subject:
     """What to tell: orders and keys by number (with all that hangs on them), a stretch of a ledger, own steps.
 
     `only` limits the ledger's part to events at these places of the evidence.
@@ -45,7 +45,7 @@ def candidates(bad: np.ndarray) -> np.ndarray:
     return bad[:CANDIDATES_MAX]
 
 
-def story(evidence: Evidence, subject: Story) -> list[Step]:
+def timeline(evidence: Evidence, subject: Subject) -> list[Step]:
     """The steps of `subject` by time; at most `STEPS_MAX`, the cut said as a step of its own."""
     orders, keys = _related(evidence, subject)
     steps = [
@@ -59,7 +59,7 @@ def story(evidence: Evidence, subject: Story) -> list[Step]:
     return _capped(sorted(steps, key=lambda step: (step["t"] is None, step["t"] or 0.0, step.get("seq") or 0)))
 
 
-def _related(evidence: Evidence, subject: Story) -> tuple[np.ndarray, np.ndarray]:
+def _related(evidence: Evidence, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
     """The subject's orders with all orders of their keys, and the keys of these."""
     orders, keys = np.array(subject.orders, dtype=np.int64), np.array(subject.keys, dtype=np.int64)
     tables = (evidence.accepted, evidence.rejected, evidence.orders)
@@ -74,7 +74,7 @@ def _related(evidence: Evidence, subject: Story) -> tuple[np.ndarray, np.ndarray
     return orders[orders >= 0][:RELATED_MAX], keys
 
 
-def _events(evidence: Evidence, orders: np.ndarray, keys: np.ndarray, subject: Story) -> np.ndarray:
+def _events(evidence: Evidence, orders: np.ndarray, keys: np.ndarray, subject: Subject) -> np.ndarray:
     """Places of the events to tell."""
     events = evidence.events
     if subject.only is not None:
@@ -92,9 +92,9 @@ def _attempt_steps(evidence: Evidence, orders: np.ndarray, keys: np.ndarray) -> 
     op = attempts["op"]
     own = np.isin(attempts["key"], keys) & (op == ORDER)
     about = np.isin(attempts["order"], orders) & ((op == CANCEL) | (op == GET_ORDER))
-    places = np.flatnonzero(own | about)
-    places = places[np.argsort(attempts["invoked_ns"][places], kind="stable")][: 4 * STEPS_MAX]
-    for row in evidence.rows("attempts", places):
+    indices = np.flatnonzero(own | about)
+    indices = indices[np.argsort(attempts["invoked_ns"][indices], kind="stable")][: 4 * STEPS_MAX]
+    for row in evidence.rows("attempts", indices):
         base = {"source": "client", "client_id": row["client_id"], "order_id": row["order_id"]}
         yield {"t": _seconds(row["invoked_ns"]), "what": _sent(row), **base, "attempt": row["kind"]}
         yield {"t": _seconds(row["completed_ns"]), "what": _got(row), **base, "status": row["status"]}
@@ -122,12 +122,12 @@ def _got(row: dict[str, Any]) -> str:
     return f"answer {row['status']} {took}" + (f": {reply}" if reply else "")
 
 
-def event_steps(evidence: Evidence, places: np.ndarray) -> Iterator[Step]:
+def event_steps(evidence: Evidence, indices: np.ndarray) -> Iterator[Step]:
     """One step a ledger event at these places of the evidence."""
     # Enough of both ends: the cut is made over all steps together.
-    if len(places) > 4 * STEPS_MAX:
-        places = np.concatenate([places[: 2 * STEPS_MAX], places[-STEPS_MAX:]])
-    for row in evidence.rows("events", places):
+    if len(indices) > 4 * STEPS_MAX:
+        indices = np.concatenate([indices[: 2 * STEPS_MAX], indices[-STEPS_MAX:]])
+    for row in evidence.rows("events", indices):
         what = f"ledger {row['market']} seq {row['seq']}: {event_words(row)}"
         base = {"source": "ledger", "market": row["market"], "seq": row["seq"], "event_id": row["event_id"]}
         yield {"t": _seconds(row["ts_ns"]), "what": what, **base}
@@ -178,14 +178,14 @@ def _capped(steps: Sequence[Step]) -> list[Step]:
     """The first and the last of too many steps; what the fault did stays, whatever else goes."""
     if len(steps) <= STEPS_MAX:
         return list(steps)
-    fault = {place for place, step in enumerate(steps) if step["source"] == FAULT}
-    others = [place for place in range(len(steps)) if place not in fault]
+    fault = {index for index, step in enumerate(steps) if step["source"] == FAULT}
+    others = [index for index in range(len(steps)) if index not in fault]
     room = STEPS_MAX - len(fault) - 1
     head, tail = others[: room * 2 // 3], others[len(others) - (room - room * 2 // 3) :]
     cut = len(others) - room
     gap = {"t": steps[others[len(head)]]["t"], "what": f"… {cut} more steps left out …", "source": "kit"}
     kept = sorted({*head, *tail, *fault, others[len(head)]})
-    return [gap if place == others[len(head)] else steps[place] for place in kept]
+    return [gap if index == others[len(head)] else steps[index] for index in kept]
 
 
 def _seconds(ns: int) -> float | None:

@@ -101,7 +101,7 @@ class Book:
             reason = ALREADY_DONE
         return [(REFUSED, order, reason, 0, 0)]
 
-    def front(self, depth: int) -> list[int]:
+    def best_orders(self, depth: int) -> list[int]:
         """The orders that come first on either side."""
         found = []
         for levels in self.levels:

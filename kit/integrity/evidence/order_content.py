@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kit.integrity.arrays import hashing
-from kit.integrity.arrays.sources import whole
+from kit.integrity.arrays.parquet_table import to_numpy
 
 MARKET, IOC, GTC = hashing.one("MARKET"), hashing.one("IOC"), hashing.one("GTC")
 # What is compared → column of a ledger row or of a stored order.
@@ -26,9 +26,9 @@ def number(columns: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> np.
     kind, tif = hashing.texts(columns[names["type"]]), hashing.texts(columns[names["tif"]])
     at_market = kind == MARKET
     tif = np.where(at_market, np.uint64(IOC), np.where(tif == 0, np.uint64(GTC), tif))
-    price = np.where(at_market, 0, whole(columns[names["price"]]))
+    price = np.where(at_market, 0, to_numpy(columns[names["price"]]))
     market, side = hashing.texts(columns[names["market"]]), hashing.texts(columns[names["side"]])
-    return hashing.rows(market, side, kind, tif, whole(columns[names["qty"]]), price)
+    return hashing.rows(market, side, kind, tif, to_numpy(columns[names["qty"]]), price)
 
 
 def canonical(row: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> dict[str, Any]:

@@ -7,16 +7,15 @@ from typing import Any
 
 import pytest
 
-from kit import integrity
 from kit.integrity.evidence import trade_page_tables
 from kit.model import Finding, Status
 from tests.histories import edits
+from tests.histories.run_folder import judge
 from tests.histories.tables import streamed
 
 
 def judged(tables: dict[str, Any], name: str = "trades-equal-ledger") -> Finding:
-    check = next(check for check in integrity.CHECKS if check.name == name)
-    return integrity.run_check(check, integrity.gather(tables))
+    return judge(tables, name)[name]
 
 
 def a_page(tables: dict[str, Any], size: int = 3) -> tuple[int, dict[str, Any]]:
@@ -145,7 +144,7 @@ def test_trades_that_a_page_far_ahead_should_have_told_are_counted(tables):
     assert f"are 0, the ledger has {len(fills(tables)):,}" in found.detail
 
 
-@pytest.mark.parametrize("name", ["trades-equal-ledger", "trades-lead-on"])
+@pytest.mark.parametrize("name", ["trades-equal-ledger", "trade-pages-advance"])
 def test_without_a_read_of_trades_there_is_nothing_to_check(name, tables):
     """Nor is there with reads that nobody answered."""
     attempts = tables["attempts"]
@@ -166,7 +165,7 @@ def test_a_page_that_leads_nowhere_is_right_until_more_is_known(tables):
     last = tables["attempts"].index[-1]
     for invoked_ns, status in ((started, Status.PASS), (tables["attempts"]["invoked_ns"][last], Status.FAIL)):
         edits.change(tables, "attempts", last, intended_ns=invoked_ns, invoked_ns=invoked_ns, completed_ns=invoked_ns)
-        found = judged(tables, "trades-lead-on")
+        found = judged(tables, "trade-pages-advance")
         assert found.status is status, found.detail
     assert "go on from 0, though seq" in found.detail
 
@@ -176,10 +175,10 @@ def test_what_a_page_showed_is_known_though_no_subscriber_heard_it(tables):
     stream = tables["stream"]
     tables["stream"] = stream[(stream["symbol"] != "ACME") | (stream["seq"] < end)].reset_index(drop=True)
     read(tables, end - 1, 9, end - 1)
-    assert judged(tables, "trades-lead-on").status is Status.PASS
+    assert judged(tables, "trade-pages-advance").status is Status.PASS
     read(tables, end - 1, 9, end)
     read(tables, end - 1, 9, end - 1)
-    found = judged(tables, "trades-lead-on")
+    found = judged(tables, "trade-pages-advance")
     assert (found.status, found.measured) == (Status.FAIL, 1)
 
 
@@ -189,7 +188,7 @@ def test_a_place_that_the_ledger_does_not_have_is_nothing_known(tables):
     read(tables, end, 9, 10**6)
     read(tables, end, 9, end)
     assert judged(tables).measured == 1
-    assert judged(tables, "trades-lead-on").status is Status.PASS
+    assert judged(tables, "trade-pages-advance").status is Status.PASS
 
 
 def test_the_answers_of_one_market_are_held_against_no_other(tables):

@@ -12,7 +12,7 @@ import pandas as pd
 from kit.integrity.arrays.columns import Rows
 
 
-class Moments:
+class ObservedProgress:
     """Facts (market, seq, since when) of one run."""
 
     def __init__(self, *facts: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
@@ -29,12 +29,12 @@ class Moments:
         furthest = np.zeros(len(market), dtype=np.int64)
         for number, (times, seqs) in self._known.items():
             mine = np.flatnonzero(market == number)
-            place = np.searchsorted(times, at_ns[mine], side="left") - 1
-            furthest[mine] = np.where(place >= 0, seqs[np.maximum(place, 0)], 0)
+            index = np.searchsorted(times, at_ns[mine], side="left") - 1
+            furthest[mine] = np.where(index >= 0, seqs[np.maximum(index, 0)], 0)
         return furthest
 
 
-def streamed(stream: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def streamed_events(stream: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What subscribers had been told; messages that are no ledger event tell nothing."""
     told = stream.where(stream["same"] != 0)
     return told["symbol"], told["seq"], told["received_ns"]

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from kit.integrity.arrays.grouping import lasts, totals
-from kit.integrity.evidence.fill_sides import Orders, filled
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, FILL
-from kit.integrity.evidence.tables import Evidence
+from kit.integrity.evidence.orders_and_fills import AcceptedOrders, filled
 
 # Prices of books that are worked out side by side.
 CELLS_MAX = 1 << 19
@@ -22,14 +22,14 @@ CELLS_MAX = 1 << 19
 class Changes(NamedTuple):
     """By place in the market's events, in order: `lots` and `orders` come to the level (buys, price)."""
 
-    place: np.ndarray
+    index: np.ndarray
     buys: np.ndarray
     price: np.ndarray
     lots: np.ndarray
     orders: np.ndarray
 
 
-def changes(evidence: Evidence, orders: Orders, gone: np.ndarray, first: int, last: int) -> Changes:
+def changes(evidence: Evidence, orders: AcceptedOrders, gone: np.ndarray, first: int, last: int) -> Changes:
     """Of the events from `first` to `last`, which are one market's; `gone` is `last_places`.
 
     An order that may rest comes with all its lots; each fill takes lots from its maker and from a taker that may rest,
@@ -43,21 +43,21 @@ def changes(evidence: Evidence, orders: Orders, gone: np.ndarray, first: int, la
         _part(kind == FILL, maker, -qty, 0),
         _part(kind == CANCELLED, taker, -qty, 0),
     ]
-    place, order, lots, come = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    index, order, lots, come = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     rests = (order >= 0) & orders.rests[order]
-    place, order, lots, come = (column[rests] for column in (place, order, lots, come))
-    by_place = np.argsort(place, kind="stable")
-    place, order, lots, come = (column[by_place] for column in (place, order, lots, come))
-    come = come - (gone[order] == place + first)
-    return Changes(place, orders.buys[order].astype(np.int64), orders.price[order].astype(np.int64), lots, come)
+    index, order, lots, come = (column[rests] for column in (index, order, lots, come))
+    by_place = np.argsort(index, kind="stable")
+    index, order, lots, come = (column[by_place] for column in (index, order, lots, come))
+    come = come - (gone[order] == index + first)
+    return Changes(index, orders.buys[order].astype(np.int64), orders.price[order].astype(np.int64), lots, come)
 
 
 def _part(chosen: np.ndarray, order: np.ndarray, lots: np.ndarray, come: int) -> tuple[np.ndarray, ...]:
-    places = np.flatnonzero(chosen)
-    return places, order[places], lots[places].astype(np.int64), np.full(len(places), come, dtype=np.int64)
+    indices = np.flatnonzero(chosen)
+    return indices, order[indices], lots[indices].astype(np.int64), np.full(len(indices), come, dtype=np.int64)
 
 
-def last_places(evidence: Evidence, orders: Orders) -> np.ndarray:
+def last_indices(evidence: Evidence, orders: AcceptedOrders) -> np.ndarray:
     """By order number the place of the event by which nothing of it is left; −1 for one of which something is."""
     events, cancelled, size = evidence.events, evidence.cancelled, evidence.order_count
     takes = np.flatnonzero((events["type"] == FILL) | (events["type"] == CANCELLED))
@@ -83,7 +83,7 @@ class Levels(NamedTuple):
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def books_at(made: Changes, places: np.ndarray, depth: np.ndarray) -> Levels:
+def books_at(made: Changes, indices: np.ndarray, depth: np.ndarray) -> Levels:
     """The best `depth[i]` levels of either side once the first `places[i]` events have happened, as book i. Places
     ascend. Many books are worked out side by side, each as a row of all prices of its market.
     """
@@ -91,12 +91,12 @@ def books_at(made: Changes, places: np.ndarray, depth: np.ndarray) -> Levels:
     size = len(prices)
     # Buys from the highest price down, then sells from the lowest up: the best first.
     column = np.where(made.buys > 0, size - 1 - level, size + level)
-    first = np.searchsorted(places, made.place, side="right")  # the first book that a change is in
+    first = np.searchsorted(indices, made.index, side="right")  # the first book that a change is in
     price, buys = np.concatenate([prices[::-1], prices]), np.repeat([1, 0], size)
     before, parts = np.zeros((2, 2 * size), dtype=np.int64), []
     step = max(1, CELLS_MAX // max(1, 2 * size))
-    for begin in range(0, len(places), step):
-        end = min(begin + step, len(places))
+    for begin in range(0, len(indices), step):
+        end = min(begin + step, len(indices))
         news = slice(*np.searchsorted(first, (begin, end)))
         at = (first[news] - begin) * 2 * size + column[news]
         lots, orders = (

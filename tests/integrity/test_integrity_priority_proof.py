@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kit.integrity.checks.price_time import Row, replay
 from kit.integrity.evidence.ledger_tables import ACCEPTED, AT_MARKET, BUYS, CANCELLED, FILL, NO_REASON, REFUSED, RESTS
-from kit.integrity.matching.best_price import proven
+from kit.integrity.matching.priority_proof import proven
 from kit.integrity.matching.reference_book import FILLS_MAX, Book
 
 ORDERS_MAX = 40

@@ -12,11 +12,11 @@ import numpy as np
 
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import counts, firsts, totals
+from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import AT_MARKET, BUYS, RESTS
-from kit.integrity.evidence.tables import Evidence
 
 
-class Orders:
+class AcceptedOrders:
     """By order number; of an order accepted twice, the first acceptance.
 
     A column is worked out when it is first asked for: most checks want three of them.
@@ -80,26 +80,26 @@ class Orders:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Legs:
+class FillSides:
     """One entry a side of every fill, takers first. `place` is the fill's place among the fills."""
 
     order: np.ndarray
     qty: np.ndarray
-    place: np.ndarray
+    index: np.ndarray
 
 
-def accepted_orders(evidence: Evidence) -> Orders:
+def accepted_orders(evidence: Evidence) -> AcceptedOrders:
     """One array a column, as long as there are orders."""
-    return Orders(evidence.accepted, evidence.order_count)
+    return AcceptedOrders(evidence.accepted, evidence.order_count)
 
 
-def legs(evidence: Evidence) -> Legs:
+def fill_sides(evidence: Evidence) -> FillSides:
     fills = evidence.fills
-    qty, place = fills["qty"], np.arange(len(fills), dtype=np.int32)
-    return Legs(
+    qty, index = fills["qty"], np.arange(len(fills), dtype=np.int32)
+    return FillSides(
         order=np.concatenate([fills["order"], fills["maker"]]),
         qty=np.concatenate([qty, qty]),
-        place=np.concatenate([place, place]),
+        index=np.concatenate([index, index]),
     )
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 
-from kit.integrity import gather, run_check
-from kit.integrity.checks import refusals
 from kit.model import ATTEMPT_COLUMNS, Finding, Status
 from tests.histories.clock import MS, T0_NS
+from tests.histories.run_folder import judge
 from tests.histories.tables import blank, table
 
-(CHECK,) = refusals.CHECKS
+CHECK = "unused-key-not-refused"
 REUSED = {"status": 409, "outcome": "fail", "reply": json.dumps({"error": "IdempotencyKeyReused"})}
 ID_TAKEN = REUSED | {"reply": json.dumps({"error": "OrderIdReused"})}
 ACCEPTED = {"status": 201, "outcome": "ok", "reply": "{}"}
@@ -36,7 +35,7 @@ def late(at_ms: int) -> dict[str, Any]:
 
 def found(*rows: dict[str, Any]) -> Finding:
     numbered = [row | {"op_id": number} for number, row in enumerate(rows)]
-    return run_check(CHECK, gather({"attempts": table("attempts", numbered)}))
+    return judge({"attempts": table("attempts", numbered)}, CHECK)[CHECK]
 
 
 @pytest.mark.parametrize("answer", [ACCEPTED, TIMED_OUT, UNAVAILABLE, {"outcome": "info", "error": "reset"}])

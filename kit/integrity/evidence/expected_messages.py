@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from kit.integrity.arrays import hashing
 from kit.integrity.arrays.json_columns import parse
-from kit.integrity.arrays.json_templates import Skeleton, Values, empty, learn, written
-from kit.integrity.arrays.sources import Batch, Source, plain, whole
+from kit.integrity.arrays.json_templates import JsonTemplate, Values, empty, learn, written
+from kit.integrity.arrays.parquet_table import Batch, ParquetTable, decoded, to_numpy
 from kit.model import LEDGER_EVENT_COLUMNS
 
 # Of a shape, messages that are tried as its model: a violation among them must not stop the others from being quick.
@@ -53,15 +53,15 @@ NO_TEXT = 0
 HASHED_AT_ONCE = 1_024
 
 
-class Messages:
+class ExpectedMessages:
     """The layout of one run's messages, learnt from the first of them."""
 
-    def __init__(self, stream: Source | None) -> None:
+    def __init__(self, stream: ParquetTable | None) -> None:
         """Without a stream there are no texts."""
-        self._known: dict[int, Skeleton] = {}
+        self._known: dict[int, JsonTemplate] = {}
         self._tried: dict[int, int] = {}
         batch = None if stream is None else next(stream.batches(("symbol", "seq", "event")), None)
-        self._texts = None if batch is None else plain(batch["event"])
+        self._texts = None if batch is None else decoded(batch["event"])
         names = np.zeros(0, dtype=np.uint64) if batch is None else _names(batch["symbol"], batch["seq"])
         self._order = np.argsort(names, kind="stable")
         self._names = names[self._order]
@@ -72,9 +72,9 @@ class Messages:
         if self._texts is not None:
             shapes, values = _shapes(batch), Values(batch)
             self._learn(batch, shapes)
-            for shape, skeleton in self._known.items():
+            for shape, template in self._known.items():
                 rows = np.flatnonzero(shapes == shape)
-                made = written(skeleton, values, rows) if len(rows) else None
+                made = written(template, values, rows) if len(rows) else None
                 if made is not None:
                     text[rows] = hashed(made)
         return text
@@ -88,21 +88,21 @@ class Messages:
         at = np.minimum(np.searchsorted(self._names, names), len(self._names) - 1)
         sampled = self._names[at] == names
         for shape in unknown:
-            for place in np.flatnonzero(sampled & (shapes == shape))[:MODELS_MAX].tolist():
-                self._try(shape, batch, place, self._texts[int(self._order[at[place]])].as_py())  # type: ignore[index]
+            for index in np.flatnonzero(sampled & (shapes == shape))[:MODELS_MAX].tolist():
+                self._try(shape, batch, index, self._texts[int(self._order[at[index]])].as_py())  # type: ignore[index]
 
-    def _try(self, shape: int, batch: Batch, place: int, text: str) -> None:
+    def _try(self, shape: int, batch: Batch, index: int, text: str) -> None:
         self._tried[shape] = self._tried.get(shape, 0) + 1
         if shape in self._known or self._tried[shape] > MODELS_MAX:
             return
-        row = {column: batch[column][place].as_py() for column in LEDGER_EVENT_COLUMNS}
-        skeleton = learn(text, row, COLUMNS, COMPARED)
-        if skeleton is not None and not skeleton.free:
-            self._known[shape] = skeleton
+        row = {column: batch[column][index].as_py() for column in LEDGER_EVENT_COLUMNS}
+        template = learn(text, row, COLUMNS, COMPARED)
+        if template is not None and not template.free:
+            self._known[shape] = template
 
 
 def _names(markets: Any, seqs: Any) -> np.ndarray:
-    return hashing.rows(hashing.texts(markets), whole(seqs))
+    return hashing.rows(hashing.texts(markets), to_numpy(seqs))
 
 
 def _shapes(batch: Batch) -> np.ndarray:
@@ -127,7 +127,7 @@ def said(texts: Any) -> np.ndarray:
     return hashing.rows(*(_part(told[name], kind) for name, (kind, _) in FIELDS.items()))
 
 
-def said_by(ledger: Source, rows: np.ndarray) -> np.ndarray:
+def said_by(ledger: ParquetTable, rows: np.ndarray) -> np.ndarray:
     """The numbers of what messages of these recorded ledger rows must say. The ledger is read again for them: in most
     runs there are none.
     """
@@ -143,4 +143,4 @@ def said_by(ledger: Source, rows: np.ndarray) -> np.ndarray:
 
 
 def _part(values: Any, kind: type) -> np.ndarray:
-    return hashing.texts(values) if kind is str else whole(values)
+    return hashing.texts(values) if kind is str else to_numpy(values)

@@ -7,20 +7,19 @@ from typing import Any
 
 import pytest
 
-from kit import integrity
-from kit.integrity.matching import depth
+from kit.integrity.matching import book_depth
 from kit.model import Finding, Status
 from tests.histories import edits, execution
+from tests.histories.run_folder import judge
 
 
 def judged(tables: dict[str, Any]) -> Finding:
-    check = next(check for check in integrity.CHECKS if check.name == "book-equals-ledger")
-    return integrity.run_check(check, integrity.gather(tables))
+    return judge(tables, "book-equals-ledger")["book-equals-ledger"]
 
 
 def test_books_are_the_same_side_by_side_and_one_by_one(tables, monkeypatch):
     together = judged(tables)
-    monkeypatch.setattr(depth, "CELLS_MAX", 1)
+    monkeypatch.setattr(book_depth, "CELLS_MAX", 1)
     assert judged(tables) == together
     assert together.status is Status.PASS
     assert together.measured == 0

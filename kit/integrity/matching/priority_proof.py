@@ -39,7 +39,7 @@ Events = Mapping[str, np.ndarray]  # one market's, in sequence
 class Intakes:
     """The market's accepted orders by number, as they came: what each asks for, took, rests with and gives."""
 
-    place: np.ndarray  # of its event
+    index: np.ndarray  # of its event
     after: np.ndarray  # place of the next command
     qty: np.ndarray
     price: np.ndarray
@@ -75,14 +75,14 @@ def proven(events: Events, orders: int) -> bool:
     asked = (kind == CANCELLED) & (reason == CLIENT)
     commands = (kind == ACCEPTED) | (kind == REFUSED) | asked
     stops = (kind == CANCELLED) & ((reason == IOC) | (reason == SELF_TRADE))
-    places = np.flatnonzero(kind == ACCEPTED)
+    indices = np.flatnonzero(kind == ACCEPTED)
     # The last number is for no order, −1, which nobody may have sent.
     numbers = np.full(orders + 1, -1, dtype=np.int64)
-    numbers[events["order"][places]] = np.arange(len(places))
+    numbers[events["order"][indices]] = np.arange(len(indices))
     if (
-        not len(places)
+        not len(indices)
         or numbers[-1] >= 0
-        or (numbers[events["order"][places]] != np.arange(len(places))).any()
+        or (numbers[events["order"][indices]] != np.arange(len(indices))).any()
         or not (commands | stops | (kind == FILL)).all()
         or not _plain(events)
         or not _grouped(events, commands, stops)
@@ -92,7 +92,7 @@ def proven(events: Events, orders: int) -> bool:
     taker, maker = numbers[events["order"][fills]], numbers[events["maker"][fills]]
     if (maker < 0).any():
         return False
-    intakes = _intakes(events, places, np.flatnonzero(commands), numbers[events["order"][stops]], taker, maker)
+    intakes = _intakes(events, indices, np.flatnonzero(commands), numbers[events["order"][stops]], taker, maker)
     end = _ends(events, intakes, np.flatnonzero(asked), numbers, fills, maker)
     return (
         end is not None
@@ -122,19 +122,19 @@ def _grouped(events: Events, commands: np.ndarray, stops: np.ndarray) -> bool:
 
 
 def _intakes(
-    events: Events, places: np.ndarray, commands: np.ndarray, stops: np.ndarray, taker: np.ndarray, maker: np.ndarray
+    events: Events, indices: np.ndarray, commands: np.ndarray, stops: np.ndarray, taker: np.ndarray, maker: np.ndarray
 ) -> Intakes:
-    size, lots = len(places), events["qty"][events["type"] == FILL]
+    size, lots = len(indices), events["qty"][events["type"] == FILL]
     stopped = np.zeros(size, dtype=bool)
     stopped[stops] = True
-    qty = events["qty"][places].astype(np.int64)
+    qty = events["qty"][indices].astype(np.int64)
     return Intakes(
-        place=places,
-        after=np.append(commands, len(events["type"]))[np.searchsorted(commands, places) + 1],
+        index=indices,
+        after=np.append(commands, len(events["type"]))[np.searchsorted(commands, indices) + 1],
         qty=qty,
-        price=events["price"][places].astype(np.int64),
-        client=events["client"][places],
-        bits=events["bits"][places],
+        price=events["price"][indices].astype(np.int64),
+        client=events["client"][indices],
+        bits=events["bits"][indices],
         stopped=stopped,
         left=qty - totals(taker, lots, size),
         made=totals(maker, lots, size),
@@ -148,15 +148,15 @@ def _ends(
 
     A client's cancel takes what rests then, which is all that nobody took, and nobody takes of it later.
     """
-    last = np.append(fills, -1)[lasts(maker, len(intakes.place))]
+    last = np.append(fills, -1)[lasts(maker, len(intakes.index))]
     left = intakes.rested - intakes.made
     end = np.where(left > 0, len(events["type"]), last)
     who = numbers[events["order"][asked]]
-    right = (who >= 0) & (events["qty"][asked] == left[who]) & (np.maximum(intakes.place, last)[who] < asked)
+    right = (who >= 0) & (events["qty"][asked] == left[who]) & (np.maximum(intakes.index, last)[who] < asked)
     if not right.all():
         return None
     end[who] = asked
-    return end if (end[who] == asked).all() and (end > intakes.place)[intakes.rests].all() else None
+    return end if (end[who] == asked).all() and (end > intakes.index)[intakes.rests].all() else None
 
 
 def _stopped(events: Events, intakes: Intakes, stops: np.ndarray, numbers: np.ndarray) -> bool:
@@ -168,7 +168,7 @@ def _stopped(events: Events, intakes: Intakes, stops: np.ndarray, numbers: np.nd
 def _refused(events: Events, intakes: Intakes, refused: np.ndarray, numbers: np.ndarray, end: np.ndarray) -> bool:
     """A cancel is refused for the first of the reasons there are, and not while its order rests."""
     who, reason = numbers[events["order"][refused]], events["reason"][refused]
-    known = (who >= 0) & (intakes.place[who] < refused)
+    known = (who >= 0) & (intakes.index[who] < refused)
     other = intakes.client[who] != events["client"][refused]
     wanted = np.where(~known, UNKNOWN_ORDER, np.where(other, NOT_OWNER, ALREADY_DONE))
     resting = (wanted == ALREADY_DONE) & intakes.rests[who] & (refused < end[who])
@@ -180,7 +180,7 @@ def _traded(events: Events, intakes: Intakes, fills: np.ndarray, taker: np.ndarr
     lots = events["qty"][fills].astype(np.int64)
     had, wanted = intakes.rested[maker] - _before(maker, lots), intakes.qty[taker] - _before(taker, lots)
     right = (lots == np.minimum(had, wanted)) & (events["price"][fills] == intakes.price[maker])
-    return bool(right.all() and counts(taker, len(intakes.place)).max() <= FILLS_MAX)
+    return bool(right.all() and counts(taker, len(intakes.index)).max() <= FILLS_MAX)
 
 
 def _before(numbers: np.ndarray, amounts: np.ndarray) -> np.ndarray:
@@ -207,10 +207,10 @@ def _first_served(
     at = intakes.after[rest] - intakes.stopped[rest]
     met, served = np.full(len(rest), -1, dtype=np.int64), True
     for buys in (False, True):
-        fronts = _fronts(intakes, end, buys, len(events["type"]) + 1)
+        best = _best_orders(intakes, end, buys, len(events["type"]) + 1)
         mine, asked = intakes.buys[taker] != buys, intakes.buys[rest] != buys
-        served = served and bool((fronts[fills[mine]] == maker[mine]).all())
-        met[asked] = fronts[at[asked]]
+        served = served and bool((best[fills[mine]] == maker[mine]).all())
+        met[asked] = best[at[asked]]
     reach, own = intakes.reach(rest, met), intakes.client[met] == intakes.client[rest]
     selfish = intakes.stopped[rest] & (np.append(events["reason"], IOC)[at] == SELF_TRADE)
     may_rest = intakes.bits[rest] & RESTS > 0
@@ -218,14 +218,14 @@ def _first_served(
     return served and bool(right.all())
 
 
-def _fronts(intakes: Intakes, end: np.ndarray, buys: bool, size: int) -> np.ndarray:
+def _best_orders(intakes: Intakes, end: np.ndarray, buys: bool, size: int) -> np.ndarray:
     """Before each event, and at the end, which order of a side is first by price, then by time; −1 for none.
 
     An order is counted from its own event on: until its command is over nobody asks for its side.
     """
     mine = np.flatnonzero(intakes.rests & (intakes.buys == buys))
     mine = mine[np.argsort(-intakes.price[mine] if buys else intakes.price[mine], kind="stable")]
-    return np.append(mine, -1)[_first_covering(intakes.place[mine] + 1, end[mine] + 1, size)]
+    return np.append(mine, -1)[_first_covering(intakes.index[mine] + 1, end[mine] + 1, size)]
 
 
 def _first_covering(begin: np.ndarray, end: np.ndarray, size: int) -> np.ndarray:

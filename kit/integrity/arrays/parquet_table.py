@@ -1,0 +1,140 @@
+"""Read one recorded table from its Parquet files: batches of typed Arrow columns, and single rows.
+
+What cannot be read raises EvidenceMissing with the file and what was expected, and never gives an empty table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kit.errors import EvidenceMissing
+from kit.integrity.arrays.columns import ColumnStorage
+
+BATCH_ROWS = 1 << 16
+# Columns whose texts mostly differ. All other texts are read as dictionary arrays: codes and the few distinct texts.
+MANY_TEXTS = frozenset(
+    ("idempotency_key", "order_id", "event_id", "trade_id", "taker_order_id", "maker_order_id", "reply", "event")
+)
+ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32()}
+
+Batch = dict[str, Any]  # column → Arrow array, texts perhaps as dictionary arrays
+
+
+class ParquetTable:
+    """A table in one or more Parquet files. `storage` holds a copy of its rows once single rows are asked for."""
+
+    def __init__(self, name: str, paths: Sequence[Path], types: Mapping[str, str], storage: ColumnStorage) -> None:
+        """`types` are the expected columns. Raises EvidenceMissing if a file is missing or damaged or has others."""
+        self._name, self._paths, self._types, self._storage = name, tuple(paths), types, storage
+        self._row_copy: tuple[np.ndarray, Any] | None = None
+        self.rows = 0
+        for path in self._paths:
+            file = self._open(path)
+            self._check_columns(path, file.schema_arrow)
+            self.rows += file.metadata.num_rows
+
+    def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
+        """All rows in their order. Nulls become "" and 0. Raises EvidenceMissing."""
+        repeated = [name for name, kind in self._types.items() if kind == "string" and name not in MANY_TEXTS]
+        for path in self._paths:
+            file = self._open(path, repeated)
+            batches = file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
+            try:
+                for batch in batches:
+                    yield {column: self._typed(batch.column(column), column) for column in columns}
+            except (pa.ArrowException, OSError) as error:
+                raise self._damaged(path, error) from error
+
+    def at(self, indices: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows at these indices with every expected column, in the order asked for."""
+        # Compressed files have no random access: the first call copies the table to a file that has.
+        begins, file = self._row_copy = self._row_copy or self._copy_rows()
+        wanted, found = np.unique(np.array(indices, dtype=np.int64)), {}
+        numbers = np.searchsorted(begins, wanted, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            mine = wanted[numbers == number]
+            rows = file.get_batch(number).take(pa.array(mine - begins[number])).to_pylist()
+            found |= dict(zip(mine.tolist(), rows, strict=True))
+        return [found[int(index)] for index in indices]
+
+    def _copy_rows(self) -> tuple[np.ndarray, Any]:
+        """The first row of each block in the copy, and the copy."""
+        path, sizes = self._storage.file(), [0]
+        schema = pa.schema([(column, ARROW[kind]) for column, kind in self._types.items()])
+        with pa.OSFile(str(path), "wb") as target, pa.ipc.new_file(target, schema) as writer:
+            for batch in self.batches(tuple(self._types)):
+                rows = pa.record_batch([decoded(batch[column]) for column in self._types], schema=schema)
+                writer.write_batch(rows)
+                sizes.append(len(rows))
+        return np.cumsum(sizes[:-1]), pa.ipc.open_file(pa.memory_map(str(path)))
+
+    def _open(self, path: Path, repeated: list[str] | None = None) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(path, read_dictionary=repeated)
+        except FileNotFoundError as error:
+            wanted = f"expected a Parquet file with the columns {', '.join(self._types)}"
+            raise EvidenceMissing(f"{self._name}: {_short(path)} is missing, {wanted}") from error
+        except (pa.ArrowException, OSError) as error:
+            raise self._damaged(path, error) from error
+
+    def _damaged(self, path: Path, error: Exception) -> EvidenceMissing:
+        return EvidenceMissing(f"{self._name}: {_short(path)} is damaged, expected a whole Parquet file: {error}")
+
+    def _check_columns(self, path: Path, schema: pa.Schema) -> None:
+        for column, kind in self._types.items():
+            found = schema.field(column).type if column in schema.names else "missing"
+            if found == "missing" or not _fits(found, kind):
+                raise EvidenceMissing(f"{self._name}: {_short(path)}: column {column} is {found}, expected {kind}")
+
+    def _typed(self, values: Any, column: str) -> Any:
+        wanted = ARROW[self._types[column]]
+        if isinstance(values, pa.DictionaryArray) and pa.types.is_string(values.type.value_type):
+            return values if not values.null_count else values.cast(wanted).fill_null("")
+        values = values if values.type == wanted else values.cast(wanted)
+        return values.fill_null("" if wanted == pa.string() else 0) if values.null_count else values
+
+
+def _short(path: Path) -> str:
+    """The file within its run's folder."""
+    return f"{path.parent.name}/{path.name}"
+
+
+def _fits(found: Any, kind: str) -> bool:
+    """Whether a stored type can be read as `kind`; a column of nulls fits all."""
+    if isinstance(found, pa.DictionaryType):
+        found = found.value_type
+    if kind == "string":
+        return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_null(found)
+    return pa.types.is_integer(found) or pa.types.is_null(found)
+
+
+@contextmanager
+def system_memory_pool() -> Iterator[None]:
+    """Let Arrow use the system's allocator in the whole process for a while.
+
+    Arrow's own allocator returns pages and gets them anew with each of the hundreds of batches, which costs a twelfth
+    of the time in which a run is judged.
+    """
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
+
+
+def decoded(values: Any) -> Any:
+    """An Arrow array of texts; a dictionary array is decoded."""
+    return values.cast(pa.string()) if isinstance(values, pa.DictionaryArray) else values
+
+
+def to_numpy(values: Any) -> np.ndarray:
+    """An Arrow array of numbers as a NumPy array."""
+    return values.to_numpy(zero_copy_only=False)

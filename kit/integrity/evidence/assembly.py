@@ -1,0 +1,136 @@
+"""Read a run's folder into evidence: every table once, the ledger first and the stream against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kit.errors import EvidenceMissing
+from kit.integrity.arrays.columns import Columns, ColumnStorage
+from kit.integrity.arrays.ids import ClientIds, Names, number_ids
+from kit.integrity.arrays.parquet_table import ParquetTable
+from kit.integrity.evidence import client_tables, ledger_tables, stream_tables, validity
+from kit.integrity.evidence.book_tables import BookReads
+from kit.integrity.evidence.client_tables import CANCEL, ORDER, REUSE_KEY
+from kit.integrity.evidence.evidence import READ_TABLES, Evidence
+from kit.integrity.evidence.expected_messages import ExpectedMessages
+from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REFUSED, REJECTED
+from kit.integrity.evidence.run_folder import RunFolder
+from kit.integrity.evidence.trade_page_tables import TradePages
+from kit.model import FaultWindow, LoadStats
+
+# Columns that hold hashes of ids until all tables are read and the ids can be numbered.
+ORDER_IDS = (
+    ("attempts", "order"),
+    ("attempts", "answer_order"),
+    ("order_reads", "order"),
+    ("order_reads", "answer_order"),
+    ("page_trades", "order"),
+    ("page_trades", "maker"),
+    ("events", "order"),
+    ("events", "maker"),
+    ("orders", "order"),
+    ("outbox", "order"),
+)
+KEYS = (("attempts", "key"), ("events", "key"), ("orders", "key"))
+
+
+def read_evidence(
+    run_dir: Path, storage: ColumnStorage, *, fault: FaultWindow | None = None, load: LoadStats | None = None
+) -> Evidence:
+    """The evidence of a run. A table that cannot be used is empty and has a defect. Without `load` the generator's
+    counts are those of the history's summary.
+    """
+    folder = RunFolder(run_dir, storage)
+    recorded, defects = folder.tables, folder.defects
+    markets, subscribers, clients = Names(), Names(), ClientIds()
+
+    def read(name: str, reader: Callable[[ParquetTable], Columns]) -> Columns:
+        if name not in recorded:
+            return Columns(storage)
+        try:
+            return reader(recorded[name])
+        except EvidenceMissing as missing:
+            defects[name] = str(missing)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a foreign file, it is no evidence
+            defects[name] = f"{name}: cannot be read, {type(error).__name__}: {error}"
+        return Columns(storage)
+
+    messages, order_reads = _expected_messages(recorded), Columns(storage)
+    books, pages = BookReads(storage, markets), TradePages(storage, markets, clients)
+    events = read("events", lambda table: ledger_tables.read_events(table, storage, markets, clients, messages))
+    tables = {
+        "attempts": read(
+            "attempts", lambda table: client_tables.read_attempts(table, storage, clients, order_reads, books, pages)
+        ),
+        "order_reads": order_reads,
+        "book_reads": books.reads,
+        "book_levels": books.levels,
+        "trade_pages": pages.reads,
+        "page_trades": pages.trades,
+        "stream": read(
+            "stream",
+            lambda table: stream_tables.read_stream(
+                table, recorded.get("events"), storage, events, subscribers, markets
+            ),
+        ),
+        "connections": read(
+            "connections", lambda table: stream_tables.read_connections(table, storage, subscribers, markets)
+        ),
+        "events": events,
+        "orders": read("orders", lambda table: ledger_tables.read_orders(table, storage, markets, clients)),
+        "positions": read("positions", lambda table: ledger_tables.read_positions(table, storage, markets, clients)),
+        "outbox": read("outbox", lambda table: ledger_tables.read_outbox(table, storage)),
+    }
+    if "attempts" in defects:
+        tables |= {name: Columns(storage) for name in (*READ_TABLES, "book_levels", "page_trades")}
+    order_count, key_count = _number_ids(tables)
+    clock_defects = validity.find_defects(tables, recorded, key_count, load or folder.load, defects)
+    return Evidence(
+        **tables,
+        **_parts(tables["attempts"], events),
+        order_count=order_count,
+        key_count=key_count,
+        client_count=len(clients),
+        market_ranges=stream_tables.MarketRanges(events),
+        markets=markets,
+        subscribers=subscribers,
+        recorded=recorded,
+        defects=defects,
+        clock_defects=clock_defects,
+        fault=fault,
+    )
+
+
+def _expected_messages(recorded: Mapping[str, ParquetTable]) -> ExpectedMessages:
+    try:
+        return ExpectedMessages(recorded.get("stream"))
+    except Exception:  # noqa: BLE001 - the stream is damaged, which its own reading reports
+        return ExpectedMessages(None)
+
+
+def _number_ids(tables: Mapping[str, Columns]) -> tuple[int, int]:
+    """Replace hashes of ids by numbers; how many orders and keys there are."""
+    order_count, key_count = (number_ids([(tables[name], column) for name, column in ids]) for ids in (ORDER_IDS, KEYS))
+    attempts = tables["attempts"]
+    answer_order = np.where(attempts["answers_own_order"], attempts["order"], attempts["answer_order"])
+    attempts.replace("answer_order", answer_order)
+    return order_count, key_count
+
+
+def _parts(attempts: Columns, events: Columns) -> dict[str, Any]:
+    op, kind, own = attempts["op"], events["type"], attempts["kind"] != REUSE_KEY
+    asked = (kind == REFUSED) | ((kind == CANCELLED) & (events["reason"] == CLIENT))
+    return {
+        "sent": attempts.where((op == ORDER) & own),
+        "reused": attempts.where(~own),
+        "cancels": attempts.where(op == CANCEL),
+        "accepted": events.where(kind == ACCEPTED),
+        "rejected": events.where(kind == REJECTED),
+        "fills": events.where(kind == FILL),
+        "cancelled": events.where(kind == CANCELLED),
+        "cancel_outcomes": events.where(asked),
+    }

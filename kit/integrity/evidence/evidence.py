@@ -1,0 +1,131 @@
+"""The evidence of one run: all recorded tables as columns in which ids are numbers that compare fast."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from kit.integrity.arrays.columns import Columns, Rows
+from kit.integrity.arrays.ids import Names
+from kit.integrity.arrays.parquet_table import ParquetTable, decoded
+from kit.integrity.evidence.client_tables import OK, good
+from kit.integrity.evidence.stream_tables import MarketRanges
+from kit.model import FaultWindow
+
+# Tables with one row for each answered read; `row` is the row of the attempt.
+READ_TABLES = ("order_reads", "book_reads", "trade_pages")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One run. `defects` says by table why it is no evidence, `clock_defects` why its times are not.
+
+    Columns `key`, `order`, `maker`, `answer_order` and `client`, `maker_client` hold numbers that mean the same in all
+    tables, −1 for none; `market` and `symbol` are numbers in `markets`. The text behind a number is looked up in
+    `recorded`.
+    """
+
+    attempts: Columns
+    order_reads: Columns
+    book_reads: Columns
+    book_levels: Columns  # the price levels that the books show
+    trade_pages: Columns
+    page_trades: Columns  # the trades that the pages show
+    stream: Columns
+    connections: Columns
+    events: Columns  # sorted by market and seq
+    orders: Columns
+    positions: Columns
+    outbox: Columns
+    # Parts of the above that most checks want.
+    sent: Rows  # order attempts under their own content
+    reused: Rows  # attempts at orders and cancels that reuse a key for other content
+    cancels: Rows
+    accepted: Rows
+    rejected: Rows  # ledger events that refuse an order (not a cancel)
+    fills: Rows
+    cancelled: Rows
+    cancel_outcomes: Rows  # ledger events by which clients' cancels were carried out or refused
+    market_ranges: MarketRanges
+    markets: Names
+    subscribers: Names
+    order_count: int
+    key_count: int
+    client_count: int
+    recorded: Mapping[str, ParquetTable]
+    defects: Mapping[str, str]
+    clock_defects: Mapping[str, str]
+    fault: FaultWindow | None
+
+    def rows(self, name: str, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """Rows as they were recorded, by their index in the evidence's table `name`."""
+        if not len(indices):
+            return []
+        if name in ("events", *READ_TABLES):
+            indices = getattr(self, name)["row"][np.asarray(indices)]
+        return self.recorded["attempts" if name in READ_TABLES else name].at([int(index) for index in indices])
+
+    def replies(self, indices: np.ndarray) -> Iterator[Any]:
+        """The replies to the attempts at these ascending indices, as Arrow arrays of texts. They are read anew."""
+        begin = 0
+        for batch in self.recorded["attempts"].batches(("reply",)) if len(indices) else ():
+            size = len(batch["reply"])
+            mine = indices[(indices >= begin) & (indices < begin + size)] - begin
+            yield decoded(batch["reply"]).take(pa.array(mine))
+            begin += size
+
+    def order_id(self, number: int) -> str:
+        """The order's id; "" for none."""
+        return self._text(number, _ORDER_TEXTS)
+
+    def client_id(self, number: int) -> str:
+        """The client's id; "" for none."""
+        return self._text(number, _CLIENT_TEXTS)
+
+    def _text(self, number: int, texts: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], str]]]) -> str:
+        for name, column, read in texts:
+            indices = np.flatnonzero(getattr(self, name)[column] == number)[:1] if number >= 0 else ()
+            if len(indices):
+                return read(self.rows(name, indices)[0])
+        return ""
+
+    def client_and_key(self, number: int) -> tuple[str, str]:
+        """The client's id and the idempotency key."""
+        for name in ("attempts", "events", "orders"):
+            indices = np.flatnonzero(getattr(self, name)["key"] == number)[:1]
+            if len(indices):
+                row = self.rows(name, indices)[0]
+                return row["client_id"], row["idempotency_key"]
+        return "", ""
+
+
+# Where the text behind a number is found: table, column of numbers, and how to read it from the recorded row.
+_ORDER_TEXTS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("orders", "order", lambda row: row["order_id"]),
+    ("events", "order", lambda row: row["taker_order_id"] if row["type"] == "fill" else row["order_id"]),
+    ("events", "maker", lambda row: row["maker_order_id"]),
+    ("attempts", "order", lambda row: row["order_id"]),
+    ("outbox", "order", lambda row: row["order_id"]),
+    ("attempts", "answer_order", lambda row: str(json.loads(row["reply"])["orderId"])),
+)
+_CLIENT_TEXTS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], str]], ...] = (
+    ("positions", "client", lambda row: row["client_id"]),
+    ("events", "client", lambda row: row["taker_client_id"] if row["type"] == "fill" else row["client_id"]),
+    ("events", "maker_client", lambda row: row["maker_client_id"]),
+)
+
+
+def acknowledged(attempts: Rows) -> np.ndarray:
+    """Which attempts got a 2xx, before or after the client's time-out."""
+    return (attempts["outcome"] == OK) | good(attempts["late_status"])
+
+
+def final_status(attempts: Rows) -> np.ndarray:
+    """The status of each attempt: of the late answer where one came after the time-out."""
+    late = attempts["late_status"]
+    return np.where(late == 0, attempts["status"], late)

@@ -1,0 +1,67 @@
+"""Write tables as a run leaves them in its folder, and judge them there as `gameday run` does."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from kit import integrity
+from kit.integrity.arrays.columns import ColumnStorage
+from kit.integrity.evidence.assembly import read_evidence
+from kit.integrity.evidence.evidence import Evidence
+from kit.integrity.evidence.run_folder import HISTORY_TABLES, LEDGER_TABLES
+from kit.integrity.findings.check import run_check
+from kit.model import FaultWindow, Finding, LoadStats
+
+Tables = Mapping[str, Any]
+
+
+def write(tables: Tables, folder: Path, segments: int = 1) -> Path:
+    """The history in so many files a table, the ledger in one. A table that is absent or None has no file."""
+    for name in ("history", "ledger"):
+        (folder / name).mkdir(parents=True)
+    listed: dict[str, list[tuple[str, int]]] = {}
+    for name in HISTORY_TABLES:
+        table = tables.get(name)
+        size = 0 if table is None else len(table)
+        edges = [number * size // segments for number in range(segments + 1)]
+        listed[name] = [(f"{name}-{number}.parquet", edges[number + 1] - edges[number]) for number in range(segments)]
+        if table is not None:
+            for (file, _), first, last in zip(listed[name], edges[:-1], edges[1:], strict=True):
+                _write(table.iloc[first:last], folder / "history" / file)
+    for name in LEDGER_TABLES:
+        if tables.get(name) is not None:
+            _write(tables[name], folder / "ledger" / f"{name}.parquet")
+    sent = len(tables["attempts"]) if tables.get("attempts") is not None else 0
+    counts = {"intended": sent, "sent": sent, "ok": sent, "fail": 0, "info": 0, "dropped": 0, "lag_ms_p99": 0.1}
+    (folder / "history" / "summary.json").write_text(json.dumps(counts | {"segments": listed, "finished": True}))
+    return folder
+
+
+def _write(table: Any, path: Path) -> None:
+    # Small files that are read once: what makes large ones small would cost more than it saves.
+    made = pa.Table.from_pandas(table, preserve_index=False)
+    pq.write_table(made, path, compression="none", use_dictionary=False, write_statistics=False)
+
+
+@contextmanager
+def evidence_of(tables: Tables, fault: FaultWindow | None = None, load: LoadStats | None = None) -> Iterator[Evidence]:
+    """The evidence of a folder with these tables; both are removed at the end."""
+    with tempfile.TemporaryDirectory() as folder, closing(ColumnStorage()) as storage:
+        yield read_evidence(write(tables, Path(folder) / "run"), storage, fault=fault, load=load)
+
+
+def judge(
+    tables: Tables, *names: str, fault: FaultWindow | None = None, load: LoadStats | None = None
+) -> dict[str, Finding]:
+    """The findings by check: those of the named checks, in this order, or all."""
+    checks = {check.name: check for check in integrity.CHECKS}
+    with evidence_of(tables, fault, load) as evidence:
+        return {name: run_check(checks[name], evidence) for name in names or checks}
