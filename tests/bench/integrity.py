@@ -35,10 +35,10 @@ def judge(folder: str) -> None:
     """Judge the run on one core and print what it cost."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     from kit import integrity
-    from kit.integrity.arrays.columns import Space
+    from kit.integrity.arrays.columns import ColumnStorage
 
-    spilled, file = [], Space.file
-    Space.file = lambda space: spilled.append(1) or file(space)  # type: ignore[method-assign]
+    spilled, file = [], ColumnStorage.file
+    ColumnStorage.file = lambda storage: spilled.append(1) or file(storage)  # type: ignore[method-assign]
     started, cpu = time.perf_counter(), time.process_time()
     found = integrity.check_run(Path(folder))
     print(

@@ -121,7 +121,10 @@ FINISHED = '{"finished": true, "intended": 1, "sent": 1, "ok": 1, "fail": 0, "in
 @pytest.mark.parametrize(
     "text",
     ["", "[]", '{"finished": false}', '{"finished": true}', FINISHED + "}"]
-    + [f'{FINISHED}, "segments": {segments}}}' for segments in ("null", "[]", '{"attempts": 7}', '{"attempts": [[1, "x"]]}')]
+    + [
+        f'{FINISHED}, "segments": {segments}}}'
+        for segments in ("null", "[]", '{"attempts": 7}', '{"attempts": [[1, "x"]]}')
+    ]
     + [f"{FINISHED}, {text}}}" for text in ('"sent": "many"', '"lag_ms_p99": null')],
 )
 def test_a_history_without_a_right_summary_is_no_evidence(text, run):
