@@ -17,8 +17,7 @@ from kit import collect as collection
 from kit.collect import ledger
 from kit.load import History
 from kit.model import NS_PER_MS, NS_PER_S, CheckKind, Deployment, FaultWindow, Finding, LoadStats, Phase, Status
-from kit.scenarios import Scenario
-from kit.scenarios.usual import PROMISED
+from kit.scenarios import AVAILABILITY_SLO, Scenario
 from kit.slo.objectives import Metric
 
 # A logarithmic axis has no zero.
@@ -161,7 +160,7 @@ def findings(
         series=collected.series,
     )
     # What the fault cost is told beside what was asked, and is no answer of its own.
-    found += [*felt, *(slo.error_budget(history.attempts, spans, PROMISED) if felt else [])]
+    found += [*felt, *(slo.error_budget(history.attempts, spans, AVAILABILITY_SLO) if felt else [])]
     found += slo.generator(stats, scenario.objectives)
     found += [_quiet(collected.quiescence), *_fault_findings(scenario, fault)]
     found += [_stops(collected.stops), _watched(collected.gaps, spans), _left_behind(leftovers)]

@@ -1,4 +1,4 @@
-"""What a game day believes, breaks and asks: one module per scenario, values only. Talks to nothing."""
+"""Define the scenarios: what a game day expects, what it breaks, and the limits that it checks. One module each."""
 
 from kit.errors import UsageError
 from kit.scenarios.api_latency import API_LATENCY
@@ -6,41 +6,44 @@ from kit.scenarios.api_termination import API_TERMINATION
 from kit.scenarios.az_loss import AZ_LOSS
 from kit.scenarios.az_loss_throttled import AZ_LOSS_THROTTLED
 from kit.scenarios.data_throttling import DATA_THROTTLING
+from kit.scenarios.defaults import AVAILABILITY_SLO
 from kit.scenarios.dependency_loss import DEPENDENCY_LOSS
 from kit.scenarios.deploy_latency import DEPLOY_LATENCY
 from kit.scenarios.matcher_freeze import MATCHER_FREEZE
-from kit.scenarios.model import Scenario
 from kit.scenarios.network_impairment import NETWORK_IMPAIRMENT
 from kit.scenarios.rolling_deploy import ROLLING_DEPLOY
+from kit.scenarios.scenario import Scenario
 from kit.scenarios.steady_state import STEADY_STATE
 from kit.scenarios.store_cut import STORE_CUT
 
-ALL = (
-    AZ_LOSS,
-    NETWORK_IMPAIRMENT,
-    DATA_THROTTLING,
-    API_LATENCY,
-    DEPENDENCY_LOSS,
-    MATCHER_FREEZE,
-    STORE_CUT,
-    ROLLING_DEPLOY,
-    API_TERMINATION,
-    AZ_LOSS_THROTTLED,
-    DEPLOY_LATENCY,
-    STEADY_STATE,
-)
-KNOWN = {scenario.name: scenario for scenario in ALL}
+__all__ = ["AVAILABILITY_SLO", "Scenario", "get", "names"]
 
-__all__ = ["Scenario", "get", "names"]
+_BY_NAME = {
+    scenario.name: scenario
+    for scenario in (
+        API_LATENCY,
+        API_TERMINATION,
+        AZ_LOSS,
+        AZ_LOSS_THROTTLED,
+        DATA_THROTTLING,
+        DEPENDENCY_LOSS,
+        DEPLOY_LATENCY,
+        MATCHER_FREEZE,
+        NETWORK_IMPAIRMENT,
+        ROLLING_DEPLOY,
+        STEADY_STATE,
+        STORE_CUT,
+    )
+}
 
 
 def names() -> tuple[str, ...]:
-    """All scenarios, sorted."""
-    return tuple(sorted(KNOWN))
+    """Return the names of all scenarios, sorted."""
+    return tuple(sorted(_BY_NAME))
 
 
 def get(name: str) -> Scenario:
-    """The scenario of that name. Raises UsageError that lists the known ones."""
-    if name not in KNOWN:
+    """Return the scenario of that name. Raises UsageError, which lists the known names."""
+    if name not in _BY_NAME:
         raise UsageError(f"scenario {name!r} is unknown; known: {', '.join(names())}")
-    return KNOWN[name]
+    return _BY_NAME[name]

@@ -1,46 +1,40 @@
-"""The orders table takes only part of the writes."""
+"""Limit the write capacity of the orders table."""
 
-from kit.scenarios import usual
-from kit.scenarios.model import Scenario
-from kit.slo.objectives import Metric, Objective
+from kit.scenarios.defaults import scenario
+from kit.slo.objectives import Metric
 
-DATA_THROTTLING = Scenario(
+DATA_THROTTLING = scenario(
     name="data-throttling",
     title="Throttled writes to the orders table",
     hypothesis=(
-        "When the orders table takes only part of the writes, clients are told so at once instead of waiting, what was "
-        "acknowledged is sequenced and filled exactly once, and steady state is back when the capacity is."
+        "When the orders table accepts only part of the writes, clients are refused at once instead of waiting. Every "
+        "acknowledged order is sequenced and filled exactly once, and steady state returns with the capacity."
     ),
     template_output="DataThrottlingTemplateId",
     actions=("aws:ssm:start-automation-execution",),
-    objectives=(
-        *usual.STEADY,
-        # A throttled write is tried a second time after at most a few hundred ms and then refused: a 503 with
-        # Retry-After is an answer within the client's patience of 2 s, a hanging request is not.
-        Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=2_500),
-        # An order costs four write units and its fills more, so the cap leaves about half of what is asked for;
-        # refused attempts are repeated up to three times, and refused again.
-        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.9),
-        # Three tries, then a 503: more throttled calls than that for each attempt are a storm of retries upon a table
-        # that has no capacity, whether or not clients feel it yet.
-        Objective(metric=Metric.THROTTLED_CALLS_PER_ATTEMPT, phase="during", limit=3.0),
-        # In the end everybody gets an answer: what was refused to the last is asked again when the load is over.
-        Objective(metric=Metric.AVAILABILITY, phase="during", limit=0.99),
-        # No limit for fills: they count from an order's first attempt, and most first attempts are refused; and they
-        # are writes to the same table, so that they wait for capacity as long as it is short.
-        Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=15),
-        Objective(metric=Metric.AVAILABILITY, phase="recovery", limit=0.99),
-        *usual.HEALED,
-    ),
+    during={
+        # A throttled write is tried again after at most a few hundred ms and then refused. A 503 with Retry-After is an
+        # answer within the clients' time-out of 2 s; a hanging request is not.
+        Metric.LATENCY_MS_P95: 2_500,
+        # An order costs four write units and its fills cost more, so the cap leaves about half of the requested
+        # capacity. Refused attempts are repeated up to three times and refused again.
+        Metric.ERROR_RATE: 0.9,
+        # The API tries three times and then answers 503. More throttled calls for each attempt are a retry storm
+        # against a table without capacity, even if clients do not feel it yet.
+        Metric.THROTTLED_CALLS_PER_ATTEMPT: 3.0,
+        # Every order gets an answer in the end: the drain asks again for those that were refused to the last.
+        Metric.AVAILABILITY: 0.99,
+        # There is no limit for fills, because they count from an order's first attempt, and most of those are refused.
+        # Fills are also writes to the same table, so they wait for its capacity.
+    },
+    recovery={Metric.RECOVERY_S: 15, Metric.AVAILABILITY: 0.99},
     touches=("ecs", "fis", "ssm", "dynamodb", "cloudwatch"),
-    steady_s=15,
     fault_duration_s=20,
     recovery_s=20,
-    rate_per_s=48,
-    clients=40,
-    load=usual.LOAD,
-    # Errors are what this fault costs; only when next to nothing is answered any more is it a disaster.
-    stack={**usual.STACK, "ThrottledWriteUnits": "160", "GuardrailErrorRate": "0.95", "GuardrailP95Ms": "3000"},
+    # Errors are the expected cost of this fault. The guardrails trip only when almost nothing is answered any more.
+    guardrail_error_rate=0.95,
+    guardrail_p95_ms=3_000,
+    stack={"ThrottledWriteUnits": "160"},
     evidence={"Throttle": "store-throttled"},
-    brief={"steady_s": 8, "fault_duration_s": 15, "recovery_s": 16, "rate_per_s": 32},
+    brief={"fault_duration_s": 15, "recovery_s": 16, "rate_per_s": 32},
 )

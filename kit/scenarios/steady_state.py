@@ -1,10 +1,9 @@
-"""Nothing is broken: what the system does by itself, and what golden profiles and bad changes are measured on."""
+"""Break nothing, to show the system's own behaviour. Golden profiles and bad changes are measured on this scenario."""
 
-from kit.scenarios import usual
-from kit.scenarios.model import Scenario
-from kit.slo.objectives import Metric, Objective
+from kit.scenarios.defaults import scenario
+from kit.slo.objectives import Metric
 
-STEADY_STATE = Scenario(
+STEADY_STATE = scenario(
     name="steady-state",
     title="A day without a fault",
     hypothesis=(
@@ -13,24 +12,19 @@ STEADY_STATE = Scenario(
     ),
     template_output="SteadyStateTemplateId",
     actions=("aws:fis:wait",),
-    objectives=(
-        *usual.STEADY,
-        # What is steady before must stay so: the experiment only waits.
-        Objective(metric=Metric.LATENCY_MS_P95, phase="during", limit=250),
-        Objective(metric=Metric.ERROR_RATE, phase="during", limit=0.01),
-        Objective(metric=Metric.AVAILABILITY, phase="during", limit=1.0),
-        Objective(metric=Metric.RECONNECT_MS_MAX, phase="during", limit=1_000),
-        Objective(metric=Metric.TIME_TO_FIRST_FILL_MS_P95, phase="during", limit=2_000),
-        Objective(metric=Metric.RECOVERY_S, phase="recovery", limit=2),
-        *usual.HEALED,
-    ),
+    during={
+        # The experiment only waits, so the limits of steady state stay in force.
+        Metric.LATENCY_MS_P95: 250,
+        Metric.ERROR_RATE: 0.01,
+        Metric.AVAILABILITY: 1.0,
+        Metric.RECONNECT_MS_MAX: 1_000,
+        Metric.TIME_TO_FIRST_FILL_MS_P95: 2_000,
+    },
+    recovery={Metric.RECOVERY_S: 2},
     touches=("ecs", "alb", "cloudwatch"),
-    steady_s=15,
     fault_duration_s=20,
     recovery_s=10,
-    rate_per_s=48,
-    clients=40,
-    load=usual.LOAD,
-    stack={**usual.STACK, "GuardrailErrorRate": "0.3", "GuardrailP95Ms": "3000"},
+    guardrail_error_rate=0.3,
+    guardrail_p95_ms=3_000,
     brief={"steady_s": 6, "fault_duration_s": 12, "recovery_s": 6, "rate_per_s": 40},
 )

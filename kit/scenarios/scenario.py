@@ -1,4 +1,4 @@
-"""The shape of a scenario. Values only: no AWS, no files, no clock."""
+"""Define what a scenario is."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from kit.slo.objectives import Metric, Objective
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scenario:
-    """A hypothesis and how it is put to the test.
+    """A hypothesis and the experiment that tests it.
 
-    `template_output` names the stack's output that holds the FIS template; `actions` the action ids that it must
-    have, and `touches` the parts of AWS for which a report repeats the local AWS's differences. `load` holds the
-    load plan's fields but for those that a run's parameters set; `stack` the stack's own parameters.
+    `template_output` names the output of the stack that holds the FIS template, and `actions` the action ids that the
+    template must have. `touches` names the local AWS services whose differences from AWS the report repeats. `load`
+    holds fields of the load plan that are not parameters of a run, `stack` parameters of the stack.
 
-    `evidence` names the witness (vocabulary of kit/faults) of each action, by its name in the template, whose effect
-    FIS cannot know itself. `fault_parts` of the template's actions follow each other, so that each lasts that part of
-    the fault. `brief` holds the times and the rate of a run in the suite of pull requests.
+    FIS cannot tell whether some actions had an effect. `evidence` maps such an action, by its name in the template, to
+    an evidence source of `kit.faults`. `fault_parts` is the number of actions that follow one another and share the
+    duration of the fault. `brief` holds the durations and the rate of a run in the suite of pull requests.
     """
 
     name: str
@@ -44,35 +44,35 @@ class Scenario:
 
     @property
     def breaks_nothing(self) -> bool:
-        """True for a scenario whose experiment only waits or looks: it has no effect to prove."""
+        """Whether the experiment only waits or observes, so that there is no effect to prove."""
         return set(self.actions) <= HARMLESS
 
     @property
     def p95_limit_ms(self) -> float:
-        """The steady state's latency limit."""
+        """The limit of the latency in steady state."""
         return self.limit(Metric.LATENCY_MS_P95, "before")
 
     @property
     def error_rate_limit(self) -> float:
-        """The steady state's limit of failed requests, 0 to 1."""
+        """The limit of the error rate in steady state, 0 to 1."""
         return self.limit(Metric.ERROR_RATE, "before")
 
     @property
     def recovery_s_max(self) -> float:
-        """How long after the fault steady state may take to come back."""
+        """The limit of the time from the end of the fault to steady state."""
         return self.limit(Metric.RECOVERY_S, "recovery")
 
     def limit(self, metric: str, phase: str) -> float:
-        """What the objective of that metric and phase allows. Raises KeyError if there is none."""
+        """Return the limit of the objective of that metric and phase. Raises KeyError if there is none."""
         found = [item.limit for item in self.objectives if (item.metric, item.phase) == (metric, phase)]
         if not found:
             raise KeyError(f"scenario {self.name} has no objective {metric} in phase {phase}")
         return found[0]
 
     def stack_parameters(self, *, fault_duration_s: int) -> dict[str, str]:
-        """The stack's parameters for a run whose fault lasts this long, all its parts together.
+        """Return the stack's parameters for a fault of this duration, all its parts together.
 
-        Raises UsageError for a fault that is shorter than a second a part.
+        Raises UsageError if a part would be shorter than a second.
         """
         part_s = fault_duration_s // self.fault_parts
         if part_s < 1:

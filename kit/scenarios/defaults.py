@@ -1,0 +1,80 @@
+"""Hold what the scenarios have in common, so that each scenario shows only how it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kit.scenarios.scenario import Scenario
+from kit.slo.objectives import Availability, Metric, Objective
+
+# The availability that clients are promised. A game day reports how much of its error budget the fault used.
+AVAILABILITY_SLO = Availability(target=0.999, window_days=30)
+
+STEADY_S = 15
+CLIENTS = 40
+RATE_PER_S = 48
+BRIEF_STEADY_S = 8
+
+LOAD: Mapping[str, Any] = {
+    "resubmit_early_ratio": 0.2,
+    "new_order_id_ratio": 0.1,
+    "cancel_ratio": 0.1,
+    "resubmit_ratio": 0.03,
+    "read_back_ratio": 0.03,
+    # One subscriber stays connected. The other one disconnects regularly and shows that a stream can be resumed.
+    "subscribers_per_market": 2,
+    "reconnect_every_s": 4.0,
+    "timeout_ms": 2_000,
+}
+
+# The smallest stack that can lose one task of each kind.
+STACK: Mapping[str, str] = {
+    "Markets": "ACME,BOLT",
+    "ApiTasks": "2",
+    "MatcherTasks": "2",
+    "RelayTasks": "2",
+}
+
+STEADY_LIMITS: Mapping[Metric, float] = {Metric.LATENCY_MS_P95: 250, Metric.ERROR_RATE: 0.01}
+
+# After the fault no effect of it may remain: no errors, no lost order, no backlog of fills.
+HEALED_LIMITS: Mapping[Metric, float] = {
+    Metric.ERROR_RATE: 0.01,
+    Metric.AVAILABILITY: 1.0,
+    Metric.TIME_TO_FIRST_FILL_MS_P95: 5_000,
+}
+
+
+def scenario(
+    *,
+    during: Mapping[Metric, float],
+    recovery: Mapping[Metric, float],
+    guardrail_error_rate: float,
+    guardrail_p95_ms: int,
+    brief: Mapping[str, int],
+    stack: Mapping[str, str] | None = None,
+    rate_per_s: int = RATE_PER_S,
+    **fields: Any,
+) -> Scenario:
+    """Make a scenario from the defaults and what is particular to it.
+
+    `during` and `recovery` map a metric to its limit in that phase. `stack` and `brief` add to the defaults. `fields`
+    are the other fields of `Scenario`.
+    """
+    phases = {"before": STEADY_LIMITS, "during": during, "recovery": recovery, "after": HEALED_LIMITS}
+    guardrails = {"GuardrailErrorRate": f"{guardrail_error_rate:g}", "GuardrailP95Ms": str(guardrail_p95_ms)}
+    return Scenario(
+        objectives=tuple(
+            Objective(metric=metric, phase=phase, limit=limit)
+            for phase, limits in phases.items()
+            for metric, limit in limits.items()
+        ),
+        steady_s=STEADY_S,
+        rate_per_s=rate_per_s,
+        clients=CLIENTS,
+        load=LOAD,
+        stack={**STACK, **(stack or {}), **guardrails},
+        brief={"steady_s": BRIEF_STEADY_S, **brief},
+        **fields,
+    )
