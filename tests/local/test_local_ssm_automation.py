@@ -222,7 +222,7 @@ def test_an_output_that_the_answer_lacks_fails_who_needs_it_only(rig: SsmRig, ma
     get = {"name": "Get", "action": "aws:executeAwsApi", "inputs": inputs, "outputs": [output]}
     execution = rig.run(runbook(get, put(mark, "{{ Get.Value }}", "Put")))
     assert rig.steps(execution["AutomationExecutionId"]) == {"Get": "Success", "Put": "Failed"}
-    assert "no step has given the output 'Get.Value'" in execution["FailureMessage"]
+    assert "no step has produced the output 'Get.Value'" in execution["FailureMessage"]
     assert rig.parameter(mark) is None
 
 

@@ -1,4 +1,4 @@
-"""SSM documents through boto3 and CloudFormation; what is MiniStack's stays there, what is nobody's is refused."""
+"""SSM documents through boto3 and CloudFormation; other operations go to MiniStack or are refused."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import uuid
 from typing import Any
 
 import pytest
+import yaml
 from botocore.exceptions import ClientError
 
 from tests.local.fis_rig import until
-from tests.local.ssm_rig import API_LATENCY, SsmRig, client, runbook, sleep
+from tests.local.ssm_rig import SLOW_STORE, SsmRig, client, runbook, sleep
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +25,20 @@ def code_of(call: Any, **arguments: Any) -> str:
     return caught.value.response["Error"]["Code"]
 
 
-def test_a_document_is_kept_as_it_was_given_and_described(rig: SsmRig) -> None:
-    name = rig.document(API_LATENCY, Tags=[{"Key": "a", "Value": "b"}], VersionName="first")
+def test_a_document_is_stored_unchanged_and_described(rig: SsmRig) -> None:
+    parameters = {"Duration": {"type": "String", "default": "PT1M"}, "Name": {"type": "String"}}
+    content = yaml.safe_dump(runbook(sleep(1), parameters=parameters))
+    name = rig.document(content, Tags=[{"Key": "a", "Value": "b"}], VersionName="first")
     got = rig.ssm.get_document(Name=name)
-    assert (got["Content"], got["DocumentFormat"], got["DocumentType"]) == (API_LATENCY, "YAML", "Automation")
+    assert (got["Content"], got["DocumentFormat"], got["DocumentType"]) == (content, "YAML", "Automation")
     shown = rig.ssm.describe_document(Name=rig.arn(name))["Document"]
     assert (shown["Name"], shown["SchemaVersion"], shown["Status"]) == (name, "0.3", "Active")
     assert (shown["DefaultVersion"], shown["LatestVersion"], shown["VersionName"]) == ("1", "1", "first")
     defaults = {each["Name"]: each.get("DefaultValue") for each in shown["Parameters"]}
-    assert (defaults["Duration"], defaults["SlowVersion"]) == ("PT1M", None)
+    assert (defaults["Duration"], defaults["Name"]) == ("PT1M", None)
 
 
-def test_a_new_version_is_the_default_when_that_is_said(rig: SsmRig) -> None:
+def test_a_new_version_becomes_the_default_by_a_call_of_its_own(rig: SsmRig) -> None:
     name = rig.document(runbook(sleep(1)))
     changed = json.dumps(runbook(sleep(2)))
     rig.ssm.update_document(Name=name, Content=changed, DocumentFormat="JSON", DocumentVersion="$LATEST")
@@ -89,22 +92,22 @@ def test_tags_of_a_document_change(rig: SsmRig) -> None:
         (json.dumps(runbook(sleep(1))), {"DocumentType": "Command"}, "UnsupportedOperation"),
         (json.dumps(runbook(sleep(1))), {"DocumentFormat": "TEXT"}, "InvalidDocumentContent"),
         (json.dumps(runbook(sleep(1))), {"Name": "AWS-Mine"}, "ValidationException"),
-        (API_LATENCY, {"DocumentFormat": "JSON"}, "InvalidDocumentContent"),
+        (SLOW_STORE, {"DocumentFormat": "JSON"}, "InvalidDocumentContent"),
     ],
 )
-def test_what_could_not_run_is_refused(rig: SsmRig, content: str, settings: dict[str, Any], code: str) -> None:
+def test_a_document_that_cannot_run_is_refused(rig: SsmRig, content: str, settings: dict[str, Any], code: str) -> None:
     with pytest.raises(ClientError) as caught:
         rig.document(content, **settings)
     assert caught.value.response["Error"]["Code"] == code
 
 
-def test_a_name_is_taken_once(rig: SsmRig) -> None:
+def test_a_document_name_is_unique(rig: SsmRig) -> None:
     name = rig.document(runbook(sleep(1)))
     with pytest.raises(ClientError, match="DocumentAlreadyExists"):
         rig.document(runbook(sleep(1)), Name=name)
 
 
-def test_parameters_stay_with_ministack_and_their_tags_too(rig: SsmRig) -> None:
+def test_ministack_still_serves_parameters_and_their_tags(rig: SsmRig) -> None:
     name = f"/p/{uuid.uuid4().hex}"
     rig.ssm.put_parameter(Name=name, Value="v", Type="String")
     where = {"ResourceType": "Parameter", "ResourceId": name}
@@ -148,7 +151,7 @@ class Stack:
         return status
 
 
-@pytest.mark.parametrize("content", [runbook(sleep(1)), API_LATENCY], ids=["object", "yaml"])
+@pytest.mark.parametrize("content", [runbook(sleep(1)), SLOW_STORE], ids=["object", "yaml"])
 def test_a_stack_makes_and_deletes_a_document(rig: SsmRig, content: Any) -> None:
     stack = Stack(rig.cloud)
     extra = {} if isinstance(content, dict) else {"DocumentFormat": "YAML"}

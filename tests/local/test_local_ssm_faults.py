@@ -1,6 +1,6 @@
-"""Faults by automation: aws:ssm:start-automation-execution, and the documents of two scenarios.
+"""Faults by automation: aws:ssm:start-automation-execution, and two documents of PaperBroker's stack.
 
-Whatever ends the experiment, what the document changed is put back before the experiment has ended.
+However an experiment ends, it has put back what the document changed before it is reported as ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.local.fis_rig import FisRig, stop_on, until, wait_action
-from tests.local.ssm_rig import API_LATENCY, DATA_THROTTLING, SsmRig, client, fail, put, runbook, sleep
+from tests.local.ssm_rig import SLOW_STORE, THROTTLE, SsmRig, client, fail, put, runbook, sleep
 from tests.local.test_local_appconfig import Flags, make_flags
 
 pytestmark = pytest.mark.slow
@@ -50,7 +50,7 @@ def automation(rig: SsmRig, document: str, maximum: str = "PT1M", **values: Any)
 
 
 class Slow:
-    """The document of ApiLatency over flags of its own."""
+    """SlowStoreDocument with an AppConfig application of its own."""
 
     def __init__(self, rig: SsmRig) -> None:
         self.rig = rig
@@ -61,9 +61,9 @@ class Slow:
     def values(self, seconds: float, **more: str) -> dict[str, str]:
         normal, slow = self.versions
         return {
-            "ApplicationId": self.flags.application, "EnvironmentId": self.flags.environment,
-            "ProfileId": self.flags.profile, "StrategyId": self.flags.strategy, "SlowVersion": slow,
-            "NormalVersion": normal, "Duration": f"PT{seconds:g}S", **more,
+            "FlagsApplication": self.flags.application, "FlagsEnvironment": self.flags.environment,
+            "FlagsProfile": self.flags.profile, "FlagsAtOnce": self.flags.strategy, "FlagsSlow": slow,
+            "FlagsNormal": normal, "Duration": f"PT{seconds:g}S", **more,
         }  # fmt: skip
 
     def is_slow(self) -> bool:
@@ -79,7 +79,7 @@ def slow(rig: SsmRig) -> Slow:
 
 
 class Table:
-    """The document of DataThrottling over a table of its own."""
+    """ThrottleDocument with a table of its own."""
 
     def __init__(self, rig: SsmRig) -> None:
         self.rig = rig
@@ -101,46 +101,46 @@ def table(rig: SsmRig) -> Table:
     return Table(rig)
 
 
-# ---- the document of ApiLatency ----
+# ---- SlowStoreDocument ----
 
 
 def test_the_slow_flag_is_deployed_for_a_time(rig: SsmRig, slow: Slow) -> None:
-    execution_id = rig.in_step(rig.start(API_LATENCY, **slow.values(0.7)), "Hold")
+    execution_id = rig.in_step(rig.start(SLOW_STORE, **slow.values(0.7)), "Hold")
     assert slow.is_slow()
     assert rig.end(execution_id)["AutomationExecutionStatus"] == "Success"
     assert slow.is_normal()
 
 
 def test_the_normal_flag_is_back_after_a_cancellation(rig: SsmRig, slow: Slow) -> None:
-    execution_id = rig.in_step(rig.start(API_LATENCY, **slow.values(600)), "Hold")
+    execution_id = rig.in_step(rig.start(SLOW_STORE, **slow.values(600)), "Hold")
     assert slow.is_slow()
     rig.cancel(execution_id)
     assert rig.end(execution_id)["AutomationExecutionStatus"] == "Cancelled"
     assert slow.is_normal()
 
 
-@pytest.mark.parametrize("wrong", [{"SlowVersion": "99"}, {"Duration": "for a while"}])
+@pytest.mark.parametrize("wrong", [{"FlagsSlow": "99"}, {"Duration": "for a while"}])
 def test_the_normal_flag_is_back_after_a_failure(rig: SsmRig, slow: Slow, wrong: dict[str, str]) -> None:
-    """A slow version that does not exist; a duration that is none, when the slow one is deployed already."""
-    execution = rig.run(API_LATENCY, **slow.values(1, **wrong))
+    """The slow version does not exist; or the duration is invalid, after the slow version was deployed."""
+    execution = rig.run(SLOW_STORE, **slow.values(1, **wrong))
     assert execution["AutomationExecutionStatus"] == "Failed"
-    assert rig.steps(execution["AutomationExecutionId"])["DeployNormal"] == "Success"
+    assert rig.steps(execution["AutomationExecutionId"])["Normal"] == "Success"
     assert slow.is_normal()
 
 
-# ---- the document of DataThrottling ----
+# ---- ThrottleDocument ----
 
 
 def test_the_tables_capacity_is_low_for_a_time(rig: SsmRig, table: Table) -> None:
-    values = {"TableName": table.name, "MaxWriteRequestUnits": 2, "Duration": "PT0.7S"}
-    execution_id = rig.in_step(rig.start(DATA_THROTTLING, **values), "Hold")
+    values = {"OrdersTable": table.name, "WriteUnits": 2, "Duration": "PT0.7S"}
+    execution_id = rig.in_step(rig.start(THROTTLE, **values), "Hold")
     assert table.write_units_max() == 2
     assert rig.end(execution_id)["AutomationExecutionStatus"] == "Success"
     assert table.write_units_max() == -1
 
 
 def test_the_tables_capacity_is_back_after_a_cancellation(rig: SsmRig, table: Table) -> None:
-    execution_id = rig.in_step(rig.start(DATA_THROTTLING, TableName=table.name, Duration="PT10M"), "Hold")
+    execution_id = rig.in_step(rig.start(THROTTLE, OrdersTable=table.name, WriteUnits=1, Duration="PT10M"), "Hold")
     assert table.write_units_max() == 1
     rig.cancel(execution_id)
     assert rig.end(execution_id)["AutomationExecutionStatus"] == "Cancelled"
@@ -151,7 +151,7 @@ def test_the_tables_capacity_is_back_after_a_cancellation(rig: SsmRig, table: Ta
 
 
 def test_the_action_lasts_as_long_as_its_automation(rig: SsmRig, fis: FisRig, slow: Slow) -> None:
-    action = automation(rig, rig.document(API_LATENCY), **slow.values(0.7))
+    action = automation(rig, rig.document(SLOW_STORE), **slow.values(0.7))
     experiment_id = fis.running(actions={"SlowStore": action, "After": wait_action(0.1, startAfter=["SlowStore"])})
     until(slow.is_slow, "slow")
     experiment = fis.end(experiment_id)
@@ -162,11 +162,11 @@ def test_the_action_lasts_as_long_as_its_automation(rig: SsmRig, fis: FisRig, sl
 
 
 @pytest.mark.parametrize("how", ["stop", "alarm", "lever", "failure of another action"])
-def test_whatever_ends_the_experiment_puts_the_flag_back(rig: SsmRig, fis: FisRig, slow: Slow, how: str) -> None:
+def test_the_flag_is_back_however_the_experiment_ends(rig: SsmRig, fis: FisRig, slow: Slow, how: str) -> None:
     guard, other = fis.alarm(), fis.alarm()
     check = {"actionId": "aws:cloudwatch:assert-alarm-state",
              "parameters": {"alarmArns": other, "alarmStates": "ALARM"}, "startAfter": ["Wait"]}  # fmt: skip
-    actions = {"SlowStore": automation(rig, rig.document(API_LATENCY), "PT10M", **slow.values(600))}
+    actions = {"SlowStore": automation(rig, rig.document(SLOW_STORE), "PT10M", **slow.values(600))}
     if how == "failure of another action":
         actions |= {"Wait": wait_action(0.7), "Check": check}
     experiment_id = fis.running(actions=actions, stopConditions=stop_on(guard))
@@ -189,8 +189,8 @@ def test_whatever_ends_the_experiment_puts_the_flag_back(rig: SsmRig, fis: FisRi
 
 
 def test_the_flag_is_back_soon_after_the_stop(rig: SsmRig, fis: FisRig, slow: Slow) -> None:
-    """200 ms beside the repair's two calls; the median of three, because a busy machine may be late once."""
-    document = rig.document(API_LATENCY)
+    """Within 300 ms; the median of three, because a busy machine may be late once."""
+    document = rig.document(SLOW_STORE)
     took_s = []
     for _ in range(3):
         action = automation(rig, document, "PT10M", **slow.values(600))
@@ -220,7 +220,7 @@ def test_an_automation_that_takes_too_long_fails_its_action_and_is_cancelled(rig
 
 
 def test_an_undo_that_fails_fails_the_experiment(rig: SsmRig, fis: FisRig) -> None:
-    """`stopped` would say that all was put back."""
+    """`stopped` would mean that everything was put back."""
     content = runbook(sleep(600, onCancel="step:Restore"), fail("Restore"))
     experiment_id = fis.running(actions={"A": automation(rig, rig.document(content), "PT10M")})
     until(
@@ -245,7 +245,7 @@ def test_an_undo_that_fails_fails_the_experiment(rig: SsmRig, fis: FisRig) -> No
         ({"documentVersion": "9"}, "no version 9"),
     ],
 )
-def test_a_start_that_cannot_be_is_a_configuration_failure(
+def test_an_automation_that_cannot_start_is_a_configuration_failure(
     rig: SsmRig, fis: FisRig, parameters: dict[str, str], message: str
 ) -> None:
     action = automation(rig, rig.document(runbook(sleep(0))))

@@ -1,4 +1,4 @@
-"""Automations and a server that ends: killed, the next one repairs; stopped, it repairs before it goes."""
+"""Repair of automations: after a kill by the next server, at a stop before the server ends."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 
 from kit.aws import start_local
 from kit.local.ssm.api_calls import ApiCaller
-from kit.local.ssm.execution_runner import Run
+from kit.local.ssm.execution_runner import ExecutionRunner
 from kit.local.ssm.executions import Execution
 from kit.local.ssm.journal import FOLDER, AutomationJournal
-from kit.local.ssm.runbook_parser import read
+from kit.local.ssm.runbook_parser import parse
 from tests.local.conftest import RunningCloud
 from tests.local.fis_rig import FisRig, until
 from tests.local.ssm_rig import SsmRig, put, runbook, sleep
@@ -39,19 +39,19 @@ def rig_of(cloud: Any, log: Path) -> SsmRig:
 
 def execution_of(content: dict[str, Any], cloud: Any, **values: Any) -> Execution:
     where = {"account": cloud.account_id, "region": cloud.region}
-    return Execution(id="e", document="d", version="1", runbook=read(content), parameters=values, **where)
+    return Execution(id="e", document="d", version="1", runbook=parse(content), parameters=values, **where)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     state_dir = tmp_path / "state"
     state_dir.mkdir()
-    (state_dir / "kept").touch()  # a folder that held something is not removed with its cloud
+    (state_dir / "kept").touch()  # a folder that is not empty is not removed with its cloud
     return state_dir
 
 
 def test_a_killed_servers_automation_is_repaired_by_the_next(folder: Path, tmp_path: Path) -> None:
-    """Alone and as the action of an experiment; the record is gone when it is done."""
+    """Started alone and by an experiment; the record is removed after the repair."""
     log = tmp_path / "log"
     with start_local(folder, log=log) as cloud:
         rig = rig_of(cloud, log)
@@ -75,7 +75,7 @@ def test_a_killed_servers_automation_is_repaired_by_the_next(folder: Path, tmp_p
 
 
 def test_a_server_that_is_stopped_repairs_first(folder: Path, tmp_path: Path) -> None:
-    """The last step under way is the one that restores, and it is done: no record is left."""
+    """The step that restores has run, so no record is left."""
     log = tmp_path / "log"
     with start_local(folder, log=log) as cloud:
         rig = rig_of(cloud, log)
@@ -84,15 +84,15 @@ def test_a_server_that_is_stopped_repairs_first(folder: Path, tmp_path: Path) ->
     assert list((folder / FOLDER).glob("*.json")) == []
 
 
-def test_a_repair_may_be_done_twice(cloud: Any, tmp_path: Path) -> None:
-    """Killed again while it repairs, the next server begins the repair anew."""
+def test_a_repair_can_be_repeated(cloud: Any, tmp_path: Path) -> None:
+    """If a server is killed during a repair, the next one starts the repair again."""
     rig, journal = SsmRig(cloud), AutomationJournal(tmp_path)
     execution = execution_of(CONTENT, cloud, Name="twice")
     caller = ApiCaller(cloud.endpoint)
 
     async def repair(record: dict[str, Any]) -> Execution:
-        again = Execution.of_record(record)
-        await Run(again, caller, journal).repair(record["is_repairing"])
+        again = Execution.from_record(record)
+        await ExecutionRunner(again, caller, journal).repair(record["is_repairing"])
         return again
 
     for step, is_repairing in (("Hold", False), ("Restore", True)):
@@ -105,33 +105,33 @@ def test_a_repair_may_be_done_twice(cloud: Any, tmp_path: Path) -> None:
     assert journal.load() == []
 
 
-def test_a_full_disk_keeps_a_step_from_acting_but_no_repair(cloud: Any, tmp_path: Path) -> None:
-    """What cannot be written down is not done; what was changed is put back all the same."""
+def test_a_full_disk_prevents_a_step_but_not_a_repair(cloud: Any, tmp_path: Path) -> None:
+    """A step without a record does not act, and the repair runs."""
     rig, journal = SsmRig(cloud), AutomationJournal(tmp_path)
     (tmp_path / FOLDER).touch()  # a file where the folder should be: no record can be written
     execution = execution_of(CONTENT, cloud, Name="full")
     caller = ApiCaller(cloud.endpoint)
-    asyncio.run(Run(execution, caller, journal).run())
+    asyncio.run(ExecutionRunner(execution, caller, journal).run())
     caller.close()
     assert (execution.status, execution.is_settled) == ("Failed", True)
-    assert "Step Change failed: step Change cannot be written down" in execution.failure
+    assert "Step Change failed: step Change cannot be recorded" in execution.failure
     assert rig.parameter("/mark/full") == "restored"
 
 
 def test_a_defect_of_ours_in_a_step_leads_to_the_repair(cloud: Any, tmp_path: Path) -> None:
-    """Here: the threads for calls are gone."""
+    """The defect here: the thread pool for calls is closed."""
     call = {"name": "Call", "action": "aws:executeAwsApi", "inputs": {"Service": "{{ Name }}", "Api": "GetParameter"}}
     content = runbook({**call, **CHANGED}, sleep(0, "Restore"), parameters=CONTENT["parameters"])
     execution = execution_of(content, cloud, Name="ssm")
     caller = ApiCaller(cloud.endpoint)
     caller.close()
-    asyncio.run(Run(execution, caller, AutomationJournal(tmp_path)).run())
+    asyncio.run(ExecutionRunner(execution, caller, AutomationJournal(tmp_path)).run())
     assert (execution.status, execution.steps["Restore"].status) == ("Failed", "Success")
     assert "internal error" in execution.failure
 
 
-def test_a_torn_record_is_left_aside(tmp_path: Path) -> None:
-    """A write that a kill cut short announces a step that never began."""
+def test_an_incomplete_record_is_ignored(tmp_path: Path) -> None:
+    """A kill during the write means that the step never began."""
     journal = AutomationJournal(tmp_path)
     journal.write("a", {"id": "a"})
     (tmp_path / FOLDER / "b.new").write_text('{"id": "b"')

@@ -1,4 +1,4 @@
-"""Reading runbooks: what can be known to be wrong is refused by name; references, selectors, choices, durations."""
+"""Parsing runbooks: every error is refused by name; references, selectors, choices, durations."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from kit.local.ssm import branch_choices, jsonpath, parameters, references
 from kit.local.ssm.durations import SLEEP_S_MAX, DurationInvalid, parse_duration_s, until_timestamp_s
 from kit.local.ssm.errors import InvalidAutomationParameters, InvalidDocumentContent, InvalidDocumentSchemaVersion
 from kit.local.ssm.runbook import Parameter
-from kit.local.ssm.runbook_parser import STEPS_MAX, read, read_text
-from tests.local.ssm_rig import API_LATENCY, DATA_THROTTLING, fail, put, runbook, sleep
+from kit.local.ssm.runbook_parser import STEPS_MAX, parse, parse_text
+from tests.local.ssm_rig import SLOW_STORE, THROTTLE, fail, put, runbook, sleep
 
 pytestmark = pytest.mark.slow
 
@@ -22,17 +22,17 @@ def branch(*rules: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": "Choose", "action": "aws:branch", "inputs": {"Choices": list(rules)}, **more}
 
 
-@pytest.mark.parametrize("text", [API_LATENCY, DATA_THROTTLING])
-def test_a_scenarios_document_is_read_and_repairs_by_the_steps_that_cancelling_leads_to(text: str) -> None:
-    found = read_text(text, "YAML")
-    names = [step.name for step in found.steps]
-    assert found.repairs() == frozenset(names[2:])
-    assert found.services() <= {"appconfig", "dynamodb"}
+@pytest.mark.parametrize("text", [SLOW_STORE, THROTTLE])
+def test_the_repair_steps_are_those_after_a_cancellation(text: str) -> None:
+    parsed = parse_text(text, "YAML")
+    names = [step.name for step in parsed.steps]
+    assert parsed.repair_steps() == frozenset(names[2:])
+    assert parsed.services() <= {"appconfig", "dynamodb"}
 
 
-def test_json_and_yaml_say_the_same() -> None:
+def test_json_and_yaml_are_equivalent() -> None:
     content = runbook(sleep(1), parameters={"A": {"type": "String", "default": "x"}})
-    assert read_text(json.dumps(content), "JSON") == read_text(json.dumps(content), "YAML")
+    assert parse_text(json.dumps(content), "JSON") == parse_text(json.dumps(content), "YAML")
 
 
 @pytest.mark.parametrize(
@@ -66,25 +66,25 @@ def test_json_and_yaml_say_the_same() -> None:
         (runbook(branch({"NextStep": "Nowhere", "Variable": "a", "StringEquals": "a"})), "'Nowhere'"),
     ],
 )
-def test_what_is_wrong_is_refused_by_name(content: dict[str, Any], message: str) -> None:
+def test_an_invalid_runbook_is_refused_by_name(content: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidDocumentContent) as caught:
-        read(content)
+        parse(content)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("version", ["2.2", "1.2", None])
 def test_other_schemas_are_refused(version: str | None) -> None:
     with pytest.raises(InvalidDocumentSchemaVersion):
-        read({"schemaVersion": version, "mainSteps": [sleep(1)]})
+        parse({"schemaVersion": version, "mainSteps": [sleep(1)]})
 
 
 @pytest.mark.parametrize(("text", "kind"), [("{", "JSON"), ("a: [", "YAML"), ("[]", "JSON"), ("x" * 70_000, "YAML")])
-def test_what_is_no_document_is_refused(text: str, kind: str) -> None:
+def test_a_text_that_is_not_a_document_is_refused(text: str, kind: str) -> None:
     with pytest.raises(InvalidDocumentContent):
-        read_text(text, kind)
+        parse_text(text, kind)
 
 
-def test_a_reference_that_is_all_keeps_its_type_and_one_in_a_text_is_written_out() -> None:
+def test_a_reference_keeps_its_type_unless_it_is_inside_a_text() -> None:
     values = {"A": [1, 2], "S.b": "x", "N": 3}
     given = {"all": "{{ A }}", "in": "<{{S.b}}-{{ N }}-{{A}}>", "deep": [{"n": "{{N}}"}], "plain": 4}
     assert references.resolve(given, values.__getitem__) == {
@@ -108,7 +108,7 @@ def test_a_selector_selects(selector: str, value: Any) -> None:
     assert jsonpath.select(selector, {"A": {"B": [{"C": 1}, {"C": 2}], "d-e": None}}) == value
 
 
-def test_a_selector_that_finds_nothing_says_so() -> None:
+def test_a_selector_that_finds_nothing_raises() -> None:
     with pytest.raises(jsonpath.NothingSelected):
         jsonpath.select("$.A[3]", {"A": [1]})
 
@@ -129,10 +129,10 @@ def test_a_selector_that_finds_nothing_says_so() -> None:
         ({"Or": [{"Variable": 1, "NumericEquals": 1}, {"Variable": "a", "StringEquals": "b"}]}, True),
     ],
 )
-def test_a_choice_holds_or_not(rule: dict[str, Any], holds: bool) -> None:
+def test_a_choice_compares_values(rule: dict[str, Any], holds: bool) -> None:
     inputs = {"Choices": [{"NextStep": "Yes", **rule}], "Default": "No"}
-    assert branch_choices.problem(inputs) is None
-    assert branch_choices.chosen(inputs) == ("Yes" if holds else "No")
+    assert branch_choices.find_problem(inputs) is None
+    assert branch_choices.choose_step(inputs) == ("Yes" if holds else "No")
 
 
 def test_parameters_take_their_types_their_defaults_and_nothing_else() -> None:

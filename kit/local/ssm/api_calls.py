@@ -1,7 +1,7 @@
-"""Calls of runbook steps to AWS APIs: botocore against the local endpoint itself, off the event loop.
+"""Call AWS APIs for the steps of a runbook: botocore in threads, against the local endpoint.
 
-Owns clients and threads. A call that has begun is always waited for, also when its step is dropped: it may still
-take effect, and what repairs it must come after. Knows no steps.
+A call that has begun is always waited for, even when its step is cancelled: it may still take effect, and the step that
+reverts it must come after it.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ THREADS_MAX = 8
 # AWS ends an aws:executeAwsApi call after 25 s.
 CALL_S_MAX = 25
 CONNECT_S_MAX = 2
-# Throttling and dropped connections are retried by botocore, this often in all.
-TRIES_MAX = 3
+# Attempts in all; botocore retries after throttling and connection errors.
+ATTEMPTS_MAX = 3
 CLIENTS_KEPT_MAX = 64
 
 
 class ApiCaller:
-    """Calls any API of the local AWS on behalf of an account."""
+    """Call any API of the local AWS for an account."""
 
     def __init__(self, endpoint: str) -> None:
         self._endpoint = endpoint
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="ssm-call")
         self._session: botocore.session.Session | None = None
         self._clients: dict[tuple[str, str, str], Any] = {}
-        self._making = threading.Lock()
+        self._creating = threading.Lock()
 
     def close(self) -> None:
-        """No more calls; those that run end by their own time-outs."""
+        """Accept no more calls. Running calls end by their own time-outs."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def warm(self, services: Collection[str], account: str, region: str) -> None:
-        """Make the clients that a runbook will need: making one takes longer than a repair may."""
+    async def create_clients(self, services: Collection[str], account: str, region: str) -> None:
+        """Create the clients that a runbook needs, because creating one takes longer than a repair may take."""
         for service in services:
             await self._in_thread(self._client, service, account, region)
 
     async def call(self, service: str, api: str, arguments: Mapping[str, Any], account: str, region: str) -> Any:
-        """The answer. Raises StepInputInvalid for what can never work, StepFailed for what failed."""
+        """Return the response. Raises StepInputInvalid for a call that can never work, StepFailed for a failure."""
         return await self._in_thread(self._call, service, api, arguments, account, region)
 
     async def _in_thread(self, function: Any, *arguments: Any) -> Any:
@@ -56,7 +56,7 @@ class ApiCaller:
             return await asyncio.shield(future)
         except asyncio.CancelledError:
             await asyncio.wait({future})
-            future.exception()  # seen; the step is dropped whatever came of it
+            future.exception()  # retrieved, so that asyncio does not warn; the step is cancelled anyway
             raise
 
     def _call(self, service: str, api: str, arguments: Mapping[str, Any], account: str, region: str) -> Any:
@@ -77,35 +77,35 @@ class ApiCaller:
 
     def _client(self, service: str, account: str, region: str) -> Any:
         key = (service, account, region)
-        with self._making:
+        with self._creating:
             if key not in self._clients:
                 if len(self._clients) >= CLIENTS_KEPT_MAX:
                     self._clients.pop(next(iter(self._clients)))
-                self._clients[key] = self._make(service, account, region)
+                self._clients[key] = self._create(service, account, region)
             return self._clients[key]
 
-    def _make(self, service: str, account: str, region: str) -> Any:
-        # Imported late: a cloud without automations does not pay for it.
+    def _create(self, service: str, account: str, region: str) -> Any:
+        # Imported late, because a server without automations does not need it.
         import botocore.session
         from botocore.config import Config
         from botocore.exceptions import UnknownServiceError
 
         if self._session is None:
-            # Nothing of the user's own AWS set-up may reach these clients.
+            # The user's own AWS configuration must not reach these clients.
             self._session = botocore.session.Session(
                 session_vars={"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
             )
         settings = Config(
             connect_timeout=CONNECT_S_MAX,
             read_timeout=CALL_S_MAX,
-            retries={"mode": "standard", "total_max_attempts": TRIES_MAX},
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
         )
         try:
             return self._session.create_client(
                 service,
                 region_name=region,
                 endpoint_url=self._endpoint,
-                # A key of twelve digits is an account of MiniStack's, and nobody's place in a network.
+                # MiniStack takes a key of twelve digits for an account; no task has such a key.
                 aws_access_key_id=account,
                 aws_secret_access_key="automation",
                 config=settings,
@@ -115,7 +115,7 @@ class ApiCaller:
 
 
 def _method(client: Any, service: str, api: str) -> tuple[str, Any]:
-    """The client's method for `UpdateTable` or `update_table`, and the operation's model."""
+    """Return the client's method for `UpdateTable` or `update_table`, and the operation's model."""
     names = client.meta.method_to_api_mapping
     for method, operation in names.items():
         if api in (method, operation):

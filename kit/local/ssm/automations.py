@@ -1,7 +1,4 @@
-"""The automations of one local cloud: start, stop, follow, and repair of what a killed predecessor left.
-
-Owns the executions and their tasks. How one runs is `runner.py`; what it runs is `documents.py`.
-"""
+"""Start, stop and find automation executions, and repair those of a killed server."""
 
 from __future__ import annotations
 
@@ -27,49 +24,49 @@ from kit.local.ssm.errors import (
     InvalidDocumentVersion,
     SsmError,
 )
-from kit.local.ssm.execution_runner import CANCEL, Run
+from kit.local.ssm.execution_runner import CANCEL, ExecutionRunner
 from kit.local.ssm.executions import Execution
 from kit.local.ssm.journal import AutomationJournal
 
 ACTIVE_MAX = 100
-# AWS keeps executions for 30 days; a local cloud keeps this many.
+# AWS keeps executions for 30 days; the local AWS keeps this many.
 EXECUTIONS_KEPT_MAX = 1_000
 CLIENT_TOKENS_KEPT_MAX = 10_000
-# The server gives each part three seconds to stop; repairs come first.
+# The server gives each service three seconds to stop.
 STOP_S_MAX = 2.5
 
 log = logging.getLogger(__name__)
 
 
 class Automations:
-    """All executions; ids are unique over accounts and regions."""
+    """The executions of all accounts and Regions; ids are unique over them."""
 
     def __init__(self, documents: Documents, caller: ApiCaller, journal: AutomationJournal) -> None:
         self._documents = documents
         self._caller = caller
         self._journal = journal
         self._executions: dict[str, Execution] = {}
-        self._runs: dict[str, Run] = {}
+        self._runners: dict[str, ExecutionRunner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._tokens: dict[str, tuple[str, str]] = {}
 
     def repair(self) -> None:
-        """Put back what the executions of a killed predecessor had changed; this only begins it."""
+        """Begin to put back what the executions of a killed server had changed."""
         for record in self._journal.load():
             try:
-                execution = Execution.of_record(record)
+                execution = Execution.from_record(record)
             except (SsmError, KeyError, TypeError) as error:
-                # The record of another version of ourselves: the file stays, for whoever reads the log.
+                # Another version of the kit wrote the record. The file stays for whoever reads the log.
                 log.error("automation record unusable", extra={"execution": record.get("id"), "reason": repr(error)})
                 continue
-            log.warning("automation repaired", extra={"execution": execution.id, "step": execution.current})
-            run = self._keep(execution)
-            self._launch(run, run.repair(record["is_repairing"]))
+            log.warning("automation repair started", extra={"execution": execution.id, "step": execution.current})
+            runner = self._add(execution)
+            self._launch(runner, runner.repair(record["is_repairing"]))
 
     async def close(self) -> None:
-        """Cancel what runs, wait (bounded) until it has put back what it changed."""
-        for run in list(self._runs.values()):
-            run.stop(CANCEL)
+        """Cancel the running executions and wait, at most STOP_S_MAX, until they have put back what they changed."""
+        for runner in list(self._runners.values()):
+            runner.stop(CANCEL)
         if self._tasks:
             _, late = await asyncio.wait(list(self._tasks.values()), timeout=STOP_S_MAX)
             for task in late:
@@ -84,7 +81,7 @@ class Automations:
         execution_id: str | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> Execution:
-        """Start a document of the caller's account and region."""
+        """Start a document of the caller's account and Region."""
         document = self._documents.find(document_name)
         if document is None:
             raise AutomationDefinitionNotFound(f"automation document {document_name} does not exist")
@@ -92,8 +89,8 @@ class Automations:
             wanted = document.version(version)
         except InvalidDocumentVersion as error:
             raise AutomationDefinitionVersionNotFound(str(error)) from error
-        if len(self._runs) >= ACTIVE_MAX:
-            raise AutomationLimitExceeded(f"{len(self._runs) + 1} active automations exceed the quota of {ACTIVE_MAX}")
+        if len(self._runners) >= ACTIVE_MAX:
+            raise AutomationLimitExceeded(f"{ACTIVE_MAX} automations are active, the quota")
         execution = Execution(
             id=execution_id or str(uuid.uuid4()),
             document=document.name,
@@ -104,12 +101,12 @@ class Automations:
             region=get_region(),
             tags=dict(tags or {}),
         )
-        run = self._keep(execution)
-        self._launch(run, run.run())
+        runner = self._add(execution)
+        self._launch(runner, runner.run())
         return execution
 
     def start_once(self, token: str | None, request: Mapping[str, Any], **options: Any) -> str:
-        """Start by a StartAutomationExecution request, once a client token; the execution's id."""
+        """Serve StartAutomationExecution, once for a client token. Return the execution's id."""
         digest = json.dumps(request, sort_keys=True)
         known = self._tokens.get(token or "")
         if known is not None:
@@ -125,50 +122,50 @@ class Automations:
         return started.id
 
     def get(self, execution_id: str) -> Execution:
-        """An execution of the caller's account and region, or AutomationNotFound."""
+        """Return an execution of the caller's account and Region. Raises AutomationNotFound."""
         execution = self._executions.get(execution_id)
         if execution is None or (execution.account, execution.region) != (get_account_id(), get_region()):
             raise AutomationNotFound(f"automation execution {execution_id} does not exist")
         return execution
 
     def all(self) -> list[Execution]:
-        """Those of the caller's account and region, newest first."""
+        """Return the executions of the caller's account and Region, newest first."""
         here = (get_account_id(), get_region())
         found = [each for each in self._executions.values() if (each.account, each.region) == here]
         return list(reversed(found))
 
     def stop(self, execution_id: str, kind: str) -> None:
-        """Cancel or complete an execution of the caller's."""
+        """Cancel an execution of the caller, or complete it after its present step."""
         execution = self.get(execution_id)
         if not execution.is_active:
-            raise InvalidAutomationStatusUpdate(f"automation execution {execution_id} is {execution.status}: it ended")
-        self._runs[execution_id].stop(kind)
+            raise InvalidAutomationStatusUpdate(f"automation execution {execution_id} has ended as {execution.status}")
+        self._runners[execution_id].stop(kind)
 
     async def wait(self, execution_id: str) -> Execution | None:
-        """Wait until an execution has ended; None for one that nobody knows (any more)."""
+        """Wait until an execution has ended, and return it; None if it is unknown."""
         execution = self._executions.get(execution_id)
-        run = self._runs.get(execution_id)
-        if run is not None:
-            await run.ended.wait()
+        runner = self._runners.get(execution_id)
+        if runner is not None:
+            await runner.ended.wait()
         return execution
 
     async def cancel(self, execution_id: str) -> Execution | None:
-        """Cancel it if it still runs, and wait until it has put back what it changed. Safe to repeat."""
-        run = self._runs.get(execution_id)
-        if run is not None:
-            run.stop(CANCEL)
+        """Cancel an execution if it runs, and wait until it has put back what it changed. Safe to repeat."""
+        runner = self._runners.get(execution_id)
+        if runner is not None:
+            runner.stop(CANCEL)
         return await self.wait(execution_id)
 
-    def _keep(self, execution: Execution) -> Run:
+    def _add(self, execution: Execution) -> ExecutionRunner:
         ended = [each.id for each in self._executions.values() if not each.is_active]
         for execution_id in ended[: max(0, len(self._executions) + 1 - EXECUTIONS_KEPT_MAX)]:
             del self._executions[execution_id]
         self._executions[execution.id] = execution
-        return Run(execution, self._caller, self._journal)
+        return ExecutionRunner(execution, self._caller, self._journal)
 
-    def _launch(self, run: Run, running: Any) -> None:
-        execution_id = run.execution.id
-        self._runs[execution_id] = run
+    def _launch(self, runner: ExecutionRunner, running: Any) -> None:
+        execution_id = runner.execution.id
+        self._runners[execution_id] = runner
         task = asyncio.get_running_loop().create_task(running, name=f"ssm-{execution_id}")
         self._tasks[execution_id] = task
-        task.add_done_callback(lambda _: (self._runs.pop(execution_id, None), self._tasks.pop(execution_id, None)))
+        task.add_done_callback(lambda _: (self._runners.pop(execution_id, None), self._tasks.pop(execution_id, None)))

@@ -1,4 +1,4 @@
-"""The choices of aws:branch: a comparison, or And, Or and Not of comparisons. Pure."""
+"""Evaluate the choices of aws:branch: a comparison, or And, Or and Not of comparisons."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def problem(inputs: Mapping[str, Any]) -> str | None:
-    """What is wrong with a branch's inputs, or None."""
-    found = inputs.get("Choices")
-    if not isinstance(found, list) or not found:
+def find_problem(inputs: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with a branch's inputs, or None."""
+    choices = inputs.get("Choices")
+    if not isinstance(choices, list) or not choices:
         return "aws:branch needs Choices"
-    for choice in found:
+    for choice in choices:
         if not isinstance(choice, dict) or not choice.get("NextStep"):
             return "every choice needs NextStep"
         rest = {key: value for key, value in choice.items() if key != "NextStep"}
-        if wrong := _rule_problem(rest):
-            return wrong
+        if problem := _rule_problem(rest):
+            return problem
     return None
 
 
-def chosen(inputs: Mapping[str, Any]) -> str | None:
-    """The step of the first choice that holds, else the default, else None. Raises ValueError on a wrong number."""
+def choose_step(inputs: Mapping[str, Any]) -> str | None:
+    """Return the step of the first choice that holds, else the default or None. Raises ValueError on a wrong number."""
     for choice in inputs["Choices"]:
         if _holds({key: value for key, value in choice.items() if key != "NextStep"}):
             return choice["NextStep"]
@@ -57,15 +57,15 @@ def chosen(inputs: Mapping[str, Any]) -> str | None:
 
 def _rule_problem(rule: Any) -> str | None:
     if not isinstance(rule, dict):
-        return f"{rule!r} is no choice"
-    for word in (AND, OR):
-        if word in rule:
-            parts = rule[word]
+        return f"{rule!r} is not a choice"
+    for junction in (AND, OR):
+        if junction in rule:
+            parts = rule[junction]
             if len(rule) != 1 or not isinstance(parts, list) or not parts:
-                return f"{word} needs a list of choices, and nothing beside it"
-            return next((wrong for part in parts if (wrong := _rule_problem(part))), None)
+                return f"{junction} needs a list of choices and no other key"
+            return next((problem for part in parts if (problem := _rule_problem(part))), None)
     if NOT in rule:
-        return _rule_problem(rule[NOT]) if len(rule) == 1 else "Not stands alone"
+        return _rule_problem(rule[NOT]) if len(rule) == 1 else "Not allows no other key"
     unknown = sorted(set(rule) - {"Variable"} - set(COMPARISONS))
     if unknown or "Variable" not in rule or len(rule) != 2:
         return f"a choice needs Variable and one of {', '.join(COMPARISONS)}, not {sorted(rule)}"

@@ -1,7 +1,7 @@
-"""CloudFormation: AWS::SSM::Document.
+"""Make AWS::SSM::Document for CloudFormation.
 
-Owns the seam to MiniStack's provisioners. `Ref` is the document's name. As on AWS an update replaces the document
-(its generated name changes) unless `UpdateMethod: NewVersion` asks for a new default version.
+`Ref` is the document's name. As on AWS, an update replaces the document, whose generated name changes, unless
+`UpdateMethod: NewVersion` asks for a new default version.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ PROPERTIES = frozenset(
     {"Attachments", "Content", "DocumentFormat", "DocumentType", "Name", "Requires", "Tags", "TargetType"}
     | {"UpdateMethod", "VersionName"}
 )
-# AWS's default where the template says nothing; the local AWS then refuses, and says what to write.
+# The default on AWS, which the local AWS refuses by name.
 TYPE_DEFAULT = "Command"
 
 Props = dict[str, Any]
 
 
 def install(patches: Patches, documents: Documents) -> None:
-    """Let CloudFormation make documents."""
+    """Add the resource type."""
     resource = _Resource(documents)
     handlers = {
         "create": resource.create,
@@ -67,7 +67,7 @@ class _Resource:
         try:
             document, version = self._documents.update({**request, "Name": name})
         except DuplicateDocumentContent:
-            # A roll-back, or a template that went back: the version is there already.
+            # A rollback, or a template that was changed back: the version exists already.
             document = self._documents.get(name)
             version = next(each for each in document.versions.values() if each.content == request["Content"])
         document.default = version.number
@@ -98,6 +98,6 @@ def _request(where: str, props: Props) -> Props:
         raise InvalidDocumentContent(f"{where}: Content is required")
     request = {key: value for key, value in props.items() if key != "UpdateMethod"}
     if not isinstance(content, str):
-        # An object in the template; the service gets it in the format that the document is said to have.
+        # An object in the template becomes JSON.
         request["Content"] = json.dumps(content)
     return request

@@ -1,7 +1,4 @@
-"""The documents of one local cloud: versions, the default one, tags, and how the API shows them.
-
-Owns the store. What a content means is `reading.py`; running it is `runner.py`.
-"""
+"""Store automation documents and their versions."""
 
 from __future__ import annotations
 
@@ -29,13 +26,13 @@ from kit.local.ssm.errors import (
 )
 from kit.local.ssm.parameters import plain_type, to_wire
 from kit.local.ssm.runbook import Runbook
-from kit.local.ssm.runbook_parser import read_text
+from kit.local.ssm.runbook_parser import parse_text
 
 AUTOMATION = "Automation"
 FORMATS = ("JSON", "YAML")
 LATEST, DEFAULT = "$LATEST", "$DEFAULT"
 NAME = re.compile(r"[a-zA-Z0-9_\-.]{3,128}")
-# Names that AWS keeps for its own documents.
+# Prefixes that AWS reserves for its own documents.
 RESERVED = ("aws-", "amazon", "amzn")
 DOCUMENTS_MAX = 500
 VERSIONS_MAX = 1_000
@@ -45,7 +42,7 @@ Request = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One version of a document; never changed."""
+    """One version of a document."""
 
     number: int
     name: str
@@ -56,7 +53,7 @@ class Version:
 
     @property
     def digest(self) -> str:
-        """What AWS shows as the content's hash."""
+        """The content's hash in API responses."""
         return hashlib.sha256(self.content.encode()).hexdigest()
 
 
@@ -79,7 +76,7 @@ class Document:
         return max(self.versions)
 
     def version(self, wanted: str | None = None, version_name: str | None = None) -> Version:
-        """By number, `$LATEST`, `$DEFAULT` (also when nothing is asked for) or version name."""
+        """Find a version by number, `$LATEST`, `$DEFAULT` (also without any argument) or version name."""
         if version_name:
             found = [version for version in self.versions.values() if version.name == version_name]
             if not found:
@@ -92,10 +89,10 @@ class Document:
             raise InvalidDocumentVersion(f"document {self.name} has no version {wanted}")
         return self.versions[number]
 
-    def described(self, version: Version) -> dict[str, Any]:
-        """As DescribeDocument shows it."""
+    def describe(self, version: Version) -> dict[str, Any]:
+        """Return the document as DescribeDocument does."""
         return {
-            **self.identified(version),
+            **self.summarize(version),
             "Hash": version.digest,
             "HashType": "Sha256",
             "Status": "Active",
@@ -105,8 +102,8 @@ class Document:
             "DefaultVersion": str(self.default),
         }
 
-    def identified(self, version: Version) -> dict[str, Any]:
-        """As ListDocuments shows it."""
+    def summarize(self, version: Version) -> dict[str, Any]:
+        """Return the document as ListDocuments does."""
         return {
             "Name": self.name,
             "DisplayName": self.display_name or None,
@@ -124,17 +121,17 @@ class Document:
 
 
 class Documents:
-    """All documents, by account and region."""
+    """The documents of all accounts and Regions."""
 
     def __init__(self) -> None:
         self._documents: AccountRegionScopedDict = AccountRegionScopedDict()
 
     def all(self) -> list[Document]:
-        """Those of the caller's account and region, by name."""
+        """Return the documents of the caller's account and Region, sorted by name."""
         return sorted(self._documents.values(), key=lambda document: document.name)
 
     def find(self, name_or_arn: str) -> Document | None:
-        """By name, or by an ARN of the caller's account and region."""
+        """Find a document by its name, or by an ARN of the caller's account and Region."""
         name = name_or_arn
         if name_or_arn.startswith("arn:"):
             prefix = _arn("")
@@ -144,14 +141,14 @@ class Documents:
         return self._documents.get(name)
 
     def get(self, name_or_arn: str) -> Document:
-        """The document, or InvalidDocument."""
+        """Return the document. Raises InvalidDocument."""
         document = self.find(name_or_arn)
         if document is None:
             raise InvalidDocument(f"document {name_or_arn} does not exist")
         return document
 
     def create(self, request: Request) -> Document:
-        """CreateDocument."""
+        """Serve CreateDocument."""
         name = request["Name"]
         if not NAME.fullmatch(name) or name.lower().startswith(RESERVED):
             raise InvalidRequest(f"document name {name!r} must match {NAME.pattern} and not start with {RESERVED}")
@@ -173,7 +170,7 @@ class Documents:
         return document
 
     def update(self, request: Request) -> tuple[Document, Version]:
-        """UpdateDocument: a new version, which is not the default until that is said."""
+        """Serve UpdateDocument: add a version, which does not become the default one."""
         _refuse_unsupported(request)
         document = self.get(request["Name"])
         if request.get("DocumentVersion") not in (None, LATEST, str(document.latest)):
@@ -186,26 +183,26 @@ class Documents:
         if version.name and version.name in {each.name for each in document.versions.values()}:
             raise DuplicateDocumentVersionName(f"document {document.name} has a version named {version.name}")
         if len(document.versions) >= VERSIONS_MAX:
-            raise DocumentVersionLimitExceeded(f"document {document.name} has {VERSIONS_MAX} versions, the most")
+            raise DocumentVersionLimitExceeded(f"document {document.name} has {VERSIONS_MAX} versions, the quota")
         document.versions[version.number] = version
         document.display_name = request.get("DisplayName") or document.display_name
         document.target_type = request.get("TargetType") or document.target_type
         return document, version
 
     def delete(self, name: str, version: str | None = None, version_name: str | None = None) -> None:
-        """DeleteDocument: one version, which must not be the default one, or all of it."""
+        """Serve DeleteDocument: delete all versions, or one that is not the default one."""
         document = self.get(name)
         if version is None and version_name is None:
             del self._documents[document.name]
             return
-        doomed = document.version(version, version_name)
-        if doomed.number == document.default:
-            raise InvalidDocumentOperation(f"document {name}: version {doomed.number} is its default version")
-        del document.versions[doomed.number]
+        found = document.version(version, version_name)
+        if found.number == document.default:
+            raise InvalidDocumentOperation(f"document {name}: version {found.number} is its default version")
+        del document.versions[found.number]
 
 
 def tags_of(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """A list of Key and Value as a map."""
+    """Convert a list of Key and Value to a map."""
     return {tag["Key"]: tag["Value"] for tag in tags}
 
 
@@ -218,13 +215,12 @@ def _version(number: int, request: Request) -> Version:
         name=request.get("VersionName") or "",
         content=request["Content"],
         format=document_format,
-        runbook=read_text(request["Content"], document_format),
+        runbook=parse_text(request["Content"], document_format),
         created_at=time.time(),
     )
 
 
 def _refuse_unsupported(request: Request) -> None:
-    # UpdateDocument has no type; an AWS account's default for CreateDocument is Command.
     if "DocumentType" in request and request["DocumentType"] != AUTOMATION:
         raise Unsupported(f"DocumentType {request['DocumentType']}: the local AWS has {AUTOMATION} documents only")
     for key in ("Attachments", "Requires"):
@@ -240,7 +236,7 @@ def _shown_parameter(parameter: Any) -> dict[str, Any]:
     default = parameter.default
     return {
         "Name": parameter.name,
-        # The API knows two types only.
+        # The API has only two types.
         "Type": "StringList" if plain_type(parameter.type) in ("StringList", "MapList") else "String",
         "Description": parameter.description or None,
         "DefaultValue": None if default is None else ",".join(to_wire(default)),

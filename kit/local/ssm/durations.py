@@ -1,4 +1,4 @@
-"""How long aws:sleep sleeps: an ISO 8601 duration, or until a moment. Pure."""
+"""Compute how long aws:sleep sleeps: for an ISO 8601 duration, or until a timestamp."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?
 
 
 class DurationInvalid(KitError):
-    """No ISO 8601 duration or timestamp, or beyond the limit."""
+    """The text is not an ISO 8601 duration or timestamp, or it exceeds the limit."""
 
 
 def parse_duration_s(text: str) -> float:
-    """Seconds of `PT10M`; zero is allowed, as on AWS."""
+    """Return the seconds of a duration such as `PT10M`. Zero is allowed, as on AWS."""
     match = _DURATION.fullmatch(text)
     if match is None or not any(match.groups()):
         raise DurationInvalid(f"Duration {text!r} must be an ISO 8601 duration such as PT10M")
@@ -27,12 +27,12 @@ def parse_duration_s(text: str) -> float:
 
 
 def until_timestamp_s(text: str, now: datetime) -> float:
-    """Seconds until `2030-01-01T01:00:00Z`; a moment that has passed is zero."""
+    """Return the seconds until `2030-01-01T01:00:00Z`, zero for a past timestamp."""
     try:
-        moment = datetime.fromisoformat(text)
+        timestamp = datetime.fromisoformat(text)
     except ValueError as error:
         raise DurationInvalid(f"Timestamp {text!r} must be an ISO 8601 timestamp: {error}") from error
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    aware = timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
     return _within_limit(max(0.0, (aware - now).total_seconds()), text)
 
 

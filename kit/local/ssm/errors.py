@@ -1,40 +1,40 @@
-"""What Systems Manager answers when it refuses, and how a step of an automation says that it failed."""
+"""Define the errors of Systems Manager's API, and of the steps of an automation."""
 
 from kit.errors import KitError
 
 
 class SsmError(KitError):
-    """Root of the API's errors: the error code on the wire; all of them are 400."""
+    """Root of the API's errors; `code` is the error code in the response, whose status is 400."""
 
     code = "InternalServerError"
 
 
 class InvalidRequest(SsmError):
-    """The request does not have the shape that the API's model asks for."""
+    """The request does not match the API's model."""
 
     code = "ValidationException"
 
 
 class Unsupported(SsmError):
-    """AWS does this, the local AWS does not; it never pretends."""
+    """AWS supports this, the local AWS does not."""
 
     code = "UnsupportedOperation"
 
 
 class InvalidDocumentContent(SsmError):
-    """The content is no document that could run here."""
+    """The content is not a document that the local AWS can run."""
 
     code = "InvalidDocumentContent"
 
 
 class InvalidDocumentSchemaVersion(SsmError):
-    """Another schema than that of automation documents."""
+    """The schema is not that of automation documents."""
 
     code = "InvalidDocumentSchemaVersion"
 
 
 class DocumentAlreadyExists(SsmError):
-    """The name is taken."""
+    """A document of this name exists."""
 
     code = "DocumentAlreadyExists"
 
@@ -52,13 +52,13 @@ class DocumentVersionLimitExceeded(SsmError):
 
 
 class DuplicateDocumentContent(SsmError):
-    """An update that changes nothing."""
+    """The document has a version of this content."""
 
     code = "DuplicateDocumentContent"
 
 
 class DuplicateDocumentVersionName(SsmError):
-    """A version name that another version of the document has."""
+    """Another version of the document has this version name."""
 
     code = "DuplicateDocumentVersionName"
 
@@ -76,37 +76,37 @@ class InvalidDocumentVersion(SsmError):
 
 
 class InvalidDocumentOperation(SsmError):
-    """The document cannot be treated so, such as deleting its default version."""
+    """The document's state does not allow the operation, such as deleting its default version."""
 
     code = "InvalidDocumentOperation"
 
 
 class InvalidResourceId(SsmError):
-    """Tags of something that is not there."""
+    """The resource whose tags are asked for does not exist."""
 
     code = "InvalidResourceId"
 
 
 class InvalidNextToken(SsmError):
-    """A page token that this API did not make."""
+    """The token is not one that this API returned."""
 
     code = "InvalidNextToken"
 
 
 class InvalidFilterKey(SsmError):
-    """A filter that is not evaluated here; leaving it out would show too much."""
+    """The local AWS does not evaluate the filter, and ignoring it would return too much."""
 
     code = "InvalidFilterKey"
 
 
 class AutomationDefinitionNotFound(SsmError):
-    """No such document to start."""
+    """The document to start does not exist."""
 
     code = "AutomationDefinitionNotFoundException"
 
 
 class AutomationDefinitionVersionNotFound(SsmError):
-    """No such version to start."""
+    """The version to start does not exist."""
 
     code = "AutomationDefinitionVersionNotFoundException"
 
@@ -118,7 +118,7 @@ class InvalidAutomationParameters(SsmError):
 
 
 class AutomationLimitExceeded(SsmError):
-    """Too many automations at once."""
+    """Too many automations run."""
 
     code = "AutomationExecutionLimitExceededException"
 
@@ -130,13 +130,13 @@ class AutomationNotFound(SsmError):
 
 
 class IdempotentParameterMismatch(SsmError):
-    """A client token used again with another request."""
+    """The client token was used with another request."""
 
     code = "IdempotentParameterMismatch"
 
 
 class InvalidAutomationStatusUpdate(SsmError):
-    """Stopping what has ended."""
+    """The execution to stop has ended."""
 
     code = "InvalidAutomationStatusUpdateException"
 
@@ -154,18 +154,18 @@ class OpsItemLimitExceeded(SsmError):
 
 
 class StepFailed(KitError):
-    """A step of an automation could not do its work; `kind` is what FailureDetails calls it."""
+    """A step of an automation failed; `kind` is the FailureType in FailureDetails."""
 
     kind = "ExecutionFailure"
 
 
 class StepInputInvalid(StepFailed):
-    """The inputs, once resolved, are not what the action or the called API takes; trying again is no use."""
+    """The action or the called API does not accept the resolved inputs, so retries are useless."""
 
     kind = "InputValidation"
 
 
 class StepTimedOut(StepFailed):
-    """Not done within timeoutSeconds."""
+    """The step did not end within timeoutSeconds."""
 
     kind = "TimedOut"

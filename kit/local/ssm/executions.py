@@ -1,7 +1,4 @@
-"""One execution of a runbook as it stands: its state, its steps' states, and how the API and the journal show it.
-
-Holds values and the legal names of states; how they change is the runner's.
-"""
+"""Hold the state of an execution and of its steps, and convert it for the API and the journal."""
 
 from __future__ import annotations
 
@@ -33,7 +30,7 @@ MESSAGE_CHARS_MAX = 2_000
 
 @dataclass(slots=True, kw_only=True)
 class StepRun:
-    """One step of one execution; a step that runs again starts over."""
+    """The state of one step; a step that runs again starts over."""
 
     step: Step
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -46,17 +43,17 @@ class StepRun:
     failure_kind: str = ""
 
     def begin(self) -> None:
-        """It acts from now on."""
+        """Mark the step as running."""
         self.status, self.started_at, self.ended_at = IN_PROGRESS, time.time(), None
         self.failure = self.failure_kind = ""
 
     def end(self, status: str, failure: str = "", kind: str = "") -> None:
-        """It is over."""
+        """Mark the step as ended."""
         self.status, self.ended_at = status, time.time()
         self.failure, self.failure_kind = failure[:MESSAGE_CHARS_MAX], kind
 
     def describe(self) -> dict[str, Any]:
-        """As the API shows it."""
+        """Return the step as the API does."""
         step = self.step
         details = {"FailureStage": "Invocation", "FailureType": self.failure_kind, "Details": {}}
         return {
@@ -81,7 +78,7 @@ class StepRun:
 
 @dataclass(slots=True, kw_only=True)
 class Execution:
-    """One execution; the runbook is the document version that it was started with."""
+    """The state of one execution; `runbook` is the document version that it was started with."""
 
     id: str
     document: str
@@ -103,17 +100,17 @@ class Execution:
 
     @property
     def is_active(self) -> bool:
-        """Not yet in a final state."""
+        """Whether it is not yet in a final state."""
         return self.status in ACTIVE
 
     @property
     def is_settled(self) -> bool:
-        """It ended, and not in a step that failed: what it had to put back is put back."""
+        """Whether it has ended, and its last step did not fail: all its changes have been put back."""
         last = self.steps.get(self.current)
         return not self.is_active and (last is None or last.status in (SUCCESS, CANCELLED))
 
     def value_of(self, name: str) -> Any:
-        """What `{{ name }}` stands for; KeyError where a step has not given it."""
+        """Return the value of `{{ name }}`. Raises KeyError for an output that does not exist yet."""
         if name in self.parameters:
             return self.parameters[name]
         now = datetime.now(UTC)
@@ -132,7 +129,7 @@ class Execution:
         return self.steps[step].outputs[output]
 
     def outputs(self) -> dict[str, Any]:
-        """The runbook's outputs, as far as its steps have given them."""
+        """Return the runbook's outputs that exist so far."""
         found = {}
         for name in self.runbook.outputs:
             step, _, output = name.rpartition(".")
@@ -141,7 +138,7 @@ class Execution:
         return found
 
     def describe(self) -> dict[str, Any]:
-        """As GetAutomationExecution shows it."""
+        """Return the execution as GetAutomationExecution does."""
         begun = [run for run in self.steps.values() if run.started_at is not None]
         return {
             **self.summary(),
@@ -158,7 +155,7 @@ class Execution:
         }
 
     def summary(self) -> dict[str, Any]:
-        """As DescribeAutomationExecutions shows it."""
+        """Return the execution as DescribeAutomationExecutions does."""
         current = self.steps.get(self.current)
         is_running = self.is_active and current is not None
         return {
@@ -178,7 +175,7 @@ class Execution:
         }
 
     def record(self, step: str, *, is_repairing: bool) -> dict[str, Any]:
-        """What the journal keeps before `step` acts: all that a fresh process needs to repair."""
+        """Return the journal's record before `step` acts: all that a new server needs for the repair."""
         return {
             "id": self.id, "document": self.document, "version": self.version, "content": self.runbook.raw,
             "parameters": self.parameters, "account": self.account, "region": self.region, "tags": self.tags,
@@ -187,10 +184,10 @@ class Execution:
         }  # fmt: skip
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any]) -> Execution:
-        """The execution that a journal's record is about, as far as it came."""
+    def from_record(cls, record: Mapping[str, Any]) -> Execution:
+        """Restore an execution from the journal's record."""
         names = ("id", "document", "version", "parameters", "account", "region", "tags", "started_at")
-        execution = cls(runbook=runbook_parser.read(record["content"]), **{name: record[name] for name in names})
+        execution = cls(runbook=runbook_parser.parse(record["content"]), **{name: record[name] for name in names})
         for name, outputs in record["outputs"].items():
             execution.steps[name].outputs = outputs
         execution.current = record["step"]

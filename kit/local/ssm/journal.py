@@ -1,8 +1,7 @@
-"""What automations under way have to put back, written down before each step acts.
+"""Record on disk what running automations have to put back.
 
-One file an execution in `<state dir>/ssm-automations`, replaced and synced before a step acts, removed once the
-execution has ended. What is left when the server starts again (it was killed) is repaired then. Knows neither
-steps nor how to repair.
+Each execution has one file in `<state dir>/ssm-automations`. It is replaced and synced before a step acts, and removed
+when the execution has ended. After the server was killed, its next start repairs the executions whose files are left.
 """
 
 import json
@@ -17,13 +16,13 @@ log = logging.getLogger(__name__)
 
 
 class AutomationJournal:
-    """The journal of one cloud's automations."""
+    """The journal of all automations."""
 
     def __init__(self, state_dir: Path) -> None:
         self._folder = state_dir / FOLDER
 
     def write(self, execution_id: str, record: dict[str, Any]) -> None:
-        """Write down where an execution stands; only then may its step act."""
+        """Write an execution's record. Its step may act only after that."""
         self._folder.mkdir(exist_ok=True)
         path = self._path(execution_id)
         temporary = path.with_suffix(".new")
@@ -34,14 +33,14 @@ class AutomationJournal:
         temporary.replace(path)
 
     def remove(self, execution_id: str) -> None:
-        """The execution has ended."""
+        """Remove the record of an execution that has ended."""
         self._path(execution_id).unlink(missing_ok=True)
 
     def load(self) -> list[dict[str, Any]]:
-        """The executions that a former process left under way."""
+        """Return the records of the executions that a killed server left."""
         if not self._folder.is_dir():
             return []
-        # A `.new` file is a write that was cut off; the step that it announces never began.
+        # A `.new` file was not written completely, so its step never began.
         found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [record for record in found if record is not None]
 

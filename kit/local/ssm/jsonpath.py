@@ -1,6 +1,6 @@
-"""Selectors: the JSONPath subset of runbook outputs (`$.Table.TableStatus`, `$.Items[0].Name`, `$.Items[*].Id`). Pure.
+"""Evaluate the JSONPath subset of runbook outputs: `$.Table.TableStatus`, `$.Items[0].Name`, `$.Items[*].Id`.
 
-Filters, slices and recursive descent are refused when the document is created, not found out in mid-run.
+Filters, slices and recursive descent are refused when the document is created.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ STEP = re.compile(r"""\.([A-Za-z0-9_-]+)|\.(\*)|\[(\d+)\]|\[(\*)\]|\[['"]([^'"\]
 EVERY = "*"
 
 
-class SelectorUnknown(KitError):
-    """No selector, or one that is not evaluated here."""
+class SelectorInvalid(KitError):
+    """The text is not a selector that the local AWS evaluates."""
 
 
 class NothingSelected(KitError):
-    """The answer has no such value."""
+    """The response has no such value."""
 
 
 def parse(selector: str) -> tuple[str | int, ...]:
-    """The keys, indices and `*` of a selector."""
+    """Return the keys, indices and `*` of a selector."""
     if not selector.startswith("$"):
-        raise SelectorUnknown(f"selector {selector!r} must start with $")
+        raise SelectorInvalid(f"selector {selector!r} must start with $")
     found: list[str | int] = []
     at = 1
     while at < len(selector):
         match = STEP.match(selector, at)
         if match is None:
-            raise SelectorUnknown(f"selector {selector!r}: {selector[at:]!r} is not evaluated by the local AWS")
+            raise SelectorInvalid(f"selector {selector!r}: {selector[at:]!r} is not evaluated by the local AWS")
         name, every, index, every_index, quoted = match.groups()
         found.append(int(index) if index is not None else EVERY if every or every_index else name or quoted)
         at = match.end()
@@ -39,7 +39,7 @@ def parse(selector: str) -> tuple[str | int, ...]:
 
 
 def select(selector: str, document: Any) -> Any:
-    """The selected value; with a `*` the list of all of them."""
+    """Return the selected value, or with a `*` the list of all selected values. Raises NothingSelected."""
     steps = parse(selector)
     values = [document]
     for step in steps:

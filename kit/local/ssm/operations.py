@@ -1,26 +1,25 @@
-"""The operations of Systems Manager that are ours: a validated request in, the response out. No HTTP, no running.
+"""Serve our operations of Systems Manager: a validated request in, the response out.
 
-`OPERATIONS` maps the model's operation names to them; all other operations are MiniStack's, or nobody's.
+`OPERATIONS` maps operation names to functions. Calls of all other operations go to MiniStack.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from kit.local.ssm import wire
-from kit.local.ssm.documents import AUTOMATION, tags_of
+from kit.local.ssm.automations import Automations
+from kit.local.ssm.documents import AUTOMATION, Documents, tags_of
 from kit.local.ssm.errors import InvalidFilterKey, InvalidResourceId, Unsupported
 from kit.local.ssm.execution_runner import CANCEL
-from kit.local.ssm.opsitems import SUMMARY
+from kit.local.ssm.executions import Execution
+from kit.local.ssm.opsitems import SUMMARY, OpsItems
 
-if TYPE_CHECKING:
-    from kit.local.ssm.executions import Execution
-    from kit.local.ssm.service import Ssm
-
-# AddTagsToResource and its like on these types are ours; parameters' tags are MiniStack's.
+# We serve the tag operations for these types; MiniStack serves those for parameters.
 TAGGED_TYPES = frozenset({"Document", "Automation", "OpsItem"})
-# Members of StartAutomationExecution that would run it elsewhere, in steps, or guarded by an alarm.
+# Members of StartAutomationExecution that ask for several targets, a rate or an alarm.
 START_UNSUPPORTED = (
     "TargetParameterName", "Targets", "TargetMaps", "MaxConcurrency", "MaxErrors", "TargetLocations",
     "AlarmConfiguration", "TargetLocationsURL",
@@ -30,18 +29,27 @@ Request = Mapping[str, Any]
 Response = dict[str, Any]
 
 
-def create_document(ssm: Ssm, request: Request) -> Response:
-    # AWS's default type is Command: saying it makes the refusal name it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What the operations read and change."""
+
+    documents: Documents
+    automations: Automations
+    opsitems: OpsItems
+
+
+def create_document(ssm: State, request: Request) -> Response:
+    # The default type on AWS is Command, which is refused below by its name.
     document = ssm.documents.create({"DocumentType": "Command", **request})
-    return {"DocumentDescription": document.described(document.version())}
+    return {"DocumentDescription": document.describe(document.version())}
 
 
-def update_document(ssm: Ssm, request: Request) -> Response:
+def update_document(ssm: State, request: Request) -> Response:
     document, version = ssm.documents.update(request)
-    return {"DocumentDescription": document.described(version)}
+    return {"DocumentDescription": document.describe(version)}
 
 
-def update_document_default_version(ssm: Ssm, request: Request) -> Response:
+def update_document_default_version(ssm: State, request: Request) -> Response:
     document = ssm.documents.get(request["Name"])
     version = document.version(request["DocumentVersion"])
     document.default = version.number
@@ -49,7 +57,7 @@ def update_document_default_version(ssm: Ssm, request: Request) -> Response:
     return {"Description": shown}
 
 
-def get_document(ssm: Ssm, request: Request) -> Response:
+def get_document(ssm: State, request: Request) -> Response:
     document = ssm.documents.get(request["Name"])
     version = document.version(request.get("DocumentVersion"), request.get("VersionName"))
     if request.get("DocumentFormat") not in (None, version.format):
@@ -67,20 +75,20 @@ def get_document(ssm: Ssm, request: Request) -> Response:
     }
 
 
-def describe_document(ssm: Ssm, request: Request) -> Response:
+def describe_document(ssm: State, request: Request) -> Response:
     document = ssm.documents.get(request["Name"])
     version = document.version(request.get("DocumentVersion"), request.get("VersionName"))
-    return {"Document": document.described(version)}
+    return {"Document": document.describe(version)}
 
 
-def list_documents(ssm: Ssm, request: Request) -> Response:
+def list_documents(ssm: State, request: Request) -> Response:
     wanted = {item["Key"]: item["Values"] for item in request.get("Filters") or ()}
     wanted |= {item["key"]: [item["value"]] for item in request.get("DocumentFilterList") or ()}
-    shown = [document.identified(document.version()) for document in ssm.documents.all()]
+    shown = [document.summarize(document.version()) for document in ssm.documents.all()]
     return wire.page("DocumentIdentifiers", [each for each in shown if _passes(each, wanted)], request)
 
 
-def list_document_versions(ssm: Ssm, request: Request) -> Response:
+def list_document_versions(ssm: State, request: Request) -> Response:
     document = ssm.documents.get(request["Name"])
     shown = [
         {
@@ -97,37 +105,37 @@ def list_document_versions(ssm: Ssm, request: Request) -> Response:
     return wire.page("DocumentVersions", shown, request)
 
 
-def delete_document(ssm: Ssm, request: Request) -> Response:
+def delete_document(ssm: State, request: Request) -> Response:
     ssm.documents.delete(request["Name"], request.get("DocumentVersion"), request.get("VersionName"))
     return {}
 
 
-def start_automation_execution(ssm: Ssm, request: Request) -> Response:
+def start_automation_execution(ssm: State, request: Request) -> Response:
     for name in START_UNSUPPORTED:
         if request.get(name):
-            raise Unsupported(f"the local AWS starts an automation without {name} only")
+            raise Unsupported(f"the local AWS does not support {name} of StartAutomationExecution")
     if request.get("Mode", "Auto") != "Auto":
-        raise Unsupported(f"Mode {request['Mode']}: the local AWS runs automations by itself only")
+        raise Unsupported(f"Mode {request['Mode']}: the local AWS has Mode Auto only")
     tags = tags_of(request.get("Tags") or ())
     started = ssm.automations.start_once(request.get("ClientToken"), request, tags=tags)
     return {"AutomationExecutionId": started}
 
 
-def get_automation_execution(ssm: Ssm, request: Request) -> Response:
+def get_automation_execution(ssm: State, request: Request) -> Response:
     return {"AutomationExecution": ssm.automations.get(request["AutomationExecutionId"]).describe()}
 
 
-def describe_automation_executions(ssm: Ssm, request: Request) -> Response:
+def describe_automation_executions(ssm: State, request: Request) -> Response:
     found = ssm.automations.all()
     for item in request.get("Filters") or ():
-        probe = _EXECUTION_FILTERS.get(item["Key"])
-        if probe is None:
+        accepts = _EXECUTION_FILTERS.get(item["Key"])
+        if accepts is None:
             raise InvalidFilterKey(f"filter {item['Key']} is not evaluated by the local AWS")
-        found = [each for each in found if any(probe(each, value) for value in item["Values"])]
+        found = [each for each in found if any(accepts(each, value) for value in item["Values"])]
     return wire.page("AutomationExecutionMetadataList", [each.summary() for each in found], request)
 
 
-def describe_automation_step_executions(ssm: Ssm, request: Request) -> Response:
+def describe_automation_step_executions(ssm: State, request: Request) -> Response:
     execution = ssm.automations.get(request["AutomationExecutionId"])
     shown = [run.describe() for run in execution.steps.values()]
     for item in request.get("Filters") or ():
@@ -138,49 +146,49 @@ def describe_automation_step_executions(ssm: Ssm, request: Request) -> Response:
     return wire.page("StepExecutions", shown[::-1] if request.get("ReverseOrder") else shown, request)
 
 
-def stop_automation_execution(ssm: Ssm, request: Request) -> Response:
+def stop_automation_execution(ssm: State, request: Request) -> Response:
     ssm.automations.stop(request["AutomationExecutionId"], request.get("Type", CANCEL))
     return {}
 
 
-def create_ops_item(ssm: Ssm, request: Request) -> Response:
+def create_ops_item(ssm: State, request: Request) -> Response:
     item = ssm.opsitems.create(request)
     return {"OpsItemId": item.id, "OpsItemArn": item.arn}
 
 
-def get_ops_item(ssm: Ssm, request: Request) -> Response:
+def get_ops_item(ssm: State, request: Request) -> Response:
     item = ssm.opsitems.get(request["OpsItemId"])
     return {"OpsItem": {**item.describe(), "Version": str(item.version), "OpsItemArn": item.arn}}
 
 
-def update_ops_item(ssm: Ssm, request: Request) -> Response:
+def update_ops_item(ssm: State, request: Request) -> Response:
     ssm.opsitems.update(request)
     return {}
 
 
-def describe_ops_items(ssm: Ssm, request: Request) -> Response:
+def describe_ops_items(ssm: State, request: Request) -> Response:
     found = ssm.opsitems.select(request.get("OpsItemFilters") or [])
     return wire.page("OpsItemSummaries", [item.describe(SUMMARY) for item in found], request)
 
 
-def add_tags_to_resource(ssm: Ssm, request: Request) -> Response:
+def add_tags_to_resource(ssm: State, request: Request) -> Response:
     _tags(ssm, request).update(tags_of(request["Tags"]))
     return {}
 
 
-def remove_tags_from_resource(ssm: Ssm, request: Request) -> Response:
+def remove_tags_from_resource(ssm: State, request: Request) -> Response:
     tags = _tags(ssm, request)
     for key in request["TagKeys"]:
         tags.pop(key, None)
     return {}
 
 
-def list_tags_for_resource(ssm: Ssm, request: Request) -> Response:
+def list_tags_for_resource(ssm: State, request: Request) -> Response:
     return {"TagList": [{"Key": key, "Value": value} for key, value in _tags(ssm, request).items()]}
 
 
-def _tags(ssm: Ssm, request: Request) -> dict[str, str]:
-    """The live tag map of a document, an execution or an OpsItem."""
+def _tags(ssm: State, request: Request) -> dict[str, str]:
+    """Return the tag map of a document, an execution or an OpsItem, to be changed in place."""
     kind, resource_id = request["ResourceType"], request["ResourceId"]
     if kind == "Document":
         document = ssm.documents.find(resource_id)
@@ -198,7 +206,7 @@ def _passes(shown: Mapping[str, Any], wanted: Mapping[str, list[str]]) -> bool:
         if key.startswith("tag:"):
             is_match = tags.get(key.removeprefix("tag:")) in values
         elif key == "Name":
-            # As on AWS, a name is matched by its beginning.
+            # As on AWS, a name is matched by its prefix.
             is_match = any(shown["Name"].startswith(value) for value in values)
         elif key == "Owner":
             is_match = bool({"Self", "All", shown["Owner"]} & set(values))
@@ -225,7 +233,7 @@ _STEP_FILTERS = {
     "Action": "Action",
 }  # fmt: skip
 
-OPERATIONS: Mapping[str, Callable[[Ssm, Request], Response]] = {
+OPERATIONS: Mapping[str, Callable[[State, Request], Response]] = {
     "CreateDocument": create_document,
     "UpdateDocument": update_document,
     "UpdateDocumentDefaultVersion": update_document_default_version,
@@ -244,10 +252,10 @@ OPERATIONS: Mapping[str, Callable[[Ssm, Request], Response]] = {
     "UpdateOpsItem": update_ops_item,
     "DescribeOpsItems": describe_ops_items,
 }
-TAG_OPERATIONS: Mapping[str, Callable[[Ssm, Request], Response]] = {
+TAG_OPERATIONS: Mapping[str, Callable[[State, Request], Response]] = {
     "AddTagsToResource": add_tags_to_resource,
     "RemoveTagsFromResource": remove_tags_from_resource,
     "ListTagsForResource": list_tags_for_resource,
 }
-# MiniStack answers this one, but runs nothing for most documents and reports success.
-PRETENDED = frozenset({"SendCommand"})
+# MiniStack answers this operation, but for most documents it runs nothing and reports success.
+NOT_SERVED = frozenset({"SendCommand"})

@@ -1,4 +1,4 @@
-"""OpsItems: create, get, update, describe with filters. Nothing acts on them."""
+"""Store OpsItems. Nothing reacts to them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kit.local.ssm.documents import tags_of
 from kit.local.ssm.errors import InvalidFilterKey, InvalidRequest, OpsItemLimitExceeded, OpsItemNotFound
 
 OPSITEMS_MAX = 10_000
-# Members of the requests that an item keeps as they are.
+# Members of a request that an item keeps unchanged.
 KEPT = (
     "Title", "Description", "Source", "Priority", "Category", "Severity", "Status", "OpsItemType", "Notifications",
     "RelatedOpsItems", "ActualStartTime", "ActualEndTime", "PlannedStartTime", "PlannedEndTime",
@@ -31,7 +31,7 @@ Request = Mapping[str, Any]
 
 @dataclass(slots=True, kw_only=True)
 class OpsItem:
-    """One OpsItem; `members` are those of the API."""
+    """One OpsItem; `members` have the API's names."""
 
     id: str
     arn: str
@@ -44,7 +44,7 @@ class OpsItem:
     version: int = 1
 
     def describe(self, names: tuple[str, ...] = KEPT) -> dict[str, Any]:
-        """As the API shows it."""
+        """Return the item as the API does."""
         return {
             **{name: self.members.get(name) for name in names},
             "OpsItemId": self.id,
@@ -57,20 +57,20 @@ class OpsItem:
 
 
 class OpsItems:
-    """All OpsItems, by account and region."""
+    """The OpsItems of all accounts and Regions."""
 
     def __init__(self) -> None:
         self._items: AccountRegionScopedDict = AccountRegionScopedDict()
 
     def get(self, item_id: str) -> OpsItem:
-        """The item, or OpsItemNotFound."""
+        """Return the item. Raises OpsItemNotFound."""
         item = self._items.get(item_id)
         if item is None:
             raise OpsItemNotFound(f"OpsItem {item_id} does not exist")
         return item
 
     def create(self, request: Request) -> OpsItem:
-        """CreateOpsItem."""
+        """Serve CreateOpsItem."""
         if len(self._items) >= OPSITEMS_MAX:
             raise OpsItemLimitExceeded(f"{len(self._items) + 1} OpsItems exceed the quota of {OPSITEMS_MAX}")
         item_id = f"oi-{uuid.uuid4().hex[:12]}"
@@ -87,7 +87,7 @@ class OpsItems:
         return item
 
     def update(self, request: Request) -> None:
-        """UpdateOpsItem: only the members that are given change."""
+        """Serve UpdateOpsItem: only the given members change."""
         item = self.get(request["OpsItemId"])
         item.members.update({name: request[name] for name in KEPT if name in request})
         item.data.update(request.get("OperationalData") or {})
@@ -97,12 +97,12 @@ class OpsItems:
         item.changed_at = time.time()
 
     def select(self, filters: list[Request]) -> list[OpsItem]:
-        """Newest first; filters AND together, values of one filter OR."""
+        """Return the items that match all filters, newest first. A filter matches if any of its values does."""
         for each in filters:
             if each["Key"] not in TEXT_FILTERS:
                 raise InvalidFilterKey(f"filter {each['Key']} is not evaluated by the local AWS")
             if each["Operator"] not in ("Equal", "Contains"):
-                raise InvalidRequest(f"filter {each['Key']}: {each['Operator']} compares times; use Equal or Contains")
+                raise InvalidRequest(f"filter {each['Key']}: {each['Operator']} is not Equal or Contains")
         found = [item for item in self._items.values() if all(_matches(item, each) for each in filters)]
         return sorted(found, key=lambda item: item.created_at, reverse=True)
 

@@ -1,6 +1,6 @@
-"""Values of runbook parameters and outputs, by their declared types. Pure.
+"""Convert the values of runbook parameters and outputs to and from their declared types.
 
-On the wire every value is a list of strings; in a runbook it is a string, list, number, truth value or map.
+In requests and responses every value is a list of strings; in a runbook it is a string, list, number, boolean or map.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from kit.local.ssm.errors import InvalidAutomationParameters
 from kit.local.ssm.runbook import Parameter
 
 PLAIN_TYPES = frozenset({"String", "StringList", "Integer", "Boolean", "StringMap", "MapList"})
-# `AWS::IAM::Role::Arn` and `List<AWS::EC2::Instance::Id>`: strings that the console offers a chooser for.
+# `AWS::IAM::Role::Arn` and `List<AWS::EC2::Instance::Id>`: strings for which the console shows a selection.
 RESOURCE_TYPE = re.compile(r"AWS::[A-Za-z0-9:]+")
 RESOURCE_LIST_TYPE = re.compile(r"List<AWS::[A-Za-z0-9:]+>")
 
 
 class WrongType(KitError):
-    """A value that is not of its type."""
+    """A value does not have its declared type."""
 
 
 def plain_type(declared: str) -> str | None:
-    """The type that a declared one is treated as; None if there is no such type."""
+    """Return the plain type of a declared one, or None if there is no such type."""
     if RESOURCE_TYPE.fullmatch(declared):
         return "String"
     if RESOURCE_LIST_TYPE.fullmatch(declared):
@@ -34,7 +34,7 @@ def plain_type(declared: str) -> str | None:
 
 
 def bind(declared: Mapping[str, Parameter], given: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """Every parameter's value. Raises InvalidAutomationParameters naming the first that is wrong."""
+    """Return every parameter's value. Raises InvalidAutomationParameters, which names the first wrong one."""
     for name in given:
         if name not in declared:
             raise InvalidAutomationParameters(f"parameter {name} is not defined in the document")
@@ -63,7 +63,7 @@ def _bind_one(parameter: Parameter, given: Sequence[str] | None) -> Any:
 
 
 def from_wire(declared: str, given: Sequence[str]) -> Any:
-    """The value of a type from its list of strings."""
+    """Convert a request's list of strings. Raises WrongType."""
     kind = plain_type(declared)
     if kind == "StringList":
         return [str(item) for item in given]
@@ -77,16 +77,16 @@ def from_wire(declared: str, given: Sequence[str]) -> Any:
 
 
 def as_type(declared: str, value: Any) -> Any:
-    """A value from an answer or a document as the declared type."""
+    """Convert a value of a response or a document. Raises WrongType."""
     kind = plain_type(declared)
     try:
         return _CASTS[kind or ""](value)
     except (KeyError, ValueError, TypeError) as error:
-        raise WrongType(f"{value!r} is no {declared}") from error
+        raise WrongType(f"{value!r} is not a {declared}") from error
 
 
 def to_wire(value: Any) -> list[str]:
-    """The value as the API shows it."""
+    """Convert a value to the API's list of strings."""
     if isinstance(value, list):
         return [_text(item) for item in value]
     return [_text(value)]
@@ -102,9 +102,9 @@ def _map(text: Any) -> dict[str, Any]:
     try:
         value = json.loads(text) if isinstance(text, str) else text
     except ValueError as error:
-        raise WrongType(f"{text!r} is no JSON object") from error
+        raise WrongType(f"{text!r} is not a JSON object") from error
     if not isinstance(value, dict):
-        raise WrongType(f"{text!r} is no JSON object")
+        raise WrongType(f"{text!r} is not a JSON object")
     return value
 
 

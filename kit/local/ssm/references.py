@@ -1,6 +1,6 @@
-"""`{{ … }}` in runbooks: which values a text names, and the text with these values in it. Pure.
+"""Find and replace the references of runbooks, `{{ name }}`.
 
-A reference that is the whole text keeps its value's type (a list stays a list); inside other text it is written out.
+A reference that is the whole text keeps its value's type, so a list stays a list; inside other text it becomes text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any
 
 # A parameter, `step.output`, `global:NAME` or `automation:EXECUTION_ID`.
 REFERENCE = re.compile(r"\{\{\s*([A-Za-z0-9_.:/-]+)\s*\}\}")
-# What a text that opens braces may hold; anything else is no reference and would be passed on as it stands.
 OPENING = re.compile(r"\{\{")
 GLOBALS = ("global:ACCOUNT_ID", "global:DATE", "global:DATE_TIME", "global:REGION", "automation:EXECUTION_ID")
 
@@ -20,7 +19,7 @@ Lookup = Callable[[str], Any]
 
 
 def names_in(value: Any) -> Iterator[str]:
-    """Every name that a value of a document refers to, however deep."""
+    """Yield every name that a value of a document refers to, at any depth."""
     if isinstance(value, str):
         yield from REFERENCE.findall(value)
     elif isinstance(value, dict):
@@ -32,7 +31,7 @@ def names_in(value: Any) -> Iterator[str]:
 
 
 def malformed_in(value: Any) -> Iterator[str]:
-    """Texts with braces that open no reference."""
+    """Yield the texts in which `{{` does not open a reference."""
     if isinstance(value, str):
         if len(OPENING.findall(value)) != len(REFERENCE.findall(value)):
             yield value
@@ -45,7 +44,7 @@ def malformed_in(value: Any) -> Iterator[str]:
 
 
 def resolve(value: Any, lookup: Lookup) -> Any:
-    """The value with every reference replaced by what `lookup` gives for its name."""
+    """Return the value with every reference replaced by `lookup(name)`."""
     if isinstance(value, dict):
         return {key: resolve(item, lookup) for key, item in value.items()}
     if isinstance(value, list):
@@ -59,5 +58,5 @@ def resolve(value: Any, lookup: Lookup) -> Any:
 
 
 def text_of(value: Any) -> str:
-    """A value as a text shows it: strings as they are, everything else as JSON."""
+    """Return a string as it is, and any other value as JSON."""
     return value if isinstance(value, str) else json.dumps(value, default=str)

@@ -1,7 +1,4 @@
-"""A runbook: the content of an automation document (schema 0.3), as values. Pure.
-
-Owns the shape of parameters and steps and how steps follow each other; reading one from text is `reading.py`.
-"""
+"""Represent a runbook, the content of an automation document (schema 0.3), and the order of its steps."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ BRANCH = "aws:branch"
 ACTIONS = frozenset({EXECUTE_AWS_API, SLEEP, WAIT_FOR_PROPERTY, ASSERT_PROPERTY, BRANCH})
 # Actions that call an API, and therefore name a service.
 CALLING = frozenset({EXECUTE_AWS_API, WAIT_FOR_PROPERTY, ASSERT_PROPERTY})
-# aws:executeAwsApi always has this output: its whole answer.
+# aws:executeAwsApi always has this output, the whole response.
 PAYLOAD = "OutputPayload"
 
 
@@ -39,7 +36,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output:
-    """One output of a step: where in the answer it stands, and as what it is passed on."""
+    """One output of a step: the selector of its value in the response, and its type."""
 
     name: str
     selector: str
@@ -64,16 +61,16 @@ class Step:
 
     @property
     def failure_step(self) -> str | None:
-        """Where a failure leads, if it leads to a step."""
+        """The step that runs after a failure, if any."""
         return _target(self.on_failure)
 
     @property
     def cancel_step(self) -> str | None:
-        """Where a cancellation leads, if it leads to a step."""
+        """The step that runs after a cancellation, if any."""
         return _target(self.on_cancel)
 
     def branches(self) -> Iterator[str]:
-        """The steps that an aws:branch may choose."""
+        """Yield the steps that an aws:branch may choose."""
         if self.action == BRANCH:
             yield from (choice["NextStep"] for choice in self.inputs["Choices"])
             if "Default" in self.inputs:
@@ -82,7 +79,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runbook:
-    """One document's content; `raw` is what it was read from."""
+    """One document's content; `raw` is the parsed document."""
 
     parameters: Mapping[str, Parameter]
     steps: tuple[Step, ...]
@@ -91,20 +88,20 @@ class Runbook:
     raw: Mapping[str, Any]
 
     def step(self, name: str) -> Step:
-        """The step of this name; it is there, reading made sure."""
+        """Return the step of this name. The parser made sure that it exists."""
         return next(step for step in self.steps if step.name == name)
 
     def following(self, step: Step) -> str | None:
-        """What comes after it when it went well; None at the end."""
+        """Return the step that runs after this one has succeeded, or None at the end."""
         if step.is_end:
             return None
         if step.next_step:
             return step.next_step
-        place = self.steps.index(step) + 1
-        return self.steps[place].name if place < len(self.steps) else None
+        index = self.steps.index(step) + 1
+        return self.steps[index].name if index < len(self.steps) else None
 
-    def repairs(self) -> frozenset[str]:
-        """The steps that a cancellation leads to: where the automation puts back what it changed."""
+    def repair_steps(self) -> frozenset[str]:
+        """Return the steps that run after a cancellation, which put back what the automation changed."""
         waiting = [step.cancel_step for step in self.steps if step.cancel_step]
         found: set[str] = set()
         while waiting:
@@ -115,7 +112,7 @@ class Runbook:
         return frozenset(found)
 
     def services(self) -> frozenset[str]:
-        """The services that the steps name outright."""
+        """Return the services that the steps name literally."""
         named = {str(step.inputs["Service"]) for step in self.steps if step.action in CALLING}
         return frozenset(name for name in named if "{{" not in name)
 
@@ -124,5 +121,5 @@ class Runbook:
         return [*step.branches(), *([after] if after else []), *([step.failure_step] if step.failure_step else [])]
 
 
-def _target(where: str) -> str | None:
-    return where.removeprefix(JUMP) if where.startswith(JUMP) else None
+def _target(jump: str) -> str | None:
+    return jump.removeprefix(JUMP) if jump.startswith(JUMP) else None

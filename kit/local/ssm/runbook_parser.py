@@ -1,7 +1,7 @@
-"""From a document's text to a Runbook: everything that can be known to be wrong is refused here, by name.
+"""Parse and validate a document's text.
 
-Pure. A runbook that came through refers only to parameters, steps and outputs that it declares, and only to
-actions that the local AWS runs.
+A parsed runbook refers only to parameters, steps and outputs that it declares, and only to actions that the local AWS
+runs. Everything else raises InvalidDocumentContent.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from typing import Any
 
 import yaml
 
-from kit.local.ssm import branch_choices, references
+from kit.local.ssm import branch_choices, jsonpath, references
 from kit.local.ssm.durations import DurationInvalid, parse_duration_s
 from kit.local.ssm.errors import InvalidDocumentContent, InvalidDocumentSchemaVersion
-from kit.local.ssm.jsonpath import SelectorUnknown, parse
 from kit.local.ssm.parameters import WrongType, as_type, plain_type
 from kit.local.ssm.runbook import (
     ABORT,
@@ -56,27 +55,27 @@ STEP_KEYS = frozenset(
 Raw = Mapping[str, Any]
 
 
-def read_text(content: str, document_format: str) -> Runbook:
-    """The runbook that a text in JSON or YAML holds."""
+def parse_text(content: str, document_format: str) -> Runbook:
+    """Parse a text in JSON or YAML."""
     size = len(content.encode())
     if size > CONTENT_BYTES_MAX:
         raise InvalidDocumentContent(f"the content has {size} bytes, more than {CONTENT_BYTES_MAX}")
     try:
         raw = yaml.safe_load(content) if document_format == "YAML" else json.loads(content)
     except (ValueError, yaml.YAMLError) as error:
-        raise InvalidDocumentContent(f"the content is no {document_format}: {error}") from error
+        raise InvalidDocumentContent(f"the content is not {document_format}: {error}") from error
     if not isinstance(raw, dict):
         raise InvalidDocumentContent("the content must be an object")
-    return read(_without_dates(raw))
+    return parse(_without_dates(raw))
 
 
-def read(raw: Raw) -> Runbook:
-    """The runbook of a parsed content."""
+def parse(raw: Raw) -> Runbook:
+    """Validate parsed content."""
     if str(raw.get("schemaVersion")) != SCHEMA_VERSION:
         raise InvalidDocumentSchemaVersion(
             f"schemaVersion {raw.get('schemaVersion')!r}: the local AWS runs automation documents, {SCHEMA_VERSION!r}"
         )
-    _known("the document", raw, TOP_KEYS)
+    _check_keys("the document", raw, TOP_KEYS)
     for text in references.malformed_in(dict(raw)):
         raise InvalidDocumentContent(f"{text[:120]!r} holds a malformed {{{{ reference }}}}")
     steps = tuple(_step(item) for item in _items(raw, "mainSteps"))
@@ -98,7 +97,7 @@ def _parameter(name: str, raw: Any) -> Parameter:
     where = f"parameter {name}"
     if not isinstance(raw, dict) or plain_type(str(raw.get("type"))) is None:
         raise InvalidDocumentContent(f"{where} must have a type such as String, StringList, Integer or Boolean")
-    _known(where, raw, PARAMETER_KEYS)
+    _check_keys(where, raw, PARAMETER_KEYS)
     default = raw.get("default")
     try:
         return Parameter(
@@ -117,11 +116,11 @@ def _step(raw: Any) -> Step:
     if not isinstance(raw, dict) or not NAME.fullmatch(str(raw.get("name"))):
         raise InvalidDocumentContent("every step must be an object with a name of letters, digits, _ and -")
     where = f"step {raw['name']}"
-    _known(where, raw, STEP_KEYS)
+    _check_keys(where, raw, STEP_KEYS)
     action = raw.get("action")
     if action not in ACTIONS:
         raise InvalidDocumentContent(
-            f"{where}: action {action!r} is not run by the local AWS; it runs {', '.join(sorted(ACTIONS))}"
+            f"{where}: action {action!r} is not supported by the local AWS; supported are {', '.join(sorted(ACTIONS))}"
         )
     if raw.get("outputs") and action != EXECUTE_AWS_API:
         raise InvalidDocumentContent(f"{where}: {action} has no outputs")
@@ -134,11 +133,11 @@ def _step(raw: Any) -> Step:
         on_failure=on_failure,
         on_cancel=_jump(where, raw, "onCancel", (ABORT,)),
         next_step=str(raw.get("nextStep") or ""),
-        is_end=_truth(where, raw, "isEnd", False),
-        # AWS's default: whoever says Continue does not count the failure, unless isCritical says so.
-        is_critical=_truth(where, raw, "isCritical", on_failure != CONTINUE),
-        attempts_max=_whole(where, "maxAttempts", raw.get("maxAttempts", 1), ATTEMPTS_MAX),
-        timeout_s=None if timeout is None else float(_whole(where, "timeoutSeconds", timeout, TIMEOUT_S_MAX)),
+        is_end=_boolean(where, raw, "isEnd", False),
+        # As on AWS: with onFailure Continue a failure does not count, unless isCritical says so.
+        is_critical=_boolean(where, raw, "isCritical", on_failure != CONTINUE),
+        attempts_max=_integer(where, "maxAttempts", raw.get("maxAttempts", 1), ATTEMPTS_MAX),
+        timeout_s=None if timeout is None else float(_integer(where, "timeoutSeconds", timeout, TIMEOUT_S_MAX)),
     )
     _check_inputs(where, step)
     return step
@@ -152,8 +151,8 @@ def _check_inputs(where: str, step: Step) -> None:
         _check_selector(where, inputs.get("PropertySelector"))
         if not isinstance(inputs.get("DesiredValues"), list) or not inputs["DesiredValues"]:
             raise InvalidDocumentContent(f"{where}: DesiredValues must be a list of values")
-    if step.action == BRANCH and (wrong := branch_choices.problem(inputs)):
-        raise InvalidDocumentContent(f"{where}: {wrong}")
+    if step.action == BRANCH and (problem := branch_choices.find_problem(inputs)):
+        raise InvalidDocumentContent(f"{where}: {problem}")
     if step.action == SLEEP:
         if len(set(inputs) & {"Duration", "Timestamp"}) != 1:
             raise InvalidDocumentContent(f"{where}: aws:sleep needs either Duration or Timestamp")
@@ -177,8 +176,8 @@ def _output(where: str, raw: Any) -> Output:
 
 def _check_selector(where: str, selector: Any) -> None:
     try:
-        parse(str(selector))
-    except SelectorUnknown as error:
+        jsonpath.parse(str(selector))
+    except jsonpath.SelectorInvalid as error:
         raise InvalidDocumentContent(f"{where}: {error}") from error
 
 
@@ -189,7 +188,7 @@ def _check_jumps(runbook: Runbook) -> None:
     for step in runbook.steps:
         for target in (step.next_step, step.failure_step, step.cancel_step, *step.branches()):
             if target and target not in names:
-                raise InvalidDocumentContent(f"step {step.name} leads to {target!r}, which is no step")
+                raise InvalidDocumentContent(f"step {step.name} leads to {target!r}, which does not exist")
 
 
 def _check_references(runbook: Runbook) -> None:
@@ -198,10 +197,12 @@ def _check_references(runbook: Runbook) -> None:
     known = outputs | set(runbook.parameters) | set(references.GLOBALS)
     for name in references.names_in({key: value for key, value in runbook.raw.items() if key != "description"}):
         if name not in known:
-            raise InvalidDocumentContent(f"{{{{ {name} }}}} names no parameter, output of a step, or global variable")
+            raise InvalidDocumentContent(
+                f"{{{{ {name} }}}} is not a parameter, an output of a step or a global variable"
+            )
     for name in runbook.outputs:
         if name not in outputs:
-            raise InvalidDocumentContent(f"outputs: {name} is no output of a step")
+            raise InvalidDocumentContent(f"outputs: {name} is not an output of a step")
 
 
 def _jump(where: str, raw: Raw, key: str, words: tuple[str, ...]) -> str:
@@ -214,14 +215,14 @@ def _jump(where: str, raw: Raw, key: str, words: tuple[str, ...]) -> str:
     raise InvalidDocumentContent(f"{where}: {key} {value!r} must be {', '.join(words)} or step:NAME")
 
 
-def _truth(where: str, raw: Raw, key: str, default: bool) -> bool:
+def _boolean(where: str, raw: Raw, key: str, default: bool) -> bool:
     try:
         return as_type("Boolean", raw.get(key, default))
     except WrongType as error:
         raise InvalidDocumentContent(f"{where}: {key} {error}") from error
 
 
-def _whole(where: str, key: str, value: Any, limit: int) -> int:
+def _integer(where: str, key: str, value: Any, limit: int) -> int:
     try:
         number = as_type("Integer", value)
     except WrongType as error:
@@ -239,7 +240,7 @@ def _pattern(where: str, text: str) -> str:
     return text
 
 
-def _known(where: str, raw: Raw, keys: frozenset[str]) -> None:
+def _check_keys(where: str, raw: Raw, keys: frozenset[str]) -> None:
     unknown = sorted(set(raw) - keys)
     if unknown:
         raise InvalidDocumentContent(f"{where} has {unknown[0]!r}, which the local AWS does not know")
@@ -260,7 +261,7 @@ def _items(raw: Raw, key: str) -> list[Any]:
 
 
 def _without_dates(value: Any) -> Any:
-    """YAML reads an unquoted timestamp as a date; a document means its text."""
+    """Turn dates back into text. YAML parses an unquoted timestamp as a date, but the document means the text."""
     if isinstance(value, dict):
         return {str(key): _without_dates(item) for key, item in value.items()}
     if isinstance(value, list):

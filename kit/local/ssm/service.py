@@ -28,10 +28,10 @@ class Ssm:
     """AWS Systems Manager."""
 
     def __init__(self, state_dir: Path, endpoint: str) -> None:
-        self.documents = Documents()
-        self.opsitems = OpsItems()
+        documents = Documents()
         self._caller = ApiCaller(endpoint)
-        self.automations = Automations(self.documents, self._caller, AutomationJournal(state_dir))
+        self.automations = Automations(documents, self._caller, AutomationJournal(state_dir))
+        self._state = operations.State(documents=documents, automations=self.automations, opsitems=OpsItems())
         self._ministack_handler: Any = None
         self._patches = Patches()
 
@@ -39,7 +39,7 @@ class Ssm:
         """Serve, and put back what the automations of a killed server had changed."""
         self._ministack_handler = app.SERVICE_HANDLERS[SERVICE]
         self._patches.replace_entry(app, "SERVICE_HANDLERS", SERVICE, self.handle)
-        cloudformation.install(self._patches, self.documents)
+        cloudformation.install(self._patches, self._state.documents)
         self.automations.repair()
 
     async def stop(self) -> None:
@@ -54,7 +54,7 @@ class Ssm:
         """Serve one request as MiniStack passes it on."""
         name = wire.operation_of(headers)
         try:
-            if name in operations.PRETENDED:
+            if name in operations.NOT_SERVED:
                 raise Unsupported(f"the local AWS does not serve ssm {name}: no instance of it runs an agent")
             operation = self._operation(name, body)
             if operation is None:
@@ -62,7 +62,7 @@ class Ssm:
             request = wire.load(body)
             await asyncio.to_thread(wire.model)
             wire.check(name, request)
-            return wire.answer(operation(self, request))
+            return wire.answer(operation(self._state, request))
         except SsmError as error:
             return wire.refuse(error)
 

@@ -1,7 +1,4 @@
-"""What the steps of a runbook do: one function an action. Each gets resolved inputs and returns what came of it.
-
-Knows APIs and time only through what it is given; not how steps follow each other.
-"""
+"""Run one step of a runbook: a function for each action, which gets resolved inputs and returns an Outcome."""
 
 from __future__ import annotations
 
@@ -26,48 +23,48 @@ from kit.local.ssm.runbook import (
     Step,
 )
 
-# How often aws:waitForAwsResourceProperty looks.
+# The interval at which aws:waitForAwsResourceProperty polls.
 POLL_S = 0.2
-# An answer that is longer as JSON is not kept as OutputPayload.
+# A response with more characters as JSON is not kept as OutputPayload.
 PAYLOAD_CHARS_MAX = 100_000
 _OWN_INPUTS = frozenset({"Service", "Api", "PropertySelector", "DesiredValues"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What a step gave, and where a branch leads."""
+    """A step's outputs, and the next step that a branch chose."""
 
     outputs: Mapping[str, Any] = field(default_factory=dict)
     next_step: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hands:
-    """What a step acts with: calls of APIs, and a sleep that a cancellation interrupts."""
+class StepContext:
+    """API calls, and a sleep that a cancellation interrupts."""
 
     call: Callable[[str, str, Mapping[str, Any]], Awaitable[Any]]
     sleep: Callable[[float], Awaitable[None]]
 
 
-async def execute_aws_api(step: Step, inputs: Mapping[str, Any], hands: Hands) -> Outcome:
-    """Call, and pick the outputs from the answer; as on AWS, what the answer lacks is no output, and no failure."""
-    answer = await _call(inputs, hands)
+async def execute_aws_api(step: Step, inputs: Mapping[str, Any], context: StepContext) -> Outcome:
+    """Call an API. As on AWS, an output that the response lacks is left out and is not a failure."""
+    response = await _call(inputs, context)
     outputs = {}
     for output in step.outputs:
         try:
-            outputs[output.name] = as_type(output.type, jsonpath.select(output.selector, answer))
+            outputs[output.name] = as_type(output.type, jsonpath.select(output.selector, response))
         except jsonpath.NothingSelected:
             continue
         except WrongType as error:
             raise StepInputInvalid(f"output {output.name}: {error}") from error
-    payload = json.dumps(answer, default=str)
+    payload = json.dumps(response, default=str)
     if len(payload) <= PAYLOAD_CHARS_MAX:
         outputs[PAYLOAD] = json.loads(payload)
     return Outcome(outputs=outputs)
 
 
-async def sleep(step: Step, inputs: Mapping[str, Any], hands: Hands) -> Outcome:
-    """Wait."""
+async def sleep(step: Step, inputs: Mapping[str, Any], context: StepContext) -> Outcome:
+    """Wait for a duration, or until a timestamp."""
     try:
         if "Duration" in inputs:
             seconds = parse_duration_s(str(inputs["Duration"]))
@@ -75,43 +72,43 @@ async def sleep(step: Step, inputs: Mapping[str, Any], hands: Hands) -> Outcome:
             seconds = until_timestamp_s(str(inputs["Timestamp"]), datetime.now(UTC))
     except DurationInvalid as error:
         raise StepInputInvalid(str(error)) from error
-    await hands.sleep(seconds)
+    await context.sleep(seconds)
     return Outcome()
 
 
-async def wait_for_property(step: Step, inputs: Mapping[str, Any], hands: Hands) -> Outcome:
-    """Look again and again; the step's time-out is the bound."""
-    while (await _property(inputs, hands)) not in _desired(inputs):
-        await hands.sleep(POLL_S)
+async def wait_for_property(step: Step, inputs: Mapping[str, Any], context: StepContext) -> Outcome:
+    """Poll until the property has a desired value. The runner enforces the step's time-out."""
+    while (await _property(inputs, context)) not in _desired(inputs):
+        await context.sleep(POLL_S)
     return Outcome()
 
 
-async def assert_property(step: Step, inputs: Mapping[str, Any], hands: Hands) -> Outcome:
-    """Look once."""
-    found = await _property(inputs, hands)
+async def assert_property(step: Step, inputs: Mapping[str, Any], context: StepContext) -> Outcome:
+    """Fail unless the property has a desired value now."""
+    found = await _property(inputs, context)
     if found not in _desired(inputs):
         raise StepFailed(f"{inputs['PropertySelector']} is {found!r}, not one of {_desired(inputs)}")
     return Outcome()
 
 
-async def branch(step: Step, inputs: Mapping[str, Any], hands: Hands) -> Outcome:
-    """Choose."""
+async def branch(step: Step, inputs: Mapping[str, Any], context: StepContext) -> Outcome:
+    """Choose the next step."""
     try:
-        return Outcome(next_step=branch_choices.chosen(inputs))
+        return Outcome(next_step=branch_choices.choose_step(inputs))
     except (TypeError, ValueError) as error:
-        raise StepInputInvalid(f"a choice compares what is no number: {error}") from error
+        raise StepInputInvalid(f"a choice compares a value that is not a number: {error}") from error
 
 
-async def _call(inputs: Mapping[str, Any], hands: Hands) -> Any:
+async def _call(inputs: Mapping[str, Any], context: StepContext) -> Any:
     arguments = {key: value for key, value in inputs.items() if key not in _OWN_INPUTS}
-    return await hands.call(str(inputs["Service"]), str(inputs["Api"]), arguments)
+    return await context.call(str(inputs["Service"]), str(inputs["Api"]), arguments)
 
 
-async def _property(inputs: Mapping[str, Any], hands: Hands) -> str | None:
-    """The selected value as text; None while the answer has no such value."""
-    answer = await _call(inputs, hands)
+async def _property(inputs: Mapping[str, Any], context: StepContext) -> str | None:
+    """Return the selected value as text, or None if the response has no such value."""
+    response = await _call(inputs, context)
     try:
-        return text_of(jsonpath.select(str(inputs["PropertySelector"]), answer))
+        return text_of(jsonpath.select(str(inputs["PropertySelector"]), response))
     except jsonpath.NothingSelected:
         return None
 
@@ -120,12 +117,12 @@ def _desired(inputs: Mapping[str, Any]) -> list[str]:
     return [text_of(value) for value in inputs["DesiredValues"]]
 
 
-ACTIONS: Mapping[str, Callable[[Step, Mapping[str, Any], Hands], Awaitable[Outcome]]] = {
+ACTIONS: Mapping[str, Callable[[Step, Mapping[str, Any], StepContext], Awaitable[Outcome]]] = {
     EXECUTE_AWS_API: execute_aws_api,
     SLEEP: sleep,
     WAIT_FOR_PROPERTY: wait_for_property,
     ASSERT_PROPERTY: assert_property,
     BRANCH: branch,
 }
-# What a step has without timeoutSeconds; a sleep is bounded by its own length.
+# The time-out of a step without timeoutSeconds; aws:sleep has none.
 TIMEOUT_S: Mapping[str, float] = {WAIT_FOR_PROPERTY: 3_600.0, ASSERT_PROPERTY: 3_600.0}

@@ -1,7 +1,4 @@
-"""The wire of Systems Manager (JSON, operation in a header), checked against botocore's own model of it.
-
-Knows no document and no automation.
-"""
+"""Parse, validate and serialise Systems Manager's JSON requests and responses, following botocore's model."""
 
 from __future__ import annotations
 
@@ -28,23 +25,23 @@ Request = dict[str, Any]
 
 @functools.cache
 def model() -> Any:
-    """Systems Manager as botocore knows it; loading it takes a moment, so not on the loop."""
+    """Load botocore's model of Systems Manager. This is slow, so do not call it on the event loop first."""
     return ServiceModel(Loader().load_service_model("ssm", "service-2", api_version=API_VERSION), "ssm")
 
 
 def operation_of(headers: Mapping[str, str]) -> str:
-    """`GetDocument` from `AmazonSSM.GetDocument`."""
+    """Return `GetDocument` of `AmazonSSM.GetDocument`."""
     return headers.get("x-amz-target", "").rpartition(".")[2]
 
 
 def load(body: bytes | str) -> Request:
-    """The request's object."""
+    """Parse a request body. Raises InvalidRequest."""
     if len(body) > BODY_BYTES_MAX:
         raise InvalidRequest(f"body of {len(body)} bytes exceeds {BODY_BYTES_MAX}")
     try:
         request = json.loads(body) if body else {}
     except ValueError as error:
-        raise InvalidRequest(f"the body is no JSON: {error}") from error
+        raise InvalidRequest(f"the body is not JSON: {error}") from error
     if not isinstance(request, dict):
         raise InvalidRequest("the body must be a JSON object")
     return {key: value for key, value in request.items() if value is not None}
@@ -64,19 +61,19 @@ def check(operation: str, request: Request) -> None:
 
 
 def answer(value: Mapping[str, Any]) -> Reply:
-    """A success."""
+    """Serialise a response."""
     return 200, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(_without_none(value), default=str).encode()
 
 
 def refuse(error: SsmError) -> Reply:
-    """An error; Step Functions reads the bare `__type`."""
+    """Serialise an error. Step Functions needs `__type` without a namespace."""
     body = {"__type": error.code, "message": str(error), "Message": str(error)}
     headers = {"Content-Type": "application/x-amz-json-1.1", "x-amzn-errortype": error.code}
     return 400, headers, json.dumps(body).encode()
 
 
 def page(name: str, items: list[Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """One page of a list."""
+    """Return one page of a list."""
     start = 0
     if token := request.get("NextToken"):
         match = TOKEN.fullmatch(token)
