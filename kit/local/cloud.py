@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kit.local.cloudwatch import CloudWatch
     from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
-    from kit.local.ecs import Scheduler
+    from kit.local.ecs import Ecs
     from kit.local.fis import Fis
     from kit.local.links import Links
     from kit.local.ssm import Ssm
@@ -35,7 +35,7 @@ class Cloud:
     links: Links
     dynamodb: DynamoDb
     alb: LoadBalancers
-    ecs: Scheduler
+    ecs: Ecs
     ecr: Registry
     alarms: CloudWatch
     ssm: Ssm

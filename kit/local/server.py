@@ -105,13 +105,13 @@ def _compose(settings: Settings, state_dir: Path, endpoint: str, links: Links) -
     from kit.local.cloudwatch import CloudWatch
     from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
-    from kit.local.ecs import Scheduler
+    from kit.local.ecs import Ecs
     from kit.local.fis import Fis
     from kit.local.ssm import Ssm
 
     seed = settings.seed
     alb, ecr = LoadBalancers(links, seed), Registry(state_dir, endpoint)
-    ecs = Scheduler(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
+    ecs = Ecs(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
     return Cloud(
         state_dir=state_dir, region=settings.region, account_id=ACCOUNT_ID, endpoint=endpoint, seed=seed,
         links=links, alb=alb, ecs=ecs, ecr=ecr, alarms=CloudWatch(),

@@ -36,7 +36,7 @@ async def main(state_dir: Path, images: Path, listener) -> None:
     from ministack import app as ministack_app
 
     from kit.local.alb import LoadBalancers
-    from kit.local.ecs import Scheduler, Timing
+    from kit.local.ecs import Ecs, Timing
     from kit.local.gateway import Gateway
     from kit.local.links import Links
 
@@ -48,7 +48,7 @@ async def main(state_dir: Path, images: Path, listener) -> None:
     gateway = Gateway(ministack_app.app, links)
     endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
     alb = LoadBalancers(links, 1)
-    ecs = Scheduler(1, links=links, load_balancers=alb, images=Folders(images), endpoint_url=endpoint, timing=timing)
+    ecs = Ecs(1, links=links, load_balancers=alb, images=Folders(images), endpoint_url=endpoint, timing=timing)
     cloud = Cloud(
         state_dir=state_dir, region="us-east-1", account_id=ACCOUNT_ID, seed=1,
         endpoint=endpoint, links=links, alb=alb, ecs=ecs, ecr=SimpleNamespace(),  # type: ignore[arg-type]

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from kit.local.ecs.definitions import containers
 from kit.local.ecs.lifecycle import Lifecycle
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.tasks import Status, StopCode, Task
 from kit.local.ecs.timing import Timing
+from kit.local.ecs.wire import containers
 from kit.local.links import LinkRule, Links, Match
 
 SUBNET = Subnet(id="subnet-a", zone="a", vpc="v", cidr="10.0.0.0/24")

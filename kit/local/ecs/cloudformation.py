@@ -1,36 +1,31 @@
-"""AWS::ECS::Service for MiniStack's CloudFormation, with the waits that AWS's handler has.
+"""Create, update and delete AWS::ECS::Service, with the waits of AWS's own handler.
 
-Owns the resource's create, update and delete. Must not know how services are scheduled.
-
-MiniStack calls handlers synchronously on the loop, unless a type is said to block: then in a thread of its
-own, which is what we ask for. The thread waits; everything it asks is done on the loop.
+MiniStack calls handlers on the event loop, except for resource types that it is told to run in a worker thread. Ours
+waits in such a thread, and everything it asks of the scheduler runs on the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import contextvars
 import json
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services.cloudformation import _stacks, handlers, provisioners, stacks
 
 from kit.errors import KitError
-from kit.local.ecs import ministack, operations
-
-if TYPE_CHECKING:
-    from kit.local.ecs.service import Scheduler
+from kit.local.ecs import ministack, operations, wire
+from kit.local.ecs.scheduler import Scheduler
+from kit.local.main_loop import on_main_loop
+from kit.local.patching import Patches, require
 
 TYPE = "AWS::ECS::Service"
 POLL_S = 0.1
-CALL_S_MAX = 30.0
-# DeleteStack waits this long for the creation that it interrupts to roll back.
+# How long DeleteStack waits for the rollback of the creation that it interrupts.
 CANCEL_S_MAX = 120.0
-# Changes of other properties need a new service, says the resource reference; MiniStack keeps them as they are.
+# By the resource reference, changes of other properties need a new service. MiniStack keeps them unchanged.
 _UPDATABLE = (
     "TaskDefinition",
     "DesiredCount",
@@ -42,58 +37,47 @@ _UPDATABLE = (
     "PropagateTags",
     "EnableECSManagedTags",
 )
-_originals: dict[str, Any] = {}
 
 StackKey = tuple[str, str, str]
 
 
 class StackResourceFailed(KitError):
-    """The service did not become what the template says; the message is the stack event's reason."""
+    """The service did not become what the template says. The message is the stack event's reason."""
 
 
-def install(scheduler: Scheduler, loop: asyncio.AbstractEventLoop) -> None:
-    """Put our handlers in the place of MiniStack's."""
-    resource = _Resource(scheduler, loop)
-    _originals["resource"] = resource
-    _originals["handlers"] = provisioners._RESOURCE_HANDLERS[TYPE]
-    _originals["blocks"] = blocks = stacks._runs_on_worker_thread
-    _originals["delete_stack"] = delete_stack = handlers._delete_stack_async
+class ServiceResource:
+    """The handlers of AWS::ECS::Service.
 
-    async def delete_when_uncreated(stack_name: str, *args: Any, **options: Any) -> None:
-        # A deletion that overtakes a creation would leave behind what is created after it.
-        await resource.interrupt(_key(stack_name))
-        await delete_stack(stack_name, *args, **options)
+    MiniStack calls them on its worker threads only, one at a time for each stack.
+    """
 
-    provisioners._RESOURCE_HANDLERS[TYPE] = {
-        "create": resource.create,
-        "update": resource.update,
-        "delete": resource.delete,
-    }
-    stacks._runs_on_worker_thread = lambda type_name: type_name == TYPE or blocks(type_name)
-    handlers._delete_stack_async = delete_when_uncreated
-
-
-def uninstall() -> None:
-    """Give MiniStack its handlers back; waiting stacks fail at once."""
-    if _originals:
-        _originals.pop("resource").closed = True
-        provisioners._RESOURCE_HANDLERS[TYPE] = _originals.pop("handlers")
-        stacks._runs_on_worker_thread = _originals.pop("blocks")
-        handlers._delete_stack_async = _originals.pop("delete_stack")
-
-
-class _Resource:
-    """The resource's handlers. Called on MiniStack's worker threads only, one at a time for a stack."""
-
-    def __init__(self, scheduler: Scheduler, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._handlers = operations.handlers(scheduler)
-        self._loop = loop
-        self.closed = False
+        self._closed = False
         self._creating: set[StackKey] = set()
         self._interrupted: set[StackKey] = set()
-        # Services of a stack that were created and not waited for yet: logical id → record.
+        # Services of a stack that were created and are not steady yet, by logical id.
         self._unsettled: dict[StackKey, dict[str, dict[str, Any]]] = {}
+
+    def install(self, patches: Patches) -> None:
+        """Replace MiniStack's handlers."""
+        require(provisioners, "_physical_name", "_pascal_to_camel")
+        own = {"create": self.create, "update": self.update, "delete": self.delete}
+        patches.replace_entry(provisioners, "_RESOURCE_HANDLERS", TYPE, own)
+        patches.wrap(stacks, "_runs_on_worker_thread", lambda original, name: name == TYPE or original(name))
+        patches.wrap(handlers, "_delete_stack_async", self._delete_stack)
+
+    def close(self) -> None:
+        """Let stacks that wait for a service fail at once."""
+        self._closed = True
+
+    async def _delete_stack(
+        self, delete_stack: Callable[..., Any], stack_name: str, *args: Any, **options: Any
+    ) -> None:
+        # A deletion during the creation would leave behind the resources that are created after it.
+        await self.interrupt(_key(stack_name))
+        await delete_stack(stack_name, *args, **options)
 
     def create(self, logical_id: str, props: dict[str, Any], stack_name: str) -> tuple[str, dict[str, str]]:
         key = _key(stack_name)
@@ -106,16 +90,16 @@ class _Resource:
     def _create(self, key: StackKey, logical_id: str, props: dict[str, Any]) -> tuple[str, dict[str, str]]:
         name = props.get("ServiceName") or provisioners._physical_name(key[-1], logical_id)
         given = {k: v for k, v in props.items() if k not in ("Tags", "ServiceName")}
-        record = self._ask("CreateService", {**_camel(given), "serviceName": name, "tags": _tags(props)})["service"]
+        record = self._call("CreateService", {**_camel(given), "serviceName": name, "tags": _tags(props)})["service"]
         unsettled = self._unsettled.setdefault(key, {})
         unsettled[logical_id] = record
-        # CloudFormation creates services side by side, MiniStack one by one: so only the last one waits, for all.
+        # CloudFormation creates services in parallel, MiniStack one by one. So the last service waits for all of them.
         if not _more_services(key[-1], set(unsettled), logical_id):
             try:
                 for created in list(unsettled.values()):
                     self._await_rollout(created, key)
             except StackResourceFailed:
-                # CloudFormation deletes what it could not create; MiniStack does not know of this one yet.
+                # CloudFormation deletes what it could not create, but MiniStack does not know this service yet.
                 self._remove(record["serviceArn"])
                 raise
             finally:
@@ -128,9 +112,9 @@ class _Resource:
         changed = {k: new_props[k] for k in _UPDATABLE if new_props.get(k) not in (None, old_props.get(k))}
         cluster = new_props.get("Cluster") or old_props.get("Cluster") or "default"
         if _tags(new_props) != _tags(old_props):
-            self._on_loop(lambda: self._retag(physical_id, _tags(new_props)))
+            on_main_loop(self._set_tags)(physical_id, _tags(new_props))
         request = {**_camel(changed), "cluster": cluster, "service": physical_id}
-        record = self._ask("UpdateService", request)["service"]
+        record = self._call("UpdateService", request)["service"]
         self._await_rollout(record, _key(stack_name))
         return physical_id, {"ServiceArn": physical_id, "Name": record["serviceName"]}
 
@@ -141,25 +125,23 @@ class _Resource:
         self._remove(physical_id)
 
     async def interrupt(self, key: StackKey) -> None:
-        """End a creation that is under way and wait (bounded) for its roll-back."""
+        """End a creation in progress and wait for its rollback, at most CANCEL_S_MAX."""
         if key not in self._creating:
             return
         self._interrupted.add(key)
         deadline = time.monotonic() + CANCEL_S_MAX
-        # MiniStack's status is a plain value that nothing announces.
+        # MiniStack does not announce changes of the status.
         while _status(key[-1]) in ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
             if time.monotonic() > deadline:
                 break
             await asyncio.sleep(POLL_S / 2)
         self._interrupted.discard(key)
 
-    # -- waits
-
     def _await_rollout(self, record: dict[str, Any], key: StackKey) -> None:
-        """Return when the service is steady; raise when its deployment failed or the stack is to be deleted."""
+        """Wait until the service is steady. Raises StackResourceFailed if it fails or the stack is deleted."""
         name, deployment_id = record["serviceName"], record["deployments"][0]["id"]
         deadline = time.monotonic() + self._scheduler.timing.stabilize_s_max
-        while time.monotonic() < deadline and not self.closed:
+        while time.monotonic() < deadline and not self._closed:
             service = self._scheduler.services.get(record["serviceArn"])
             if service is None or service.status != "ACTIVE":
                 raise StackResourceFailed(f"service {name} was deleted while it stabilised")
@@ -182,38 +164,23 @@ class _Resource:
         if service is None or service.status == "INACTIVE":
             return
         if service.status == "ACTIVE":
-            self._on_loop(lambda: self._scheduler.retire(service))
+            on_main_loop(self._scheduler.delete_service)(service)
         deadline = time.monotonic() + self._scheduler.timing.stabilize_s_max
         while service.status != "INACTIVE":
-            if time.monotonic() > deadline or self.closed:
+            if time.monotonic() > deadline or self._closed:
                 raise StackResourceFailed(f"service {service.name} still has tasks; it is {service.status}")
             time.sleep(POLL_S)
 
-    # -- onto the loop
-
-    def _ask(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
-        status, _, body = self._on_loop(lambda: ministack.answered(self._handlers[action], request))
+    def _call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Call an ECS operation on the event loop. Raises StackResourceFailed if it is refused."""
+        status, _, body = on_main_loop(wire.answer)(self._handlers[action], request)
         if status >= 400:
             raise StackResourceFailed(f"Resource handler returned message: {json.loads(body).get('message')}")
         return json.loads(body)
 
-    def _on_loop(self, call: Callable[[], Any]) -> Any:
-        """Run `call` on the loop with this thread's request scope."""
-        answer: concurrent.futures.Future[Any] = concurrent.futures.Future()
-        context = contextvars.copy_context()
-
-        def run() -> None:
-            try:
-                answer.set_result(context.run(call))
-            except BaseException as error:  # noqa: BLE001 - handed to the waiting thread
-                answer.set_exception(error)
-
-        self._loop.call_soon_threadsafe(run)
-        return answer.result(CALL_S_MAX)
-
-    def _retag(self, arn: str, tags: list[dict[str, str]]) -> None:
+    def _set_tags(self, arn: str, tags: list[dict[str, str]]) -> None:
         ministack.ecs._tags[arn] = tags
-        self._scheduler.retag(arn, ministack.tags_of)
+        self._scheduler.update_tags(arn)
 
 
 def _key(stack_name: str) -> StackKey:
@@ -225,7 +192,7 @@ def _status(stack_name: str) -> str:
 
 
 def _more_services(stack_name: str, created: set[str], logical_id: str) -> bool:
-    """True while the stack that is being created has further services, and nothing waits for this one."""
+    """Return whether the stack will create further services, and no resource depends on this one."""
     stack = _stacks.get(stack_name) or {}
     if stack.get("StackStatus") != "CREATE_IN_PROGRESS":
         return False
@@ -235,8 +202,8 @@ def _more_services(stack_name: str, created: set[str], logical_id: str) -> bool:
         id for id, resource in resources.items()
         if resource.get("Type") == TYPE and conditions.get(resource.get("Condition"), True)
     }  # fmt: skip
-    waited_for = any(logical_id in _listed(resource.get("DependsOn")) for resource in resources.values())
-    return bool(services - created) and not waited_for
+    depended_on = any(logical_id in _listed(resource.get("DependsOn")) for resource in resources.values())
+    return bool(services - created) and not depended_on
 
 
 def _listed(value: Any) -> list[str]:

@@ -1,7 +1,4 @@
-"""A service, its deployments and its event log: what they are, and how AWS words them.
-
-Owns the records and their rendering (DescribeServices). Must not know how a deployment proceeds.
-"""
+"""Describe ECS services, their deployments and their event log."""
 
 import math
 import time
@@ -15,15 +12,16 @@ from typing import Any
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.tasks import Status, Target, Task
 from kit.local.ecs.timing import EVENTS_PER_SERVICE_MAX
+from kit.local.ecs.wire import is_true
 
-# The circuit breaker trips at half of the desired count, but not before 3 and not after 200 failed tasks.
+# The circuit breaker trips at half of the desired count, at least at 3 and at most at 200 failed tasks.
 BREAKER_SHARE = 0.5
 BREAKER_MIN = 3
 BREAKER_MAX = 200
 
 
-class Rollout(StrEnum):
-    """How far a deployment is."""
+class RolloutState(StrEnum):
+    """The rollout state of a deployment."""
 
     IN_PROGRESS = "IN_PROGRESS"
     COMPLETED = "COMPLETED"
@@ -36,7 +34,7 @@ class Deployment:
 
     definition: dict[str, Any]
     desired: int
-    rollout: Rollout = Rollout.IN_PROGRESS
+    rollout: RolloutState = RolloutState.IN_PROGRESS
     reason: str = ""
     failed_tasks: int = 0
     created_at: float = field(default_factory=time.time)
@@ -51,14 +49,14 @@ class Deployment:
     def definition_arn(self) -> str:
         return self.definition["taskDefinitionArn"]
 
-    def conclude(self, rollout: Rollout, reason: str) -> None:
-        """Set the rollout's state."""
+    def conclude(self, rollout: RolloutState, reason: str) -> None:
+        """Set the rollout state and its reason."""
         self.rollout, self.reason, self.updated_at = rollout, reason, time.time()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How a rolling deployment may go: `deploymentConfiguration`."""
+class DeploymentLimits:
+    """The limits of a rolling deployment (`deploymentConfiguration`)."""
 
     minimum_percent: int = 100
     maximum_percent: int = 200
@@ -66,8 +64,8 @@ class Limits:
     rollback: bool = False
 
     @classmethod
-    def of(cls, configuration: dict[str, Any] | None) -> "Limits":
-        """From the API's shape; strings are taken because templates hold them."""
+    def of(cls, configuration: dict[str, Any] | None) -> "DeploymentLimits":
+        """Read the API's structure. Values may be strings, as in templates."""
         given = configuration or {}
         breaker = given.get("deploymentCircuitBreaker") or {}
         return cls(
@@ -86,14 +84,9 @@ class Limits:
         }
 
 
-def is_true(value: Any) -> bool:
-    """A boolean of the API or of a template, where it may be a string."""
-    return str(value).lower() == "true"
-
-
 @dataclass(slots=True, kw_only=True)
 class Service:
-    """One ECS service. Mutable: the scheduler's loop is its only writer."""
+    """One ECS service. Mutable, and written by the scheduler's event loop only."""
 
     name: str
     account: str
@@ -103,13 +96,13 @@ class Service:
     deployments: list[Deployment]  # the primary one first
     subnets: tuple[Subnet, ...]
     targets: tuple[Target, ...] = ()
-    limits: Limits = field(default_factory=Limits)
+    limits: DeploymentLimits = field(default_factory=DeploymentLimits)
     grace_s: float = 0.0
     propagate: str = "NONE"
     tags: dict[str, str] = field(default_factory=dict)
     managed_tags: bool = False
     launch_type: str = "FARGATE"
-    request: dict[str, Any] = field(default_factory=dict)  # what is only echoed
+    request: dict[str, Any] = field(default_factory=dict)  # members that are only echoed
     status: str = "ACTIVE"
     created_at: float = field(default_factory=time.time)
     events: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=EVENTS_PER_SERVICE_MAX))
@@ -117,7 +110,7 @@ class Service:
     failed_starts: int = 0  # in a row
     not_before: float = 0.0  # loop time of the next start that throttling allows
     last_completed: Deployment | None = None
-    failed_ids: set[str] = field(default_factory=set)  # deployments that the circuit breaker ended
+    failed_ids: set[str] = field(default_factory=set)  # deployments that the circuit breaker failed
 
     @property
     def arn(self) -> str:
@@ -133,17 +126,45 @@ class Service:
 
     @property
     def breaker_at(self) -> int:
-        """How many failed tasks trip the circuit breaker."""
+        """The number of failed tasks that trips the circuit breaker."""
         return max(BREAKER_MIN, min(BREAKER_MAX, math.ceil(self.desired * BREAKER_SHARE)))
 
+    def deploy(self, definition: dict[str, Any]) -> None:
+        """Begin a new deployment, which becomes the primary one."""
+        self.deployments.insert(0, Deployment(definition=definition, desired=self.desired))
+        self.steady = False
+        self.stop_throttling()
+
+    def roll_back(self, back: Deployment) -> None:
+        """Make a completed deployment the primary one again. Its remaining tasks keep running."""
+        self.primary.desired = 0
+        self.deployments = [back, *(d for d in self.deployments if d is not back)]
+        back.desired = self.desired
+        back.conclude(
+            RolloutState.IN_PROGRESS, f"ECS deployment circuit breaker: rolling back to deploymentId {back.id}."
+        )
+        self.steady = False
+        self.stop_throttling()
+
+    def drain(self) -> None:
+        """Want no tasks any more, because the service is deleted."""
+        self.status = "DRAINING"
+        self.desired = 0
+        for deployment in self.deployments:
+            deployment.desired = 0
+
+    def stop_throttling(self) -> None:
+        """Forget failed starts, so that tasks may start at once."""
+        self.failed_starts, self.not_before = 0, 0.0
+
     def event(self, message: str) -> None:
-        """Add to the service's event log, newest first."""
+        """Add a message to the event log, newest first."""
         record = {"id": str(uuid.uuid4()), "createdAt": time.time(), "message": f"(service {self.name}) {message}"}
         self.events.appendleft(record)
 
     def describe(self, tasks: Sequence[Task]) -> dict[str, Any]:
-        """The record of DescribeServices; `tasks` are those of the service."""
-        running, pending = counts(tasks)
+        """Return the record of DescribeServices. `tasks` are the service's tasks."""
+        running, pending = count_tasks(tasks)
         configuration = self.request.get("networkConfiguration") or {}
         return {
             "serviceArn": self.arn,
@@ -178,7 +199,7 @@ class Service:
         }
 
     def _deployment(self, deployment: Deployment, tasks: Sequence[Task], network: dict[str, Any]) -> dict[str, Any]:
-        running, pending = counts([t for t in tasks if t.deployment_id == deployment.id])
+        running, pending = count_tasks([t for t in tasks if t.deployment_id == deployment.id])
         return {
             "id": deployment.id,
             "status": "PRIMARY" if deployment is self.primary else "ACTIVE",
@@ -198,8 +219,8 @@ class Service:
         }
 
 
-def counts(tasks: Sequence[Task]) -> tuple[int, int]:
-    """(running, pending) as AWS counts: a task that stops is neither."""
+def count_tasks(tasks: Sequence[Task]) -> tuple[int, int]:
+    """Return (running, pending) as AWS counts them: a stopping task is neither."""
     running = sum(t.status is Status.RUNNING for t in tasks)
     pending = sum(t.status in (Status.PROVISIONING, Status.PENDING, Status.ACTIVATING) and t.live for t in tasks)
     return running, pending

@@ -1,8 +1,4 @@
-"""One task from PROVISIONING to STOPPED.
-
-Owns the order of steps, the environment of a container and the stop sequence. Must not know services'
-counts or deployments: it is told to stop through the task's own `request_stop`.
-"""
+"""Run a task from PROVISIONING to STOPPED: its steps, the environment of its containers, and its stop sequence."""
 
 from __future__ import annotations
 
@@ -17,9 +13,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from kit.errors import KitError
-from kit.local.ecs import health
-from kit.local.ecs.logs import Destination, LogGroupMissing, Shipper
-from kit.local.ecs.process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
+from kit.local.ecs import container_health
+from kit.local.ecs.container_logs import Destination, LogGroupMissing, Shipper
+from kit.local.ecs.container_process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
 from kit.local.ecs.sidecar_placeholders import is_placeholder
 from kit.local.ecs.tasks import Container, Status, StopCode, Task
 from kit.local.ecs.timing import DEREGISTER_S_MAX, PULL_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
@@ -29,7 +25,7 @@ from kit.local.links import LinkReset, Links
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# Where images come from, as the links see it.
+# The endpoint that images are pulled from.
 REGISTRY = Endpoint(kind=AWS, id="ecr", service="ecr")
 
 METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
@@ -61,7 +57,7 @@ class LoadBalancers(Protocol):
 
 
 class StartFailed(KitError):
-    """The task cannot start; the message is its stopped reason."""
+    """The task cannot start. The message is its stopped reason."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,11 +77,11 @@ class Lifecycle:
     _closing: bool = False
 
     def close(self) -> None:
-        """From now on tasks stop fast: no draining, a short grace."""
+        """Let tasks stop fast from now on, without draining and with a short grace period."""
         self._closing = True
 
     async def run(self, task: Task) -> None:
-        """The task's whole life; returns when it is STOPPED and none of its processes is left."""
+        """Run the task. Returns when it is STOPPED and none of its processes is left."""
         watchers: list[asyncio.Task[None]] = []
         try:
             await self._begin(task, watchers)
@@ -101,8 +97,6 @@ class Lifecycle:
         finally:
             await self._end(task, watchers)
 
-    # -- start
-
     async def _begin(self, task: Task, watchers: list[asyncio.Task[None]]) -> None:
         if not await self._pause(task, self.timing.provision_s):
             return
@@ -110,8 +104,8 @@ class Lifecycle:
         self._enter(task, Status.PENDING)
         task.pull_started_at = time.time()
         roots = await self._unless_stopped(task, self._pull_all(task))
-        # One at a time: when a zone comes back, all its replacements would start in the same instant, and on the few
-        # cores of one machine their start would starve the tasks that serve.
+        # One task at a time. When a zone comes back, all its replacements would start at once, and on the few cores of
+        # one machine they would starve the tasks that serve.
         async with self._pulling:
             if roots is None or not await self._pause(task, self.timing.pull_s):
                 return
@@ -129,7 +123,7 @@ class Lifecycle:
             self._enter(task, Status.RUNNING)
 
     async def _pause(self, task: Task, between_s: tuple[float, float]) -> bool:
-        """Wait a seeded time; False when the task was asked to stop meanwhile."""
+        """Wait a seeded time. Returns False if the task was asked to stop meanwhile."""
         try:
             async with asyncio.timeout(self.rng.uniform(*between_s)):
                 await task.stop_requested.wait()
@@ -138,7 +132,7 @@ class Lifecycle:
         return False
 
     async def _unless_stopped(self, task: Task, work: Coroutine[Any, Any, T]) -> T | None:
-        """The result of `work`; None if the task was asked to stop before it was done."""
+        """Return the result of `work`, or None if the task was asked to stop before it was done."""
         working = asyncio.ensure_future(work)
         stopping = asyncio.ensure_future(task.stop_requested.wait())
         try:
@@ -150,8 +144,7 @@ class Lifecycle:
             await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _pull_all(self, task: Task) -> dict[str, Path]:
-        """The root of every container that is more than a stand-in. The image travels to the task's zone: a cut zone
-        can pull nothing."""
+        """Return the root folder of every container that has a process. A zone that is cut off can pull nothing."""
         try:
             async with asyncio.timeout(PULL_S_MAX):
                 await self.links.carry(task.endpoint, REGISTRY)
@@ -196,14 +189,16 @@ class Lifecycle:
         )
         shipper.start()
         watchers.append(asyncio.create_task(self._watch(task, container), name=f"ecs-watch-{task.id[:8]}"))
-        if (check := health.HealthCheck.of(container.definition)) is not None:
-            watching = health.watch(check, container, env=env, cwd=cwd, marker=marker, changed=lambda: self._note(task))
+        if (check := container_health.HealthCheck.of(container.definition)) is not None:
+            watching = container_health.watch(
+                check, container, env=env, cwd=cwd, marker=marker, changed=lambda: self._note(task)
+            )
             watchers.append(asyncio.create_task(watching, name=f"ecs-health-{task.id[:8]}"))
 
     def _environment(self, task: Task, container: Container, root: Path, cwd: Path) -> dict[str, str]:
-        """The container's whole environment; nothing of the machine leaks but where programs are."""
+        """Return the container's environment. It inherits from the machine only where programs are."""
         env = {name: os.environ[name] for name in INHERITED if name in os.environ}
-        # The home of the machine's user would bring its AWS profiles with it.
+        # The home of the machine's user would expose its AWS profiles.
         env |= {"HOME": str(root), "PYTHONPATH": str(cwd), "PYTHONUNBUFFERED": "1"}
         env |= container.environment
         for mapping in container.definition.get("portMappings") or []:
@@ -235,8 +230,6 @@ class Lifecycle:
             task.request_stop(StopCode.CONTAINER_EXITED, ESSENTIAL_EXITED)
         self._note(task)
 
-    # -- end
-
     async def _end(self, task: Task, watchers: list[asyncio.Task[None]]) -> None:
         if any(c.process for c in task.containers):
             self._enter(task, Status.DEACTIVATING)
@@ -259,7 +252,7 @@ class Lifecycle:
         process = container.process
         assert process is not None, "stopped after its start"
         if not await process.stop(self._grace_s(task, container)):
-            log.error("ecs.container.undead", extra={"task": task.id, "pid": process.pid})
+            log.error("ecs.container.not_ended", extra={"task": task.id, "pid": process.pid})
         container.exit_code = process.exit_code
         container.status = "STOPPED"
         shipper = self._shippers.pop(self._key(task, container), None)
@@ -280,22 +273,20 @@ class Lifecycle:
             )
 
     async def _deregister(self, task: Task) -> None:
-        """Take the task out of its target groups, which drain it, before any container hears of the stop."""
+        """Remove the task from its target groups, which drain it, before its containers are told to stop."""
         if task.started_at is None or not task.targets:
             return
         drains = [
             asyncio.ensure_future(self.load_balancers.deregister(t.group_arn, target_id=task.ip, port=t.port))
             for t in task.targets
         ]
-        # With the process gone (or the cloud closing) there is nothing left to drain: tell, do not wait.
+        # Without a process, or when the cloud closes, there is nothing to drain. Deregister without waiting.
         dead = task.stop_code == StopCode.CONTAINER_EXITED
-        patience_s = 0.0 if dead or self._closing else DEREGISTER_S_MAX
-        _, pending = await asyncio.wait(drains, timeout=patience_s)
+        drain_s_max = 0.0 if dead or self._closing else DEREGISTER_S_MAX
+        _, pending = await asyncio.wait(drains, timeout=drain_s_max)
         for drain in pending:
             if self._closing:
                 drain.cancel()
-
-    # -- bookkeeping
 
     @staticmethod
     def _key(task: Task, container: Container) -> str:

@@ -1,29 +1,21 @@
-"""The ECS operations on services and tasks.
+"""Answer the ECS operations on services and tasks.
 
-Owns request checking and answers of the wire. Must not know HTTP or MiniStack's stores beyond clusters, task
-definitions and tags. Handlers run on the loop, in the request's scope, and never wait.
+Handlers run on the event loop, in the request's scope, and never wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
-
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import ecs as ministack_ecs
+from ministack.services import ecs
 
-from kit.local.ecs import definitions
-from kit.local.ecs.definitions import RequestRefused
-from kit.local.ecs.ecs_services import Deployment, Limits, Service, is_true
+from kit.local.ecs import wire
+from kit.local.ecs.ecs_services import Deployment, DeploymentLimits, Service
+from kit.local.ecs.scheduler import Scheduler
 from kit.local.ecs.tasks import Status, Task
 from kit.local.ecs.timing import DESCRIBE_MAX, RUN_TASK_COUNT_MAX
+from kit.local.ecs.wire import Handler, Reply, Request, RequestRefused, is_true
 
-if TYPE_CHECKING:
-    from kit.local.ecs.service import Scheduler
-
-Request = dict[str, Any]
-Reply = dict[str, Any]
-# What a service only echoes.
+# Members of a request that a service only echoes.
 _ECHOED = (
     "loadBalancers",
     "networkConfiguration",
@@ -33,27 +25,25 @@ _ECHOED = (
 )
 
 
-def handlers(scheduler: Scheduler) -> dict[str, Callable[[Request], Reply]]:
-    """The handler of every action that is ours."""
-    api = _Api(scheduler)
+def handlers(scheduler: Scheduler) -> dict[str, Handler]:
+    """Return the handlers by action."""
+    operations = _Operations(scheduler)
     return {
-        "CreateService": api.create_service,
-        "UpdateService": api.update_service,
-        "DeleteService": api.delete_service,
-        "DescribeServices": api.describe_services,
-        "ListServices": api.list_services,
-        "RunTask": api.run_task,
-        "StopTask": api.stop_task,
-        "DescribeTasks": api.describe_tasks,
-        "ListTasks": api.list_tasks,
+        "CreateService": operations.create_service,
+        "UpdateService": operations.update_service,
+        "DeleteService": operations.delete_service,
+        "DescribeServices": operations.describe_services,
+        "ListServices": operations.list_services,
+        "RunTask": operations.run_task,
+        "StopTask": operations.stop_task,
+        "DescribeTasks": operations.describe_tasks,
+        "ListTasks": operations.list_tasks,
     }
 
 
-class _Api:
+class _Operations:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-
-    # -- services
 
     def create_service(self, data: Request) -> Reply:
         cluster = _cluster(data, create=True)
@@ -65,7 +55,7 @@ class _Api:
             raise RequestRefused("InvalidParameterException", "Creation of service was not idempotent.")
         if service is not None and service.status == "DRAINING":
             raise RequestRefused("InvalidParameterException", "Unable to Start a service that is still Draining.")
-        definition = _definition(data.get("taskDefinition", ""))
+        definition = wire.task_definition(data.get("taskDefinition", ""))
         desired = int(data.get("desiredCount", 1))
         created = Service(
             name=name,
@@ -74,12 +64,12 @@ class _Api:
             cluster=cluster,
             desired=desired,
             deployments=[Deployment(definition=definition, desired=desired)],
-            subnets=definitions.subnets(data.get("networkConfiguration")),
-            targets=definitions.targets(data.get("loadBalancers") or [], definition),
-            limits=Limits.of(data.get("deploymentConfiguration")),
+            subnets=wire.subnets(data.get("networkConfiguration")),
+            targets=wire.targets(data.get("loadBalancers") or [], definition),
+            limits=DeploymentLimits.of(data.get("deploymentConfiguration")),
             grace_s=float(data.get("healthCheckGracePeriodSeconds") or 0),
             propagate=data.get("propagateTags") or "NONE",
-            tags=definitions.tags(data.get("tags")),
+            tags=wire.tags(data.get("tags")),
             managed_tags=is_true(data.get("enableECSManagedTags")),
             launch_type=data.get("launchType") or "FARGATE",
             request={name: data[name] for name in _ECHOED if name in data},
@@ -91,7 +81,7 @@ class _Api:
         service = self._active(data)
         limits = data.get("deploymentConfiguration")
         if limits is not None:
-            service.limits = Limits.of({**service.limits.describe(), **limits})
+            service.limits = DeploymentLimits.of({**service.limits.describe(), **limits})
         if data.get("desiredCount") is not None:
             service.desired = int(data["desiredCount"])
             service.primary.desired = service.desired
@@ -107,8 +97,9 @@ class _Api:
         return {"service": self._describe(service)}
 
     def _redeploy(self, service: Service, data: Request) -> None:
-        """What tasks must be replaced for begins a new deployment."""
-        definition = _definition(data["taskDefinition"]) if data.get("taskDefinition") else service.primary.definition
+        """Begin a new deployment if the tasks must be replaced."""
+        reference = data.get("taskDefinition")
+        definition = wire.task_definition(reference) if reference else service.primary.definition
         network, balancers = data.get("networkConfiguration"), data.get("loadBalancers")
         changed = (
             definition["taskDefinitionArn"] != service.primary.definition_arn
@@ -118,13 +109,13 @@ class _Api:
         )
         if not changed:
             return
-        subnets = definitions.subnets(network) if network is not None else service.subnets
-        targets = definitions.targets(
+        subnets = wire.subnets(network) if network is not None else service.subnets
+        targets = wire.targets(
             balancers if balancers is not None else service.request.get("loadBalancers") or [], definition
         )
         service.subnets, service.targets = subnets, targets
         service.request |= {name: data[name] for name in _ECHOED if data.get(name) is not None}
-        self._scheduler.deploy(service, definition)
+        service.deploy(definition)
 
     def delete_service(self, data: Request) -> Reply:
         service = self._active(data)
@@ -132,7 +123,7 @@ class _Api:
             raise RequestRefused(
                 "InvalidParameterException", "The service cannot be stopped while it is scaled above 0."
             )
-        self._scheduler.retire(service)
+        self._scheduler.delete_service(service)
         return {"service": self._describe(service)}
 
     def describe_services(self, data: Request) -> Reply:
@@ -151,12 +142,12 @@ class _Api:
         arns = [
             s.arn
             for s in self._scheduler.services.values()
-            if _here(s)
+            if _in_scope(s)
             and s.cluster == cluster
             and s.status != "INACTIVE"
             and data.get("launchType") in (None, s.launch_type)
         ]
-        return _page("serviceArns", arns, data, default=10)
+        return wire.page("serviceArns", arns, data, default=10)
 
     def _describe(self, service: Service, *, tags: bool = True) -> Reply:
         record = service.describe(self._scheduler.tasks_of(service))
@@ -173,16 +164,14 @@ class _Api:
             raise RequestRefused("ServiceNotActiveException", "Service was not ACTIVE.")
         return service
 
-    # -- tasks
-
     def run_task(self, data: Request) -> Reply:
         cluster = _cluster(data, create=True)
-        definition = _definition(data.get("taskDefinition", ""))
+        definition = wire.task_definition(data.get("taskDefinition", ""))
         count = int(data.get("count") or 1)
         if not 1 <= count <= RUN_TASK_COUNT_MAX:
             raise RequestRefused("InvalidParameterException", f"Count must be between 1 and {RUN_TASK_COUNT_MAX}.")
         network = data.get("networkConfiguration")
-        tags = definitions.tags(data.get("tags"))
+        tags = wire.tags(data.get("tags"))
         if data.get("propagateTags") == "TASK_DEFINITION":
             tags = definition["_tags"] | tags
         if is_true(data.get("enableECSManagedTags")):
@@ -195,11 +184,11 @@ class _Api:
                 account=get_account_id(),
                 region=get_region(),
                 cluster=cluster,
-                subnets=definitions.subnets(network),
+                subnets=wire.subnets(network),
                 used=used,
                 tags=tags,
                 overrides=data.get("overrides"),
-                security_groups=definitions.security_groups(network),
+                security_groups=wire.security_groups(network),
                 group=data.get("group") or f"family:{definition['family']}",
                 started_by=data.get("startedBy") or "",
                 launch_type=data.get("launchType") or "FARGATE",
@@ -213,7 +202,7 @@ class _Api:
         task = self._find_task(_cluster(data), data.get("task", ""))
         if task is None:
             raise RequestRefused("InvalidParameterException", "The referenced task was not found.")
-        self._scheduler.end_task(task.arn, data.get("reason") or "Task stopped by user")
+        self._scheduler.stop_task(task.arn, data.get("reason") or "Task stopped by user")
         return {"task": task.describe()}
 
     def describe_tasks(self, data: Request) -> Reply:
@@ -249,35 +238,28 @@ class _Api:
         arns = [
             t.arn
             for t in self._scheduler.tasks()
-            if _here(t)
+            if _in_scope(t)
             and t.cluster == cluster
             and all(value is None or getattr(t, field) == value for field, value in wanted.items())
         ]
-        return _page("taskArns", arns, data, default=100)
+        return wire.page("taskArns", arns, data, default=100)
 
     def _find_task(self, cluster: str, reference: str) -> Task | None:
         task = self._scheduler.task(reference.rpartition("/")[2] if "/" in reference else reference)
-        return task if task is not None and _here(task) and task.cluster == cluster else None
-
-
-def _definition(reference: str) -> dict[str, Any]:
-    """The task definition with its tags as they are now, for PropagateTags."""
-    definition = definitions.task_definition(reference)
-    definition["_tags"] = definitions.tags(ministack_ecs._tags.get(definition["taskDefinitionArn"]))
-    return definition
+        return task if task is not None and _in_scope(task) and task.cluster == cluster else None
 
 
 def _cluster(data: Request, *, create: bool = False) -> str:
-    """The name of the request's cluster, which must be there; `default` comes into being when first used."""
-    name = ministack_ecs._resolve_cluster_name(data.get("cluster") or "default")
-    if create and name == "default" and name not in ministack_ecs._clusters:
-        ministack_ecs._create_cluster({"clusterName": name})
-    if name is None or name not in ministack_ecs._clusters:
+    """Return the name of the request's cluster, which must exist. `default` is created when it is first used."""
+    name = ecs._resolve_cluster_name(data.get("cluster") or "default")
+    if create and name == "default" and name not in ecs._clusters:
+        ecs._create_cluster({"clusterName": name})
+    if name is None or name not in ecs._clusters:
         raise RequestRefused("ClusterNotFoundException", "Cluster not found.")
     return name
 
 
-def _here(item: Service | Task) -> bool:
+def _in_scope(item: Service | Task) -> bool:
     return (item.account, item.region) == (get_account_id(), get_region())
 
 
@@ -287,12 +269,3 @@ def _arn(resource: str) -> str:
 
 def _service_arn(cluster: str, reference: str) -> str:
     return reference if reference.startswith("arn:") else _arn(f"service/{cluster}/{reference}")
-
-
-def _page(name: str, arns: Sequence[str], data: Request, *, default: int) -> Reply:
-    start = int(data.get("nextToken") or 0)
-    size = int(data.get("maxResults") or default)
-    reply: Reply = {name: list(arns[start : start + size])}
-    if start + size < len(arns):
-        reply["nextToken"] = str(start + size)
-    return reply

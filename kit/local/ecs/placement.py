@@ -1,7 +1,4 @@
-"""Where a task goes: which subnet, so which zone, and which private address.
-
-Owns the spread over zones. Must not know processes, services' deployments or MiniStack.
-"""
+"""Choose the subnet, and so the zone, and the private address of a task."""
 
 import ipaddress
 import random
@@ -9,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-# AWS keeps the first four addresses of a subnet and the last one for itself.
+# AWS reserves the first four addresses of a subnet and the last one.
 RESERVED_FIRST = 4
 RESERVED_LAST = 1
 
@@ -25,10 +22,10 @@ class Subnet:
 
 
 def choose(subnets: Sequence[Subnet], used: Iterable[str]) -> Subnet:
-    """The subnet for the next task, `used` being the subnet ids of the live tasks of its service.
+    """Choose the subnet for the next task. `used` holds the subnet ids of the service's live tasks.
 
-    The zone with the fewest tasks wins, then the subnet with the fewest; ties go to the order given, so that
-    a fresh service of four in two zones is a, b, a, b.
+    The zone with the fewest tasks wins, then the subnet with the fewest. The given order breaks ties, so a new service
+    of four tasks in two zones is placed a, b, a, b.
     """
     zone_of = {subnet.id: subnet.zone for subnet in subnets}
     per_subnet = Counter(id for id in used if id in zone_of)
@@ -40,13 +37,13 @@ def choose(subnets: Sequence[Subnet], used: Iterable[str]) -> Subnet:
 
 @dataclass(slots=True, kw_only=True)
 class Addresses:
-    """Hands out private addresses inside subnets' ranges, none twice while it is held."""
+    """Assign private addresses in the ranges of subnets. No address is held twice."""
 
     rng: random.Random
     _held: set[str] = field(default_factory=set)
 
     def take(self, subnet: Subnet) -> str:
-        """A free address of the subnet."""
+        """Assign a free address of the subnet. Raises ValueError if there is none."""
         network = ipaddress.ip_network(subnet.cidr, strict=False)
         usable = network.num_addresses - RESERVED_FIRST - RESERVED_LAST
         start = self.rng.randrange(max(1, usable))

@@ -1,8 +1,4 @@
-"""A task and its containers: what they are, and how AWS words them.
-
-Owns the record and its rendering (DescribeTasks, metadata v4). Must not know how tasks are started, why they
-are stopped, or MiniStack.
-"""
+"""Describe tasks and their containers, as DescribeTasks and the metadata endpoint report them."""
 
 import asyncio
 import copy
@@ -12,13 +8,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kit.local.ecs.container_process import Process
 from kit.local.ecs.placement import Subnet
-from kit.local.ecs.process import Process
 from kit.local.endpoints import TASK, Endpoint
 
 
 class Status(StrEnum):
-    """A task's life, in order."""
+    """The states of a task, in order."""
 
     PROVISIONING = "PROVISIONING"
     PENDING = "PENDING"
@@ -40,7 +36,7 @@ class StopCode(StrEnum):
 
 
 class Health(StrEnum):
-    """What the container health checks say."""
+    """The result of container health checks."""
 
     UNKNOWN = "UNKNOWN"
     HEALTHY = "HEALTHY"
@@ -61,7 +57,7 @@ class Target:
 
 @dataclass(slots=True, kw_only=True)
 class Container:
-    """One container of a task; `process` is None until it was started."""
+    """One container of a task. `process` is None until it is started."""
 
     id: str
     definition: dict[str, Any]
@@ -85,7 +81,7 @@ class Container:
 
 @dataclass(slots=True, kw_only=True)
 class Task:
-    """One ECS task. Mutable: the scheduler's loop is its only writer."""
+    """One ECS task. Mutable, and written by the scheduler's event loop only."""
 
     id: str
     account: str
@@ -114,9 +110,9 @@ class Task:
     desired: Status = Status.RUNNING
     stop_code: str = ""
     stopped_reason: str = ""
-    unhealthy_reason: str = ""  # why the scheduler wants to replace it, once it does
-    failed_start: bool = False  # it ended before it was up, or at once
-    healthy: bool = False  # for its service: up long enough, or healthy at every target group
+    unhealthy_reason: str = ""  # why the service replaces it; empty while it does not
+    failed_start: bool = False  # it ended before it was up, or soon after
+    healthy: bool = False  # as its service counts: up long enough, or healthy in every target group
     version: int = 1
     created_at: float = field(default_factory=time.time)
     pull_started_at: float | None = None
@@ -154,7 +150,7 @@ class Task:
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where its connections begin and end."""
+        """The network endpoint of the task's connections."""
         return Endpoint(
             kind=TASK,
             id=self.id,
@@ -166,7 +162,7 @@ class Task:
 
     @property
     def live(self) -> bool:
-        """True until someone wants it stopped: what a service counts."""
+        """Whether nobody has asked the task to stop. A service counts its live tasks."""
         return self.desired is Status.RUNNING
 
     @property
@@ -175,20 +171,26 @@ class Task:
 
     @property
     def health(self) -> Health:
-        """The worst of the essential containers that have a health check."""
+        """The worst health of the essential containers that have a health check."""
         checked = [c.health for c in self.containers if c.essential and c.definition.get("healthCheck")]
         return min(checked, key=_HEALTH_ORDER.index) if checked else Health.UNKNOWN
 
     def pids(self) -> list[int]:
-        """Every process of the task, container by container, each container's main process first."""
+        """Return every process of the task, by container, with each container's main process first."""
         return [pid for c in self.containers if c.process is not None for pid in c.process.pids()]
 
     def signal(self, signum: int) -> int:
-        """Send `signum` to every process of the task (a pause, a kill); how many there were."""
+        """Send a signal to every process of the task. Returns the number of processes."""
         return sum(c.process.send_all(signum) for c in self.containers if c.process is not None)
 
+    def kill(self) -> None:
+        """Kill every process of the task."""
+        for container in self.containers:
+            if container.process is not None:
+                container.process.kill()
+
     def request_stop(self, code: str, reason: str) -> bool:
-        """Ask for the task's end; False if it was asked before (the first reason stays)."""
+        """Ask the task to stop. Returns False if it was asked before; the first reason stays."""
         if not self.live:
             return False
         self.desired = Status.STOPPED
@@ -199,7 +201,7 @@ class Task:
         return True
 
     def describe(self) -> dict[str, Any]:
-        """The record of DescribeTasks, tags included; absent members are left out as AWS does."""
+        """Return the record of DescribeTasks with tags. Absent members are left out, as on AWS."""
         record = {
             "taskArn": self.arn,
             "clusterArn": self.cluster_arn,
@@ -273,7 +275,7 @@ class Task:
         return {key: value for key, value in record.items() if value is not None}
 
     def metadata(self) -> dict[str, Any]:
-        """The task document of the ECS metadata endpoint, version 4 (`/task`)."""
+        """Return the task document of the ECS metadata endpoint version 4 (`/task`)."""
         document = {
             "Cluster": self.cluster_arn,
             "TaskARN": self.arn,
@@ -282,7 +284,7 @@ class Task:
             "ServiceName": self.service or None,
             "DesiredStatus": self.desired.value,
             "KnownStatus": self.status.value,
-            "Limits": _limits(self.definition),
+            "DeploymentLimits": _limits(self.definition),
             "PullStartedAt": _iso(self.pull_started_at),
             "PullStoppedAt": _iso(self.pull_stopped_at),
             "AvailabilityZone": self.zone,

@@ -1,51 +1,48 @@
-"""How long things take in the local ECS, and every bound of its waits.
-
-Owns the numbers only. Tests pass a faster `Timing`; nothing else may shorten a wait.
-"""
+"""The durations of the local ECS, and the bounds of its waits. Tests pass a faster `Timing`."""
 
 from dataclasses import dataclass
 
-# Fargate takes 20 to 40 s to start a task. Ours is faithful in order, not in length: about a second, with
-# jitter from the run's seed, so that a replacement is never there in the same instant.
+# Fargate takes 20 to 40 s to start a task. Ours takes about a second, with jitter from the run's seed. The order of
+# the steps is the same, and a replacement is never there at once.
 PROVISION_S = (0.4, 0.8)
 PULL_S = (0.3, 0.6)
-# A pull that gets no answer fails after this long; the agent's own retries take about two minutes.
+# A pull without an answer fails after this time. On AWS the agent's retries take about two minutes.
 PULL_S_MAX = 120.0
 TICK_S = 0.2
 # A task without a load balancer counts as healthy once it has run this long.
 STABLE_S = 1.0
-# An essential container that exits by itself this soon after its start is a failed start, not a lost task.
+# An essential container that exits this soon after its start counts as a failed start, not as a lost task.
 FAILED_START_S = 5.0
-# The first failed starts are replaced at once, as ECS does; then the wait doubles up to ECS's quarter hour.
+# The first failed starts are replaced at once, as on ECS. Then the wait doubles up to ECS's quarter of an hour.
 FAILED_STARTS_FREE = 3
 BACKOFF_S = 1.0
 BACKOFF_S_MAX = 900.0
-# ECS: container definitions' stopTimeout, 30 s by default, 120 s at most.
+# The stopTimeout of container definitions: 30 s by default, at most 120 s.
 STOP_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S_MAX = 120.0
-# Past its SIGKILL a process is gone at once; this bounds the wait for the kernel (and uninterruptible I/O).
+# A process is gone soon after SIGKILL. This bounds the wait for the kernel and uninterruptible I/O.
 KILLED_S_MAX = 5.0
 # Target groups allow a deregistration delay of up to an hour.
 DEREGISTER_S_MAX = 3600.0
-# What a task gets between SIGTERM and SIGKILL when the whole local cloud stops.
+# The time between SIGTERM and SIGKILL of a task when the whole local cloud stops.
 SHUTDOWN_GRACE_S = 1.0
-# The server gives each of its parts 3 s to stop; the last half second is for killing what is left.
+# The server gives each service 3 s to stop. The last half second is for killing what is left.
 SHUTDOWN_S_MAX = 2.5
-# Stopped tasks can be described for an hour, as on AWS, and no more than this many of them.
+# Stopped tasks can be described for an hour, as on AWS, up to this many.
 STOPPED_VISIBLE_S = 3600.0
 STOPPED_TASKS_MAX = 2000
 INACTIVE_SERVICES_MAX = 200
 EVENTS_PER_SERVICE_MAX = 100
 # CloudFormation gives an ECS service three hours to stabilise.
 STABILIZE_S_MAX = 3 * 3600.0
-# RunTask's and DescribeTasks' limits.
+# The limits of RunTask and DescribeTasks.
 RUN_TASK_COUNT_MAX = 10
 DESCRIBE_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """The durations a scheduler works with, in seconds."""
+    """The durations that a scheduler uses, in seconds."""
 
     provision_s: tuple[float, float] = PROVISION_S
     pull_s: tuple[float, float] = PULL_S
@@ -59,9 +56,9 @@ class Timing:
     stabilize_s_max: float = STABILIZE_S_MAX
 
     def backoff_after(self, failed_starts: int) -> float:
-        """Seconds to wait before the next start, after so many failed starts in a row."""
+        """Return the seconds to wait before the next start, after so many failed starts in a row."""
         excess = failed_starts - self.failed_starts_free
         if excess <= 0:
             return 0.0
-        # The exponent is capped so that a loop of thousands of failures cannot overflow the float.
+        # The exponent is capped so that thousands of failures cannot overflow the float.
         return min(self.backoff_s_max, self.backoff_s * 2.0 ** min(excess - 1, 20))

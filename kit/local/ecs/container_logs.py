@@ -1,7 +1,4 @@
-"""Container output into CloudWatch Logs, as the awslogs driver ships it.
-
-Owns lines, batching and their bounds. Must not know tasks or processes: it reads one stream.
-"""
+"""Ship container output to CloudWatch Logs, as the awslogs driver does."""
 
 import asyncio
 import logging
@@ -20,18 +17,18 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 65_536
 FLUSH_S = 0.25
-# Lines that wait for the next flush; beyond it the oldest are dropped and the drop is said in the log.
+# Lines that wait for the next flush. Beyond it the oldest are dropped, and a log line says how many.
 BUFFER_LINES_MAX = 10_000
-# CloudWatch takes 256 KiB an event less 26 bytes of its own.
+# CloudWatch accepts 256 KiB per event, less 26 bytes of overhead.
 LINE_BYTES_MAX = 256 * 1024 - 26
-# MiniStack keeps events for ever; a soak would eat the memory, so a stream forgets its oldest.
+# MiniStack keeps events for ever. A long run would exhaust the memory, so a stream drops its oldest events.
 STREAM_EVENTS_MAX = 20_000
-# How long the end of a container may wait for its last lines.
+# How long a container's stop may wait for its last lines.
 DRAIN_S_MAX = 1.0
 
 
 class LogGroupMissing(KitError):
-    """The log group does not exist and the definition does not allow to create it."""
+    """The log group does not exist, and the definition does not allow creating it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +43,7 @@ class Destination:
 
     @classmethod
     def of(cls, container: Mapping[str, Any], *, task_id: str, account: str, region: str) -> "Destination | None":
-        """What the container definition's logConfiguration asks for; None if it is not awslogs."""
+        """Return the destination in the container definition's logConfiguration, or None if it is not awslogs."""
         config = container.get("logConfiguration") or {}
         options = config.get("options") or {}
         if config.get("logDriver") != "awslogs" or not options.get("awslogs-group"):
@@ -62,7 +59,7 @@ class Destination:
         )
 
     def create(self) -> None:
-        """Make sure that the stream exists."""
+        """Create the stream if it does not exist. Raises LogGroupMissing."""
         with request_scope(self.account, self.region):
             groups = cloudwatch_logs._log_groups
             if self.group not in groups and self.create_group:
@@ -73,7 +70,7 @@ class Destination:
                 cloudwatch_logs._create_log_stream({"logGroupName": self.group, "logStreamName": self.stream})
 
     def put(self, events: list[dict[str, Any]]) -> None:
-        """Append the events; a group or stream that was deleted meanwhile swallows them, as AWS would."""
+        """Append events. They are lost if the group or stream was deleted meanwhile, as on AWS."""
         with request_scope(self.account, self.region):
             status, _, body = cloudwatch_logs._put_log_events(
                 {"logGroupName": self.group, "logStreamName": self.stream, "logEvents": events}
@@ -94,7 +91,7 @@ class Destination:
 
 @dataclass(slots=True, kw_only=True)
 class Shipper:
-    """Reads one output stream to its end and ships its lines in batches."""
+    """Read one output stream to its end and ship its lines in batches."""
 
     source: asyncio.StreamReader
     destination: Destination | None
@@ -103,13 +100,13 @@ class Shipper:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     def start(self) -> None:
-        """Begin to read. Output without a destination is read too, or the writer would block."""
+        """Begin to read. Output without a destination is read too, because the writer would block otherwise."""
         self._tasks.append(asyncio.create_task(self._read(), name="ecs-logs-read"))
         if self.destination is not None:
             self._tasks.append(asyncio.create_task(self._flush_often(), name="ecs-logs-flush"))
 
     async def finish(self) -> None:
-        """Read what is left (bounded), ship it, stop."""
+        """Read the rest for at most DRAIN_S_MAX, ship it and stop."""
         if self._tasks:
             await asyncio.wait(self._tasks[:1], timeout=DRAIN_S_MAX)
         for task in self._tasks:

@@ -1,48 +1,73 @@
-"""Reading task definitions and requests: the I/O edge where dicts become our values.
-
-Owns parsing and its errors. Must not know the scheduler's state.
-"""
+"""Parse ECS requests and task definitions, and write answers and errors."""
 
 import shlex
-import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ministack.core.responses import get_region
-from ministack.services import ec2
-from ministack.services import ecs as ministack_ecs
+from ministack.core.responses import error_response_json, get_region, json_response
+from ministack.services import ec2, ecs
 
 from kit.errors import KitError
-from kit.local.ecs.ecs_services import is_true
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.tasks import Container, Target
 
-# MiniStack's CloudFormation lowers the first letters of a container definition's members one level deep only;
-# these are the members whose own members have fixed names.
+# Members of a container definition whose own members have fixed names. MiniStack's CloudFormation lowers the first
+# letters of member names one level deep only.
 _NESTED = ("healthCheck", "dependsOn", "secrets", "ulimits")
+
+Answer = tuple[int, dict[str, str], bytes]
+Request = dict[str, Any]
+Reply = dict[str, Any]
+Handler = Callable[[Request], Reply]
 
 
 class RequestRefused(KitError):
-    """A request AWS would refuse: `code` is the error's type."""
+    """A request that AWS would refuse. `code` is the type of the error."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
 
 
-def now() -> float:
-    return time.time()
+def answer(handler: Handler, request: Request) -> Answer:
+    """Call the handler and write its answer. A refusal becomes AWS's error."""
+    try:
+        return json_response(handler(request))
+    except RequestRefused as error:
+        return error_response_json(error.code, str(error), 400)
+    except ValueError as error:
+        # A number or an enumeration that does not parse.
+        return error_response_json("InvalidParameterException", f"Invalid value: {error}", 400)
+
+
+def page(name: str, arns: Sequence[str], request: Request, *, default: int) -> Reply:
+    """Return one page of a list, as `nextToken` and `maxResults` ask for."""
+    start = int(request.get("nextToken") or 0)
+    size = int(request.get("maxResults") or default)
+    reply: Reply = {name: list(arns[start : start + size])}
+    if start + size < len(arns):
+        reply["nextToken"] = str(start + size)
+    return reply
+
+
+def is_true(value: Any) -> bool:
+    """Read a boolean of the API or of a template, where it may be a string."""
+    return str(value).lower() == "true"
 
 
 def task_definition(reference: str) -> dict[str, Any]:
-    """The registered definition that a name, name:revision or ARN means, in the request's scope."""
-    key = ministack_ecs._resolve_td_key(reference or "")
-    found = ministack_ecs._task_defs.get(key) if key else None
+    """Return the active definition with this name, name:revision or ARN, and its tags under `_tags`.
+
+    The tags are needed for PropagateTags.
+    """
+    key = ecs._resolve_td_key(reference or "")
+    found = ecs._task_defs.get(key) if key else None
     if found is None or found.get("status") != "ACTIVE":
         raise RequestRefused("ClientException", "Unable to find task definition: TaskDefinition not found.")
     definition = dict(found)
     definition["containerDefinitions"] = [_normal(c) for c in found["containerDefinitions"]]
+    definition["_tags"] = tags(ecs._tags.get(definition["taskDefinitionArn"]))
     return definition
 
 
@@ -61,7 +86,7 @@ def _lower(value: Any) -> Any:
 
 
 def containers(definition: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> list[Container]:
-    """The containers that a task of this definition has, overrides applied."""
+    """Return the containers of a task with this definition and these overrides."""
     given = {o.get("name"): o for o in (overrides or {}).get("containerOverrides") or []}
     return [_container(i, c, given.get(c["name"]) or {}) for i, c in enumerate(definition["containerDefinitions"])]
 
@@ -80,7 +105,7 @@ def _container(index: int, definition: dict[str, Any], override: Mapping[str, An
 
 
 def subnets(configuration: Mapping[str, Any] | None) -> tuple[Subnet, ...]:
-    """The subnets of a networkConfiguration; without one, the default subnets of the region."""
+    """Return the subnets of a networkConfiguration; without one, the default subnets of the Region."""
     awsvpc = (configuration or {}).get("awsvpcConfiguration") or {}
     ids = awsvpc.get("subnets") or []
     unknown = [id for id in ids if id not in ec2._subnets]
@@ -97,12 +122,13 @@ def subnets(configuration: Mapping[str, Any] | None) -> tuple[Subnet, ...]:
 
 
 def security_groups(configuration: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the security groups of a networkConfiguration."""
     awsvpc = (configuration or {}).get("awsvpcConfiguration") or {}
     return tuple(awsvpc.get("securityGroups") or ())
 
 
 def targets(load_balancers: Sequence[Mapping[str, Any]], definition: Mapping[str, Any]) -> tuple[Target, ...]:
-    """The registrations that a service's `loadBalancers` ask for; each must match a port mapping."""
+    """Return the registrations that a service's `loadBalancers` ask for. Each must match a port mapping."""
     return tuple(_target(entry, definition) for entry in load_balancers if entry.get("targetGroupArn"))
 
 
@@ -121,5 +147,5 @@ def _target(entry: Mapping[str, Any], definition: Mapping[str, Any]) -> Target:
 
 
 def tags(records: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
-    """Tags of the API's shape as a dict."""
+    """Turn the API's list of tags into a dict."""
     return {record["key"]: str(record.get("value", "")) for record in records or []}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.local.ecs.definitions import containers
-from kit.local.ecs.deployments import Plan, plan
 from kit.local.ecs.placement import Subnet, choose
+from kit.local.ecs.rollout_plan import Plan, plan
 from kit.local.ecs.tasks import Task
 from kit.local.ecs.timing import Timing
+from kit.local.ecs.wire import containers
 
 A = Subnet(id="subnet-a", zone="a", vpc="v", cidr="10.0.0.0/24")
 B = Subnet(id="subnet-b", zone="b", vpc="v", cidr="10.0.1.0/24")

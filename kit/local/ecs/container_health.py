@@ -1,7 +1,4 @@
-"""Container health checks: the definition's `healthCheck` command, run as ECS runs it.
-
-Owns interval, time-out, retries and start period. Must not know what an unhealthy container leads to.
-"""
+"""Run container health checks: the `healthCheck` command of a container definition."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -9,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.local.ecs.process import CannotStartContainer, Process
+from kit.local.ecs.container_process import CannotStartContainer, Process
 from kit.local.ecs.tasks import Container, Health
 
 # ECS's defaults, in seconds and times.
@@ -17,14 +14,14 @@ INTERVAL_S = 30.0
 TIMEOUT_S = 5.0
 RETRIES = 3
 START_PERIOD_S = 0.0
-# Until its first success a container is checked this often, not every interval: ours are up in about a second,
-# and a deployment waits for the first HEALTHY. (ECS waits a whole interval.)
+# Until its first success a container is checked this often. ECS waits a whole interval, but our containers are up in
+# about a second, and a deployment waits for the first HEALTHY.
 FIRST_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthCheck:
-    """A `healthCheck` of a container definition."""
+    """The `healthCheck` of a container definition."""
 
     argv: tuple[str, ...]
     interval_s: float = INTERVAL_S
@@ -34,7 +31,7 @@ class HealthCheck:
 
     @classmethod
     def of(cls, definition: Mapping[str, Any]) -> "HealthCheck | None":
-        """The container definition's check; None if it has none."""
+        """Return the container definition's health check, or None."""
         check = definition.get("healthCheck") or {}
         command = [str(word) for word in check.get("command") or []]
         if not command or command == ["NONE"]:
@@ -61,9 +58,9 @@ async def watch(
     marker: str,
     changed: Callable[[], None],
 ) -> None:
-    """Run the check for ever, keep `container.health`; failures in the start period do not count.
+    """Run the check until cancelled, and set `container.health`. Failures in the start period do not count.
 
-    The clean-up of a check that is cancelled is the container's own: it carries the same marker.
+    The process of a cancelled check carries the container's marker, so it is killed with the container.
     """
     began = asyncio.get_running_loop().time()
     failures = 0
@@ -71,13 +68,13 @@ async def watch(
         fresh = container.health is Health.UNKNOWN
         await asyncio.sleep(min(check.interval_s, FIRST_INTERVAL_S) if fresh else check.interval_s)
         passed = await _passes(check, env=env, cwd=cwd, marker=marker)
-        # The quick first checks must not fail a container sooner than its own interval would.
+        # The frequent first checks must not fail a container sooner than its own interval would.
         free_s = max(check.start_period_s, check.interval_s if fresh else 0.0)
         in_start_period = asyncio.get_running_loop().time() - began < free_s
         failures = 0 if passed else failures + (not in_start_period)
-        verdict = Health.HEALTHY if passed else Health.UNHEALTHY if failures >= check.retries else container.health
-        if verdict is not container.health:
-            container.health = verdict
+        health = Health.HEALTHY if passed else Health.UNHEALTHY if failures >= check.retries else container.health
+        if health is not container.health:
+            container.health = health
             changed()
 
 

@@ -1,7 +1,4 @@
-"""One container's process: started, asked to end, ended with everything it started.
-
-Owns fork and kill. Must not know tasks, services or AWS. Linux only.
-"""
+"""Run a container as a process, and end it with everything that it started. Linux only."""
 
 import asyncio
 import contextlib
@@ -19,20 +16,20 @@ import psutil
 from kit.errors import KitError
 from kit.local.ecs.timing import KILLED_S_MAX
 
-# The kernel must kill the process when the server dies, even of SIGKILL: PR_SET_PDEATHSIG. It is set by a
-# stub that then becomes the program, because Python code between fork and exec is unsafe beside MiniStack's
-# threads. The signal fires when the spawning *thread* ends, so processes are spawned by the loop's thread,
-# which is the main one. A server that died before prctl() is seen by the changed parent.
+# PR_SET_PDEATHSIG makes the kernel kill the process when the server dies, even by SIGKILL. A stub sets it and then
+# executes the program, because Python code between fork and exec is unsafe with MiniStack's threads. The signal fires
+# when the spawning *thread* ends, so the event loop's thread, which is the main thread, spawns all processes. The
+# changed parent process id reveals a server that died before prctl().
 _STUB = (
     "import ctypes,os,sys\n"
     "ctypes.CDLL(None).prctl(1,9,0,0,0)\n"
     "if os.getppid()!=int(sys.argv[1]):os._exit(137)\n"
     "os.execv(sys.argv[2],sys.argv[3:])\n"
 )
-# What a task may see of the machine: where programs and shared libraries are, and how text is encoded.
+# Variables that a task inherits: where programs and shared libraries are, and how text is encoded.
 INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
-# Host ports lie below the kernel's range for outgoing connections; otherwise one of them could take a task's
-# port in the second between choosing it and the task's listen().
+# Host ports lie below the kernel's range for outgoing connections. Otherwise such a connection could take a task's
+# port between its choice and the task's listen().
 PORTS = range(15_000, 30_000)
 PORT_TRIES_MAX = 200
 
@@ -46,9 +43,9 @@ class PortsExhausted(KitError):
 
 
 def free_port(taken: set[int]) -> int:
-    """A port of 127.0.0.1 that nobody listens on and that is not in `taken`.
+    """Return a free port of 127.0.0.1 that is not in `taken`.
 
-    Drawn from the system's randomness, not from the seed: two clouds with one seed must not draw alike.
+    It is drawn from the system's randomness, because two clouds with the same seed must not draw the same ports.
     """
     for _ in range(PORT_TRIES_MAX):
         port = PORTS.start + secrets.randbelow(len(PORTS))
@@ -63,7 +60,7 @@ def free_port(taken: set[int]) -> int:
 
 
 def resolve(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> list[str]:
-    """`argv` with its program as an absolute path; a leading `python` is the interpreter we run in."""
+    """Return `argv` with its program as an absolute path. `python` is the interpreter that runs this server."""
     if not argv:
         raise CannotStartContainer("no command specified")
     program = argv[0]
@@ -76,10 +73,10 @@ def resolve(argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> list[str]
 
 
 class Process:
-    """A running program in a session of its own, its stdout and stderr merged into one pipe.
+    """A running program in its own session, with stdout and stderr merged into one pipe.
 
-    `marker` is an environment assignment that only this container's processes carry; it finds the ones that
-    left the session (a container's PID namespace would hold them).
+    `marker` is an environment assignment that only this container's processes have. It identifies processes that left
+    the session, which a real container's PID namespace would hold.
     """
 
     __slots__ = ("_child", "marker", "pid")
@@ -91,7 +88,7 @@ class Process:
 
     @classmethod
     async def spawn(cls, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, marker: str) -> "Process":
-        """Start `argv` in `cwd` with exactly `env`."""
+        """Start `argv` in `cwd` with exactly the environment `env`. Raises CannotStartContainer."""
         program = resolve(argv, env, cwd)
         try:
             child = await asyncio.create_subprocess_exec(
@@ -105,25 +102,25 @@ class Process:
 
     @property
     def output(self) -> asyncio.StreamReader:
-        """What the program writes."""
+        """The program's output."""
         assert self._child.stdout is not None, "spawned with a pipe"
         return self._child.stdout
 
     @property
     def exit_code(self) -> int | None:
-        """As a container runtime reports it: 137 for SIGKILL, 143 for SIGTERM; None while it runs."""
+        """The exit code as a container runtime reports it (137 for SIGKILL, 143 for SIGTERM). None while it runs."""
         code = self._child.returncode
         return None if code is None else (code if code >= 0 else 128 - code)
 
     async def wait(self) -> int:
-        """Wait for the main process to end (unbounded: a service's task may run for ever)."""
+        """Wait for the main process to end, without a time limit, and return its exit code."""
         await self._child.wait()
         code = self.exit_code
         assert code is not None, "the process has ended"
         return code
 
     def pids(self) -> list[int]:
-        """The main process and all its descendants, main first; empty once it has ended."""
+        """Return the main process and its descendants, the main process first. Empty once it has ended."""
         if self._child.returncode is not None:
             return []
         try:
@@ -139,7 +136,7 @@ class Process:
                 os.kill(self.pid, signum)
 
     def send_all(self, signum: int) -> int:
-        """Signal the main process and every descendant still attached to it; how many there were."""
+        """Signal the main process and its descendants. Returns the number of processes."""
         pids = self.pids()
         for pid in pids:
             with contextlib.suppress(ProcessLookupError):
@@ -152,22 +149,22 @@ class Process:
         self.kill_group()
 
     def kill_group(self) -> None:
-        """SIGKILL what is left of the session's first process group."""
+        """SIGKILL the rest of the session's first process group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
     async def stop(self, timeout_s: float) -> bool:
-        """SIGTERM, then SIGKILL after `timeout_s`, then end every leftover; False if it would not die."""
+        """Send SIGTERM, and SIGKILL after `timeout_s`, and kill all leftovers. Returns False if it did not end."""
         self.send(signal.SIGTERM)
         try:
             async with asyncio.timeout(timeout_s):
                 await self._child.wait()
         except TimeoutError:
             self.kill()
-        return await self.bury()
+        return await self.kill_leftovers()
 
-    async def bury(self) -> bool:
-        """Wait (bounded) for a killed main process and kill what it left behind; False if it would not die."""
+    async def kill_leftovers(self) -> bool:
+        """Wait at most KILLED_S_MAX for the main process, and kill its leftovers. Returns False if it did not end."""
         try:
             async with asyncio.timeout(KILLED_S_MAX):
                 await self._child.wait()
@@ -179,9 +176,9 @@ class Process:
 
 
 def kill_marked(marker: str) -> int:
-    """SIGKILL every process whose start environment holds `marker`; how many there were.
+    """SIGKILL every process whose initial environment contains `marker`. Returns the number of processes.
 
-    One pass over /proc, some 30 µs a process: fit for the end of a task, not for a tick.
+    It reads all of /proc, some 30 µs per process: acceptable at the end of a task, too slow for every tick.
     """
     needle = marker.encode()
     killed = 0

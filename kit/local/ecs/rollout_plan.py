@@ -1,8 +1,4 @@
-"""How many tasks a service starts and stops next: a pure decision on counts and health.
-
-Owns the arithmetic of rolling deployments and of replacing unhealthy tasks. Must not know processes, clocks
-or AWS words.
-"""
+"""Decide how many tasks a service starts and stops next, from counts and health only."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +9,7 @@ from kit.local.ecs.tasks import Task
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to do now."""
+    """The tasks to start and to stop now."""
 
     start: int = 0
     stop: tuple[Task, ...] = ()
@@ -28,14 +24,14 @@ def plan(
     tasks: Sequence[Task],
     may_start: bool = True,
 ) -> Plan:
-    """The next step towards `desired` healthy tasks of the primary deployment.
+    """Return the next step towards `desired` healthy tasks of the primary deployment.
 
-    `tasks` are the live ones (wanted running). Never more than the maximum are live and, as far as it is in
-    the scheduler's hands, never fewer than the minimum healthy. `may_start` is False while a failed
-    deployment or throttling forbids starts; an unhealthy task is then kept, for it may still serve.
+    `tasks` are the live tasks. A step never leads to more than the maximum of live tasks, and never stops so many that
+    fewer than the minimum stay healthy. `may_start` is False while a failed deployment or throttling forbids starts.
+    An unhealthy task is then kept, because it may still serve.
     """
     minimum = math.ceil(desired * minimum_percent / 100)
-    # 100 % both ways never replaces a task, on AWS neither; a maximum below 100 % must still reach the desired.
+    # With 100 % for both, no task is ever replaced, as on AWS. A maximum below 100 % must still reach `desired`.
     maximum = max(desired, math.floor(desired * maximum_percent / 100))
     current = [t for t in tasks if t.deployment_id == primary_id]
     good = [t for t in current if not t.unhealthy_reason]
@@ -43,34 +39,34 @@ def plan(
     missing = max(0, desired - len(good))
     start = min(missing, max(0, maximum - len(tasks))) if may_start else 0
 
-    stop = _spread_order(good)[: max(0, len(good) - desired)]
+    stop = _scale_in_order(good)[: max(0, len(good) - desired)]
     healthy = sum(t.healthy and not t.unhealthy_reason for t in tasks) - sum(t.healthy for t in stop)
-    stop += _replaced_unhealthy([t for t in tasks if t.unhealthy_reason], good, desired, missing - start, may_start)
-    for task in _old_first_useless(old):
+    stop += _unhealthy_to_stop([t for t in tasks if t.unhealthy_reason], good, desired, missing - start, may_start)
+    for task in _unhealthy_first(old):
         if task in stop or (not may_start and missing):
             continue
         if not task.healthy or healthy > minimum:
-            # A useless old task makes room at no cost; a healthy one goes only from above the minimum.
+            # An unhealthy old task can stop at no cost. A healthy one must leave the minimum healthy.
             healthy -= task.healthy
             stop.append(task)
     return Plan(start=start, stop=tuple(stop))
 
 
-def _replaced_unhealthy(
+def _unhealthy_to_stop(
     unhealthy: list[Task], good: list[Task], desired: int, unplaced: int, may_start: bool
 ) -> list[Task]:
-    """Unhealthy tasks to stop: all once their replacements are healthy, else as many as block a start."""
+    """Return the unhealthy tasks to stop: all once replacements are healthy, else as many as block a start."""
     if sum(t.healthy for t in good) >= desired:
         return list(unhealthy)
     return unhealthy[:unplaced] if may_start else []
 
 
-def _old_first_useless(old: Sequence[Task]) -> list[Task]:
+def _unhealthy_first(old: Sequence[Task]) -> list[Task]:
     return sorted(old, key=lambda task: (task.healthy, task.created_at))
 
 
-def _spread_order(tasks: Sequence[Task]) -> list[Task]:
-    """Tasks in the order in which scaling in takes them: from the fullest zone, pending and newest first."""
+def _scale_in_order(tasks: Sequence[Task]) -> list[Task]:
+    """Return tasks in the order in which scaling in stops them: fullest zone first, then pending, then newest."""
     remaining = list(tasks)
     order: list[Task] = []
     while remaining:

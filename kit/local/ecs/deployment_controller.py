@@ -1,0 +1,193 @@
+"""Advance the deployments of services: health, starts, stops, completion, circuit breaker and throttling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kit.local.ecs.ecs_services import Deployment, RolloutState, Service
+from kit.local.ecs.rollout_plan import plan
+from kit.local.ecs.tasks import Health, Status, StopCode, Target, Task
+from kit.local.ecs.timing import Timing
+from kit.local.ecs.wire import is_true
+
+_CANNOT_START = (
+    "is unable to consistently start tasks successfully. "
+    "For more information, see the Troubleshooting section of the Amazon ECS Developer Guide."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentController:
+    """Advance services one step at a time. It decides by the present state only, so a step may be repeated."""
+
+    timing: Timing
+    tasks_of: Callable[[Service], list[Task]]
+    launch: Callable[..., Task]
+    target_health: Callable[[str, str, int], str]
+
+    def advance(self, service: Service) -> None:
+        """Update the health of tasks, start and stop tasks, and complete or fail deployments."""
+        live = [t for t in self.tasks_of(service) if t.live]
+        for task in live:
+            self._update_health(service, task)
+        _break_circuit(service)
+        step = plan(
+            desired=service.desired,
+            minimum_percent=service.limits.minimum_percent,
+            maximum_percent=service.limits.maximum_percent,
+            primary_id=service.primary.id,
+            tasks=live,
+            may_start=_may_start(service),
+        )
+        _stop(service, step.stop)
+        self._start(service, step.start)
+        _conclude(service, self.tasks_of(service))
+
+    def count_failure(self, service: Service, task: Task) -> None:
+        """Count a task that ended. Failed starts throttle later starts; failed tasks trip the circuit breaker."""
+        deployment = next((d for d in service.deployments if d.id == task.deployment_id), None)
+        failed = task.failed_start or task.unhealthy_reason
+        if failed and deployment is not None and deployment.rollout is RolloutState.IN_PROGRESS:
+            deployment.failed_tasks += 1
+        if not task.failed_start:
+            return
+        service.failed_starts += 1
+        wait_s = self.timing.backoff_after(service.failed_starts)
+        if wait_s > 0:
+            service.not_before = asyncio.get_running_loop().time() + wait_s
+            if service.failed_starts == self.timing.failed_starts_free + 1:
+                service.event(_CANNOT_START)
+
+    def _update_health(self, service: Service, task: Task) -> None:
+        """Set `task.healthy`, and `task.unhealthy_reason` if the task must be replaced."""
+        if not task.running or task.unhealthy_reason:
+            task.healthy = False
+            return
+        up_s = asyncio.get_running_loop().time() - task.started_mono
+        states = {target: self._state(task, target) for target in task.targets}
+        up = all(state == "healthy" for state in states.values()) if states else up_s >= self.timing.stable_s
+        checked = any(c.essential and c.definition.get("healthCheck") for c in task.containers)
+        task.healthy = up and (not checked or task.health is Health.HEALTHY)
+        if up_s >= self.timing.failed_start_s:
+            service.stop_throttling()
+        if up_s < service.grace_s:
+            return
+        failing = next((target for target, state in states.items() if state == "unhealthy"), None)
+        if failing is not None:
+            task.unhealthy_reason = f"Task failed ELB health checks in (target-group {failing.group_arn})"
+            service.event(
+                f"(task {task.id}) (port {failing.port}) is unhealthy in (target-group {failing.group_arn}) "
+                "due to (reason Health checks failed)."
+            )
+        elif task.health is Health.UNHEALTHY:
+            task.unhealthy_reason = "Task failed container health checks"
+            service.event(f"(task {task.id}) failed container health checks.")
+        task.healthy = task.healthy and not task.unhealthy_reason
+
+    def _state(self, task: Task, target: Target) -> str:
+        return self.target_health(target.group_arn, task.ip, target.port)
+
+    def _start(self, service: Service, count: int) -> None:
+        tasks = [self._launch(service) for _ in range(count)]
+        if tasks:
+            service.steady = False
+            service.event(f"has started {len(tasks)} tasks: {_named(tasks)}.")
+
+    def _launch(self, service: Service) -> Task:
+        deployment = service.primary
+        return self.launch(
+            definition=deployment.definition,
+            account=service.account,
+            region=service.region,
+            cluster=service.cluster,
+            subnets=service.subnets,
+            used=[t.subnet.id for t in self.tasks_of(service) if t.live],
+            tags=_tags(service, deployment),
+            targets=service.targets,
+            security_groups=tuple(service.request.get("securityGroups") or ()),
+            service=service.name,
+            deployment_id=deployment.id,
+            group=f"service:{service.name}",
+            started_by=deployment.id,
+            launch_type=service.launch_type,
+            enable_execute=is_true(service.request.get("enableExecuteCommand")),
+        )
+
+
+def _may_start(service: Service) -> bool:
+    return (
+        service.status == "ACTIVE"
+        and service.primary.rollout is not RolloutState.FAILED
+        and asyncio.get_running_loop().time() >= service.not_before
+    )
+
+
+def _tags(service: Service, deployment: Deployment) -> dict[str, str]:
+    tags: dict[str, Any] = {}
+    if service.propagate == "SERVICE":
+        tags = dict(service.tags)
+    elif service.propagate == "TASK_DEFINITION":
+        tags = dict(deployment.definition.get("_tags") or {})
+    if service.managed_tags:
+        tags |= {"aws:ecs:clusterName": service.cluster, "aws:ecs:serviceName": service.name}
+    return tags
+
+
+def _stop(service: Service, tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        reason = task.unhealthy_reason or f"Scaling activity initiated by (deployment {service.primary.id})"
+        task.request_stop(StopCode.SCHEDULER, reason)
+    if tasks:
+        service.steady = False
+        if service.targets:
+            service.event(f"has begun draining connections on {len(tasks)} tasks.")
+        service.event(f"has stopped {len(tasks)} running tasks: {_named(tasks)}.")
+
+
+def _named(tasks: Sequence[Task]) -> str:
+    return " ".join(f"(task {t.id})" for t in tasks)
+
+
+def _break_circuit(service: Service) -> None:
+    deployment = service.primary
+    if not service.limits.breaker or deployment.rollout is not RolloutState.IN_PROGRESS:
+        return
+    if deployment.failed_tasks < service.breaker_at:
+        return
+    reason = "tasks failed to start."
+    deployment.conclude(RolloutState.FAILED, f"ECS deployment circuit breaker: {reason}")
+    service.failed_ids.add(deployment.id)
+    service.event(f"(deployment {deployment.id}) deployment failed: {reason}")
+    back = service.last_completed
+    if service.limits.rollback and back is not None and back is not deployment:
+        service.roll_back(back)
+        service.event(f"rolling back to (deployment {back.id}).")
+
+
+def _conclude(service: Service, tasks: Sequence[Task]) -> None:
+    """Complete the primary deployment once all its tasks are healthy and no others are left."""
+    live = [t for t in tasks if t.live]
+    if service.status == "DRAINING":
+        if all(t.status is Status.STOPPED for t in tasks):
+            service.status = "INACTIVE"
+            service.deployments = service.deployments[:1]
+            service.steady = True
+        return
+    primary = service.primary
+    current = [t for t in live if t.deployment_id == primary.id]
+    leaving = [t for t in tasks if not t.live and t.status in (Status.RUNNING, Status.DEACTIVATING)]
+    if not (len(live) == len(current) == service.desired and all(t.healthy for t in current)):
+        service.steady = False
+        return
+    if primary.rollout is RolloutState.IN_PROGRESS:
+        primary.conclude(RolloutState.COMPLETED, f"ECS deployment {primary.id} completed.")
+        service.event(f"(deployment {primary.id}) deployment completed.")
+    if primary.rollout is RolloutState.COMPLETED:
+        service.last_completed = primary
+        service.deployments = [primary]
+        if not service.steady and not leaving:
+            service.steady = True
+            service.event("has reached a steady state.")
