@@ -25,7 +25,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--good", type=int, metavar="N", help="make this many good runs of the pr suite's scenarios")
     parser.add_argument("--good-only", action="store_true", help="run no bad change, only good runs")
     parser.add_argument(
-        "--from", dest="made", nargs="+", type=Path, default=[], metavar="DIR",
+        "--from", dest="import_from", nargs="+", type=Path, default=[], metavar="DIR",
         help="also count the good runs in these run and suite folders",
     )  # fmt: skip
     parser.add_argument("--any-build", action="store_true", help="also count good runs of other builds")
@@ -56,15 +56,15 @@ def _begin(args: argparse.Namespace) -> power.Session:
     from kit import power
 
     # Good runs that exist already need not be made again, unless more are asked for.
-    usual = 0 if args.made else power.GOOD_RUNS
+    usual = 0 if args.import_from else power.GOOD_RUNS
     return power.begin(
         reports=args.reports,
-        made=args.made,
+        import_from=args.import_from,
         any_build=args.any_build,
         only=comma_separated(args.only),
         good=usual if args.good is None else args.good,
         good_only=args.good_only,
-        given=run_parameters(args, OPTIONS),
+        parameters=run_parameters(args, OPTIONS),
         jobs=args.jobs,
     )
 
@@ -73,7 +73,7 @@ def _resume(args: argparse.Namespace) -> power.Session:
     from kit import power
 
     refused = {
-        "--only": args.only, "--good": args.good is not None, "--good-only": args.good_only, "--from": args.made,
+        "--only": args.only, "--good": args.good is not None, "--good-only": args.good_only, "--from": args.import_from,
         "--any-build": args.any_build, "--seed": args.seed is not None, "-p": args.parameter,
     }  # fmt: skip
     for name in (name for name, given in refused.items() if given):

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     plan = suite.make_plan(
         args.suite,
         reports=args.reports,
-        given=run_parameters(args, OPTIONS),
+        parameters=run_parameters(args, OPTIONS),
         only=comma_separated(args.only),
         jobs=args.jobs,
         suite_id=args.suite_id,

@@ -1,7 +1,7 @@
-"""How good is the gate? Known bad changes that it must catch, and good runs of which it must not complain.
+"""Measure how good the gate is: known bad changes (mutants) that it must catch, and good runs that it must pass.
 
-`begin` or `reopen` plans, `Measurement` runs (through the suite's execution), the record is `power.json`, which
-`review` reads back for the gate. Owns the rule what caught means; knows nothing of how a run is judged.
+`begin` or `reopen` plans a measurement, `Measurement` runs it through the suite's execution and writes `power.json`,
+and `review` reads that record back for the gate.
 """
 
 from kit.power.measurement import Measurement, table

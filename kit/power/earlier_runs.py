@@ -1,6 +1,6 @@
-"""Good runs that exist already: of finished suites, of other measurements of power, single ones.
+"""Import good runs that exist already: from finished suites, from other power measurements, and single runs.
 
-Each is judged anew from its own evidence; what a suite's file says of it is not believed.
+Each run is judged again from its own evidence; the verdict in a suite's record is not used.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ DIGEST_SHOWN = 19
 
 
 def good_runs(folders: Sequence[Path], *, any_build: bool = False) -> list[tuple[Case, Run]]:
-    """The good runs in these folders, each once.
+    """Import the good runs in these folders, each once.
 
-    Raises UsageError for a folder that is none of a finished run, a run with a change or of a scenario that is not in
-    the suite of pull requests, and runs of several builds unless `any_build`.
+    Raises UsageError for a folder without a finished run, for a run with a bad change, for a scenario outside the pr
+    suite, and for runs of several builds unless `any_build`.
     """
     seen: dict[Path, tuple[dict[str, Any], str]] = {}
     for folder in folders:
@@ -35,11 +35,11 @@ def good_runs(folders: Sequence[Path], *, any_build: bool = False) -> list[tuple
         _require_good(path, record)
     if not any_build:
         _require_one_build(seen)
-    return [_counted(number, *entry) for number, entry in enumerate(seen.items(), start=1)]
+    return [_import(number, *entry) for number, entry in enumerate(seen.items(), start=1)]
 
 
 def relative(run: Run, folder: Path) -> str:
-    """Where the report of a found run is, from a folder."""
+    """Return the path of an imported run's report relative to a folder, empty if it has none."""
     return os.path.relpath(run.report, folder) if run.report else ""
 
 
@@ -50,27 +50,27 @@ def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
                 raise UsageError(f"suite {folder} is not finished: {record['reasons'][0]}")
             yield path, record
     elif is_power(folder):
-        made = load(folder)
-        good = {case["name"] for case in made["cases"] if case["kind"] == Kind.GOOD and not case["found"]}
-        for run in last_of(Run.from_plain(run) for run in made["runs"]).values():
+        record = load(folder)
+        good = {case["name"] for case in record["cases"] if case["kind"] == Kind.GOOD and not case["imported"]}
+        for run in last_of(Run.from_plain(run) for run in record["runs"]).values():
             if run.case in good:
                 yield folder / run.run_id, runner.judge_run(folder / run.run_id)
     elif (folder / runner.RUN_FILE).is_file():
         yield folder, runner.judge_run(folder)
     else:
-        raise UsageError(f"{folder} is the folder of no run, no suite and no power")
+        raise UsageError(f"{folder} is not the folder of a run, a suite or a power measurement")
 
 
 def _require_good(path: Path, record: dict[str, Any]) -> None:
-    change, scenario = record["change"] or _asked_change(path), record["scenario"]
+    change, scenario = record["change"] or _requested_change(path), record["scenario"]
     if change:
-        raise UsageError(f"run {path} carries change {change!r}: it is no good run")
+        raise UsageError(f"run {path} is not a good run: it has the bad change {change!r}")
     if scenario not in suite.PR.members():
-        raise UsageError(f"run {path} is of {scenario!r}; good runs are of {', '.join(suite.PR.members())}")
+        raise UsageError(f"run {path} has scenario {scenario!r}; good runs have {', '.join(suite.PR.members())}")
 
 
-def _asked_change(path: Path) -> str:
-    """The change that a run was asked to carry, should its record not say so."""
+def _requested_change(path: Path) -> str:
+    """The change in a run's parameters, for a record that has none because the run failed before its build."""
     try:
         state = json.loads((path / runner.RUN_FILE).read_text(encoding="utf-8"))
         return str(state["parameters"].get("change", ""))
@@ -84,17 +84,17 @@ def _require_one_build(seen: dict[Path, tuple[dict[str, Any], str]]) -> None:
         if record["build"]:
             builds.setdefault(record["build"], path)
     if len(builds) > 1:
-        told = "; ".join(f"{path.name} of {digest[:DIGEST_SHOWN]}" for digest, path in builds.items())
-        raise UsageError(f"good runs of {len(builds)} builds: {told}; --any-build counts them together")
+        listed = "; ".join(f"{path.name} has {digest[:DIGEST_SHOWN]}" for digest, path in builds.items())
+        raise UsageError(f"good runs of {len(builds)} builds: {listed}; --any-build counts them together")
 
 
-def _counted(number: int, path: Path, found: tuple[dict[str, Any], str]) -> tuple[Case, Run]:
-    record, origin = found
+def _import(number: int, path: Path, entry: tuple[dict[str, Any], str]) -> tuple[Case, Run]:
+    record, origin = entry
     case = Case(
-        name=f"found-{number}-{record['scenario']}",
+        name=f"imported-{number}-{record['scenario']}",
         kind=Kind.GOOD,
         scenario=record["scenario"],
-        given={"seed": record["seed"]},
-        found=True,
+        parameters={"seed": record["seed"]},
+        imported=True,
     )
     return case, of_record(record, case, path, origin)

@@ -1,7 +1,7 @@
-"""A measurement of power as it will run: every change's header and every run's parameters checked. Starts nothing.
+"""Plan a power measurement: check the header of every bad change and the parameters of every run.
 
-A change runs in the scenario that its header names, with that scenario's brief parameters; one that is visible only
-since `load` takes many orders to show, and runs for the scenario's full length.
+A change runs in the scenario that its header names, with that scenario's brief parameters. A change that only shows
+under load (`visible-since: load`) needs many orders, and runs for the scenario's full length.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,17 +21,17 @@ from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.parameter_specs import SEED_MAX
 from kit.slo.objectives import Metric
 
-# Each scenario of the suite once; a published figure takes more.
+# Each scenario of the suite once; a published figure needs more.
 GOOD_RUNS = 6
 GOOD_RUNS_MAX = 1_000
-# A run id is at most 40 characters and ends in four random ones of its own.
+# A run id has at most 40 characters, of which the last four are random.
 STEM_CHARS_MAX = 34
-# Parameters that are not the caller's: what differs between the runs.
+# Parameters that differ between the runs, so that the caller cannot set them.
 OWN_PARAMETERS = ("change", "run_id")
 
 
 class Kind(StrEnum):
-    """Whether a case must be caught, or must not."""
+    """Whether the gate must reject a case (a bad change) or pass it (a good run)."""
 
     CHANGE = "change"
     GOOD = "good"
@@ -39,17 +39,19 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A change or one good run. `full`: runs for the scenario's full length. `digest`: of the change's file. `found`: a
-    good run that was made elsewhere and is only counted.
+    """A bad change or one good run.
+
+    `full_length`: runs for the scenario's full length. `digest`: of the change's file. `imported`: a good run that was
+    made elsewhere and is only counted.
     """
 
     name: str
     kind: Kind
     scenario: str
-    given: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     measured_s: int = 0
     limit_s: float = 0.0
-    full: bool = False
+    full_length: bool = False
     change: str = ""
     title: str = ""
     breaks: str = ""
@@ -57,13 +59,13 @@ class Case:
     caught_by: tuple[str, ...] = ()
     fix: str = ""
     digest: str = ""
-    found: bool = False
+    imported: bool = False
 
     def member(self) -> suite.Member:
-        """A run of it, under a name that no run has had."""
+        """Make a run of the case under a new run id."""
         return suite.Member(
             scenario=self.scenario,
-            given=self.given,
+            parameters=self.parameters,
             run_id=f"{self.name[:STEM_CHARS_MAX]}-{secrets.token_hex(2)}",
             measured_s=self.measured_s,
             limit_s=self.limit_s,
@@ -71,7 +73,7 @@ class Case:
         )
 
     def plain(self) -> dict[str, Any]:
-        """For JSON; `from_plain` reads it back."""
+        """Return the JSON form; `from_plain` reads it back."""
         return asdict(self)
 
     @classmethod
@@ -81,14 +83,17 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`tree`: the digest of the source tree without a change. `any_build`: good runs of other builds count too."""
+    """A checked measurement.
+
+    `source_tree`: digest of the unchanged source. `any_build`: good runs of other builds count too.
+    """
 
     power_id: str
     reports: Path
     cases: tuple[Case, ...]
-    given: Mapping[str, str]
+    parameters: Mapping[str, str]
     jobs: int | None
-    tree: str
+    source_tree: str
     any_build: bool
     reproduce: str
 
@@ -103,20 +108,21 @@ def make(
     only: Sequence[str] = (),
     good: int = GOOD_RUNS,
     good_only: bool = False,
-    given: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
     jobs: str = suite.JOBS_AUTO,
-    found: Sequence[Case] = (),
+    imported: Sequence[Case] = (),
     any_build: bool = False,
     changes_dir: Path = CHANGES,
 ) -> Plan:
-    """Check everything and take the folder. `given`: notebook parameters for every run, text as typed; `found`: good
-    runs that exist. Raises UsageError, and then nothing was written.
+    """Check everything and make the folder. `parameters`: for every run, as text. `imported`: good runs that exist.
+
+    Raises UsageError; nothing is written.
     """
-    asked, wanted = dict(given or {}), suite.places(jobs)
-    _refuse(only, good, good_only, asked, found)
+    asked, jobs_max = dict(parameters or {}), suite.parse_jobs(jobs)
+    _check_options(only, good, good_only, asked, imported)
     power_id = f"power-{dt.datetime.now(dt.UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
     folder = reports.resolve() / power_id
-    names = () if good_only else _chosen(only, changes_dir)
+    names = () if good_only else _select(only, changes_dir)
     checked = [_change(name, asked, folder, changes_dir) for name in names]
     checked += [_good(number, asked, folder) for number in range(1, good + 1)]
     if checked:
@@ -125,28 +131,30 @@ def make(
     return Plan(
         power_id=power_id,
         reports=folder.parent,
-        cases=(*(case for case, _ in checked), *found),
-        given={name: str(value) for name, value in asked.items()},
-        jobs=wanted,
-        tree=build.digest_of(SOURCE),
+        cases=(*(case for case, _ in checked), *imported),
+        parameters={name: str(value) for name, value in asked.items()},
+        jobs=jobs_max,
+        source_tree=build.digest_of(SOURCE),
         any_build=any_build,
-        reproduce=_reproduce(only, good + len(found), good_only, asked),
+        reproduce=_reproduce(only, good + len(imported), good_only, asked),
     )
 
 
-def _refuse(only: Sequence[str], good: int, good_only: bool, asked: Mapping[str, Any], found: Sequence[Case]) -> None:
+def _check_options(
+    only: Sequence[str], good: int, good_only: bool, asked: Mapping[str, Any], imported: Sequence[Case]
+) -> None:
     for name in OWN_PARAMETERS:
         if name in asked:
-            raise UsageError(f"parameter {name}={asked[name]!r}: every run of power has its own")
+            raise UsageError(f"parameter {name}={asked[name]!r}: every run of a power measurement has its own")
     if good_only and only:
-        raise UsageError(f"--good-only runs no change, --only names {', '.join(only)}")
+        raise UsageError(f"--good-only runs no bad change, but --only names {', '.join(only)}")
     if not 0 <= good <= GOOD_RUNS_MAX:
         raise UsageError(f"parameter good={good} is outside 0..{GOOD_RUNS_MAX}")
-    if good_only and not good and not found:
+    if good_only and not good and not imported:
         raise UsageError("--good-only with --good 0 and no --from: there is nothing to count")
 
 
-def _chosen(only: Sequence[str], changes_dir: Path) -> tuple[str, ...]:
+def _select(only: Sequence[str], changes_dir: Path) -> tuple[str, ...]:
     known = build.known_changes(changes_dir)
     for name in only:
         if name not in known:
@@ -160,15 +168,15 @@ def _change(name: str, asked: Mapping[str, Any], folder: Path, changes_dir: Path
     build.validate_change(SOURCE, name, changes_dir)
     full = header.visible_since == "load"
     values = {**({} if full else scenario.brief), **asked, "change": name}
-    member, parameters = suite.member(scenario.name, values, folder, label=name)
+    member, parameters = suite.plan_member(scenario.name, values, folder, label=name)
     case = Case(
         name=name,
         kind=Kind.CHANGE,
         scenario=scenario.name,
-        given=member.given,
+        parameters=member.parameters,
         measured_s=member.measured_s,
         limit_s=member.limit_s,
-        full=full,
+        full_length=full,
         change=name,
         title=header.title,
         breaks=header.breaks,
@@ -181,7 +189,7 @@ def _change(name: str, asked: Mapping[str, Any], folder: Path, changes_dir: Path
 
 
 def _scenario(header: build.Header) -> scenarios.Scenario:
-    """The scenario that a header names; it must be able to fail each check that must fail there."""
+    """Return the scenario that a header names. Raises UsageError if it does not run every check of `caught-by`."""
     file = f"{header.name}.diff"
     if header.scenario not in scenarios.names():
         raise UsageError(f"{file}: scenario={header.scenario!r} is unknown; known: {', '.join(scenarios.names())}")
@@ -190,36 +198,33 @@ def _scenario(header: build.Header) -> scenarios.Scenario:
     checks = sorted({check.name for check in integrity.CHECKS} | promised)
     for check in header.caught_by:
         if check not in checks:
-            raise UsageError(f"{file}: caught-by={check!r} is no check of {scenario.name}; it has: {', '.join(checks)}")
+            raise UsageError(
+                f"{file}: caught-by={check!r} is not a check of {scenario.name}; it has: {', '.join(checks)}"
+            )
     return scenario
 
 
 def _good(number: int, asked: Mapping[str, Any], folder: Path) -> tuple[Case, Parameters]:
-    """The scenarios of the suite take turns; no two runs have the same seed."""
+    """Plan one good run. The scenarios of the pr suite take turns; no two runs have the same seed."""
     members = suite.PR.members()
     name = members[(number - 1) % len(members)]
     values = {**suite.PR.parameters(scenarios.get(name)), **asked}
-    seed = (suite.member(name, values, folder)[1].seed + number) % SEED_MAX
+    seed = (suite.plan_member(name, values, folder)[1].seed + number) % SEED_MAX
     label = f"good-{number}-{name}"
-    member, parameters = suite.member(name, {**values, "seed": seed}, folder, label=label)
+    member, parameters = suite.plan_member(name, {**values, "seed": seed}, folder, label=label)
     case = Case(
         name=label,
         kind=Kind.GOOD,
         scenario=name,
-        given=member.given,
+        parameters=member.parameters,
         measured_s=member.measured_s,
         limit_s=member.limit_s,
     )
     return case, parameters
 
 
-def _reproduce(only: Sequence[str], good: int, good_only: bool, given: Mapping[str, Any]) -> str:
-    """The command that makes all of it, the good runs too that were found."""
+def _reproduce(only: Sequence[str], good: int, good_only: bool, parameters: Mapping[str, Any]) -> str:
+    """Write the command that measures all of it, including as many good runs as were imported."""
     words = ["gameday", "power", *(["--only", ",".join(only)] if only else []), "--good", str(good)]
     words += ["--good-only"] if good_only else []
-    return shlex.join(words + list(_pairs(given)))
-
-
-def _pairs(given: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in given.items():
-        yield from ("-p", f"{name}={value}")
+    return shlex.join(words + suite.parameter_options(parameters))

@@ -1,4 +1,4 @@
-"""The record of a measurement of power, `gameday.power/1`: kept as `power.json`, read back by who goes on with it."""
+"""Write and read the record of a power measurement (`gameday.power/2`, `power.json`)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from kit import schemas, suite
 from kit.errors import EvidenceMissing
 from kit.power.judgement import Judged, Judgement, builds, judge
-from kit.power.outcome import Result, Run, last_of, named
+from kit.power.outcome import Result, Run, expected_failed, last_of
 from kit.power.plan import Plan
 from kit.power.rates import Rate
 
-SCHEMA = "gameday.power/1"
+SCHEMA = "gameday.power/2"
 FILE = "power.json"
-NOT_ENDED = "it never reported its end: it still runs, or was killed"
+NOT_ENDED = "it has not reported its end: it is still running, or it was killed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is known of a measurement beside its plan and its runs. `resumed`: how often it was gone on with."""
+    """What the record holds beside the plan and the runs. `resumed`: how often the measurement was resumed."""
 
     state: str
     stopped_by: str
@@ -34,7 +34,7 @@ class Facts:
 
 
 def make(plan: Plan, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
-    """The record as JSON types, validated."""
+    """Make the record as JSON types and validate it."""
     found = judge(plan.cases, runs, unfinished=unfinished(facts.state, facts.stopped_by), any_build=plan.any_build)
     made = {
         "schema": SCHEMA,
@@ -42,12 +42,14 @@ def make(plan: Plan, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
         **asdict(facts),
         "verdict": found.verdict.value,
         "reasons": list(found.reasons),
-        "rates": {name: _rate(getattr(found, name)) for name in ("caught", "noticed", "false_alarms")},
+        "rates": {
+            name: _rate(getattr(found, name)) for name in ("mutation_score", "caught_by_any_check", "false_alarms")
+        },
         **_names(found),
-        "tree": plan.tree,
+        "source_tree": plan.source_tree,
         "builds": sorted(builds(plan.cases, last_of(runs))) or sorted({run.build for run in runs if run.origin}),
         "any_build": plan.any_build,
-        "given": dict(plan.given),
+        "parameters": dict(plan.parameters),
         "cases": [case.plain() for case in plan.cases],
         "results": [_result(one) for one in found.cases],
         "runs": [run.plain() for run in runs],
@@ -59,7 +61,7 @@ def make(plan: Plan, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
 
 
 def validate(made: Any) -> None:
-    """Raises EvidenceMissing unless `made` is a `gameday.power/1` record."""
+    """Raises EvidenceMissing unless `made` is a `gameday.power/2` record."""
     schemas.validate(made, "kit.power", "power.schema.json")
 
 
@@ -71,12 +73,12 @@ def write(made: Mapping[str, Any], folder: Path) -> None:
 
 
 def is_power(folder: Path) -> bool:
-    """Whether a folder is a measurement's."""
+    """Whether a folder is that of a power measurement."""
     return (folder / FILE).is_file()
 
 
 def load(folder: Path) -> dict[str, Any]:
-    """The record of a folder. Raises EvidenceMissing if it is torn or none."""
+    """Read the record of a folder. Raises EvidenceMissing if it is missing, incomplete or not valid."""
     try:
         made = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -86,19 +88,19 @@ def load(folder: Path) -> dict[str, Any]:
 
 
 def unfinished(state: str, stopped_by: str) -> str:
-    """Why a measurement has not come to its end, empty if it has."""
+    """Return why a measurement has not ended, empty if it has."""
     if state == suite.RUNNING:
         return NOT_ENDED
-    return f"it was stopped by {stopped_by or 'someone'}" if state == suite.STOPPED else ""
+    return f"it was stopped by {stopped_by or 'an unknown signal'}" if state == suite.STOPPED else ""
 
 
 def _names(found: Judgement) -> dict[str, list[str]]:
     return {
         "survivors": found.names(Result.SURVIVOR),
-        "caught_by_other": found.names(Result.OTHER),
-        "alarms": found.names(Result.FALSE_ALARM),
-        "silent": found.names(Result.NO_EVIDENCE),
-        "pending": found.names(Result.PENDING),
+        "caught_by_other": found.names(Result.CAUGHT_BY_OTHER),
+        "false_alarms": found.names(Result.FALSE_ALARM),
+        "no_evidence": found.names(Result.NO_EVIDENCE),
+        "not_run": found.names(Result.NOT_RUN),
     }
 
 
@@ -107,15 +109,14 @@ def _rate(rate: Rate) -> dict[str, Any]:
 
 
 def _result(one: Judged) -> dict[str, Any]:
-    """`first`: of all checks that failed the one that the gate tells first; `named`: those of the header."""
+    """The result of one case in the record; `expected_failed`: the failed checks that the header names."""
     run = one.run
     return {
         "case": one.case.name,
         "result": one.result.value,
         "run_id": run.run_id if run else "",
         "verdict": run.verdict.value if run else "",
-        "first": next(iter(run.fired), "") if run else "",
-        "fired": list(run.fired) if run else [],
-        "named": list(named(one.case, run)),
-        "why": run.why if run else "",
+        "failed_checks": list(run.failed_checks) if run else [],
+        "expected_failed": list(expected_failed(one.case, run)),
+        "main_reason": run.main_reason if run else "",
     }

@@ -1,7 +1,6 @@
-"""A finished measurement read back for the gate, by the same rule that ended it.
+"""Judge a finished measurement again for the gate, by the rule that judged it at its end.
 
-What power.json says of itself is not believed: its verdict is made anew, and a run counts only if its own folder still
-says the same.
+The verdict in power.json is not used. A run counts only if the verdict in its own folder is the recorded one.
 """
 
 from __future__ import annotations
@@ -14,14 +13,14 @@ from kit.errors import EvidenceMissing
 from kit.model import Verdict
 from kit.power import record
 from kit.power.judgement import judge
-from kit.power.outcome import Run, doubted
+from kit.power.outcome import Run, without_evidence
 from kit.power.plan import Case
-from kit.power.session import believable
+from kit.power.session import matches_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """`words`: the rates, in a sentence each."""
+    """The verdict on a measurement's folder. `words`: one line for each rate."""
 
     folder: Path
     verdict: Verdict
@@ -29,14 +28,14 @@ class Review:
     words: tuple[str, ...] = ()
 
     def lines(self) -> Iterator[str]:
-        """The verdict, why, and what was measured."""
+        """Write the verdict, its reasons and the rates."""
         yield f"{self.verdict.value}  power  {self.folder.name}"
         yield from (f"  - {reason}" for reason in self.reasons)
         yield from (f"  {words}" for words in self.words)
 
 
 def review(folder: Path) -> Review:
-    """FAIL, INVALID or PASS of a measurement's folder; a record that cannot be read is INVALID."""
+    """Judge a measurement's folder; a record that cannot be read is INVALID."""
     try:
         made = record.load(folder)
     except EvidenceMissing as error:
@@ -45,14 +44,14 @@ def review(folder: Path) -> Review:
     runs = [_checked(Run.from_plain(run), folder, cases) for run in made["runs"]]
     unfinished = record.unfinished(made["state"], made["stopped_by"])
     found = judge(tuple(cases.values()), runs, unfinished=unfinished, any_build=made["any_build"])
-    rates = (found.caught, found.noticed, found.false_alarms)
+    rates = (found.mutation_score, found.caught_by_any_check, found.false_alarms)
     words = tuple(rate.words for rate in rates)
     return Review(folder=folder, verdict=found.verdict, reasons=found.reasons, words=words)
 
 
 def _checked(run: Run, folder: Path, cases: dict[str, Case]) -> Run:
-    """What was found elsewhere has no folder here, and what is no evidence needs none."""
+    """Downgrade a run whose folder contradicts the record. Imported runs have no folder here and are not checked."""
     case = cases.get(run.case)
-    if case is None or case.found or not run.speaks or believable(run, folder, case):
+    if case is None or case.imported or not run.is_evidence or matches_folder(run, folder, case):
         return run
-    return doubted(run, f"{folder / run.run_id} does not say what {record.FILE} says of it")
+    return without_evidence(run, f"{folder / run.run_id} does not agree with {record.FILE}")

@@ -1,6 +1,6 @@
-"""A measurement that begins, or goes on where an earlier one ended: its plan, and the runs that it has already.
+"""Begin a power measurement, or resume an earlier one.
 
-Goes on only where nothing has changed that the earlier runs were made with.
+An earlier measurement is resumed only if the source tree and the bad changes are still what its runs were made with.
 """
 
 from __future__ import annotations
@@ -27,37 +27,40 @@ DIGEST_SHOWN = 19
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """`carried`: runs of earlier sessions, and those that were earlier_runs. `started_at`: of the first one."""
+    """A plan and the runs that exist already. `started_at`: when the first session started."""
 
     plan: Plan
-    carried: tuple[Run, ...] = ()
+    existing: tuple[Run, ...] = ()
     started_at: str = ""
     resumed: int = 0
 
     def missing(self) -> tuple[Case, ...]:
-        """The cases without a run that can be believed; what was found cannot be run again."""
-        last = last_of(self.carried)
+        """Return the cases that need a run; imported cases cannot be run."""
+        last = last_of(self.existing)
         return tuple(
             case
             for case in self.plan.cases
-            if not case.found and not ((run := last.get(case.name)) and believable(run, self.plan.folder, case))
+            if not case.imported and not ((run := last.get(case.name)) and matches_folder(run, self.plan.folder, case))
         )
 
 
-def begin(*, reports: Path, made: Sequence[Path] = (), any_build: bool = False, **options: Any) -> Session:
-    """A new one; `made`: folders of good runs that exist, `options`: as `plan.make` takes them. Raises UsageError."""
-    good = earlier_runs.good_runs(made, any_build=any_build)
-    plan = make(reports=reports, found=[case for case, _ in good], any_build=any_build, **options)
-    carried = tuple(replace(run, report=earlier_runs.relative(run, plan.folder)) for _, run in good)
-    return Session(plan=plan, carried=carried)
+def begin(*, reports: Path, import_from: Sequence[Path] = (), any_build: bool = False, **options: Any) -> Session:
+    """Begin a new measurement. Raises UsageError.
+
+    `import_from`: folders of good runs that exist. `options`: as `plan.make` takes them.
+    """
+    good = earlier_runs.good_runs(import_from, any_build=any_build)
+    plan = make(reports=reports, imported=[case for case, _ in good], any_build=any_build, **options)
+    existing = tuple(replace(run, report=earlier_runs.relative(run, plan.folder)) for _, run in good)
+    return Session(plan=plan, existing=existing)
 
 
 def reopen(
     which: str, *, reports: Path, jobs: str = suite.JOBS_AUTO, source: Path = SOURCE, changes_dir: Path = CHANGES
 ) -> Session:
-    """Go on with a folder, or with the latest below `reports`.
+    """Resume the measurement in a folder, or the latest below `reports`.
 
-    Raises UsageError if there is none, or if the source tree or a change of it is not what it was.
+    Raises UsageError if there is none, or if the source tree or a bad change has changed since.
     """
     folder = _folder(which, reports)
     try:
@@ -68,32 +71,32 @@ def reopen(
         power_id=before["power_id"],
         reports=folder.parent,
         cases=tuple(Case.from_plain(case) for case in before["cases"]),
-        given=before["given"],
-        jobs=suite.places(jobs),
-        tree=before["tree"],
+        parameters=before["parameters"],
+        jobs=suite.parse_jobs(jobs),
+        source_tree=before["source_tree"],
         any_build=before["any_build"],
         reproduce=before["reproduce"],
     )
     for difference in _differences(plan, source, changes_dir):
-        raise UsageError(f"--resume {folder.name}: {difference}; begin a new one")
+        raise UsageError(f"--resume {folder.name}: {difference}; start a new measurement")
     return Session(
         plan=plan,
-        carried=tuple(Run.from_plain(run) for run in before["runs"]),
+        existing=tuple(Run.from_plain(run) for run in before["runs"]),
         started_at=before["started_at"],
         resumed=before["resumed"] + 1,
     )
 
 
-def believable(run: Run, folder: Path, case: Case) -> bool:
-    """Whether an earlier session's run needs no other: it is evidence, and its folder still says the same."""
-    if not run.speaks:
+def matches_folder(run: Run, folder: Path, case: Case) -> bool:
+    """Whether a run is evidence and its folder still holds the verdict that the record has."""
+    if not run.is_evidence:
         return False
     try:
-        kept = json.loads((folder / run.run_id / "verdict.json").read_text(encoding="utf-8"))
-        gate.validate(kept)
+        found = json.loads((folder / run.run_id / "verdict.json").read_text(encoding="utf-8"))
+        gate.validate(found)
     except (OSError, ValueError, EvidenceMissing):
         return False
-    return (kept["verdict"], kept["run_id"], kept["change"]) == (run.verdict, run.run_id, case.change)
+    return (found["verdict"], found["run_id"], found["change"]) == (run.verdict, run.run_id, case.change)
 
 
 def _folder(which: str, reports: Path) -> Path:
@@ -105,13 +108,13 @@ def _folder(which: str, reports: Path) -> Path:
     for folder in (Path(which), reports / which):
         if is_power(folder):
             return folder.resolve()
-    raise UsageError(f"--resume {which}: no folder with a {FILE}, neither as it is nor below {reports}")
+    raise UsageError(f"--resume {which}: no folder with a {FILE}, neither as given nor below {reports}")
 
 
 def _differences(plan: Plan, source: Path, changes_dir: Path) -> Iterator[str]:
     now = build.digest_of(source)
-    if now != plan.tree:
-        yield f"the source tree is {now[:DIGEST_SHOWN]}, its runs were made with {plan.tree[:DIGEST_SHOWN]}"
+    if now != plan.source_tree:
+        yield f"the source tree is {now[:DIGEST_SHOWN]}, but its runs were made with {plan.source_tree[:DIGEST_SHOWN]}"
     for case in plan.cases:
         if case.kind is Kind.CHANGE and read_header(case.change, changes_dir).digest != case.digest:
-            yield f"change {case.change} is not what its runs were planned with"
+            yield f"change {case.change} has changed since its runs were planned"

@@ -1,6 +1,4 @@
-"""What people read after a run: a self-contained HTML page, JUnit for CI, an index of runs; the same for a suite, and
-for a measurement of power.
-"""
+"""Write what people read after a run, a suite or a power measurement: HTML pages, JUnit for CI, an index of runs."""
 
 from kit.reports.html import write_html
 from kit.reports.index import write_index

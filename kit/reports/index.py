@@ -70,7 +70,7 @@ def _run_cells(record: Mapping[str, Any]) -> dict[str, str]:
 def _suite_cells(record: Mapping[str, Any]) -> dict[str, str]:
     return {
         "scenario": f"suite {record['suite']}: {len(record['scenarios'])} scenarios",
-        "change": record["given"].get("change") or "–",
+        "change": record["parameters"].get("change") or "–",
         "started_at": record["started_at"] or "–",
     }
 
@@ -80,5 +80,5 @@ def _power_cells(record: Mapping[str, Any]) -> dict[str, str]:
         "scenario": "power of the gate",
         "change": "one per run",
         "started_at": record["started_at"],
-        "reasons": "; ".join(record["rates"][name]["words"] for name in ("caught", "false_alarms")),
+        "reasons": "; ".join(record["rates"][name]["words"] for name in ("mutation_score", "false_alarms")),
     }

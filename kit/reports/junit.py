@@ -1,4 +1,4 @@
-"""JUnit XML: one test suite per game day, one case per check, so that any CI shows which check went red and why."""
+"""Write JUnit XML: one test suite per game day and one case per check, so that any CI shows what failed and why."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 
 from kit.reports.timeline import step_line
 
-# Characters that XML 1.0 cannot carry become this one.
+# Replaces characters that XML 1.0 cannot contain.
 REPLACEMENT = "\ufffd"
 COUNTS = ("tests", "failures", "errors")
 
 
 def write_junit(record: Mapping[str, Any], path: Path) -> None:
-    """Write the verdict `record` as one test suite: fail → failure, invalid → error, the verdict a case of its own."""
+    """Write a verdict record as one test suite: fail → failure, invalid → error, the verdict as a case of its own."""
     _write([_suite(record)], path)
 
 
 def write_suite_junit(suite: Mapping[str, Any], records: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write a suite of game days: one test suite for each of the `records` that count, in their order.
+    """Write a suite of game days: one test suite for each of the `records`, which are those of the runs that count.
 
-    Runs that were repeated are no cases: the output of their scenario's test suite tells of them. A suite that has not
-    ended is an error of its own: a file that a killed suite left must not look green.
+    A run that was repeated appears only in the output of its scenario's test suite. A suite that has not ended is an
+    error, so that the file that a killed suite leaves is not green.
     """
     written = []
     for record in records:
         element = _suite(record)
         runs = [run for run in suite["runs"] if run["scenario"] == record["scenario"]]
         element.set("time", f"{sum(run['duration_s'] for run in runs):.1f}")
-        told = "\n".join(line for run in runs for line in _about(run))
-        ET.SubElement(element, "system-out").text = _clean(told)
+        output = "\n".join(line for run in runs for line in _run_lines(run))
+        ET.SubElement(element, "system-out").text = _clean(output)
         written.append(element)
     if suite["state"] != "done":
         written.append(_unfinished(suite))
@@ -67,13 +67,13 @@ def _unfinished(suite: Mapping[str, Any]) -> ET.Element:
     return element
 
 
-def _about(run: Mapping[str, Any]) -> list[str]:
-    """A run of a suite in a few lines: how it went, and what the machine was busy with."""
-    ended = "" if run["counts"] else f"; repeated alone, because {run['spoiled']}"
-    lines = [f"run {run['run_id']}: {run['verdict']} after {run['duration_s']:g} s{ended}"]
+def _run_lines(run: Mapping[str, Any]) -> list[str]:
+    """Describe a run of a suite in a few lines: its verdict, its reasons and the CPU contention."""
+    repeated = "" if run["counts"] else f"; repeated alone, because {run['repeat_reason']}"
+    lines = [f"run {run['run_id']}: {run['verdict']} after {run['duration_s']:g} s{repeated}"]
     lines += [f"  {reason}" for reason in run["reasons"]]
-    if run["pressure"]:
-        lines.append(f"  machine: {run['pressure']['words']}")
+    if run["cpu_contention"]:
+        lines.append(f"  CPU: {run['cpu_contention']['words']}")
     return lines
 
 
@@ -83,7 +83,7 @@ def _case(record: Mapping[str, Any], check: Mapping[str, Any]) -> ET.Element:
     tag = {"fail": "failure", "invalid": "error"}.get(check["status"])
     if tag:
         problem = ET.SubElement(case, tag, message=_clean(check["detail"]), type=check["status"])
-        problem.text = _clean("\n".join([check["detail"], *_story(check)]))
+        problem.text = _clean("\n".join([check["detail"], *_timeline(check)]))
     return case
 
 
@@ -97,7 +97,7 @@ def _verdict_case(record: Mapping[str, Any]) -> ET.Element:
     return case
 
 
-def _story(check: Mapping[str, Any]) -> list[str]:
+def _timeline(check: Mapping[str, Any]) -> list[str]:
     return [step_line(step) for step in check.get("counterexample") or []]
 
 

@@ -12,9 +12,9 @@ from kit.reports.render import utc, write_page
 LISTS = {
     "Survivors": "survivors",
     "Caught by another check than their header names": "caught_by_other",
-    "False alarms": "alarms",
-    "No evidence": "silent",
-    "Not run": "pending",
+    "False alarms": "false_alarms",
+    "No evidence": "no_evidence",
+    "Not run": "not_run",
 }
 # A result has the colour of the verdict that says as much about a build.
 COLOURS = {
@@ -29,7 +29,7 @@ COLOURS = {
 
 
 def write_power_html(power: Mapping[str, Any], path: Path) -> None:
-    """Write the page of a `gameday.power/1` record; links are relative to it."""
+    """Write the page of a `gameday.power/2` record; links are relative to it."""
     write_page(
         path,
         "power.html.j2",
@@ -42,7 +42,7 @@ def write_power_html(power: Mapping[str, Any], path: Path) -> None:
 
 
 def listed(power: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """The lists of names that are not empty, with their titles; survivors always."""
+    """Return the lists of names that are not empty, with their titles; the survivors even if there are none."""
     return [(title, power[key]) for title, key in LISTS.items() if power[key] or key == "survivors"]
 
 
@@ -56,6 +56,6 @@ def _rows(power: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _facts(power: Mapping[str, Any]) -> Iterator[str]:
     resumed = f", resumed {power['resumed']} times" if power["resumed"] else ""
     yield f"{utc(power['started_at'])} to {utc(power['ended_at']) or '…'} ({power['state']}{resumed})"
-    yield f"Parameters: {', '.join(f'{name}={value}' for name, value in power['given'].items()) or 'defaults'}"
-    yield f"Source tree {power['tree']}"
+    yield f"Parameters: {', '.join(f'{name}={value}' for name, value in power['parameters'].items()) or 'defaults'}"
+    yield f"Source tree {power['source_tree']}"
     yield f"Machine: {', '.join(f'{name} {value}' for name, value in power['machine'].items())}"

@@ -1,24 +1,21 @@
-"""A run in short, for somebody who has a minute: what was broken, what clients saw, whether orders and money are right.
-
-Pure: a verdict record in, words and numbers out. Says nothing that the record does not hold.
-"""
+"""Summarize a verdict record for a reader with one minute: what was broken, what clients saw, what became of orders."""
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kit.fis_rules.catalog import HARMLESS
 from kit.model import CheckKind, Status
+from kit.reports.render import utc
 
-# Before the fault the objectives are the hypothesis.
-SEEN = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
-NOTHING = "–"
+# Before the fault, the checks of the objectives have the kind hypothesis.
+CLIENT_KINDS = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
+NO_VALUE = "–"
 
 
 def broken(record: Mapping[str, Any]) -> list[str]:
-    """One sentence for each action that was to break something: what, on what, from when to when, and its proof."""
+    """Describe each action that breaks something: what, on which targets, from when to when, and its effect check."""
     fault = record.get("fault") or {}
     return [
         _action(action, fault.get("targets", ()))
@@ -28,10 +25,11 @@ def broken(record: Mapping[str, Any]) -> list[str]:
 
 
 def clients(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What clients saw as a table: {phases, rows: [{name, cells: [{text, status}]}]}, a column for each phase that an
-    objective measured, a row for each metric.
+    """Tabulate what clients saw: {phases, rows: [{name, cells: [{text, status}]}]}.
+
+    There is a column for each phase in which an objective was measured and a row for each metric.
     """
-    checks = [check for check in record["checks"] if check["kind"] in SEEN]
+    checks = [check for check in record["checks"] if check["kind"] in CLIENT_KINDS]
     measured = [phase["name"] for phase in record["phases"]]
     phases = [name for name in measured if any(check["phase"] == name for check in checks)]
     names = list(dict.fromkeys(check["name"] for check in checks))
@@ -39,18 +37,18 @@ def clients(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def right(record: Mapping[str, Any]) -> str:
-    """Whether orders and money are right, in one sentence."""
+    """Say in one sentence whether orders and money are right."""
     checks = [check for check in record["checks"] if check["kind"] == CheckKind.INTEGRITY]
     if not checks:
-        return "Nothing was judged: there is no evidence about any order."
+        return "Not checked: there is no evidence about any order."
     wrong = [check["name"] for check in checks if check["status"] == Status.FAIL]
     unknown = [check["name"] for check in checks if check["status"] == Status.INVALID]
     if wrong:
-        return f"Wrong: {len(wrong)} of {len(checks)} checks found orders or money that are not ({', '.join(wrong)})."
+        return f"Wrong: {len(wrong)} of {len(checks)} checks found wrong orders or money ({', '.join(wrong)})."
     if unknown:
         return f"Not known: {len(unknown)} of {len(checks)} checks had no evidence ({', '.join(unknown)})."
-    told = next((check["detail"] for check in checks if check["name"] == "exactly-once-per-key"), checks[0]["detail"])
-    return f"Right: all {len(checks)} checks passed, with evidence; {told}."
+    detail = next((check["detail"] for check in checks if check["name"] == "exactly-once-per-key"), checks[0]["detail"])
+    return f"Right: all {len(checks)} checks passed, with evidence; {detail}."
 
 
 def _action(action: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]) -> str:
@@ -66,9 +64,9 @@ def _action(action: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]) -> 
 def _proof(action: Mapping[str, Any]) -> str:
     proof = action.get("proof") or "no evidence"
     if action.get("observed_at") is None:
-        return f"Not proven: {proof}."
-    back = _clock(action["healed_at"]) if action.get("healed_at") is not None else "never"
-    return f"Seen at {_clock(action['observed_at'])}, gone at {back}: {proof}."
+        return f"Effect not observed: {proof}."
+    reverted = "not reverted" if action.get("healed_at") is None else f"reverted at {_clock(action['healed_at'])}"
+    return f"Observed at {_clock(action['observed_at'])}, {reverted}: {proof}."
 
 
 def _cells(name: str, phases: Sequence[str], checks: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
@@ -83,7 +81,7 @@ _EMPTY = {"text": "", "status": ""}
 
 def _cell(check: Mapping[str, Any]) -> dict[str, str]:
     if check["measured"] is None:
-        return {"text": NOTHING, "status": check["status"]}
+        return {"text": NO_VALUE, "status": check["status"]}
     unit = check["unit"]
     if unit == "share":
         return {"text": f"{100 * check['measured']:.4g} %", "status": check["status"]}
@@ -91,5 +89,5 @@ def _cell(check: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _clock(at: float | None) -> str:
-    """Epoch seconds as HH:MM:SS, UTC."""
-    return NOTHING if at is None else dt.datetime.fromtimestamp(at, dt.UTC).strftime("%H:%M:%S")
+    """Format epoch seconds as HH:MM:SS in UTC."""
+    return utc(at)[11:] or NO_VALUE

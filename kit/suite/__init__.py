@@ -1,15 +1,14 @@
-"""Several game days as one: a list of scenarios, one gate, one JUnit file, one page.
+"""Run several game days as one: a list of scenarios, one gate, one JUnit file, one page.
 
-`make_plan` checks, `Execution` runs, `judge` reads a finished suite back for the gate. `kit.power` runs its own members
-through the same `Execution`, with a publisher of its own.
+`make_plan` checks everything first, `Execution` runs it, and `judge` reads a finished suite back for the gate.
+`kit.power` runs its own members through the same `Execution` with its own `publish` function.
 """
 
 from kit.suite.catalogue import PR, lines
 from kit.suite.execution import COMMAND, Execution, Progress, table
-from kit.suite.plan import JOBS_AUTO, Member, Plan, member, places
-from kit.suite.plan import make as make_plan
-from kit.suite.record import DONE, RUNNING, STOPPED, is_suite, iso, judge, why
-from kit.suite.run_process import Outcome
+from kit.suite.outcome import Outcome
+from kit.suite.plan import JOBS_AUTO, Member, Plan, make_plan, parameter_options, parse_jobs, plan_member
+from kit.suite.record import DONE, RUNNING, STOPPED, is_suite, iso, judge, main_reason
 
 __all__ = [
     "COMMAND",
@@ -27,9 +26,10 @@ __all__ = [
     "iso",
     "judge",
     "lines",
+    "main_reason",
     "make_plan",
-    "member",
-    "places",
+    "parameter_options",
+    "parse_jobs",
+    "plan_member",
     "table",
-    "why",
 ]

@@ -1,4 +1,4 @@
-"""A suite as it will run: every parameter of every run checked before the first one starts. Starts nothing."""
+"""Plan a suite: check every parameter of every run before the first one starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kit.notebook import runner
 from kit.parameter_specs import SUITE_ID
 from kit.suite import catalogue
 
-# What a run may take beyond its phases: deploy, drain, checks, report, tear-down.
+# How long a run may take beyond its phases, for deployment, drain, checks, report and tear-down.
 OVERHEAD_S_MAX: Mapping[str, int] = {"local": 240, "aws": 3_600}
 JOBS_AUTO = "auto"
 RUN_ID_CHARS_MAX = 40
@@ -24,12 +24,13 @@ RUN_ID_CHARS_MAX = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """One run of one scenario. `given` is what it is started with, `limit_s` how long it may take. `label`: what it is
-    called where several runs are of one scenario.
+    """One run of one scenario.
+
+    `limit_s`: how long it may take. `label`: its name if several runs have the same scenario.
     """
 
     scenario: str
-    given: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     run_id: str
     measured_s: int
     limit_s: float
@@ -37,31 +38,30 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Its own among all members; its repeat has the same."""
+        """Its name, unique among all members; its repeat has the same name."""
         return self.label or self.scenario
 
     def arguments(self, run_id: str, folder: Path) -> list[str]:
-        """The words after `gameday run`."""
-        pairs = [word for name, value in self.given.items() for word in ("-p", f"{name}={value}")]
-        return [self.scenario, "--run-id", run_id, "--reports", str(folder), *pairs]
+        """The arguments of `gameday run`."""
+        return [self.scenario, "--run-id", run_id, "--reports", str(folder), *parameter_options(self.parameters)]
 
     def command(self) -> str:
-        """How a person repeats this run."""
-        pairs = [word for name, value in self.given.items() for word in ("-p", f"{name}={value}")]
-        return shlex.join(["gameday", "run", self.scenario, *pairs])
+        """The command with which a person repeats this run."""
+        return shlex.join(["gameday", "run", self.scenario, *parameter_options(self.parameters)])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A suite with its runs, longest first. `jobs`: how many side by side, None = as many as the machine bears. `kind`:
-    the word for what it is.
+    """A suite with its runs, longest first.
+
+    `jobs`: how many runs in parallel, None = as many as the CPU allows. `kind`: what messages call it.
     """
 
     suite: str
     suite_id: str
     reports: Path
     members: tuple[Member, ...]
-    given: Mapping[str, Any]
+    parameters: Mapping[str, Any]
     jobs: int | None
     reproduce: str
     kind: str = "suite"
@@ -71,27 +71,27 @@ class Plan:
         return self.reports / self.suite_id
 
 
-def make(
+def make_plan(
     suite_name: str,
     *,
     reports: Path,
-    given: Mapping[str, Any] | None = None,
+    parameters: Mapping[str, Any] | None = None,
     only: Sequence[str] = (),
     jobs: str = JOBS_AUTO,
     suite_id: str = "",
 ) -> Plan:
-    """Check everything and take the suite's folder. `given`: notebook parameters for every run, text as typed.
+    """Check everything and choose the suite's folder. `parameters`: for every run, as text.
 
-    Raises UsageError, and then nothing was written.
+    Raises UsageError; nothing is written.
     """
     suite = catalogue.get(suite_name)
-    names, wanted, asked = _chosen(suite, only), places(jobs), dict(given or {})
+    names, jobs_max, asked = _select(suite, only), parse_jobs(jobs), dict(parameters or {})
     suite_id = suite_id or f"{suite_name}-{dt.datetime.now(dt.UTC):%m%d-%H%M%S}-{secrets.token_hex(2)}"
     SUITE_ID.check(suite_id)
     folder = reports.resolve() / suite_id
     if folder.exists():
         raise UsageError(f"suite_id={suite_id!r}: {folder} exists; choose another or leave it empty")
-    checked = [member(name, {**suite.parameters(scenarios.get(name)), **asked}, folder) for name in names]
+    checked = [plan_member(name, {**suite.parameters(scenarios.get(name)), **asked}, folder) for name in names]
     checked[0][1].preflight()
     members = [made for made, _ in checked]
     return Plan(
@@ -99,23 +99,23 @@ def make(
         suite_id=suite_id,
         reports=folder.parent,
         members=tuple(sorted(members, key=lambda member: -member.measured_s)),
-        given=asked,
-        jobs=wanted,
+        parameters=asked,
+        jobs=jobs_max,
         reproduce=_reproduce(suite_name, asked, only, jobs),
     )
 
 
-def member(
+def plan_member(
     scenario: str, values: Mapping[str, Any], folder: Path, *, label: str = ""
 ) -> tuple[Member, gameday.Parameters]:
-    """One run of a scenario into `folder`, with its parameters as its notebook takes them. Raises UsageError."""
+    """Plan one run of a scenario into `folder`, with parameters as its notebook takes them. Raises UsageError."""
     path = gameday.notebook_of(scenario)
     given = runner.strict_parameters(path, values)
     parameters = gameday.from_notebook(scenario, runner.declared_parameters(path), {**given, "reports": folder})
     measured_s = parameters.steady_s + parameters.fault_duration_s + parameters.recovery_s
     made = Member(
         scenario=scenario,
-        given=given,
+        parameters=given,
         run_id=parameters.run_id,
         measured_s=measured_s,
         limit_s=measured_s + OVERHEAD_S_MAX[parameters.target],
@@ -124,8 +124,8 @@ def member(
     return made, parameters
 
 
-def places(text: str) -> int | None:
-    """How many runs side by side `--jobs` asks for, None for as many as the machine bears. Raises UsageError."""
+def parse_jobs(text: str) -> int | None:
+    """Parse `--jobs`: how many runs in parallel, None for as many as the CPU allows. Raises UsageError."""
     if text == JOBS_AUTO:
         return None
     if not text.isdecimal() or int(text) < 1:
@@ -133,12 +133,17 @@ def places(text: str) -> int | None:
     return int(text)
 
 
+def parameter_options(parameters: Mapping[str, Any]) -> list[str]:
+    """Write parameters as options of the command line."""
+    return [word for name, value in parameters.items() for word in ("-p", f"{name}={value}")]
+
+
 def repeat_run_id(run_id: str) -> str:
-    """The name of a run's repeat. Its last word begins the names of orders, so that they differ too."""
+    """Name a run's repeat. Order ids begin with the last word of the run id, so they differ as well."""
     return f"{run_id[: RUN_ID_CHARS_MAX - 1]}r"
 
 
-def _chosen(suite: catalogue.Suite, only: Sequence[str]) -> tuple[str, ...]:
+def _select(suite: catalogue.Suite, only: Sequence[str]) -> tuple[str, ...]:
     members = suite.members()
     for name in only:
         if name not in members:
@@ -146,7 +151,7 @@ def _chosen(suite: catalogue.Suite, only: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in members if not only or name in only)
 
 
-def _reproduce(suite: str, given: Mapping[str, Any], only: Sequence[str], jobs: str) -> str:
+def _reproduce(suite: str, parameters: Mapping[str, Any], only: Sequence[str], jobs: str) -> str:
     words = ["gameday", "suite", suite, *(["--only", ",".join(only)] if only else [])]
     words += [] if jobs == JOBS_AUTO else ["--jobs", jobs]
-    return shlex.join(words + [word for name, value in given.items() for word in ("-p", f"{name}={value}")])
+    return shlex.join(words + parameter_options(parameters))

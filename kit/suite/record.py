@@ -1,7 +1,4 @@
-"""The record of a suite, `gameday.suite/1`: made from outcomes, kept as `suite.json`, read back for the gate.
-
-Owns the file; what a run's verdict is worth is decided elsewhere.
-"""
+"""Write the record of a suite (`gameday.suite/2`, `suite.json`) from its outcomes, and read it back for the gate."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ from kit import schemas
 from kit.errors import EvidenceMissing
 from kit.model import CheckKind, Status, Verdict
 from kit.notebook import runner
+from kit.suite.outcome import Outcome
 from kit.suite.plan import Plan
-from kit.suite.run_process import Outcome
 from kit.verdict import gate
 
-SCHEMA = "gameday.suite/1"
+SCHEMA = "gameday.suite/2"
 FILE = "suite.json"
 RUNNING, DONE, STOPPED = "running", "done", "stopped"
-NOT_ENDED = "the suite never reported its end: it still runs, or was killed"
+NOT_ENDED = "the suite has not reported its end: it is still running, or it was killed"
 
 
 def make(
@@ -35,7 +32,7 @@ def make(
     jobs: Mapping[str, Any],
     stopped_by: str = "",
 ) -> dict[str, Any]:
-    """The record as JSON types. A suite that still runs is INVALID: its file is what a killed one leaves."""
+    """Make the record as JSON types. It is INVALID until the suite has ended: a killed suite leaves it as it is."""
     counted = counting(outcomes)
     runs = [_run(outcome, counts=outcome in counted) for outcome in outcomes]
     reasons = [*_unfinished(state, stopped_by), *_reasons(counted)]
@@ -50,7 +47,7 @@ def make(
         "reasons": reasons,
         "started_at": iso(started_at),
         "ended_at": iso(ended_at),
-        "given": {name: str(value) for name, value in plan.given.items()},
+        "parameters": {name: str(value) for name, value in plan.parameters.items()},
         "scenarios": [member.scenario for member in plan.members],
         "jobs": dict(jobs),
         "runs": runs,
@@ -61,12 +58,12 @@ def make(
 
 
 def validate(made: Any) -> None:
-    """Raises EvidenceMissing unless `made` is a `gameday.suite/1` record."""
+    """Raises EvidenceMissing unless `made` is a `gameday.suite/2` record."""
     schemas.validate(made, "kit.suite", "suite.schema.json")
 
 
 def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """The last outcome of each member, in the order in which the members were first run."""
+    """Return the last outcome of each member, in the order in which the members were first run."""
     last: dict[str, Outcome] = {}
     for outcome in outcomes:
         known = last.get(outcome.member.name)
@@ -83,14 +80,14 @@ def write(record: Mapping[str, Any], folder: Path) -> None:
 
 
 def is_suite(folder: Path) -> bool:
-    """Whether a folder is a suite's."""
+    """Whether a folder is that of a suite."""
     return (folder / FILE).is_file()
 
 
 def judge(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
-    """The runs of a finished suite that count, each read anew from its own evidence, as a gate may believe them.
+    """Judge every run of a finished suite that counts from its own evidence; return (folder, verdict record) pairs.
 
-    A run without evidence, and a suite without its end, are INVALID records of their own.
+    A run without evidence and a suite that has not ended are INVALID records.
     """
     try:
         suite = json.loads((folder / FILE).read_text(encoding="utf-8"))
@@ -101,7 +98,7 @@ def judge(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
         unfinished = _unfinished(suite["state"], suite["stopped_by"])
     except (ValueError, EvidenceMissing) as error:
         return [(folder, gate.invalid_record(run_id=folder.name, scenario="suite", reasons=[f"{FILE}: {error}"]))]
-    gaps = [*unfinished, *(f"scenario {name} was never run" for name in missing)]
+    gaps = [*unfinished, *(f"scenario {name} was not run" for name in missing)]
     if gaps:
         found.append((folder, gate.invalid_record(run_id=folder.name, scenario=suite["suite"], reasons=gaps)))
     return found
@@ -112,26 +109,29 @@ def _judged(run_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
         return gate.invalid_record(
             run_id=run["run_id"],
             scenario=run["scenario"],
-            parameters=run["given"],
+            parameters=run["parameters"],
             reasons=run["reasons"] or ["the run left no folder"],
             reproduce=run["reproduce"],
         )
     record = runner.judge_run(run_dir)
-    return gate.downgrade(record, [run["cause"]]) if run["cause"] else record
+    return gate.downgrade(record, [run["downgrade_reason"]]) if run["downgrade_reason"] else record
 
 
 def _unfinished(state: str, stopped_by: str) -> list[str]:
     if state == RUNNING:
         return [NOT_ENDED]
-    return [f"the suite was stopped by {stopped_by or 'someone'}"] if state == STOPPED else []
+    return [f"the suite was stopped by {stopped_by or 'an unknown signal'}"] if state == STOPPED else []
 
 
 def _reasons(counted: Sequence[Outcome]) -> list[str]:
-    return [f"{one.member.scenario}: {why(one)}" for one in counted if one.verdict is not Verdict.PASS]
+    return [f"{one.member.scenario}: {main_reason(one)}" for one in counted if one.verdict is not Verdict.PASS]
 
 
-def why(outcome: Outcome) -> str:
-    """The one reason to tell of a run. Where steady state did not hold, all that was not measured follows from it."""
+def main_reason(outcome: Outcome) -> str:
+    """Return the most important reason of a run's verdict, empty for PASS.
+
+    If steady state did not hold, that is the reason: it is why later phases were not measured.
+    """
     if outcome.verdict is Verdict.PASS:
         return ""
     unsteady = [
@@ -139,7 +139,7 @@ def why(outcome: Outcome) -> str:
         for check in outcome.record["checks"]
         if check["kind"] == CheckKind.HYPOTHESIS and check["status"] == Status.INVALID
     ]
-    blocked = outcome.verdict is Verdict.INVALID and not outcome.cause
+    blocked = outcome.verdict is Verdict.INVALID and not outcome.downgrade_reason
     return unsteady[0] if blocked and unsteady else outcome.record["reasons"][0]
 
 
@@ -149,27 +149,27 @@ def _run(outcome: Outcome, *, counts: bool) -> dict[str, Any]:
         "run_id": outcome.run_id,
         "attempt": outcome.number,
         "counts": counts,
-        "spoiled": outcome.spoiled,
+        "repeat_reason": outcome.repeat_reason,
         "verdict": outcome.verdict.value,
-        "why": why(outcome),
+        "main_reason": main_reason(outcome),
         "reasons": list(outcome.record["reasons"]),
-        "cause": outcome.cause,
+        "downgrade_reason": outcome.downgrade_reason,
         "exit_code": outcome.exit_code,
         "started_at": iso(outcome.started_at),
         "ended_at": iso(outcome.ended_at),
         "duration_s": round(outcome.duration_s, 1),
         "cpu_s": round(outcome.cpu_s, 1),
-        "pressure": outcome.pressure.plain() if outcome.pressure else None,
-        "states": [{"state": state.value, "at": iso(at)} for state, at in outcome.states],
+        "cpu_contention": outcome.contention.plain() if outcome.contention else None,
+        "phases": [{"phase": start.phase.value, "at": iso(start.t)} for start in outcome.phases],
         "report": f"{outcome.run_id}/report.html" if outcome.report else "",
         "log": f"{outcome.run_id}.log" if outcome.started_at else "",
-        "given": dict(outcome.member.given),
+        "parameters": dict(outcome.member.parameters),
         "reproduce": outcome.record["reproduce"] or outcome.member.command(),
     }
 
 
 def iso(at: float | None) -> str | None:
-    """Epoch seconds as ISO 8601 in UTC."""
+    """Format epoch seconds as ISO 8601 in UTC."""
     if at is None:
         return None
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -15,13 +15,13 @@ import psutil
 import pytest
 
 from kit import aws
-from kit.suite.repeat import spoiled
+from kit.suite.repeat import repeat_reason
 
 SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
 # After the end of a run, or of its owner, everything must be gone within this time.
 GONE_S_MAX = 5.0
 RUN_S_MAX = 600.0
-# A host that takes the processors away makes a good run INVALID, rightly: it is repeated, as a suite repeats it.
+# CPU contention makes a good run INVALID, rightly. It is repeated, as a suite repeats it.
 GOOD_RUNS_MAX = 3
 
 
@@ -117,13 +117,13 @@ def start_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
 
 @pytest.fixture
 def good_run(start_run: Callable[..., Run]) -> Callable[..., Run]:
-    """Run to its end what must pass, again where the machine spoiled it; the last one is the one to look at."""
+    """Run until a run is not invalidated by CPU contention; returns the last run."""
 
     def run(*arguments: str) -> Run:
         for _ in range(GOOD_RUNS_MAX):
             last = start_run(*arguments)
             last.end()
-            if not spoiled(last.verdict(), None):
+            if not repeat_reason(last.verdict(), None):
                 break
         return last
 

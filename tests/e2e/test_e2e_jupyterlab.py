@@ -18,7 +18,7 @@ import nbformat
 import psutil
 import pytest
 
-from kit.suite.repeat import spoiled
+from kit.suite.repeat import repeat_reason
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
@@ -92,7 +92,7 @@ def test_all_cells_run_and_the_verdict_is_seen(lab: str, notebooks: Path):
         verdicts = [output for output in outputs if scrap_name(output) == "verdict"]
         assert len(verdicts) == 1, errors
         record = verdicts[0]["data"]["application/scrapbook.scrap.json+json"]["data"]
-        if not spoiled(record, None):
+        if not repeat_reason(record, None):
             break
     assert record["verdict"] == "PASS" and errors == [], record["reasons"]
     assert sum("image/svg+xml" in output.get("data", {}) for output in outputs) >= 5

@@ -1,4 +1,4 @@
-"""The gate over a finished measurement: the rule that ended it, asked again of what it left."""
+"""The gate on a finished measurement: the rule that judged it at its end is applied again to what it left."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from kit import power
 from kit.cli import main
 from kit.model import CheckKind, Status, Verdict
-from kit.power.outcome import Run, fired
+from kit.power.outcome import Run, failed_checks
 from kit.power.plan import Kind
 from tests.power.power_rig import PowerRig, a_case
 from tests.suite.suite_rig import DOUBLED, GOOD, a_finished_run, a_record, finding
@@ -48,8 +48,9 @@ def _run(name: str, kind: Kind, findings: tuple | None) -> Run:
     made = _record(name, kind, findings or GOOD)
     return Run(
         case=name, run_id=f"{name}-0a", attempt=1, verdict=Verdict(made["verdict"]) if findings else Verdict.INVALID,
-        fired=fired(made), why="as planted", reasons=("as planted",), cause="", spoiled="", build="sha256:1", seed=7,
-        started_at=None, ended_at=None, duration_s=1.0, machine="", report="", log="", reproduce="",
+        failed_checks=failed_checks(made), main_reason="as planted", reasons=("as planted",), downgrade_reason="",
+        repeat_reason="", build="sha256:1", seed=7, started_at=None, ended_at=None, duration_s=1.0, cpu_contention="",
+        report="", log="", reproduce="",
     )  # fmt: skip
 
 
@@ -61,23 +62,23 @@ CALM = {"calm": (Kind.GOOD, GOOD)}
 ALARM = {"loud": (Kind.GOOD, DOUBLED)}
 MISSED = {"hides": (Kind.CHANGE, GOOD)}
 BY_OTHER = {"slows": (Kind.CHANGE, SLOW_RECOVERY)}
-SILENT = {"torn": (Kind.CHANGE, None)}
+NO_EVIDENCE = {"torn": (Kind.CHANGE, None)}
 
 
 @pytest.mark.parametrize(
     ("runs", "code", "words"),
     [
-        (changes(3) | CALM, 0, "caught 3 of 3"),
+        (changes(3) | CALM, 0, "mutation score: 3 of 3"),
         (changes(19) | MISSED, 0, "survivor: hides"),
-        (changes(18) | MISSED, 1, "caught 18 of 19"),
+        (changes(18) | MISSED, 1, "mutation score: 18 of 19"),
         (changes(2) | BY_OTHER, 1, "caught by another check: slows"),
         (changes(3) | CALM | ALARM, 1, "false alarm: loud"),
-        (changes(3) | SILENT, 3, "no evidence: torn"),
-        (changes(3) | SILENT | ALARM, 1, "no evidence: torn"),
+        (changes(3) | NO_EVIDENCE, 3, "no evidence: torn"),
+        (changes(3) | NO_EVIDENCE | ALARM, 1, "no evidence: torn"),
     ],
 )
-def test_the_exit_code_is_that_of_the_rule_and_the_words_say_why(measured, capsys, runs, code, words):
-    """Fewer than 95 % caught by name, or one false alarm, is 1; something without evidence is 3."""
+def test_the_exit_code_follows_the_rule_and_the_output_has_the_reason(measured, capsys, runs, code, words):
+    """A mutation score below 95 % or a false alarm is 1; a case without evidence is 3."""
     folder = measured(runs)
     assert main.main(["gate", str(folder)]) == code
     said = capsys.readouterr().out
@@ -88,31 +89,31 @@ def test_the_exit_code_is_that_of_the_rule_and_the_words_say_why(measured, capsy
 @pytest.mark.parametrize(
     ("facts", "why"),
     [
-        ({"state": "running"}, "it never reported its end: it still runs, or was killed"),
+        ({"state": "running"}, "it has not reported its end: it is still running, or it was killed"),
         ({"state": "stopped", "stopped_by": "SIGTERM"}, "it was stopped by SIGTERM"),
         ({"pending": 1}, "1 of 4 cases were not run"),
     ],
 )
-def test_one_that_is_not_finished_is_invalid(measured, facts, why):
+def test_a_measurement_that_is_not_finished_is_invalid(measured, facts, why):
     found = power.review(measured(changes(3), **facts))
     assert found.verdict is Verdict.INVALID and why in found.reasons
 
 
-def test_the_verdict_in_the_file_is_not_believed(measured):
+def test_the_verdict_in_the_file_is_not_used(measured):
     folder = measured(changes(3) | ALARM)
     made = json.loads((folder / "power.json").read_text())
-    (folder / "power.json").write_text(json.dumps(made | {"verdict": "PASS", "reasons": [], "alarms": []}))
+    (folder / "power.json").write_text(json.dumps(made | {"verdict": "PASS", "reasons": [], "false_alarms": []}))
     assert power.review(folder).verdict is Verdict.FAIL
 
 
 @pytest.mark.parametrize("left", ["{}", None])
-def test_a_run_whose_folder_says_something_else_is_no_evidence(measured, left):
+def test_a_run_whose_folder_contradicts_the_record_is_no_evidence(measured, left):
     folder = measured(changes(3))
     path = folder / "change-1-0a" / "verdict.json"
     path.write_text(left) if left else path.unlink()
     found = power.review(folder)
     assert found.verdict is Verdict.INVALID
-    assert len(found.reasons) == 1 and "change-1-0a does not say what power.json says of it" in found.reasons[0]
+    assert len(found.reasons) == 1 and "change-1-0a does not agree with power.json" in found.reasons[0]
 
 
 def test_a_record_that_cannot_be_read_is_invalid_and_does_not_hide_a_failed_run(measured, tmp_path, capsys):

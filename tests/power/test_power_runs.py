@@ -1,4 +1,4 @@
-"""A measurement of power with real processes for runs: nothing is dropped, nothing is run twice, nothing is left."""
+"""A power measurement with real processes for runs: no run is dropped or made twice, and no process is left."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from kit.errors import UsageError
 from kit.power import record
 from kit.process import lifeline
 from tests.power.power_rig import PowerRig
-from tests.suite.suite_rig import DOUBLED, GOOD, LATE, SLOW
+from tests.suite.suite_rig import COMMAND, DOUBLED, GOOD, LATE, SLOW, STEADY_AND_LONG
 
 pytestmark = pytest.mark.slow
 
 WAIT_S_MAX = 20.0
-STEADY_AND_LONG = ((0.0, "steady state: sent 1"), (300.0, "never"))
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def test_each_case_has_a_result_and_the_files_say_the_same(rig):
+def test_each_case_has_a_result_and_the_files_agree(rig):
     rig.change("doubles")
     rig.change("slows", SLOW)
     rig.change("hides", GOOD)
@@ -65,7 +65,7 @@ def test_each_case_has_a_result_and_the_files_say_the_same(rig):
     doubles = next(run for run in made["runs"] if run["case"] == "doubles")
     assert f'href="{doubles["report"]}"' in page and (folder / doubles["report"]).exists()
     assert "- Survivors: `hides`" in table and str(rig.reports) not in table
-    assert "survivors: hides" in said and any(line.startswith("caught 1 of 3") for line in said)
+    assert "survivors: hides" in said and any(line.startswith("mutation score: 1 of 3 mutants") for line in said)
     assert "power-1/index.html" in (rig.reports / "index.html").read_text()
 
 
@@ -77,7 +77,7 @@ def test_a_good_run_that_is_stopped_by_a_guardrail_is_a_false_alarm_and_a_change
     assert made["verdict"] == "FAIL" and made["rates"]["false_alarms"]["count"] == 1
 
 
-def test_what_the_machine_spoiled_is_repeated_alone_and_once(rig):
+def test_a_run_invalidated_by_cpu_contention_is_repeated_alone_and_once(rig):
     rig.change("late", LATE)
     rig.change("late", DOUBLED, attempt=2)
     rig.change("later", LATE)
@@ -85,7 +85,7 @@ def test_what_the_machine_spoiled_is_repeated_alone_and_once(rig):
     made, _ = rig.measure()
     assert results(made) == {"late": "caught", "later": "no evidence"}
     assert [run["attempt"] for run in made["runs"]] == [1, 1, 2, 2]
-    assert made["rates"]["caught"]["count"] == 1 and made["rates"]["caught"]["of"] == 2
+    assert made["rates"]["mutation_score"]["count"] == 1 and made["rates"]["mutation_score"]["of"] == 2
 
 
 def test_a_run_without_a_verdict_is_no_evidence_and_never_dropped(rig):
@@ -95,21 +95,21 @@ def test_a_run_without_a_verdict_is_no_evidence_and_never_dropped(rig):
     assert "killed by signal 9" in made["reasons"][0] and any("no evidence: dies" in line for line in said)
 
 
-def test_a_run_of_another_change_than_it_was_to_carry_is_no_evidence(rig):
-    rig.change("doubles", carries="")
+def test_a_run_with_another_change_than_planned_is_no_evidence(rig):
+    rig.change("doubles", change="")
     made, _ = rig.measure()
-    assert results(made) == {"doubles": "no evidence"} and "of change ''" in made["reasons"][0]
+    assert results(made) == {"doubles": "no evidence"} and "has change ''" in made["reasons"][0]
 
 
 def test_many_runs_of_one_scenario_are_each_counted(rig):
     for name in ("one", "two", "three"):
         rig.change(name)
     made, _ = rig.measure(jobs=3)
-    assert made["rates"]["caught"]["words"].startswith("caught 3 of 3 (100.0 %")
+    assert made["rates"]["mutation_score"]["words"].startswith("mutation score: 3 of 3 mutants, 100.0 %")
     assert made["verdict"] == "PASS"
 
 
-def test_a_resumed_one_runs_only_what_has_no_evidence(rig):
+def test_a_resumed_measurement_runs_only_cases_without_evidence(rig):
     rig.change("doubles")
     rig.change("hides", GOOD)
     rig.change("dies", None)
@@ -122,7 +122,7 @@ def test_a_resumed_one_runs_only_what_has_no_evidence(rig):
     assert (made["resumed"], made["started_at"]) == (1, first["started_at"])
 
 
-def test_a_resumed_one_does_not_believe_a_run_whose_folder_says_something_else(rig):
+def test_a_resumed_measurement_repeats_a_run_whose_folder_contradicts_the_record(rig):
     rig.change("doubles")
     made, _ = rig.measure()
     path = rig.reports / "power-1" / made["runs"][0]["run_id"] / "verdict.json"
@@ -132,8 +132,8 @@ def test_a_resumed_one_does_not_believe_a_run_whose_folder_says_something_else(r
 
 
 def test_a_source_tree_that_changes_ends_the_measurement(rig):
-    """What comes after would be another build, and what was measured meanwhile may be."""
-    rig.change("doubles", steps=[(0.0, "steady state: sent 1"), (1.0, "recovery: sent 3")])
+    """Later runs would have another build, and the running one may have it."""
+    rig.change("doubles", steps=[(0.0, "steady_state"), (1.0, "recovery")])
     rig.change("never")
     session = power.Session(plan=rig.power_plan())
     (rig.source / "main.py").write_text("good = False\n")
@@ -148,27 +148,17 @@ def test_two_processes_never_measure_into_one_folder(rig):
     folder = rig.leave()
     with (folder / ".running").open("a") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(UsageError, match="by another process"):
+        with pytest.raises(UsageError, match="another process runs this measurement"):
             rig.measure(rig.resume())
 
 
-GO_ON = """
-import sys
-from pathlib import Path
-from kit import power
-reports, source, changes, program = map(Path, sys.argv[1:])
-session = power.reopen("latest", reports=reports, jobs="2", source=source, changes_dir=changes)
-command = (sys.executable, "-S", str(program))
-power.Measurement(session, say=lambda line: None, command=command, source=source).run()
-"""
-
-
-def test_a_killed_one_leaves_no_process_says_that_it_never_ended_and_can_be_resumed(rig):
+def test_a_killed_measurement_leaves_no_process_and_can_be_resumed(rig):
     rig.change("quick")
     rig.change("long", DOUBLED, steps=STEADY_AND_LONG, burn=True)
     folder = rig.leave(state="running")
-    argv = [sys.executable, "-c", GO_ON, *map(str, (rig.reports, rig.source, rig.changes, rig.runs / "run.py"))]
-    process = subprocess.Popen(argv)
+    folders = map(str, (rig.reports, rig.source, rig.changes))
+    argv = [sys.executable, "-m", "tests.power.killable_measurement", *folders]
+    process = subprocess.Popen(argv, cwd=ROOT)
     try:
         until(lambda: any(name == "long" and "steady" in what for _, name, what, _ in rig.journal()))
         until(lambda: record.load(folder)["runs"])
@@ -177,15 +167,15 @@ def test_a_killed_one_leaves_no_process_says_that_it_never_ended_and_can_be_resu
         process.wait(WAIT_S_MAX)
     until(lambda: [pid for pid in rig.pids() if lifeline.started_at(pid) is not None] == [])
     made = record.load(folder)
-    assert (made["state"], made["verdict"], made["pending"]) == ("running", "INVALID", ["long"])
-    assert "never reported its end" in made["reasons"][0]
+    assert (made["state"], made["verdict"], made["not_run"]) == ("running", "INVALID", ["long"])
+    assert "has not reported its end" in made["reasons"][0]
     rig.change("long")
     again, _ = rig.measure(rig.resume())
     assert results(again) == {"quick": "caught", "long": "caught"} and again["state"] == "done"
     assert starts(rig).count("quick") == 1
 
 
-def test_what_a_stopped_one_leaves_is_no_evidence_and_what_never_began_is_not_run(rig):
+def test_a_stopped_run_is_no_evidence_and_a_case_that_was_not_started_is_not_run(rig):
     rig.change("one", None, steps=STEADY_AND_LONG)
     rig.change("two")
     session = power.Session(plan=rig.power_plan())
@@ -195,6 +185,6 @@ def test_what_a_stopped_one_leaves_is_no_evidence_and_what_never_began_is_not_ru
         if "steady state" in line:
             signal.raise_signal(signal.SIGINT)
 
-    made = power.Measurement(session, say=interrupt, command=rig.command, source=rig.source).run()
+    made = power.Measurement(session, say=interrupt, command=COMMAND, source=rig.source).run()
     assert results(made) == {"one": "no evidence", "two": "not run"} and made["verdict"] == "INVALID"
     assert json.loads((session.plan.folder / "power.json").read_text())["stopped_by"] == "SIGINT"

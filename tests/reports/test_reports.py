@@ -1,4 +1,4 @@
-"""The report, JUnit and the index: self-contained, complete, and safe against what orders may contain."""
+"""The report, JUnit and the index: self-contained and complete."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kit import reports
 from kit.model import CheckKind, FaultWindow, Finding, LoadStats, Status, Verdict
 from kit.verdict import gate
 
-STORY = (
+TIMELINE = (
     {"t": 1_700_000_000.25, "what": "client c1 sends order <b>o1</b> under key k1"},
     {"t": None, "what": "stored at the end: FILLED\x00"},
 )
 FINDINGS = (
     Finding(
         name="no-double-fill", kind=CheckKind.INTEGRITY, status=Status.FAIL, detail="1 of 9 orders was filled twice",
-        measured=1, limit=0, unit="orders", counterexample=STORY,
+        measured=1, limit=0, unit="orders", counterexample=TIMELINE,
     ),
     Finding(name="generator-lag", kind=CheckKind.GENERATOR, status=Status.INVALID, detail="lag is not known"),
     Finding(
@@ -71,15 +71,15 @@ def test_the_report_is_one_file_without_scripts_code_or_network(record, executed
     assert len(page) < 5_000_000
 
 
-def test_the_report_tells_verdict_belief_proof_limits_and_how_to_repeat(record, executed, tmp_path):
+def test_the_report_shows_verdict_hypothesis_counterexample_limits_and_how_to_repeat(record, executed, tmp_path):
     rows = [{"what": "Task start", "local": "a second", "aws": "a minute"}]
     reports.write_html(record, executed, tmp_path / "report.html", believed="A zone may die.", fidelity=rows)
     page = (tmp_path / "report.html").read_text()
-    for told in (
+    for shown in (
         "FAIL", "A zone may die.", "filled twice", "drop-idempotency", "22:13:20.250", "&lt;b&gt;o1&lt;/b&gt;",
         "What happened", "latency by second", "gameday run az-loss --seed 7", "Task start", "250",
     ):  # fmt: skip
-        assert told in page, told
+        assert shown in page, shown
 
 
 @pytest.mark.parametrize("torn", ["missing", "broken"])

@@ -58,30 +58,31 @@ RUN = {
     "load": {"intended": 1, "sent": "s", "ok": 1, "fail": 1, "info": 1, "lag_ms_p99": 0.1},
     "fault": {"injected_at": 1.7e9, "observed_at": "t", "healed_at": None, "targets": [], "actions": [ACTION]},
 }  # fmt: skip
-JOBS = {"asked": "a", "cores": 2, "changes": [{"after_s": 1.0, "places": 1, "why": "w"}]}
+JOBS = {"requested": "r", "cores": 2, "changes": [{"after_s": 1.0, "slots": 1, "reason": "r"}]}
 SUITE_RUN = {
-    "verdict": "v", "scenario": "s", "run_id": "r", "attempt": 1, "counts": False, "spoiled": "s", "why": "w",
-    "reasons": ["r"], "duration_s": 1.0, "report": "r", "log": "l", "pressure": {"words": "w"},
+    "verdict": "v", "scenario": "s", "run_id": "r", "attempt": 1, "counts": False, "repeat_reason": "r",
+    "main_reason": "m", "reasons": ["r"], "duration_s": 1.0, "report": "r", "log": "l",
+    "cpu_contention": {"words": "w"},
 }  # fmt: skip
 SUITE = {
     "verdict": "v", "suite": "s", "suite_id": "s", "state": "s", "reasons": ["r"], "started_at": "t", "ended_at": "t",
-    "given": {"change": "c"}, "scenarios": ["s"], "runs": [SUITE_RUN], "jobs": JOBS, "reproduce": "r",
+    "parameters": {"change": "c"}, "scenarios": ["s"], "runs": [SUITE_RUN], "jobs": JOBS, "reproduce": "r",
 }  # fmt: skip
 CASE = {
-    "name": "n", "kind": "change", "scenario": "s", "given": {"seed": "s"}, "full": True, "title": "t", "breaks": "b",
-    "caught_by": ["c", "d"], "fix": "f",
+    "name": "n", "kind": "change", "scenario": "s", "parameters": {"seed": "s"}, "full_length": True, "title": "t",
+    "breaks": "b", "caught_by": ["c", "d"], "fix": "f",
 }  # fmt: skip
-RESULT = {"result": "survivor", "verdict": "v", "fired": ["f"], "named": ["n"], "why": "w"}
+RESULT = {"result": "survivor", "verdict": "v", "failed_checks": ["f"], "expected_failed": ["e"], "main_reason": "m"}
 POWER_RUN = {
-    "case": "name", "run_id": "r", "attempt": 1, "verdict": "v", "why": "w", "spoiled": "", "machine": "m",
-    "report": "r", "log": "l", "origin": "o",
+    "case": "name", "run_id": "r", "attempt": 1, "verdict": "v", "main_reason": "m", "repeat_reason": "",
+    "cpu_contention": "c", "report": "r", "log": "l", "origin": "o",
 }  # fmt: skip
-RATES = {name: {"words": "w"} for name in ("caught", "false_alarms", "noticed")}
+RATES = {name: {"words": "w"} for name in ("mutation_score", "false_alarms", "caught_by_any_check")}
 POWER = {
     "verdict": "v", "power_id": "p", "state": "s", "resumed": 1, "started_at": "t", "ended_at": "t", "reasons": ["r"],
-    "rates": RATES, "survivors": ["s"], "caught_by_other": ["c"], "alarms": ["a"], "silent": ["s"], "pending": ["p"],
-    "given": {"seed": "s"}, "tree": "t", "machine": {"system": "s"}, "jobs": JOBS, "reproduce": "r",
-    "cases": [CASE, {**CASE, "kind": "good"}], "results": [RESULT, {**RESULT, "fired": []}],
+    "rates": RATES, "survivors": ["s"], "caught_by_other": ["c"], "false_alarms": ["f"], "no_evidence": ["n"],
+    "not_run": ["n"], "parameters": {"seed": "s"}, "source_tree": "t", "machine": {"system": "s"}, "jobs": JOBS,
+    "reproduce": "r", "cases": [CASE, {**CASE, "kind": "good"}], "results": [RESULT, {**RESULT, "failed_checks": []}],
     "runs": [{**POWER_RUN, "case": "n"}, {**POWER_RUN, "case": "n", "attempt": 2}],
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The pages and the JUnit file of a suite: safe against what they show, never greener than the suite."""
+"""The page and the JUnit file of a suite: complete, and never passing when the suite is not."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from tests.suite.suite_rig import DOUBLED, GOOD, a_record
 def a_run(scenario: str, verdict: str = "PASS", **more) -> dict:
     failed = verdict != "PASS"
     return {
-        "scenario": scenario, "run_id": f"{scenario}-0a", "attempt": 1, "counts": True, "spoiled": "",
-        "verdict": verdict, "why": "an order was doubled" if failed else "",
+        "scenario": scenario, "run_id": f"{scenario}-0a", "attempt": 1, "counts": True, "repeat_reason": "",
+        "verdict": verdict, "main_reason": "an order was doubled" if failed else "",
         "reasons": ["an order <b>was</b> doubled"] if failed else [], "duration_s": 60.0,
-        "pressure": {"words": "60 s measured & calm"}, "report": f"{scenario}-0a/report.html",
+        "cpu_contention": {"words": "60 s measured & calm"}, "report": f"{scenario}-0a/report.html",
         "log": f"{scenario}-0a.log", **more,
     }  # fmt: skip
 
 
 def a_suite(*runs: dict, **more) -> dict:
     return {
-        "schema": "gameday.suite/1", "suite": "pr", "suite_id": "pr-1", "state": "done", "verdict": "FAIL",
+        "schema": "gameday.suite/2", "suite": "pr", "suite_id": "pr-1", "state": "done", "verdict": "FAIL",
         "reasons": ["doubled: an order <b>was</b> doubled"], "started_at": "2026-01-01T10:00:00.000Z",
-        "ended_at": "2026-01-01T10:05:00.000Z", "given": {"change": "drop-idempotency"},
+        "ended_at": "2026-01-01T10:05:00.000Z", "parameters": {"change": "drop-idempotency"},
         "scenarios": [run["scenario"] for run in runs], "runs": list(runs), "reproduce": "gameday suite pr",
-        "jobs": {"asked": "auto", "cores": 2, "changes": [{"after_s": 0, "places": 1, "why": "not known < yet"}]},
+        "jobs": {"requested": "auto", "cores": 2, "changes": [{"after_s": 0, "slots": 1, "reason": "not known < yet"}]},
         **more,
     }  # fmt: skip
 
 
-def test_the_page_tells_verdict_reasons_machine_and_how_to_repeat(tmp_path):
+def test_the_page_shows_verdict_reasons_cpu_contention_and_how_to_repeat(tmp_path):
     suite = a_suite(a_run("calm"), a_run("doubled", "FAIL"))
     reports.write_suite_html(suite, tmp_path / "index.html")
     page = (tmp_path / "index.html").read_text()
-    for told in (
+    for shown in (
         "1 of 2 scenarios passed", "an order &lt;b&gt;was&lt;/b&gt; doubled", "60 s measured &amp; calm",
         "drop-idempotency", "gameday suite pr", "not known &lt; yet", "10:05:00",
         'href="doubled-0a/report.html"', 'href="junit.xml"',
     ):  # fmt: skip
-        assert told in page, told
+        assert shown in page, shown
     assert "<script" not in page and "default-src 'none'" in page and "http" not in page.replace("http-equiv", "")
 
 
 def test_a_suite_that_has_not_ended_is_an_error_in_junit(tmp_path):
-    """What a killed suite leaves must not look green."""
+    """The file that a killed suite leaves must not pass."""
     suite = a_suite(a_run("calm"), state="running", reasons=["the suite never reported its end"])
     reports.write_suite_junit(suite, [a_record("calm", GOOD)], tmp_path / "junit.xml")
     root = ET.parse(tmp_path / "junit.xml").getroot()
@@ -56,7 +56,7 @@ def test_a_suite_that_has_not_ended_is_an_error_in_junit(tmp_path):
     assert [one.get("name") for one in root] == ["gameday.calm", "gameday.suite"]
 
 
-def test_junit_of_a_suite_counts_all_and_tells_of_the_machine(tmp_path):
+def test_junit_of_a_suite_has_all_counts_and_the_cpu_contention(tmp_path):
     suite = a_suite(a_run("calm"), a_run("doubled", "FAIL"))
     records = [a_record("calm", GOOD), a_record("doubled", DOUBLED)]
     reports.write_suite_junit(suite, records, tmp_path / "junit.xml")
@@ -81,7 +81,7 @@ def test_a_run_that_ends_leaves_the_page_of_its_suite_alone(folder):
     assert (folder / "index.html").read_text() == "the suite's own page"
 
 
-def test_the_index_shows_a_suite_with_its_runs_below_and_a_torn_one_as_invalid(folder, tmp_path):
+def test_the_index_shows_a_suite_with_its_runs_below_and_an_incomplete_one_as_invalid(folder, tmp_path):
     page = reports.write_index(tmp_path).read_text()
     assert 'href="pr-1/index.html"' in page and page.index("pr-1") < page.index("calm-0a")
     assert "drop-idempotency" in page and 'href="pr-1/calm-0a/report.html"' not in page, "there is no such report"

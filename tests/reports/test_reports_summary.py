@@ -1,4 +1,4 @@
-"""The report's first minute: what was broken, what clients saw, whether orders are right, from the record alone."""
+"""The summary at the top of a report: what was broken, what clients saw, whether orders are right."""
 
 from __future__ import annotations
 
@@ -27,20 +27,23 @@ def record(*checks: dict[str, Any], actions: tuple[dict[str, Any], ...] = (ACTIO
     return {"checks": list(checks), "phases": phases, "fault": {"actions": list(actions), "targets": [TARGET]}}
 
 
-def test_a_proven_action_is_told_with_targets_times_and_evidence_and_a_wait_is_not():
+def test_an_observed_action_is_shown_with_targets_times_and_evidence_and_a_wait_is_not():
     (line,) = summary.broken(record(actions=(ACTION, WAIT)))
     assert line == (
         "aws:network:disrupt-connectivity (CutZone) on 1 × subnet in us-east-1a, 22:13:20 to 22:13:40: completed. "
-        "Seen at 22:13:21, gone at 22:13:45: no healthy target."
+        "Observed at 22:13:21, reverted at 22:13:45: no healthy target."
     )
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
-    [({"observed_at": None}, "Not proven: no healthy target."), ({"healed_at": None}, "gone at never")],
+    ("changed", "shown"),
+    [
+        ({"observed_at": None}, "Effect not observed: no healthy target."),
+        ({"healed_at": None}, "Observed at 22:13:21, not reverted"),
+    ],
 )
-def test_an_action_without_evidence_is_told_so(changed: dict[str, Any], told: str):
-    assert told in summary.broken(record(actions=({**ACTION, **changed},)))[0]
+def test_an_action_without_evidence_is_shown_as_such(changed: dict[str, Any], shown: str):
+    assert shown in summary.broken(record(actions=({**ACTION, **changed},)))[0]
 
 
 def test_without_an_experiment_nothing_was_broken():
@@ -64,7 +67,7 @@ def test_what_clients_saw_is_a_table_of_metrics_by_phase():
 
 
 @pytest.mark.parametrize(
-    ("checks", "told"),
+    ("checks", "shown"),
     [
         ((), "no evidence about any order"),
         ((check("exactly-once-per-key", "integrity", "pass", detail="all 9 keys"),), "Right: all 1 checks passed"),
@@ -73,5 +76,5 @@ def test_what_clients_saw_is_a_table_of_metrics_by_phase():
         ((check("a", "integrity", "pass"), check("b", "integrity", "invalid")), "Not known: 1 of 2 checks"),
     ],
 )
-def test_right_means_that_every_check_had_evidence(checks: tuple[dict[str, Any], ...], told: str):
-    assert told in summary.right(record(*checks))
+def test_right_means_that_every_check_had_evidence(checks: tuple[dict[str, Any], ...], shown: str):
+    assert shown in summary.right(record(*checks))

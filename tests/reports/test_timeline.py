@@ -1,4 +1,4 @@
-"""The timeline of a counterexample is whole in all three places where people look: notebook, report and JUnit."""
+"""Notebook, report and JUnit show every step of a counterexample's timeline."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FAULT_WORDS = ("fault AzLoss injected", "fault observed", "fault healed")
 
 @pytest.fixture(scope="module")
 def finding() -> Finding:
-    """The classic bad change, with the fault in its story."""
+    """The classic bad change, with the fault in its timeline."""
     tables: Any = execution.play(execution.random_steps(seed=7, count=400), forgetful=True)
     return judge(tables, "no-double-fill", fault=FAULT)["no-double-fill"]
 
@@ -56,17 +56,17 @@ def record(finding: Finding) -> dict[str, Any]:
     )
 
 
-def told(finding: Finding) -> list[str]:
+def steps_of(finding: Finding) -> list[str]:
     return [step["what"] for step in finding.counterexample]
 
 
-def test_the_story_holds_attempt_answer_event_trade_and_the_fault(finding):
-    words = "\n".join(told(finding))
+def test_the_timeline_holds_attempt_answer_event_trade_and_the_fault(finding):
+    words = "\n".join(steps_of(finding))
     for part in ("sends order", "answer 2", " accepted: ", "trade ", *FAULT_WORDS):
         assert part in words
 
 
-def test_the_notebook_tells_every_step_with_its_time(finding, monkeypatch):
+def test_the_notebook_shows_every_step_with_its_time(finding, monkeypatch):
     shown: list[str] = []
     monkeypatch.setattr(views, "_show", lambda markup, **_: shown.append(markup))
     views.show_findings([finding], stories=True)
@@ -74,7 +74,7 @@ def test_the_notebook_tells_every_step_with_its_time(finding, monkeypatch):
         assert f"{clock(step['t']):>12}  {html.escape(step['what'])}" in shown[0]
 
 
-def test_the_report_tells_every_step_with_its_time(finding, record, tmp_path):
+def test_the_report_shows_every_step_with_its_time(finding, record, tmp_path):
     reports.write_html(record, None, tmp_path / "report.html")
     page = html.unescape((tmp_path / "report.html").read_text())
     for step in finding.counterexample:
@@ -82,7 +82,7 @@ def test_the_report_tells_every_step_with_its_time(finding, record, tmp_path):
         assert clock(step["t"]) in page
 
 
-def test_junit_tells_every_step_with_its_time(finding, record, tmp_path: Path):
+def test_junit_shows_every_step_with_its_time(finding, record, tmp_path: Path):
     reports.write_junit(record, tmp_path / "junit.xml")
     failure = ET.parse(tmp_path / "junit.xml").find(".//failure")
     assert failure is not None and failure.text is not None
@@ -90,8 +90,8 @@ def test_junit_tells_every_step_with_its_time(finding, record, tmp_path: Path):
         assert f"{clock(step['t']):>12}  {step['what']}" in failure.text
 
 
-def test_a_long_story_is_cut_but_never_the_fault():
-    """A key that was asked again and again has more steps than anybody reads."""
+def test_a_long_timeline_is_cut_but_keeps_the_fault():
+    """A key that was resubmitted many times has more steps than anybody reads."""
     tables: Any = execution.play(execution.random_steps(seed=7, count=40), forgetful=True)
     attempts = tables["attempts"]
     key = attempts[attempts["op"] == "order"]["idempotency_key"].iloc[0]

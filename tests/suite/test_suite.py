@@ -1,4 +1,4 @@
-"""A suite's own logic, with real processes for runs: one gate, no run without a verdict, none left behind."""
+"""A suite with real processes for runs: one gate, a verdict for every run, and no process left behind."""
 
 from __future__ import annotations
 
@@ -19,15 +19,14 @@ from kit import suite
 from kit.model import CheckKind, Status, Verdict
 from kit.process import lifeline
 from kit.verdict import gate
-from tests.suite.suite_rig import DOUBLED, GOOD, LATE, PHASES, SLOW, Rig, finding
+from tests.suite.suite_rig import COMMAND, DOUBLED, GOOD, LATE, PHASES, SLOW, STEADY_AND_LONG, Rig, finding
 
 pytestmark = pytest.mark.slow
 
 WAIT_S_MAX = 20.0
 INVALID = 3
-# As long as a test may need it to.
-LONG = ((300.0, "never"),)
-STEADY_AND_LONG = ((0.0, "steady state: sent 1"), (300.0, "never"))
+ROOT = Path(__file__).parents[2]
+LONG = ((300.0, "steady_state"),)
 
 
 @pytest.fixture
@@ -41,7 +40,7 @@ def run(rig: Rig, **options) -> tuple[dict, list[str]]:
     """The suite's record and what it said."""
     said: list[str] = []
     plan = rig.plan(**options)
-    made = suite.Execution(plan, say=said.append, command=rig.command).run()
+    made = suite.Execution(plan, say=said.append, command=COMMAND).run()
     return made, [*said, *suite.table(made, plan)]
 
 
@@ -65,7 +64,7 @@ def test_every_run_is_one_row_one_test_suite_and_one_gate(rig):
     rig.add("doubled", DOUBLED)
     rig.add("also-calm")
     made, said = run(rig)
-    assert (made["schema"], made["state"], made["verdict"]) == ("gameday.suite/1", "done", "FAIL")
+    assert (made["schema"], made["state"], made["verdict"]) == ("gameday.suite/2", "done", "FAIL")
     assert [(one["scenario"], one["verdict"]) for one in made["runs"]] == [
         ("calm", "PASS"), ("doubled", "FAIL"), ("also-calm", "PASS"),
     ]  # fmt: skip
@@ -90,31 +89,36 @@ def test_the_index_of_all_runs_leads_to_the_suite_and_its_runs(rig):
     assert links == ["pr-1/index.html", "pr-1/calm-0a/report.html"]
 
 
-def test_the_states_of_a_run_are_told_as_it_enters_them(rig):
-    rig.add("calm", steps=[(0.3, line) for _, line in PHASES])
-    made, said = run(rig)
-    told = [line.split()[2:] for line in said if " calm " in line]
-    assert [words[0] for words in told] == ["deploying", "steady", "fault", "recovery", "PASS"]
-    states = [state["state"] for state in made["runs"][0]["states"]]
-    assert states == ["deploying", "steady state", "fault", "recovery", "ended"]
-    assert "recovery: sent 3" in (rig.reports / "pr-1" / made["runs"][0]["log"]).read_text()
+def test_the_phases_of_a_run_are_shown_as_it_enters_them(rig):
+    rig.add("calm", steps=[(0.3, phase) for _, phase in PHASES], output="the end")
+    record, said = run(rig)
+    shown = [line.split()[2] for line in said if " calm " in line]
+    assert shown == ["start", "steady", "fault", "recovery", "PASS"]
+    assert [start["phase"] for start in record["runs"][0]["phases"]] == ["steady_state", "fault", "recovery"]
+    assert "the end" in (rig.reports / "pr-1" / record["runs"][0]["log"]).read_text()
+
+
+def test_a_phases_file_that_cannot_be_read_changes_no_verdict(rig):
+    rig.add("odd", steps=[(0.0, "no such phase")])
+    record, _ = run(rig)
+    assert record["verdict"] == "PASS" and record["runs"][0]["phases"] == []
 
 
 @pytest.mark.parametrize(
     ("behaviour", "why"),
     [
         (
-            {"findings": None, "exit_code": 4, "steps": [(0, "gameday: no such thing")]},
+            {"findings": None, "exit_code": 4, "output": "gameday: no such thing"},
             "exit code 4): gameday: no such",
         ),
         ({"findings": None, "exit_code": -9}, "left no verdict (killed by signal 9)"),
-        ({"findings": GOOD, "exit_code": 1}, "exit code 1, which is not its verdict's"),
-        ({"findings": GOOD, "exit_code": -11}, "killed by signal 11, which is not its verdict's"),
+        ({"findings": GOOD, "exit_code": 1}, "exit code 1, which does not match its verdict PASS"),
+        ({"findings": GOOD, "exit_code": -11}, "killed by signal 11, which does not match its verdict PASS"),
         ({"findings": None, "exit_code": 0}, "left no verdict (exit code 0)"),
     ],
     ids=["usage", "killed", "pass-but-failed", "pass-but-crashed", "nothing"],
 )
-def test_a_run_without_a_verdict_to_believe_is_invalid_and_listed(rig, behaviour, why):
+def test_a_run_without_an_accepted_verdict_is_invalid_and_listed(rig, behaviour, why):
     rig.add("odd", **behaviour)
     rig.add("calm")
     made, said = run(rig)
@@ -128,9 +132,9 @@ def test_a_run_without_a_verdict_to_believe_is_invalid_and_listed(rig, behaviour
 
 def test_a_verdict_of_another_run_is_no_verdict(rig):
     rig.add("odd")
-    told = json.loads((rig.runs / "odd.1.json").read_text())
-    told["verdict"]["scenario"] = "another"
-    (rig.runs / "odd.1.json").write_text(json.dumps(told))
+    script = json.loads((rig.runs / "odd.1.json").read_text())
+    script["verdict"]["scenario"] = "another"
+    (rig.runs / "odd.1.json").write_text(json.dumps(script))
     assert by_scenario(run(rig)[0])["odd"]["verdict"] == "INVALID"
 
 
@@ -153,7 +157,7 @@ def test_fail_beats_invalid(rig):
 def test_a_run_with_a_late_generator_is_repeated_alone_and_both_are_shown(rig):
     rig.add("late", LATE)
     rig.add("late", GOOD, attempt=2)
-    rig.add("calm", steps=[(0.0, "steady state: sent 1"), (1.0, "recovery: sent 2")])
+    rig.add("calm", steps=[(0.0, "steady_state"), (1.0, "recovery")])
     made, said = run(rig, jobs=2)
     assert made["verdict"] == "PASS"
     late = [one for one in made["runs"] if one["scenario"] == "late"]
@@ -161,19 +165,19 @@ def test_a_run_with_a_late_generator_is_repeated_alone_and_both_are_shown(rig):
         (1, "INVALID", False),
         (2, "PASS", True),
     ]
-    assert late[0]["spoiled"] == "its load generator was late"
+    assert late[0]["repeat_reason"] == "its load generator was late"
     calm_ended = max(at for at, scenario, _, _ in rig.journal() if scenario == "calm")
     repeated = [at for at, scenario, what, _ in rig.journal() if (scenario, what) == ("late", "start")][1]
     assert repeated > calm_ended, "the repeat was not alone"
     assert any("repeated alone, because its load generator was late: INVALID" in line for line in said)
     folder = rig.reports / "pr-1"
     assert "does not count" in (folder / "index.html").read_text()
-    told = ET.parse(folder / "junit.xml").find(".//testsuite[@name='gameday.late']/system-out")
-    assert told is not None and "repeated alone" in (told.text or "")
+    output = ET.parse(folder / "junit.xml").find(".//testsuite[@name='gameday.late']/system-out")
+    assert output is not None and "repeated alone" in (output.text or "")
     assert len(ET.parse(folder / "junit.xml").findall("testsuite")) == 2
 
 
-def test_a_run_that_was_never_steady_is_told_by_that_and_not_by_what_followed(rig):
+def test_the_main_reason_of_a_run_that_was_never_steady_is_the_steady_state(rig):
     missing = finding("latency-ms-p95", CheckKind.SLO, Status.INVALID)
     unsteady = finding("error-rate", CheckKind.HYPOTHESIS, Status.INVALID)
     rig.add("shaky", (missing, unsteady))
@@ -189,23 +193,23 @@ def test_a_run_is_repeated_only_once(rig):
     assert len(made["runs"]) == 2 and made["verdict"] == "INVALID"
 
 
-def test_a_doubled_order_is_never_repeated_away(rig):
+def test_a_run_with_a_doubled_order_is_never_repeated(rig):
     rig.add("both", (*LATE, *DOUBLED))
     made, _ = run(rig)
     assert len(made["runs"]) == 1 and made["verdict"] == "FAIL"
 
 
-def test_times_missed_on_a_calm_machine_stand(rig):
+def test_a_missed_duration_without_cpu_contention_stands(rig):
     rig.add("slow", SLOW)
     made, _ = run(rig)
     assert len(made["runs"]) == 1 and made["verdict"] == "FAIL"
 
 
-def test_two_runs_never_deploy_at_the_same_time_but_go_on_side_by_side(rig):
+def test_two_runs_never_deploy_at_the_same_time_but_run_in_parallel(rig):
     """The first ends only when the last has begun."""
-    rig.add("a", steps=[(0.3, "steady state: sent 1"), ("c", "recovery: sent 2")])
-    rig.add("b", steps=[(0.3, "steady state: sent 1")])
-    rig.add("c", steps=[(0.3, "steady state: sent 1")])
+    rig.add("a", steps=[(0.3, "steady_state"), ("c", "recovery")])
+    rig.add("b", steps=[(0.3, "steady_state")])
+    rig.add("c", steps=[(0.3, "steady_state")])
     made, _ = run(rig, jobs=3)
     assert made["verdict"] == "PASS"
     starts = {scenario: at for at, scenario, what, _ in rig.journal() if what == "start"}
@@ -213,32 +217,16 @@ def test_two_runs_never_deploy_at_the_same_time_but_go_on_side_by_side(rig):
     assert starts["b"] >= steady["a"] and starts["c"] >= steady["b"]
 
 
-def test_no_more_runs_than_asked_for_go_on_at_once(rig):
+def test_no_more_runs_than_requested_run_in_parallel(rig):
     for name, awaited in (("a", "b"), ("b", "c"), ("c", "d"), ("d", "d")):
-        rig.add(name, steps=[(0.0, "steady state: sent 1"), (awaited, "recovery: sent 2")])
+        rig.add(name, steps=[(0.0, "steady_state"), (awaited, "recovery")])
     made, _ = run(rig, jobs=2)
     assert made["verdict"] == "PASS"
-    going, most = 0, 0
+    running, most = 0, 0
     for _, _, what, _ in rig.journal():
-        going += {"start": 1, "end": -1}.get(what, 0)
-        most = max(most, going)
+        running += {"start": 1, "end": -1}.get(what, 0)
+        most = max(most, running)
     assert most == 2
-
-
-SUITE = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[1])
-from tests.suite.suite_rig import Rig
-from kit import suite
-from kit.model import CheckKind, Status, Verdict
-from kit.suite.plan import Member, Plan
-runs, reports, names = Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4].split(",")
-members = [Member(scenario=name, given={}, run_id=f"{name}-0a", measured_s=1, limit_s=300) for name in names]
-plan = Plan(suite="pr", suite_id="pr-1", reports=reports, members=tuple(members), given={}, jobs=2, reproduce="")
-made = suite.Execution(plan, say=print, command=(sys.executable, "-S", str(runs / "run.py"))).run()
-sys.exit(Verdict(made["verdict"]).exit_code)
-"""
 
 
 @pytest.fixture
@@ -247,9 +235,8 @@ def start(rig: Rig):
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*names: str) -> subprocess.Popen[bytes]:
-        here = str(Path(__file__).parent)
-        argv = [sys.executable, "-c", SUITE, here, str(rig.runs), str(rig.reports), ",".join(names)]
-        started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL))
+        argv = [sys.executable, "-m", "tests.suite.killable_suite", str(rig.reports), ",".join(names)]
+        started.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, cwd=ROOT))
         return started[0]
 
     yield start
@@ -259,7 +246,7 @@ def start(rig: Rig):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_suite_stops_its_runs_and_says_what_it_knows(rig, start, number):
+def test_a_stopped_suite_stops_its_runs_and_records_what_it_knows(rig, start, number):
     rig.add("calm")
     for name in ("one", "two", "three"):
         rig.add(name, None, steps=STEADY_AND_LONG)
@@ -281,8 +268,8 @@ def test_a_stopped_suite_stops_its_runs_and_says_what_it_knows(rig, start, numbe
     assert len(root.findall(".//testsuite")) == 5 and root.get("errors") == "4"
 
 
-def test_a_killed_suite_leaves_no_process_and_no_green_file(rig, start):
-    """Not even a run that does not listen to SIGTERM, nor what it started in a session of its own."""
+def test_a_killed_suite_leaves_no_process_and_no_passing_file(rig, start):
+    """This includes a process that a run started in a session of its own."""
     rig.add("calm")
     rig.add("one", None, steps=STEADY_AND_LONG, burn=True)
     process = start("calm", "one")
@@ -306,7 +293,7 @@ def descendants(pid: int) -> set[int]:
 
 def test_a_run_that_ignores_the_request_to_stop_is_killed(rig, monkeypatch):
     monkeypatch.setattr("kit.suite.run_process.STOP_GRACE_S", 0.5)
-    rig.add("stubborn", None, steps=LONG, limit_s=0.5, stubborn=True)
+    rig.add("stubborn", None, steps=LONG, limit_s=0.5, ignores_sigterm=True)
     made, _ = run(rig)
     assert made["verdict"] == "INVALID" and alive(rig.pids()) == []
     assert os.path.exists(rig.reports / "pr-1" / "stubborn-0a.log")

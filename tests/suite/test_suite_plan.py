@@ -1,4 +1,4 @@
-"""What a suite decides: which runs with which parameters, how many at once, which to repeat; and what it refuses."""
+"""What a suite decides: which runs with which parameters, how many in parallel, which to repeat, what it refuses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kit.cli import main
 from kit.model import CheckKind, Status, Verdict
 from kit.process.cpu_contention import STARVED_SHARE_MAX, CpuContention
 from kit.suite import catalogue
-from kit.suite.concurrency import Places
+from kit.suite.concurrency import ConcurrencySlots
 from kit.suite.plan import repeat_run_id
-from kit.suite.repeat import spoiled
+from kit.suite.repeat import repeat_reason
 from kit.verdict import gate
 from tests.suite.suite_rig import DOUBLED, GOOD, LATE, SLOW, a_finished_run, a_record, a_suite, finding
 
@@ -75,19 +75,19 @@ def test_the_suite_of_pull_requests_runs_briefly_and_the_nightly_one_long():
     scenario = scenarios.get("az-loss")
     assert catalogue.PR.parameters(scenario) == dict(scenario.brief)
     nightly = catalogue.NIGHTLY.parameters(scenario)
-    assert set(nightly) == set(catalogue.DURATIONS)
-    assert all(nightly[name] > getattr(scenario, name) for name in catalogue.DURATIONS)
+    assert set(nightly) == {"steady_s", "fault_duration_s", "recovery_s"}
+    assert all(nightly[name] > getattr(scenario, name) for name in nightly)
 
 
-def test_what_is_asked_for_beats_what_the_suite_gives(tmp_path):
-    plan = suite.make_plan("nightly", reports=tmp_path, given={"steady_s": "7", "seed": "3"}, only=["az-loss"])
-    assert plan.members[0].given["steady_s"] == 7 and plan.members[0].given["seed"] == 3
+def test_the_callers_parameters_override_the_suites(tmp_path):
+    plan = suite.make_plan("nightly", reports=tmp_path, parameters={"steady_s": "7", "seed": "3"}, only=["az-loss"])
+    assert plan.members[0].parameters["steady_s"] == 7 and plan.members[0].parameters["seed"] == 3
     words = plan.members[0].arguments("some-run", plan.folder)
     assert "steady_s=7" in words and words[words.index("--reports") + 1] == str(plan.folder)
     assert plan.reproduce == "gameday suite nightly --only az-loss -p steady_s=7 -p seed=3"
 
 
-def test_runs_have_names_of_their_own_and_the_longest_begins(tmp_path):
+def test_runs_have_unique_names_and_the_longest_starts_first(tmp_path):
     plan = suite.make_plan("nightly", reports=tmp_path)
     lengths = [member.measured_s for member in plan.members]
     assert lengths == sorted(lengths, reverse=True)
@@ -96,37 +96,44 @@ def test_runs_have_names_of_their_own_and_the_longest_begins(tmp_path):
     assert all(member.limit_s > member.measured_s for member in plan.members)
 
 
-def test_the_number_of_places_follows_what_a_run_was_seen_to_need():
-    places = Places(asked=None, members=6, cores=4)
-    assert places.now(0) == (1, "until the first run has shown what it needs")
-    places.needs["a"] = 0.5
-    assert places.now(20)[0] == 4
-    places.needs["b"] = 1.0
-    assert places.now(40)[0] == 3
-    places.needs["c"] = 9.0
-    assert places.now(60)[0] == 1
-    assert [change["places"] for change in places.plain()["changes"]] == [1, 4, 3, 1]
+def some_slots(cores: float, *, requested: int | None = None, **more) -> ConcurrencySlots:
+    return ConcurrencySlots(requested=requested, members=6, cores=cores, **more)
 
 
-def test_a_need_above_the_machine_still_leaves_one_place_and_none_says_one():
-    assert Places(asked=None, members=6, cores=2, needs={"a": 5.0}).now(0)[0] == 1
-    assert Places(asked=None, members=6, cores=2, needs={"a": 0.0}).now(0)[0] == 1
-    assert Places(asked=None, members=6, cores=2, needs={"a": 0.3}).now(0)[0] == 2, "no more runs than cores"
+def test_the_number_of_slots_follows_the_measured_demand():
+    slots = some_slots(4)
+    assert slots.update(0) == (1, "the CPU demand of a run is not measured yet")
+    slots.demand_cores["a"] = 0.5
+    assert slots.update(20)[0] == 4
+    slots.demand_cores["b"] = 1.0
+    assert slots.update(40)[0] == 3
+    slots.demand_cores["c"] = 9.0
+    assert slots.update(60)[0] == 1
+    assert [change["slots"] for change in slots.plain()["changes"]] == [1, 4, 3, 1]
 
 
-def test_what_strangers_take_is_not_given_away():
-    places = Places(asked=None, members=6, cores=4, needs={"a": 0.8})
-    assert places.now(0)[0] == 4
-    places.strangers = 1.0
-    assert places.now(10)[0] == 3
-    places.strangers = 4.0
-    assert places.now(20)[0] == 1
+def test_there_is_always_one_slot_and_never_more_than_cores():
+    assert some_slots(2, demand_cores={"a": 5.0}).update(0)[0] == 1
+    assert some_slots(2, demand_cores={"a": 0.0}).update(0)[0] == 1
+    assert some_slots(2, demand_cores={"a": 0.3}).update(0)[0] == 2
 
 
-def test_places_asked_for_are_given_and_a_shared_cloud_or_a_spoiled_run_leaves_one():
-    assert Places(asked=5, members=6, cores=2, needs={"a": 5.0}).now(0) == (5, "as asked for")
-    assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, shared=True).now(0)[0] == 1
-    assert Places(asked=None, members=6, cores=64, needs={"a": 0.5}, spoiled=True).now(0)[0] == 1
+def test_the_cpu_of_other_processes_is_not_used_for_slots():
+    slots = some_slots(4, demand_cores={"a": 0.8})
+    assert slots.update(0)[0] == 4
+    slots.other_processes_cores = 1.0
+    assert slots.update(10)[0] == 3
+    slots.other_processes_cores = 4.0
+    assert slots.update(20)[0] == 1
+
+
+def test_a_requested_number_of_slots_is_used():
+    assert some_slots(2, requested=5, demand_cores={"a": 5.0}).update(0) == (5, "as requested")
+
+
+@pytest.mark.parametrize("reason", ["shared_cloud", "run_invalidated"])
+def test_a_shared_cloud_or_an_invalidated_run_leaves_one_slot(reason):
+    assert some_slots(64, demand_cores={"a": 0.5}, **{reason: True}).update(0)[0] == 1
 
 
 def a_contention(starved_share: float) -> CpuContention:
@@ -140,13 +147,13 @@ HIGH = a_contention(STARVED_SHARE_MAX * 2)
 CALM = a_contention(0.0)
 ERRORS = (finding("error-rate", CheckKind.SLO, Status.FAIL),)
 UNSTEADY = (finding("latency-ms-p95", CheckKind.HYPOTHESIS, Status.INVALID),)
-EXCUSED = (dataclasses.replace(finding("error-rate", CheckKind.SLO, Status.INVALID), measured=0.5),)
+NOISY = (dataclasses.replace(finding("error-rate", CheckKind.SLO, Status.INVALID), measured=0.5),)
 UNMEASURED = (finding("error-rate", CheckKind.SLO, Status.INVALID),)
-UNSEEN = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
+UNOBSERVED = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
 
 
 @pytest.mark.parametrize(
-    ("findings", "machine", "repeated"),
+    ("findings", "contention", "repeated"),
     [
         (GOOD, HIGH, False),
         (LATE, CALM, True),
@@ -160,27 +167,27 @@ UNSEEN = (finding("fault-observed", CheckKind.FAULT, Status.INVALID),)
         ((*LATE, *DOUBLED), HIGH, False),
         (UNSTEADY, HIGH, True),
         (UNSTEADY, CALM, False),
-        (UNSEEN, HIGH, False),
-        (EXCUSED, CALM, True),
-        ((*EXCUSED, *DOUBLED), HIGH, False),
+        (UNOBSERVED, HIGH, False),
+        (NOISY, CALM, True),
+        ((*NOISY, *DOUBLED), HIGH, False),
         (UNMEASURED, HIGH, False),
     ],
     ids=[
         "pass", "late", "late-unwatched", "slow", "slow-calm", "slow-unwatched", "slow-and-errors", "errors",
-        "slow-and-doubled", "late-and-doubled", "unsteady", "unsteady-calm", "fault-unseen",
-        "excused", "excused-and-doubled", "unmeasured",
+        "slow-and-doubled", "late-and-doubled", "unsteady", "unsteady-calm", "fault-unobserved",
+        "noisy", "noisy-and-doubled", "unmeasured",
     ],
 )  # fmt: skip
-def test_only_what_a_busy_machine_can_spoil_is_repeated(findings, machine, repeated):
-    assert bool(spoiled(a_record("az-loss", findings), machine)) is repeated
+def test_a_run_is_repeated_only_if_cpu_contention_can_explain_its_verdict(findings, contention, repeated):
+    assert bool(repeat_reason(a_record("az-loss", findings), contention)) is repeated
 
 
 def judged(folder: Path) -> Verdict:
     return gate.worst(Verdict(record["verdict"]) for _, record in suite.judge(folder))
 
 
-def test_the_gate_reads_each_counting_run_of_a_suite_anew(tmp_path, gameday):
-    """What suite.json says of the verdicts is not believed; a run that was repeated does not count."""
+def test_the_gate_judges_each_run_of_a_suite_that_counts_again(tmp_path, gameday):
+    """The verdicts in suite.json are not used; a run that was repeated does not count."""
     a_finished_run(tmp_path / "s" / "first", DOUBLED)
     a_finished_run(tmp_path / "s" / "again", GOOD)
     a_suite(tmp_path / "s", [{"run_id": "first", "counts": False}, {"run_id": "again"}])
@@ -196,8 +203,8 @@ def test_the_gate_reads_each_counting_run_of_a_suite_anew(tmp_path, gameday):
         ([{"run_id": "good"}], {"state": "stopped", "stopped_by": "SIGINT"}),
         ([{"run_id": "good"}], {"scenarios": ["az-loss", "api-latency"]}),
         ([{"run_id": "good"}, {"run_id": "gone", "scenario": "api-latency"}], {}),
-        ([{"run_id": "good", "cause": "it took longer than 9 s and was stopped"}], {}),
-        ([{"run_id": "good"}], {"schema": "gameday.suite/2"}),
+        ([{"run_id": "good", "downgrade_reason": "it took longer than 9 s and was stopped"}], {}),
+        ([{"run_id": "good"}], {"schema": "gameday.suite/1"}),
         ([{"run_id": "../good"}], {}),
         ([], {}),
     ],
@@ -210,6 +217,6 @@ def test_a_suite_with_a_gap_is_invalid_for_the_gate(tmp_path, runs, more):
     assert judged(a_suite(tmp_path, runs, **more)) is Verdict.INVALID
 
 
-def test_a_torn_record_of_a_suite_is_invalid_for_the_gate(tmp_path):
+def test_an_incomplete_record_of_a_suite_is_invalid_for_the_gate(tmp_path):
     (tmp_path / "suite.json").write_text('{"schema": ')
     assert judged(tmp_path) is Verdict.INVALID
