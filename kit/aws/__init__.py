@@ -1,10 +1,9 @@
-"""AWS for every stage: sessions and clients, real or local, and the local AWS as a process.
+"""Provide sessions and clients for AWS and for the local AWS, and run the local AWS as a process.
 
-Owns time-outs, retries, credentials of the local target and the account guard. Stages get a `Session` and never
-learn which target it has; nothing here imports `kit.local`, which is reached over HTTP.
+Stages get a `Session`, which works the same for both targets. The local AWS is reached over HTTP only.
 """
 
-from kit.aws.local import LocalCloud, find_local, start_local, start_local_detached, stop_local
+from kit.aws.local_process import LocalCloud, find_local, start_local, start_local_detached, stop_local
 from kit.aws.session import ACCOUNTS_VARIABLE, Session, local_session, session
 
 __all__ = [

@@ -1,7 +1,4 @@
-"""Sessions: clients by service name, with bounded waits, for an account that may be broken.
-
-Owns botocore's configuration. Must not know processes or stages.
-"""
+"""Make sessions: clients by service name, with bounded time-outs, for accounts on the allow-list."""
 
 from __future__ import annotations
 
@@ -21,25 +18,25 @@ if TYPE_CHECKING:
 LOCAL = "local"
 AWS = "aws"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
-# Comma list of account ids that a game day may break.
+# Comma-separated ids of the accounts in which game days may run.
 ACCOUNTS_VARIABLE = "GAMEDAY_ACCOUNTS"
 ACCOUNT_ID = re.compile(r"\d{12}")
-# What the local AWS serves, and credentials that it takes. Not twelve digits: that would select another account.
+# The account of the local AWS. Its credentials must not be twelve digits, which would select another account.
 LOCAL_ACCOUNT_ID = "000000000000"
 LOCAL_CREDENTIAL = "gameday"
 LOOPBACK = "127.0.0.1"
 
 CONNECT_TIMEOUT_S = 3
-# An SQS long poll takes 20 s by itself.
+# An SQS long poll alone takes 20 s.
 READ_TIMEOUT_S = 30
-# botocore's standard mode: exponential back-off with jitter, at most 20 s apart, throttles included.
+# botocore's standard mode also retries throttled calls, with exponential back-off and jitter of at most 20 s.
 ATTEMPTS_MAX = 4
 CONNECTIONS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Where AWS calls go. `client` may be called from any thread; `endpoint` is "" for AWS itself."""
+    """The destination of AWS calls. Thread-safe. `endpoint` is "" for AWS itself."""
 
     region: str
     account_id: str
@@ -49,8 +46,8 @@ class Session:
     _lock: Any = field(default_factory=threading.Lock, repr=False)
 
     def client(self, name: str) -> Any:
-        """The client of one service; made once, thread-safe."""
-        with self._lock:  # boto3 sessions are not thread-safe, clients are
+        """Return the client of one service, which is made once."""
+        with self._lock:  # clients are thread-safe, boto3 sessions are not
             if name not in self._clients:
                 self._clients[name] = self.boto.client(
                     name, endpoint_url=self.endpoint or None, config=_config(local=bool(self.endpoint))
@@ -58,18 +55,18 @@ class Session:
             return self._clients[name]
 
     def environment(self) -> dict[str, str]:
-        """What a child process needs beside the caller's environment to reach the same AWS."""
+        """Return the variables that a child process needs, in addition to the caller's, to reach the same AWS."""
         if not self.endpoint:
             return {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
         return local_environment(self.endpoint, self.region)
 
 
 def session(*, target: str, region: str, endpoint: str = "", accounts: Collection[str] | None = None) -> Session:
-    """A session for `target`.
+    """Make a session for `target`.
 
-    `local` takes the endpoint given or the environment's, which must be on this machine. `aws` raises UnsafeTarget
-    unless the account that the credentials belong to is in `accounts` (default: the comma list in
-    `GAMEDAY_ACCOUNTS`), and UsageError if the environment redirects AWS elsewhere.
+    `local` uses the endpoint given or the one in the environment, which must be on this machine. `aws` raises
+    UnsafeTarget unless the account of the credentials is in `accounts` (default: the list in `GAMEDAY_ACCOUNTS`), and
+    UsageError if the environment sets another endpoint.
     """
     if target == LOCAL:
         return local_session(endpoint or os.environ.get(ENDPOINT_VARIABLE, ""), region)
@@ -82,15 +79,15 @@ def session(*, target: str, region: str, endpoint: str = "", accounts: Collectio
 
 
 def local_session(endpoint: str, region: str) -> Session:
-    """A session for a local AWS that is up. Nothing of the user's AWS configuration is read."""
+    """Make a session for a running local AWS, without the user's AWS configuration."""
     if urlsplit(endpoint).hostname != LOOPBACK:
         raise CloudError(f"local endpoint {endpoint or '(none)'} is not on {LOOPBACK}; is {ENDPOINT_VARIABLE} set?")
     import boto3
     import botocore.session
 
-    nothing = (None, None, os.devnull, None)
+    unset = (None, None, os.devnull, None)
     core = botocore.session.Session(
-        session_vars={"config_file": nothing, "credentials_file": nothing, "profile": (None, None, None, None)}
+        session_vars={"config_file": unset, "credentials_file": unset, "profile": (None, None, None, None)}
     )
     boto = boto3.Session(
         aws_access_key_id=LOCAL_CREDENTIAL,
@@ -102,7 +99,7 @@ def local_session(endpoint: str, region: str) -> Session:
 
 
 def local_environment(endpoint: str, region: str) -> dict[str, str]:
-    """Any AWS tool that gets these variables talks to the local AWS, and to nothing else."""
+    """Return variables with which any AWS tool calls the local AWS, and nothing else."""
     return {
         ENDPOINT_VARIABLE: endpoint,
         "AWS_ACCESS_KEY_ID": LOCAL_CREDENTIAL,
@@ -139,7 +136,7 @@ def _allowed(accounts: Collection[str] | None) -> frozenset[str]:
     if wrong:
         raise UsageError(f"{ACCOUNTS_VARIABLE}: {', '.join(wrong)} is not a 12-digit account id")
     if not accounts:
-        raise UnsafeTarget(f"no account is allowed: set {ACCOUNTS_VARIABLE} to the accounts that may be broken")
+        raise UnsafeTarget(f"no account is allowed: set {ACCOUNTS_VARIABLE} to the accounts in which game days may run")
     return frozenset(accounts)
 
 
@@ -152,8 +149,8 @@ def _config(*, local: bool) -> Any:
         retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
         max_pool_connections=CONNECTIONS_MAX,
         user_agent_extra="gameday",
-        # A proxy in the environment must not see calls to this machine; AWS may need it.
+        # Calls to this machine must not go through a proxy from the environment. Calls to AWS may need one.
         proxies={} if local else None,
-        # A stray AWS_ENDPOINT_URL_<SERVICE> would send one service elsewhere.
+        # AWS_ENDPOINT_URL_<SERVICE> in the environment would redirect a single service.
         ignore_configured_endpoint_urls=True,
     )

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from kit.aws.boundary import ClientSource, cloud_errors
+from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.model import Deployment
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from kit.aws.boundary import ClientSource, cloud_errors
+from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.errors import EvidenceMissing
 from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from kit.aws.boundary import ClientSource, cloud_errors
+from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.collect.clock import moment
 from kit.errors import CloudError
 from kit.model import Deployment

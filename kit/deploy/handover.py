@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from botocore.exceptions import ClientError
 
-from kit.aws.boundary import ClientSource, cloud_errors, error_code
+from kit.aws.client_errors import ClientSource, cloud_errors, error_code
 from kit.errors import CloudError
 
 # CloudFormation's own limit for a template in the call's body.

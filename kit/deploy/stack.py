@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from kit.aws.boundary import ClientSource, cloud_errors, error_code
+from kit.aws.client_errors import ClientSource, cloud_errors, error_code
 from kit.deploy import handover
 from kit.errors import CloudError, DeployFailed, KitError, UnsafeTarget, UsageError
 from kit.model import Deployment

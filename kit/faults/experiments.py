@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from kit.aws.boundary import ClientSource, cloud_errors, error_code
+from kit.aws.client_errors import ClientSource, cloud_errors, error_code
 from kit.errors import FaultError
 from kit.faults import guards
 from kit.faults.guards import ALLOWED_TAG, RUN_TAG, Target

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from kit.aws.boundary import ClientSource
+from kit.aws.client_errors import ClientSource
 from kit.errors import UnsafeTarget
 from kit.model import Deployment
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kit.aws.boundary import ClientSource, cloud_errors
+from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.model import Deployment, FaultWindow
 
 DESCRIBE_TASKS_MAX = 100

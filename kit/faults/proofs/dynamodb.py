@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from kit.aws.boundary import cloud_errors
+from kit.aws.client_errors import cloud_errors
 from kit.faults.proofs import paperbroker_metrics
 from kit.faults.proofs.proof_context import Action, Point, Proof, Scene, unproven
 from kit.faults.proofs.rates import COUNT_MIN

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from kit.aws.boundary import ClientSource, cloud_errors
+from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.errors import CloudError
 from kit.faults.experiments import Experiment, refresh
 from kit.faults.proofs.effect_checks import PROVERS

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kit.aws.boundary import cloud_errors
+from kit.aws.client_errors import cloud_errors
 from kit.faults.proofs import balancer, clients, paperbroker_metrics, task_stops
 from kit.faults.proofs.paperbroker_metrics import Slowness
 from kit.faults.proofs.proof_context import Action, Proof, Scene, every, first_of, unproven

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from kit.aws.boundary import ClientSource
+from kit.aws.client_errors import ClientSource
 from kit.faults.experiments import Experiment
 from kit.model import Deployment
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kit.aws.boundary import cloud_errors
+from kit.aws.client_errors import cloud_errors
 from kit.faults.proofs import paperbroker_metrics
 from kit.faults.proofs.dynamodb import MINUTE_S
 from kit.faults.proofs.evidence_sources import WITNESSES

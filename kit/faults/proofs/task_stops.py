@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from kit.aws.boundary import cloud_errors
+from kit.aws.client_errors import cloud_errors
 from kit.faults import tasks
 from kit.faults.proofs.proof_context import TASK, Action, Proof, Scene, healed_words, unproven
 from kit.faults.proofs.windows import SKEW_S

@@ -1,4 +1,4 @@
-"""Where botocore's errors become ours: one context manager that every stage wraps around its calls."""
+"""Turn botocore's errors into the kit's errors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kit.errors import CloudError, KitError
 
 
 class ClientSource(Protocol):
-    """What a stage needs of a session: clients by service name."""
+    """The part of a session that most stages need: clients by service name."""
 
     def client(self, name: str) -> Any: ...
 
 
 @contextmanager
 def cloud_errors(what: str, error_type: type[KitError] = CloudError) -> Iterator[None]:
-    """Raise `error_type` naming `what` for any error of botocore inside the block."""
+    """Raise `error_type`, which names `what`, for any error of botocore inside the block."""
     try:
         yield
     except (BotoCoreError, ClientError) as error:
@@ -27,5 +27,5 @@ def cloud_errors(what: str, error_type: type[KitError] = CloudError) -> Iterator
 
 
 def error_code(error: ClientError) -> str:
-    """The service's own name of an error (`ValidationError`)."""
+    """Return the service's code of an error, such as `ValidationError`."""
     return error.response.get("Error", {}).get("Code", "")

@@ -1,7 +1,4 @@
-"""The local AWS as a process: owned by this process, or detached and found again.
-
-Owns its start, its end and the record of a detached one. Must not know what it serves.
-"""
+"""Start, find and stop the local AWS, which ends with this process or runs detached from it."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ from kit.process import lifeline
 
 READY_S_MAX = 40.0
 POLL_S = 0.01
-# A detached cloud stops in order: tasks get their stop time-outs. An owned one is torn down with its run.
+# The tasks of a detached cloud get their stop time-outs. An owned cloud ends with its run, without waiting for them.
 DETACHED_GRACE_S = 10.0
 STOP_S_MAX = 20.0
 LOG_TAIL_BYTES = 2_000
@@ -32,13 +29,13 @@ CLOUD_FILE = "cloud.json"
 RECORD_FILE = "running.json"
 LOCK_FILE = "lock"
 LOG_FILE = "server.log"
-# Of the caller's environment: anything that names an AWS would leak into the server and its tasks.
+# Variables with this prefix are removed from the environment, so that they do not reach the server and its tasks.
 AWS_PREFIX = "AWS_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCloud:
-    """A local AWS that is up. `owned` is None for a detached one, which `close` leaves alone."""
+    """A running local AWS. `owned` is None for a detached one, which `close` does not stop."""
 
     endpoint: str
     region: str
@@ -48,19 +45,19 @@ class LocalCloud:
     owned: lifeline.Owned | None = None
 
     def session(self) -> Session:
-        """A session for it; the same object type as for AWS."""
+        """Make a session for it."""
         return local_session(self.endpoint, self.region)
 
     def environment(self) -> dict[str, str]:
-        """Variables with which any AWS tool or SDK talks to this cloud."""
+        """Return variables with which any AWS tool or SDK calls this cloud."""
         return local_environment(self.endpoint, self.region)
 
     def alive(self) -> bool:
-        """Whether its process still runs."""
+        """Tell whether its process still runs."""
         return lifeline.started_at(self.pid) is not None
 
     def close(self) -> None:
-        """End it, its tasks, and its folder, if this process started it."""
+        """Stop it and its tasks and remove its folder, if this process started it."""
         if self.owned is not None:
             self.owned.close()
 
@@ -82,8 +79,8 @@ def start_local(
 ) -> LocalCloud:
     """Start a local AWS that ends with this process, however this process ends.
 
-    `state_dir` (default: a temporary folder) is removed at the end, unless it held something before. `log` is kept;
-    without it the log goes with the folder. Raises CloudError with the log's tail when it is not ready in time.
+    `state_dir` (default: a temporary folder) is removed at the end, unless it was not empty before. The log is kept if
+    `log` is given. Raises CloudError, with the end of the log, if the local AWS is not ready in time.
     """
     folder = Path(tempfile.mkdtemp(prefix="gameday-")) if state_dir is None else state_dir.absolute()
     removable = _make_folder(folder)
@@ -109,15 +106,15 @@ def start_local_detached(
     region: str = "us-east-1",
     timeout_s: float = READY_S_MAX,
 ) -> LocalCloud:
-    """Start a local AWS that outlives this process; `find_local` finds it by `state_dir`, `stop_local` ends it.
+    """Start a local AWS that outlives this process. `find_local` and `stop_local` find it by `state_dir`.
 
-    Raises UsageError if one is up there already, also when two callers start at once.
+    Raises UsageError if one is running there already, also when two callers start at the same time.
     """
     _make_folder(state_dir)
     with _locked(state_dir):
         if (running := find_local(state_dir)) is not None:
-            raise UsageError(f"a local AWS is up already at {running.endpoint} (pid {running.pid}, {state_dir})")
-        # One whose starter was killed before it was ready: nobody holds it, and it stands where ours would.
+            raise UsageError(f"a local AWS is running already at {running.endpoint} (pid {running.pid}, {state_dir})")
+        # Stop a local AWS whose starter was killed before it was ready. It would occupy the folder.
         _stop(state_dir)
         folder, log = state_dir / "cloud", state_dir / LOG_FILE
         log.unlink(missing_ok=True)
@@ -127,7 +124,7 @@ def start_local_detached(
             ),
             _argv(folder, port, seed, region),
         )
-        # Recorded before it is ready: a caller that is killed while waiting leaves nothing that cannot be stopped.
+        # Written before the server is ready, so that `stop_local` finds it even if this caller is killed while waiting.
         record = {
             "supervisor": {"pid": supervisor, "started": lifeline.started_at(supervisor)},
             "server": {"pid": server, "started": lifeline.started_at(server)},
@@ -135,7 +132,7 @@ def start_local_detached(
         _write(state_dir / RECORD_FILE, record)
         try:
             with _log_reader(log) as reader:
-                facts = _await_ready(folder, server, _gone(server), timeout_s, reader)
+                facts = _await_ready(folder, server, _exit_probe(server), timeout_s, reader)
         except BaseException:
             _stop(state_dir)
             raise
@@ -143,9 +140,9 @@ def start_local_detached(
 
 
 def find_local(state_dir: Path) -> LocalCloud | None:
-    """The detached local AWS of this folder, if it is up; a record of a dead one, or of a reused pid, is none."""
+    """Return the detached local AWS of this folder; None if its process died, also if its pid was reused."""
     record = _read(state_dir / RECORD_FILE)
-    if record is None or not _lives(record["server"]):
+    if record is None or not _is_running(record["server"]):
         return None
     facts = _read(state_dir / "cloud" / CLOUD_FILE)
     if facts is None or facts["pid"] != record["server"]["pid"]:
@@ -154,7 +151,7 @@ def find_local(state_dir: Path) -> LocalCloud | None:
 
 
 def stop_local(state_dir: Path) -> bool:
-    """End the detached local AWS of this folder and everything it started; False if there is none."""
+    """Stop the detached local AWS of this folder and everything that it started; False if there is none."""
     if not state_dir.is_dir():
         return False
     with _locked(state_dir):
@@ -170,7 +167,7 @@ def _stop(state_dir: Path) -> bool:
         for process in (record["supervisor"], record["server"]):
             _signal(process, signal.SIGKILL)
         if not _await_gone(record["server"]):
-            raise CloudError(f"local AWS pid {record['server']['pid']} does not die within {STOP_S_MAX:g} s")
+            raise CloudError(f"local AWS pid {record['server']['pid']} still runs {STOP_S_MAX:g} s after SIGKILL")
     (state_dir / RECORD_FILE).unlink(missing_ok=True)
     return stopped
 
@@ -204,33 +201,33 @@ def _await_ready(
         time.sleep(POLL_S)
 
 
-def _gone(pid: int) -> Callable[[], int | None]:
+def _exit_probe(pid: int) -> Callable[[], int | None]:
     return lambda: None if lifeline.started_at(pid) is not None else -1
 
 
-def _lives(process: dict[str, int]) -> bool:
+def _is_running(process: dict[str, int]) -> bool:
     return process["started"] is not None and lifeline.started_at(process["pid"]) == process["started"]
 
 
 def _signal(process: dict[str, int], signum: int) -> bool:
-    """Signal exactly this process: the pid is held by a descriptor before its start time is compared."""
+    """Signal exactly this process. A pidfd, opened before the start time is compared, protects against a reused pid."""
     try:
-        held = os.pidfd_open(process["pid"])
+        pidfd = os.pidfd_open(process["pid"])
     except ProcessLookupError:
         return False
     try:
-        if not _lives(process):
+        if not _is_running(process):
             return False
         with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(held, signum)
+            signal.pidfd_send_signal(pidfd, signum)
         return True
     finally:
-        os.close(held)
+        os.close(pidfd)
 
 
 def _await_gone(process: dict[str, int]) -> bool:
     deadline = time.monotonic() + STOP_S_MAX
-    while _lives(process):
+    while _is_running(process):
         if time.monotonic() > deadline:
             return False
         time.sleep(POLL_S)
@@ -249,7 +246,7 @@ def _cloud(folder: Path, facts: dict[str, Any], owned: lifeline.Owned | None) ->
 
 
 def _make_folder(folder: Path) -> bool:
-    """Make it; True when nothing in it was there before, so that all of it may be removed later."""
+    """Make the folder; True if it is empty, so that it may be removed later."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return not any(folder.iterdir())
@@ -259,7 +256,7 @@ def _make_folder(folder: Path) -> bool:
 
 @contextlib.contextmanager
 def _log_reader(path: Path) -> Iterator[BinaryIO]:
-    """The log's end from now on. Opened first: a server that fails takes its folder, and its log, with it."""
+    """Open the log for reading before the server starts, because a failing server removes its folder with the log."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         reader = path.open("a+b")
@@ -277,7 +274,7 @@ def _tail(log: BinaryIO) -> str:
 
 @contextlib.contextmanager
 def _locked(state_dir: Path) -> Iterator[None]:
-    """One starter or stopper at a time. The kernel lets go of the lock when its holder dies."""
+    """Hold the folder's lock. The kernel releases it when its holder dies."""
     deadline = time.monotonic() + READY_S_MAX + STOP_S_MAX
     try:
         file = (state_dir / LOCK_FILE).open("a")
