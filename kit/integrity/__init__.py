@@ -20,15 +20,11 @@ from kit.integrity.checks import (
     fills,
     idempotency,
     order_reads,
-    order_states,
     price_time,
     quiescence,
-    refusals,
     sequence,
-    stored_orders,
     stream,
     trade_reads,
-    trades,
 )
 from kit.integrity.evidence.assembly import read_evidence
 from kit.integrity.findings.check import Check, invalid, run_check
@@ -39,19 +35,15 @@ __all__ = ["CHECKS", "Check", "check_run"]
 # In the order in which a reader wants them: money first.
 CHECKS: tuple[Check, ...] = (
     *fills.CHECKS,
-    *trades.CHECKS,
     *idempotency.CHECKS,
-    *refusals.CHECKS,
     *durability.CHECKS,
     *sequence.CHECKS,
     *price_time.CHECKS,
     *cancels.CHECKS,
     *authorization.CHECKS,
-    *stored_orders.CHECKS,
     *conservation.CHECKS,
     *stream.CHECKS,
     *order_reads.CHECKS,
-    *order_states.CHECKS,
     *book_reads.CHECKS,
     *trade_reads.CHECKS,
     *quiescence.CHECKS,

@@ -188,7 +188,8 @@ def test_a_check_that_crashes_is_invalid_and_says_so(golden):
         raise ZeroDivisionError("by zero")
 
     with evidence_of(golden) as evidence:
-        found = run_check(Check(name="broken", find=broken, needs=()), evidence)
+        check = Check(name="broken", noun="orders", hold="hold", broke="broke", find=broken, needs=())
+        found = run_check(check, evidence)
     assert (found.status, found.measured) == (Status.INVALID, None)
     assert "ZeroDivisionError: by zero" in found.detail
 

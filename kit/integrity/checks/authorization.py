@@ -9,18 +9,12 @@ from kit.integrity.arrays.grouping import present, spread
 from kit.integrity.evidence.client_tables import CANCEL, GET_ORDER, good, refused
 from kit.integrity.evidence.evidence import Evidence, final_status
 from kit.integrity.evidence.ledger_tables import CLIENT
-from kit.integrity.findings.check import Check, Wording, by_row
+from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Subject
-from kit.model import Finding
+
+CHECKS = Checks()
 
 NOBODY = -1
-
-REFUSED = Wording(
-    name="unauthorized-refused",
-    noun="requests about another client's order",
-    hold="were neither served nor carried out",
-    broke="were served or carried out",
-)
 
 
 def owners(evidence: Evidence) -> np.ndarray:
@@ -29,7 +23,14 @@ def owners(evidence: Evidence) -> np.ndarray:
     return spread(sent["order"], sent["client"], evidence.order_count, NOBODY)
 
 
-def unauthorized_refused(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "unauthorized-refused",
+    noun="requests about another client's order",
+    hold="were neither served nor carried out",
+    broke="were served or carried out",
+    needs=("attempts", "events"),
+)
+def unauthorized_refused(evidence: Evidence) -> Result:
     """For each GET or cancel of an order by a client that did not send that order: its answer is no 2xx, and no
     cancelled event (client) stands under its key. An answer that settles nothing (5xx, 408, 429, none) is no evidence
     unless the cancel was carried out.
@@ -47,7 +48,6 @@ def unauthorized_refused(evidence: Evidence) -> Finding:
         return f"client {row['client_id']} {asked} order {row['order_id']} of client {owner}"
 
     return by_row(
-        REFUSED,
         evidence,
         examined=int((served | refused(status)).sum()),
         violations=len(bad),
@@ -69,6 +69,3 @@ def _carried_out(evidence: Evidence, strange: Rows) -> np.ndarray:
     cancelled = evidence.cancelled
     wished = present(cancelled["key"][cancelled["reason"] == CLIENT], evidence.key_count)
     return (strange["op"] == CANCEL) & np.append(wished, False)[strange["key"]]
-
-
-CHECKS = (Check(name=REFUSED.name, find=unauthorized_refused, needs=("attempts", "events")),)

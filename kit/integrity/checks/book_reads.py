@@ -14,25 +14,14 @@ from kit.integrity.evidence.book_tables import NO_BOOK, Level
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.observed_progress import ObservedProgress, streamed_events
 from kit.integrity.evidence.orders_and_fills import accepted_orders
-from kit.integrity.findings.check import Check, Wording, by_row
+from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
 from kit.integrity.matching.book_depth import Levels, books_at, changes, last_indices
-from kit.model import NS_PER_S, Finding
+from kit.model import NS_PER_S
+
+CHECKS = Checks()
 
 AROUND = 3
-
-SHOWN = Wording(
-    name="book-equals-ledger",
-    noun="books read",
-    hold="show what rested at their place of the ledger",
-    broke="show something else than what rested at their place of the ledger",
-)
-FRESH = Wording(
-    name="monotone-books",
-    noun="books read",
-    hold="are as far as anything that was known before they were asked for",
-    broke="are behind what was known before they were asked for",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +64,14 @@ def _words(level: Level | None) -> str:
     return f"{level[1]} lots" + (f" of {level[2]} orders" if level[2] else "") + f" at {level[0]}"
 
 
-def book_equals_ledger(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "book-equals-ledger",
+    noun="books read",
+    hold="show what rested at their place of the ledger",
+    broke="show something else than what rested at their place of the ledger",
+    needs=("attempts", "events", "run"),
+)
+def book_equals_ledger(evidence: Evidence) -> Result:
     """For each answered GET of a book at seq s: its best levels (price, Σ lots left, number of orders), as many as were
     asked for, are those of the ledger's events 1 … s; and s is a seq of that ledger.
 
@@ -95,7 +91,6 @@ def book_equals_ledger(evidence: Evidence) -> Finding:
         return f"{who} at seq {seq} shows {shown.difference(int(bad[0]))}"
 
     return by_row(
-        SHOWN,
         evidence,
         examined=int((shown.judged | strange).sum()),
         violations=len(bad),
@@ -157,7 +152,15 @@ def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
     return mine[whole], upto[whole]
 
 
-def monotone_books(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "monotone-books",
+    noun="books read",
+    hold="are as far as anything that was known before they were asked for",
+    broke="are behind what was known before they were asked for",
+    needs=("attempts", "stream", "events", "run"),
+    timed=True,
+)
+def monotone_books(evidence: Evidence) -> Result:
     """For each answered GET of a book at seq s: no subscriber had received an event of its market beyond s, and no
     client had read a book beyond s, before it was asked for.
     """
@@ -172,7 +175,6 @@ def monotone_books(evidence: Evidence) -> Finding:
         return f"{who} is at seq {books['seq'][bad[0]]}, though seq {known[bad[0]]} was known before it was asked for"
 
     return by_row(
-        FRESH,
         evidence,
         examined=len(books),
         violations=len(bad),
@@ -191,9 +193,3 @@ def _told(evidence: Evidence, read: int) -> Subject:
         base | {"t": row["completed_ns"] / NS_PER_S, "what": f"answer {row['status']}: {row['reply']}"},
     )
     return Subject(stretch=(int(evidence.book_reads["market"][read]), seq - AROUND, seq + AROUND), steps=steps)
-
-
-CHECKS = (
-    Check(name=SHOWN.name, find=book_equals_ledger, needs=("attempts", "events", "run")),
-    Check(name=FRESH.name, find=monotone_books, needs=("attempts", "stream", "events", "run"), timed=True),
-)

@@ -9,49 +9,20 @@ from kit.integrity.arrays.grouping import firsts, paired, present, totals
 from kit.integrity.evidence.evidence import Evidence, acknowledged
 from kit.integrity.evidence.ledger_tables import UNKNOWN_ORDER
 from kit.integrity.evidence.orders_and_fills import accepted_orders, fill_sides, filled
-from kit.integrity.findings.check import Check, Wording, by_order, by_row, plural
+from kit.integrity.findings.check import Checks, Result, by_order, by_row, plural
 from kit.integrity.findings.counterexample import Subject
-from kit.model import Finding
 
-AFTER = Wording(
-    name="no-fill-after-cancel",
+CHECKS = Checks()
+
+
+@CHECKS.add(
+    "no-fill-after-cancel",
     noun="cancelled orders",
     hold="did not trade after their cancel",
     broke="traded after their cancel",
+    needs=("events",),
 )
-EITHER = Wording(
-    name="cancelled-or-filled",
-    noun="cancelled orders",
-    hold="have each lot either filled or cancelled",
-    broke="have lots both filled and cancelled",
-)
-ANSWERED = Wording(
-    name="cancel-takes-effect-once",
-    noun="sequenced cancels",
-    hold="were either carried out or refused, once",
-    broke="were carried out or refused more than once",
-)
-LOST = Wording(
-    name="acknowledged-cancel-never-lost",
-    noun="acknowledged cancels",
-    hold="were carried out or refused in the ledger",
-    broke="left no trace in the ledger",
-)
-KNOWN = Wording(
-    name="cancels-follow-orders",
-    noun="sequenced cancels",
-    hold="met their order",
-    broke="were refused because their order was sequenced after them",
-)
-PHANTOM = Wording(
-    name="no-phantom-cancels",
-    noun="sequenced cancels",
-    hold="were asked for by the client, for that order",
-    broke="were never asked for by the client, for that order",
-)
-
-
-def no_fill_after_cancel(evidence: Evidence) -> Finding:
+def no_fill_after_cancel(evidence: Evidence) -> Result:
     """F6. No fill of an order has a greater seq than its cancelled event (of any reason, the acknowledged cancels of
     clients among them). An order that was accepted again after its cancel is `one-event-per-order`, and counts here.
     """
@@ -71,10 +42,17 @@ def no_fill_after_cancel(evidence: Evidence) -> Finding:
         )
 
     examined = int((index >= 0).sum())
-    return by_order(AFTER, evidence, examined=examined, bad=sides.order[late], example=example)
+    return by_order(evidence, examined=examined, bad=sides.order[late], example=example)
 
 
-def cancelled_or_filled(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "cancelled-or-filled",
+    noun="cancelled orders",
+    hold="have each lot either filled or cancelled",
+    broke="have lots both filled and cancelled",
+    needs=("events",),
+)
+def cancelled_or_filled(evidence: Evidence) -> Result:
     """For each accepted order with a cancelled event: Σ filled + Σ cancelled = quantity, each cancelled part > 0."""
     orders, cancelled, size = accepted_orders(evidence), evidence.cancelled, evidence.order_count
     order, qty = cancelled["order"], cancelled["qty"]
@@ -87,10 +65,17 @@ def cancelled_or_filled(evidence: Evidence) -> Finding:
             f"and {off[number]} cancelled"
         )
 
-    return by_order(EITHER, evidence, examined=int(there.sum()), bad=np.flatnonzero(wrong), example=example)
+    return by_order(evidence, examined=int(there.sum()), bad=np.flatnonzero(wrong), example=example)
 
 
-def cancel_takes_effect_once(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "cancel-takes-effect-once",
+    noun="sequenced cancels",
+    hold="were either carried out or refused, once",
+    broke="were carried out or refused more than once",
+    needs=("events",),
+)
+def cancel_takes_effect_once(evidence: Evidence) -> Result:
     """Per (client, key) of a cancel: |{intake events that carried out or refused it}| ≤ 1, and never both."""
     outcomes = evidence.cancel_outcomes
     outcomes = outcomes.where(outcomes["key"] >= 0)  # one without a key is `no-phantom-cancels`
@@ -109,7 +94,6 @@ def cancel_takes_effect_once(evidence: Evidence) -> Finding:
         return f"the cancel of {which} took effect at seq {seqs}"
 
     return by_row(
-        ANSWERED,
         evidence,
         examined=int(present(key, evidence.key_count).sum()),
         violations=len(bad),
@@ -118,7 +102,14 @@ def cancel_takes_effect_once(evidence: Evidence) -> Finding:
     )
 
 
-def acknowledged_cancel_never_lost(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "acknowledged-cancel-never-lost",
+    noun="acknowledged cancels",
+    hold="were carried out or refused in the ledger",
+    broke="left no trace in the ledger",
+    needs=("attempts", "events", "run"),
+)
+def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
     """{keys of cancels with a 2xx} ⊆ {keys of cancelled (client) and rejected cancel events}."""
     size = evidence.key_count
     told = evidence.cancels.where(acknowledged(evidence.cancels))
@@ -130,10 +121,17 @@ def acknowledged_cancel_never_lost(evidence: Evidence) -> Finding:
         who = f"client {row['client_id']}"
         return f"{who} was told that its cancel of order {row['order_id']} is on its way, but nothing came of it"
 
-    return by_order(LOST, evidence, examined=int(wanted.sum()), bad=bad, example=example)
+    return by_order(evidence, examined=int(wanted.sum()), bad=bad, example=example)
 
 
-def no_phantom_cancels(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "no-phantom-cancels",
+    noun="sequenced cancels",
+    hold="were asked for by the client, for that order",
+    broke="were never asked for by the client, for that order",
+    needs=("attempts", "events", "run"),
+)
+def no_phantom_cancels(evidence: Evidence) -> Result:
     """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}; an event
     without a key is a phantom too.
     """
@@ -146,10 +144,17 @@ def no_phantom_cancels(evidence: Evidence) -> Finding:
         what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
         return f"{what} under key {row['idempotency_key']} of client {row['client_id']}"
 
-    return by_order(PHANTOM, evidence, examined=len(outcomes), bad=bad["order"], example=example)
+    return by_order(evidence, examined=len(outcomes), bad=bad["order"], example=example)
 
 
-def cancels_follow_orders(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "cancels-follow-orders",
+    noun="sequenced cancels",
+    hold="met their order",
+    broke="were refused because their order was sequenced after them",
+    needs=("events",),
+)
+def cancels_follow_orders(evidence: Evidence) -> Result:
     """No refusal of a cancel says UnknownOrder of an order that the ledger accepts at any place, a later one included:
     intake lets a cancel in only after its order, and the matcher takes the order first.
     """
@@ -163,14 +168,4 @@ def cancels_follow_orders(evidence: Evidence) -> Finding:
         what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
         return f"{what} was refused as of an unknown order, which is accepted at seq {there}"
 
-    return by_order(KNOWN, evidence, examined=len(outcomes), bad=bad["order"], example=example)
-
-
-CHECKS = (
-    Check(name=AFTER.name, find=no_fill_after_cancel, needs=("events",)),
-    Check(name=EITHER.name, find=cancelled_or_filled, needs=("events",)),
-    Check(name=ANSWERED.name, find=cancel_takes_effect_once, needs=("events",)),
-    Check(name=KNOWN.name, find=cancels_follow_orders, needs=("events",)),
-    Check(name=LOST.name, find=acknowledged_cancel_never_lost, needs=("attempts", "events", "run")),
-    Check(name=PHANTOM.name, find=no_phantom_cancels, needs=("attempts", "events", "run")),
-)
+    return by_order(evidence, examined=len(outcomes), bad=bad["order"], example=example)

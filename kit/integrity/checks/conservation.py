@@ -1,4 +1,4 @@
-"""Three books that must agree: the ledger's fills, the stored state of orders, the stored balances."""
+"""Check that the ledger, the stored orders and the stored balances agree."""
 
 from __future__ import annotations
 
@@ -8,48 +8,33 @@ from typing import Any
 
 import numpy as np
 
-from kit.integrity.arrays.grouping import present, spread
+from kit.integrity.arrays.grouping import firsts, present, spread
+from kit.integrity.evidence import order_content
 from kit.integrity.evidence.client_tables import STATES
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import BUYS
 from kit.integrity.evidence.orders_and_fills import filled
-from kit.integrity.findings.check import Check, Wording, by_order, by_row
+from kit.integrity.findings.check import Checks, Result, by_order, by_row
 from kit.integrity.findings.counterexample import STEPS_MAX, Subject, balance_step, event_steps
 from kit.integrity.findings.minimise import smallest
-from kit.model import Finding
+
+CHECKS = Checks()
 
 # Clients, orders or fills among which the fewest are sought.
 SUSPECTS_MAX = 256
 
-STATE = Wording(
-    name="order-state-equals-fills",
-    noun="orders",
-    hold="are stored as the ledger says",
-    broke="are stored otherwise than the ledger says",
-)
-SIDES = Wording(
-    name="bought-equals-sold",
-    noun="markets",
-    hold="have as many lots bought as sold in their stored orders",
-    broke="have lots bought that nobody sold, or sold that nobody bought, in their stored orders",
-)
-BALANCES = Wording(
-    name="positions-equal-fills",
-    noun="balances",
-    hold="equal the sum of their client's fills",
-    broke="differ from the sum of their client's fills",
-)
-ZERO = Wording(
-    name="balances-sum-to-zero",
-    noun="markets",
-    hold="have balances that sum to zero over all clients",
-    broke="have balances that do not sum to zero over all clients",
-)
 ACCEPTED, OPEN, PARTLY, FILLED, CANCELLED, REJECTED = range(len(STATES))
 NOT_STORED = -1
 
 
-def order_state_equals_fills(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "order-state-equals-fills",
+    noun="orders",
+    hold="are stored as the ledger says",
+    broke="are stored otherwise than the ledger says",
+    needs=("events", "orders"),
+)
+def order_state_equals_fills(evidence: Evidence) -> Result:
     """C1a. For each order of ledger or store: stored filledQty = Σ fills, and the stored status is the one that its
     events give: REJECTED, CANCELLED, FILLED, PARTIALLY_FILLED, OPEN; ACCEPTED while not sequenced.
     """
@@ -70,7 +55,7 @@ def order_state_equals_fills(evidence: Evidence) -> Finding:
             f"filled, the ledger says {said} with {done[order]}"
         )
 
-    return by_order(STATE, evidence, examined=int(concerned.sum()), bad=bad, example=example)
+    return by_order(evidence, examined=int(concerned.sum()), bad=bad, example=example)
 
 
 def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +73,14 @@ def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     return state, np.where(let_in | refused, done, 0)
 
 
-def bought_equals_sold(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "bought-equals-sold",
+    noun="markets",
+    hold="have as many lots bought as sold in their stored orders",
+    broke="have lots bought that nobody sold, or sold that nobody bought, in their stored orders",
+    needs=("orders",),
+)
+def bought_equals_sold(evidence: Evidence) -> Result:
     """C0. Per market, over the stored orders: Σ filledQty of buyers = Σ filledQty of sellers."""
     orders = evidence.orders
     signed = np.where(orders["buys"] != 0, 1, -1) * orders["filled"].astype(np.int64)
@@ -109,7 +101,7 @@ def bought_equals_sold(evidence: Evidence) -> Finding:
         return Subject(orders=tuple(_fewest(numbers[off != 0], off[off != 0]) or numbers[:1].tolist()))
 
     examined = int(present(market, len(evidence.markets)).sum())
-    return by_row(SIDES, evidence, examined=examined, violations=len(bad), example=example, subject=subject)
+    return by_row(evidence, examined=examined, violations=len(bad), example=example, subject=subject)
 
 
 def _fewest(numbers: np.ndarray, off: np.ndarray) -> list[int]:
@@ -160,7 +152,14 @@ def _account(client: np.ndarray, market: np.ndarray, markets: int) -> np.ndarray
     return np.maximum(client, 0).astype(np.int64) * markets + market
 
 
-def positions_equal_fills(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "positions-equal-fills",
+    noun="balances",
+    hold="equal the sum of their client's fills",
+    broke="differ from the sum of their client's fills",
+    needs=("events", "positions"),
+)
+def positions_equal_fills(evidence: Evidence) -> Result:
     """C1b. For each (client, market): qty = Σ bought − Σ sold, cash = Σ sold · price − Σ bought · price."""
     accounts = _accounts(evidence)
     bad = np.flatnonzero((accounts.off != 0).any(axis=1))
@@ -177,7 +176,6 @@ def positions_equal_fills(evidence: Evidence) -> Finding:
         return _difference(evidence, accounts, int(bad[0]))
 
     return by_row(
-        BALANCES,
         evidence,
         examined=len(accounts.client),
         violations=len(bad),
@@ -226,7 +224,14 @@ def _balance(evidence: Evidence, accounts: Accounts, at: int) -> dict[str, Any]:
     }
 
 
-def balances_sum_to_zero(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "balances-sum-to-zero",
+    noun="markets",
+    hold="have balances that sum to zero over all clients",
+    broke="have balances that do not sum to zero over all clients",
+    needs=("positions",),
+)
+def balances_sum_to_zero(evidence: Evidence) -> Result:
     """C2. Per market, over the stored balances of all clients: Σ qty = 0 and Σ cash = 0."""
     positions = evidence.positions
     sums = np.zeros((max(1, len(evidence.markets)), 2), dtype=np.int64)
@@ -239,7 +244,6 @@ def balances_sum_to_zero(evidence: Evidence) -> Finding:
         return f"in {evidence.markets[int(bad[0])]} {lots} lots and {cash} of cash came from nowhere"
 
     return by_row(
-        ZERO,
         evidence,
         examined=int(present(positions["market"], len(evidence.markets)).sum()),
         violations=len(bad),
@@ -263,9 +267,36 @@ def _from_nowhere(evidence: Evidence, market: int) -> Subject:
     return Subject(steps=tuple(balance_step(_balance(evidence, accounts, at)) for at in chosen[:STEPS_MAX]))
 
 
-CHECKS = (
-    Check(name=STATE.name, find=order_state_equals_fills, needs=("events", "orders")),
-    Check(name=SIDES.name, find=bought_equals_sold, needs=("orders",)),
-    Check(name=BALANCES.name, find=positions_equal_fills, needs=("events", "positions")),
-    Check(name=ZERO.name, find=balances_sum_to_zero, needs=("positions",)),
+SAME = ("content", "client", "key")
+
+
+@CHECKS.add(
+    "stored-as-sequenced",
+    noun="stored orders",
+    hold="are what was sequenced",
+    broke="are not what was sequenced",
+    needs=("events", "orders"),
 )
+def stored_as_sequenced(evidence: Evidence) -> Result:
+    """E3c. Client, key, market, side, type, tif, qty and price of each stored order equal its accepted event's.
+
+    An order that is stored and never sequenced is `accepted-equals-sequenced`.
+    """
+    orders, accepted = evidence.orders, evidence.accepted
+    index = np.append(firsts(accepted["order"], evidence.order_count), -1)[orders["order"]]
+    known = np.flatnonzero(index >= 0)
+    there = index[known]
+    differs = np.logical_or.reduce([orders[column][known] != accepted[column][there] for column in SAME])
+    bad = orders["order"][known[differs]]
+
+    def example(number: int) -> str:
+        at = np.flatnonzero(differs & (orders["order"][known] == number))[:1]
+        stored = evidence.rows("orders", known[at])[0]
+        row = evidence.rows("events", accepted["index"][there[at]])[0]
+        return f"order {row['order_id']}: {order_content.differences(_whole(stored), _whole(row), 'sequenced')}"
+
+    return by_order(evidence, examined=len(known), bad=bad, example=example)
+
+
+def _whole(row: dict) -> dict:
+    return order_content.canonical(row) | {"client": row["client_id"], "key": row["idempotency_key"]}

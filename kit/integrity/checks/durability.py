@@ -10,39 +10,19 @@ from kit.integrity.arrays.json_columns import loads
 from kit.integrity.evidence import order_content
 from kit.integrity.evidence.client_tables import FAIL, FIRST
 from kit.integrity.evidence.evidence import Evidence, acknowledged
-from kit.integrity.findings.check import Check, Wording, by_key, by_order
-from kit.model import Finding
+from kit.integrity.findings.check import Checks, Result, by_key, by_order
 
-LOST = Wording(
-    name="acknowledged-never-lost",
+CHECKS = Checks()
+
+
+@CHECKS.add(
+    "acknowledged-never-lost",
     noun="acknowledged keys",
     hold="are in the ledger",
     broke="are not in the ledger",
+    needs=("attempts", "events", "run"),
 )
-PHANTOM = Wording(
-    name="no-phantom-orders", noun="ledger orders", hold="were sent by a client", broke="were never sent by any client"
-)
-REFUSED = Wording(
-    name="refused-has-no-effect",
-    noun="keys",
-    hold="are in the ledger only if some attempt may have got through",
-    broke="are in the ledger although every attempt was refused",
-)
-AS_SENT = Wording(
-    name="sequenced-as-sent",
-    noun="ledger orders",
-    hold="are what their client sent",
-    broke="are not what their client sent",
-)
-AS_SEQUENCED = Wording(
-    name="acknowledged-as-sequenced",
-    noun="acknowledged keys",
-    hold="were sequenced with the content that was acknowledged",
-    broke="were acknowledged with other content than was sequenced",
-)
-
-
-def acknowledged_never_lost(evidence: Evidence) -> Finding:
+def acknowledged_never_lost(evidence: Evidence) -> Result:
     """E2. {keys with a 2xx, in time or late} ⊆ {keys of accepted and rejected events}."""
     sent, size = evidence.sent, evidence.key_count
     told = present(sent["key"][acknowledged(sent)], size)
@@ -52,10 +32,17 @@ def acknowledged_never_lost(evidence: Evidence) -> Finding:
         client, name = evidence.client_and_key(key)
         return f"client {client} was told that key {name} is accepted, but no ledger event carries it"
 
-    return by_key(LOST, evidence, examined=int(told.sum()), bad=bad, example=example)
+    return by_key(evidence, examined=int(told.sum()), bad=bad, example=example)
 
 
-def no_phantom_orders(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "no-phantom-orders",
+    noun="ledger orders",
+    hold="were sent by a client",
+    broke="were never sent by any client",
+    needs=("attempts", "events", "run"),
+)
+def no_phantom_orders(evidence: Evidence) -> Result:
     """E5. {keys of accepted and rejected events} ⊆ {keys sent}; an event without a key is a phantom too."""
     asked = np.append(present(evidence.sent["key"], evidence.key_count), False)  # the last is for no key, −1
     tables = (evidence.accepted, evidence.rejected)
@@ -68,14 +55,21 @@ def no_phantom_orders(evidence: Evidence) -> Finding:
         return f"order {row['order_id']} of client {row['client_id']} at {row['market']} seq {row['seq']}"
 
     examined = int(present(orders, evidence.order_count).sum())
-    return by_order(PHANTOM, evidence, examined=examined, bad=bad, example=example)
+    return by_order(evidence, examined=examined, bad=bad, example=example)
 
 
 def _indices(table: Rows, order: int) -> np.ndarray:
     return table["index"][np.flatnonzero(table["order"] == order)[:1]]
 
 
-def refused_has_no_effect(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "refused-has-no-effect",
+    noun="keys",
+    hold="are in the ledger only if some attempt may have got through",
+    broke="are in the ledger although every attempt was refused",
+    needs=("attempts", "events", "run"),
+)
+def refused_has_no_effect(evidence: Evidence) -> Result:
     """E6. {keys whose every attempt is `fail`} ∩ {keys of accepted and rejected events} = ∅.
 
     One `info` attempt and the order may be in or out; that it is in at most once is `exactly-once-per-key`.
@@ -90,10 +84,17 @@ def refused_has_no_effect(evidence: Evidence) -> Finding:
         statuses = sorted(set(sent["status"][key == number].tolist()))
         return f"key {name} of client {client} was only ever answered {', '.join(map(str, statuses))}"
 
-    return by_key(REFUSED, evidence, examined=int(asked.sum()), bad=bad, example=example)
+    return by_key(evidence, examined=int(asked.sum()), bad=bad, example=example)
 
 
-def sequenced_as_sent(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "sequenced-as-sent",
+    noun="ledger orders",
+    hold="are what their client sent",
+    broke="are not what their client sent",
+    needs=("attempts", "events", "run"),
+)
+def sequenced_as_sent(evidence: Evidence) -> Result:
     """E3a. Each accepted event has market, side, type, tif, qty and price of its key's first attempt, and an order id
     that some attempt under the key carried. MARKET is IOC and has no price, whatever was sent.
     """
@@ -123,10 +124,17 @@ def sequenced_as_sent(evidence: Evidence) -> Finding:
         return f"order {row['order_id']}: {told}"
 
     examined = int(present(order, evidence.order_count).sum())
-    return by_order(AS_SENT, evidence, examined=examined, bad=bad, example=example)
+    return by_order(evidence, examined=examined, bad=bad, example=example)
 
 
-def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "acknowledged-as-sequenced",
+    noun="acknowledged keys",
+    hold="were sequenced with the content that was acknowledged",
+    broke="were acknowledged with other content than was sequenced",
+    needs=("attempts", "events", "run"),
+)
+def acknowledged_as_sequenced(evidence: Evidence) -> Result:
     """E3b. orderId, symbol, side, type, tif, qty and price of a key's first 2xx body equal its accepted event, and it
     names no other client nor key.
     """
@@ -151,20 +159,9 @@ def acknowledged_as_sequenced(evidence: Evidence) -> Finding:
         wanted |= {"key": answer.get("idempotencyKey", row["idempotency_key"])}
         return f"order {row['order_id']}: {order_content.differences(found, wanted, 'acknowledged')}"
 
-    return by_key(
-        AS_SEQUENCED, evidence, examined=int(present(key, evidence.key_count).sum()), bad=bad, example=example
-    )
+    return by_key(evidence, examined=int(present(key, evidence.key_count).sum()), bad=bad, example=example)
 
 
 def _written(evidence: Evidence) -> np.ndarray:
     size = evidence.key_count
     return present(evidence.accepted["key"], size) | present(evidence.rejected["key"], size)
-
-
-CHECKS = (
-    Check(name=LOST.name, find=acknowledged_never_lost, needs=("attempts", "events", "run")),
-    Check(name=PHANTOM.name, find=no_phantom_orders, needs=("attempts", "events", "run")),
-    Check(name=REFUSED.name, find=refused_has_no_effect, needs=("attempts", "events", "run")),
-    Check(name=AS_SENT.name, find=sequenced_as_sent, needs=("attempts", "events", "run")),
-    Check(name=AS_SEQUENCED.name, find=acknowledged_as_sequenced, needs=("attempts", "events", "run")),
-)

@@ -1,8 +1,8 @@
-"""Trades against the orders behind them: each fill once, never more than was ordered, and legal."""
+"""Check trades against their orders: each fill once, never more than was ordered, and by the rules of trading."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -12,111 +12,31 @@ from kit.integrity.checks.sequence import stretch
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import AT_MARKET, BUYS
 from kit.integrity.evidence.orders_and_fills import AcceptedOrders, accepted_orders, fill_sides, filled
-from kit.integrity.findings.check import Check, Wording, by_key, by_order, by_row, plural
+from kit.integrity.findings.check import Checks, Result, by_key, by_order, by_row, plural
 from kit.integrity.findings.counterexample import Subject
-from kit.model import Finding
+from kit.integrity.findings.minimise import smallest
 
-TRADE_IDS = Wording(
-    name="trade-ids-unique",
-    noun="trades",
-    hold="have an id of their own",
-    broke="carry the id of another trade",
+CHECKS = Checks()
+# The fewest orders with too many trades are searched among this many orders that trade most.
+BUSY_MAX = 64
+
+
+@CHECKS.add(
+    "no-double-fill",
+    noun="orders",
+    hold="were filled at most once",
+    broke="were filled twice",
+    needs=("events",),
 )
-PAIRS = Wording(
-    name="pair-trades-once",
-    noun="pairs of orders",
-    hold="traded with each other once",
-    broke="traded with each other more than once",
-)
-DOUBLE = Wording(
-    name="no-double-fill", noun="orders", hold="were filled at most once", broke="were filled twice", unit="orders"
-)
-OVER = Wording(
-    name="no-over-fill",
-    noun="filled orders",
-    hold="received at most what they ordered",
-    broke="received more than they ordered",
-)
-PARTIES = Wording(
-    name="fill-parties-exist",
-    noun="trades",
-    hold="are between accepted orders of their market",
-    broke="name an order that their market never accepted",
-)
-LEGAL = Wording(
-    name="fills-are-legal",
-    noun="trades",
-    hold="have opposite sides, legal prices and the right order in time",
-    broke="break a rule of trading",
-)
-ORDERS_LEGAL = Wording(
-    name="accepted-orders-legal",
-    noun="accepted orders",
-    hold="ask for lots, and at a price where they have a limit",
-    broke="ask for no lots, or have no price or one too many",
-)
+def no_double_fill(evidence: Evidence) -> Result:
+    """For all orders of each (client, key) together: Σ filled ≤ quantity, and they took liquidity under one event (an
+    order takes liquidity once, when it arrives).
 
-
-def trade_ids_unique(evidence: Evidence) -> Finding:
-    """F1. |{trade ids}| = |{fills}|, and none is empty."""
-    fills = evidence.fills
-    trade = fills["content"]  # of a fill its trade id
-    bad = np.flatnonzero(_again(trade) | (trade == 0))
-
-    def example() -> str:
-        row = evidence.rows("events", fills["index"][bad[:1]])[0]
-        return f"trade id {row['trade_id'] or '(empty)'} at {row['market']} seq {row['seq']} is not the first such"
-
-    def subject() -> Subject:
-        same = np.flatnonzero(trade == trade[bad[0]])[:2]
-        orders = (*fills["order"][same].tolist(), *fills["maker"][same].tolist())
-        return Subject(orders=tuple(orders), only=fills["index"][same])
-
-    return by_row(TRADE_IDS, evidence, examined=len(fills), violations=len(bad), example=example, subject=subject)
-
-
-def _again(ids: np.ndarray) -> np.ndarray:
-    """Where an id stands that stood before. To sort ids is much quicker than to sort places by them."""
-    again, ordered = np.zeros(len(ids), dtype=bool), np.sort(ids)
-    if (ordered[1:] == ordered[:-1]).any():
-        order = np.argsort(ids, kind="stable")
-        again[order[1:]] = ids[order[1:]] == ids[order[:-1]]
-    return again
-
-
-def pair_trades_once(evidence: Evidence) -> Finding:
-    """F2. For each (taker order, maker order): |fills| ≤ 1. One match uses up one of the two: there is no second."""
-    fills = evidence.fills
-    pairs = paired(fills["order"], fills["maker"])
-    ordered = np.sort(pairs)
-    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
-
-    def names() -> tuple[int, int]:
-        return unpaired(again[0])
-
-    def example() -> str:
-        taker, maker = (evidence.order_id(number) for number in names())
-        return f"order {taker} took from order {maker} {int((pairs == again[0]).sum())} times"
-
-    return by_row(
-        PAIRS,
-        evidence,
-        examined=len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum()),
-        violations=len(again),
-        example=example,
-        subject=lambda: Subject(orders=names()),
-    )
-
-
-def no_double_fill(evidence: Evidence) -> Finding:
-    """What one (client, key) asked for was filled more than once. For the orders of each key together:
-    Σ filled > quantity, or it took liquidity under two events (an order takes once, when it arrives).
-
-    By key and not by order id, so that a retry under a new order id that traded again counts too.
+    Counted by key and not by order id, so that a retry that traded again under a new order id is found too.
     """
     accepted, fills, size = evidence.accepted, evidence.fills, evidence.key_count
     if not len(fills):
-        return DOUBLE.nothing()
+        return Result(examined=0)
     key_of = spread(accepted["order"], accepted["key"], evidence.order_count, -1)
     wanted = spread(accepted["key"], accepted["qty"], size)
     got = totals(key_of, filled(evidence), size)
@@ -133,14 +53,21 @@ def no_double_fill(evidence: Evidence) -> Finding:
         who = f"order {row['order_id']} (client {row['client_id']})"
         if got[key] > row["qty"]:
             return f"{who} {verb} {plural(row['qty'], 'lot')} but {received} {got[key]}"
-        return f"{who} of {plural(row['qty'], 'lot')} was matched again after a match, for {got[key]} in all"
+        return f"{who} of {plural(row['qty'], 'lot')} was matched again under another event, for {got[key]} in all"
 
     examined = int(present(accepted["key"], size).sum())
-    return by_key(DOUBLE, evidence, examined=examined, bad=bad, example=example, tell=over if len(over) else bad)
+    return by_key(evidence, examined=examined, bad=bad, example=example, clearest=over if len(over) else bad)
 
 
-def no_over_fill(evidence: Evidence) -> Finding:
-    """F3. For each order: Σ fills ≤ its quantity, and every fill > 0."""
+@CHECKS.add(
+    "no-over-fill",
+    noun="filled orders",
+    hold="received at most what they ordered",
+    broke="received more than they ordered",
+    needs=("events",),
+)
+def no_over_fill(evidence: Evidence) -> Result:
+    """F3. For each order: Σ fills ≤ its quantity, and each fill > 0."""
     orders, sides, got = accepted_orders(evidence), fill_sides(evidence), filled(evidence)
     not_positive = sides.order[(sides.qty <= 0) & (sides.order >= 0)]
     bad = np.union1d(np.flatnonzero((orders.seq > 0) & (got > orders.qty)), not_positive)
@@ -150,10 +77,81 @@ def no_over_fill(evidence: Evidence) -> Finding:
         return f"order {evidence.order_id(order)} asked for {wanted} and has {got[order]}"
 
     examined = int(present(sides.order, evidence.order_count).sum())
-    return by_order(OVER, evidence, examined=examined, bad=bad, example=example)
+    return by_order(evidence, examined=examined, bad=bad, example=example)
 
 
-def fill_parties_exist(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "pair-trades-once",
+    noun="pairs of orders",
+    hold="traded with each other once",
+    broke="traded with each other more than once",
+    needs=("events",),
+)
+def pair_trades_once(evidence: Evidence) -> Result:
+    """F2. For each (taker order, maker order): |fills| ≤ 1. A match fills one of the two orders completely."""
+    fills = evidence.fills
+    pairs = paired(fills["order"], fills["maker"])
+    ordered = np.sort(pairs)
+    again = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+
+    def names() -> tuple[int, int]:
+        return unpaired(again[0])
+
+    def example() -> str:
+        taker, maker = (evidence.order_id(number) for number in names())
+        return f"order {taker} took from order {maker} {int((pairs == again[0]).sum())} times"
+
+    return by_row(
+        evidence,
+        examined=len(ordered) and 1 + int((ordered[1:] != ordered[:-1]).sum()),
+        violations=len(again),
+        example=example,
+        subject=lambda: Subject(orders=names()),
+    )
+
+
+@CHECKS.add(
+    "trade-ids-unique",
+    noun="trades",
+    hold="have an id of their own",
+    broke="carry the id of another trade",
+    needs=("events",),
+)
+def trade_ids_unique(evidence: Evidence) -> Result:
+    """F1. |{trade ids}| = |{fills}|, and no trade id is empty."""
+    fills = evidence.fills
+    trade = fills["content"]  # the content of a fill is its trade id
+    bad = np.flatnonzero(_again(trade) | (trade == 0))
+
+    def example() -> str:
+        row = evidence.rows("events", fills["index"][bad[:1]])[0]
+        return f"trade id {row['trade_id'] or '(empty)'} at {row['market']} seq {row['seq']} was used before"
+
+    def subject() -> Subject:
+        same = np.flatnonzero(trade == trade[bad[0]])[:2]
+        orders = (*fills["order"][same].tolist(), *fills["maker"][same].tolist())
+        return Subject(orders=tuple(orders), only=fills["index"][same])
+
+    return by_row(evidence, examined=len(fills), violations=len(bad), example=example, subject=subject)
+
+
+def _again(ids: np.ndarray) -> np.ndarray:
+    """Which ids occurred before. Sorting the ids is much faster than sorting indices by them, so it comes first."""
+    again, ordered = np.zeros(len(ids), dtype=bool), np.sort(ids)
+    if (ordered[1:] == ordered[:-1]).any():
+        order = np.argsort(ids, kind="stable")
+        again[order[1:]] = ids[order[1:]] == ids[order[:-1]]
+    return again
+
+
+@CHECKS.add(
+    "fill-parties-exist",
+    noun="trades",
+    hold="are between accepted orders of their market",
+    broke="name an order that their market never accepted",
+    needs=("events",),
+)
+def fill_parties_exist(evidence: Evidence) -> Result:
     """F4. Taker and maker of each fill are orders that the same market accepted, of the clients that the fill names."""
     orders, fills = accepted_orders(evidence), evidence.fills
     wrong = np.zeros(len(fills), dtype=bool)
@@ -175,7 +173,42 @@ def fill_parties_exist(evidence: Evidence) -> Finding:
         )
 
     return by_row(
-        PARTIES,
+        evidence,
+        examined=len(fills),
+        violations=len(bad),
+        example=example,
+        subject=lambda: _trade(evidence, fills, bad),
+    )
+
+
+@CHECKS.add(
+    "fills-are-legal",
+    noun="trades",
+    hold="have opposite sides, legal prices and the right sequence",
+    broke="break a rule of trading",
+    needs=("events",),
+)
+def fills_are_legal(evidence: Evidence) -> Result:
+    """F5. qty > 0 and price > 0; opposite sides; at the maker's price, within the taker's limit; the maker is GTC; two
+    different clients; seq(maker) < seq(taker) < seq(fill) and event(taker) = event(fill).
+
+    The last line is not checked where one of them was accepted twice, which is `one-event-per-order`. Fills whose
+    parties do not exist are `fill-parties-exist`.
+    """
+    orders, fills = accepted_orders(evidence), evidence.fills
+    taker, maker = fills["order"], fills["maker"]
+    known = np.flatnonzero((taker >= 0) & (maker >= 0))
+    fills = fills.where(known[(orders.seq[taker[known]] > 0) & (orders.seq[maker[known]] > 0)])
+    rules = _rules(fills, orders)
+    wrong = np.logical_or.reduce([broken for _, broken in rules])
+    bad = np.flatnonzero(wrong)
+
+    def example() -> str:
+        why = next(words for words, broken in rules if broken[bad[0]])
+        row = evidence.rows("events", fills["index"][bad[:1]])[0]
+        return f"trade {row['trade_id']} at {row['market']} seq {row['seq']}: {why}"
+
+    return by_row(
         evidence,
         examined=len(fills),
         violations=len(bad),
@@ -200,40 +233,26 @@ def _rules(fills: Rows, orders: AcceptedOrders) -> list[tuple[str, np.ndarray]]:
         ("the maker is an order that cannot rest", ~orders.rests[maker]),
         ("the maker was accepted after the taker", once & (orders.seq[maker] >= orders.seq[taker])),
         ("the trade was sequenced before its taker", seq <= orders.seq[taker]),
-        ("the trade is of another event than its taker", once & (fills["event"] != orders.event[taker])),
-        ("both orders are of one client", orders.client[maker] == orders.client[taker]),
+        ("the trade belongs to another event than its taker", once & (fills["event"] != orders.event[taker])),
+        ("both orders belong to one client", orders.client[maker] == orders.client[taker]),
     ]
 
 
-def fills_are_legal(evidence: Evidence) -> Finding:
-    """F5. qty > 0 and price > 0; opposite sides; the maker's price, within the taker's limit; the maker is GTC; of two
-    clients; seq(maker) < seq(taker) < seq(fill) and event(taker) = event(fill), unless one of them was accepted twice
-    (`one-event-per-order`). Fills whose parties do not exist are `fill-parties-exist`.
-    """
-    orders, fills = accepted_orders(evidence), evidence.fills
-    taker, maker = fills["order"], fills["maker"]
-    known = np.flatnonzero((taker >= 0) & (maker >= 0))
-    fills = fills.where(known[(orders.seq[taker[known]] > 0) & (orders.seq[maker[known]] > 0)])
-    rules = _rules(fills, orders)
-    wrong = np.logical_or.reduce([broken for _, broken in rules])
-    bad = np.flatnonzero(wrong)
-
-    def example() -> str:
-        why = next(words for words, broken in rules if broken[bad[0]])
-        row = evidence.rows("events", fills["index"][bad[:1]])[0]
-        return f"trade {row['trade_id']} at {row['market']} seq {row['seq']}: {why}"
-
-    return by_row(
-        LEGAL,
-        evidence,
-        examined=len(fills),
-        violations=len(bad),
-        example=example,
-        subject=lambda: _trade(evidence, fills, bad),
-    )
+def _trade(evidence: Evidence, fills: Rows, bad: np.ndarray) -> Subject:
+    """The first of the bad fills and both of its orders."""
+    numbers = (int(fills["order"][bad[0]]), int(fills["maker"][bad[0]]))
+    around = stretch(evidence, int(fills["index"][bad[0]]))
+    return Subject(orders=tuple(number for number in numbers if number >= 0), stretch=around)
 
 
-def accepted_orders_legal(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "accepted-orders-legal",
+    noun="accepted orders",
+    hold="have a positive quantity, and a price if and only if they are limit orders",
+    broke="have no positive quantity, or a price that their type does not allow",
+    needs=("events",),
+)
+def accepted_orders_legal(evidence: Evidence) -> Result:
     """F0. For each accepted order: qty > 0; price > 0 if it has a limit, price = 0 if it is MARKET."""
     rows = evidence.accepted
     at_market, price = rows["bits"] & AT_MARKET > 0, rows["price"]
@@ -243,26 +262,57 @@ def accepted_orders_legal(evidence: Evidence) -> Finding:
         row = evidence.rows("events", rows["index"][np.flatnonzero(rows["order"] == order)[:1]])[0]
         return f"order {row['order_id']}: {row['order_type']} of {row['qty']} lots at {row['price']}"
 
-    return by_order(ORDERS_LEGAL, evidence, examined=len(rows), bad=bad, example=example)
+    return by_order(evidence, examined=len(rows), bad=bad, example=example)
 
 
-def _trade(evidence: Evidence, fills: Rows, bad: np.ndarray) -> Subject:
-    """The first of the bad fills, with the orders that it names."""
-    numbers = (int(fills["order"][bad[0]]), int(fills["maker"][bad[0]]))
-    around = stretch(evidence, int(fills["index"][bad[0]]))
-    return Subject(orders=tuple(number for number in numbers if number >= 0), stretch=around)
-
-
-def _check(wording: Wording, find: Callable[[Evidence], Finding]) -> Check:
-    return Check(name=wording.name, find=find, needs=("events",))
-
-
-CHECKS = (
-    _check(DOUBLE, no_double_fill),
-    _check(OVER, no_over_fill),
-    _check(PAIRS, pair_trades_once),
-    _check(TRADE_IDS, trade_ids_unique),
-    _check(PARTIES, fill_parties_exist),
-    _check(LEGAL, fills_are_legal),
-    _check(ORDERS_LEGAL, accepted_orders_legal),
+@CHECKS.add(
+    "trades-within-orders",
+    noun="trades",
+    hold="are no more in each market than the orders that traded",
+    broke="are too many for the orders that traded",
+    needs=("events",),
 )
+def trades_within_orders(evidence: Evidence) -> Result:
+    """Each fill completes its taker or its maker, and an order is completed once, so for each market
+    |fills| ≤ |{orders that traded}|. `measured` is the excess.
+    """
+    fills = evidence.fills
+    per_market, market = {}, fills["market"]
+    for number in evidence.market_ranges.by_market:
+        mine = fills.where(market == number)
+        orders = present(np.concatenate([mine["order"], mine["maker"]]), evidence.order_count)
+        per_market[number] = (len(mine), int(orders.sum()))
+    excess = {number: trades - orders for number, (trades, orders) in per_market.items() if trades > orders}
+
+    def worst() -> int:
+        return max(excess, key=lambda number: excess[number])
+
+    def example() -> str:
+        trades, orders = per_market[worst()]
+        return f"{evidence.markets[worst()]} shows {trades:,} trades by {orders:,} orders"
+
+    def subject() -> Subject:
+        orders, indices = _fewest(fills.where(market == worst()))
+        return Subject(orders=orders, only=indices)
+
+    return by_row(evidence, examined=len(fills), violations=sum(excess.values()), example=example, subject=subject)
+
+
+def _fewest(fills: Rows) -> tuple[tuple[int, ...], np.ndarray]:
+    """The fewest orders that have more trades with each other than there are orders, and these trades."""
+    taker, maker = fills["order"], fills["maker"]
+
+    def among(orders: Sequence[int]) -> np.ndarray:
+        return np.isin(taker, orders) & np.isin(maker, orders)
+
+    def shows(orders: Sequence[int]) -> bool:
+        return int(among(orders).sum()) > len(orders)
+
+    found, times = np.unique(np.concatenate([taker, maker]), return_counts=True)
+    by_trades = found[np.argsort(-times, kind="stable")].tolist()
+    size = 2
+    # Start with the few that trade most and double until they show the violation.
+    while size < len(by_trades) and not shows(by_trades[:size]):
+        size *= 2
+    fewest = smallest(by_trades[:size], shows) if size <= BUSY_MAX else by_trades[:BUSY_MAX]
+    return tuple(fewest), fills["index"][among(fewest)]

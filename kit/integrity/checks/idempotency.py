@@ -1,4 +1,4 @@
-"""Exactly once: one order per (client, key), one event per order, one answer per key, no second use of a key."""
+"""Check exactly-once: one order for each (client, key), one event for each order, one answer for each key."""
 
 from __future__ import annotations
 
@@ -6,40 +6,14 @@ import numpy as np
 
 from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Rows
-from kit.integrity.arrays.grouping import counts, firsts, present
-from kit.integrity.arrays.json_columns import loads
+from kit.integrity.arrays.grouping import counts, firsts, present, spread
+from kit.integrity.arrays.json_columns import loads, parse
 from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, REUSE_KEY, REUSED, good, refused
 from kit.integrity.evidence.evidence import Evidence, acknowledged, final_status
-from kit.integrity.findings.check import Check, Wording, by_key, by_order, plural
-from kit.model import Finding
+from kit.integrity.findings.check import Checks, Result, by_key, by_order, by_row, plural
+from kit.integrity.findings.counterexample import Subject
 
-ONCE_PER_KEY = Wording(
-    name="exactly-once-per-key", noun="keys", hold="were applied exactly once", broke="were applied more than once"
-)
-UNKNOWN = Wording(
-    name="unknown-outcome-at-most-once",
-    noun="keys",
-    hold="took effect at most once, whatever their client knows",
-    broke="with an unknown outcome took effect twice or by halves",
-)
-ONE_EVENT = Wording(
-    name="one-event-per-order",
-    noun="orders",
-    hold="were sequenced by one event",
-    broke="were sequenced more than once",
-)
-REPLIES = Wording(
-    name="idempotent-replies",
-    noun="answered keys",
-    hold="gave every retry the first answer again",
-    broke="did not give every retry the first answer",
-)
-REUSE = Wording(
-    name="reused-key-refused",
-    noun="reused keys",
-    hold="with other content were refused with 409 and that reason",
-    broke="with other content were not refused with 409 and that reason",
-)
+CHECKS = Checks()
 
 
 def sequenced(evidence: Evidence) -> np.ndarray:
@@ -47,7 +21,14 @@ def sequenced(evidence: Evidence) -> np.ndarray:
     return counts(evidence.accepted["key"], evidence.key_count) + counts(evidence.rejected["key"], evidence.key_count)
 
 
-def exactly_once_per_key(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "exactly-once-per-key",
+    noun="keys",
+    hold="were applied exactly once",
+    broke="were applied more than once",
+    needs=("events", "orders"),
+)
+def exactly_once_per_key(evidence: Evidence) -> Result:
     """E1. For each (client, key): |{accepted, rejected events}| ≤ 1 and |{stored orders}| ≤ 1."""
     written = sequenced(evidence)
     stored = counts(evidence.orders["key"], evidence.key_count)
@@ -60,10 +41,17 @@ def exactly_once_per_key(evidence: Evidence) -> Finding:
             f"and stored as {plural(int(stored[key]), 'order')}"
         )
 
-    return by_key(ONCE_PER_KEY, evidence, examined=int((written > 0).sum()), bad=bad, example=example)
+    return by_key(evidence, examined=int((written > 0).sum()), bad=bad, example=example)
 
 
-def unknown_outcome_at_most_once(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "unknown-outcome-at-most-once",
+    noun="keys",
+    hold="took effect at most once, whatever their client knows",
+    broke="with an unknown outcome took effect twice or by halves",
+    needs=("attempts", "events", "orders", "run"),
+)
+def unknown_outcome_at_most_once(evidence: Evidence) -> Result:
     """For each key that was never acknowledged and has an `info` attempt: |{accepted, rejected events}| =
     |{stored orders}| ≤ 1. Zero or one time, never twice, and the same in ledger and store.
     """
@@ -81,10 +69,17 @@ def unknown_outcome_at_most_once(evidence: Evidence) -> Finding:
             f"and stored as {plural(int(stored[key]), 'order')}"
         )
 
-    return by_key(UNKNOWN, evidence, examined=int(asked.sum()), bad=bad, example=example)
+    return by_key(evidence, examined=int(asked.sum()), bad=bad, example=example)
 
 
-def one_event_per_order(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "one-event-per-order",
+    noun="orders",
+    hold="were sequenced by one event",
+    broke="were sequenced more than once",
+    needs=("events",),
+)
+def one_event_per_order(evidence: Evidence) -> Result:
     """E7. For each order id: |{accepted, rejected events}| ≤ 1."""
     size = evidence.order_count
     times = counts(evidence.accepted["order"], size) + counts(evidence.rejected["order"], size)
@@ -93,10 +88,17 @@ def one_event_per_order(evidence: Evidence) -> Finding:
     def example(order: int) -> str:
         return f"order {evidence.order_id(order)} was sequenced {times[order]} times"
 
-    return by_order(ONE_EVENT, evidence, examined=int((times > 0).sum()), bad=bad, example=example)
+    return by_order(evidence, examined=int((times > 0).sum()), bad=bad, example=example)
 
 
-def idempotent_replies(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "idempotent-replies",
+    noun="answered keys",
+    hold="gave every retry the first answer again",
+    broke="did not give every retry the first answer",
+    needs=("attempts",),
+)
+def idempotent_replies(evidence: Evidence) -> Result:
     """E4. All 2xx answers under one key, of an order or a cancel, have one body; where one is 2xx, no other is a
     definite refusal.
 
@@ -127,7 +129,7 @@ def idempotent_replies(evidence: Evidence) -> Finding:
         told = plural(different, "different 2xx body", "different 2xx bodies")
         return f"key {name} of client {client} got {told} and the statuses {', '.join(map(str, statuses))}"
 
-    return by_key(REPLIES, evidence, examined=int((answers > 1).sum()), bad=bad, example=example)
+    return by_key(evidence, examined=int((answers > 1).sum()), bad=bad, example=example)
 
 
 def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
@@ -144,7 +146,14 @@ def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
     return np.concatenate(hashes) if hashes else np.zeros(0, dtype=np.uint64)
 
 
-def reused_key_refused(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "reused-key-refused",
+    noun="reused keys",
+    hold="with other content were refused with 409 and that reason",
+    broke="with other content were not refused with 409 and that reason",
+    needs=("attempts",),
+)
+def reused_key_refused(evidence: Evidence) -> Result:
     """Every definite answer (2xx, or 4xx but 408 and 429) to a used key with other content is a 409 that says
     IdempotencyKeyReused: one for another reason has not looked at the content.
     """
@@ -160,15 +169,71 @@ def reused_key_refused(evidence: Evidence) -> Finding:
         said = loads(evidence.rows("attempts", probes["index"][at])[0]["reply"]).get("error", "no reason")
         return f"key {name} of client {client}, sent again with other content, was answered {status[at[0]]} ({said})"
 
-    return by_key(
-        REUSE, evidence, examined=int(present(key[definite], evidence.key_count).sum()), bad=bad, example=example
+    return by_key(evidence, examined=int(present(key[definite], evidence.key_count).sum()), bad=bad, example=example)
+
+
+NEVER = np.iinfo(np.int64).max
+
+
+@CHECKS.add(
+    "unused-key-not-refused",
+    noun="answered keys",
+    hold="were refused as used for other content only after other content",
+    broke="were refused as used for other content, which their client had not sent",
+    needs=("attempts",),
+    timed=True,
+)
+def unused_key_not_refused(evidence: Evidence) -> Result:
+    """For each attempt at an order or a cancel that ends with a 409 that says IdempotencyKeyReused: under the same
+    (client, key) other content was sent before that answer came, by an attempt that did not end with 409 itself.
+
+    The converse of `reused-key-refused`. What was sent may have been recorded, whatever its outcome, and from then on
+    the key stands for it; only a 409 records nothing, of whichever reason. Other content is what PaperBroker compares:
+    of an order all but its id, of a cancel the order that it is about.
+    """
+    attempts, size = evidence.attempts, evidence.key_count
+    op = attempts["op"]
+    asked = attempts.where(((op == ORDER) | (op == CANCEL)) & (attempts["key"] >= 0))
+    key, status = asked["key"], final_status(asked)
+    concerned = asked.where(present(key[status == CONFLICT], size)[key])
+    wrong = _for_other_content(evidence, concerned.where(_unexplained(concerned, size)))
+
+    def example() -> str:
+        row = evidence.rows("attempts", wrong["index"][:1])[0]
+        what = f"cancel of order {row['order_id']}" if row["op"] == "cancel" else f"order {row['order_id']}"
+        return (
+            f"the {what} by client {row['client_id']} was refused as if its key {row['idempotency_key']} stood for "
+            "other content, of which that client had sent none"
+        )
+
+    return by_row(
+        evidence,
+        examined=int(present(key[status > 0], size).sum()),
+        violations=len(np.unique(wrong["key"])),
+        example=example,
+        subject=lambda: Subject(orders=(int(wrong["order"][0]),), keys=(int(wrong["key"][0]),)),
     )
 
 
-CHECKS = (
-    Check(name=ONCE_PER_KEY.name, find=exactly_once_per_key, needs=("events", "orders")),
-    Check(name=UNKNOWN.name, find=unknown_outcome_at_most_once, needs=("attempts", "events", "orders", "run")),
-    Check(name=ONE_EVENT.name, find=one_event_per_order, needs=("events",)),
-    Check(name=REPLIES.name, find=idempotent_replies, needs=("attempts",)),
-    Check(name=REUSE.name, find=reused_key_refused, needs=("attempts",)),
-)
+def _unexplained(asked: Rows, size: int) -> np.ndarray:
+    """Which attempts got a 409 before other content was sent under their key by an attempt that got none."""
+    key, refused = asked["key"], final_status(asked) == CONFLICT
+    sent_ns = asked["invoked_ns"].astype(np.int64)
+    ended_ns = np.maximum(asked["completed_ns"], asked["late_ns"])
+    content = np.where(asked["op"] == CANCEL, hashing.rows(asked["order"]), asked["content"])
+    claims = np.flatnonzero(~refused)
+    claims = claims[np.argsort(sent_ns[claims], kind="stable")]
+    # Of each key the first content, and when the first other one came: the one of both that differs is what explains.
+    first, first_ns = spread(key[claims], content[claims], size), spread(key[claims], sent_ns[claims], size, NEVER)
+    others = claims[content[claims] != first[key[claims]]]
+    other_ns = spread(key[others], sent_ns[others], size, NEVER)
+    since_ns = np.where(content != first[key], first_ns[key], other_ns[key])
+    return refused & (since_ns > ended_ns)
+
+
+def _for_other_content(evidence: Evidence, refused: Rows) -> Rows:
+    """Those of them that name other content as the reason."""
+    said = [
+        hashing.texts(parse(texts, {"error": str})["error"]) == REUSED for texts in evidence.replies(refused["index"])
+    ]
+    return refused.where(np.concatenate(said) if said else np.zeros(0, dtype=bool))

@@ -1,47 +1,42 @@
-"""What clients read of their orders: their own writes, as written, and never older than what they read before."""
+"""Check what clients read of their orders: the content and a state that the ledger gave, and never an older state."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from kit.integrity.arrays.columns import Rows
-from kit.integrity.arrays.grouping import firsts, spread
+from kit.integrity.arrays.grouping import counts, firsts, present, spread
 from kit.integrity.arrays.json_columns import loads
 from kit.integrity.checks.authorization import owners
 from kit.integrity.evidence import order_content
-from kit.integrity.evidence.client_tables import OK, STATES
+from kit.integrity.evidence.client_tables import FOUND, OK, STATES
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.findings.check import Check, Wording, by_order
-from kit.model import NS_PER_MS, Finding
+from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, FILL, REJECTED
+from kit.integrity.evidence.observed_progress import ObservedProgress, streamed_events
+from kit.integrity.findings.check import Checks, Result, by_order
+from kit.model import NS_PER_MS
+
+CHECKS = Checks()
 
 # How far an order has come, by its state; a read may not go back. The last three are ends and never change.
 RANKS = np.array([0, 1, 2, 3, 3, 3, -1])
 UNKNOWN_RANK, END_RANK = -1, 3
-FOUND = 200
 NEVER = np.iinfo(np.int64).max
 
-OWN_WRITES = Wording(
-    name="read-your-writes",
+
+@CHECKS.add(
+    "read-your-writes",
     noun="orders read back",
     hold="were found by the client who had been told of them",
     broke="were not found although their client had been told of them",
+    needs=("attempts", "orders"),
+    timed=True,
 )
-AS_ORDERED = Wording(
-    name="reads-as-ordered",
-    noun="orders read back",
-    hold="were read with the content that was sequenced",
-    broke="were read with other content than was sequenced",
-)
-MONOTONE = Wording(
-    name="monotone-reads",
-    noun="orders read back",
-    hold="never went back in status or filled quantity",
-    broke="went back in status or filled quantity",
-)
-
-
-def read_your_writes(evidence: Evidence) -> Finding:
+def read_your_writes(evidence: Evidence) -> Result:
     """A GET by an order's client that starts after the order's 2xx came, and is answered at all, is answered 200 with
     that order. (What others ask is `unauthorized-refused`.)
     """
@@ -56,7 +51,7 @@ def read_your_writes(evidence: Evidence) -> Finding:
         after_ms = (row["invoked_ns"] - told[number]) / NS_PER_MS
         return f"order {row['order_id']} was answered {row['status']} {after_ms:.0f} ms after it had been acknowledged"
 
-    return by_order(OWN_WRITES, evidence, examined=len(np.unique(order)), bad=bad["order"], example=example)
+    return by_order(evidence, examined=len(np.unique(order)), bad=bad["order"], example=example)
 
 
 def _told(evidence: Evidence) -> np.ndarray:
@@ -68,7 +63,14 @@ def _told(evidence: Evidence) -> np.ndarray:
     return times
 
 
-def reads_as_ordered(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "reads-as-ordered",
+    noun="orders read back",
+    hold="were read with the content that was sequenced",
+    broke="were read with other content than was sequenced",
+    needs=("attempts", "events", "orders", "run"),
+)
+def reads_as_ordered(evidence: Evidence) -> Result:
     """Symbol, side, type, tif, qty and price of each 200 equal the order's accepted event, or where it has none its
     stored order; and it names no other client.
     """
@@ -91,7 +93,7 @@ def reads_as_ordered(evidence: Evidence) -> Finding:
         held = _content(evidence, name, int(index)) | {"client": row["client_id"]}
         return f"order {row['order_id']}: {order_content.differences(held, said, 'read')}"
 
-    return by_order(AS_ORDERED, evidence, examined=len(np.unique(known["order"])), bad=bad["order"], example=example)
+    return by_order(evidence, examined=len(np.unique(known["order"])), bad=bad["order"], example=example)
 
 
 def _content(evidence: Evidence, name: str, index: int) -> dict:
@@ -102,7 +104,15 @@ def _found(evidence: Evidence) -> Rows:
     return evidence.order_reads.where(evidence.order_reads["status"] == FOUND)
 
 
-def monotone_reads(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "monotone-reads",
+    noun="orders read back",
+    hold="never went back in status or filled quantity",
+    broke="went back in status or filled quantity",
+    needs=("attempts", "orders"),
+    timed=True,
+)
+def monotone_reads(evidence: Evidence) -> Result:
     """For reads a, b of one order with a complete before b starts: filledQty and the rank of status do not fall, an
     end status stays; and what is stored at the end is not behind any read.
     """
@@ -120,7 +130,7 @@ def monotone_reads(evidence: Evidence) -> Finding:
         told = [f"{state} with {lots} filled" for state, lots in zip(states, rows["filled"], strict=True)]
         return f"order {evidence.order_id(order)} was read as {', then '.join(told[:4])}"
 
-    return by_order(MONOTONE, evidence, examined=seen["order"].nunique(), bad=bad, example=example)
+    return by_order(evidence, examined=seen["order"].nunique(), bad=bad, example=example)
 
 
 def _went_back(seen: pd.DataFrame) -> np.ndarray:
@@ -153,8 +163,101 @@ def _ahead_of_store(evidence: Evidence, seen: pd.DataFrame) -> np.ndarray:
     return seen.loc[(final >= 0) & (seen["filled"].to_numpy() > final), "order"].to_numpy()
 
 
-CHECKS = (
-    Check(name=OWN_WRITES.name, find=read_your_writes, needs=("attempts", "orders"), timed=True),
-    Check(name=AS_ORDERED.name, find=reads_as_ordered, needs=("attempts", "events", "orders", "run")),
-    Check(name=MONOTONE.name, find=monotone_reads, needs=("attempts", "orders"), timed=True),
+NEW, OPEN, PARTLY, FILLED, OFF, REFUSED = range(len(STATES))
+BEFORE = -1  # beside the types of events: what an order is before any
+LAST = np.iinfo(np.int64).max
+SHOWN_MAX = 3
+
+
+class States(NamedTuple):
+    """The states of some orders, by order and seq: what each event made of its order, after what it was before any."""
+
+    order: np.ndarray
+    seq: np.ndarray
+    state: np.ndarray
+    filled: np.ndarray
+    until: np.ndarray  # seq of the next one, LAST where there is none
+
+
+@CHECKS.add(
+    "reads-equal-ledger",
+    noun="reads of orders",
+    hold="show a state that the ledger gave the order, and none that was known to be over",
+    broke="show a state that the ledger never gave the order, or one that was known to be over",
+    needs=("attempts", "events", "orders", "stream", "run"),
+    timed=True,
 )
+def reads_equal_ledger(evidence: Evidence) -> Result:
+    """For each answered GET of an order: (status, filledQty) is the order's after some prefix of its ledger events; a
+    prefix that holds all events that any subscriber had received before the GET was sent.
+
+    OPEN may still read ACCEPTED: the contract does not say when it changes. An order that was accepted twice has no
+    one state; it is `one-event-per-order`.
+    """
+    reads = evidence.order_reads.where(evidence.order_reads["status"] == FOUND)
+    asked = present(reads["order"], evidence.order_count)
+    asked &= counts(evidence.accepted["order"], evidence.order_count) <= 1
+    reads = reads.where(asked[reads["order"]]) if len(reads) else reads
+    order, state, filled = reads["order"], reads["state"], reads["filled"]
+    known = ObservedProgress(streamed_events(evidence.stream)).before(_markets(evidence)[order], reads["invoked_ns"])
+    states = _states(evidence, asked)
+    read, index = _possible(states, order, known)
+    fits = (states.filled[index] == filled[read]) & (
+        (states.state[index] == state[read]) | ((states.state[index] == OPEN) & (state[read] == NEW))
+    )
+    wrong = ~present(read[fits], len(reads))
+
+    def example(number: int) -> str:
+        at = np.flatnonzero(wrong & (order == number))[0]
+        told = STATES[state[at]] if state[at] >= 0 else "an unknown state"
+        right = [f"{STATES[states.state[one]]} with {states.filled[one]}" for one in index[read == at][:SHOWN_MAX]]
+        said = f"order {evidence.order_id(number)} was read as {told} with {filled[at]} filled"
+        return f"{said}, when only {' or '.join(right)} was possible (seq {known[at]} had been streamed)"
+
+    return by_order(evidence, examined=len(reads), bad=order[wrong], example=example)
+
+
+def _markets(evidence: Evidence) -> np.ndarray:
+    size, accepted, stored = evidence.order_count, evidence.accepted, evidence.orders
+    market = spread(accepted["order"], accepted["market"].astype(np.int64), size, -1)
+    return np.where(market < 0, spread(stored["order"], stored["market"].astype(np.int64), size, -1), market)
+
+
+def _possible(states: States, order: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (read, place in `states`): the states that a read of `order` may show once the seq `known` was known."""
+    begin, end = (np.searchsorted(states.order, order, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
+    sizes = end - begin
+    read = np.repeat(np.arange(len(order)), sizes)
+    index = np.arange(len(read)) - np.repeat(np.cumsum(sizes) - sizes, sizes) + np.repeat(begin, sizes)
+    there = states.until[index] > known[read]
+    return read[there], index[there]
+
+
+def _states(evidence: Evidence, asked: np.ndarray) -> States:
+    """Of each order that was asked for."""
+    before = np.flatnonzero(asked)
+    nothing = np.zeros(len(before), dtype=np.int64)
+    parts = [(before, nothing, nothing + BEFORE, nothing), *_events(evidence, asked)]
+    order, seq, kind, qty = (np.concatenate(columns).astype(np.int64) for columns in zip(*parts, strict=True))
+    by_order = np.lexsort((seq, order))
+    order, seq, kind, qty = order[by_order], seq[by_order], kind[by_order], qty[by_order]
+    lots = np.cumsum(np.where(kind == FILL, qty, 0))
+    # An order starts with the state that no event made: what others were filled with until there is not its own.
+    filled = lots - lots[kind == BEFORE][np.cumsum(kind == BEFORE) - 1]
+    wanted = spread(evidence.accepted["order"], evidence.accepted["qty"], evidence.order_count)[order]
+    state = np.select(
+        [kind == BEFORE, kind == FILL, kind == ACCEPTED, kind == REJECTED],
+        [NEW, np.where(filled >= wanted, FILLED, PARTLY), OPEN, REFUSED],
+        OFF,
+    )
+    last = np.append(order[1:] != order[:-1], True) if len(order) else np.zeros(0, dtype=bool)
+    return States(order, seq, state, filled, np.where(last, LAST, np.append(seq[1:], 0)))
+
+
+def _events(evidence: Evidence, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+    """(order, seq, type, lots) of every event of these orders, as their own or as makers."""
+    events, asked = evidence.events, np.append(asked, False)  # the last is for no order, −1
+    told = np.isin(events["type"], (ACCEPTED, REJECTED, CANCELLED, FILL))
+    for column in ("order", "maker"):
+        rows = events.where(told & asked[events[column]])
+        yield rows[column], rows["seq"], rows["type"], rows["qty"]

@@ -15,12 +15,14 @@ import numpy as np
 
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REASONS, REFUSED, REJECTED
-from kit.integrity.findings.check import Check, Wording, by_row
+from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Subject, event_words
 from kit.integrity.findings.minimise import smallest
 from kit.integrity.matching.priority_proof import proven
 from kit.integrity.matching.reference_book import Book, Outcome
-from kit.model import NS_PER_S, Finding
+from kit.model import NS_PER_S
+
+CHECKS = Checks()
 
 BLOCK_EVENTS = 1 << 16
 # Orders at the front of either side of the book among which the fewest that show a divergence are sought.
@@ -28,12 +30,6 @@ FRONT_MAX = 16
 # Orders told of a divergence that no few of them show alone.
 NAMED_MAX = 4
 
-REPLAY = Wording(
-    name="price-time-replay",
-    noun="markets",
-    hold="traded exactly as a replay of their sequenced commands",
-    broke="traded differently from a replay of their sequenced commands",
-)
 
 # One event as the loop wants it: the outcome that it tells, its client, its order's bits.
 Row = tuple[Outcome, int, int]
@@ -95,7 +91,14 @@ def _blocks(evidence: Evidence, indices: np.ndarray | slice) -> Iterator[Iterato
         yield zip(outcomes, block["client"].tolist(), block["bits"].tolist(), strict=True)
 
 
-def price_time_replay(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "price-time-replay",
+    noun="markets",
+    hold="traded exactly as a replay of their sequenced commands",
+    broke="traded differently from a replay of their sequenced commands",
+    needs=("events",),
+)
+def price_time_replay(evidence: Evidence) -> Result:
     """R1. Per market, the fills and cancels of each command equal the model's, in order; the first divergence stops
     the replay of its market. `measured` is the number of markets that diverge.
     """
@@ -109,7 +112,7 @@ def price_time_replay(evidence: Evidence) -> Finding:
     def subject() -> Subject:
         return _told(evidence, *bad[0])
 
-    return by_row(REPLAY, evidence, examined=len(markets), violations=len(bad), example=example, subject=subject)
+    return by_row(evidence, examined=len(markets), violations=len(bad), example=example, subject=subject)
 
 
 def _diverges(evidence: Evidence, indices: slice) -> Divergence | None:
@@ -248,6 +251,3 @@ def _renumbered(row: Row, numbers: dict[int, int]) -> Row:
 def _outcome(outcome: Outcome, numbers: dict[int, int]) -> Outcome:
     kind, order, second, price, qty = outcome
     return kind, numbers.get(order, -1), numbers.get(second, -1) if kind == FILL else second, price, qty
-
-
-CHECKS = (Check(name=REPLAY.name, find=price_time_replay, needs=("events",)),)

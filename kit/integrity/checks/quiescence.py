@@ -6,25 +6,21 @@ import numpy as np
 
 from kit.integrity.arrays.grouping import present
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.findings.check import Check, Wording, by_order, by_row
+from kit.integrity.findings.check import Checks, Result, by_order, by_row
 from kit.integrity.findings.counterexample import Subject
-from kit.model import NS_PER_S, Finding
+from kit.model import NS_PER_S
 
-SEQUENCED = Wording(
-    name="accepted-equals-sequenced",
+CHECKS = Checks()
+
+
+@CHECKS.add(
+    "accepted-equals-sequenced",
     noun="stored orders",
     hold="are sequenced",
     broke="were accepted but never sequenced",
+    needs=("orders", "events"),
 )
-OUTBOX = Wording(
-    name="outbox-empty",
-    noun="accepted orders",
-    hold="have left the outbox",
-    broke="still have an entry in the outbox",
-)
-
-
-def accepted_equals_sequenced(evidence: Evidence) -> Finding:
+def accepted_equals_sequenced(evidence: Evidence) -> Result:
     """Q1. {orders stored by intake} ⊆ {orders of accepted and rejected events}: accepted − sequenced = 0."""
     size = evidence.order_count
     stored = present(evidence.orders["order"], size)
@@ -35,10 +31,18 @@ def accepted_equals_sequenced(evidence: Evidence) -> Finding:
         row = evidence.rows("orders", np.flatnonzero(evidence.orders["order"] == order)[:1])[0]
         return f"order {row['order_id']} (client {row['client_id']}) is stored as {row['status']}, no event tells of it"
 
-    return by_order(SEQUENCED, evidence, examined=int(stored.sum()), bad=bad, example=example)
+    return by_order(evidence, examined=int(stored.sum()), bad=bad, example=example)
 
 
-def outbox_empty(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "outbox-empty",
+    noun="accepted orders",
+    hold="have left the outbox",
+    broke="still have an entry in the outbox",
+    needs=("orders",),
+    reads=("outbox",),
+)
+def outbox_empty(evidence: Evidence) -> Result:
     """Q2. |outbox| = 0 after the drain."""
 
     def example() -> str:
@@ -52,16 +56,9 @@ def outbox_empty(evidence: Evidence) -> Finding:
         return Subject(orders=(int(evidence.outbox["order"][0]),), steps=(step,))
 
     return by_row(
-        OUTBOX,
         evidence,
         examined=len(evidence.orders),
         violations=len(evidence.outbox),
         example=example,
         subject=subject,
     )
-
-
-CHECKS = (
-    Check(name=SEQUENCED.name, find=accepted_equals_sequenced, needs=("orders", "events")),
-    Check(name=OUTBOX.name, find=outbox_empty, needs=("orders",), reads=("outbox",)),
-)

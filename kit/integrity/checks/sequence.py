@@ -5,22 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.findings.check import Check, Wording, by_row
+from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Subject
-from kit.model import Finding
+
+CHECKS = Checks()
 
 # Events shown on each side of a gap.
 AROUND = 3
 
-GAP_FREE = Wording(
-    name="gap-free-sequence",
+
+@CHECKS.add(
+    "gap-free-sequence",
     noun="ledger events",
     hold="carry the next number of their market",
     broke="do not carry the next number of their market",
+    needs=("events",),
 )
-
-
-def gap_free_sequence(evidence: Evidence) -> Finding:
+def gap_free_sequence(evidence: Evidence) -> Result:
     """S1. Per market, seq sorted = 1, 2, …, n. A violation is an event whose predecessor's seq is not its own − 1."""
     events = evidence.events
     market, seq = events["market"], events["seq"].astype(np.int64)
@@ -35,7 +36,6 @@ def gap_free_sequence(evidence: Evidence) -> Finding:
         return f"{name} goes from seq {previous} to {number}"
 
     return by_row(
-        GAP_FREE,
         evidence,
         examined=len(events),
         violations=len(bad),
@@ -54,6 +54,3 @@ def stretch(evidence: Evidence, index: int) -> tuple[int, int, int]:
     """The ledger around the event at this place."""
     seq = int(evidence.events["seq"][index])
     return int(evidence.events["market"][index]), seq - AROUND, seq + AROUND
-
-
-CHECKS = (Check(name=GAP_FREE.name, find=gap_free_sequence, needs=("events",)),)

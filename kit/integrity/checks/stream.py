@@ -1,4 +1,4 @@
-"""What subscribers were sent against the ledger: the same events, in order, each once, across reconnects."""
+"""Check what subscribers received against the ledger: the same events, in order, each once, across reconnects."""
 
 from __future__ import annotations
 
@@ -10,27 +10,16 @@ import pandas as pd
 
 from kit.integrity.arrays.grouping import paired, unpaired
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.findings.check import Check, Wording, by_row, invalid
+from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
-from kit.model import NS_PER_S, PLANNED_RECONNECT, Finding
+from kit.model import NS_PER_S, PLANNED_RECONNECT
 
-# A subscriber that is connected must have an event this long after the ledger's time for it.
+CHECKS = Checks()
+
+# A connected subscriber must have received an event by this time after the ledger's time of it.
 SETTLE_NS = 10_000_000_000
-# Messages and connections told of one subscriber.
+# What a counterexample shows: seqs on either side, and at most so many messages, connections and characters.
 NEAR, MESSAGES_MAX, CONNECTIONS_MAX, EVENT_CHARS_MAX = 2, 8, 6, 160
-
-EQUAL = Wording(
-    name="stream-equals-ledger",
-    noun="streamed events",
-    hold="are the ledger's, and none is missing over the subscribed range",
-    broke="differ from the ledger or are missing",
-)
-IN_ORDER = Wording(
-    name="stream-in-order",
-    noun="streamed events",
-    hold="came in order, without a gap and without a repeat",
-    broke="came twice, out of order or after a gap",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +31,21 @@ class Missing:
     seqs: np.ndarray
 
 
-def stream_equals_ledger(evidence: Evidence) -> Finding:
-    """W1, W2. Each message equals the ledger event of its (market, seq); and each ledger event within a subscriber's
-    range was received. The range starts after its first `after` and ends with its last message, or where later with
-    the last event `SETTLE_NS` before it stopped listening. `measured` counts wrong and missing events. A market that
-    nobody heard, or a subscriber that never got through, leaves the others' pass without a meaning: INVALID.
+@CHECKS.add(
+    "stream-equals-ledger",
+    noun="streamed events",
+    hold="equal the ledger's, and none is missing in the subscribed range",
+    broke="differ from the ledger or are missing",
+    needs=("stream", "connections", "events"),
+    timed=True,
+)
+def stream_equals_ledger(evidence: Evidence) -> Result:
+    """W1, W2. Each message equals the ledger event of its (market, seq), and each ledger event within a subscriber's
+    range was received. `measured` counts wrong and missing events.
+
+    The range starts after its first `after`. It ends with its last message or with the last event `SETTLE_NS` before
+    it disconnected, whichever is later. A market without a subscriber, or a subscriber that never got a connection,
+    makes a pass INVALID: nothing is known of what they would have received.
     """
     stream = evidence.stream
     wrong, missing = np.flatnonzero(stream["same"] == 0), list(_missing(evidence))
@@ -64,20 +63,18 @@ def stream_equals_ledger(evidence: Evidence) -> Finding:
             return f"subscriber {who} got {where} with other content"
         return f"subscriber {who} never got {where}"
 
-    if not absent and not len(wrong) and (deaf := _deaf(evidence)):
-        return invalid(EQUAL.name, deaf)
     return by_row(
-        EQUAL,
         evidence,
         examined=len(stream),
         violations=len(wrong) + absent,
         example=example,
         subject=lambda: _around(evidence, *first()),
+        inconclusive="" if absent or len(wrong) else _not_subscribed(evidence),
     )
 
 
-def _deaf(evidence: Evidence) -> str:
-    """Who was to listen and never could, or which market had no listener at all."""
+def _not_subscribed(evidence: Evidence) -> str:
+    """Which subscriber never got a connection, or which market had no subscriber."""
     connections = evidence.connections
     heard = connections.where(connections["opened_ns"] > 0)
     wanted, got = (paired(rows["subscriber"], rows["symbol"]) for rows in (connections, heard))
@@ -107,7 +104,7 @@ def _missing(evidence: Evidence) -> Iterator[Missing]:
         until_ns = int(connections["closed_ns"][final]) or end_ns
         due = (seqs <= got.max(initial=0)) | (ts <= until_ns - SETTLE_NS)
         due &= seqs > connections["after_seq"][mine].min()
-        absent = _without(seqs[due], got)
+        absent = _missing_seqs(seqs[due], got)
         if absent.size:
             yield Missing(subscriber=subscriber, symbol=symbol, seqs=absent)
 
@@ -119,8 +116,8 @@ def _received(evidence: Evidence) -> dict[int, np.ndarray]:
     return {pair: seq[pairs == pair] for pair in pd.unique(pairs).tolist()}
 
 
-def _without(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """`seqs` that are not among `got`; both may hold repeats, neither large gaps."""
+def _missing_seqs(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """`seqs` that are not in `got`. Both may hold repeats; a bit map is used where there are no large gaps."""
     if not len(seqs):
         return seqs
     low, high = int(seqs.min()), int(seqs.max())
@@ -132,7 +129,7 @@ def _without(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
 
 
 def _last_ns(evidence: Evidence) -> int:
-    """The last moment at which any subscriber is known to have been listening."""
+    """The last time at which any subscriber is known to have been connected."""
     ends = [
         evidence.stream["received_ns"],
         evidence.connections["opened_ns"],
@@ -141,17 +138,24 @@ def _last_ns(evidence: Evidence) -> int:
     return max(int(column.max()) for column in ends if len(column))
 
 
-def stream_in_order(evidence: Evidence) -> Finding:
-    """W3. Per subscriber and market, in order of receipt over all its connections: the first seq is its `after` + 1
-    and each next is one more; so nothing is repeated or skipped where it reconnects. `measured` counts breaks.
+@CHECKS.add(
+    "stream-in-order",
+    noun="streamed events",
+    hold="came in order, without a gap or a repeat",
+    broke="came twice, out of order or after a gap",
+    needs=("stream", "connections"),
+)
+def stream_in_order(evidence: Evidence) -> Result:
+    """W3. For each subscriber and market, in order of receipt over all connections: the first seq is its first
+    `after` + 1, and each next seq is one more, also after a reconnect. `measured` counts the breaks.
     """
     stream, order = evidence.stream, _by_receipt(evidence)
     pairs = paired(stream["subscriber"], stream["symbol"])[order]
     seq = stream["seq"][order].astype(np.int64)
     before = np.concatenate([[0], seq[:-1]])
     opening = np.concatenate([[0], np.flatnonzero(np.diff(pairs)) + 1]) if len(pairs) else np.zeros(0, dtype=np.int64)
-    starts = _starts(evidence)
-    before[opening] = [starts.get(pair, 0) for pair in pairs[opening].tolist()]
+    first_after = _first_after(evidence)
+    before[opening] = [first_after.get(pair, 0) for pair in pairs[opening].tolist()]
     bad = np.flatnonzero(seq != before + 1)
 
     def first() -> tuple[int, int, int]:
@@ -165,7 +169,6 @@ def stream_in_order(evidence: Evidence) -> Finding:
         )
 
     return by_row(
-        IN_ORDER,
         evidence,
         examined=len(seq),
         violations=len(bad),
@@ -175,22 +178,22 @@ def stream_in_order(evidence: Evidence) -> Finding:
 
 
 def _by_receipt(evidence: Evidence) -> np.ndarray:
-    """Places of the messages by (subscriber, symbol), connection and time."""
+    """Indices of the messages by (subscriber, symbol), connection and time."""
     stream = evidence.stream
     pairs = paired(stream["subscriber"], stream["symbol"])
     group, _ = pd.factorize(pairs)
     group = group.astype(np.int16 if len(group) and group.max() < 2**15 else np.int32)
     order = np.argsort(group, kind="stable")
     connection, received = stream["connection"][order], stream["received_ns"][order]
-    # Messages are mostly recorded as they come: then they stand in order already.
+    # Messages are mostly recorded as they come, so that they are in order already.
     behind = (np.diff(connection) < 0) | ((np.diff(connection) == 0) & (np.diff(received) < 0))
     if not (behind & (np.diff(group[order]) == 0)).any():
         return order
     return np.lexsort((stream["received_ns"], stream["connection"], group))
 
 
-def _starts(evidence: Evidence) -> dict[int, int]:
-    """The least `after` of each (subscriber, symbol)."""
+def _first_after(evidence: Evidence) -> dict[int, int]:
+    """The smallest `after` of each (subscriber, symbol)."""
     connections = evidence.connections
     pairs, after = paired(connections["subscriber"], connections["symbol"]), connections["after_seq"]
     return {pair: int(after[pairs == pair].min()) for pair in pd.unique(pairs).tolist()}
@@ -217,14 +220,3 @@ def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Subje
 
 def _step(ns: int, what: str, seq: int = 0) -> Step:
     return {"t": ns / NS_PER_S, "what": what, "source": "stream", "seq": seq}
-
-
-CHECKS = (
-    Check(
-        name=EQUAL.name,
-        find=stream_equals_ledger,
-        needs=("stream", "connections", "events"),
-        timed=True,
-    ),
-    Check(name=IN_ORDER.name, find=stream_in_order, needs=("stream", "connections")),
-)

@@ -19,27 +19,16 @@ from kit.integrity.evidence.expected_messages import COLUMNS
 from kit.integrity.evidence.ledger_tables import BUYS
 from kit.integrity.evidence.observed_progress import ObservedProgress, streamed_events
 from kit.integrity.evidence.trade_page_tables import NO_PAGE, TRADE
-from kit.integrity.findings.check import Check, Wording, by_row
+from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Subject, event_words
-from kit.model import NS_PER_S, Finding
+from kit.model import NS_PER_S
+
+CHECKS = Checks()
 
 AROUND = 3
 REPLY_CHARS_MAX = 400
 # What a trade says and its ledger event has; that it is one, market and taker's side are compared apart.
 SAME = ("seq", "event", "ts_ns", "qty", "price", "content", "order", "maker", "client", "maker_client")
-
-TOLD = Wording(
-    name="trades-equal-ledger",
-    noun="pages of trades read",
-    hold="tell the ledger's trades from where they were asked for to where they go on",
-    broke="tell other trades than the ledger has from where they were asked for to where they go on",
-)
-ONWARD = Wording(
-    name="trade-pages-advance",
-    noun="pages of trades read",
-    hold="lead on from where they were asked for if more was known by then",
-    broke="do not lead on although more was known before they were asked for",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +44,14 @@ class Stretches:
     end: np.ndarray
 
 
-def trades_equal_ledger(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "trades-equal-ledger",
+    noun="pages of trades read",
+    hold="tell the ledger's trades from where they were asked for to where they go on",
+    broke="tell other trades than the ledger has from where they were asked for to where they go on",
+    needs=("attempts", "events", "run"),
+)
+def trades_equal_ledger(evidence: Evidence) -> Result:
     """For each answered GET of trades after place a, with limit l and answered `next` n: a ≤ n, n is a or a seq of that
     ledger, the trades told are the fills of the ledger's events a + 1 … n, all of them, in order, each with all that
     the ledger says of it; and they are l at most. `measured` counts wrong pages.
@@ -72,7 +68,6 @@ def trades_equal_ledger(evidence: Evidence) -> Finding:
         return f"the trades of {row['symbol']} after {row['after']} that client {row['client_id']} read {what}"
 
     return by_row(
-        TOLD,
         evidence,
         examined=len(pages),
         violations=len(bad),
@@ -182,7 +177,15 @@ def _index(evidence: Evidence, stretches: Stretches, page: int) -> int:
     return max(int(evidence.trade_pages["next"][page]), int(evidence.trade_pages["after"][page]))
 
 
-def trade_pages_advance(evidence: Evidence) -> Finding:
+@CHECKS.add(
+    "trade-pages-advance",
+    noun="pages of trades read",
+    hold="lead on from where they were asked for if more was known by then",
+    broke="do not lead on although more was known before they were asked for",
+    needs=("attempts", "stream", "events", "run"),
+    timed=True,
+)
+def trade_pages_advance(evidence: Evidence) -> Result:
     """For each answered GET of trades after place a: if a subscriber had received an event of its market beyond a, or a
     page had led beyond a, before it was asked for, then its `next` is beyond a. So whoever goes on comes to the end.
     """
@@ -198,7 +201,6 @@ def trade_pages_advance(evidence: Evidence) -> Finding:
         return f"{who} go on from {pages['next'][bad[0]]}, though seq {known[bad[0]]} was known before"
 
     return by_row(
-        ONWARD,
         evidence,
         examined=len(pages),
         violations=len(bad),
@@ -218,9 +220,3 @@ def _told(evidence: Evidence, page: int, index: int) -> Subject:
         base | {"t": row["completed_ns"] / NS_PER_S, "what": f"answer {row['status']}: {reply}"},
     )
     return Subject(stretch=(int(evidence.trade_pages["market"][page]), index - AROUND, index + AROUND), steps=steps)
-
-
-CHECKS = (
-    Check(name=TOLD.name, find=trades_equal_ledger, needs=("attempts", "events", "run")),
-    Check(name=ONWARD.name, find=trade_pages_advance, needs=("attempts", "stream", "events", "run"), timed=True),
-)

@@ -1,41 +1,80 @@
-"""What a check is and how it answers: pass, fail with one story, or invalid with a reason.
-
-Owns the wording that all integrity findings share; knows no invariant.
-"""
+"""Define checks and turn what they find into findings: pass, fail with one counterexample, or invalid with a reason."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.findings.counterexample import Subject, candidates, timeline
+from kit.integrity.findings.counterexample import Step, Subject, candidates, timeline
 from kit.model import CheckKind, Finding, Status
+
+
+def _nothing() -> tuple[str, Sequence[Step]]:
+    return "", ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one check counted. `describe` gives an example in words and its timeline; it is asked only for violations.
+
+    `inconclusive` is the reason why a result without violations is no pass.
+    """
+
+    examined: int
+    violations: int = 0
+    describe: Callable[[], tuple[str, Sequence[Step]]] = _nothing
+    inconclusive: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One invariant. `needs` are tables without whose rows there is no evidence, `reads` tables that may be empty.
+    """One invariant and its sentences: "all 12 {noun} {hold}", "2 of 12 {noun} {broke}".
 
-    `timed` checks compare clocks: where one went backwards they have no evidence at all. Any other check may still
-    fail then, but not pass.
+    `needs` are tables without whose rows there is no evidence, `reads` tables that may be empty. `timed` checks compare
+    clocks: where a clock went backwards they are invalid. Any other check may still fail then, but not pass.
     """
 
     name: str
-    find: Callable[[Evidence], Finding]
+    noun: str
+    hold: str
+    broke: str
+    find: Callable[[Evidence], Result]
     needs: tuple[str, ...]
     reads: tuple[str, ...] = ()
     timed: bool = False
 
 
-def finding(name: str, status: Status, detail: str, **more: object) -> Finding:
-    return Finding(name=name, kind=CheckKind.INTEGRITY, status=status, detail=detail, **more)  # type: ignore[arg-type]
+class Checks:
+    """The checks of one module, in its order."""
 
+    def __init__(self) -> None:
+        self._checks: list[Check] = []
 
-def invalid(name: str, reason: str) -> Finding:
-    return finding(name, Status.INVALID, reason, limit=0)
+    def __iter__(self) -> Iterator[Check]:
+        return iter(self._checks)
+
+    def add(
+        self,
+        name: str,
+        *,
+        noun: str,
+        hold: str,
+        broke: str,
+        needs: tuple[str, ...],
+        reads: tuple[str, ...] = (),
+        timed: bool = False,
+    ) -> Callable[[Callable[[Evidence], Result]], Callable[[Evidence], Result]]:
+        """Make a check of the decorated function."""
+
+        def register(find: Callable[[Evidence], Result]) -> Callable[[Evidence], Result]:
+            made = Check(name=name, noun=noun, hold=hold, broke=broke, find=find, needs=needs, reads=reads, timed=timed)
+            self._checks.append(made)
+            return find
+
+        return register
 
 
 def run_check(check: Check, evidence: Evidence) -> Finding:
@@ -44,8 +83,8 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
     if reason:
         return invalid(check.name, reason)
     try:
-        found = check.find(evidence)
-    except Exception as error:  # noqa: BLE001 - the one boundary: a checker that crashed has judged nothing
+        found = _finding(check, check.find(evidence))
+    except Exception as error:  # noqa: BLE001 - the one boundary: a check that crashed has judged nothing
         return invalid(check.name, f"the check itself crashed: {type(error).__name__}: {error}")
     reason = _clock_defect(check, evidence)
     return invalid(check.name, reason) if reason and found.status is Status.PASS else found
@@ -66,93 +105,85 @@ def _clock_defect(check: Check, evidence: Evidence) -> str:
     return next((evidence.clock_defects[name] for name in check.needs if name in evidence.clock_defects), "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wording:
-    """The sentences of one check: "all 12 {noun} {hold}", "2 of 12 {noun} {broke}"."""
-
-    name: str
-    noun: str
-    hold: str
-    broke: str
-    unit: str = ""
-
-    def nothing(self) -> Finding:
-        return invalid(self.name, f"nothing to check: no {self.noun} in the evidence")
-
-    def passed(self, examined: int) -> Finding:
-        detail = f"all {examined:,} {self.noun} {self.hold}"
-        return finding(self.name, Status.PASS, detail, measured=0, limit=0, unit=self.unit or self.noun)
-
-    def failed(self, examined: int, violations: int, example: str, steps: Sequence[dict]) -> Finding:
-        return finding(
-            self.name,
-            Status.FAIL,
-            f"{violations:,} of {examined:,} {self.noun} {self.broke}: {example}",
-            measured=violations,
-            limit=0,
-            unit=self.unit or self.noun,
-            counterexample=tuple(steps),
-        )
+def _finding(check: Check, result: Result) -> Finding:
+    examined, violations = result.examined, result.violations
+    if result.inconclusive and not violations:
+        return invalid(check.name, result.inconclusive)
+    if not examined:
+        return invalid(check.name, f"nothing to check: no {check.noun} in the evidence")
+    detail, steps = f"all {examined:,} {check.noun} {check.hold}", ()
+    if violations:
+        example, steps = result.describe()
+        detail = f"{violations:,} of {examined:,} {check.noun} {check.broke}: {example}"
+    return Finding(
+        name=check.name,
+        kind=CheckKind.INTEGRITY,
+        status=Status.FAIL if violations else Status.PASS,
+        detail=detail,
+        measured=violations,
+        limit=0,
+        unit=check.noun,
+        counterexample=tuple(steps),
+    )
 
 
-def by_order(
-    wording: Wording, evidence: Evidence, *, examined: int, bad: np.ndarray, example: Callable[[int], str]
-) -> Finding:
-    """The answer where `bad` are numbers of the orders that break the invariant."""
-    return _answer(wording, evidence, examined, bad, bad, example, lambda number: Subject(orders=(number,)))
+def invalid(name: str, reason: str) -> Finding:
+    return Finding(name=name, kind=CheckKind.INTEGRITY, status=Status.INVALID, detail=reason, limit=0)
+
+
+def by_order(evidence: Evidence, *, examined: int, bad: np.ndarray, example: Callable[[int], str]) -> Result:
+    """The result where `bad` are numbers of the orders that break the invariant."""
+    return _by_number(evidence, examined, bad, bad, example, lambda number: Subject(orders=(number,)))
 
 
 def by_key(
-    wording: Wording,
     evidence: Evidence,
     *,
     examined: int,
     bad: np.ndarray,
     example: Callable[[int], str],
-    tell: np.ndarray | None = None,
-) -> Finding:
-    """The answer where `bad` are numbers of the (client, key) pairs that break the invariant. `tell` are those among
-    them that show it best.
+    clearest: np.ndarray | None = None,
+) -> Result:
+    """The result where `bad` are numbers of the (client, key) pairs that break the invariant, `clearest` those among
+    them that make the best counterexample.
     """
-    shown = bad if tell is None else tell
-    return _answer(wording, evidence, examined, bad, shown, example, lambda number: Subject(keys=(number,)))
+    shown = bad if clearest is None else clearest
+    return _by_number(evidence, examined, bad, shown, example, lambda number: Subject(keys=(number,)))
 
 
 def by_row(
-    wording: Wording,
     evidence: Evidence,
     *,
     examined: int,
     violations: int,
     example: Callable[[], str],
     subject: Callable[[], Subject],
-) -> Finding:
-    """The answer where a violation is no order of its own; `subject` is asked only if there is one."""
-    if not examined:
-        return wording.nothing()
-    if not violations:
-        return wording.passed(examined)
-    return wording.failed(examined, violations, example(), timeline(evidence, subject()))
+    inconclusive: str = "",
+) -> Result:
+    """The result where a violation is neither an order nor a key. `subject` is what the counterexample is about."""
+    return Result(
+        examined=examined,
+        violations=violations,
+        describe=lambda: (example(), timeline(evidence, subject())),
+        inconclusive=inconclusive,
+    )
 
 
-def _answer(
-    wording: Wording,
+def _by_number(
     evidence: Evidence,
     examined: int,
     bad: np.ndarray,
-    tell: np.ndarray,
+    shown: np.ndarray,
     example: Callable[[int], str],
     subject: Callable[[int], Subject],
-) -> Finding:
-    if not examined:
-        return wording.nothing()
-    bad = np.unique(np.asarray(bad, dtype="int64"))
-    if not bad.size:
-        return wording.passed(examined)
-    # The shortest story of the first few tells it best.
-    told = [(number, timeline(evidence, subject(int(number)))) for number in candidates(np.unique(tell))]
-    number, steps = min(told, key=lambda one: len(one[1]))
-    return wording.failed(examined, int(bad.size), example(int(number)), steps)
+) -> Result:
+    def describe() -> tuple[str, Sequence[Step]]:
+        """The shortest timeline of the first few violations is the easiest to follow."""
+        told = [(int(number), timeline(evidence, subject(int(number)))) for number in candidates(np.unique(shown))]
+        number, steps = min(told, key=lambda one: len(one[1]))
+        return example(number), steps
+
+    return Result(examined=examined, violations=len(np.unique(bad)), describe=describe)
 
 
 def plural(count: int, one: str, many: str = "") -> str:
