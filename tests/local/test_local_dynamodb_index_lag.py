@@ -86,6 +86,6 @@ def test_the_past_is_rebuilt_from_its_changes():
     changes.remember(10.0, "a", "1", None)
     changes.remember(12.0, "a", "1", {"v": 2})
     changes.remember(13.0, "b", "1", {"v": 9})
-    assert changes.as_of_then(items, 14.0) == {"b": {"1": {"v": 9}}, "c": {"1": {"v": 1}}}
-    assert changes.as_of_then(items, 16.0) == {"a": {"1": {"v": 2}}, "b": {"1": {"v": 9}}, "c": {"1": {"v": 1}}}
-    assert changes.as_of_then(items, 18.0) is items
+    assert changes.lagging_items(items, 14.0) == {"b": {"1": {"v": 9}}, "c": {"1": {"v": 1}}}
+    assert changes.lagging_items(items, 16.0) == {"a": {"1": {"v": 2}}, "b": {"1": {"v": 9}}, "c": {"1": {"v": 1}}}
+    assert changes.lagging_items(items, 18.0) is items

@@ -1,7 +1,7 @@
-"""DynamoDB under pressure: what MiniStack's tables lack of AWS's when they are pressed.
+"""DynamoDB of the local AWS: limited capacity, transaction conflicts, lagging indexes and replicas, and metrics.
 
-Capacity that runs out, transactions that meet, indexes and replicas that lag, and the metrics that tell. `service` is
-the room's door. Reading order: `units`, `buckets`, `tables`, `capacity`, then `items`, `batches`, `transactions`.
+MiniStack stores the items. Reading order: `units`, `token_bucket`, `tables`, `capacity`, then `items`, `batches`,
+`transactions`, and `ministack`, which puts them in front of MiniStack's functions.
 """
 
 from kit.local.dynamodb.service import DynamoDb

@@ -1,7 +1,4 @@
-"""Batches under a limit or a lock: what does not fit comes back as unprocessed.
-
-Owns BatchWriteItem and BatchGetItem. Runs on the loop's thread, as everything here.
-"""
+"""Serve BatchWriteItem and BatchGetItem: items over a limit or under a lock are returned as unprocessed."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from kit.local.dynamodb.wire import Answer, Throttle
 
 
 class BatchGate:
-    """The way to MiniStack for a batch."""
+    """Admit the items of a batch, and pay for those that MiniStack processed."""
 
     def __init__(self, tables: Tables, capacity: Capacity, locks: Locks) -> None:
         self._tables = tables
@@ -25,7 +22,7 @@ class BatchGate:
         self._locks = locks
 
     def write(self, call: Call, request: Request) -> Answer:
-        """BatchWriteItem."""
+        """Serve BatchWriteItem."""
         tables = self._tables_of(request)
         if not self._locks and not any(table.is_limited for table in tables.values()):
             return self._write_all(call, request, tables)
@@ -47,7 +44,7 @@ class BatchGate:
         return _with(answer, UnprocessedItems=refused)
 
     def _admit_write(self, table: Table, each: Any, reserved: Reserved) -> Throttle | str | None:
-        """None: it may run. A conflict is told by a word, because no reply speaks of it."""
+        """Return None if the write may run, else its limit, or "conflict", which no response mentions."""
         put = each.get("PutRequest")
         addressed = put["Item"] if put else each["DeleteRequest"]["Key"]
         key = table.key(addressed)
@@ -64,14 +61,14 @@ class BatchGate:
         writes_before = self._capacity.writes
         answer = call(request)
         if answer[0] == 200 and len(tables) == 1:
-            # Deletes that found nothing write nothing, and cost a unit each.
+            # A delete of an item that does not exist writes nothing, but costs a unit.
             ((name, table),) = tables.items()
             for _ in range(len(request["RequestItems"][name]) - (self._capacity.writes - writes_before)):
                 self._capacity.pay_units(table, 1.0)
         return answer
 
     def get(self, call: Call, request: Request) -> Answer:
-        """BatchGetItem."""
+        """Serve BatchGetItem."""
         tables = self._tables_of(request)
         if not all(_are_keys(request["RequestItems"][name]) for name in tables):
             return call(request)
@@ -116,7 +113,7 @@ class BatchGate:
     def _refuse_all(
         self, tables: dict[str, Table], operation: str, throttle: Throttle | None, nothing: dict[str, Any]
     ) -> Answer:
-        """Nothing ran. That is an error, unless only transactions were in the way."""
+        """Refuse a batch of which nothing ran. That is an error, unless all items conflicted with transactions."""
         if throttle is None:
             return _with((200, {"Content-Type": "application/x-amz-json-1.0"}, b"{}"), **nothing)
         for table in tables.values():
@@ -125,7 +122,7 @@ class BatchGate:
         return throttle.answer()
 
     def _tables_of(self, request: Request) -> dict[str, Table]:
-        """The tables of a batch by the names that it calls them; empty if MiniStack will refuse the batch."""
+        """Return the tables of a batch by their names in the request; empty if MiniStack will refuse the batch."""
         wanted = request.get("RequestItems")
         if not isinstance(wanted, dict):
             return {}
@@ -153,7 +150,7 @@ def _units(table: Table, key: Any, wanted: dict[str, Any]) -> float:
 
 
 def _with(answer: Answer, **members: Any) -> Answer:
-    """The answer with these members set, if it is a success."""
+    """Set members of a successful response."""
     status, headers, body = answer
     if status != 200:
         return answer

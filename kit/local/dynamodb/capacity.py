@@ -1,7 +1,4 @@
-"""Admission and payment: may this request run, and what did it cost.
-
-Owns the rules of which buckets a read or a write draws from. Must not know MiniStack's functions or replies.
-"""
+"""Decide whether a request may run, and charge the units that it consumed to the table's and indexes' buckets."""
 
 from __future__ import annotations
 
@@ -14,13 +11,13 @@ from kit.local.dynamodb.units import Item, write_units
 from kit.local.dynamodb.wire import Throttle
 
 READ, WRITE = "Read", "Write"
-# Half a unit buys a read that may be stale.
+# An eventually consistent read costs half a unit.
 EVENTUALLY = 0.5
 TRANSACTIONAL = 2.0
 
 
 class Reserved:
-    """Units that earlier parts of the same batch will draw, so that a batch ends where the bucket does."""
+    """Units that earlier items of the same batch will consume, so that a batch cannot exceed the bucket."""
 
     def __init__(self) -> None:
         self._units: dict[int, float] = {}
@@ -34,13 +31,13 @@ class Reserved:
 
 
 class Capacity:
-    """All tables' buckets and counters; `clock` in seconds."""
+    """The admission and the charges of all tables; `clock` is in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        # Transactions cost twice; set while one runs, which is synchronous.
+        # Writes of a transaction cost twice. Set while a transaction runs, which is synchronous.
         self.factor = 1.0
-        # Writes paid for so far: a write after which this stands still had no effect.
+        # The number of writes charged so far. A write that does not increase it had no effect.
         self.writes = 0
 
     # Admission
@@ -48,7 +45,7 @@ class Capacity:
     def read_throttle(
         self, table: Table, index: str | None = None, reserved: Reserved | None = None
     ) -> Throttle | None:
-        """The limit that a read meets; None lets it run. Local indexes draw from the table."""
+        """Return the limit that stops a read, or None. Local indexes use the table's capacity."""
         found = table.indexes.get(index) if index else None
         bucket = found.read if found else table.read
         if bucket is None or self._left(bucket, reserved) > 0:
@@ -58,7 +55,7 @@ class Capacity:
     def write_throttle(
         self, table: Table, touches: Callable[[Index], bool], reserved: Reserved | None = None
     ) -> Throttle | None:
-        """The limit that a write meets, the table's own or that of an index which it touches."""
+        """Return the limit that stops a write, the table's own or that of an index which it changes; or None."""
         if table.write is not None and self._left(table.write, reserved) <= 0:
             return self._throttle(table, None, WRITE)
         for index in table.indexes.values():
@@ -78,7 +75,7 @@ class Capacity:
     # Payment
 
     def pay_read(self, table: Table, units: float, index: str | None = None) -> None:
-        """A read that ran."""
+        """Charge a read."""
         found = table.indexes.get(index) if index else None
         (found or table).meter.read[units] += 1
         bucket = found.read if found else table.read
@@ -86,7 +83,7 @@ class Capacity:
             bucket.take(units)
 
     def pay_write(self, table: Table, old: Item | None, new: Item | None) -> None:
-        """A write that ran, on the table and on every index whose entry it changed."""
+        """Charge a write to the table and to every index whose entry it changed."""
         self.writes += 1
         whole = (0.0 if old is None else write_units(old), 0.0 if new is None else write_units(new))
         units = self.factor * (max(whole) or 1.0)
@@ -100,33 +97,33 @@ class Capacity:
                     index.write.take(units)
 
     def pay_units(self, table: Table, units: float) -> None:
-        """Write units of the table alone: a condition that failed, a delete that found nothing."""
+        """Charge write units to the table alone, for a failed condition or a delete of an item that does not exist."""
         table.meter.write[units] += 1
         if table.write is not None:
             table.write.take(units)
 
     def reserve_write(self, table: Table, old: Item | None, new: Item | None, reserved: Reserved) -> None:
-        """What `pay_write` will take for this part of a batch."""
+        """Reserve what `pay_write` will charge for this item of a batch."""
         reserved.add(table.write, table_units(old, new))
         for index in table.indexes.values():
             reserved.add(index.write, index.shape.write_units(old, new))
 
 
 def table_units(old: Item | None, new: Item | None) -> float:
-    """The larger of the item before and after."""
+    """Return the write units of the larger item, the old or the new one."""
     before = write_units(old) if old is not None else 1.0
     return max(before, write_units(new)) if new is not None else before
 
 
 def touching(old: Item | None, new: Item | None) -> Callable[[Index], bool]:
-    """Which indexes a put or a delete touches: those that hold the item before or after."""
+    """Return a test of whether a put or a delete changes an index: it holds the item before or after."""
     return lambda index: index.shape.write_units(old, new) > 0
 
 
 def touching_by_update(old: Item | None, update: Mapping[str, Any]) -> Callable[[Index], bool]:
-    """Which indexes an update touches, told without evaluating it.
+    """Return a test of whether an update changes an index, without evaluating the update.
 
-    Those that hold the item, and those whose key the update speaks of.
+    It changes the indexes that hold the item, and those whose key the update names.
     """
     words = [str(update.get("UpdateExpression") or ""), *_names(update)]
 

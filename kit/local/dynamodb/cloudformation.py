@@ -1,7 +1,4 @@
-"""Tables of CloudFormation: what MiniStack's provisioners leave out of a table's capacity and replicas.
-
-Owns the corrections of AWS::DynamoDB::Table and AWS::DynamoDB::GlobalTable. Must not know requests on items.
-"""
+"""Add what MiniStack's CloudFormation leaves out of tables: capacity limits, and the replicas of global tables."""
 
 from __future__ import annotations
 
@@ -24,7 +21,7 @@ Provision = Callable[..., Any]
 
 
 class Provisioning:
-    """Hooks around MiniStack's provisioners of tables."""
+    """The handlers around MiniStack's handlers of AWS::DynamoDB::Table and AWS::DynamoDB::GlobalTable."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -62,7 +59,7 @@ class Provisioning:
         return answer
 
     def _changed(self, name: str) -> None:
-        """Tags are changed in place."""
+        """Read the table's tags again: CloudFormation changes them in place."""
         if table := self._tables.find(name):
             table.stale = True
 
@@ -73,7 +70,7 @@ def _create(create: Provision, logical_id: str, properties: Properties, *rest: A
     name, attributes = create(logical_id, properties, *rest)
     record = dynamodb._tables[name]
     if record["BillingModeSummary"]["BillingMode"] == "PAY_PER_REQUEST":
-        # MiniStack puts 5 and 5 here.
+        # MiniStack sets 5 and 5.
         record["ProvisionedThroughput"] = {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
         if properties.get("OnDemandThroughput"):
             record["OnDemandThroughput"] = maximum_of(properties["OnDemandThroughput"])
@@ -81,7 +78,7 @@ def _create(create: Provision, logical_id: str, properties: Properties, *rest: A
 
 
 def _create_global(create: Provision, logical_id: str, properties: Properties, *rest: Any) -> Any:
-    """MiniStack makes one table and forgets the replicas."""
+    """Create the replicas, too; MiniStack makes one table."""
     name, attributes = create(logical_id, properties, *rest)
     record = dynamodb._tables[name]
     if maximum := _global_maximum(properties):
@@ -100,7 +97,7 @@ def _delete_global(delete: Provision, name: str, properties: Properties, *rest: 
 
 
 def _set_maximum(name: str, maximum: Mapping[str, Any]) -> None:
-    """What is not named is lifted."""
+    """Set the maximum throughput, and remove a limit that is not given."""
     status, _, body = dynamodb._update_table({"TableName": name, "OnDemandThroughput": maximum_of(maximum)})
     if status >= 400:
         raise ThroughputInvalid(f"OnDemandThroughput of table {name}: {body!r}")
@@ -114,7 +111,7 @@ def _global_maximum(properties: Properties) -> dict[str, Any]:
 
 
 def _regions(properties: Properties) -> list[str]:
-    """The replicas beside the stack's own."""
+    """Return the Regions of the replicas outside the stack's own Region."""
     regions = [str(replica["Region"]) for replica in properties.get("Replicas") or ()]
     return [region for region in regions if region != get_region()]
 

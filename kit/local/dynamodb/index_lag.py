@@ -1,7 +1,4 @@
-"""Stale reads of a global secondary index: the table as it was a moment ago.
-
-Owns the recent past of one table's items, and what tag asks for it. Must not know requests or MiniStack's stores.
-"""
+"""Let global secondary indexes lag: keep a table's recent changes, and compute its items as they were before them."""
 
 from __future__ import annotations
 
@@ -11,44 +8,44 @@ from typing import Any
 
 from kit.errors import UsageError
 
-# A tag that means nothing to AWS, where indexes lag by themselves.
+# The tag that sets the lag. AWS ignores it; its indexes lag by themselves.
 TAG = "gameday:index-lag-ms"
 LAG_MS_MAX = 60_000
-# Changes remembered a table; beyond, the index knows the oldest of them earlier than its lag says.
+# Changes kept for a table. With more of them, the index shows the oldest ones before the lag is over.
 CHANGES_MAX = 20_000
 
 Items = Mapping[Any, Mapping[Any, Any]]
 
 
 class IndexLagInvalid(UsageError):
-    """The tag's value is no lag."""
+    """The tag's value is not a lag."""
 
 
 def lag_s(tags: Iterable[Mapping[str, Any]]) -> float:
-    """The lag that a table's tags ask for, 0 without the tag; raises IndexLagInvalid."""
+    """Return the lag that a table's tags set, 0 without the tag. Raises IndexLagInvalid."""
     for tag in tags:
         if tag.get("Key") == TAG:
             value = str(tag.get("Value", ""))
             if not value.isdecimal() or int(value) > LAG_MS_MAX:
-                raise IndexLagInvalid(f"tag {TAG}={value!r}: a whole number of 0 to {LAG_MS_MAX} is needed")
+                raise IndexLagInvalid(f"tag {TAG}={value!r}: must be a whole number from 0 to {LAG_MS_MAX}")
             return int(value) / 1000
     return 0.0
 
 
 class RecentChanges:
-    """What the items of one table were before their latest writes."""
+    """The items of one table before their latest writes."""
 
     def __init__(self, lag_s: float) -> None:
         self.lag_s = lag_s
         self._changes: deque[tuple[float, Any, Any, Any]] = deque(maxlen=CHANGES_MAX)
 
     def remember(self, now_s: float, pk: Any, sk: Any, old: Any) -> None:
-        """An item is written; `old` is None for a new one."""
+        """Record a write; `old` is None for a new item."""
         self._forget_before(now_s - self.lag_s)
         self._changes.append((now_s, pk, sk, old))
 
-    def as_of_then(self, items: Items, now_s: float) -> Items:
-        """The items as the index sees them now, which is as they were `lag_s` ago."""
+    def lagging_items(self, items: Items, now_s: float) -> Items:
+        """Return the items as they were `lag_s` ago, which the index shows now."""
         self._forget_before(now_s - self.lag_s)
         if not self._changes:
             return items

@@ -1,7 +1,6 @@
-"""Single reads and writes under a limit, a lock or a lag: what happens around MiniStack's own functions.
+"""Serve PutItem, UpdateItem, DeleteItem, GetItem, Query, Scan and PartiQL under limits, locks and index lag.
 
-Owns PutItem, UpdateItem, DeleteItem, GetItem, Query, Scan and PartiQL. Batches and transactions have modules of
-their own. Every function here takes MiniStack's function first and runs on the loop's thread.
+Every operation takes MiniStack's function first and runs on the main loop's thread.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from kit.local.dynamodb.wire import Answer, Throttle
 Request = dict[str, Any]
 Call = Callable[[Request], Answer]
 
-# A page of Query or Scan reads at most this much.
+# A page of Query or Scan reads at most 1 MiB.
 PAGE_BYTES_MAX = 1024 * 1024
 _PARTIQL_TABLE = re.compile(r"""\b(?:FROM|INTO|UPDATE)\s+"?([A-Za-z0-9_.-]+)""", re.IGNORECASE)
 _CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
 class ItemGate:
-    """The way to MiniStack for one item, or for one page of them."""
+    """Admit requests for one item or one page of items, and pay for them."""
 
     def __init__(self, tables: Tables, capacity: Capacity, locks: Locks, clock: Callable[[], float]) -> None:
         self._tables = tables
@@ -76,7 +75,7 @@ class ItemGate:
         return self._throttled(table, operation, self._capacity.write_throttle(table, touches))
 
     def _pay_without_effect(self, table: Table, addressed: Any, answer: Answer) -> None:
-        """A failed condition and a delete of nothing cost as much as the item that is there."""
+        """Charge a failed condition, and a delete of an item that does not exist, by the size of the present item."""
         if answer[0] == 200 or wire.code_of(answer) == _CONDITION_FAILED:
             self._capacity.pay_units(table, table_units(table.item(table.key(addressed)), None))
 
@@ -87,7 +86,7 @@ class ItemGate:
         return throttle.answer()
 
     def written(self, table_name: str, old: Item | None, new: Item | None, *, is_replicated: bool) -> None:
-        """Called by whatever wrote an item: pay for it, and keep its past where an index lags."""
+        """Pay for a write that was applied, and record the old item for a lagging index."""
         table = self._tables.find(table_name)
         if table is None:
             return
@@ -112,7 +111,7 @@ class ItemGate:
         return answer
 
     def _get_units(self, table: Table, request: Request, answer: Answer) -> float:
-        # The reply is longer than the item it shows, unless it shows a part only.
+        # The response is longer than the item in it, unless it shows a part of the item.
         is_whole = not request.get("ProjectionExpression") and not request.get("AttributesToGet")
         if is_whole and len(answer[2]) <= READ_UNIT_BYTES:
             return 1.0
@@ -134,21 +133,21 @@ class ItemGate:
             if refused is not None:
                 return refused
         self._page_bytes = 0
-        answer = self._from_the_past(table, index, call, request)
+        answer = self._read_with_lag(table, index, call, request)
         if answer[0] == 200:
             self._capacity.pay_read(table, read_units(self._page_bytes) * consistency(request), index)
         return answer
 
-    def _from_the_past(self, table: Table, index: Any, call: Call, request: Request) -> Answer:
-        """Let a lagging index answer from the items as they were."""
+    def _read_with_lag(self, table: Table, index: Any, call: Call, request: Request) -> Answer:
+        """Answer a read of a lagging index from the items as they were."""
         if table.changes is None or index not in table.indexes:
             return call(request)
-        past = table.changes.as_of_then(table.record["items"], self._clock())
+        past = table.changes.lagging_items(table.record["items"], self._clock())
         if past is table.record["items"]:
             return call(request)
         record = {**table.record, "items": past}
         record.pop(dynamodb._INDEX_MEMBERS, None)
-        # Synchronous, and only the loop's thread runs it, so nobody else sees the past.
+        # The call is synchronous and runs on the main loop's thread only, so no other call sees the old items.
         dynamodb._tables[table.name] = record
         try:
             return call(request)
@@ -156,7 +155,7 @@ class ItemGate:
             dynamodb._tables[table.name] = table.record
 
     def page(self, items: list[Item], limit: Any, record: dict[str, Any], index: str | None = None) -> Any:
-        """MiniStack's `_paginate_evaluated_items`, which also tells how much was read."""
+        """Replace MiniStack's `_paginate_evaluated_items`, and note how many bytes were read."""
         page, total, item_limit, more = [], 0, None if limit is None else int(limit), False
         for item in items:
             size = item_bytes(dynamodb._apply_index_projection(item, record, index) if index else item)
@@ -172,7 +171,7 @@ class ItemGate:
         return page, more
 
     def consumed(self, call: Callable[..., None], result: Request, request: Request, *args: Any, **more: Any) -> None:
-        """MiniStack's `_add_consumed_capacity`, which takes every read for one of 4 KB."""
+        """Correct MiniStack's `_add_consumed_capacity`, which counts every read as 4 KB."""
         if request.get("ReturnConsumedCapacity", "NONE") == "NONE":
             return
         call(result, request, *args, **more)
@@ -188,7 +187,7 @@ class ItemGate:
     # PartiQL
 
     def statements(self, call: Call, request: Request) -> Answer:
-        """PartiQL is not metered: on a table with a limit it would pass unthrottled, so it is refused there."""
+        """Refuse PartiQL on a table with limited capacity: it is not metered, so it would never be throttled."""
         statements = request.get("Statements") or request.get("TransactStatements") or [request]
         for each in statements if isinstance(statements, list) else ():
             text = str(each.get("Statement", "")) if isinstance(each, dict) else ""
@@ -201,12 +200,12 @@ class ItemGate:
 
 
 def consistency(request: Request) -> float:
-    """What share of a strongly consistent read this costs."""
+    """Return the cost of a read as a share of a strongly consistent one."""
     return 1.0 if request.get("ConsistentRead") else EVENTUALLY
 
 
 def is_item(value: Any) -> bool:
-    """Whether this has the shape of an item: anything else is left for MiniStack to refuse."""
+    """Whether a value has the shape of an item. MiniStack refuses any other value."""
     return isinstance(value, dict) and all(isinstance(each, dict) for each in value.values())
 
 

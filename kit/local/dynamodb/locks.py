@@ -1,7 +1,4 @@
-"""Items that a running transaction holds.
-
-Pure; owned by the event loop's thread.
-"""
+"""Keep the items that running transactions hold. Used on the main loop's thread only."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from kit.local.dynamodb.tables import Key
 
 
 class Locks:
-    """Who holds which item, and which tokens' transactions run."""
+    """The held items, and the client tokens of the running transactions."""
 
     def __init__(self) -> None:
         self._held: set[Key] = set()
@@ -25,17 +22,17 @@ class Locks:
         return key in self._held
 
     def runs(self, token: str) -> bool:
-        """Whether the transaction of this token is not over."""
+        """Whether the transaction of this token runs."""
         return token in self._tokens
 
     def take(self, keys: Collection[Key], token: str) -> None:
-        """Hold the items for a transaction; nobody may hold any of them."""
+        """Hold the items for a transaction. None of them may be held."""
         assert self._held.isdisjoint(keys), "the caller checks first"
         self._held.update(keys)
         if token:
             self._tokens.add(token)
 
     def release(self, keys: Collection[Key], token: str) -> None:
-        """The transaction is over."""
+        """Release the items when the transaction has ended."""
         self._held.difference_update(keys)
         self._tokens.discard(token)

@@ -1,8 +1,4 @@
-"""What DynamoDB counts, and the AWS/DynamoDB data that become of it.
-
-Owns the counters of every table and index that had traffic. Must not know limits, locks or requests; `publish` is the
-seam to MiniStack's CloudWatch.
-"""
+"""Count the traffic of tables and indexes, and publish it as AWS/DynamoDB metrics."""
 
 from __future__ import annotations
 
@@ -14,9 +10,9 @@ from ministack.core.responses import request_scope
 from ministack.services import cloudwatch
 
 NAMESPACE = "AWS/DynamoDB"
-# AWS publishes once a minute; a game day on a laptop cannot wait that long (see docs/fidelity.md).
+# AWS publishes every minute, which is too slow for a game day on a laptop (see docs/fidelity.md).
 PERIOD_S = 10
-# Replication latencies are kept in steps of so many milliseconds, so one period is a few dozen values.
+# Replication latencies are rounded to this step, so a period has a few dozen values.
 LATENCY_STEP_MS = 50
 
 # Account, region, table and index (none for the table itself).
@@ -31,32 +27,32 @@ class Meter:
     # Units of one request → how many requests.
     read: Counter[float] = field(default_factory=Counter)
     write: Counter[float] = field(default_factory=Counter)
-    # Throttled reads and writes, and the same by reason.
+    # Throttled reads and writes, in all and by reason.
     throttles: Counter[str] = field(default_factory=Counter)
-    # The rest only tables have: throttled requests by operation, rejected items, latencies by receiving region.
+    # For tables only: throttled requests by operation, transaction conflicts, latencies by receiving Region.
     requests: Counter[str] = field(default_factory=Counter)
     conflicts: int = 0
     latencies_ms: dict[str, Counter[float]] = field(default_factory=dict)
 
     def throttle(self, verb: str, limit: str) -> None:
-        """Count one throttled event: Read or Write, and which kind of limit it met."""
+        """Count one throttled event by its verb, Read or Write, and by its kind of limit."""
         self.throttles[f"{verb}ThrottleEvents"] += 1
         self.throttles[f"{verb}{limit.removesuffix('Exceeded')}ThrottleEvents"] += 1
 
     def replicated(self, region: str, latency_s: float) -> None:
-        """Count one write that reached another region."""
+        """Count one write that was applied in another Region."""
         step = round(latency_s * 1000 / LATENCY_STEP_MS) * LATENCY_STEP_MS
         self.latencies_ms.setdefault(region, Counter())[float(step)] += 1
 
     def clear(self) -> None:
-        """Begin another period."""
+        """Start a new period."""
         for counter in (self.read, self.write, self.throttles, self.requests):
             counter.clear()
         self.conflicts = 0
         self.latencies_ms.clear()
 
     def data(self, dims: Dims) -> Iterator[tuple[str, str, Dims, Counter[float]]]:
-        """Name, unit, dimensions and value → count of each metric that has something to say."""
+        """Yield name, unit, dimensions and values with their counts of each metric."""
         yield "ConsumedReadCapacityUnits", "Count", dims, self.read
         yield "ConsumedWriteCapacityUnits", "Count", dims, self.write
         for name, count in self.throttles.items():
@@ -76,14 +72,14 @@ class Metrics:
         self._meters: dict[Subject, Meter] = {}
 
     def meter(self, subject: Subject) -> Meter:
-        """The meter of a table or an index; it may be kept, and counts on after every publish."""
+        """Return the meter of a table or an index. The same meter is used in every period."""
         found = self._meters.get(subject)
         if found is None:
             found = self._meters[subject] = Meter()
         return found
 
     def publish(self, began_at: float) -> None:
-        """Store the period in CloudWatch and begin another; who had no traffic says nothing."""
+        """Store the period in CloudWatch and start a new one. Without traffic there is no datapoint."""
         for (account, region, table, index), meter in self._meters.items():
             dims = {"TableName": table}
             if index is not None:
@@ -97,6 +93,6 @@ class Metrics:
                         )  # fmt: skip
             meter.clear()
 
-    def forget(self, is_there: Callable[[str, str, str], bool]) -> None:
-        """Drop the meters of tables that are gone: account, region and name."""
-        self._meters = {subject: meter for subject, meter in self._meters.items() if is_there(*subject[:3])}
+    def forget(self, exists: Callable[[str, str, str], bool]) -> None:
+        """Drop the meters of deleted tables; `exists` takes account, Region and name."""
+        self._meters = {subject: meter for subject, meter in self._meters.items() if exists(*subject[:3])}

@@ -13,7 +13,7 @@ from ministack.services import dynamodb
 
 from kit.local.dynamodb.batches import BatchGate
 from kit.local.dynamodb.items import ItemGate
-from kit.local.dynamodb.operations import Control
+from kit.local.dynamodb.operations import TableOperations
 from kit.local.dynamodb.query_narrowing import narrowed_query
 from kit.local.dynamodb.replication import Replication
 from kit.local.dynamodb.transactions import TransactionGate
@@ -28,18 +28,18 @@ _TRANSACT_WRITE = ".TransactWriteItems"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gates:
-    """What decides on a request before MiniStack sees it."""
+    """The functions that run before and after MiniStack's, for each operation."""
 
     items: ItemGate
     batches: BatchGate
     transactions: TransactionGate
-    control: Control
+    table_operations: TableOperations
     replication: Replication
 
     def install(self, patches: Patches) -> None:
         """Patch MiniStack's DynamoDB."""
         _install_expressions(patches)
-        items, batches = self.items, self.batches
+        items, batches, tables = self.items, self.batches, self.table_operations
         for name, gate in (
             ("_put_item", items.put), ("_update_item", items.update), ("_delete_item", items.delete),
             ("_get_item", items.get), ("_query", items.query), ("_scan", items.scan),
@@ -49,12 +49,12 @@ class Gates:
         ):  # fmt: skip
             patches.wrap(dynamodb, name, gate)
             patches.decorate(dynamodb, name, on_main_loop)
-        for name, handler in (
-            ("_create_table", self.control.create_table), ("_update_table", self.control.update_table),
-            ("_tag_resource", self.control.tag), ("_untag_resource", self.control.untag),
-            ("_apply_replica_updates", self.control.update_replicas),
+        for name, operation in (
+            ("_create_table", tables.create_table), ("_update_table", tables.update_table),
+            ("_tag_resource", tables.tag), ("_untag_resource", tables.untag),
+            ("_apply_replica_updates", tables.update_replicas),
         ):  # fmt: skip
-            patches.wrap(dynamodb, name, handler)
+            patches.wrap(dynamodb, name, operation)
         patches.wrap(dynamodb, "handle_request", self._handle)
         patches.wrap(dynamodb, "_emit_stream_event", self._emit)
         patches.wrap(dynamodb, "_add_consumed_capacity", items.consumed)

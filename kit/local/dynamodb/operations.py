@@ -1,8 +1,4 @@
-"""The control plane of capacity: what CreateTable, UpdateTable and tags say about it.
-
-Owns the corrections of MiniStack's answers: maximum throughput of indexes, values that AWS refuses. Must not know
-requests on items; tables of CloudFormation are `cloudformation`.
-"""
+"""Serve CreateTable, UpdateTable and the tag operations: validate throughput and index lag, and apply changes."""
 
 from __future__ import annotations
 
@@ -21,11 +17,11 @@ NO_MAXIMUM = -1
 
 
 class ThroughputInvalid(UsageError):
-    """A limit that AWS does not accept."""
+    """AWS does not accept the limit."""
 
 
-class Control:
-    """Hooks around MiniStack's table operations."""
+class TableOperations:
+    """The operations around MiniStack's functions. Each gets MiniStack's function first."""
 
     def __init__(self, tables: Tables, replication: Replication) -> None:
         self._tables = tables
@@ -49,13 +45,13 @@ class Control:
         except ThroughputInvalid as error:
             return _invalid(str(error))
         if "OnDemandThroughput" in request:
-            # What is not named stays as it was; MiniStack would lift it.
+            # A limit that is not given stays; MiniStack would remove it.
             now = table.record.get("OnDemandThroughput") or {}
             request = {**request, "OnDemandThroughput": {**now, **(request["OnDemandThroughput"] or {})}}
         answer = call(request)
         if answer[0] == 200:
             _set_index_maximums(table.record, request.get("GlobalSecondaryIndexUpdates") or ())
-        # Even a refused update may have changed something before it was refused.
+        # A refused update may have changed a part of the table before it was refused.
         table.stale = True
         return answer
 
@@ -101,16 +97,16 @@ def check_maximum(maximum: Any) -> None:
     """Raise ThroughputInvalid for a maximum that AWS refuses."""
     for name, value in (maximum or {}).items():
         if value is not None and (int(value) < 1 and int(value) != NO_MAXIMUM):
-            raise ThroughputInvalid(f"OnDemandThroughput {name} is {value}: at least 1 is needed, or -1 for no maximum")
+            raise ThroughputInvalid(f"OnDemandThroughput {name} is {value}: must be at least 1, or -1 for no maximum")
 
 
 def maximum_of(described: Mapping[str, Any]) -> dict[str, int]:
-    """Both members, as DescribeTable shows them."""
+    """Return both members as DescribeTable does."""
     return {name: int(described.get(name) or NO_MAXIMUM) for name in ("MaxReadRequestUnits", "MaxWriteRequestUnits")}
 
 
 def _set_index_maximums(record: Mapping[str, Any], updates: Iterable[Mapping[str, Any]]) -> None:
-    """MiniStack keeps the maximum of a new index and drops that of an existing one."""
+    """Set the maximum throughput of existing indexes, which MiniStack ignores."""
     wanted = {each["Update"]["IndexName"]: each["Update"] for each in updates if "Update" in each}
     for index in record.get("GlobalSecondaryIndexes") or ():
         maximum = wanted.get(index["IndexName"], {}).get("OnDemandThroughput")

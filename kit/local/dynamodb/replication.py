@@ -1,7 +1,6 @@
-"""Global tables: writes reach the other regions later, and the last writer wins.
+"""Replicate the writes of global tables to other Regions after a lag; the last writer wins.
 
-Owns what is on its way between replicas, and who paused it. MiniStack applies a write to every replica at once; its
-`_replicate_write` is replaced by `send`. Must not know limits, locks or FIS.
+MiniStack applies a write to every replica at once; `send` replaces its `_replicate_write`.
 """
 
 from __future__ import annotations
@@ -24,28 +23,28 @@ from kit.local.dynamodb.tables import NO_SORT_KEY
 
 # AWS says "usually within a second".
 LAG_S = (0.3, 0.9)
-# Applied in one go before others get the loop again; a resumed table may have thousands waiting.
+# Writes applied before other tasks of the event loop run; a resumed table may have thousands waiting.
 DELIVERED_AT_ONCE_MAX = 200
-# Beyond this many writes on their way, only the latest of each item is kept.
+# With more pending writes than this, only the latest write of each item is kept.
 WAITING_MAX = 10_000
-# Beyond this many remembered last writers, those that nothing on its way can meet any more are forgotten.
+# With more timestamps of last writes than this, those that no pending write can be older than are dropped.
 STAMPS_MAX = 50_000
 
-# Account and table; a replica is one in a region.
+# A global table: account and name. A replica: account, Region and name.
 Group = tuple[str, str]
 Replica = tuple[str, str, str]
-# When an item was written, and where: the order of writers.
+# The time and the Region of a write, by which writes are ordered.
 Stamp = tuple[float, str]
 Latency = Callable[[str, str, str, str, float], None]
 
 
 class NotReplicated(UsageError):
-    """The table is no global table's replica."""
+    """The table is not a replica of a global table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
-    """One write on its way; no item means a delete."""
+    """One pending write; without an item it is a delete."""
 
     key: tuple[Any, Any]
     item: dict[str, Any] | None
@@ -54,50 +53,50 @@ class Write:
 
 
 @dataclass(slots=True)
-class Link:
-    """From one region's replica to another's."""
+class ReplicaLink:
+    """The pending writes from one Region's replica to another's."""
 
     group: Group
     source: str
     target: str
     waiting: deque[Write] = field(default_factory=deque)
     timer: asyncio.TimerHandle | None = None
-    # Compacted when this long; doubled where compaction did not help.
+    # The length at which the queue is compacted; doubled when compaction does not shorten it.
     compact_at: int = WAITING_MAX
 
 
 class Replication:
-    """All links of all global tables; lives on one loop."""
+    """The links of all global tables. Used on one event loop only."""
 
     def __init__(self, seed: int, latency: Latency) -> None:
         self._random = random.Random(f"replication-{seed}")
         self._latency = latency
-        self._links: dict[tuple[Group, str, str], Link] = {}
+        self._links: dict[tuple[Group, str, str], ReplicaLink] = {}
         self._stamps: dict[tuple[Replica, Any, Any], Stamp] = {}
         self._pauses: dict[Replica, set[str]] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def start(self) -> None:
-        """Take the running loop."""
+        """Use the running event loop."""
         self._loop = asyncio.get_running_loop()
 
     def stop(self) -> None:
-        """Drop what is on its way."""
+        """Drop all pending writes."""
         for link in self._links.values():
             if link.timer is not None:
                 link.timer.cancel()
         self._links.clear()
 
     def pause(self, table_arn: str, owner: str) -> None:
-        """Nothing leaves or reaches this replica until every owner resumed; raises NotReplicated."""
+        """Hold all writes from and to this replica until every owner has resumed. Raises NotReplicated."""
         replica = _replica(table_arn)
         record = dynamodb._tables.get_scoped(*replica)
         if record is None or not dynamodb._replica_group(record):
-            raise NotReplicated(f"table {table_arn} has no replica in another region")
+            raise NotReplicated(f"table {table_arn} has no replica in another Region")
         self._pauses.setdefault(replica, set()).add(owner)
 
     def resume(self, table_arn: str, owner: str) -> None:
-        """Let it catch up. An owner that did not pause it changes nothing."""
+        """End an owner's pause, and let the replica catch up after the last one. Safe to repeat."""
         replica = _replica(table_arn)
         owners = self._pauses.get(replica, set())
         owners.discard(owner)
@@ -108,7 +107,7 @@ class Replication:
             self._schedule(link)
 
     def send(self, record: dict[str, Any], _event: str, old: Any, new: Any) -> None:
-        """A write was applied in the caller's region: let the others know."""
+        """Queue a write that was applied in the caller's Region for the other Regions."""
         regions = dynamodb._replica_group(record)
         if not regions:
             return
@@ -120,10 +119,10 @@ class Replication:
         for region in regions:
             if region != home:
                 link = self._link((account, name), home, region)
-                self._wait(link, key, item, stamp)
+                self._enqueue(link, key, item, stamp)
 
     def forget(self, name: str, region: str) -> None:
-        """A replica was made, with all items, or is gone: what was on its way concerns nobody."""
+        """Drop the pending writes of a replica that was created, which has all items, or deleted."""
         group = (get_account_id(), name)
         for link in self._links.values():
             if link.group == group and region in (link.source, link.target):
@@ -131,16 +130,16 @@ class Replication:
         gone = (group[0], region, name)
         self._stamps = {known: stamp for known, stamp in self._stamps.items() if known[0] != gone}
 
-    def _link(self, group: Group, source: str, target: str) -> Link:
+    def _link(self, group: Group, source: str, target: str) -> ReplicaLink:
         found = self._links.get((group, source, target))
         if found is None:
-            found = self._links[(group, source, target)] = Link(group=group, source=source, target=target)
+            found = self._links[(group, source, target)] = ReplicaLink(group=group, source=source, target=target)
         return found
 
-    def _wait(self, link: Link, key: tuple[Any, Any], item: dict[str, Any] | None, stamp: Stamp) -> None:
+    def _enqueue(self, link: ReplicaLink, key: tuple[Any, Any], item: dict[str, Any] | None, stamp: Stamp) -> None:
         assert self._loop is not None
         due_s = self._loop.time() + self._random.uniform(*LAG_S)
-        # A link keeps its order.
+        # Writes of a link keep their order.
         if link.waiting:
             due_s = max(due_s, link.waiting[-1].due_s)
         link.waiting.append(Write(key=key, item=item, stamp=stamp, due_s=due_s))
@@ -150,20 +149,20 @@ class Replication:
             link.compact_at = max(WAITING_MAX, 2 * len(link.waiting))
         self._schedule(link)
 
-    def _is_paused(self, link: Link) -> bool:
+    def _is_paused(self, link: ReplicaLink) -> bool:
         account, name = link.group
         return any((account, region, name) in self._pauses for region in (link.source, link.target))
 
-    def _schedule(self, link: Link) -> None:
+    def _schedule(self, link: ReplicaLink) -> None:
         if self._loop is None or link.timer is not None or not link.waiting or self._is_paused(link):
             return
         link.timer = self._loop.call_at(link.waiting[0].due_s, self._deliver, link)
 
-    def _deliver(self, link: Link) -> None:
+    def _deliver(self, link: ReplicaLink) -> None:
         link.timer = None
         if self._loop is None or self._is_paused(link):
             return
-        # The loop's timers have milliseconds and may fire one too early.
+        # The loop's timers have a resolution of a millisecond and may fire one too early.
         now_s = self._loop.time() + 0.001
         try:
             with request_scope(link.group[0], link.target):
@@ -172,10 +171,10 @@ class Replication:
                         break
                     self._apply(link, link.waiting.popleft())
         finally:
-            # A write that cannot be applied must not hold up those behind it.
+            # A write that cannot be applied must not block those after it.
             self._schedule(link)
 
-    def _apply(self, link: Link, write: Write) -> None:
+    def _apply(self, link: ReplicaLink, write: Write) -> None:
         account, name = link.group
         record = dynamodb._tables.get(name)
         if record is None or link.source not in dynamodb._replica_group(record):
@@ -200,7 +199,7 @@ class Replication:
         self._stamps[(replica, *key)] = stamp
 
     def _forget_settled(self) -> None:
-        """Nothing older than the oldest write on its way can come any more; half of them go in any case."""
+        """Drop the timestamps before the oldest pending write, and the older half of a full table in any case."""
         oldest = min((link.waiting[0].stamp[0] for link in self._links.values() if link.waiting), default=time.time())
         kept = {known: stamp for known, stamp in self._stamps.items() if stamp[0] >= oldest}
         self._stamps = dict(sorted(kept.items(), key=lambda each: each[1])[-STAMPS_MAX // 2 :])

@@ -15,7 +15,7 @@ from kit.local.dynamodb.items import ItemGate
 from kit.local.dynamodb.locks import Locks
 from kit.local.dynamodb.metrics import PERIOD_S, Metrics
 from kit.local.dynamodb.ministack import Gates
-from kit.local.dynamodb.operations import Control
+from kit.local.dynamodb.operations import TableOperations
 from kit.local.dynamodb.replication import Replication
 from kit.local.dynamodb.tables import Tables
 from kit.local.dynamodb.transactions import TransactionGate
@@ -37,7 +37,7 @@ class DynamoDb:
             items=ItemGate(self._tables, capacity, locks, clock),
             batches=BatchGate(self._tables, capacity, locks),
             transactions=TransactionGate(self._tables, capacity, locks),
-            control=Control(self._tables, self._replication),
+            table_operations=TableOperations(self._tables, self._replication),
             replication=self._replication,
         )
         self._provisioning = Provisioning(self._tables)

@@ -1,7 +1,4 @@
-"""What we know of each of MiniStack's tables: its limits as buckets, its indexes, its counters.
-
-Owns the reading of MiniStack's table records. Must not know requests; admission is `capacity`.
-"""
+"""Read MiniStack's table records: the limits as token buckets, the indexes, and the index lag."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Index:
-    """A global secondary index: its limits, None where it has none."""
+    """A global secondary index; a bucket is None without a limit."""
 
     def __init__(self, shape: IndexShape, meter: Meter, read: Bucket | None, write: Bucket | None) -> None:
         self.shape = shape
@@ -39,7 +36,7 @@ class Index:
 
 
 class Table:
-    """One table. `record` is MiniStack's, and tells whether this is still the same table."""
+    """One table. `record` is MiniStack's; another record of the same name is another table."""
 
     def __init__(self, record: dict[str, Any], account_id: str, region: str, metrics: Metrics) -> None:
         self.record = record
@@ -60,7 +57,7 @@ class Table:
         self._known = False
 
     def key(self, attributes: Any) -> Key | None:
-        """Which item is meant, as MiniStack addresses it; None for what MiniStack will refuse."""
+        """Return MiniStack's key of an item, or None for attributes that MiniStack will refuse."""
         pk = self._key_value(attributes, self.record["pk_name"])
         sk = self._key_value(attributes, self.record["sk_name"]) if self.record["sk_name"] else NO_SORT_KEY
         return None if pk is None or sk is None else (self.arn, pk, sk)
@@ -72,11 +69,11 @@ class Table:
         return found if isinstance(found, str) else None
 
     def item(self, key: Key | None) -> Item | None:
-        """The item as it is now."""
+        """Return the present item."""
         return None if key is None else self.record["items"].get(key[1], {}).get(key[2])
 
     def configure(self, now_s: float) -> None:
-        """Read the record again: limits, indexes, tags. Saved-up capacity is kept where a limit was before."""
+        """Read limits, indexes and tags again. A limit that existed before keeps its saved capacity."""
         record = self.record
         billing = record.get("BillingModeSummary") or {}
         self.is_provisioned = billing.get("BillingMode", "PROVISIONED") == "PROVISIONED"
@@ -105,14 +102,14 @@ class Table:
         return self._bucket(read, rates[0], now_s), self._bucket(write, rates[1], now_s)
 
     def _bucket(self, before: Bucket | None, units_per_s: float, now_s: float) -> Bucket | None:
-        """The bucket of a limit; 0 is none."""
+        """Return the bucket of a limit; 0 or less means no limit."""
         if units_per_s <= 0:
             return None
         burst_s = BURST_S if self.is_provisioned else ON_DEMAND_BURST_S
         if before is not None:
             before.resize(units_per_s, burst_s, now_s)
             return before
-        # A limit set on a table that was in use saved nothing up; a table that nobody used yet did, since it was made.
+        # A new limit of a table in use has no saved capacity; an unused table has saved since it was created.
         idle_s = 0.0 if self._known else time.time() - float(self.record.get("CreationDateTime") or 0)
         return Bucket.idle_for(idle_s, units_per_s, burst_s, now_s)
 
@@ -129,7 +126,7 @@ class Table:
 
 
 class Tables:
-    """Every table that was asked for, by the caller's account and region."""
+    """The tables that were used, in all accounts and Regions."""
 
     def __init__(self, metrics: Metrics, clock: Callable[[], float]) -> None:
         self._metrics = metrics
@@ -137,7 +134,7 @@ class Tables:
         self._by_arn: dict[str, Table] = {}
 
     def find(self, name: Any) -> Table | None:
-        """The table by its name or ARN; None for none."""
+        """Find a table of the caller's account and Region by its name or ARN."""
         if not isinstance(name, str):
             return None
         if name.startswith("arn:"):
@@ -153,25 +150,25 @@ class Tables:
         return table
 
     def by_arn(self, arn: str) -> Table | None:
-        """The table as last asked for."""
+        """Return a table that was used before."""
         return self._by_arn.get(arn)
 
     def refresh(self) -> None:
-        """Read every record again when it is next asked for, and forget tables that were deleted."""
-        there = {record["TableArn"]: record for record in dynamodb._tables.all_values()}
-        self._by_arn = {arn: table for arn, table in self._by_arn.items() if there.get(arn) is table.record}
+        """Read every record again at its next use, and forget deleted tables."""
+        records = {record["TableArn"]: record for record in dynamodb._tables.all_values()}
+        self._by_arn = {arn: table for arn, table in self._by_arn.items() if records.get(arn) is table.record}
         for table in self._by_arn.values():
             table.stale = True
         self._metrics.forget(dynamodb._tables.contains_scoped)
 
 
 def _provisioned(described: Mapping[str, Any]) -> tuple[float, float]:
-    """Read and write units a second; MiniStack's 0 stands for 'never said', which is no limit."""
+    """Return provisioned read and write units per second. MiniStack's 0 means that none were given: no limit."""
     throughput = described.get("ProvisionedThroughput") or {}
     return float(throughput.get("ReadCapacityUnits") or 0), float(throughput.get("WriteCapacityUnits") or 0)
 
 
 def _maximum(described: Mapping[str, Any]) -> tuple[float, float]:
-    """The same for an on-demand table; -1 is no limit."""
+    """Return the maximum units per second of an on-demand table; -1 means no limit."""
     maximum = described.get("OnDemandThroughput") or {}
     return float(maximum.get("MaxReadRequestUnits") or -1), float(maximum.get("MaxWriteRequestUnits") or -1)

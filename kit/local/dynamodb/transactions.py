@@ -1,10 +1,8 @@
-"""Transactions take a moment, and hold their items for it.
+"""Serve TransactWriteItems and TransactGetItems with conflicts.
 
-MiniStack runs a request in one go, so two of them could never meet. AWS's transactions are two-phase: while one is
-prepared, other writers of its items are turned away. Here a TransactWriteItems holds its items for a short window
-before MiniStack applies it; what comes in between meets it.
-
-Owns TransactWriteItems and TransactGetItems.
+MiniStack runs a request in one step, so two requests could never conflict. On AWS transactions have two phases: while
+one is prepared, other writes of its items are refused. Here TransactWriteItems holds its items for a short window
+before MiniStack applies it, and other writes in this window conflict.
 """
 
 from __future__ import annotations
@@ -25,8 +23,8 @@ from kit.local.dynamodb.units import item_read_units
 from kit.local.dynamodb.wire import Answer, Reason, Throttle
 from kit.local.main_loop import on_main_loop
 
-# Between prepare and commit. AWS's takes some 10 ms; this is long enough for concurrent writers to meet, and short
-# beside everything else that a call takes.
+# Between prepare and commit. AWS needs about 10 ms. This is long enough for concurrent writes to conflict, and short
+# compared with the rest of a call.
 WINDOW_S = 0.003
 
 
@@ -41,7 +39,7 @@ class Part:
 
 
 class TransactionGate:
-    """The way to MiniStack for a transaction."""
+    """Admit transactions, hold their items, and pay for them."""
 
     def __init__(self, tables: Tables, capacity: Capacity, locks: Locks) -> None:
         self._tables = tables
@@ -53,7 +51,7 @@ class TransactionGate:
         self._abandon = on_main_loop(self._abandon_here)
 
     async def write(self, call: Call, request: Request) -> Answer:
-        """TransactWriteItems."""
+        """Serve TransactWriteItems."""
         token = _token(request)
         ready = self._prepare(request, token)
         if not isinstance(ready, list):
@@ -66,7 +64,7 @@ class TransactionGate:
         return self._commit(call, request, ready, token)
 
     def _prepare_here(self, request: Request, token: str) -> list[Part] | Answer | None:
-        """Hold the items; or the refusal; or None where MiniStack answers at once."""
+        """Hold the items and return them; or return a refusal, or None for a request that MiniStack answers at once."""
         if token and self._locks.runs(token):
             return wire.in_progress()
         parts = self._parts(request)
@@ -92,13 +90,13 @@ class TransactionGate:
         is_cancelled = wire.code_of(answer) == "TransactionCanceledException"
         if answer[0] == 200 or is_cancelled:
             for part, item in zip(parts, before, strict=True):
-                # What was written paid for itself; a cancelled transaction costs as much as it read.
+                # Applied writes have been charged already; a cancelled transaction is charged for its reads.
                 if is_cancelled or part.action == "ConditionCheck" or (part.action == "Delete" and item is None):
                     self._capacity.pay_units(part.table, TRANSACTIONAL * table_units(item, None))
         return answer
 
     def get(self, call: Call, request: Request) -> Answer:
-        """TransactGetItems."""
+        """Serve TransactGetItems."""
         parts = self._parts(request)
         if parts is None:
             return call(request)
@@ -146,7 +144,7 @@ class TransactionGate:
         return self._capacity.write_throttle(part.table, touches)
 
     def _parts(self, request: Request) -> list[Part] | None:
-        """The items of a transaction; None for one that MiniStack will refuse."""
+        """Return the items of a transaction, or None for one that MiniStack will refuse."""
         wanted = request.get("TransactItems")
         if not isinstance(wanted, list) or not wanted:
             return None
@@ -169,6 +167,6 @@ class TransactionGate:
 
 
 def _token(request: Request) -> str:
-    """The request's token, told apart from the same in another account or region; empty for none."""
+    """Return the request's token with its account and Region; empty without a token."""
     token = request.get("ClientRequestToken")
     return f"{get_account_id()}/{get_region()}/{token}" if token else ""

@@ -1,7 +1,4 @@
-"""Read and write units: what an item, or an index entry of it, costs.
-
-Pure arithmetic on items in DynamoDB's JSON. Must not know tables of MiniStack, limits or metrics.
-"""
+"""Compute the read and write units of an item, or of its entry in an index."""
 
 from __future__ import annotations
 
@@ -19,23 +16,23 @@ Item = Mapping[str, Any]
 
 
 def write_units(item: Item) -> float:
-    """Units to write this item once."""
+    """Return the units of one write."""
     size_bytes = item_bytes(item)
     return 1.0 if size_bytes <= WRITE_UNIT_BYTES else float(math.ceil(size_bytes / WRITE_UNIT_BYTES))
 
 
 def item_read_units(item: Item | None) -> float:
-    """Units of one strongly consistent read; an item that is not there costs one, too."""
+    """Return the units of one strongly consistent read, 1 for an item that does not exist."""
     return 1.0 if item is None else read_units(item_bytes(item))
 
 
 def read_units(size_bytes: int) -> float:
-    """Units of one strongly consistent read of so many bytes."""
+    """Return the units of one strongly consistent read of `size_bytes`."""
     return 1.0 if size_bytes <= READ_UNIT_BYTES else float(math.ceil(size_bytes / READ_UNIT_BYTES))
 
 
 def item_bytes(item: Item) -> int:
-    """MiniStack's `_item_size_bytes`, three times as fast: it runs for every item that is written or read."""
+    """Return the size of an item. Three times as fast as MiniStack's `_item_size_bytes`; it runs for every item."""
     total = 0
     for name, value in item.items():
         total += len(name) if name.isascii() else len(name.encode())
@@ -49,18 +46,18 @@ def item_bytes(item: Item) -> int:
 
 
 def _number_bytes(number: str) -> int:
-    """Two digits a byte, aligned on the decimal point, without zeros at either end, and one byte more."""
+    """Return the size of a number: two digits a byte from the decimal point, without outer zeros, and one byte more."""
     if not number.isdecimal() or not number.isascii():
         return _number_size_bytes(number)
     whole = number.lstrip("0")
     digits = whole.rstrip("0")
-    # An odd number of zeros at the end leaves one in the last byte.
+    # With an odd number of trailing zeros, one of them shares a byte with the last digit.
     return 1 + (len(digits) + (len(whole) - len(digits)) % 2 + 1) // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexShape:
-    """Which items an index holds and what of them; `projected` None means everything."""
+    """The keys and projected attributes of an index; None projects all attributes."""
 
     name: str
     keys: tuple[str, ...]
@@ -68,7 +65,7 @@ class IndexShape:
 
     @classmethod
     def of(cls, index: Mapping[str, Any], table_keys: tuple[str, ...]) -> IndexShape:
-        """From an index of a table's description."""
+        """Read an index of a table's description."""
         keys = tuple(key["AttributeName"] for key in index.get("KeySchema") or ())
         projection = index.get("Projection") or {}
         kind = projection.get("ProjectionType", "ALL")
@@ -77,7 +74,7 @@ class IndexShape:
         return cls(name=index["IndexName"], keys=keys, projected=projected)
 
     def entry(self, item: Item | None) -> Item | None:
-        """The item as the index holds it; None for an item that lacks one of the index's keys."""
+        """Return the item's entry in the index, or None if the item lacks one of the index's keys."""
         if item is None:
             return None
         for key in self.keys:
@@ -88,9 +85,10 @@ class IndexShape:
         return {name: value for name, value in item.items() if name in self.projected}
 
     def write_units(self, old: Item | None, new: Item | None, whole: tuple[float, float] | None = None) -> float:
-        """Units that a write of the item costs this index; `whole` are the whole item's, before and after.
+        """Return the units that a write of the item costs this index.
 
-        Nothing where its entry stays as it is, twice where the entry moves to another key.
+        An unchanged entry costs nothing, and an entry that moves to another key costs both writes. `whole` are the
+        units of the whole item before and after, if the caller has them.
         """
         before, after = self.entry(old), self.entry(new)
         if before is None and after is None:

@@ -1,16 +1,16 @@
-"""The grammar of DynamoDB's UpdateExpression: is this text one?
+"""Check the syntax of DynamoDB's UpdateExpression.
 
-MiniStack skips what it does not understand and answers 200, so an application with a typo would pass here and
-fail on AWS. Owns syntax only; must not know tables, values or MiniStack.
+MiniStack ignores what it cannot parse and answers 200, so an application with a typo would pass here and fail on AWS.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 
 CLAUSES = ("SET", "REMOVE", "ADD", "DELETE")
-# DynamoDB's limit of one expression.
+# DynamoDB's limit for one expression.
 EXPRESSION_BYTES_MAX = 4096
 EXPRESSIONS_REMEMBERED_MAX = 1024
 
@@ -24,18 +24,18 @@ Token = tuple[str, str]
 
 @lru_cache(maxsize=EXPRESSIONS_REMEMBERED_MAX)
 def syntax_error(expression: str) -> str:
-    """DynamoDB's message for what is wrong with the expression; "" if it is well formed."""
+    """Return DynamoDB's message for a syntax error, or "" for a valid expression."""
     if len(expression.encode()) > EXPRESSION_BYTES_MAX:
         return f"Expression size has exceeded the maximum allowed size; expression size: {len(expression.encode())}"
     try:
-        _Reader(_tokens(expression)).expression()
+        _Parser(_tokens(expression)).expression()
     except _Unexpected as error:
         return str(error)
     return ""
 
 
 class _Unexpected(Exception):
-    """A token that the grammar has no place for."""
+    """The grammar does not allow a token here."""
 
 
 def _tokens(expression: str) -> list[Token]:
@@ -53,8 +53,8 @@ def _tokens(expression: str) -> list[Token]:
     return [*found, _END]
 
 
-class _Reader:
-    """Recursive descent over the tokens."""
+class _Parser:
+    """A recursive-descent parser."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self._tokens = tokens
@@ -73,7 +73,7 @@ class _Reader:
         if not seen:
             raise _Unexpected("The expression can not be empty;")
 
-    def _list(self, item) -> None:  # type: ignore[no-untyped-def]
+    def _list(self, item: Callable[[], None]) -> None:
         item()
         while self._skip(","):
             item()
@@ -88,7 +88,7 @@ class _Reader:
         self._take("value")
 
     def _value(self) -> None:
-        """One operand, or two with + or - between; longer sums are a syntax error in DynamoDB too."""
+        """Parse one operand, or two with + or - between. Longer sums are a syntax error in DynamoDB, too."""
         self._operand()
         if self._skip("+") or self._skip("-"):
             self._operand()

@@ -1,7 +1,7 @@
-"""How DynamoDB refuses under pressure: codes, messages and reasons as they go over the wire.
+"""Serialise DynamoDB's errors for throttling and transaction conflicts.
 
-Sources: the botocore model (TransactionCanceledException lists codes and messages) and the developer guide on
-diagnosing throttling. Must not know when to refuse.
+Sources: botocore's model (TransactionCanceledException lists codes and messages) and the developer guide on diagnosing
+throttling.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ NO_REASON: Reason = {"Code": "None"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throttle:
-    """One limit that was met: of a table or an index of it, when reading or writing."""
+    """A read or write limit of a table or an index that a request exceeded."""
 
     table_arn: str
     index: str | None
@@ -45,55 +45,55 @@ class Throttle:
 
     @property
     def message(self) -> str:
-        """What the client reads."""
+        """The error's message."""
         if not self.is_provisioned:
             return _MAXIMUM_EXCEEDED
         return _TABLE_EXCEEDED if self.index is None else _INDEX_EXCEEDED
 
     def answer(self) -> Answer:
-        """The request is refused."""
+        """Return the error of a refused request."""
         where = self.table_arn if self.index is None else f"{self.table_arn}/index/{self.index}"
         kind = "Table" if self.index is None else "Index"
         reasons = [{"reason": f"{kind}{self.verb}{self.limit}", "resource": where}]
-        # The two shapes spell the same member differently.
+        # The two errors spell the same member differently.
         if self.is_provisioned:
             return error("ProvisionedThroughputExceededException", self.message, ThrottlingReasons=reasons)
         return error("ThrottlingException", self.message, throttlingReasons=reasons)
 
     def reason(self) -> Reason:
-        """The transaction is cancelled."""
+        """Return the reason for a cancelled transaction."""
         code = "ProvisionedThroughputExceeded" if self.is_provisioned else "ThrottlingError"
         return {"Code": code, "Message": self.message}
 
 
 def conflict() -> Answer:
-    """A plain write met a transaction."""
+    """Return the error of a write that conflicts with a transaction."""
     return error("TransactionConflictException", _CONFLICT)
 
 
 def conflict_reason() -> Reason:
-    """An item of a transaction met another transaction."""
+    """Return the reason of an item that conflicts with another transaction."""
     return {"Code": "TransactionConflict", "Message": _CONFLICT}
 
 
 def in_progress() -> Answer:
-    """The token's own transaction is not over yet."""
+    """Return the error of a token whose transaction still runs."""
     return error("TransactionInProgressException", _IN_PROGRESS)
 
 
 def cancelled(reasons: Sequence[Reason]) -> Answer:
-    """The transaction as a whole, one reason for each of its items."""
+    """Return the error of a cancelled transaction, with one reason for each item."""
     codes = ", ".join(reason["Code"] for reason in reasons)
     message = f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]"
     return error("TransactionCanceledException", message, CancellationReasons=list(reasons))
 
 
 def error(code: str, message: str, **more: Any) -> Answer:
-    """An error of DynamoDB's; the bare type, because Step Functions names errors by it."""
+    """Return an error. Its type has no namespace, because Step Functions names errors by it."""
     body = json.dumps({"__type": code, "message": message, **more}).encode()
     return 400, {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": code}, body
 
 
 def code_of(answer: Answer) -> str:
-    """The error's code; empty for a success."""
+    """Return the error's code, empty for a success."""
     return answer[1].get("x-amzn-errortype", "error") if answer[0] >= 400 else ""
