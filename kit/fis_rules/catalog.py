@@ -1,39 +1,13 @@
-"""All AWS FIS actions with their targets and parameters, as data.
-
-Source: the FIS actions reference. Owns what a template may say, for who lints one and for the local AWS that refuses
-one alike. A parameter is written `name:kind`, `name?:kind` where AWS does not require it; kinds are words of
-`kit.local.fis.parameters` and `kit.faults.lint.values`, or `a|b|c` for an enumeration.
-"""
+"""List every action of AWS FIS as data. Source: the actions reference of the FIS user guide."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParameterSpec:
-    """One parameter of an action."""
-
-    required: bool
-    kind: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionSpec:
-    """One AWS action: `targets` maps the slot to the resource type."""
-
-    id: str
-    description: str
-    targets: Mapping[str, str]
-    parameters: Mapping[str, ParameterSpec]
+from kit.fis_rules.specs import ActionSpec, DurationLimits, parameter_specs
 
 
 def _action(action_id: str, targets: str, parameters: str, description: str) -> ActionSpec:
     slots = dict(each.split("=") for each in targets.split())
-    specs = {}
-    for each in parameters.split():
-        name, _, kind = each.partition(":")
-        specs[name.removesuffix("?")] = ParameterSpec(required=not name.endswith("?"), kind=kind)
-    return ActionSpec(id=action_id, description=description, targets=slots, parameters=specs)
+    return ActionSpec(id=action_id, description=description, targets=slots, parameters=parameter_specs(parameters))
 
 
 _TASKS = "Tasks=aws:ecs:task"
@@ -54,12 +28,14 @@ _VOLUMES = "Volumes=aws:ec2:ebs-volume"
 _TRAFFIC = "port:port trafficType:ingress|egress protocol?:tcp|udp"
 _SCOPES = "all|availability-zone|dynamodb|prefix-list|s3|s3express|vpc"
 
+_ALARM_STATES = "alarmArns:arns alarmStates:list:OK|ALARM|INSUFFICIENT_DATA"
+
 _ALL = (
     _action("aws:fis:inject-api-internal-error", _ROLES, _API_ERROR, "Internal errors for calls by a role"),
     _action("aws:fis:inject-api-throttle-error", _ROLES, _API_ERROR, "Throttling errors for calls by a role"),
     _action("aws:fis:inject-api-unavailable-error", _ROLES, _API_ERROR, "Unavailable errors for calls by a role"),
     _action("aws:fis:wait", "", "duration:duration", "Wait for the specified duration"),
-    _action("aws:cloudwatch:assert-alarm-state", "", "alarmArns:arns alarmStates:list", "Assert alarm states"),
+    _action("aws:cloudwatch:assert-alarm-state", "", _ALARM_STATES, "Assert alarm states"),
     _action(
         "aws:arc:start-zonal-autoshift",
         "ManagedResources=aws:arc:zonal-shift-managed-resource",
@@ -291,14 +267,31 @@ _ALL = (
 
 ACTIONS: Mapping[str, ActionSpec] = {spec.id: spec for spec in _ALL}
 
-# Ids that AWS documented once → what they are called today.
+# The quota on the duration of an action and of a whole experiment.
+DURATION_S_MAX = 12 * 3600.0
+
+_COMMON_LIMITS = DurationLimits(low_s=60.0, high_s=DURATION_S_MAX, words="PT1M to PT12H")
+_LIMITS: Mapping[tuple[str, str], DurationLimits] = {
+    ("aws:ebs:pause-volume-io", "duration"): DurationLimits(low_s=1.0, high_s=DURATION_S_MAX, words="PT1S to PT12H"),
+    ("aws:ec2:send-spot-instance-interruptions", "durationBeforeInterruption"): DurationLimits(
+        low_s=120.0, high_s=900.0, words="PT2M to PT15M"
+    ),
+}
+
+
+def duration_limits(action_id: str, name: str) -> DurationLimits:
+    """Return what AWS accepts for one duration parameter of an action."""
+    return _LIMITS.get((action_id, name), _COMMON_LIMITS)
+
+
+# Ids that AWS documented in the past → their names today.
 STALE_IDS: Mapping[str, str] = {
     "aws:elasticache:interrupt-cluster-az-power": "aws:elasticache:replicationgroup-interrupt-az-power",
     "aws:eks:terminate-nodegroup-instance": "aws:eks:terminate-nodegroup-instances",
 }
 
-# What acts on the local AWS too. It must equal the keys of `kit.local.fis.actions.ACTIONS`, which nothing up here may
-# import; a test compares the two.
+# Actions that the local AWS performs too. A test demands that these are the keys of `kit.local.fis.actions.ACTIONS`,
+# which the import contracts keep out of reach here.
 REHEARSABLE = frozenset(
     {
         "aws:arc:start-zonal-autoshift",
@@ -321,43 +314,5 @@ REHEARSABLE = frozenset(
     }
 )
 
-# Actions that break nothing: they have no effect to prove.
+# Actions that break nothing, and so have no effect to prove.
 HARMLESS = frozenset({"aws:fis:wait", "aws:cloudwatch:assert-alarm-state"})
-
-# Resource type → (what it is, its target parameters: name → required).
-TARGET_TYPES: Mapping[str, tuple[str, Mapping[str, bool]]] = {
-    "aws:arc:zonal-shift-managed-resource": ("ARC zonal shift managed resource", {}),
-    "aws:directconnect:virtual-interface": ("Direct Connect virtual interface", {}),
-    "aws:dsql:cluster": ("Aurora DSQL cluster", {}),
-    "aws:dynamodb:global-table": ("DynamoDB global table", {}),
-    "aws:ec2:autoscaling-group": ("EC2 Auto Scaling group", {}),
-    "aws:ec2:ebs-volume": ("EBS volume", {"availabilityZoneIdentifier": False}),
-    "aws:ec2:instance": ("EC2 instance", {}),
-    "aws:ec2:spot-instance": ("EC2 Spot Instance", {}),
-    "aws:ec2:subnet": ("VPC subnet", {"availabilityZoneIdentifier": False, "vpc": False}),
-    "aws:ec2:transit-gateway": ("Transit gateway", {}),
-    "aws:ec2:vpc-endpoint": ("VPC endpoint", {}),
-    "aws:ecs:cluster": ("ECS cluster", {}),
-    "aws:ecs:task": ("ECS task", {"cluster": False, "service": False}),
-    "aws:eks:cluster": ("EKS cluster", {}),
-    "aws:eks:nodegroup": ("EKS node group", {}),
-    "aws:eks:pod": (
-        "Kubernetes pod",
-        {
-            "clusterIdentifier": True,
-            "namespace": True,
-            "selectorType": True,
-            "selectorValue": True,
-            "availabilityZoneIdentifier": False,
-            "targetContainerName": False,
-        },
-    ),
-    "aws:elasticache:replicationgroup": ("ElastiCache replication group", {"availabilityZoneIdentifier": False}),
-    "aws:iam:role": ("IAM role", {}),
-    "aws:kinesis:stream": ("Kinesis data stream", {}),
-    "aws:lambda:function": ("Lambda function", {"functionQualifier": False}),
-    "aws:memorydb:multi-region-cluster": ("MemoryDB multi-Region cluster", {}),
-    "aws:rds:cluster": ("Aurora DB cluster", {"writerAvailabilityZoneIdentifiers": False}),
-    "aws:rds:db": ("RDS DB instance", {"availabilityZoneIdentifiers": False}),
-    "aws:s3:bucket": ("S3 bucket", {}),
-}

@@ -92,7 +92,7 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
             part = getattr(cloud, name)
             # Registered first: a part that fails half-way through its start may have something to stop.
             stack.push_async_callback(_stop_part, name, part)
-            await (part.start(cloud) if name == "fis" else part.start())
+            await part.start()
         gateway.attach(cloud.ecs)
         _publish(cloud)
         log.info("cloud ready", extra={"endpoint": cloud.endpoint})
@@ -106,16 +106,20 @@ def _compose(settings: Settings, state_dir: Path, endpoint: str, links: Links) -
     from kit.local.dynamodb import DynamoDb
     from kit.local.ecr import Registry
     from kit.local.ecs import Ecs
-    from kit.local.fis import Fis
+    from kit.local.fis import Collaborators, Fis
     from kit.local.ssm import Ssm
 
     seed = settings.seed
     alb, ecr = LoadBalancers(links, seed), Registry(state_dir, endpoint)
     ecs = Ecs(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
+    dynamodb, alarms, ssm = DynamoDb(seed), CloudWatch(), Ssm(state_dir, endpoint)
+    services = Collaborators(
+        links=links, ecs=ecs, alb=alb, dynamodb=dynamodb, ssm=ssm, alarms=alarms, endpoint=endpoint, seed=seed,
+        state_dir=state_dir,
+    )  # fmt: skip
     return Cloud(
         state_dir=state_dir, region=settings.region, account_id=ACCOUNT_ID, endpoint=endpoint, seed=seed,
-        links=links, alb=alb, ecs=ecs, ecr=ecr, alarms=CloudWatch(),
-        dynamodb=DynamoDb(seed), ssm=Ssm(state_dir, endpoint), fis=Fis(seed),
+        links=links, alb=alb, ecs=ecs, ecr=ecr, alarms=alarms, dynamodb=dynamodb, ssm=ssm, fis=Fis(services),
     )  # fmt: skip
 
 

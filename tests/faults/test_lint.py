@@ -124,22 +124,22 @@ def _arns(count: int) -> Callable[[Template], object]:
 
 PLANTED: list[tuple[str, str, Callable[[Template], object], str]] = [
     ("error", "stop-condition-present", lambda t: t.update(stopConditions=[]), "stopConditions is empty"),
-    ("error", "stop-condition-present", lambda t: t.pop("stopConditions"), "CloudWatch alarm"),
+    ("error", "property-known-and-required", lambda t: t.pop("stopConditions"), "stopConditions is required"),
     ("error", "stop-condition-present", lambda t: t.update(stopConditions=[{"source": "none"}]), "'none'"),
     ("error", "stop-condition-alarm", lambda t: t.update(stopConditions=[{"source": "alarm"}]), "'alarm'"),
-    ("error", "stop-condition-alarm", lambda t: t["stopConditions"][0].update(value="p95"), "ARN of a CloudWatch"),
-    ("error", "stop-conditions-at-most-5", lambda t: t.update(stopConditions=t["stopConditions"] * 6), "has 6"),
+    ("error", "stop-condition-alarm", lambda t: t["stopConditions"][0].update(value=TASK), "ARN of a CloudWatch"),
+    ("error", "stop-conditions-at-most-5", lambda t: t.update(stopConditions=t["stopConditions"] * 6), "6 stop cond"),
     ("error", "actions-at-most-20", _add(**{f"A{n}": {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}}
-                                            for n in range(18)}), "has 21 actions; AWS takes at most 20"),
-    ("error", "resource-arns-at-most-5", _arns(6), "has 6 resourceArns; AWS takes at most 5"),
-    ("error", "resource-arns-stand-alone", _tasks(resourceArns=[TASK]), "together with resourceTags"),
-    ("error", "resource-arns-are-arns", lambda t: (_arns(1)(t), _tasks(resourceArns=["task/1"])(t)), "'task/1'"),
+                                            for n in range(18)}), "21 actions in a template exceed the quota of 20"),
+    ("error", "template-limits", _arns(6), "length less than or equal to 5"),
+    ("error", "resource-arns-stand-alone", _tasks(resourceArns=[TASK]), "resourceTags exclude each other"),
+    ("error", "resource-arns-are-arns", lambda t: (_arns(1)(t), _tasks(resourceArns=[TASK[4:]])(t)), "must be an ARN"),
     ("error", "action-id-known", lambda t: t["actions"]["Stop"].update(actionId="aws:ecs:stop-tsk"),
      "nearest is aws:ecs:stop-task"),
     ("error", "action-id-known", lambda t: t["actions"]["Stop"].update(
         actionId="aws:elasticache:interrupt-cluster-az-power"),
-     "aws:elasticache:replicationgroup-interrupt-az-power today"),
-    ("error", "action-parameters-known-and-required", _cut(scop="all"), "the nearest that it has is scope"),
+     "its name today is aws:elasticache:replicationgroup-interrupt-az-power"),
+    ("error", "action-parameters-known-and-required", _cut(scop="all"), "the nearest known is scope"),
     ("error", "action-parameters-known-and-required", lambda t: t["actions"]["Cut"]["parameters"].pop("scope"),
      "requires the parameter scope"),
     ("error", "action-parameters-known-and-required", _cut(scope="prefix-list"), "prefixListIdentifier"),
@@ -171,8 +171,8 @@ PLANTED: list[tuple[str, str, Callable[[Template], object], str]] = [
     ("error", "start-after-acyclic", lambda t: t["actions"]["Stop"].update(startAfter=["Cut"]),
      "Stop → Cut → Wait → Stop"),
     ("error", "start-after-acyclic", _action(startAfter=["Cut"]), "Cut → Cut"),
-    ("error", "property-known-and-required", lambda t: t.update(stopCondition=[]), "it has is stopConditions"),
-    ("error", "property-known-and-required", lambda t: t.pop("roleArn"), "has no roleArn"),
+    ("error", "property-known-and-required", lambda t: t.update(stopCondition=[]), "nearest known is stopConditions"),
+    ("error", "property-known-and-required", lambda t: t.pop("roleArn"), "roleArn is required"),
     ("error", "property-known-and-required", lambda t: t["targets"]["Tasks"].pop("selectionMode"), "selectionMode"),
     ("error", "template-shape", _cut(duration=300), "strings only"),
     ("error", "template-shape", _action(startAfter="Wait"), "must be a list"),
@@ -243,7 +243,7 @@ def test_task_definitions_that_lack_the_prerequisites_are_errors(tmp_path: Path)
     """Named, with what is missing."""
     assert _stack(tmp_path, pid_mode="host", sidecar="nginx") == [
         "error ecs-fault-prerequisites: Slow: action Delay: aws:ecs:task-network-latency needs the SSM agent as a "
-        "sidecar container and pidMode task; task definition Api has not"
+        "sidecar container and pidMode task, which task definition Api lacks"
     ]
 
 

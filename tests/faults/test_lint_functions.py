@@ -67,7 +67,7 @@ def test_a_function_that_lacks_the_extension_is_an_error(tmp_path: Path, changes
     assert remark.startswith(
         "error lambda-fault-prerequisites: Slow: action Late: aws:lambda:invocation-add-delay needs"
     )
-    assert lacking in remark and remark.endswith("function Worker has not")
+    assert lacking in remark and remark.endswith("which function Worker lacks")
 
 
 def test_without_a_function_in_the_file_it_is_a_note(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def test_each_scope_cuts_what_its_network_acl_would(
     journal.load()
     parts: Any = SimpleNamespace(links=Links(1))
     context = ActionContext(
-        cloud=parts, journal=journal, experiment_id="EXP", action_name="cut", targets={"Subnets": [subnet]}
+        services=parts, journal=journal, experiment_id="EXP", action_name="cut", targets={"Subnets": [subnet]}
     )
 
     async def inject_and_look() -> tuple[set[str], set[str], bool]:

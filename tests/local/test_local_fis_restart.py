@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from kit.aws import start_local
-from kit.local.fis import Fis
+from kit.local.fis.control_plane import ControlPlane
+from kit.local.fis.journal import Journal
 from tests.local.conftest import RunningCloud
 from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, wait_action
 
@@ -60,12 +61,11 @@ def test_templates_and_experiments_outlive_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", ["engaged", "engaging"])
 def test_an_engaged_lever_stays_engaged_over_a_restart(tmp_path: Path, status: str) -> None:
     """Also one that was still stopping what ran: nothing runs any more."""
-    place: Any = SimpleNamespace(state_dir=tmp_path)
-    before, after = Fis(1), Fis(1)
-    before._load(place)
+    services: Any = SimpleNamespace(state_dir=tmp_path)
+    before, after = (ControlPlane(services, Journal(tmp_path)) for _ in range(2))
     before.lever()["state"] = {"status": status, "reason": "real incident"}
-    before._save()
-    after._load(place)
+    before.save()
+    after.load()
     assert after.lever()["state"] == {"status": "engaged", "reason": "real incident"}
 
 

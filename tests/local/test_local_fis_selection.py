@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kit.local.fis.durations import parse_duration_s
-from kit.local.fis.errors import InvalidRequest
-from kit.local.fis.selection_mode import choose, parse_mode, passes
+from kit.fis_rules.selection_mode import SelectionMode
+from kit.local.fis.targets import choose, passes
 
 names = st.lists(st.text(min_size=1, max_size=5), max_size=30, unique=True)
 seeds = st.integers(0, 2**32)
@@ -17,7 +16,7 @@ seeds = st.integers(0, 2**32)
 @given(names, st.integers(1, 100), seeds)
 def test_percent_rounds_down(resources: list[str], percent: int, seed: int) -> None:
     """PERCENT(n) hits floor(n% of the matching), each at most once, in the given order."""
-    chosen = choose(resources, parse_mode(f"PERCENT({percent})"), random.Random(seed))
+    chosen = choose(resources, SelectionMode(kind="PERCENT", amount=percent), random.Random(seed))
     assert len(chosen) == len(resources) * percent // 100
     assert chosen == [each for each in resources if each in set(chosen)]
 
@@ -25,7 +24,7 @@ def test_percent_rounds_down(resources: list[str], percent: int, seed: int) -> N
 @given(names, st.integers(1, 40), seeds)
 def test_count_hits_that_many_or_all(resources: list[str], count: int, seed: int) -> None:
     """COUNT(n) of fewer than n resources hits all of them."""
-    chosen = choose(resources, parse_mode(f"COUNT({count})"), random.Random(seed))
+    chosen = choose(resources, SelectionMode(kind="COUNT", amount=count), random.Random(seed))
     assert len(chosen) == min(count, len(resources))
     assert set(chosen) <= set(resources)
 
@@ -33,23 +32,15 @@ def test_count_hits_that_many_or_all(resources: list[str], count: int, seed: int
 @given(names, seeds)
 def test_the_same_seed_chooses_the_same(resources: list[str], seed: int) -> None:
     """A run can be reproduced."""
-    mode = parse_mode("PERCENT(50)")
+    mode = SelectionMode(kind="PERCENT", amount=50)
     assert choose(resources, mode, random.Random(seed)) == choose(resources, mode, random.Random(seed))
 
 
 def test_every_resource_can_be_hit() -> None:
     """The choice is random, not the first ones."""
-    hit = {each for seed in range(50) for each in choose("abcd", parse_mode("COUNT(1)"), random.Random(seed))}
+    one = SelectionMode(kind="COUNT", amount=1)
+    hit = {each for seed in range(50) for each in choose("abcd", one, random.Random(seed))}
     assert hit == set("abcd")
-
-
-@pytest.mark.parametrize(
-    "text", ["", "all", "COUNT(0)", "COUNT(-1)", "PERCENT(0)", "PERCENT(101)", "COUNT(1.5)", "ALL()"]
-)
-def test_bad_modes_are_refused(text: str) -> None:
-    """The value is named."""
-    with pytest.raises(InvalidRequest, match="selectionMode"):
-        parse_mode(text)
 
 
 DESCRIBED = {
@@ -87,18 +78,3 @@ def test_a_multi_valued_path_matches_on_any(present: list[str], wanted: list[str
     """Equivalent to the sets meeting."""
     described = {"Items": [{"Id": each} for each in present]}
     assert passes(described, [{"path": "Items.Id", "values": wanted}]) is bool(set(present) & set(wanted))
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("PT1M", 60), ("PT1H30M", 5400), ("PT0.5S", 0.5), ("PT12H", 43_200), ("P0DT5M", 300)]
-)
-def test_durations(text: str, seconds: float) -> None:
-    """ISO 8601."""
-    assert parse_duration_s(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "P", "PT", "1M", "PT0S", "P1D", "PT13H", "PT-5M", "5 minutes"])
-def test_bad_durations_are_refused(text: str) -> None:
-    """Nothing, zero, and more than twelve hours."""
-    with pytest.raises(InvalidRequest):
-        parse_duration_s(text)

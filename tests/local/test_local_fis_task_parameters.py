@@ -53,7 +53,7 @@ def test_rules_are_one_way_and_journaled(
     journal = Journal(tmp_path)
     journal.load()
     context = ActionContext(
-        cloud=parts, journal=journal, experiment_id="EXP", action_name="hit", targets={"Tasks": [resource]}
+        services=parts, journal=journal, experiment_id="EXP", action_name="hit", targets={"Tasks": [resource]}
     )
     asyncio.run(ACTIONS[f"aws:ecs:task-{kind}"].parse(parameters).start(context))  # type: ignore[arg-type]
     (rule,) = parts.links.rules()

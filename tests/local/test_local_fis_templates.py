@@ -91,7 +91,10 @@ BAD_TEMPLATES: dict[str, tuple[str, dict[str, Any]]] = {
     "bad type": ("does not exist", of_target({"resourceType": "aws:x:y", **BY_TAG})),
     "bad mode": ("selectionMode", of_target(subnets_by_tag("x", "SOME"))),
     "tags and arns": ("exclude each other", of_target(subnets_by_tag("x", resourceArns=[SUBNET]))),
-    "filters and arns": ("filters cannot", of_target({**BY_ARN, "resourceArns": [SUBNET], "filters": [FILTER]})),
+    "filters and arns": (
+        "filters exclude each other",
+        of_target({**BY_ARN, "resourceArns": [SUBNET], "filters": [FILTER]}),
+    ),
     "no selector": ("needs resourceArns", of_target(BY_ARN)),
     "too many arns": (
         "less than or equal to 5",
@@ -204,7 +207,7 @@ def test_any_listed_action_makes_a_template(rig: FisRig) -> None:
         for name, parameter in action.get("parameters", {}).items():
             kind = parameter["description"].rpartition("(")[2].rstrip(")")
             if parameter["required"]:
-                parameters[name] = kind.split("|")[0] if "|" in kind else samples[kind]
+                parameters[name] = kind.removeprefix("list:").split("|")[0] if "|" in kind else samples[kind]
         slots = action.get("targets", {})
         pod = {"clusterIdentifier": "c", "namespace": "n", "selectorType": "labelSelector", "selectorValue": "a=b"}
         targets = {

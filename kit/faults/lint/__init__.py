@@ -1,27 +1,31 @@
-"""Lint experiment templates of AWS FIS without an account: what AWS would refuse, and what would hurt more than wanted.
+"""Lint AWS FIS experiment templates without an account: what AWS refuses, and what is unsafe or cannot work."""
 
-Owns the order of the rules; knows no AWS endpoint and not the local AWS.
-"""
-
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from kit.faults.lint.ecs import check_ecs_prerequisites
+from kit.faults.lint.functions import check_lambda_prerequisites
+from kit.faults.lint.remark import Remark, Severity, refusal
 from kit.faults.lint.rules import RULES
-from kit.faults.lint.source import read_templates
-from kit.faults.lint.template import Remark, Severity, read_template
+from kit.faults.lint.source import Source, read_templates
+from kit.fis_rules.rules import check_template
 
 __all__ = ["Remark", "Severity", "lint"]
 
 
 def lint(paths: Sequence[Path]) -> list[tuple[Path, Remark]]:
-    """The remarks on every template of every file, in the files' order.
+    """Return the remarks on every template of every file, in the order of the files.
 
-    Raises UsageError, before anything is judged, when a file cannot be read or holds no FIS template.
+    Raises UsageError, before any template is judged, when a file cannot be read or holds no FIS template.
     """
     sources = [(path, source) for path in paths for source in read_templates(path)]
-    found: list[tuple[Path, Remark]] = []
-    for path, source in sources:
-        template, remarks = read_template(source)
-        remarks += [remark for rule in RULES for remark in rule(template)]
-        found += [(path, remark.about(source.name)) for remark in remarks]
-    return found
+    return [(path, remark.about(source.name)) for path, source in sources for remark in _remarks(source)]
+
+
+def _remarks(source: Source) -> Iterator[Remark]:
+    checked = check_template(source.body, is_cloudformation=source.is_cloudformation)
+    yield from (refusal(problem) for problem in checked.problems)
+    for rule in RULES:
+        yield from rule(checked.template)
+    yield from check_ecs_prerequisites(checked.template, source)
+    yield from check_lambda_prerequisites(checked.template, source)

@@ -1,7 +1,6 @@
-"""What the faults inside ECS tasks need of a task definition; AWS finds its absence only when the experiment runs.
+"""Check what faults inside ECS tasks need of a task definition; AWS notices its absence only when the experiment runs.
 
-Also what that page says cannot run in parallel. Source: the FIS user guide, "Use the AWS FIS aws:ecs:task actions".
-Pure.
+Also check which actions cannot run in parallel. Source: the FIS user guide, "Use the AWS FIS aws:ecs:task actions".
 """
 
 from __future__ import annotations
@@ -10,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
-from kit.faults.lint.source import UNKNOWN, texts
-from kit.faults.lint.template import Action, Remark, Target, Template, error, note
+from kit.faults.lint.remark import Remark, error, note
+from kit.faults.lint.source import Source, texts
+from kit.fis_rules.problems import UNKNOWN
+from kit.fis_rules.template import Action, Target, Template
 
 RULE = "ecs-fault-prerequisites"
 SIDECAR = "the SSM agent as a sidecar container"
@@ -22,22 +23,22 @@ NETWORK_PREFIX = "aws:ecs:task-network-"
 KILL = "aws:ecs:task-kill-process"
 SIGNALS = ("SIGTERM", "SIGKILL")
 IN_TURN = "ecs-network-actions-in-turn"
-# How the sidecar of the user guide shows: by its image, its program, or the role that its script registers with.
+# The user guide's sidecar is recognised by its image, its program, or the role that its script registers with.
 SIDECAR_SIGNS = ("amazon-ssm-agent", "MANAGED_INSTANCE_ROLE_NAME")
 
 
-def check_ecs_prerequisites(template: Template) -> Iterator[Remark]:
-    """An error where the task definitions beside the template lack something, a note where none are beside it."""
+def check_ecs_prerequisites(template: Template, source: Source) -> Iterator[Remark]:
+    """Report an error for each task definition in the file that lacks something, or a note if the file has none."""
     for action in template.known_actions().values():
         needs = _needs(action)
         if not needs:
             continue
         where = f"action {action.name}: {action.id}"
-        definitions = _candidates(action, template)
+        definitions = candidates(action, template, source.task_definitions)
         for name, definition in definitions.items():
             lacking = [need for need in needs if _lacks(definition, need)]
             if lacking:
-                sentence = f"{where} needs {' and '.join(lacking)}; task definition {name} has not"
+                sentence = f"{where} needs {' and '.join(lacking)}, which task definition {name} lacks"
                 yield error(RULE, sentence)
         if not definitions:
             sentence = f"{where} needs {' and '.join(needs)} in the tasks' definition, which is not in this file"
@@ -45,7 +46,10 @@ def check_ecs_prerequisites(template: Template) -> Iterator[Remark]:
 
 
 def check_network_actions_in_turn(template: Template) -> Iterator[Remark]:
-    """AWS runs no two network actions on a task at a time; two targets may mean one task, but nobody can tell."""
+    """Report network actions that run in parallel on one target: AWS runs one at a time on a task.
+
+    Two different targets may also resolve to one task, but a template cannot show that.
+    """
     actions = template.known_actions()
     network = [each for each in actions.values() if each.id is not UNKNOWN and each.id.startswith(NETWORK_PREFIX)]
     for first, second in combinations(network, 2):
@@ -59,10 +63,9 @@ def check_network_actions_in_turn(template: Template) -> Iterator[Remark]:
 
 
 def check_signals(template: Template) -> Iterator[Remark]:
-    """Other signals than the user guide names may not be sent."""
+    """Note signals that the user guide does not name: AWS may not send them."""
     for action in template.known_actions().values():
-        given = {} if action.parameters is UNKNOWN else action.parameters
-        signal = given.get("signal")
+        signal = action.known_parameters().get("signal")
         if action.id == KILL and isinstance(signal, str) and signal not in SIGNALS:
             sentence = f"action {action.name}: signal is {signal}; the user guide names {' and '.join(SIGNALS)} only"
             yield note("ecs-kill-signal", sentence)
@@ -74,13 +77,12 @@ def _target_names(action: Action) -> set[str]:
 
 
 def _before(action: Action, actions: Mapping[str, Action]) -> set[str]:
-    """All actions that complete before this one starts."""
+    """Return the actions that complete before this one starts."""
     found: set[str] = set()
     todo = [action]
     while todo:
-        each = todo.pop()
-        for name in () if each.start_after is UNKNOWN else each.start_after:
-            if name is not UNKNOWN and name in actions and name not in found:
+        for name in todo.pop().predecessors():
+            if name in actions and name not in found:
                 found.add(name)
                 todo.append(actions[name])
     return found
@@ -90,23 +92,18 @@ def _needs(action: Action) -> list[str]:
     if action.id is UNKNOWN or not action.id.startswith(PREFIX):
         return []
     is_network = action.id.startswith(NETWORK_PREFIX)
-    given = {} if action.parameters is UNKNOWN else action.parameters
     needs = [SIDECAR]
     if is_network or action.id == KILL:
         needs.append(PID_MODE)
-    # The other way, tools installed in the task's own network namespace, is what an explicit false asks for.
-    if is_network and given.get("useEcsFaultInjectionEndpoints") != "false":
+    # An explicit false asks for the other way: tools that are installed in the task's own network namespace.
+    endpoints = action.known_parameters().get("useEcsFaultInjectionEndpoints")
+    if is_network and not (isinstance(endpoints, str) and endpoints.lower() == "false"):
         needs.append(INJECTION)
     return needs
 
 
-def _candidates(action: Action, template: Template) -> Mapping[str, Any]:
-    """The task definitions that the action's targets may be made from."""
-    return candidates(action, template, template.task_definitions)
-
-
 def candidates(action: Action, template: Template, resources: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Those of the resources that the action may hit: their tags do not contradict its targets."""
+    """Return the resources that the action may hit: those whose tags do not contradict its targets."""
     names = [] if action.targets is UNKNOWN else list(action.targets.values())
     known = template.known_targets()
     targets = [known[name] for name in names if name is not UNKNOWN and name in known]
@@ -130,7 +127,7 @@ def _contradicts(definition: Any, target: Target) -> bool:
 
 
 def _lacks(definition: Any, need: str) -> bool:
-    """False as well when only the deployment knows."""
+    """Tell whether the definition certainly lacks it; False when only the deployment knows."""
     if not isinstance(definition, Mapping):
         return definition is not UNKNOWN
     if need == PID_MODE:

@@ -1,6 +1,6 @@
-"""What faults in Lambda invocations need of the function: AWS's FIS extension. Without it they do nothing on AWS.
+"""Check that functions have AWS's FIS extension: without it, faults in Lambda invocations do nothing on AWS.
 
-Source: the FIS user guide, "Use the AWS FIS aws:lambda:function actions". Pure.
+Source: the FIS user guide, "Use the AWS FIS aws:lambda:function actions".
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kit.faults.lint.ecs import candidates
-from kit.faults.lint.source import UNKNOWN, texts
-from kit.faults.lint.template import Remark, Template, error, note
+from kit.faults.lint.remark import Remark, error, note
+from kit.faults.lint.source import Source, texts
+from kit.fis_rules.problems import UNKNOWN
+from kit.fis_rules.template import Template
 
 RULE = "lambda-fault-prerequisites"
 PREFIX = "aws:lambda:invocation-"
@@ -22,23 +24,23 @@ WRAPPER_PATH = "/opt/aws-fis/bootstrap"
 NEEDS = f"{LAYER}, {LOCATION} (the ARN of an S3 folder) and {WRAPPER}={WRAPPER_PATH}"
 
 
-def check_lambda_prerequisites(template: Template) -> Iterator[Remark]:
-    """An error where a function beside the template lacks something, a note where none is beside it."""
+def check_lambda_prerequisites(template: Template, source: Source) -> Iterator[Remark]:
+    """Report an error for each function in the file that lacks something, or a note if the file has none."""
     for action in template.known_actions().values():
         if action.id is UNKNOWN or not action.id.startswith(PREFIX):
             continue
         where = f"action {action.name}: {action.id}"
-        functions = candidates(action, template, template.functions)
+        functions = candidates(action, template, source.functions)
         for name, function in functions.items():
             lacking = _lacking(function)
             if lacking:
-                yield error(RULE, f"{where} needs {' and '.join(lacking)}; function {name} has not")
+                yield error(RULE, f"{where} needs {' and '.join(lacking)}, which function {name} lacks")
         if not functions:
             yield note(RULE, f"{where} needs {NEEDS} in the function, which is not in this file")
 
 
 def _lacking(function: Any) -> list[str]:
-    """What it is known to lack; what only the deployment knows is not."""
+    """Return what the function certainly lacks, values that only the deployment knows left aside."""
     if not isinstance(function, Mapping):
         return []
     layers, environment = function.get("Layers"), function.get("Environment")

@@ -1,108 +1,108 @@
-"""The rules, one function each: a template in, remarks out. Pure; this module owns their order.
+"""The rules beyond what AWS refuses, one function each: safety, blast radius, rehearsal on the local AWS.
 
-A rule is silent about what is UNKNOWN, and about what another rule tells already.
+A rule ignores values that are UNKNOWN, and what `kit.fis_rules` reports already.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
+from itertools import chain
 
-from kit.faults.lint.actions import (
-    check_action_id_known,
-    check_action_parameters,
-    check_durations,
-    check_local_rehearsal,
-    check_start_after,
-)
-from kit.faults.lint.ecs import check_ecs_prerequisites, check_network_actions_in_turn, check_signals
-from kit.faults.lint.functions import check_lambda_prerequisites
-from kit.faults.lint.source import UNKNOWN, Unknown
-from kit.faults.lint.targets import (
-    check_blast_radius,
-    check_selection,
-    check_target_fits_action,
-    check_target_types,
-    check_targets_defined,
-    check_targets_used,
-)
-from kit.faults.lint.template import Remark, Template, error
+from kit.faults.lint.ecs import check_network_actions_in_turn, check_signals
+from kit.faults.lint.remark import Remark, error, note, warning
+from kit.fis_rules.catalog import REHEARSABLE, duration_limits
+from kit.fis_rules.durations import duration_s
+from kit.fis_rules.problems import UNKNOWN
+from kit.fis_rules.rules import ALARM_SOURCE, NO_SOURCE
+from kit.fis_rules.template import Target, Template
 
 Rule = Callable[[Template], Iterator[Remark]]
 
-ACTIONS_MAX = 20
-STOP_CONDITIONS_MAX = 5
-RESOURCE_ARNS_MAX = 5
-ALARM_SOURCE = "aws:cloudwatch:alarm"
-NO_SOURCE = "none"
-
-_ALARM_ARN = re.compile(r"arn:aws[\w-]*:cloudwatch:[^:]+:[^:]+:alarm:.+")
+# Tags that a whole environment carries: alone they limit a fault to everything.
+ENVIRONMENT_TAGS = {"env", "environment", "envname", "stage"}
+ZONE_PARAMETER = "vailabilityZone"  # availabilityZoneIdentifier, writerAvailabilityZoneIdentifiers, …
 
 
 def check_stop_condition_present(template: Template) -> Iterator[Remark]:
-    """Something must stop the experiment when it hurts more than wanted."""
-    rule, wanted = "stop-condition-present", f"name a CloudWatch alarm (source {ALARM_SOURCE})"
-    if template.stop_conditions is UNKNOWN:
+    """An alarm must stop an experiment that does more harm than wanted."""
+    if any(condition.source == NO_SOURCE for condition in template.known_stop_conditions()):
+        sentence = "stop condition source is 'none': nothing stops the experiment; name a CloudWatch alarm"
+        yield error("stop-condition-present", f"{sentence} (source {ALARM_SOURCE})")
+
+
+def check_durations(template: Template) -> Iterator[Remark]:
+    """A duration must be long enough for AWS; the local AWS takes shorter ones."""
+    for action, spec in template.specified_actions():
+        for name, value in action.known_parameters().items():
+            if name not in spec.parameters or spec.parameters[name].kind != "duration" or not isinstance(value, str):
+                continue
+            limits, length_s = duration_limits(spec.id, name), duration_s(value)
+            if length_s is not None and 0 < length_s < limits.low_s:
+                where = f"action {action.name}: {name} is {value!r}"
+                yield warning("duration-sane", f"{where}; AWS takes {limits}, only the local AWS less")
+
+
+def check_targets_used(template: Template) -> Iterator[Remark]:
+    """A target that no action names is a mistake in one or the other."""
+    actions = template.known_actions().values()
+    if template.actions is UNKNOWN or any(action.targets is UNKNOWN for action in actions):
         return
-    if not template.stop_conditions:
-        yield error(rule, f"stopConditions is empty; {wanted}, so that something stops the experiment")
-    elif any(condition.source == NO_SOURCE for condition in template.stop_conditions):
-        yield error(rule, f"stop condition source is 'none': nothing stops the experiment; {wanted}")
+    used = set(chain.from_iterable(action.targets.values() for action in actions if action.targets is not UNKNOWN))
+    if UNKNOWN in used:
+        return
+    for name in template.known_targets():
+        if name not in used:
+            yield warning("target-used", f"target {name} is used by no action; name it in an action or remove it")
 
 
-def check_stop_condition_alarm(template: Template) -> Iterator[Remark]:
-    """A stop condition is a CloudWatch alarm."""
-    rule = "stop-condition-alarm"
-    for condition in () if template.stop_conditions is UNKNOWN else template.stop_conditions:
-        source, value = condition.source, condition.value
-        if source not in (ALARM_SOURCE, NO_SOURCE, UNKNOWN):
-            yield error(rule, f"stop condition source is {source!r}; it must be {ALARM_SOURCE}")
-        elif source == ALARM_SOURCE and not _is_alarm_arn(value):
-            yield error(rule, f"stop condition value is {value!r}; it must be the ARN of a CloudWatch alarm")
-
-
-def _is_alarm_arn(value: str | Unknown | None) -> bool:
-    return value is UNKNOWN or (value is not None and _ALARM_ARN.fullmatch(value) is not None)
-
-
-def check_quotas(template: Template) -> Iterator[Remark]:
-    """AWS takes so many and no more."""
-    actions = template.known_actions()
-    if len(actions) > ACTIONS_MAX:
-        yield error("actions-at-most-20", f"the template has {len(actions)} actions; AWS takes at most {ACTIONS_MAX}")
-    if not actions and template.actions is not UNKNOWN:
-        yield error("actions-at-least-1", "the template has no action; AWS wants at least one")
-    if template.stop_conditions is not UNKNOWN and len(template.stop_conditions) > STOP_CONDITIONS_MAX:
-        count = len(template.stop_conditions)
-        yield error(
-            "stop-conditions-at-most-5",
-            f"the template has {count} stop conditions; AWS takes at most {STOP_CONDITIONS_MAX}",
-        )
+def check_blast_radius(template: Template) -> Iterator[Remark]:
+    """Tags, filters or ARNs must keep a fault away from what it is not meant for."""
     for target in template.known_targets().values():
-        if target.arns is not UNKNOWN and len(target.arns) > RESOURCE_ARNS_MAX:
-            yield error(
-                "resource-arns-at-most-5",
-                f"target {target.name} has {len(target.arns)} resourceArns; AWS takes at most {RESOURCE_ARNS_MAX}",
-            )
+        if not target.arns:  # explicit ones, or ones that only the deployment knows, limit the target
+            yield from _check_reach(target)
+
+
+def _check_reach(target: Target) -> Iterator[Remark]:
+    rule, where = "blast-radius-limited", f"target {target.name}"
+    if target.tags is UNKNOWN or target.filters is UNKNOWN or target.parameters is UNKNOWN:
+        return
+    if not (target.tags or target.parameters):
+        return
+    if target.tags and {str(key).lower() for key in target.tags} <= ENVIRONMENT_TAGS:
+        narrowed = target.filters or target.parameters
+        yield (warning if narrowed else error)(
+            rule,
+            f"{where}: resourceTags is only {', '.join(target.tags)}, which a whole environment carries; add a tag of "
+            "what is meant, such as its application, component or run",
+        )
+    by_zone = any(ZONE_PARAMETER in name for name in target.parameters)
+    if target.selection_mode == "ALL" and not target.filters and not by_zone:
+        yield warning(
+            rule,
+            f"{where}: selectionMode ALL without filters hits everything that matches; COUNT(n), PERCENT(n) or a "
+            "filter, such as one on the Availability Zone, would limit it",
+        )
+
+
+def check_local_rehearsal(template: Template) -> Iterator[Remark]:
+    """Say which actions `gameday cloud` can perform without an account."""
+    rule, able = "local-rehearsal", []
+    for action, spec in template.specified_actions():
+        if spec.id in REHEARSABLE:
+            able.append(action.name)
+            continue
+        sentence = f"action {action.name}: {spec.id} acts on AWS only; the local AWS fails it with a clear error"
+        yield note(rule, sentence)
+    if able:
+        yield note(rule, f"can be rehearsed on the local AWS: {', '.join(able)}")
 
 
 RULES: tuple[Rule, ...] = (
     check_stop_condition_present,
-    check_stop_condition_alarm,
-    check_quotas,
-    check_action_id_known,
-    check_action_parameters,
     check_durations,
-    check_target_fits_action,
-    check_targets_defined,
     check_targets_used,
-    check_target_types,
-    check_selection,
     check_blast_radius,
-    check_start_after,
     check_network_actions_in_turn,
     check_signals,
-    check_ecs_prerequisites,
-    check_lambda_prerequisites,
     check_local_rehearsal,
 )

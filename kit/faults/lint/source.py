@@ -1,52 +1,45 @@
-"""Files → the FIS templates in them: a CreateExperimentTemplate request, or resources of a CloudFormation template.
-
-Owns the two notations and what stands for a value that only the deployment knows. Says nothing about FIS itself.
-"""
+"""Read the FIS templates of a file: a CreateExperimentTemplate request, or resources of a CloudFormation template."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
 from kit.errors import UsageError
+from kit.fis_rules.problems import UNKNOWN, Unknown
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
 EXPERIMENT_TYPE = "AWS::FIS::ExperimentTemplate"
 TASK_DEFINITION_TYPE = "AWS::ECS::TaskDefinition"
 FUNCTION_TYPES = ("AWS::Lambda::Function", "AWS::Serverless::Function")
+# Members that only a request, and only the answer of GetExperimentTemplate, have besides the template's own.
+REQUEST_ONLY = {"clientToken"}
+ANSWER_ONLY = {"id", "arn", "creationTime", "lastUpdateTime", "targetAccountConfigurationsCount"}
 REQUEST_MEMBERS = {"actions", "stopConditions", "targets", "roleArn", "experimentOptions"}
 REQUEST_MEMBERS_MIN = 2  # fewer could be anything: many formats have "actions"
 
 
-class Unknown(Enum):
-    """A value that stands in the file as a function, such as !Ref, and is known only at the deployment."""
-
-    VALUE = "unknown"
-
-
-UNKNOWN: Final = Unknown.VALUE
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One template as it stands in its file; `name` is its logical id in CloudFormation, else empty."""
+    """One template as written, with the task definitions and functions of its file.
+
+    `name` is its logical id in CloudFormation, else empty.
+    """
 
     name: str
     body: Any
     is_cloudformation: bool
-    is_answer: bool = False
     task_definitions: Mapping[str, Any]
     functions: Mapping[str, Any]
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML whose local tags are unknown values and whose dates stay text (`Version: 2012-10-17`)."""
+    """Load YAML; local tags become UNKNOWN, and dates stay text (`Version: 2012-10-17`)."""
 
 
 def _unknown(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> Unknown:
@@ -62,7 +55,7 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
 
 
 def read_templates(path: Path) -> list[Source]:
-    """All FIS templates of a file; raises UsageError when there is none."""
+    """Read all FIS templates of a file. Raises UsageError when there is none."""
     try:
         found = [source for document in _documents(path) for source in _sources(document)]
     except RecursionError as error:
@@ -109,12 +102,11 @@ def _sources(document: Any) -> list[Source]:
     if isinstance(document.get("Resources"), Mapping):
         return _resources(document["Resources"])
     answer = document.get("experimentTemplate")
-    body = answer if isinstance(answer, Mapping) else document
+    body, extra = (answer, ANSWER_ONLY) if isinstance(answer, Mapping) else (document, REQUEST_ONLY)
     if len(REQUEST_MEMBERS & set(body)) < REQUEST_MEMBERS_MIN:
         return []
-    return [
-        Source(name="", body=body, is_cloudformation=False, is_answer=body is answer, task_definitions={}, functions={})
-    ]
+    own = {name: value for name, value in body.items() if name not in extra}
+    return [Source(name="", body=own, is_cloudformation=False, task_definitions={}, functions={})]
 
 
 def _resources(resources: Mapping[Any, Any]) -> list[Source]:
@@ -135,7 +127,7 @@ def _of_type(resources: Mapping[Any, Any], kind: str) -> dict[str, Any]:
 
 
 def _without_functions(value: Any, done: dict[int, Any]) -> Any:
-    """The value with {"Ref": …} and {"Fn::…": …} as UNKNOWN; each shared YAML alias is converted once."""
+    """Replace {"Ref": …} and {"Fn::…": …} by UNKNOWN; each shared YAML alias is converted once."""
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, Mapping):
@@ -150,7 +142,7 @@ def _without_functions(value: Any, done: dict[int, Any]) -> Any:
 
 
 def texts(value: Any) -> Iterable[str]:
-    """Every text inside a value; an alias that is used twice is read once."""
+    """Return every text inside a value; an alias that is used twice is read once."""
     todo, seen = [value], set()
     while todo:
         each = todo.pop()

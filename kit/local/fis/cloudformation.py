@@ -1,95 +1,52 @@
-"""CloudFormation: AWS::FIS::ExperimentTemplate.
+"""Make, change and delete AWS::FIS::ExperimentTemplate resources.
 
-The resource's properties are the API's members in PascalCase, so botocore's model does the mapping. Owns the
-seam to MiniStack's provisioners; knows no experiments.
+The properties are the API's members in PascalCase, and `kit.fis_rules` checks them as it checks the API's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ministack.services.cloudformation import provisioners
+from kit.local.fis import templates
+from kit.local.fis.control_plane import ControlPlane
+from kit.local.main_loop import on_main_loop
 
-from kit.local.fis import templates, wire
-from kit.local.fis.errors import InvalidRequest
+# Tags that CloudFormation itself adds; only these may begin with `aws:`.
+STACK_TAG_PREFIX = "aws:cloudformation:"
 
-if TYPE_CHECKING:
-    from kit.local.fis.service import Fis
-
-TYPE = "AWS::FIS::ExperimentTemplate"
-
-Props = dict[str, Any]
+Properties = dict[str, Any]
 
 
-def hook(fis: Fis) -> list[Callable[[], object]]:
-    """Install; returns how to undo it."""
-    resource = _Resource(fis)
-    provisioners._RESOURCE_HANDLERS[TYPE] = {
-        "create": resource.create,
-        "update": resource.update,
-        "delete": resource.delete,
-    }
-    provisioners._STACK_TAG_PROPERTY[TYPE] = ("Tags", "map")
-    return [
-        lambda: provisioners._RESOURCE_HANDLERS.pop(TYPE, None),
-        lambda: provisioners._STACK_TAG_PROPERTY.pop(TYPE, None),
-    ]
+def resource_handlers(plane: ControlPlane) -> dict[str, Callable[..., Any]]:
+    """Return the handlers by verb. CloudFormation calls them from worker threads, and the loop's thread runs them."""
+    resource = _TemplateResource(plane)
+    return {name: on_main_loop(getattr(resource, name)) for name in ("create", "update", "delete")}
 
 
-class _Resource:
-    def __init__(self, fis: Fis) -> None:
-        self._fis = fis
+class _TemplateResource:
+    def __init__(self, plane: ControlPlane) -> None:
+        self._plane = plane
 
-    def create(self, logical_id: str, props: Props, stack_name: str) -> tuple[str, Props]:
-        request = _request("CreateExperimentTemplateRequest", logical_id, props)
-        request["clientToken"] = logical_id
-        wire.check("CreateExperimentTemplateRequest", request)
-        template = self._fis.add_template(templates.create(request))
-        self._fis.save_soon()
+    def create(self, logical_id: str, properties: Properties, stack_name: str) -> tuple[str, Properties]:
+        template = self._plane.add_template(templates.create(_request(properties)))
         return template["id"], {"Id": template["id"]}
 
-    def update(self, physical_id: str, old: Props, new: Props, stack_name: str) -> tuple[str, Props]:
-        request = _request("CreateExperimentTemplateRequest", physical_id, new)
-        template = self._fis.template(physical_id)
-        # A property that went from the template is reset, not kept: CloudFormation declares the whole.
-        whole = {"targets": {}, "logConfiguration": None, "experimentReportConfiguration": None, **request}
-        changed = templates.updated(template, whole)
-        changed["tags"] = dict(request.get("tags") or {})
-        self._fis.templates[physical_id] = changed
-        self._fis.save_soon()
+    def update(self, physical_id: str, old: Properties, new: Properties, stack_name: str) -> tuple[str, Properties]:
+        """Replace everything: CloudFormation declares the whole, so a property that is gone is reset."""
+        self._plane.replace_template(templates.replaced(self._plane.template(physical_id), _request(new)))
         return physical_id, {"Id": physical_id}
 
-    def delete(self, physical_id: str, props: Props) -> None:
-        self._fis.templates.pop(physical_id, None)
-        self._fis.target_accounts.pop(physical_id, None)
-        self._fis.save_soon()
+    def delete(self, physical_id: str, properties: Properties) -> None:
+        self._plane.remove_template(physical_id)
 
 
-def _request(shape_name: str, where: str, props: Props) -> dict[str, Any]:
-    return _convert(wire.model().shape_for(shape_name), props, where)
-
-
-def _convert(shape: Any, value: Any, where: str) -> Any:
-    """The property in the API's shape; a property that the API lacks is refused, not dropped."""
-    if shape.type_name == "structure":
-        if not isinstance(value, dict):
-            raise InvalidRequest(f"{where} must be an object")
-        members = {name[:1].upper() + name[1:]: name for name in shape.members}
-        unknown = sorted(set(value) - set(members))
-        if unknown:
-            raise InvalidRequest(f"{where} has no property {unknown[0]}")
-        return {
-            members[key]: _convert(shape.members[members[key]], item, f"{where}.{key}")
-            for key, item in value.items()
-            if item is not None
-        }
-    if shape.type_name == "map":
-        return {str(key): _convert(shape.value, item, f"{where}.{key}") for key, item in dict(value).items()}
-    if shape.type_name == "list":
-        return [_convert(shape.member, item, where) for item in (value if isinstance(value, list) else [value])]
-    if shape.type_name == "integer":
-        return int(value)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
+def _request(properties: Properties) -> dict[str, Any]:
+    """Check the properties, and return them in the API's notation with the stack's tags."""
+    tags = properties.get("Tags")
+    if not isinstance(tags, dict):
+        return templates.checked(properties, is_cloudformation=True)
+    stack_tags = {key: value for key, value in tags.items() if key.startswith(STACK_TAG_PREFIX)}
+    own_tags = {key: value for key, value in tags.items() if key not in stack_tags}
+    request = templates.checked({**properties, "Tags": own_tags}, is_cloudformation=True)
+    return {**request, "tags": {**request["tags"], **stack_tags}}

@@ -13,10 +13,10 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from kit.local.fis import announcements, log_delivery
 from kit.local.fis.actions import ACTIONS, UNDO, ActionContext
+from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.disarm import is_disarmed
 from kit.local.fis.errors import ConfigurationFailure, ExperimentFailure, InvalidTarget
 from kit.local.fis.experiments import (
@@ -31,12 +31,9 @@ from kit.local.fis.experiments import (
     ActionState,
     Experiment,
 )
+from kit.local.fis.journal import Entry, Journal
 from kit.local.fis.targets import is_resolvable, resolve
-from kit.local.fis.templates import alarm_arns, duration_s
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry, Journal
+from kit.local.fis.templates import alarm_arns, held_s
 
 # One undo may take this long; what then is still there stays in the journal and is undone at the next start.
 UNDO_S_MAX = 30.0
@@ -66,7 +63,7 @@ class Run:
 
     def __init__(
         self,
-        cloud: Cloud,
+        services: Collaborators,
         journal: Journal,
         experiment: Experiment,
         *,
@@ -74,7 +71,7 @@ class Run:
         is_lever_engaged: Callable[[], bool],
     ) -> None:
         self.experiment = experiment
-        self._cloud = cloud
+        self._services = services
         self._journal = journal
         self._dice_seed = dice_seed
         self._is_lever_engaged = is_lever_engaged
@@ -134,7 +131,7 @@ class Run:
 
     def _check_alarms(self) -> None:
         for arn in alarm_arns(self.experiment.template["stopConditions"]):
-            state = self._cloud.alarms.state_of(arn)
+            state = self._services.alarms.state_of(arn)
             if state is None:
                 raise ConfigurationFailure(f"stop condition: alarm {arn} does not exist")
             if state == "ALARM":
@@ -148,7 +145,7 @@ class Run:
             # Types that the local AWS lacks are reached by actions that it lacks: those fail, and say so.
             if not is_resolvable(target):
                 continue
-            resolved = resolve(self._cloud, name, target, random.Random(f"{self._dice_seed}-{name}"))
+            resolved = resolve(self._services.ecs, name, target, random.Random(f"{self._dice_seed}-{name}"))
             experiment.resolved.append(resolved)
             announcements.target_resolved(experiment, resolved)
             if not resolved.resources and not skips_empty:
@@ -173,7 +170,7 @@ class Run:
 
     async def _perform(self, action: ActionState) -> None:
         context = ActionContext(
-            cloud=self._cloud,
+            services=self._services,
             journal=self._journal,
             experiment_id=self.experiment.id,
             action_name=action.name,
@@ -210,8 +207,8 @@ class Run:
             raise ConfigurationFailure(f"{action.definition['actionId']} is not supported by the local AWS")
         fault = action_type.parse(action.definition.get("parameters") or {})
         action.status, action.reason = RUNNING, "Action is running."
-        until = time.monotonic() + duration_s(action.definition)
-        if is_disarmed(self._cloud.state_dir, action.definition["actionId"]):
+        until = time.monotonic() + held_s(action.definition)
+        if is_disarmed(self._services.state_dir, action.definition["actionId"]):
             log.warning("fis action disarmed", extra={"experiment": self.experiment.id, "action": action.name})
         else:
             await self._unless_ending(fault.start(context))
@@ -235,7 +232,7 @@ class Run:
     async def _undo(self, changes: list[Entry]) -> ExperimentFailure | None:
         failed = None
         for entry in reversed(changes):
-            failed = await undo(self._cloud, self._journal, entry) or failed
+            failed = await undo(self._services, self._journal, entry) or failed
         return failed
 
     def _has_empty_target(self, action: ActionState) -> bool:
@@ -276,10 +273,10 @@ class Run:
         announcements.experiment_changed(self.experiment, old_status)
 
 
-async def undo(cloud: Cloud, journal: Journal, entry: Entry) -> ExperimentFailure | None:
+async def undo(services: Collaborators, journal: Journal, entry: Entry) -> ExperimentFailure | None:
     """Undo one change and strike it out; what fails stays in the journal and is returned."""
     try:
-        await asyncio.wait_for(UNDO[entry.kind](cloud, entry), UNDO_S_MAX)
+        await asyncio.wait_for(UNDO[entry.kind](services, entry), UNDO_S_MAX)
     except Exception as error:  # boundary: one undo that fails must not keep the others from being done
         log.exception("fis undo failed", extra={"kind": entry.kind, "data": entry.data})
         return ExperimentFailure(f"undo of {entry.kind} failed: {error!r}")

@@ -1,25 +1,23 @@
-"""Resources that a target can resolve to, each as its service's Describe call shows it.
+"""List the resources to which a target can resolve, each as its service's Describe call shows it.
 
-Owns where the local AWS keeps them, one function a resource type. Knows no filters and no actions. Works in
-the caller's account and region.
+One function per resource type; each works in the caller's account and Region.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import alb, dynamodb, ec2, iam, lambda_svc
 
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
+from kit.local.ecs import Ecs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """One resource. `order` is the same in every run of one seed, unlike made-up ids."""
+    """One resource. Unlike random ids, `order` is the same in every run of one seed."""
 
     type: str
     arn: str
@@ -28,8 +26,8 @@ class Resource:
     order: tuple[str, ...] = ()
 
 
-def _ecs_tasks(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
-    tasks = [task.describe() for task in cloud.ecs.tasks()]
+def _ecs_tasks(ecs: Ecs, parameters: Mapping[str, str]) -> list[Resource]:
+    tasks = [task.describe() for task in ecs.tasks()]
     return [
         Resource(
             type="aws:ecs:task",
@@ -46,7 +44,7 @@ def _ecs_tasks(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
     ]
 
 
-def _subnets(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
+def _subnets(ecs: Ecs, parameters: Mapping[str, str]) -> list[Resource]:
     zone, vpc = parameters.get("availabilityZoneIdentifier"), parameters.get("vpc")
     return [
         Resource(
@@ -62,7 +60,7 @@ def _subnets(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
     ]
 
 
-def _roles(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
+def _roles(ecs: Ecs, parameters: Mapping[str, str]) -> list[Resource]:
     return [
         Resource(
             type="aws:iam:role",
@@ -75,7 +73,7 @@ def _roles(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
     ]
 
 
-def _vpc_endpoints(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
+def _vpc_endpoints(ecs: Ecs, parameters: Mapping[str, str]) -> list[Resource]:
     return [
         Resource(
             type="aws:ec2:vpc-endpoint",
@@ -88,8 +86,8 @@ def _vpc_endpoints(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource
     ]
 
 
-def _zonal_shift_resources(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
-    """Load balancers that opted in; a load balancer that did not is none of ARC's."""
+def _zonal_shift_resources(ecs: Ecs, parameters: Mapping[str, str]) -> list[Resource]:
+    """Return the load balancers that opted in to zonal shifts."""
     return [
         Resource(
             type="aws:arc:zonal-shift-managed-resource",
@@ -103,8 +101,8 @@ def _zonal_shift_resources(cloud: Cloud, parameters: Mapping[str, str]) -> list[
     ]
 
 
-def _functions(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
-    """The qualifier becomes the last part of the ARN, as in the ARN that an invocation names."""
+def _functions(ecs: Ecs, parameters: Mapping[str, str]) -> list[Resource]:
+    """Return the functions; a qualifier becomes the last part of the ARN, as in the ARN that an invocation names."""
     qualifier = parameters.get("functionQualifier")
     found = []
     for name, function in lambda_svc._functions.items():
@@ -124,8 +122,8 @@ def _functions(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
     return found
 
 
-def _global_tables(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource]:
-    """This region's replicas; a table without another one is no global table."""
+def _global_tables(ecs: Ecs, parameters: Mapping[str, str]) -> list[Resource]:
+    """Return the tables of this Region that have a replica in another one."""
     return [
         Resource(
             type="aws:dynamodb:global-table",
@@ -141,7 +139,7 @@ def _global_tables(cloud: Cloud, parameters: Mapping[str, str]) -> list[Resource
 
 ZONAL_SHIFT_ATTRIBUTE = "zonal_shift.config.enabled"
 
-PROVIDERS: Mapping[str, Callable[[Cloud, Mapping[str, str]], list[Resource]]] = {
+PROVIDERS: Mapping[str, Callable[[Ecs, Mapping[str, str]], list[Resource]]] = {
     "aws:arc:zonal-shift-managed-resource": _zonal_shift_resources,
     "aws:dynamodb:global-table": _global_tables,
     "aws:ec2:subnet": _subnets,
@@ -170,7 +168,7 @@ def _is_here(arn: str) -> bool:
 
 
 def _is_named(wanted: str | None, arn: str) -> bool:
-    """A parameter may be a name or an ARN."""
+    """Tell whether a parameter, a name or an ARN, means this ARN."""
     return wanted is None or wanted == arn or wanted == arn.rpartition("/")[2]
 
 

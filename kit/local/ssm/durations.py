@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 
 from kit.errors import KitError
+from kit.fis_rules.durations import duration_s
 
 # AWS: 604799 s, a second less than seven days.
 SLEEP_S_MAX = 604_799.0
-
-_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?")
 
 
 class DurationInvalid(KitError):
@@ -19,11 +17,10 @@ class DurationInvalid(KitError):
 
 def parse_duration_s(text: str) -> float:
     """Return the seconds of a duration such as `PT10M`. Zero is allowed, as on AWS."""
-    match = _DURATION.fullmatch(text)
-    if match is None or not any(match.groups()):
+    seconds = duration_s(text)
+    if seconds is None:
         raise DurationInvalid(f"Duration {text!r} must be an ISO 8601 duration such as PT10M")
-    days, hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return _within_limit(days * 86_400 + hours * 3_600 + minutes * 60 + seconds, text)
+    return _within_limit(seconds, text)
 
 
 def until_timestamp_s(text: str, now: datetime) -> float:

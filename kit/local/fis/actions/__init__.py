@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
 
 from kit.local.fis.actions import (
     arc_start_zonal_autoshift,
@@ -38,10 +37,8 @@ from kit.local.fis.actions.network_route_table_disrupt_cross_region_connectivity
     RouteTableDisruptCrossRegionConnectivity,
 )
 from kit.local.fis.actions.ssm_start_automation_execution import StartAutomationExecution
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry
+from kit.local.fis.collaborators import Collaborators
+from kit.local.fis.journal import Entry
 
 ACTIONS: Mapping[str, type[Action]] = {
     "aws:arc:start-zonal-autoshift": StartZonalAutoshift,
@@ -64,7 +61,7 @@ ACTIONS: Mapping[str, type[Action]] = {
 }
 
 # Who undoes an entry of the journal. Must be safe to repeat, and to call in a fresh process.
-UNDO: Mapping[str, Callable[[Cloud, Entry], Awaitable[None]]] = {
+UNDO: Mapping[str, Callable[[Collaborators, Entry], Awaitable[None]]] = {
     arc_start_zonal_autoshift.UNDO_KIND: arc_start_zonal_autoshift.undo,
     dynamodb_global_table_pause_replication.UNDO_KIND: dynamodb_global_table_pause_replication.undo,
     ecs_task_cpu_stress.UNDO_KIND: ecs_task_cpu_stress.undo,

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from ministack.services import ec2
 
+from kit.fis_rules.parameters import split_list
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.errors import ConfigurationFailure
-from kit.local.fis.parameters import split_list
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry
+from kit.local.fis.journal import Entry
 
 UNDO_KIND = "arc-zonal-shift"
 BALANCERS = "ALB"
@@ -53,13 +51,13 @@ class StartZonalAutoshift:
         zones = [_zone_of(self.zone, each.described["Subnets"], each.arn) for each in resources]
         for resource, zone in zip(resources, zones, strict=True):
             context.remember(UNDO_KIND, {"balancer": resource.arn, "zone": zone}).handles.append(zone)
-            context.cloud.alb.shift_away(resource.arn, zone)
+            context.services.alb.shift_away(resource.arn, zone)
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
+async def undo(services: Collaborators, entry: Entry) -> None:
     """End the shift; a shift dies with the process, so a restart finds none."""
     for zone in entry.handles:
-        cloud.alb.end_shift(entry.data["balancer"], zone)
+        services.alb.end_shift(entry.data["balancer"], zone)
 
 
 def _zone_of(wanted: str, subnet_ids: list[str], balancer: str) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from kit.fis_rules.parameters import split_list
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.errors import ConfigurationFailure, ExperimentFailure
-from kit.local.fis.parameters import split_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +28,7 @@ class AssertAlarmState:
 
     async def start(self, context: ActionContext) -> None:
         for arn in self.alarms:
-            state = context.cloud.alarms.state_of(arn)
+            state = context.services.alarms.state_of(arn)
             if state is None:
                 raise ConfigurationFailure(f"alarm {arn} does not exist")
             if state not in self.states:

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import Any, Protocol, Self
 
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry, Journal
-    from kit.local.fis.resources import Resource
+from kit.local.fis.collaborators import Collaborators
+from kit.local.fis.journal import Entry, Journal
+from kit.local.fis.resources import Resource
 
 
 @dataclass(slots=True, kw_only=True)
 class ActionContext:
     """One run of one action. `kept` is the experiment's own list: changes that outlive the action."""
 
-    cloud: Cloud
+    services: Collaborators
     journal: Journal
     experiment_id: str
     action_name: str

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from kit.local.dynamodb.replication import NotReplicated
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.errors import InvalidTarget
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry
+from kit.local.fis.journal import Entry
 
 UNDO_KIND = "dynamodb-pause-replication"
 
@@ -36,11 +34,11 @@ class PauseReplication:
         for table in context.targets["Tables"]:
             context.remember(UNDO_KIND, {"table": table.arn, "owner": owner})
             try:
-                context.cloud.dynamodb.pause_replication(table.arn, owner)
+                context.services.dynamodb.pause_replication(table.arn, owner)
             except NotReplicated as error:
                 raise InvalidTarget(str(error)) from error
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
+async def undo(services: Collaborators, entry: Entry) -> None:
     """Resume. Pauses die with the process, so a restart finds none."""
-    cloud.dynamodb.resume_replication(entry.data["table"], entry.data["owner"])
+    services.dynamodb.resume_replication(entry.data["table"], entry.data["owner"])

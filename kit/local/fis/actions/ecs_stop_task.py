@@ -21,5 +21,5 @@ class StopTask:
 
     async def start(self, context: ActionContext) -> None:
         reason = f"Task stopped by AWS FIS experiment {context.experiment_id}"
-        stopping = (context.cloud.ecs.stop_task(task.arn, reason) for task in context.targets["Tasks"])
+        stopping = (context.services.ecs.stop_task(task.arn, reason) for task in context.targets["Tasks"])
         await asyncio.gather(*stopping)

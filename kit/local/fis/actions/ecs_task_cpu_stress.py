@@ -21,18 +21,16 @@ import signal
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import psutil
 
+from kit.local.ecs.tasks import Task
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.task_links import tasks_of
+from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.errors import InvalidTarget
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.ecs.tasks import Task
-    from kit.local.fis.journal import Entry
+from kit.local.fis.journal import Entry
 
 UNDO_KIND = "ecs-task-cpu-stress"
 PERCENT = 100
@@ -84,7 +82,7 @@ class TaskCpuStress:
         return max(SHARE_MIN, vcpu / (vcpu + workers * self.percent / 100))
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
+async def undo(services: Collaborators, entry: Entry) -> None:
     """End the loop and continue whatever is stopped, also what a killed predecessor left so."""
     loops = [_loops.pop(handle) for handle in entry.handles if handle in _loops]
     for loop in loops:

@@ -18,18 +18,16 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import psutil
 
+from kit.local.ecs.tasks import Task
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.task_links import tasks_of
+from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.errors import ConfigurationFailure
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.ecs.tasks import Task
-    from kit.local.fis.journal import Entry
+from kit.local.fis.journal import Entry
 
 UNDO_KIND = "ecs-task-stopped-processes"
 SIGNAL = "SIGTERM"
@@ -81,7 +79,7 @@ class TaskKillProcess:
         return name in names
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
+async def undo(services: Collaborators, entry: Entry) -> None:
     """Continue what was stopped and still is there."""
     for pid, started_at in entry.data["processes"]:
         _send(pid, started_at, signal.SIGCONT)

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from urllib.parse import urlsplit
 
+from kit.local.ecs.tasks import Task
 from kit.local.endpoints import ALB, AWS
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.task_links import add_rules, place_of
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
-
-if TYPE_CHECKING:
-    from kit.local.ecs.tasks import Task
 
 HTTPS = 443
 INGRESS = "ingress"
@@ -45,7 +43,7 @@ class TaskNetworkBlackholePort:
     async def start(self, context: ActionContext) -> None:
         if self.protocol != "tcp":
             raise ConfigurationFailure(f"protocol {self.protocol!r}: nothing in the local AWS speaks it")
-        egress_ports = {HTTPS, urlsplit(context.cloud.endpoint).port or HTTPS}
+        egress_ports = {HTTPS, urlsplit(context.services.endpoint).port or HTTPS}
         add_rules(context, "blackhole port", lambda task, name: [self._rule(task, name, egress_ports)])
 
     def _rule(self, task: Task, name: str, egress_ports: set[int]) -> LinkRule:

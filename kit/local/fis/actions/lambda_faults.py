@@ -13,16 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ministack.services import lambda_svc
 
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.errors import ConfigurationFailure
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry
+from kit.local.fis.journal import Entry
 
 UNDO_KIND = "lambda-invocations"
 PERCENT = 100
@@ -83,23 +81,16 @@ def inject(context: ActionContext, percent: int, effect: Effect) -> None:
         entry = context.remember(UNDO_KIND, {"function": function.arn})
         handle = f"lambda-{next(_numbers)}"
         entry.handles.append(handle)
-        dice = random.Random(f"{context.cloud.seed}-{context.action_name}-{arn}")
+        dice = random.Random(f"{context.services.seed}-{context.action_name}-{arn}")
         _faults[handle] = Fault(function=arn, qualifier=qualifier, percent=percent, effect=effect, dice=dice)
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
+async def undo(services: Collaborators, entry: Entry) -> None:
     """Faults die with the process, so a restart finds none. Invocations that still wait go on at once."""
     for handle in entry.handles:
         fault = _faults.pop(handle, None)
         if fault is not None:
             fault.ended.set()
-
-
-def hook() -> Callable[[], object]:
-    """Stand in MiniStack's way to every function; returns how to undo it."""
-    original = lambda_svc._execute_function_dispatch
-    lambda_svc._execute_function_dispatch = impaired(original)
-    return lambda: setattr(lambda_svc, "_execute_function_dispatch", original)
 
 
 def impaired(dispatch: Callable[..., Result]) -> Callable[..., Result]:

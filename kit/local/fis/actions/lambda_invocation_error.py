@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from kit.fis_rules.parameters import is_true
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.lambda_faults import PERCENT, Effect, inject
 
@@ -24,7 +25,7 @@ class InvocationError:
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
         return cls(
-            prevents_execution=parameters["preventExecution"] == "true",
+            prevents_execution=is_true(parameters["preventExecution"]),
             percent=int(parameters.get("invocationPercentage", PERCENT)),
         )
 

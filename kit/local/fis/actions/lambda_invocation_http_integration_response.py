@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from kit.fis_rules.parameters import is_true
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.actions.lambda_faults import PERCENT, Effect, inject
 from kit.local.fis.errors import ConfigurationFailure
@@ -28,7 +29,7 @@ class InvocationHttpIntegrationResponse:
         return cls(
             status=int(parameters["statusCode"]),
             content_type=parameters["contentTypeHeader"],
-            prevents_execution=parameters["preventExecution"] == "true",
+            prevents_execution=is_true(parameters["preventExecution"]),
             percent=int(parameters.get("invocationPercentage", PERCENT)),
         )
 

@@ -22,8 +22,8 @@ from ministack.core.responses import get_region
 from ministack.services import ec2
 
 from kit.local.endpoints import AWS, CLIENT
-from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.actions.link_rules import impose
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
 
@@ -51,7 +51,7 @@ class DisruptConnectivity:
             inside = Match(subnets=(subnet.described["SubnetId"],))
             name = f"{context.experiment_id}/{context.action_name}/{subnet.described['SubnetId']}"
             rules = [LinkRule(name=name, src=inside, dst=outside, both_ways=True, blackhole=True) for outside in denied]
-            link_rules.impose(context, UNDO_KIND, {"rule": name}, rules)
+            impose(context, UNDO_KIND, {"rule": name}, rules)
 
     def _denied(self, subnet: Mapping[str, Any]) -> list[Match]:
         """The other ends of the traffic that this subnet's network ACL denies."""

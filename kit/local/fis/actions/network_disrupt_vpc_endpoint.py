@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from kit.local.endpoints import AWS
-from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.actions.link_rules import impose
 from kit.local.fis.actions.service_hosts import signing_name
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
@@ -40,7 +40,7 @@ class DisruptVpcEndpoint:
             name = f"{context.experiment_id}/{context.action_name}/{endpoint['VpcEndpointId']}"
             inside = Match(vpcs=(endpoint["VpcId"],))
             rule = LinkRule(name=name, src=inside, dst=service, both_ways=True, blackhole=True)
-            link_rules.impose(context, UNDO_KIND, {"rule": name}, [rule])
+            impose(context, UNDO_KIND, {"rule": name}, [rule])
 
 
 def _service(endpoint: Mapping[str, Any]) -> Match:

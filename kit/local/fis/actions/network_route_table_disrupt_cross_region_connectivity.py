@@ -13,8 +13,8 @@ from typing import Self
 from ministack.core.responses import get_region
 
 from kit.local.endpoints import AWS
-from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.actions.link_rules import impose
 from kit.local.fis.actions.service_hosts import is_region
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
@@ -41,4 +41,4 @@ class RouteTableDisruptCrossRegionConnectivity:
             name = f"{context.experiment_id}/{context.action_name}/{subnet_id}"
             inside = Match(subnets=(subnet_id,))
             rule = LinkRule(name=name, src=inside, dst=outside, both_ways=False, blackhole=True)
-            link_rules.impose(context, UNDO_KIND, {"rule": name}, [rule])
+            impose(context, UNDO_KIND, {"rule": name}, [rule])

@@ -13,17 +13,15 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
+from kit.fis_rules.durations import duration_s
 from kit.local.fis.actions.context import ActionContext
-from kit.local.fis.durations import parse_duration_s
+from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.errors import ConfigurationFailure, DependentServiceFailure
+from kit.local.fis.journal import Entry
 from kit.local.ssm.errors import SsmError
 from kit.local.ssm.executions import COMPLETED_WITH_SUCCESS, SUCCESS
-
-if TYPE_CHECKING:
-    from kit.local.cloud import Cloud
-    from kit.local.fis.journal import Entry
 
 UNDO_KIND = "ssm-automation"
 
@@ -43,12 +41,12 @@ class StartAutomationExecution:
             document=parameters["documentArn"],
             version=parameters.get("documentVersion"),
             values=_values(parameters.get("documentParameters")),
-            duration_s_max=parse_duration_s(parameters["maxDuration"]),
+            duration_s_max=duration_s(parameters["maxDuration"]) or 0.0,
         )
 
     async def start(self, context: ActionContext) -> None:
         """Start it and wait for its end."""
-        automations = context.cloud.ssm.automations
+        automations = context.services.ssm.automations
         execution_id = str(uuid.uuid4())
         # Written down under an id of our own choice: a start that a kill cuts short must be found again.
         context.remember(UNDO_KIND, {"execution": execution_id})
@@ -71,13 +69,13 @@ class StartAutomationExecution:
             )
 
 
-async def undo(cloud: Cloud, entry: Entry) -> None:
+async def undo(services: Collaborators, entry: Entry) -> None:
     """Cancel the automation and wait until it has put back what it changed.
 
     After a restart the automation's own journal has begun the repair already. One that nobody knows never started,
     or was repaired before.
     """
-    execution = await cloud.ssm.automations.cancel(entry.data["execution"])
+    execution = await services.ssm.automations.cancel(entry.data["execution"])
     if execution is not None and not execution.is_settled:
         raise DependentServiceFailure(
             f"automation {execution.id} of {execution.document} ended {execution.status} in step {execution.current}: "

@@ -10,21 +10,19 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ministack.core.responses import get_region
 from ministack.services import ec2
 
+from kit.fis_rules.parameters import split_list
+from kit.local.ecs.tasks import Task
 from kit.local.endpoints import AWS, TASK
-from kit.local.fis.actions import link_rules
 from kit.local.fis.actions.context import ActionContext
+from kit.local.fis.actions.link_rules import impose
 from kit.local.fis.actions.service_hosts import service_of_host
 from kit.local.fis.errors import ConfigurationFailure, InvalidTarget
-from kit.local.fis.parameters import split_list
 from kit.local.links import ANYWHERE, LinkRule, Match
-
-if TYPE_CHECKING:
-    from kit.local.ecs.tasks import Task
 
 UNDO_KIND = "ecs-task-links"
 EVERYONE = "ALL"
@@ -37,7 +35,7 @@ def tasks_of(context: ActionContext) -> list[Task]:
     """The target tasks, as the scheduler holds them."""
     found = []
     for resource in context.targets["Tasks"]:
-        task = context.cloud.ecs.task(resource.arn)
+        task = context.services.ecs.task(resource.arn)
         if task is None:
             raise InvalidTarget(f"task {resource.arn} is gone")
         found.append(task)
@@ -69,7 +67,7 @@ def add_rules(context: ActionContext, fault: str, rules_of: Callable[[Task, str]
         name = f"{context.experiment_id}/{context.action_name}/{task.id}"
         planned.append((task, name, rules_of(task, name)))
     for task, name, rules in planned:
-        link_rules.impose(context, UNDO_KIND, {"rule": name, "task": task.arn, "fault": fault}, rules)
+        impose(context, UNDO_KIND, {"rule": name, "task": task.arn, "fault": fault}, rules)
 
 
 def _check_alone(context: ActionContext, task: Task) -> None:

@@ -1,0 +1,91 @@
+"""Rules on targets: what they select, and by which means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from kit.fis_rules.parameters import wanted
+from kit.fis_rules.problems import UNKNOWN, Problem, nearest, suggestion
+from kit.fis_rules.selection_mode import MODES, parse_mode
+from kit.fis_rules.specs import TargetType
+from kit.fis_rules.target_types import TARGET_TYPES
+from kit.fis_rules.template import Target, Template
+
+_FILTER_PATH = re.compile(r"[A-Z][A-Za-z0-9]*(\.[A-Z][A-Za-z0-9]*)*")
+
+
+def target_problems(template: Template) -> Iterator[Problem]:
+    """Check every target."""
+    for target in template.known_targets().values():
+        where = f"target {target.name}"
+        yield from _check_type(where, target)
+        yield from _check_selection(where, target)
+        yield from _check_arns(where, target)
+        yield from _check_selector(where, target)
+
+
+def _check_type(where: str, target: Target) -> Iterator[Problem]:
+    kind = target.resource_type
+    if kind is UNKNOWN:
+        return
+    known = TARGET_TYPES.get(kind)
+    if known is None:
+        message = f"resourceType {kind!r} does not exist in AWS FIS; the nearest is {nearest(kind, TARGET_TYPES)}"
+        yield Problem(rule="target-type-known", path=where, message=message)
+        return
+    if target.tags and target.tags is not UNKNOWN and not known.supports_tags:
+        message = f"{kind} cannot be selected by resourceTags; use parameters"
+        yield Problem(rule="target-tags-supported", path=where, message=message)
+    yield from _check_parameters(where, target, kind, known)
+
+
+def _check_parameters(where: str, target: Target, kind: str, known: TargetType) -> Iterator[Problem]:
+    rule, given = "target-parameters-known-and-required", target.parameters
+    if given is UNKNOWN:
+        return
+    for name, value in given.items():
+        spec = known.parameters.get(name)
+        if spec is None:
+            message = f"{kind} has no parameter {name}; {suggestion(name, known.parameters)}"
+            yield Problem(rule=rule, path=where, message=message)
+        elif value is not UNKNOWN and (expected := wanted(spec.kind, value)):
+            message = f"parameter {name}={value!r} must be {expected}"
+            yield Problem(rule="target-parameter-value", path=where, message=message)
+    for name, spec in known.parameters.items():
+        if spec.required and name not in given:
+            yield Problem(rule=rule, path=where, message=f"{kind} requires the parameter {name}")
+
+
+def _check_selection(where: str, target: Target) -> Iterator[Problem]:
+    mode = target.selection_mode
+    if mode is not UNKNOWN and parse_mode(mode) is None:
+        yield Problem(rule="selection-mode-known", path=where, message=f"selectionMode {mode!r} must be {MODES}")
+    for each in () if target.filters is UNKNOWN else target.filters:
+        if each.path is not UNKNOWN and not _FILTER_PATH.fullmatch(each.path):
+            message = f"filter path {each.path!r} must be PascalCase names with dots between, such as State.Name"
+            yield Problem(rule="filter-path-known", path=where, message=message)
+        if not each.values:
+            yield Problem(rule="filter-has-values", path=where, message=f"filter {each.path} must have values")
+
+
+def _check_arns(where: str, target: Target) -> Iterator[Problem]:
+    if not target.arns or target.arns is UNKNOWN:
+        return
+    known = [arn for arn in target.arns if arn is not UNKNOWN]
+    for arn in known:
+        if not arn.startswith("arn:"):
+            yield Problem(rule="resource-arns-are-arns", path=where, message=f"{arn!r} in resourceArns must be an ARN")
+    if len(set(known)) != len(known):
+        yield Problem(rule="resource-arns-are-unique", path=where, message="resourceArns must be unique")
+    for name, given in (("resourceTags", target.tags), ("filters", target.filters)):
+        if given and given is not UNKNOWN:
+            message = f"resourceArns and {name} exclude each other"
+            yield Problem(rule="resource-arns-stand-alone", path=where, message=message)
+
+
+def _check_selector(where: str, target: Target) -> Iterator[Problem]:
+    # An UNKNOWN value counts as given.
+    if not (target.arns or target.tags or target.parameters):
+        message = "selects by nothing; it needs resourceArns, resourceTags or parameters"
+        yield Problem(rule="blast-radius-limited", path=where, message=message)
