@@ -42,7 +42,7 @@ class LocalCloud:
     account_id: str
     state_dir: Path
     pid: int
-    owned: lifeline.Owned | None = None
+    owned: lifeline.Child | None = None
 
     def session(self) -> Session:
         """Make a session for it."""
@@ -234,7 +234,7 @@ def _await_gone(process: dict[str, int]) -> bool:
     return True
 
 
-def _cloud(folder: Path, facts: dict[str, Any], owned: lifeline.Owned | None) -> LocalCloud:
+def _cloud(folder: Path, facts: dict[str, Any], owned: lifeline.Child | None) -> LocalCloud:
     return LocalCloud(
         endpoint=facts["endpoint"],
         region=facts["region"],

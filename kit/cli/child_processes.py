@@ -1,4 +1,4 @@
-"""`gameday _execute` and `gameday _watch`: what the child processes of a run do. Not meant for users."""
+"""`gameday _execute` and `gameday _watchdog`: what the child processes of a run do. Not meant for users."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     execute_parser = commands.add_parser("_execute")
     execute_parser.add_argument("run_dir", type=Path)
     execute_parser.set_defaults(run=execute)
-    watch_parser = commands.add_parser("_watch")
-    watch_parser.add_argument("run_id")
-    add_target(watch_parser)
-    watch_parser.set_defaults(run=watch)
+    watchdog_parser = commands.add_parser("_watchdog")
+    watchdog_parser.add_argument("run_id")
+    add_target(watchdog_parser)
+    watchdog_parser.set_defaults(run=watchdog)
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -31,9 +31,9 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def watch(args: argparse.Namespace) -> int:
+def watchdog(args: argparse.Namespace) -> int:
     """Wait for the end of the run's process, and stop the run unless it cleaned up by itself."""
     from kit import gameday
 
-    gameday.guard(args.run_id, target=args.target, region=args.region)
+    gameday.run_watchdog(args.run_id, target=args.target, region=args.region)
     return 0

@@ -9,6 +9,7 @@ Modules of commands import the rest of the kit inside their functions, so that `
 from __future__ import annotations
 
 import argparse
+import errno
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,6 +20,7 @@ from kit.errors import KitError, UnsafeTarget, UsageError
 from kit.model import USAGE_EXIT_CODE, Verdict
 from kit.process import terminal
 
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 COMMANDS = (run, suite, power, gate, report, golden, cloud, stop, lint, list_command, child_processes)
 
 
@@ -43,12 +45,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         terminal.warn(f"gameday: {error}")
     except KeyboardInterrupt:
         terminal.warn("gameday: interrupted before anything was judged")
+    except OSError as error:
+        if error.errno not in DISK_ERRORS:
+            terminal.warn(_internal_error(error))
+        else:
+            terminal.warn(f"gameday: {error.filename or 'a file'} cannot be written: {error.strerror}")
     except Exception as error:  # noqa: BLE001
         # The kit itself is at fault here, which says nothing about the build.
-        terminal.warn(f"{traceback.format_exc()}gameday: internal error: {type(error).__name__}: {error}")
+        terminal.warn(_internal_error(error))
     finally:
         terminal.write("")
     return Verdict.INVALID.exit_code
+
+
+def _internal_error(error: Exception) -> str:
+    return f"{traceback.format_exc()}gameday: internal error: {type(error).__name__}: {error}"
 
 
 def _parser() -> Parser:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         run_dir=plan.run_dir,
         reproduce=plan.reproduce,
     )
-    with gameday.start_watchdog(plan):
+    with gameday.watched_run(plan):
         runner.execute(request)
     record = runner.judge_run(plan.run_dir)
     try:

@@ -4,11 +4,11 @@ from kit.gameday.commands import (
     catalogue,
     cloud,
     fidelity_rows,
-    guard,
     hypothesis_of,
     notebook_of,
-    start_watchdog,
+    run_watchdog,
     stop_run,
+    watched_run,
 )
 from kit.gameday.golden_runs import compare_with_golden, record_golden
 from kit.gameday.parameters import Parameters, from_notebook
@@ -23,10 +23,10 @@ __all__ = [
     "compare_with_golden",
     "fidelity_rows",
     "from_notebook",
-    "guard",
     "hypothesis_of",
     "notebook_of",
     "record_golden",
-    "start_watchdog",
+    "run_watchdog",
     "stop_run",
+    "watched_run",
 ]

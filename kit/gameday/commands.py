@@ -1,7 +1,7 @@
-"""The commands around a run: find its notebook, guard its end, keep a local AWS up, stop what is left.
+"""Support a run from outside: find its notebook, clean up after it, keep a local AWS running.
 
-The watchdog is a process outside the run: whatever kills the run, it stops the experiment and deletes the stack on an
-AWS that outlives the run. A local AWS that belongs to the run dies with it and needs no watchdog.
+The watchdog is a process of its own. Whatever kills the run, the watchdog stops the experiment and deletes the stack on
+an AWS that outlives the run. A local AWS that belongs to the run ends with it and needs no watchdog.
 """
 
 from __future__ import annotations
@@ -20,32 +20,34 @@ from pathlib import Path
 from kit import aws, build, deploy, faults, scenarios
 from kit.errors import UsageError
 from kit.gameday.parameters import CHANGES, ROOT, Parameters
+from kit.process import terminal
 
 NOTEBOOKS = ROOT / "notebooks"
 FIDELITY = ROOT / "docs" / "fidelity.md"
 CLOUD_DIR = ROOT / "reports" / ".cloud"
 STOP_TIMEOUT_S = 900
 DONE = b"done"
-# Longer than a supervisor gives the notebook's processes to end (kit.notebook.runner.STOP_GRACE_S).
-STRAGGLERS_S = 15.0
-STRAGGLERS_POLL_S = 0.5
+# For how long after the end of a run something may still start: longer than a supervisor gives the notebook's
+# processes to end (kit.notebook.runner.STOP_GRACE_S).
+LATE_START_S = 15.0
+LATE_START_POLL_S = 0.5
 
 log = logging.getLogger(__name__)
 
 
 def notebook_of(scenario: str) -> Path:
-    """The notebook of a scenario. Raises UsageError naming the known scenarios."""
+    """Return the notebook of a scenario. Raises UsageError that names the known scenarios."""
     scenarios.get(scenario)
     return NOTEBOOKS / f"{scenario.replace('-', '_')}.ipynb"
 
 
 def hypothesis_of(scenario: str) -> str:
-    """What the scenario believes of the system, in a sentence or two."""
+    """Return what the scenario expects of the system, in a sentence or two."""
     return scenarios.get(scenario).hypothesis
 
 
 def catalogue() -> Iterator[str]:
-    """Scenarios and known bad changes, a line each."""
+    """Yield one line for each scenario and each known bad change."""
     for name in scenarios.names():
         yield f"scenario  {name:24} {scenarios.get(name).title}"
     for name in build.known_changes(CHANGES):
@@ -53,16 +55,16 @@ def catalogue() -> Iterator[str]:
 
 
 def standing_cloud() -> aws.LocalCloud | None:
-    """The local AWS that `gameday cloud up` left running, if it still runs."""
+    """Return the local AWS that `gameday cloud up` started, if it still runs."""
     return aws.find_local(CLOUD_DIR)
 
 
 def cloud(action: str, *, port: int, seed: int, region: str) -> Iterator[str]:
-    """`up`, `status` or `down` for the standing local AWS; yields the lines to print."""
+    """Start or stop the local AWS that stays between runs, or say whether it runs; yields lines to print."""
     running = standing_cloud()
     if action == "up":
         if running:
-            raise UsageError(f"a local AWS is up already at {running.endpoint}; `gameday cloud down` stops it")
+            raise UsageError(f"a local AWS already runs at {running.endpoint}; `gameday cloud down` stops it")
         running = aws.start_local_detached(CLOUD_DIR, port=port, seed=seed, region=region)
         yield f"up at {running.endpoint}"
         yield f"export AWS_ENDPOINT_URL={running.endpoint} AWS_REGION={region}"
@@ -74,10 +76,10 @@ def cloud(action: str, *, port: int, seed: int, region: str) -> Iterator[str]:
 
 
 def stop_run(run_id: str, *, target: str, region: str) -> Iterator[str]:
-    """Stop the experiments of a run and delete what it left of its stack; says what was found."""
+    """Stop the experiments of a run and delete what is left of its stack; yields what was done."""
     running = standing_cloud() if target == "local" else None
     if target == "local" and not running:
-        yield "no local AWS is up: nothing of the run can be left"
+        yield "no local AWS runs, so nothing of the run is left"
         return
     session = running.session() if running else aws.session(target=target, region=region)
     for experiment in faults.stop_all(session, run_id):
@@ -85,7 +87,7 @@ def stop_run(run_id: str, *, target: str, region: str) -> Iterator[str]:
     for stack in deploy.find_stacks(session, run_id=run_id):
         deploy.tear_down(session, stack, timeout_s=STOP_TIMEOUT_S)
         yield f"deleted stack {stack}"
-    # A run that was killed before its stack was there may have left what its template came by.
+    # A run that was killed before its stack existed may have left the bucket of its template.
     for bucket in deploy.find_buckets(session, run_id=run_id):
         deploy.delete_bucket(session, bucket)
         yield f"deleted bucket {bucket}"
@@ -93,7 +95,7 @@ def stop_run(run_id: str, *, target: str, region: str) -> Iterator[str]:
 
 @dataclass(slots=True)
 class Watchdog:
-    """The near end of a watchdog process; `close` tells it that the run cleaned up by itself."""
+    """The run's end of its watchdog process; `close` tells the process that the run has cleaned up by itself."""
 
     process: subprocess.Popen[bytes] | None
 
@@ -103,40 +105,42 @@ class Watchdog:
             self.process.stdin.close()
 
 
-def watch(plan: Parameters) -> Watchdog:
-    """Start the watchdog of a run, where the AWS of the run outlives it."""
-    if plan.target == "local" and standing_cloud() is None:
+def start_watchdog(parameters: Parameters) -> Watchdog:
+    """Start the watchdog process of a run, if the AWS of the run outlives the run."""
+    target, region = parameters.target, parameters.region
+    if target == "local" and standing_cloud() is None:
         return Watchdog(process=None)
-    argv = [sys.executable, "-m", "kit", "_watch", plan.run_id, "--target", plan.target, "--region", plan.region]
+    argv = [sys.executable, "-m", "kit", "_watchdog", parameters.run_id, "--target", target, "--region", region]
     return Watchdog(process=subprocess.Popen(argv, stdin=subprocess.PIPE, start_new_session=True))
 
 
 @contextmanager
-def start_watchdog(plan: Parameters) -> Iterator[Watchdog]:
-    """A watchdog around a block; an orderly end of the block releases it, a kill does not."""
-    dog = watch(plan)
-    yield dog
-    for line in stop_run(plan.run_id, target=plan.target, region=plan.region) if dog.process else ():
-        sys.stdout.write(f"  {line}\n")
-    dog.close()
+def watched_run(parameters: Parameters) -> Iterator[None]:
+    """Run a block under a watchdog. If the block ends without an exception, clean up here and release the watchdog."""
+    watchdog = start_watchdog(parameters)
+    yield
+    if watchdog.process:
+        for line in stop_run(parameters.run_id, target=parameters.target, region=parameters.region):
+            terminal.say(f"  {line}")
+    watchdog.close()
 
 
-def guard(run_id: str, *, target: str, region: str) -> None:
-    """The far end: wait for the end of the run's process; unless it said that it is done, stop the run.
+def run_watchdog(run_id: str, *, target: str, region: str) -> None:
+    """Wait, in the watchdog process, until the run's process has ended; stop the run unless it cleaned up by itself.
 
-    Again and again for a while: a kernel whose command was killed has some seconds to live, in which it may still
-    start the experiment or the stack that a first look did not find.
+    Repeats for a while: a kernel whose command was killed lives on for some seconds, in which it may still start the
+    experiment or create the stack that an earlier attempt did not find.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if sys.stdin.buffer.read() == DONE:
         return
-    deadline = time.monotonic() + STRAGGLERS_S
+    deadline = time.monotonic() + LATE_START_S
     while True:
         for line in stop_run(run_id, target=target, region=region):
             log.info(line)
         if time.monotonic() > deadline:
             return
-        time.sleep(STRAGGLERS_POLL_S)
+        time.sleep(LATE_START_POLL_S)
 
 
 def fidelity_rows(scenario: str) -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ from kit import aws, build, collect, deploy, faults, scenarios, slo
 from kit.collect import ledger
 from kit.errors import EvidenceMissing, KitError
 from kit.gameday import findings, golden_runs
-from kit.gameday.commands import Watchdog, standing_cloud, watch
+from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.gameday.phases import RunPhase, record_phase
 from kit.load import History, LoadPlan, LoadRun, read_history
@@ -77,7 +77,7 @@ class GameDay:
         if not os.environ.get("GAMEDAY_HEADLESS"):
             # A headless run was checked, and is watched, by the command that started it.
             plan.preflight()
-            day._watchdog = watch(plan)
+            day._watchdog = start_watchdog(plan)
         plan.run_dir.mkdir(parents=True, exist_ok=True)
         atexit.register(day.close)
         return day

@@ -28,7 +28,7 @@ LOG_TAIL_BYTES = 2_000
 class LoadRun:
     """A load in a process of its own, which ends when this process does. Create it by `start`."""
 
-    def __init__(self, owned: lifeline.Owned, out_dir: Path) -> None:
+    def __init__(self, owned: lifeline.Child, out_dir: Path) -> None:
         self._owned = owned
         self._out_dir = out_dir
         self._stop_sent = False

@@ -1,7 +1,6 @@
-"""Run a game-day notebook headless: strict parameters in, papermill in a process of its own, one record out.
+"""Run a game-day notebook headless: check its parameters, execute it in a child process, read its verdict.
 
-Owns papermill and the decision whether an executed notebook may be believed. Knows nothing of AWS or of what the
-checks mean: the verdict comes from the notebook's scrap, and this module can only make it worse.
+The verdict comes from the notebook's scrap. This module can only make it worse.
 """
 
 from __future__ import annotations
@@ -9,10 +8,9 @@ from __future__ import annotations
 import ast
 import json
 import os
-import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,9 @@ from kit.errors import EvidenceMissing, UsageError
 from kit.model import Verdict
 from kit.notebook import scraps
 from kit.parameter_specs import RUN_PARAMETERS, ParameterSpec
-from kit.process import lifeline
+from kit.process import lifeline, terminal
+from kit.process.atomic_file import write_json
+from kit.process.signals import stop_on_signal
 from kit.verdict import gate
 
 EXECUTED = "executed.ipynb"
@@ -29,17 +29,17 @@ RUN_FILE = "run.json"
 LOG_FILE = "runner.log"
 CELL_TIMEOUT_S = 900
 KERNEL_START_TIMEOUT_S = 60
-# A stopped runner gets this long to save its notebook and let the kernel clean up before everything is killed.
+# A stopped child gets this long to save its notebook and let the kernel clean up before everything is killed.
 STOP_GRACE_S = 8.0
 # The types that a parameters cell may declare.
 TYPES: Mapping[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
-# How often the command looks whether the run has ended.
+# How often the command checks whether the run has ended.
 POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One headless run: which notebook, with which parameters, into which folder."""
+    """One headless run: the notebook, its parameters, and the folder for its results."""
 
     notebook: Path
     parameters: dict[str, Any]
@@ -48,7 +48,7 @@ class Request:
 
 
 def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
-    """Name → (type name, default) of the notebook's `parameters` cell."""
+    """Return name → (type name, default) of the notebook's `parameters` cell."""
     from papermill.inspection import inspect_notebook
 
     if not notebook.is_file():
@@ -74,71 +74,70 @@ def strict_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any
 
 
 def execute(request: Request) -> int:
-    """Run the notebook in a child that nothing of it outlives; returns the child's exit code (128 + n = signal n).
+    """Run the notebook in a child process; returns its exit code (128 + n if signal n killed it).
 
-    SIGINT and SIGTERM to this process stop the run in an orderly way; SIGKILL of this process ends it as well.
+    SIGINT, SIGTERM and SIGHUP to this process stop the run in order. Whatever ends this process, SIGKILL included,
+    ends the child and everything that it started. Raises EvidenceMissing if the run's folder cannot be written.
     """
     run_dir = request.run_dir
     runtime = run_dir / ".runtime"
-    runtime.mkdir(parents=True)
     state = {
         "notebook": str(request.notebook),
         "parameters": request.parameters,
         "reproduce": request.reproduce,
         "exit_code": None,
     }
-    _write_json(run_dir / RUN_FILE, state)
+    try:
+        runtime.mkdir(parents=True)
+    except OSError as error:
+        raise EvidenceMissing(f"{runtime} cannot be made: {error.strerror}") from error
+    write_json(run_dir / RUN_FILE, state)
     environment = {**os.environ, "JUPYTER_RUNTIME_DIR": str(runtime), "GAMEDAY_HEADLESS": "1"}
     argv = [sys.executable, "-m", "kit", "_execute", str(run_dir)]
     log = run_dir / LOG_FILE
-    with lifeline.spawn(argv, env=environment, log=log, remove=[runtime], grace_s=STOP_GRACE_S) as owned:
-        code, stopped_by = _wait(owned, log)
-    _write_json(run_dir / RUN_FILE, {**state, "exit_code": code, "stopped_by": stopped_by})
+    signals: list[str] = []
+    with (
+        stop_on_signal(signals.append),
+        lifeline.spawn(argv, env=environment, log=log, remove=[runtime], grace_s=STOP_GRACE_S) as child,
+    ):
+        code = _follow(child, log, signals)
+    write_json(run_dir / RUN_FILE, {**state, "exit_code": code, "stopped_by": signals[0] if signals else ""})
     return code
 
 
-def _wait(owned: lifeline.Owned, log: Path) -> tuple[int, str]:
-    """Show the child's log until it ends; a signal to this process is passed on as a request to stop."""
-    stopped_by: list[str] = []
-
-    def stop(number: int, _frame: object) -> None:
-        stopped_by.append(signal.Signals(number).name)
-        owned.terminate()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+def _follow(child: lifeline.Child, log: Path, signals: Sequence[str]) -> int:
+    """Show the child's log until it ends; ask it to end as soon as a signal has arrived."""
     shown = 0
-    try:
-        while (code := owned.poll()) is None:
-            time.sleep(POLL_S)
-            shown = _show(log, shown)
-        _show(log, shown)
-        return code, stopped_by[0] if stopped_by else ""
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    while (code := child.poll()) is None:
+        if signals:
+            child.terminate()
+        time.sleep(POLL_S)
+        shown = _show(log, shown)
+    _show(log, shown)
+    return code
 
 
 def _show(log: Path, offset: int) -> int:
     """Copy what the log gained since `offset` to the terminal; returns the new offset."""
-    if not log.exists():
+    try:
+        with log.open("rb") as lines:
+            lines.seek(offset)
+            fresh = lines.read()
+    except FileNotFoundError:
         return offset
-    with log.open("rb") as lines:
-        lines.seek(offset)
-        fresh = lines.read()
-    sys.stdout.write(fresh.decode(errors="replace"))
-    sys.stdout.flush()
+    terminal.write(fresh.decode(errors="replace"))
     return offset + len(fresh)
 
 
 def run_papermill(run_dir: Path) -> None:
-    """The child's side: execute the notebook that `run.json` names; raises what papermill raises."""
+    """Execute the notebook that `run.json` names, as the child of `execute`; raises what papermill raises."""
     import papermill
     from jupyter_client.manager import AsyncKernelManager
 
     state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
     papermill.execute_notebook(
-        state["notebook"],
-        run_dir / EXECUTED,
+        _literal(state["notebook"]),
+        _literal(str(run_dir / EXECUTED)),
         parameters=state["parameters"],
         km=AsyncKernelManager(kernel_name="python3", transport_encryption="auto"),
         progress_bar=False,
@@ -148,6 +147,11 @@ def run_papermill(run_dir: Path) -> None:
         start_timeout=KERNEL_START_TIMEOUT_S,
         cwd=str(Path(state["notebook"]).parent),
     )
+
+
+def _literal(path: str) -> str:
+    """Papermill fills braces in a path with parameters; in our paths they are part of a folder's name."""
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 def judge_run(run_dir: Path) -> dict[str, Any]:
@@ -230,9 +234,3 @@ def _invalid(run_dir: Path, reasons: list[str]) -> dict[str, Any]:
         reasons=reasons,
         reproduce=state.get("reproduce", ""),
     )
-
-
-def _write_json(path: Path, value: Any) -> None:
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(value, indent=1), encoding="utf-8")
-    part.replace(path)

@@ -1,1 +1,1 @@
-"""Child processes that end with their parent, and what the machine was busy with."""
+"""Processes and the machine: children that end with their parent, CPU use, signals, terminal output, files."""

@@ -1,8 +1,8 @@
 """Start child processes that end with their parent.
 
-`spawn` puts a program under a small supervisor (`kit.process.supervisor`) that holds the reading end of a pipe.
-Only the caller holds the writing end. When the caller ends, for any reason, the pipe closes, and the supervisor kills
-the program and everything that it started. Linux only.
+`spawn` runs a program under a small supervisor (`kit.process.supervisor`) that holds the reading end of a pipe, the
+lifeline. Only the caller holds the writing end. When the caller ends, for any reason, the pipe closes, and the
+supervisor kills the program and everything that it started. Linux only.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ import time
 
 from kit.process.supervisor import FAILED, LINE_BYTES_MAX, STARTED, SUPERVISOR_FILE, stat
 
-# PEP 484 typing names and subprocess cost more start-up time than everything else here; callers pay it, not
-# the supervisor.
+# Importing `subprocess` and the typing names takes longer than everything else here, and not every process that
+# imports this module starts a child.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,56 +22,55 @@ if TYPE_CHECKING:
     from subprocess import Popen
 
 GRACE_S = 1.0
-# A supervisor that has not started its program by then never will.
+# A supervisor that has not started its program by then is given up.
 STARTED_S_MAX = 10.0
-# What `close` allows beyond the grace: the kill, the removal, the reaping.
+# `close` waits this much longer than the grace: for the kill, the removal of files, and the reaping.
 CLOSE_MARGIN_S = 8.0
-POLL_S = 0.02
 
 
-# Writing ends that this process holds. A child forked without exec (multiprocessing) must not keep them open, or
-# it would keep alive what its parent owned.
-_held: set[int] = set()
+# Writing ends of the pipes of this process. A child forked without exec (multiprocessing) closes its copies, because
+# an open one would keep the programs running after this process has ended.
+_lifelines: set[int] = set()
 
 
-def _drop_held() -> None:
-    for descriptor in _held:
+def _close_lifelines() -> None:
+    for descriptor in _lifelines:
         with contextlib.suppress(OSError):
             os.close(descriptor)
-    _held.clear()
+    _lifelines.clear()
 
 
-os.register_at_fork(after_in_child=_drop_held)
+os.register_at_fork(after_in_child=_close_lifelines)
 
 
-class Owned:
-    """A program that lives at most as long as this object's process.
+class Child:
+    """A program that runs at most as long as the process that started it.
 
-    `close` (or leaving the `with` block) ends it in order; `terminate` only asks. Safe to close twice.
+    `close` (or leaving the `with` block) ends it and waits; `terminate` only asks it to end. Both may be repeated.
     """
 
-    __slots__ = ("_grace_s", "_hold", "_supervisor", "argv", "child_pid")
+    __slots__ = ("_grace_s", "_lifeline", "_supervisor", "argv", "child_pid")
 
     def __init__(
-        self, supervisor: "Popen[bytes]", hold: int | None, child_pid: int, argv: tuple[str, ...], grace_s: float
+        self, supervisor: "Popen[bytes]", lifeline: int | None, child_pid: int, argv: tuple[str, ...], grace_s: float
     ) -> None:
         self._supervisor = supervisor
-        self._hold = hold
+        self._lifeline = lifeline
         self._grace_s = grace_s
         self.child_pid = child_pid
         self.argv = argv
 
     @property
     def pid(self) -> int:
-        """The supervisor's."""
+        """The process id of the supervisor."""
         return self._supervisor.pid
 
     def poll(self) -> int | None:
-        """The program's exit code, 128 + n when signal n ended it; None while anything of it runs."""
+        """Return the exit code, 128 + n if signal n ended the program; None while any process of it runs."""
         return self._supervisor.poll()
 
     def wait(self, timeout_s: float) -> int:
-        """Wait for the end; raises TimeoutError."""
+        """Wait for the end and return the exit code. Raises TimeoutError."""
         import subprocess
 
         try:
@@ -80,12 +79,15 @@ class Owned:
             raise TimeoutError(f"{self.argv[0]} (pid {self.child_pid}) still runs after {timeout_s:g} s") from None
 
     def terminate(self) -> None:
-        """Ask the program to end; whatever it leaves behind after the grace is killed. Returns at once."""
-        self._let_go()
+        """Ask the program to end, and return at once. What still runs after the grace is killed."""
+        self._close_lifeline()
 
     def close(self, timeout_s: float | None = None) -> int:
-        """End it and everything it started; returns its exit code. Raises TimeoutError if it cannot be killed."""
-        self._let_go()
+        """End the program and everything it started, and return its exit code.
+
+        Raises TimeoutError if it cannot be killed.
+        """
+        self._close_lifeline()
         limit_s = self._grace_s + CLOSE_MARGIN_S if timeout_s is None else timeout_s
         try:
             return self.wait(limit_s)
@@ -95,23 +97,23 @@ class Owned:
             self._supervisor.wait(CLOSE_MARGIN_S)
             raise
 
-    def _let_go(self) -> None:
-        # A forked copy of this object finds its descriptor dropped, its number perhaps reused.
-        if self._hold is not None and self._hold in _held:
-            _held.discard(self._hold)
-            os.close(self._hold)
-        self._hold = None
+    def _close_lifeline(self) -> None:
+        # In a forked copy of this object the descriptor is closed already, and its number may be reused.
+        if self._lifeline is not None and self._lifeline in _lifelines:
+            _lifelines.discard(self._lifeline)
+            os.close(self._lifeline)
+        self._lifeline = None
 
-    def __enter__(self) -> "Owned":
+    def __enter__(self) -> "Child":
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def __del__(self) -> None:
-        # Forgotten without close(): the program must not go on until the interpreter ends.
+        # Without close() the program would otherwise run until the interpreter ends.
         with contextlib.suppress(AttributeError, OSError):
-            self._let_go()
+            self._close_lifeline()
 
 
 def spawn(
@@ -122,12 +124,13 @@ def spawn(
     log: "Path | None" = None,
     remove: "Sequence[Path]" = (),
     grace_s: float = GRACE_S,
-) -> Owned:
-    """Start `argv` so that it ends with this process; its output is appended to `log`, or dropped.
+) -> Child:
+    """Start `argv` so that it ends with this process. Its output is appended to `log`, or dropped.
 
-    `remove`: files and folders deleted when everything has ended. Raises OSError when it cannot be started.
+    `remove`: files and folders to delete after everything has ended. Raises OSError if it cannot be started.
     """
-    reading, writing = os.pipe()  # both non-inheritable: no other child of ours can hold the writing end
+    # Neither end is inheritable, so that no other child of this process can hold the writing end.
+    reading, writing = os.pipe()
     try:
         supervisor, child_pid = _supervise(argv, env, cwd, log, remove, grace_s, reading)
     except BaseException:
@@ -135,8 +138,8 @@ def spawn(
         raise
     finally:
         os.close(reading)
-    _held.add(writing)
-    return Owned(supervisor, writing, child_pid, tuple(str(word) for word in argv), grace_s)
+    _lifelines.add(writing)
+    return Child(supervisor, writing, child_pid, tuple(str(word) for word in argv), grace_s)
 
 
 def spawn_detached(
@@ -148,18 +151,18 @@ def spawn_detached(
     remove: "Sequence[Path]" = (),
     grace_s: float = GRACE_S,
 ) -> tuple[int, int]:
-    """Start `argv` so that it outlives this process: (supervisor's pid, program's pid).
+    """Start `argv` so that it outlives this process; returns the pids of its supervisor and of the program.
 
-    SIGTERM to the supervisor ends it in order.
+    SIGTERM to the supervisor ends the program in order.
     """
     supervisor, child_pid = _supervise(argv, env, cwd, log, remove, grace_s, None)
-    # It is not ours to reap: without this, Popen would warn that it still runs.
+    # This process will never reap it, and Popen warns about children that still run.
     supervisor.returncode = 0
     return supervisor.pid, child_pid
 
 
 def started_at(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None if there is none. Tells reused pids apart."""
+    """Return when the process started, in clock ticks since boot, which tells reused pids apart; None if it is gone."""
     fields = stat(pid)
     return None if fields is None or fields[0] == "Z" else int(fields[19])
 
@@ -168,10 +171,10 @@ def _supervise(argv, env, cwd, log, remove, grace_s, reading) -> "tuple[Popen[by
     import subprocess
 
     words = [str(word) for word in argv]
-    told, tell = os.pipe()
+    start_read, start_write = os.pipe()
     output = subprocess.DEVNULL if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    pass_fds = [tell] if reading is None else [tell, reading]
-    options = [str(-1 if reading is None else reading), str(tell), str(grace_s)]
+    pass_fds = [start_write] if reading is None else [start_write, reading]
+    options = [str(-1 if reading is None else reading), str(start_write), str(grace_s)]
     paths = [os.path.abspath(path) for path in remove]
     try:
         supervisor = subprocess.Popen(
@@ -180,30 +183,30 @@ def _supervise(argv, env, cwd, log, remove, grace_s, reading) -> "tuple[Popen[by
             stdin=subprocess.DEVNULL, stdout=output, stderr=output,
         )  # fmt: skip
     finally:
-        os.close(tell)
+        os.close(start_write)
         if output != subprocess.DEVNULL:
             os.close(output)
     try:
-        child_pid = _await_start(told, words)
+        child_pid = _await_start(start_read, words)
     except BaseException:
         supervisor.kill()
         supervisor.wait(CLOSE_MARGIN_S)
         raise
     finally:
-        os.close(told)
+        os.close(start_read)
     return supervisor, child_pid
 
 
-def _await_start(told: int, words: list[str]) -> int:
+def _await_start(start_read: int, words: list[str]) -> int:
     deadline = time.monotonic() + STARTED_S_MAX
     line = b""
     while not line.endswith(b"\n"):
-        readable, _, _ = select.select([told], [], [], max(0.0, deadline - time.monotonic()))
+        readable, _, _ = select.select([start_read], [], [], max(0.0, deadline - time.monotonic()))
         if not readable:
             raise TimeoutError(f"supervisor of {words[0]} did not start within {STARTED_S_MAX:g} s")
-        chunk = os.read(told, LINE_BYTES_MAX)
+        chunk = os.read(start_read, LINE_BYTES_MAX)
         if not chunk:
-            raise ChildProcessError(f"supervisor of {words[0]} ended before it had started anything")
+            raise ChildProcessError(f"supervisor of {words[0]} ended before it had started the program")
         line += chunk
     if line.startswith(FAILED):
         code = int(line[len(FAILED) :])

@@ -1,8 +1,8 @@
-"""The supervisor under which `kit.process.lifeline` starts programs: a script of its own, run without site-packages.
+"""Supervise one program for `kit.process.lifeline`: a script that runs without site-packages.
 
-Holds the reading end of a pipe; when its writing end is closed, however that came about, it asks the program to stop,
-waits, kills it with everything that it started (also what fled into a session of its own), and removes what was to be
-removed. Imports nothing of the kit and little else, to start in milliseconds. Linux only.
+It holds the reading end of a pipe. When the writing end is closed, for whatever reason, it asks the program to stop,
+waits, kills it with everything that it started (processes in sessions of their own included), and removes the files
+that it was told to remove. It imports next to nothing, so that it starts in milliseconds. Linux only.
 """
 
 import contextlib
@@ -13,21 +13,21 @@ import signal
 import sys
 import time
 
-# Supervisors below get this long to end what they own and delete its files, before they are killed too.
+# Nested supervisors get this long to end their programs and delete their files before they are killed too.
 NESTED_S_MAX = 4.0
-# Killing all descendants is repeated, because they may fork while being killed, but not for ever.
+# Killing all descendants is repeated for at most this long, because they may fork while being killed.
 KILL_S_MAX = 5.0
 KILL_PAUSE_S = 0.01
 
-# What it tells its starter, one line each: the program's process id, or why there is none.
+# The line that it writes to its starter: the program's process id, or the error number of a failed start.
 STARTED = b"started "
 FAILED = b"failed "
 LINE_BYTES_MAX = 256
 
-# Where the options of `_main` begin on a supervisor's command line: python -I -S FILE hold tell grace count path…
+# Where the options of `_main` begin: python -I -S FILE lifeline start_write grace_s count path… program…
 OPTIONS_AT = 4
 
-# The script itself: starters run it by this path, and it tells its like below it by the same.
+# Starters run the script by this path, and supervisors recognise nested ones by it.
 SUPERVISOR_FILE = os.path.abspath(__file__)
 
 _PR_SET_PDEATHSIG = 1
@@ -35,11 +35,11 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 class _Supervisor:
-    """One program, its descendants, and the pipe that says whether anyone still wants them."""
+    """One program, its descendants, and the pipe that is open as long as their owner lives."""
 
-    def __init__(self, hold: int, tell: int, grace_s: float, remove: list[str]) -> None:
-        self._hold = hold
-        self._tell = tell
+    def __init__(self, lifeline: int, start_write: int, grace_s: float, remove: list[str]) -> None:
+        self._lifeline = lifeline
+        self._start_write = start_write
         self._grace_s = grace_s
         self._remove = remove
         self._child = 0
@@ -49,7 +49,7 @@ class _Supervisor:
         signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
 
     def run(self, argv: list[str]) -> int:
-        """Start, watch, end, clean up; the exit code."""
+        """Start the program, wait for its end or for a reason to end it, clean up; returns the exit code."""
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -57,7 +57,7 @@ class _Supervisor:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         failed = self._start(argv)
         if not failed:
-            self._watch()
+            self._wait()
             self._end()
         for path in self._remove:
             _remove(path)
@@ -74,20 +74,20 @@ class _Supervisor:
         parent = os.getpid()
         self._child = os.fork()
         if self._child == 0:
-            self._become(argv, parent, failed_write)
+            self._exec(argv, parent, failed_write)
         os.close(failed_write)
         failed = os.read(failed_read, 16)  # empty as soon as exec succeeded
         os.close(failed_read)
         with contextlib.suppress(OSError):
             if failed:
-                os.write(self._tell, FAILED + failed + b"\n")
+                os.write(self._start_write, FAILED + failed + b"\n")
             else:
-                os.write(self._tell, STARTED + str(self._child).encode() + b"\n")
-        os.close(self._tell)
+                os.write(self._start_write, STARTED + str(self._child).encode() + b"\n")
+        os.close(self._start_write)
         return int(failed or 0)
 
-    def _become(self, argv: list[str], parent: int, failed_write: int) -> None:
-        """In the forked child: turn into the program. Never returns."""
+    def _exec(self, argv: list[str], parent: int, failed_write: int) -> None:
+        """Replace the forked child by the program. Never returns."""
         try:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             if os.getppid() != parent:
@@ -95,7 +95,7 @@ class _Supervisor:
             for signum in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM, signal.SIGCHLD):
                 signal.signal(signum, signal.SIG_DFL)
             signal.set_wakeup_fd(-1)
-            for descriptor in (self._hold, self._tell):
+            for descriptor in (self._lifeline, self._start_write):
                 if descriptor >= 0:
                     os.set_inheritable(descriptor, False)
             os.execvp(argv[0], argv)
@@ -104,12 +104,12 @@ class _Supervisor:
         finally:
             os._exit(127)
 
-    def _watch(self) -> None:
-        """Until the program ends, the holder lets go, or SIGTERM."""
-        watched = [self._woken] if self._hold < 0 else [self._woken, self._hold]
+    def _wait(self) -> None:
+        """Wait until the program ends, the lifeline is closed, or SIGTERM arrives."""
+        watched = [self._woken] if self._lifeline < 0 else [self._woken, self._lifeline]
         while not self._stop_asked and not self._reap():
             readable, _, _ = select.select(watched, [], [])
-            if self._hold in readable and not os.read(self._hold, LINE_BYTES_MAX):
+            if self._lifeline in readable and not os.read(self._lifeline, LINE_BYTES_MAX):
                 return
             self._drain()
 
@@ -128,9 +128,9 @@ class _Supervisor:
         self._reap()
 
     def _end_nested(self) -> None:
-        """Let supervisors below this one end their own trees, and take over what they were to remove.
+        """Let nested supervisors end their own trees, and remember the files that they were told to remove.
 
-        One that is not done in time is killed with all the rest, perhaps in the middle of its removal.
+        One that takes too long is killed with all the rest, perhaps before it has removed its files.
         """
         deadline = time.monotonic() + NESTED_S_MAX
         asked: set[int] = set()
@@ -157,7 +157,7 @@ class _Supervisor:
             os.read(self._woken, 4096)
 
     def _reap(self) -> bool:
-        """Collect every dead child, adopted ones too; True when the program itself has ended."""
+        """Collect every dead child, adopted ones included; True if the program itself has ended."""
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -173,7 +173,7 @@ def _exit_code(status: int) -> int:
 
 
 def stat(pid: int) -> list[str] | None:
-    """Fields 3 and on of /proc/<pid>/stat; the name before them may hold spaces and brackets."""
+    """Return the fields of /proc/<pid>/stat after the name, which may hold spaces and brackets; None if it is gone."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
             return file.read().rpartition(")")[2].split()
@@ -182,9 +182,9 @@ def stat(pid: int) -> list[str] | None:
 
 
 def _descendants(without: "set[int] | None" = None) -> list[int]:
-    """Every living process below this one. As subreaper, it is the ancestor of all that was ever started.
+    """Return every living descendant. As subreaper, this process is the ancestor of all that was ever started.
 
-    `without`: processes that are not descended into.
+    `without`: processes whose own descendants are left out.
     """
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
@@ -200,7 +200,7 @@ def _descendants(without: "set[int] | None" = None) -> list[int]:
 
 
 def _nested() -> set[int]:
-    """The supervisors below this one, told by the file that they run."""
+    """Return the supervisors below this one, recognised by the file that they run."""
     return {pid for pid in _descendants() if _runs_this_file(pid)}
 
 
@@ -213,7 +213,7 @@ def _runs_this_file(pid: int) -> bool:
 
 
 def _to_remove(pid: int) -> list[str]:
-    """The paths on the command line of the supervisor `pid` (see `_main`); empty when it is gone."""
+    """Return the paths on the command line of the supervisor `pid` (see `_main`); empty if it is gone."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = [os.fsdecode(word) for word in file.read().split(b"\0")]
@@ -224,7 +224,7 @@ def _to_remove(pid: int) -> list[str]:
 
 
 def _remove(path: str) -> None:
-    """Delete a file or a folder; what cannot be deleted is left."""
+    """Delete a file or a folder; what cannot be deleted stays."""
     import shutil
 
     if os.path.isdir(path) and not os.path.islink(path):
@@ -235,8 +235,8 @@ def _remove(path: str) -> None:
 
 
 def _main(words: list[str]) -> int:
-    hold, tell, grace_s, count = int(words[0]), int(words[1]), float(words[2]), int(words[3])
-    return _Supervisor(hold, tell, grace_s, words[4 : 4 + count]).run(words[4 + count :])
+    lifeline, start_write, grace_s, count = int(words[0]), int(words[1]), float(words[2]), int(words[3])
+    return _Supervisor(lifeline, start_write, grace_s, words[4 : 4 + count]).run(words[4 + count :])
 
 
 if __name__ == "__main__":

@@ -5,12 +5,10 @@ All runs end with this process, however it ends. `kit.power` uses the same execu
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +17,7 @@ from kit.gameday.commands import standing_cloud
 from kit.gameday.phases import RunPhase
 from kit.model import Verdict
 from kit.process import cpu_contention
+from kit.process.signals import stop_on_signal
 from kit.suite import record
 from kit.suite.concurrency import DEMAND_KNOWN_AFTER_S, OTHER_PROCESSES_WINDOW_S, ConcurrencySlots
 from kit.suite.outcome import Outcome, not_started
@@ -109,7 +108,7 @@ class Execution:
         self._plan.folder.mkdir(parents=True, exist_ok=True)
         self._publish(record.RUNNING)
         try:
-            with self._stop_on_signals():
+            with stop_on_signal(self.stop):
                 while self._running or self._queue:
                     self._step()
                     time.sleep(POLL_S)
@@ -205,20 +204,6 @@ class Execution:
             if not run.stop_reason:
                 run.stop(reason)
                 self._log_run(run.member, f"stopping: {reason}")
-
-    @contextmanager
-    def _stop_on_signals(self) -> Iterator[None]:
-        """Stop the suite in order on SIGINT and SIGTERM."""
-
-        def stop(number: int, _: object) -> None:
-            self.stop(signal.Signals(number).name)
-
-        before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _publish(self, state: str, ended_at: float | None = None) -> dict[str, Any]:
         return self._publish_progress(

@@ -28,7 +28,7 @@ CLEANED_S_MAX = 60.0
 PHASES = {"deploy": "image sha256", "steady": "steady state:", "fault": "experiment running", "recovery": "recovery:"}
 LAST_PHASE = "reconcile"
 # It outlives the command for a while, to see what the command's other processes may still begin.
-WATCHDOG = "kit _watch"
+WATCHDOG = "kit _watchdog"
 # A process that was told to end has ended: ECS replaces it, and nobody can undo it.
 NOTHING_TO_UNDO = ("api-termination",)
 BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing]
