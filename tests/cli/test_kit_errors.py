@@ -47,17 +47,8 @@ def start_run(tmp_path: Path, cell: str, *, reports: Path, **options) -> subproc
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(made, tmp_path / "az_loss.ipynb")
     script = Path(__file__).with_name("probe_command.py")
-    argv = [
-        sys.executable,
-        script,
-        tmp_path / "az_loss.ipynb",
-        "run",
-        "az-loss",
-        "--run-id",
-        "r1",
-        "--reports",
-        reports,
-    ]
+    command = ["run", "az-loss", "--run-id", "r1", "--reports", reports]
+    argv = [sys.executable, script, tmp_path / "az_loss.ipynb", *command]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, **options)
 
