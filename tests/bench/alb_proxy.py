@@ -1,21 +1,17 @@
-"""What a request through the local load balancer costs: CPU µs, by `python -m tests.bench alb_proxy`.
+"""Measure the CPU time of a request through the local load balancer: `python -m tests.bench alb_proxy`.
 
-Everything runs on one loop in this process, so the same requests are also sent straight to the target and the
-difference is the load balancer's share. Nothing is asserted: machines differ.
+Everything runs on one loop in this process. The same requests are also sent directly to the target, and the difference
+is the load balancer's share. Nothing is asserted, because machines differ.
 """
 
 import asyncio
-import sys
 import time
-from pathlib import Path
 
 import uvloop
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "local"))
-
 from kit.local.endpoints import Endpoint
 from kit.local.links import LinkRule, Links, Match
-from tests.local.alb_rig import Rig, rig  # pyright: ignore[reportMissingImports]
+from tests.local.alb_rig import Rig, rig
 
 CONNECTIONS = 16
 REQUESTS = 20_000
@@ -40,8 +36,8 @@ class Fixed(asyncio.Protocol):
         self.transport.write(RESPONSE)  # type: ignore[attr-defined]
 
 
-class Asker(asyncio.Protocol):
-    """Asks again as soon as an answer came, `left` times."""
+class Client(asyncio.Protocol):
+    """A client that sends the next request on each answer, `left` times."""
 
     def __init__(self, left: int, done: asyncio.Future[None]) -> None:
         self.left = left
@@ -65,7 +61,7 @@ async def cpu_us_per_request(port: int) -> float:
     waits = [loop.create_future() for _ in range(CONNECTIONS)]
     began = time.process_time()
     for wait in waits:
-        await loop.create_connection(lambda wait=wait: Asker(REQUESTS // CONNECTIONS, wait), "127.0.0.1", port)
+        await loop.create_connection(lambda wait=wait: Client(REQUESTS // CONNECTIONS, wait), "127.0.0.1", port)
     await asyncio.gather(*waits)
     return (time.process_time() - began) / REQUESTS * 1e6
 
@@ -75,17 +71,17 @@ async def bench_proxy(made: Rig) -> None:
     port = server.sockets[0].getsockname()[1]
     await made.stop_checks()
     made.service.register_address(made.group_arn, "127.0.0.1", port)
-    straight = await cpu_us_per_request(port)
+    direct = await cpu_us_per_request(port)
     through = await cpu_us_per_request(made.port)
     made.links.add(LinkRule(name="elsewhere", src=Match(subnets=["nowhere"]), blackhole=True))
     with_rule = await cpu_us_per_request(made.port)
     made.links.add(LinkRule(name="light", src=Match(kinds=["alb"]), delay_ms=0.0))
     impaired = await cpu_us_per_request(made.port)
     server.close()
-    print(f"straight to the target                 {straight:7.1f} µs a request")
-    print(f"load balancer, no rules                {through - straight:7.1f} µs more")
-    print(f"load balancer, a rule elsewhere        {with_rule - straight:7.1f} µs more")
-    print(f"load balancer, a rule on every leg     {impaired - straight:7.1f} µs more")
+    print(f"directly to the target                 {direct:7.1f} µs a request")
+    print(f"load balancer, no rules                {through - direct:7.1f} µs more")
+    print(f"load balancer, a rule elsewhere        {with_rule - direct:7.1f} µs more")
+    print(f"load balancer, a rule on every leg     {impaired - direct:7.1f} µs more")
 
 
 async def bench_links() -> None:

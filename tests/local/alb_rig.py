@@ -1,4 +1,4 @@
-"""A load balancer in this process, with real sockets, MiniStack's elbv2 and targets of every bad habit."""
+"""Run a load balancer in this process, with real sockets, MiniStack's elbv2 and targets that misbehave."""
 
 import asyncio
 import re
@@ -32,7 +32,7 @@ class Request:
 
 @dataclass(slots=True)
 class TargetServer:
-    """A target on 127.0.0.1: answers its name, or whatever `handler` does."""
+    """A target on 127.0.0.1. It answers with its name, or as `handler` does."""
 
     name: str
     endpoint: Endpoint
@@ -48,7 +48,7 @@ class TargetServer:
         self.port = self.server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:
-        """Die as a killed process: listener and connections gone."""
+        """Close the listener and all connections, as a killed process does."""
         if self.server is not None:
             self.server.close()
         for writer in self.writers:
@@ -99,7 +99,7 @@ async def read_request(reader: asyncio.StreamReader) -> Request | None:
 
 @dataclass(slots=True)
 class Client:
-    """A bare HTTP/1.1 client: what it sends is what the test says."""
+    """A bare HTTP/1.1 client that sends exactly what the test gives it."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
@@ -171,7 +171,7 @@ class Rig:
         await until(lambda: self.health(target) == state, f"target {target.name} {state}, is {self.health(target)}")
 
     async def until_all_healthy(self) -> None:
-        """Every node has seen every target healthy."""
+        """Wait until every node sees every target healthy."""
         targets = self.service._groups[self.group_arn].targets.values()
         await until(
             lambda: all(len(t.views) == 2 and {v.state for v in t.views.values()} == {"healthy"} for t in targets),
@@ -187,7 +187,7 @@ class Rig:
         return client
 
     async def get(self, path: str = "/", **options: Any) -> tuple[int, bytes]:
-        """One request on a connection of its own."""
+        """Send one request on its own connection."""
         client = await self.connect()
         try:
             return await client.ask(path, **options)
@@ -195,11 +195,11 @@ class Rig:
             client.writer.close()
 
     def set_group(self, **fields: Any) -> None:
-        """Change the target group as ModifyTargetGroup would, below its one-second granularity."""
+        """Change the target group as ModifyTargetGroup does, but with fractions of a second."""
         elbv2._tgs[self.group_arn].update(fields)
 
     async def stop_checks(self) -> None:
-        """Treat every target as healthy."""
+        """Stop health checks, so that every target counts as healthy."""
         self.set_group(HealthCheckEnabled=False)
         self.service._change()
         await asyncio.sleep(0.05)
@@ -219,7 +219,7 @@ class Rig:
 
 
 def run(scenario: Callable[[Rig], Coroutine[Any, Any, None]], **options: Any) -> None:
-    """Run a scenario against a fresh load balancer, on the loop that the cloud runs on."""
+    """Run a scenario against a new load balancer, on uvloop as in the cloud."""
 
     async def whole() -> None:
         async with rig(**options) as made, asyncio.timeout(SCENARIO_S_MAX):
@@ -237,7 +237,7 @@ async def until(condition: Callable[[], bool], what: str, limit_s: float = 5.0) 
 
 
 async def call(action: str, **params: str | int) -> str:
-    """One call of the public elbv2 API, answered by MiniStack's own handler."""
+    """Call the elbv2 API of MiniStack."""
     body = urlencode({"Action": action, **params}).encode()
     status, _, answer = await elbv2.handle_request("POST", "/", {}, body, {})
     assert status == 200, answer
@@ -254,9 +254,9 @@ def pick(tag: str, xml: str) -> str:
 async def rig(
     *, connect_timeout_s: float = 10.0, listener: bool = True, period_s: float = PERIOD_S
 ) -> AsyncIterator[Rig]:
-    """A load balancer `web` that forwards everything to one target group with quick health checks.
+    """Run a load balancer `web` that forwards all requests to one target group with frequent health checks.
 
-    `period_s`: how often it publishes its metrics; who takes a period by hand makes it long.
+    `period_s` is the period of its metrics. Tests that take a period themselves make it long.
     """
     links = Links(seed=1)
     service = LoadBalancers(links, 1, connect_timeout_s=connect_timeout_s, period_s=period_s)

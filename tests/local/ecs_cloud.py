@@ -1,6 +1,6 @@
-"""A small cloud for the scheduler's tests: MiniStack, the front, load balancers and a fast scheduler.
+"""Run a small cloud for the ECS tests: MiniStack, the gateway, load balancers and a fast scheduler.
 
-Run as a process of its own. Images are folders below --images: the image's name is the folder's.
+It is a process of its own. Images are folders below --images, named as the image.
 """
 
 from __future__ import annotations

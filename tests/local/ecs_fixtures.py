@@ -1,4 +1,4 @@
-"""What the scheduler's tests share: the little web application, the cloud, and a client that waits."""
+"""Fixtures of the ECS tests: a small cloud, clients, and a cluster in a VPC of two zones."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,35 +21,12 @@ from botocore.config import Config
 
 _numbers = itertools.count(1)
 
-WEB = """
-import http.server, json, os, signal, subprocess, sys, time
-mode = sys.argv[1] if len(sys.argv) > 1 else "web"
-if mode == "stubborn":
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-print("started", mode, os.environ.get("COLOUR", ""), flush=True)
-if mode == "forking":
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-if mode == "env":
-    print(json.dumps(dict(os.environ)), flush=True)
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        bad = mode == "sick" and self.path == "/healthz"
-        body = json.dumps({"pid": os.getpid(), "colour": os.environ.get("COLOUR", "")}).encode()
-        self.send_response(500 if bad else 200)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
-
-# Generous: the machine may be busy with other tests; nothing sleeps that long.
+# Long, because other tests may keep the machine busy. Nothing sleeps that long.
 WAIT_S = 20.0
 
 
 def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S) -> Any:
-    """The first truthy answer of `probe`."""
+    """Return the first truthy answer of `probe`."""
     deadline = time.monotonic() + limit_s
     while True:
         answer = probe()
@@ -60,10 +38,10 @@ def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S) -> Any:
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
-    """Start the small cloud; its process and its state folder."""
+    """Start the small cloud. Returns its process and its state folder."""
     app = folder / "images" / "web" / "app"
     app.mkdir(parents=True)
-    (app / "web.py").write_text(WEB)
+    shutil.copy(Path(__file__).with_name("ecs_web.py"), app / "web.py")
     state = folder / "state"
     state.mkdir()
     argv = [sys.executable, str(Path(__file__).with_name("ecs_cloud.py")), "--state-dir", str(state)]
@@ -81,7 +59,7 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
 
 
 def alive(pid: int) -> bool:
-    """True while the process runs (a zombie does not)."""
+    """Return whether the process runs. A zombie does not."""
     try:
         return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
@@ -93,7 +71,7 @@ def kill(pid: int) -> None:
 
 
 def clients(state: Path) -> Callable[[str], Any]:
-    """boto3 clients of the cloud, by service."""
+    """Return a function that makes boto3 clients of the cloud."""
     endpoint = json.loads((state / "cloud.json").read_text())["endpoint"]
 
     @functools.cache
@@ -107,7 +85,7 @@ def clients(state: Path) -> Callable[[str], Any]:
 
 
 def stage_on(aws: Callable[[str], Any]) -> Stage:
-    """A new cluster in a new VPC."""
+    """Create a cluster in a new VPC."""
     number = next(_numbers)
     ec2 = aws("ec2")
     vpc = ec2.create_vpc(CidrBlock=f"10.{number}.0.0/16")["Vpc"]["VpcId"]
@@ -124,7 +102,7 @@ def stage_on(aws: Callable[[str], Any]) -> Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A cloud with a VPC of two zones and a cluster of its own, and the calls that tests make."""
+    """A cluster in its own VPC of two zones, and the calls that tests make."""
 
     aws: Callable[[str], Any]
     cluster: str
@@ -136,7 +114,7 @@ class Stage:
         return self.aws("ecs")
 
     def define(self, *command: str, family: str = "web", **container: Any) -> str:
-        """Register a task definition of one container; its ARN."""
+        """Register a task definition of one container. Returns its ARN."""
         definition = {
             "name": "main",
             "image": "registry/web:latest",
@@ -166,7 +144,7 @@ class Stage:
         return self.ecs.describe_services(cluster=self.cluster, services=[name])["services"][0]
 
     def tasks(self, status: str = "RUNNING", name: str = "api") -> list[dict[str, Any]]:
-        """The service's tasks of this desired status."""
+        """Return the service's tasks with this desired status."""
         arns = self.ecs.list_tasks(cluster=self.cluster, serviceName=name, desiredStatus=status)["taskArns"]
         return self.describe(*arns)
 
@@ -176,7 +154,7 @@ class Stage:
         return self.ecs.describe_tasks(cluster=self.cluster, tasks=list(arns), include=["TAGS"])["tasks"]
 
     def steady(self, count: int, name: str = "api") -> list[dict[str, Any]]:
-        """Wait until `count` tasks run and the deployment is complete; the tasks."""
+        """Wait until `count` tasks run and the deployment is complete. Returns the tasks."""
 
         def look() -> list[dict[str, Any]]:
             found = self.service(name)
@@ -187,7 +165,7 @@ class Stage:
         return until(look, f"service {name} steady at {count}") if count else []
 
     def stopped(self, arn: str) -> dict[str, Any]:
-        """Wait for a task to be STOPPED; its record."""
+        """Wait until a task is STOPPED. Returns its record."""
         return until(
             lambda: next((t for t in self.describe(arn) if t["lastStatus"] == "STOPPED"), None), f"{arn} STOPPED"
         )
@@ -197,7 +175,7 @@ class Stage:
 
 
 def processes(arn: str) -> list[int]:
-    """The processes that carry the task's metadata address in their environment."""
+    """Return the processes with the task's metadata address in their environment."""
     needle = f"/_ecs/v4/{arn.rpartition('/')[2]}\0".encode()
     found = []
     for entry in Path("/proc").iterdir():
@@ -211,5 +189,5 @@ def processes(arn: str) -> list[int]:
 
 
 def state(pid: int) -> str:
-    """The process's state letter."""
+    """Return the process's state letter."""
     return Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[0]

@@ -1,15 +1,16 @@
-"""Load balancers through the AWS API of a running cloud: boto3, CloudFormation, a real listener."""
+"""Test load balancers through the AWS API of a running cloud, with CloudFormation and real listeners."""
 
 import http.client
 import json
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+
+from tests.local.ecs_fixtures import until
 
 STACK = {
     "Resources": {
@@ -61,7 +62,7 @@ STACK = {
 
 
 class Answer(BaseHTTPRequestHandler):
-    """A target that says hello."""
+    """A target that answers hello."""
 
     protocol_version = "HTTP/1.1"
 
@@ -85,14 +86,6 @@ def target_port() -> Iterator[int]:
     server.server_close()
 
 
-def until(condition: Callable[[], Any], what: str, limit_s: float = 15.0) -> Any:
-    deadline = time.monotonic() + limit_s
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
-        time.sleep(0.05)
-    return found
-
-
 def ask(url: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=5)
     connection.request("GET", "/")
@@ -104,7 +97,7 @@ def ask(url: str) -> tuple[int, bytes]:
 
 @pytest.fixture
 def stack(cloud: Any) -> Iterator[dict[str, str]]:
-    """A load balancer made by CloudFormation; the value is the stack's outputs."""
+    """Create a load balancer by CloudFormation. Yields the outputs of the stack."""
     stacks = cloud.client("cloudformation")
     bounds = {"Delay": 1, "MaxAttempts": 20}
     stacks.create_stack(StackName="alb-cloud", TemplateBody=json.dumps(STACK))
@@ -123,7 +116,7 @@ def states(elb: Any, group: str) -> list[str]:
     return [d["TargetHealth"]["State"] for d in described]
 
 
-def test_a_stack_gets_a_real_listener_targets_health_and_an_end(
+def test_a_stack_serves_requests_through_a_real_listener_until_it_is_deleted(
     cloud: Any, stack: dict[str, str], target_port: int
 ) -> None:
     """From CreateStack to DeleteStack: address, RegisterTargets, health, requests, port closed."""
@@ -148,8 +141,8 @@ def test_a_stack_gets_a_real_listener_targets_health_and_an_end(
 
 
 @pytest.mark.slow
-def test_its_metrics_are_read_by_get_metric_data(cloud: Any, stack: dict[str, str], target_port: int) -> None:
-    """By the names and dimensions that the stack's own outputs give; takes one period of ten seconds."""
+def test_metrics_are_read_by_get_metric_data(cloud: Any, stack: dict[str, str], target_port: int) -> None:
+    """The dimensions come from the stack's outputs. Waits for one period of ten seconds."""
     elb, cloudwatch = cloud.client("elbv2"), cloud.client("cloudwatch")
     group = stack["Group"]
     elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": target_port}])

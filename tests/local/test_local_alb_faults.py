@@ -1,4 +1,4 @@
-"""The load balancer under link faults: cuts, resets, loss and delay on either hop, health and draining."""
+"""Test the load balancer under link faults on either hop, its health checks and its draining."""
 
 import asyncio
 import random
@@ -12,14 +12,14 @@ import websockets
 from kit.local.links import LinkRule, Match
 from tests.local.alb_rig import Request, Rig, TargetServer, call, pick, reply, run, until
 
-# The app subnet of zone a is cut off from everything else; the nodes stand in pub-a and pub-b.
+# The app subnet of zone a is cut off from everything else. The nodes are in pub-a and pub-b.
 APP_A_CUT: dict[str, Any] = {"src": Match(subnets=["app-a"]), "dst": Match(not_subnets=["app-a"]), "blackhole": True}
 TO_TARGETS: dict[str, Any] = {"src": Match(kinds=["alb"]), "dst": Match(kinds=["task"])}
 TO_NODES: dict[str, Any] = {"src": Match(kinds=["client"]), "dst": Match(kinds=["alb"])}
 
 
 async def until_every_node_sees(made: Rig, server: TargetServer, state: str) -> None:
-    """Each node goes by its own checks, so requests follow a state only when every node has seen it."""
+    """Wait until every node sees this state. Each node routes by its own checks."""
     targets = made.service._groups[made.group_arn].targets
     target = targets[(f"10.0.0.{server.name}", 8080)]
     await until(lambda: {view.state for view in target.views.values()} == {state}, f"every node sees {state}")
@@ -43,8 +43,8 @@ def test_a_cut_zone_turns_unhealthy_is_avoided_and_comes_back() -> None:
     run(scenario)
 
 
-def test_one_cut_node_alone_does_not_make_targets_unhealthy() -> None:
-    """Node a sees nobody, node b sees everybody: the targets are healthy, requests through b succeed."""
+def test_a_node_that_is_cut_off_alone_does_not_make_targets_unhealthy() -> None:
+    """Node a reaches no target and node b reaches all, so the targets are healthy."""
 
     async def scenario(made: Rig) -> None:
         targets = [await made.add_target("1", zone="b"), await made.add_target("2", zone="b")]
@@ -58,7 +58,7 @@ def test_one_cut_node_alone_does_not_make_targets_unhealthy() -> None:
     run(scenario)
 
 
-def test_dns_stops_handing_out_a_node_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dns_stops_returning_a_node_that_cannot_be_reached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kit.local.alb.nodes.NODE_PROBE_INTERVAL_S", 0.05)
     monkeypatch.setattr("kit.local.alb.nodes.NODE_PROBE_TIMEOUT_S", 0.05)
 
@@ -75,8 +75,8 @@ def test_dns_stops_handing_out_a_node_that_cannot_be_reached(monkeypatch: pytest
     run(scenario)
 
 
-def test_a_blackholed_reply_hangs_and_arrives_when_healed() -> None:
-    """The request was applied before the cut: only its reply is late, and it is applied once."""
+def test_a_blackholed_reply_arrives_when_the_rule_is_removed() -> None:
+    """The request was applied once before the cut, and only its reply is late."""
 
     async def scenario(made: Rig) -> None:
         answering = asyncio.Event()
@@ -104,23 +104,23 @@ def test_a_blackholed_reply_hangs_and_arrives_when_healed() -> None:
 def test_a_blackholed_request_is_not_applied_when_its_client_gives_up() -> None:
     async def scenario(made: Rig) -> None:
         target = await made.add_target("1")
-        patient, hasty = await made.connect(), await made.connect()
-        for client in (patient, hasty):
+        waiting, leaving = await made.connect(), await made.connect()
+        for client in (waiting, leaving):
             assert await client.ask() == (200, b"1")
         target.requests.clear()
         for cut in (dict(TO_NODES), dict(TO_TARGETS)):
             rule_id = made.links.add(LinkRule(name="cut", blackhole=True, **cut))
-            patient.send("/patient")
-            hasty.send("/hasty")
+            waiting.send("/waiting")
+            leaving.send("/leaving")
             await asyncio.sleep(0.1)
-            hasty.writer.transport.abort()
+            leaving.writer.transport.abort()
             await asyncio.sleep(0.05)
             made.links.remove(rule_id)
-            assert await patient.answer() == (200, b"1")
+            assert await waiting.answer() == (200, b"1")
             await asyncio.sleep(0.05)
-            assert {r.path for r in target.requests} == {"/patient"}
-            hasty = await made.connect()
-            assert await hasty.ask("/patient") == (200, b"1")
+            assert {r.path for r in target.requests} == {"/waiting"}
+            leaving = await made.connect()
+            assert await leaving.ask("/waiting") == (200, b"1")
 
     run(scenario)
 
@@ -138,7 +138,7 @@ def test_a_new_connection_into_a_blackhole_is_504_after_the_connect_timeout() ->
 
 
 def test_a_target_killed_inside_a_cut_zone_is_noticed_by_timeout_only() -> None:
-    """Its FIN and RST never leave the zone: 504 after the idle time-out, not an instant 502."""
+    """Its FIN and RST do not leave the zone, so the answer is 504 after the idle timeout, not 502 at once."""
 
     async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -177,14 +177,14 @@ def test_a_reset_link_to_the_target_is_502_and_to_the_client_a_reset() -> None:
 def test_delay_costs_a_round_trip_on_each_hop_and_loss_retransmissions() -> None:
     async def scenario(made: Rig) -> None:
         await made.add_target("1")
-        # No health checks: they would draw from the same seeded chance at random moments.
+        # No health checks, because they draw from the same random numbers.
         await made.stop_checks()
         client = await made.connect()
         await client.ask()
 
         async def ask_ms() -> float:
             began_at = time.perf_counter()
-            # Head and body come as two packets: they must overlap, not add up.
+            # Head and body are two packets. Their delays must overlap.
             client.writer.write(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 3\r\n\r\n")
             await asyncio.sleep(0.005)
             client.writer.write(b"abc")
@@ -205,7 +205,7 @@ def test_delay_costs_a_round_trip_on_each_hop_and_loss_retransmissions() -> None
     run(scenario)
 
 
-def test_a_blackhole_stalls_a_websocket_and_heal_resumes_it_in_order() -> None:
+def test_a_websocket_continues_in_order_after_a_blackhole() -> None:
     async def scenario(made: Rig) -> None:
         async def count(connection: Any) -> None:
             for i in range(200):
@@ -250,7 +250,7 @@ def test_wrong_codes_and_recoveries_follow_the_thresholds() -> None:
         assert {(await made.get())[1] for _ in range(4)} == {b"2"}
         other.healthy = False
         await until_every_node_sees(made, other, "unhealthy")
-        # Fail open: when nobody is healthy everybody gets requests.
+        # Fail open: when no target is healthy, all get requests.
         assert {(await made.get())[1] for _ in range(4)} == {b"1", b"2"}
         target.healthy = True
         await made.until_health(target, "healthy")
@@ -315,20 +315,20 @@ def test_the_end_of_the_deregistration_delay_ends_requests_and_websockets() -> N
     run(scenario)
 
 
-def test_under_random_faults_every_answer_is_the_one_to_its_request_and_nothing_leaks() -> None:
-    """24 clients, 4 targets, rules and deaths for two seconds: no crossed, doubled or lost bytes; then all is well."""
-    chance = random.Random(5)
+def test_under_random_faults_every_answer_matches_its_request_and_nothing_leaks() -> None:
+    """24 clients and 4 targets under rules and killed targets for two seconds, without a wrong byte."""
+    rng = random.Random(5)
     outcomes: Counter[str] = Counter()
 
     async def echo(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(chance.uniform(0, 0.004))
+        await asyncio.sleep(rng.uniform(0, 0.004))
         writer.write(reply(200, request.path.encode() + b":" + request.body))
 
     async def ask_for_ever(made: Rig, number: int) -> None:
         client, turn = await made.connect(), 0
         while True:
             turn += 1
-            body = b"x" * chance.choice((0, 10, 5_000, 150_000))
+            body = b"x" * rng.choice((0, 10, 5_000, 150_000))
             try:
                 async with asyncio.timeout(0.3):
                     status, answer = await client.ask(f"/{number}/{turn}", "POST", body)
@@ -343,13 +343,13 @@ def test_under_random_faults_every_answer_is_the_one_to_its_request_and_nothing_
     async def harm(made: Rig) -> None:
         while True:
             effects: tuple[dict[str, Any], ...] = ({"delay_ms": 5.0}, {"reset": True}, {"blackhole": True})
-            where: dict[str, Any] = chance.choice((TO_NODES, TO_TARGETS, {"src": Match(subnets=["app-a"])}))
-            rule_id = made.links.add(LinkRule(name="random", **where, **chance.choice(effects)))
+            where: dict[str, Any] = rng.choice((TO_NODES, TO_TARGETS, {"src": Match(subnets=["app-a"])}))
+            rule_id = made.links.add(LinkRule(name="random", **where, **rng.choice(effects)))
             try:
-                await asyncio.sleep(chance.uniform(0.01, 0.1))
+                await asyncio.sleep(rng.uniform(0.01, 0.1))
             finally:
                 made.links.remove(rule_id)
-            victim = chance.choice(made.targets)
+            victim = rng.choice(made.targets)
             victim.stop()
             await asyncio.sleep(0.02)
             await victim.start()
@@ -365,7 +365,7 @@ def test_under_random_faults_every_answer_is_the_one_to_its_request_and_nothing_
             task.cancel()
         results = await asyncio.gather(*work, return_exceptions=True)
         assert not done, [r for r in results if not isinstance(r, asyncio.CancelledError)]
-        # Low bars, for a busy machine; what counts is that no answer was wrong and nothing is left.
+        # Low limits, for a busy machine. The point is that no answer is wrong and nothing is left.
         assert outcomes["200"] > 20, outcomes
         assert outcomes["502"] + outcomes["504"] + outcomes["cut"] > 0, outcomes
         for client in made.clients:

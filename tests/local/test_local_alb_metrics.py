@@ -1,4 +1,4 @@
-"""AWS/ApplicationELB data from the load balancer's own counters."""
+"""Test the AWS/ApplicationELB data that the load balancer collects from its counters."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ from ministack.services import cloudwatch
 from kit.local.alb.metrics import Counters, Datum, collect
 from tests.local.alb_rig import Request, call, reply, rig
 
-# Longer than any test: nothing is published meanwhile but by hand.
+# Longer than any test, so that only the test itself publishes.
 DAY_S = 86_400.0
 
 
@@ -22,8 +22,8 @@ def value(data: list[Datum], name: str, **dims: str) -> float | None:
     return sum(v * c for v, c in zip(found[0].values, found[0].counts, strict=True)) if found else None
 
 
-def test_nothing_is_published_for_what_did_not_happen() -> None:
-    """RequestCount 0 and error counts of 0 are missing data on AWS, not zeros."""
+def test_zeros_that_aws_does_not_report_are_left_out() -> None:
+    """On AWS, RequestCount 0 and error counts of 0 are missing data."""
     assert collect("app/web/1", Counters(), [], connections=0) == []
 
 

@@ -1,4 +1,4 @@
-"""The load balancer's data plane: HTTP/1.1 as clients and targets see it, over real sockets."""
+"""Test the load balancer's data plane with HTTP/1.1 over real sockets."""
 
 import asyncio
 import http.client
@@ -12,7 +12,7 @@ from tests.local.alb_rig import Request, Rig, add_listener, call, reply, run
 
 
 def test_requests_of_one_connection_spread_over_all_targets() -> None:
-    """Round robin: 40 requests over 4 targets are 10 each, whatever connection they come on."""
+    """Round robin: 40 requests on one connection reach each of 4 targets 10 times."""
 
     async def scenario(made: Rig) -> None:
         for name in "1234":
@@ -25,7 +25,7 @@ def test_requests_of_one_connection_spread_over_all_targets() -> None:
     run(scenario)
 
 
-def test_connections_to_targets_are_kept() -> None:
+def test_connections_to_targets_are_reused() -> None:
     async def scenario(made: Rig) -> None:
         target = await made.add_target("1")
         await made.stop_checks()
@@ -38,7 +38,7 @@ def test_connections_to_targets_are_kept() -> None:
     run(scenario)
 
 
-def test_bodies_pass_both_ways_with_length_and_in_chunks() -> None:
+def test_bodies_pass_in_both_directions_with_length_and_in_chunks() -> None:
     async def echo(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if request.path == "/chunked":
             writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
@@ -152,7 +152,7 @@ def test_expect_continue_reaches_the_target_and_its_100_comes_back() -> None:
     run(scenario)
 
 
-def test_targets_learn_who_asked() -> None:
+def test_targets_get_the_clients_address_and_a_trace_id() -> None:
     async def scenario(made: Rig) -> None:
         target = await made.add_target("1")
         client = await made.connect()
@@ -170,7 +170,7 @@ def test_targets_learn_who_asked() -> None:
     run(scenario)
 
 
-def test_websockets_pass_through_both_ways() -> None:
+def test_websockets_pass_in_both_directions() -> None:
     async def scenario(made: Rig) -> None:
         async def echo(connection: Any) -> None:
             async for message in connection:
@@ -189,7 +189,7 @@ def test_websockets_pass_through_both_ways() -> None:
     run(scenario)
 
 
-def test_a_request_sent_byte_by_byte_is_understood() -> None:
+def test_a_request_sent_byte_by_byte_is_parsed() -> None:
     async def scenario(made: Rig) -> None:
         target = await made.add_target("1")
         client = await made.connect()

@@ -1,4 +1,4 @@
-"""What the load balancer's data plane does when a target or a client misbehaves, over real sockets."""
+"""Test the load balancer's data plane with targets and clients that misbehave, over real sockets."""
 
 import asyncio
 from typing import Any
@@ -48,7 +48,7 @@ def test_a_target_that_dies_with_a_request_is_502_and_the_request_is_not_sent_ag
     run(scenario)
 
 
-def test_a_protocol_switch_that_nobody_asked_for_is_502() -> None:
+def test_an_unrequested_protocol_switch_is_502() -> None:
     async def switch(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
 
@@ -59,7 +59,7 @@ def test_a_protocol_switch_that_nobody_asked_for_is_502() -> None:
     run(scenario)
 
 
-def test_garbage_from_a_target_is_502() -> None:
+def test_invalid_http_from_a_target_is_502() -> None:
     async def garbage(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH\r\n\r\n")
 
@@ -113,7 +113,7 @@ def test_an_idle_client_is_closed_and_an_idle_websocket_too() -> None:
     run(scenario)
 
 
-def test_a_client_that_hangs_up_takes_its_request_with_it() -> None:
+def test_a_request_ends_when_its_client_hangs_up() -> None:
     async def scenario(made: Rig) -> None:
         target = await made.add_target("1", hang)
         client = await made.connect()
@@ -153,7 +153,7 @@ def test_malformed_requests_are_refused_and_reach_no_target(raw: bytes, status: 
 
 
 def test_an_early_refusal_reaches_a_client_that_is_still_sending() -> None:
-    """The load balancer reads on for a moment, else the client's kernel would throw the answer away."""
+    """The load balancer keeps reading for a moment. Otherwise the kernel would discard the answer."""
 
     async def scenario(made: Rig) -> None:
         client = await made.connect()

@@ -1,4 +1,4 @@
-"""Services and tasks through boto3, with real processes."""
+"""Test ECS services and tasks through boto3, with real processes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def details(task: dict[str, Any]) -> dict[str, str]:
 
 
 def printed(stage: Stage, arn: str) -> list[str]:
-    """What the task's container wrote, as CloudWatch Logs has it."""
+    """Return the output of the task's container in CloudWatch Logs."""
     logs = stage.aws("logs")
     try:
         events = logs.get_log_events(
@@ -77,7 +77,7 @@ def test_tasks_spread_over_zones_with_an_address_in_their_subnet(stage: Stage) -
     assert (cluster["runningTasksCount"], cluster["activeServicesCount"]) == (4, 1)
 
 
-def test_tags_reach_the_tasks_from_the_service(stage: Stage) -> None:
+def test_tags_of_the_service_reach_its_tasks(stage: Stage) -> None:
     """PropagateTags SERVICE copies them; ECS's own tags are added when asked for; TagResource changes them."""
     tags = [{"key": "RunId", "value": "r1"}]
     stage.serve(stage.define(), 1, tags=tags, propagateTags="SERVICE", enableECSManagedTags=True)
@@ -89,8 +89,8 @@ def test_tags_reach_the_tasks_from_the_service(stage: Stage) -> None:
     assert {"key": "Extra", "value": "1"} in stage.describe(task["taskArn"])[0]["tags"]
 
 
-def test_a_killed_process_is_an_exited_container_and_is_replaced(stage: Stage) -> None:
-    """SIGKILL from outside: exit code 137, the code and words of ECS, a new task in the same zone."""
+def test_a_task_whose_process_is_killed_is_replaced(stage: Stage) -> None:
+    """Exit code 137, ECS's stop code and reason, and a new task in the same zone."""
     stage.serve(stage.define(), 2)
     before = stage.steady(2)
     victim = before[0]
@@ -122,7 +122,7 @@ def test_stop_task_ends_the_process_and_a_replacement_comes(stage: Stage) -> Non
 
 
 def test_a_task_that_ignores_sigterm_is_killed_after_its_stop_timeout(stage: Stage) -> None:
-    """The exit code is 137, and the kill comes not before the time-out."""
+    """The exit code is 137, and the kill comes after the timeout."""
     arn = stage.ecs.run_task(
         cluster=stage.cluster, taskDefinition=stage.define("stubborn", stopTimeout=1, logConfiguration=LOGS),
         networkConfiguration=stage.network, launchType="FARGATE",
@@ -157,8 +157,8 @@ def test_output_is_readable_in_cloudwatch_logs(stage: Stage) -> None:
     assert "started web " in printed(stage, task["taskArn"])
 
 
-def test_the_environment_is_the_tasks_own(stage: Stage) -> None:
-    """Own credentials, zone by the metadata address, nothing of the machine's user."""
+def test_a_task_has_its_own_environment(stage: Stage) -> None:
+    """Its own credentials, its zone from the metadata address, and nothing of the machine's user."""
     stage.serve(stage.define("env", logConfiguration=LOGS, environment=[{"name": "PORT", "value": "8080"}]), 1)
     (task,) = stage.steady(1)
 
@@ -174,7 +174,7 @@ def test_the_environment_is_the_tasks_own(stage: Stage) -> None:
 
 
 def test_a_new_definition_rolls_without_falling_below_the_minimum(stage: Stage) -> None:
-    """100 %/200 %: at no look are fewer than the desired tasks running."""
+    """With 100 % and 200 %, the desired number of tasks runs all the time."""
     stage.serve(stage.define(), 2, deploymentConfiguration=ROLLING)
     old = {t["taskArn"] for t in stage.steady(2)}
     new = stage.define(environment=[{"name": "COLOUR", "value": "green"}])
@@ -208,7 +208,7 @@ def test_the_circuit_breaker_rolls_back_to_the_last_good_deployment(stage: Stage
     assert "deployment failed: tasks failed to start." in stage.messages()
 
 
-def test_a_crash_loop_is_throttled_and_said_so(stage: Stage) -> None:
+def test_a_crash_loop_is_throttled_and_logged(stage: Stage) -> None:
     """After some failed starts the next ones wait; the event log says why."""
     stage.serve(stage.define(command=CRASH), 1)
     until(lambda: "unable to consistently start tasks" in stage.messages(), "throttled")
@@ -253,7 +253,7 @@ def test_a_deleted_service_leaves_no_process(stage: Stage) -> None:
     assert len(pids) == 2 and not any(alive(pid) for pid in pids)
 
 
-def test_unknown_things_are_refused_as_aws_words_it(stage: Stage) -> None:
+def test_unknown_resources_are_refused_with_the_messages_of_aws(stage: Stage) -> None:
     """Cluster, service, task and subnet."""
     with pytest.raises(ClientError, match="ClusterNotFoundException"):
         stage.ecs.describe_services(cluster="nope", services=["x"])

@@ -1,4 +1,4 @@
-"""One task's life, without the cloud around it."""
+"""Test the lifecycle of one task, without a cloud."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def task(*command: str) -> Task:
     )  # fmt: skip
 
 
-def life(root: Path, links: Links) -> Lifecycle:
+def lifecycle(root: Path, links: Links) -> Lifecycle:
     images: Any = SimpleNamespace(unpack=lambda _: root)
     no_load_balancers: Any = None
     return Lifecycle(
@@ -53,7 +53,7 @@ def test_a_task_in_a_cut_zone_cannot_pull_until_the_zone_is_back(tmp_path: Path)
     async def scenario() -> None:
         links, one = Links(1), task("python", "-c", "import time; time.sleep(60)")
         rule = links.add(CUT)
-        running = asyncio.create_task(life(tmp_path, links).run(one))
+        running = asyncio.create_task(lifecycle(tmp_path, links).run(one))
         await reach(one, Status.PENDING)
         await asyncio.sleep(0.3)
         assert one.status is Status.PENDING
@@ -73,7 +73,7 @@ def test_a_task_that_hangs_in_its_pull_can_be_stopped(tmp_path: Path) -> None:
     async def scenario() -> None:
         links, one = Links(1), task("python", "-c", "pass")
         links.add(CUT)
-        running = asyncio.create_task(life(tmp_path, links).run(one))
+        running = asyncio.create_task(lifecycle(tmp_path, links).run(one))
         await reach(one, Status.PENDING)
         one.request_stop(StopCode.USER, "enough")
         async with asyncio.timeout(10):
@@ -88,7 +88,7 @@ def test_a_command_that_does_not_exist_fails_the_start(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         one = task("no-such-program")
-        await life(tmp_path, Links(1)).run(one)
+        await lifecycle(tmp_path, Links(1)).run(one)
         assert one.stop_code == "TaskFailedToStart"
         assert one.stopped_reason.startswith("CannotStartContainerError") and "no-such-program" in one.stopped_reason
 
@@ -100,10 +100,10 @@ def test_signal_reaches_every_process_of_the_task(tmp_path: Path) -> None:
 
     async def scenario() -> None:
         one = task("/bin/sh", "-c", "sleep 60 & sleep 60")
-        running = asyncio.create_task(life(tmp_path, Links(1)).run(one))
+        running = asyncio.create_task(lifecycle(tmp_path, Links(1)).run(one))
         await reach(one, Status.RUNNING)
         async with asyncio.timeout(20):
-            while len(one.pids()) < 3:  # noqa: ASYNC110 - the kernel's, nobody announces it
+            while len(one.pids()) < 3:  # noqa: ASYNC110 - the kernel does not announce it
                 await asyncio.sleep(0.02)
         assert one.signal(signal.SIGKILL) == 3
         await running

@@ -1,4 +1,4 @@
-"""The arithmetic of rolling deployments, without processes."""
+"""Test the decisions of rolling deployments, without processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def decide(tasks: list[Task], desired: int = 4, low: int = 100, high: int = 200,
     )  # fmt: skip
 
 
-def test_nothing_is_done_when_all_is_there() -> None:
+def test_a_complete_deployment_needs_no_step() -> None:
     assert decide([task("new") for _ in range(4)]) == Plan()
 
 
@@ -48,7 +48,7 @@ def test_as_many_old_tasks_stop_as_new_ones_are_healthy() -> None:
     assert step.start == 1 and len(step.stop) == 2 and all(t in old for t in step.stop)
 
 
-def test_a_failed_deployment_takes_no_old_task_with_it() -> None:
+def test_a_failed_deployment_stops_no_old_task() -> None:
     assert decide([task("old") for _ in range(4)], may_start=False) == Plan()
 
 
@@ -76,7 +76,7 @@ def test_a_task_goes_to_the_zone_with_the_fewest() -> None:
     assert choose([A, B], ["subnet-a", "subnet-b", "subnet-b"]) is A
 
 
-def test_throttling_doubles_up_to_its_bound() -> None:
+def test_the_throttling_wait_doubles_up_to_its_limit() -> None:
     timing = Timing(failed_starts_free=3, backoff_s=1.0, backoff_s_max=5.0)
     assert [timing.backoff_after(n) for n in range(1, 9)] == [0, 0, 0, 1, 2, 4, 5, 5]
     assert timing.backoff_after(10_000) == 5.0

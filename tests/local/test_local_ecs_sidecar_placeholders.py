@@ -1,4 +1,4 @@
-"""The SSM agent of a task: there, and without a process."""
+"""Test that the SSM agent of a task runs without a process."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ AGENT = "public.ecr.aws/amazon-ssm-agent/amazon-ssm-agent:latest"
         ("registry/amazon-ssm-agent/app:1", False),
     ],
 )
-def test_an_image_is_told_by_its_repository(image: str, expected: bool):
+def test_the_repository_decides_whether_an_image_is_a_placeholder(image: str, expected: bool):
     assert is_placeholder(image) is expected
 
 
-def test_a_task_runs_beside_an_agent_that_is_no_process(cloud):
+def test_a_task_runs_beside_an_agent_without_a_process(cloud):
     stage = stage_on(cloud.client)
     definition = stage.ecs.register_task_definition(
         family="with-agent",

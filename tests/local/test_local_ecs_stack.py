@@ -1,4 +1,4 @@
-"""Services in CloudFormation stacks, behind a load balancer; and the server's death."""
+"""Test services in CloudFormation stacks behind a load balancer, and the end of the server."""
 
 from __future__ import annotations
 
@@ -81,7 +81,9 @@ def tasks(aws: Callable[[str], Any], cluster: str, status: str = "RUNNING") -> l
     return aws("ecs").describe_tasks(cluster=cluster, tasks=arns, include=["TAGS"])["tasks"] if arns else []
 
 
-def test_a_stack_is_complete_when_its_service_serves_and_deleted_when_nothing_runs(aws: Callable[[str], Any]) -> None:
+def test_a_stack_waits_for_healthy_targets_and_its_deletion_for_the_last_process(
+    aws: Callable[[str], Any],
+) -> None:
     """CREATE waits for healthy targets, DELETE for the last process."""
     cfn = aws("cloudformation")
     cfn.create_stack(StackName="web", TemplateBody=template("web"), Tags=[{"Key": "RunId", "Value": "r7"}])
@@ -105,7 +107,7 @@ def test_a_stack_is_complete_when_its_service_serves_and_deleted_when_nothing_ru
 
 
 @pytest.mark.slow
-def test_an_updated_stack_is_complete_when_the_new_tasks_serve(aws: Callable[[str], Any]) -> None:
+def test_an_updated_stack_is_complete_when_the_new_tasks_are_healthy(aws: Callable[[str], Any]) -> None:
     """A changed definition rolls out before UPDATE_COMPLETE; one that crashes rolls back."""
     cfn = aws("cloudformation")
     cfn.create_stack(StackName="roll", TemplateBody=template("web"))
@@ -130,7 +132,7 @@ def test_a_stack_whose_tasks_crash_fails_and_leaves_nothing(aws: Callable[[str],
 
 
 def test_deleting_a_stack_that_is_still_being_created_ends_its_tasks(aws: Callable[[str], Any]) -> None:
-    """Tasks that never get healthy keep CREATE waiting; DeleteStack ends the wait and the tasks."""
+    """Tasks that never become healthy keep CREATE waiting. DeleteStack ends the wait and the tasks."""
     cfn = aws("cloudformation")
     cfn.create_stack(StackName="sick", TemplateBody=template("sick"))
     until(lambda: processes_of(aws, "sick"), "tasks run")
@@ -155,7 +157,7 @@ def processes_of(aws: Callable[[str], Any], cluster: str) -> list[int]:
 
 @pytest.mark.slow
 def test_a_task_that_fails_the_load_balancers_checks_is_replaced(aws: Callable[[str], Any]) -> None:
-    """A paused process fails its checks; the task is stopped in ECS's words and another serves."""
+    """A paused process fails its checks; the task is stopped with ECS's reason and replaced."""
     cfn = aws("cloudformation")
     cfn.create_stack(StackName="pause", TemplateBody=template("web", count=1))
     stack = settled(aws, "pause")
@@ -188,7 +190,7 @@ def test_no_task_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_graceful_stop_ends_tasks_that_ignore_sigterm(tmp_path: Path) -> None:
-    """SIGTERM of the server: gone within its bound, tasks first."""
+    """The server stops within its time limit, and its tasks before it."""
     process, pids = run_two_tasks(tmp_path)
     asked = time.monotonic()
     process.terminate()

@@ -25,7 +25,7 @@ WAIT_S = 5.0
 
 
 class Service:
-    """Stands where MiniStack stands: counts what was applied, and can hold a call as a long poll does."""
+    """Takes the place of MiniStack: records applied calls, and can hold a call as a long poll does."""
 
     def __init__(self) -> None:
         self.applied: list[bytes] = []
@@ -129,8 +129,8 @@ async def test_a_call_without_rules_passes(it: Rig) -> None:
 
 
 @in_rig
-async def test_a_hanging_request_is_applied_once_the_rule_is_gone(it: Rig) -> None:
-    """As a packet that is retransmitted until it gets through."""
+async def test_a_blackholed_request_is_applied_when_the_rule_is_removed(it: Rig) -> None:
+    """Like a packet that is retransmitted until it arrives."""
     rule = it.links.add(cut(blackhole=True))
     answer = asyncio.create_task(it.call())
     await until(lambda: it.links.rules()[0].touched)
@@ -142,7 +142,7 @@ async def test_a_hanging_request_is_applied_once_the_rule_is_gone(it: Rig) -> No
 
 
 @in_rig
-async def test_a_request_whose_caller_vanished_is_never_applied(it: Rig) -> None:
+async def test_a_request_whose_caller_is_gone_is_never_applied(it: Rig) -> None:
     rule = it.links.add(cut(blackhole=True))
     _, writer = await it.open()
     await until(lambda: it.links.rules()[0].held)
@@ -154,7 +154,7 @@ async def test_a_request_whose_caller_vanished_is_never_applied(it: Rig) -> None
 
 
 @in_rig
-async def test_a_caller_that_leaves_in_the_instant_of_healing_is_not_applied(it: Rig) -> None:
+async def test_a_request_is_not_applied_when_its_caller_leaves_as_the_rule_is_removed(it: Rig) -> None:
     """Its close is still in the socket when the leg opens."""
     rule = it.links.add(cut(blackhole=True))
     _, writer = await it.open()
@@ -168,8 +168,8 @@ async def test_a_caller_that_leaves_in_the_instant_of_healing_is_not_applied(it:
 
 
 @in_rig
-async def test_a_cut_that_comes_while_the_call_is_served_loses_only_the_reply(it: Rig) -> None:
-    """The caller cannot know; the effect is there."""
+async def test_a_rule_added_while_a_call_is_served_loses_only_the_reply(it: Rig) -> None:
+    """The call is applied although the caller gets no answer."""
     it.service.go_on.clear()
     reader, writer = await it.open()
     await it.service.entered.wait()
@@ -184,7 +184,7 @@ async def test_a_cut_that_comes_while_the_call_is_served_loses_only_the_reply(it
 
 
 @in_rig
-async def test_a_held_reply_arrives_after_healing(it: Rig) -> None:
+async def test_a_blackholed_reply_arrives_when_the_rule_is_removed(it: Rig) -> None:
     it.service.go_on.clear()
     answer = asyncio.create_task(it.call())
     await it.service.entered.wait()
@@ -196,7 +196,7 @@ async def test_a_held_reply_arrives_after_healing(it: Rig) -> None:
 
 
 @in_rig
-async def test_a_reset_is_seen_as_a_reset_and_nothing_is_applied(it: Rig) -> None:
+async def test_a_reset_request_is_not_applied(it: Rig) -> None:
     it.links.add(cut(reset=True))
     with pytest.raises(ConnectionResetError):
         await it.call()
@@ -204,7 +204,7 @@ async def test_a_reset_is_seen_as_a_reset_and_nothing_is_applied(it: Rig) -> Non
 
 
 @in_rig
-async def test_a_delay_is_paid_on_both_legs(it: Rig) -> None:
+async def test_a_delay_applies_to_both_legs(it: Rig) -> None:
     it.links.add(cut(delay_ms=60))
     begun = asyncio.get_running_loop().time()
     await it.call()
@@ -213,13 +213,13 @@ async def test_a_delay_is_paid_on_both_legs(it: Rig) -> None:
 
 @in_rig
 async def test_the_operator_is_never_impaired(it: Rig) -> None:
-    """The kit must be able to end what it began."""
+    """The kit must be able to stop its own faults."""
     it.links.add(LinkRule(name="all", blackhole=True))
     assert b"200" in await it.call(key="gameday")
 
 
 @in_rig
-async def test_a_rule_can_name_one_aws_service(it: Rig) -> None:
+async def test_a_rule_can_match_one_aws_service(it: Rig) -> None:
     it.links.add(LinkRule(name="dynamo", dst=Match(kinds=["aws"], services=["dynamodb"]), reset=True))
     assert b"200" in await it.call(service="sqs")
     with pytest.raises(ConnectionResetError):
@@ -228,7 +228,7 @@ async def test_a_rule_can_name_one_aws_service(it: Rig) -> None:
 
 @in_rig
 async def test_a_body_over_the_limit_is_refused(it: Rig) -> None:
-    """Announced: 413 before it is read. In chunks: dropped."""
+    """An announced length is refused with 413 before the body is read."""
     reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
     writer.write(f"PUT /b/k HTTP/1.1\r\nHost: x\r\nContent-Length: {BODY_BYTES_MAX + 1}\r\n\r\n".encode())
     assert b"413" in await asyncio.wait_for(reader.read(100), WAIT_S)
@@ -238,7 +238,7 @@ async def test_a_body_over_the_limit_is_refused(it: Rig) -> None:
 
 
 @in_rig
-async def test_the_metadata_of_a_task(it: Rig) -> None:
+async def test_the_metadata_of_a_task_is_served(it: Rig) -> None:
     async def get(path: str) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", it.port)
         writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
@@ -252,7 +252,7 @@ async def test_the_metadata_of_a_task(it: Rig) -> None:
 
 
 def test_a_poll_ends_with_its_caller(cloud):
-    """A consumer killed in its long poll must not take the next message into its visibility time-out."""
+    """A consumer killed in its long poll must not receive the next message."""
     sqs = cloud.client("sqs")
     url = sqs.create_queue(QueueName="gateway-poll")["QueueUrl"]
     body = json.dumps({"QueueUrl": url, "WaitTimeSeconds": 20})
@@ -265,5 +265,5 @@ def test_a_poll_ends_with_its_caller(cloud):
         killed.close()
     time.sleep(0.15)
     sqs.send_message(QueueUrl=url, MessageBody="m")
-    time.sleep(0.25)  # a poll that went on would look into the queue at least twice meanwhile
+    time.sleep(0.25)  # A poll that continued would read the queue at least twice in this time.
     assert [m["Body"] for m in sqs.receive_message(QueueUrl=url).get("Messages", [])] == ["m"]

@@ -1,41 +1,24 @@
-"""A real task's AWS calls under a real experiment: the server knows who is calling, and cuts only that."""
+"""Test that an experiment cuts the AWS calls of a real task, and no others."""
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-WAIT_S_MAX = 30.0
-# Longer than the task's own time-out: whatever was in flight has been given up.
+from tests.local.ecs_fixtures import until
+
+# Longer than the task's own timeout, so that it has given up every call in flight.
 SETTLE_S = 0.8
 
-# Counts its own successes in DynamoDB, as fast as it can, giving each call up after half a second.
-PROGRAM = """
-import os, time, boto3, botocore.exceptions as e
-from botocore.config import Config
-c = boto3.client("dynamodb", config=Config(read_timeout=0.5, connect_timeout=0.5, retries={"total_max_attempts": 1}))
-n = 0
-while True:
-    n += 1
-    try: c.put_item(TableName=os.environ["TABLE"], Item={"pk": {"S": f"{n:06d}"}})
-    except (e.BotoCoreError, e.ClientError): pass
-    time.sleep(0.02)
-"""
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_S_MAX
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.05)
+PROGRAM = Path(__file__).with_name("identity_caller.py").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def caller(cloud):
-    """A running task in a subnet of its own: (subnet's ARN, how many calls were applied)."""
+    """Run a task in a subnet of its own. Yields the subnet's ARN and a function that counts applied calls."""
     name = f"identity-{uuid.uuid4().hex[:6]}"
     ec2, ecs, dynamodb = cloud.client("ec2"), cloud.client("ecs"), cloud.client("dynamodb")
     vpc = ec2.create_vpc(CidrBlock="10.8.0.0/16")["Vpc"]["VpcId"]
@@ -59,13 +42,13 @@ def caller(cloud):
     def applied() -> int:
         return dynamodb.scan(TableName=name, Select="COUNT")["Count"]
 
-    until(lambda: applied() > 3)
+    until(lambda: applied() > 3, "the task's calls are applied")
     yield arn, applied
     ecs.stop_task(cluster=name, task=task)
 
 
-def test_a_cut_subnet_stops_its_tasks_calls_and_nobody_elses(cloud, caller):
-    """No call that was given up is applied later, and all is well again after the experiment."""
+def test_a_cut_subnet_stops_the_calls_of_its_tasks_only(cloud, caller):
+    """Abandoned calls are not applied later, and calls succeed again after the experiment."""
     subnet, applied = caller
     fis = cloud.client("fis")
     template = fis.create_experiment_template(
@@ -83,11 +66,11 @@ def test_a_cut_subnet_stops_its_tasks_calls_and_nobody_elses(cloud, caller):
         assert found["state"]["status"] != "failed", found["state"]
         return found["actions"]["Cut"]["state"]["status"]
 
-    until(lambda: state() == "running")
+    until(lambda: state() == "running", "the action runs")
     time.sleep(SETTLE_S)
-    during = applied()  # this call itself is the operator's: it passes
+    during = applied()  # The operator's own call is not cut.
     time.sleep(SETTLE_S)
     assert applied() == during
     fis.stop_experiment(id=experiment)
-    until(lambda: state() not in ("running", "stopping"))
-    until(lambda: applied() > during + 3)
+    until(lambda: state() not in ("running", "stopping"), "the action has ended")
+    until(lambda: applied() > during + 3, "the calls are applied again")

@@ -1,4 +1,4 @@
-"""Links: what a leg costs under each kind of rule, and that undoing one heals it."""
+"""Test what each kind of link rule does to a leg, and that removing the rule restores it."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ async def timed(work: Coroutine[Any, Any, None]) -> float:
     return (time.perf_counter() - began_at) * 1000
 
 
-def test_a_leg_that_no_rule_names_is_free() -> None:
+def test_a_leg_without_a_matching_rule_is_not_delayed() -> None:
     """Another subnet's blackhole does not slow a task down."""
 
     async def scenario() -> None:
@@ -49,14 +49,14 @@ def test_a_delay_applies_to_each_leg() -> None:
     run(scenario())
 
 
-def test_a_one_way_rule_leaves_the_way_back_alone() -> None:
+def test_a_one_way_rule_does_not_affect_the_way_back() -> None:
     links = Links(1)
     links.add(LinkRule(name="half", blackhole=True, both_ways=False, **CUT))
     assert not links.clear(TASK_A, TABLE)
     assert links.clear(TABLE, TASK_A)
 
 
-def test_a_blackholed_leg_hangs_and_continues_when_healed() -> None:
+def test_a_blackholed_leg_waits_until_the_rule_is_removed() -> None:
     async def scenario() -> None:
         links = Links(1)
         rule = LinkRule(name="cut", blackhole=True, **CUT)
@@ -111,7 +111,7 @@ def test_a_reset_raises_and_names_the_rule() -> None:
 
 
 def test_loss_costs_retransmissions_and_is_the_same_for_the_same_seed() -> None:
-    """Half the packets lost: some legs pay 200 ms or more, none fails, and the seed decides which."""
+    """With half of the packets lost, some legs take 200 ms or more, none fails, and the seed decides which."""
 
     def draw(seed: int) -> list[float]:
         links = Links(seed)
@@ -140,7 +140,7 @@ def test_the_operator_is_never_impaired() -> None:
     assert links.clear(Endpoint(kind="admin"), TABLE)
 
 
-def test_removing_twice_is_fine() -> None:
+def test_a_rule_can_be_removed_twice() -> None:
     """Undo may be repeated after a crash."""
     links = Links(1)
     rule_id = links.add(LinkRule(name="once", reset=True))
@@ -156,8 +156,8 @@ def test_meaningless_rules_are_refused() -> None:
         Match(zones="us-east-1a")
 
 
-def test_a_rule_on_some_flows_spares_the_others_and_the_seed_decides_which() -> None:
-    """A quarter of the legs is touched; the rest is free."""
+def test_a_rule_on_a_share_of_flows_is_drawn_from_the_seed() -> None:
+    """About a quarter of the legs is impaired."""
 
     def draw(seed: int) -> list[int]:
         links = Links(seed)
@@ -170,7 +170,7 @@ def test_a_rule_on_some_flows_spares_the_others_and_the_seed_decides_which() -> 
     assert 60 < sum(drawn) < 140
 
 
-def test_a_leg_that_is_spared_costs_and_counts_nothing() -> None:
+def test_a_leg_that_is_not_drawn_is_neither_delayed_nor_counted() -> None:
     async def scenario() -> None:
         links = Links(1)
         rule = LinkRule(name="none", delay_ms=500, flows_pct=0, **CUT)
