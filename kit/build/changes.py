@@ -1,7 +1,7 @@
-"""Known bad changes: unified diffs, found by name and applied to a tree in memory.
+"""Find known bad changes (unified diffs) by name, and apply them to a source tree in memory.
 
-A change either applies exactly or is refused with the file and the hunk: a bad change that is applied almost would
-make a game day judge something that nobody wrote. (Line numbers may be off, context may not.)
+A change applies exactly or is refused with the name of the file and the hunk, because a game day must not judge a
+change that was applied in part. Line numbers may differ from the file; context lines may not.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.build.tree import read_tree
+from kit.build.source_tree import read_tree
 from kit.errors import UsageError
 
 SUFFIXES = (".patch", ".diff")
 HUNK = re.compile(r"@@ -(?P<start>\d+)(?:,(?P<old>\d+))? \+\d+(?:,(?P<new>\d+))? @@")
-NOTHING = "/dev/null"
+NO_FILE = "/dev/null"
 NO_NEWLINE = "\\ No newline at end of file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hunk:
-    """`old` lines at about line `start` (1-based) become `new` lines; lines keep their ends."""
+    """Replaces `old` by `new` lines near line `start` (from 1). Lines keep their line ends."""
 
     number: int
     start: int
@@ -32,7 +32,7 @@ class Hunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilePatch:
-    """The hunks of one file; an empty path stands for a file that is made or removed."""
+    """The hunks of one file. `old_path` is "" for a file that is created, `new_path` for one that is removed."""
 
     old_path: str
     new_path: str
@@ -40,27 +40,27 @@ class FilePatch:
 
 
 def known_changes(changes_dir: Path) -> tuple[str, ...]:
-    """The names that `build_image` accepts as `change`, sorted."""
+    """Return the names that `build_image` accepts as `change`, sorted."""
     return tuple(sorted(path.stem for path in changes_dir.glob("*") if path.suffix in SUFFIXES))
 
 
 def validate_change(source: Path, change: str | None, changes_dir: Path) -> None:
-    """Raise UsageError unless `change` is known and applies to `source`; starts nothing."""
+    """Raise UsageError unless `change` is known and applies to `source`."""
     changed_tree(source, change, changes_dir)
 
 
 def changed_tree(source: Path, change: str | None, changes_dir: Path) -> dict[str, bytes]:
-    """The tree of `source` with `change` applied, if one is named."""
+    """Return the tree of `source` with `change` applied, if one is named."""
     tree = read_tree(source)
     return tree if change is None else apply(tree, change, path_of(change, changes_dir).read_text(encoding="utf-8"))
 
 
 def apply(tree: Mapping[str, bytes], change: str, text: str) -> dict[str, bytes]:
-    """`tree` with the unified diff `text`. Raises UsageError that names the change, the file and the hunk."""
+    """Apply the unified diff `text`. Raises UsageError, which names the change, the file and the hunk."""
     result = dict(tree)
     patches = list(_parse(change, text))
     if not patches:
-        raise UsageError(f"change {change} does not apply: it holds no hunk")
+        raise UsageError(f"change {change} does not apply: it has no hunks")
     for patch in patches:
         _apply_file(result, change, patch)
     if result == dict(tree):
@@ -69,7 +69,7 @@ def apply(tree: Mapping[str, bytes], change: str, text: str) -> dict[str, bytes]
 
 
 def path_of(change: str, changes_dir: Path) -> Path:
-    """The file of a known change. Raises UsageError that lists the known ones."""
+    """Return the file of a known change. Raises UsageError, which lists the known ones."""
     known = known_changes(changes_dir)
     if change not in known:
         raise UsageError(f"change {change!r} is unknown; known: {', '.join(known) or 'none'}")
@@ -87,7 +87,7 @@ def _apply_file(tree: dict[str, bytes], change: str, patch: FilePatch) -> None:
     if patch.new_path:
         tree[patch.new_path] = "".join(after).encode()
     elif after:
-        raise UsageError(f"change {change} does not apply: {name} would be removed but holds more lines")
+        raise UsageError(f"change {change} does not apply: {name} would be removed but has more lines")
 
 
 def _apply_hunks(change: str, name: str, lines: list[str], hunks: Sequence[Hunk]) -> list[str]:
@@ -97,7 +97,7 @@ def _apply_hunks(change: str, name: str, lines: list[str], hunks: Sequence[Hunk]
         at = _find(lines, hunk, done)
         if at is None:
             raise UsageError(
-                f"change {change} does not apply: hunk {hunk.number} of {name} (line {hunk.start}) finds no such lines"
+                f"change {change} does not apply: hunk {hunk.number} of {name} (line {hunk.start}) matches no lines"
             )
         result += lines[done:at] + list(hunk.new)
         done = at + len(hunk.old)
@@ -105,16 +105,15 @@ def _apply_hunks(change: str, name: str, lines: list[str], hunks: Sequence[Hunk]
 
 
 def _find(lines: list[str], hunk: Hunk, lowest: int) -> int | None:
-    """Where the hunk's old lines stand, nearest to where it says, not before `lowest`."""
+    """Return the index of the hunk's old lines that is nearest to its line number and not below `lowest`."""
     size = len(hunk.old)
     wanted = max(hunk.start - 1, 0) if size else hunk.start
-    places = range(lowest, len(lines) - size + 1)
-    matches = [at for at in places if tuple(lines[at : at + size]) == hunk.old]
+    matches = [at for at in range(lowest, len(lines) - size + 1) if tuple(lines[at : at + size]) == hunk.old]
     return min(matches, key=lambda at: abs(at - wanted), default=None)
 
 
 def _parse(change: str, text: str) -> Iterator[FilePatch]:
-    """The file patches of a diff; prose before and between them is ignored, as patch(1) does."""
+    """Yield the file patches of a diff. Like patch(1), it ignores text before and between them."""
     lines = text.splitlines(keepends=True)
     at = 0
     while at < len(lines):
@@ -138,7 +137,7 @@ def _hunks(change: str, name: str, lines: list[str], at: int) -> tuple[int, list
             sign, line = lines[at][:1], lines[at][1:]
             if sign not in {" ", "-", "+", "\n"}:
                 break
-            if sign == "\n":  # an editor stripped the blank of an empty context line
+            if sign == "\n":  # some editors strip the blank from an empty context line
                 sign, line = " ", "\n"
             old += [line] if sign in " -" else []
             new += [line] if sign in " +" else []
@@ -148,12 +147,12 @@ def _hunks(change: str, name: str, lines: list[str], at: int) -> tuple[int, list
                     side[-1:] = [entry.removesuffix("\n") for entry in side[-1:]]
                 at += 1
         if (len(old), len(new)) != (old_left, new_left):
-            raise UsageError(f"change {change} does not apply: hunk {len(hunks) + 1} of {name} is cut short")
+            raise UsageError(f"change {change} does not apply: hunk {len(hunks) + 1} of {name} is incomplete")
         hunks.append(Hunk(number=len(hunks) + 1, start=int(head["start"]), old=tuple(old), new=tuple(new)))
     return at, hunks
 
 
 def _path(header: str) -> str:
-    """The path of a `---`/`+++` line without its first component (`a/`, `b/`); "" for /dev/null."""
+    """Return the path of a `---` or `+++` line without its first component (`a/`, `b/`); "" for /dev/null."""
     name = header[4:].split("\t")[0].strip()
-    return "" if name == NOTHING else name.partition("/")[2]
+    return "" if name == NO_FILE else name.partition("/")[2]

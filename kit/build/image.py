@@ -1,4 +1,4 @@
-"""Base image + one layer of code → image, pushed through the ECR API. Knows ECR, nothing of what the code does."""
+"""Push an image, which is the base image and one layer of code, through the ECR API."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from kit.aws.client_errors import ClientSource, error_code
 from kit.build.changes import changed_tree
-from kit.build.tree import APP_FOLDER, Layer, pack, sha256
+from kit.build.source_tree import APP_FOLDER, Layer, pack, sha256
 from kit.errors import CloudError
 
 BASE_REPOSITORY = "paperbroker-base"
@@ -28,33 +29,27 @@ INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
 )
 PLATFORM = ("linux", "amd64")
-# ECR takes parts of 5 to 20 MiB; only the last may be smaller.
+# ECR accepts parts of 5 to 20 MiB. Only the last part may be smaller.
 PART_BYTES = 10 * 1024 * 1024
-# A base image of Python and six libraries is about 60 MiB; this bounds what is read into memory.
+# The bound of what is read into memory. A base image of Python and six libraries has about 60 MiB.
 BLOB_BYTES_MAX = 1024 * 1024 * 1024
 DOWNLOAD_TIMEOUT_S = 60
 
 
-class Session(Protocol):
-    """What the build needs of a session: clients by service name."""
-
-    def client(self, name: str) -> Any: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image that is in the registry. `uri` names it by digest; `change` is "" for the tree as it is."""
+    """An image in the registry. `uri` names it by digest. `change` is "" if no change was applied."""
 
     uri: str
     digest: str
     change: str
 
 
-def build_image(session: Session, *, source: Path, change: str | None, changes_dir: Path) -> Image:
-    """Push the tree of `source`, with `change` applied, as an image; the same tree gives the same digest.
+def build_image(session: ClientSource, *, source: Path, change: str | None, changes_dir: Path) -> Image:
+    """Push the tree of `source`, with `change` applied, as an image. The same tree gives the same digest.
 
-    Raises UsageError, before anything is pushed, if the change is unknown or does not apply; CloudError if ECR
-    refuses or there is no base image.
+    Raises UsageError, before anything is pushed, if the change is unknown or does not apply, and CloudError if ECR
+    refuses the push or has no base image.
     """
     layer = pack(changed_tree(source, change, changes_dir))
     ecr = session.client("ecr")
@@ -96,13 +91,13 @@ def _put(ecr: Any, manifest: str, layer: Layer) -> str:
             imageDigest=digest,
         )
     except ClientError as error:
-        if _code(error) != "ImageAlreadyExistsException":
+        if error_code(error) != "ImageAlreadyExistsException":
             raise
     return digest
 
 
 def _config(base: dict[str, Any], layer: Layer) -> bytes:
-    """The base's config with one more layer. No creation time: the digest must depend on content alone."""
+    """Add one layer to the base's config. It has no creation time, so that the digest depends on the content only."""
     config = {**base, "rootfs": {"type": "layers", "diff_ids": [*_diff_ids(base), layer.diff_id]}}
     config["config"] = {**(base.get("config") or {}), "WorkingDir": f"/{APP_FOLDER}"}
     config["history"] = [*(base.get("history") or []), {"created_by": "paperbroker source tree"}]
@@ -118,14 +113,14 @@ def _ensure_repository(ecr: Any) -> str:
         found = ecr.describe_repositories(repositoryNames=[REPOSITORY])["repositories"]
         return found[0]["repositoryUri"]
     except ClientError as error:
-        if _code(error) != "RepositoryNotFoundException":
+        if error_code(error) != "RepositoryNotFoundException":
             raise
     made = ecr.create_repository(repositoryName=REPOSITORY, tags=[{"Key": "GameDay", "Value": "allowed"}])
     return made["repository"]["repositoryUri"]
 
 
 def _base_manifest(ecr: Any) -> dict[str, Any]:
-    """The base image's manifest for our platform, also if the tag names an index of several."""
+    """Return the base image's manifest for our platform, also if the tag names an index of several platforms."""
     manifest = _manifest(ecr, {"imageTag": BASE_TAG})
     if manifest.get("mediaType") not in INDEX_TYPES and "manifests" not in manifest:
         return manifest
@@ -141,7 +136,7 @@ def _manifest(ecr: Any, image_id: dict[str, str]) -> dict[str, Any]:
     try:
         answer = ecr.batch_get_image(repositoryName=BASE_REPOSITORY, imageIds=[image_id], acceptedMediaTypes=accepted)
     except ClientError as error:
-        if _code(error) != "RepositoryNotFoundException":
+        if error_code(error) != "RepositoryNotFoundException":
             raise
         answer = {}
     if not answer.get("images"):
@@ -152,7 +147,7 @@ def _manifest(ecr: Any, image_id: dict[str, str]) -> dict[str, Any]:
 
 
 def _copy_blobs(ecr: Any, digests: Sequence[str]) -> None:
-    """Bring the base's layers into our repository: ECR keeps blobs by repository. Once per base image."""
+    """Copy the base's layers, once for each base image, because ECR stores blobs by repository."""
     for digest in _missing(ecr, digests):
         _upload(ecr, digest, _download(ecr, digest))
 
@@ -161,8 +156,8 @@ def _missing(ecr: Any, digests: Sequence[str]) -> list[str]:
     if not digests:
         return []
     answer = ecr.batch_check_layer_availability(repositoryName=REPOSITORY, layerDigests=list(digests))
-    there = {entry["layerDigest"] for entry in answer["layers"] if entry["layerAvailability"] == "AVAILABLE"}
-    return [digest for digest in digests if digest not in there]
+    available = {entry["layerDigest"] for entry in answer["layers"] if entry["layerAvailability"] == "AVAILABLE"}
+    return [digest for digest in digests if digest not in available]
 
 
 def _download(ecr: Any, digest: str) -> bytes:
@@ -172,7 +167,7 @@ def _download(ecr: Any, digest: str) -> bytes:
     with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
         blob = answer.read(BLOB_BYTES_MAX + 1)
     if sha256(blob) != digest:
-        raise CloudError(f"blob {digest} of {BASE_REPOSITORY}: {len(blob)} bytes came that have digest {sha256(blob)}")
+        raise CloudError(f"blob {digest} of {BASE_REPOSITORY}: received {len(blob)} bytes with digest {sha256(blob)}")
     return blob
 
 
@@ -192,9 +187,5 @@ def _upload(ecr: Any, digest: str, blob: bytes) -> None:
     try:
         ecr.complete_layer_upload(repositoryName=REPOSITORY, uploadId=upload_id, layerDigests=[digest])
     except ClientError as error:
-        if _code(error) != "LayerAlreadyExistsException":
+        if error_code(error) != "LayerAlreadyExistsException":
             raise
-
-
-def _code(error: ClientError) -> str:
-    return error.response.get("Error", {}).get("Code", "")

@@ -1,10 +1,6 @@
-"""Image + stack.yaml → a Deployment that is ready; and its end.
+"""Create the CloudFormation stack of a run, wait until it serves, and delete it."""
 
-Owns the stack's life on CloudFormation, how its template gets there, and what "ready" means; knows nothing of what
-PaperBroker does, nor of faults.
-"""
-
-from kit.deploy.handover import delete_bucket
 from kit.deploy.stack import deploy, find_buckets, find_stacks, tear_down
+from kit.deploy.template_upload import delete_bucket
 
 __all__ = ["delete_bucket", "deploy", "find_buckets", "find_stacks", "tear_down"]

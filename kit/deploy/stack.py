@@ -1,4 +1,4 @@
-"""The stack's life on CloudFormation: up, ready, gone; and what is said when it does not come up."""
+"""Create a stack, wait until it is ready, delete it, and explain a failure by events and logs of its tasks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kit.aws.client_errors import ClientSource, cloud_errors, error_code
-from kit.deploy import handover
+from kit.deploy import template_upload
 from kit.errors import CloudError, DeployFailed, KitError, UnsafeTarget, UsageError
 from kit.model import Deployment
 
@@ -22,10 +22,10 @@ ALLOWED_TAG = ("GameDay", "allowed")
 RUN_TAG = "RunId"
 ENV_TAG = "Env"
 PROTECTED_ENV = "prod"
-# The template's own default of EnvName.
+# The template's default of EnvName.
 ENV_DEFAULT = "gameday"
 POLL_S = 0.25
-# On AWS a poll a second is plenty and keeps clear of throttling; the first polls are quick for the local AWS.
+# The first polls are fast, for the local AWS. Slower polls avoid throttling on AWS.
 POLL_S_MAX = 2.0
 READY_TIMEOUT_S = 2
 TEAR_DOWN_S_MAX = 900
@@ -33,7 +33,7 @@ LOG_LINES = 8
 STACK_TYPE = "AWS::CloudFormation::Stack"
 STOPPED_TASKS_SHOWN = 3
 SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
-# Without these nothing can tell whether the stack serves.
+# The outputs that the readiness check needs.
 NEEDED_OUTPUTS = (*SERVICE_OUTPUTS, "ApiUrl", "ClusterName", "TargetGroupArn")
 
 Sleep = Callable[[float], None]
@@ -41,7 +41,7 @@ Clock = Callable[[], float]
 
 
 class StackRefused(DeployFailed):
-    """CloudFormation did not take the call: no stack of this run was made, and none may be deleted."""
+    """CloudFormation refused the call. No stack of this run was created, so none may be deleted."""
 
 
 def deploy(
@@ -55,10 +55,10 @@ def deploy(
     sleep: Sleep = time.sleep,
     clock: Clock = time.monotonic,
 ) -> Deployment:
-    """Bring the stack of a run up and wait until every task of it serves.
+    """Create the stack of a run and wait until all its tasks serve.
 
-    Whatever ends the wait but success deletes the stack again. Raises UnsafeTarget for a production environment,
-    DeployFailed with the first failed resource, its reason, and the last words of tasks that stopped.
+    If anything else ends the wait, the stack is deleted. Raises UnsafeTarget for a production environment, and
+    DeployFailed with the first failed resource, its reason, and the last log lines of stopped tasks.
     """
     values = {**parameters, "ImageUri": image_uri, "RunId": run_id}
     _refuse_production(values)
@@ -74,8 +74,8 @@ def deploy(
         except StackRefused:
             raise
         except BaseException as error:
-            # Ctrl-C included: the caller holds no Deployment yet, so nobody else could delete the stack.
-            _abandon(session, stack_name, error)
+            # This includes Ctrl-C. The caller has no Deployment yet, so it could not delete the stack.
+            _delete_failed(session, stack_name, error)
             raise
     return deployment
 
@@ -88,20 +88,20 @@ def tear_down(
     sleep: Sleep = time.sleep,
     clock: Clock = time.monotonic,
 ) -> None:
-    """Delete a stack and wait until it is gone, and what its template may have left; none of that name is fine.
+    """Delete a stack, if it exists, and the bucket of its template, and wait until the stack is gone.
 
-    Raises UnsafeTarget if the stack is not a game day's, CloudError if it is not gone in time.
+    Raises UnsafeTarget if the stack is not tagged as a game day's, and CloudError if it is not gone in time.
     """
     cloudformation = session.client("cloudformation")
     with cloud_errors(f"deleting stack {stack_name}"):
         stack = _describe(cloudformation, stack_name)
         if stack is not None:
             _refuse_untagged(stack_name, _tags(stack))
-        for bucket in handover.find_buckets(session, stack_name):
-            handover.delete_bucket(session, bucket)
+        for bucket in template_upload.find_buckets(session, stack_name):
+            template_upload.delete_bucket(session, bucket)
         if stack is None:
             return
-        # By its id from here on: a name answers "does not exist" for the deleted and for the never existed.
+        # A deleted stack can be described by its id, not by its name.
         cloudformation.delete_stack(StackName=stack["StackId"])
         deadline = clock() + timeout_s
         for _ in _polls(deadline, sleep, clock):
@@ -114,17 +114,17 @@ def tear_down(
 
 
 def find_stacks(session: ClientSource, *, run_id: str | None = None) -> list[str]:
-    """Names of the stacks that game days left or hold, of one run or of all: a leak check."""
+    """Return the names of existing game day stacks, of one run or of all (leak check)."""
     with cloud_errors("listing stacks"):
         pages = session.client("cloudformation").get_paginator("describe_stacks").paginate()
-        found = [(stack["StackName"], _tags(stack)) for page in pages for stack in page["Stacks"] if _is_there(stack)]
+        found = [(stack["StackName"], _tags(stack)) for page in pages for stack in page["Stacks"] if _exists(stack)]
     key, value = ALLOWED_TAG
     return [name for name, tags in found if tags.get(key) == value and run_id in (None, tags.get(RUN_TAG))]
 
 
 def find_buckets(session: ClientSource, *, run_id: str) -> list[str]:
-    """Names of the buckets through which a run handed its template over, and which it should have deleted."""
-    return handover.find_buckets(session, f"{STACK_PREFIX}{run_id}")
+    """Return the names of existing template buckets of a run, which the run should have deleted (leak check)."""
+    return template_upload.find_buckets(session, f"{STACK_PREFIX}{run_id}")
 
 
 def _body(template: Path) -> str:
@@ -132,7 +132,7 @@ def _body(template: Path) -> str:
         body = template.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(f"template {template} cannot be read: {error.strerror or error}") from error
-    size, limit = len(body.encode()), handover.TEMPLATE_BYTES_MAX
+    size, limit = len(body.encode()), template_upload.TEMPLATE_BYTES_MAX
     if size > limit:
         raise UsageError(f"template {template.name} has {size} bytes > {limit}")
     return body
@@ -151,23 +151,23 @@ def _refuse_untagged(stack_name: str, tags: Mapping[str, str]) -> None:
 
 
 def _create(session: ClientSource, stack_name: str, body: str, values: Mapping[str, str]) -> None:
-    # CloudFormation hands these to every resource; experiments choose their targets by them.
+    # CloudFormation copies these tags to every resource. Experiments select their targets by them.
     env = values.get("EnvName", ENV_DEFAULT)
     tags = {**dict([ALLOWED_TAG]), RUN_TAG: values["RunId"], ENV_TAG: env, "App": "PaperBroker"}
-    with handover.handed_over(session, stack_name, body, tags) as source:
+    with template_upload.template_source(session, stack_name, body, tags) as source:
         try:
             session.client("cloudformation").create_stack(
                 StackName=stack_name,
                 **source,
                 Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in values.items()],
                 Capabilities=["CAPABILITY_IAM"],
-                # A stack that rolls itself back takes the logs with it; we read them, then delete it ourselves.
+                # A rollback would delete the logs. They are read first, then the stack is deleted.
                 OnFailure="DO_NOTHING",
                 Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
             )
         except ClientError as error:
             if error_code(error) == "AlreadyExistsException":
-                raise StackRefused(f"stack {stack_name} exists already: run ids are used once") from error
+                raise StackRefused(f"stack {stack_name} exists already: a run id can be used once") from error
             raise StackRefused(f"stack {stack_name} was refused: {error}") from error
 
 
@@ -179,14 +179,18 @@ def _wait_created(
     for _ in _polls(deadline, sleep, clock):
         stack = _describe(cloudformation, stack_name)
         if stack is None:
-            raise DeployFailed(f"stack {stack_name} disappeared while it was made")
+            raise DeployFailed(f"stack {stack_name} disappeared while it was created")
         status = stack["StackStatus"]
         if status == "CREATE_COMPLETE":
             return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
         if status != "CREATE_IN_PROGRESS":
-            told = _first_failure(cloudformation, stack)
-            raise DeployFailed(f"stack {stack_name} is {status}: {told}{_last_words(session, stack_name)}")
-    raise DeployFailed(f"stack {stack_name} is still {status} at its deadline{_last_words(session, stack_name)}")
+            failure = _first_failure(cloudformation, stack)
+            raise DeployFailed(
+                f"stack {stack_name} is {status}: {failure}{_logs_of_stopped_tasks(session, stack_name)}"
+            )
+    raise DeployFailed(
+        f"stack {stack_name} is still {status} at its deadline{_logs_of_stopped_tasks(session, stack_name)}"
+    )
 
 
 def _deployment(stack_name: str, run_id: str, outputs: dict[str, str]) -> Deployment:
@@ -197,17 +201,17 @@ def _deployment(stack_name: str, run_id: str, outputs: dict[str, str]) -> Deploy
 
 
 def _wait_ready(session: ClientSource, deployment: Deployment, deadline: float, sleep: Sleep, clock: Clock) -> None:
-    missing = "nothing looked at"
+    missing = "not checked"
     for _ in _polls(deadline, sleep, clock):
         missing = _not_ready(session, deployment)
         if not missing:
             return
-    words = _last_words(session, deployment.stack_name)
-    raise DeployFailed(f"stack {deployment.stack_name} is up but not ready: {missing}{words}")
+    logs = _logs_of_stopped_tasks(session, deployment.stack_name)
+    raise DeployFailed(f"stack {deployment.stack_name} is created but not ready: {missing}{logs}")
 
 
 def _not_ready(session: ClientSource, deployment: Deployment) -> str:
-    """What is still missing, or "" when every task runs, every target is healthy and the API says it is ready."""
+    """Return what is missing; "" if all tasks run, all targets are healthy and the API reports ready."""
     outputs = deployment.outputs
     names = [outputs[key] for key in SERVICE_OUTPUTS]
     answer = session.client("ecs").describe_services(cluster=outputs["ClusterName"], services=names)
@@ -216,16 +220,17 @@ def _not_ready(session: ClientSource, deployment: Deployment) -> str:
         if not settled:
             return f"service {service['serviceName']} runs {service['runningCount']} of {service['desiredCount']}"
     if len(answer["services"]) < len(names):
-        return f"only {len(answer['services'])} of {len(names)} services are there"
+        return f"only {len(answer['services'])} of {len(names)} services exist"
     targets = session.client("elbv2").describe_target_health(TargetGroupArn=outputs["TargetGroupArn"])
     states = [target["TargetHealth"]["State"] for target in targets["TargetHealthDescriptions"]]
     wanted = next(service["desiredCount"] for service in answer["services"] if service["serviceName"] == names[0])
     if states.count("healthy") < wanted:
         return f"{states.count('healthy')} of {wanted} targets are healthy"
-    return _probe(f"{deployment.api_url}/readyz")
+    return _not_ok(f"{deployment.api_url}/readyz")
 
 
-def _probe(url: str) -> str:
+def _not_ok(url: str) -> str:
+    """Return why the URL does not answer 200; "" if it does."""
     try:
         with urllib.request.urlopen(url, timeout=READY_TIMEOUT_S) as answer:
             return "" if answer.status == 200 else f"{url} answers {answer.status}"
@@ -233,15 +238,15 @@ def _probe(url: str) -> str:
         return f"{url}: {error}"
 
 
-def _abandon(session: ClientSource, stack_name: str, error: BaseException) -> None:
+def _delete_failed(session: ClientSource, stack_name: str, error: BaseException) -> None:
     try:
         tear_down(session, stack_name)
-    except KitError as left:
-        error.add_note(f"and {left}")
+    except KitError as deletion_error:
+        error.add_note(f"and {deletion_error}")
 
 
 def _polls(deadline: float, sleep: Sleep, clock: Clock) -> Iterator[None]:
-    """Yield now and then, each pause a little longer, until the deadline; at least once."""
+    """Yield at least once and until the deadline, with growing pauses."""
     pause_s = POLL_S
     while True:
         yield
@@ -260,7 +265,7 @@ def _describe(cloudformation: Any, stack: str) -> dict[str, Any] | None:
         raise
 
 
-def _is_there(stack: Mapping[str, Any]) -> bool:
+def _exists(stack: Mapping[str, Any]) -> bool:
     return stack["StackStatus"] != "DELETE_COMPLETE"
 
 
@@ -269,26 +274,26 @@ def _tags(stack: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _first_failure(cloudformation: Any, stack: Mapping[str, Any]) -> str:
-    """The oldest failed resource: the later ones were mostly cancelled because of it."""
+    """Return the resource that failed first and its reason. Later failures are mostly cancellations because of it."""
     pages = cloudformation.get_paginator("describe_stack_events").paginate(StackName=stack["StackId"])
     events = [event for page in pages for event in page["StackEvents"]]
     failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     if not failed:
         return stack.get("StackStatusReason", "no reason given")
-    # The stack itself is an event too, and says only that something of it failed.
+    # Events of the stack itself come last, because they only say that a resource failed.
     event = min(failed, key=lambda event: (event["ResourceType"] == STACK_TYPE, event["Timestamp"]))
     return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
 
 
-def _last_words(session: ClientSource, stack_name: str) -> str:
-    """Why tasks stopped and the last lines they wrote; "" if none did. Never hides the failure it explains."""
+def _logs_of_stopped_tasks(session: ClientSource, stack_name: str) -> str:
+    """Return why tasks stopped and their last log lines; "" if none stopped. Raises no CloudError."""
     try:
-        with cloud_errors("last words"):
-            there = _resources(session.client("cloudformation"), stack_name)
-            if "Cluster" not in there:
+        with cloud_errors("logs of stopped tasks"):
+            resources = _resources(session.client("cloudformation"), stack_name)
+            if "Cluster" not in resources:
                 return ""
-            stopped = _stopped_tasks(session.client("ecs"), there["Cluster"])
-            return "".join(_words_of(session, there.get("LogGroup", ""), task) for task in stopped)
+            stopped = _stopped_tasks(session.client("ecs"), resources["Cluster"])
+            return "".join(_log_of(session, resources.get("LogGroup", ""), task) for task in stopped)
     except CloudError as error:
         return f"\n  (no logs: {error})"
 
@@ -304,14 +309,14 @@ def _stopped_tasks(ecs: Any, cluster: str) -> Sequence[Mapping[str, Any]]:
     return tasks[:STOPPED_TASKS_SHOWN]
 
 
-def _words_of(session: ClientSource, group: str, task: Mapping[str, Any]) -> str:
+def _log_of(session: ClientSource, group: str, task: Mapping[str, Any]) -> str:
     container = task["containers"][0]
     task_id = task["taskArn"].rsplit("/", 1)[1]
-    told = f"\n  task {container['name']}/{task_id[:8]} stopped: {task.get('stoppedReason', 'no reason given')}"
+    reason = f"\n  task {container['name']}/{task_id[:8]} stopped: {task.get('stoppedReason', 'no reason given')}"
     try:
         events = session.client("logs").get_log_events(
             logGroupName=group, logStreamName=f"paperbroker/{container['name']}/{task_id}", limit=LOG_LINES
         )["events"]
     except ClientError as error:
-        return f"{told} ({error_code(error)})"
-    return told + "".join(f"\n    {event['message'].rstrip()}" for event in events)
+        return f"{reason} ({error_code(error)})"
+    return reason + "".join(f"\n    {event['message'].rstrip()}" for event in events)

@@ -163,7 +163,7 @@ def _select(only: Sequence[str], changes_dir: Path) -> tuple[str, ...]:
 
 
 def _change(name: str, asked: Mapping[str, Any], folder: Path, changes_dir: Path) -> tuple[Case, Parameters]:
-    header = build.read_header(name, changes_dir)
+    header = build.read_change_header(name, changes_dir)
     scenario = _scenario(header)
     build.validate_change(SOURCE, name, changes_dir)
     full = header.visible_since == "load"
@@ -188,7 +188,7 @@ def _change(name: str, asked: Mapping[str, Any], folder: Path, changes_dir: Path
     return case, parameters
 
 
-def _scenario(header: build.Header) -> scenarios.Scenario:
+def _scenario(header: build.ChangeHeader) -> scenarios.Scenario:
     """Return the scenario that a header names. Raises UsageError if it does not run every check of `caught-by`."""
     file = f"{header.name}.diff"
     if header.scenario not in scenarios.names():

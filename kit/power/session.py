@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import build, suite
-from kit.build import read_header
+from kit.build import read_change_header
 from kit.errors import EvidenceMissing, UsageError
 from kit.gameday.parameters import CHANGES, SOURCE
 from kit.power import earlier_runs
@@ -116,5 +116,5 @@ def _differences(plan: Plan, source: Path, changes_dir: Path) -> Iterator[str]:
     if now != plan.source_tree:
         yield f"the source tree is {now[:DIGEST_SHOWN]}, but its runs were made with {plan.source_tree[:DIGEST_SHOWN]}"
     for case in plan.cases:
-        if case.kind is Kind.CHANGE and read_header(case.change, changes_dir).digest != case.digest:
+        if case.kind is Kind.CHANGE and read_change_header(case.change, changes_dir).digest != case.digest:
             yield f"change {case.change} has changed since its runs were planned"

@@ -13,7 +13,7 @@ import pytest
 from kit import aws
 from kit.build import build_image, known_changes, validate_change
 from kit.build.changes import apply, changed_tree
-from kit.build.tree import pack, read_tree, sha256
+from kit.build.source_tree import pack, read_tree, sha256
 from kit.errors import UsageError
 
 BEFORE = "".join(f"line {number}\n" for number in range(1, 31))
@@ -95,12 +95,12 @@ def test_a_change_makes_and_removes_files():
     [
         ({"broker/main.py": BEFORE.replace("line 26", "line x").encode()}, None, "hunk 2 of broker/main.py"),
         ({"broker/other.py": b""}, None, "there is no file broker/main.py"),
-        ({"broker/main.py": BEFORE.encode()}, "just prose\n", "it holds no hunk"),
+        ({"broker/main.py": BEFORE.encode()}, "just prose\n", "it has no hunks"),
         ({"broker/main.py": AFTER.encode()}, None, "hunk 1 of broker/main.py"),
         (
             {"broker/main.py": BEFORE.encode()},
             diff_of(BEFORE, AFTER).rpartition("+end")[0],
-            "hunk 2 of .* is cut short",
+            "hunk 2 of .* is incomplete",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from kit.build import header as headers
+from kit.build import change_header
 
 ROOT = Path(__file__).parents[2]
 CHANGES = sorted((ROOT / "paperbroker/changes").glob("*.diff"))
@@ -14,7 +14,7 @@ CHANGES = sorted((ROOT / "paperbroker/changes").glob("*.diff"))
 
 def header(diff: Path) -> dict[str, str]:
     """The comment lines before the diff, as the kit reads them."""
-    return dict(headers.fields(diff))
+    return dict(change_header.fields(diff))
 
 
 def copy_tree(to: Path, diff: Path | None = None) -> Path:

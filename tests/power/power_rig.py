@@ -62,7 +62,7 @@ class PowerRig(Rig):
         """Add a bad change whose run ends with those findings."""
         if self._script(name, "steady-state", findings, **more):
             write_change(self.changes, name)
-            self.cases.append(a_case(name, digest=build.read_header(name, self.changes).digest))
+            self.cases.append(a_case(name, digest=build.read_change_header(name, self.changes).digest))
 
     def good(self, name: str, findings: Sequence[Finding] | None = GOOD, **more: Any) -> None:
         """Add a good run that ends with those findings."""

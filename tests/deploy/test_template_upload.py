@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from kit import aws, deploy
-from kit.deploy import handover
+from kit.deploy import template_upload
 from kit.errors import CloudError, DeployFailed
 from kit.model import Deployment
 
@@ -32,9 +32,9 @@ def buckets(session: aws.Session) -> list[str]:
 @contextmanager
 def left_by_a_killed_run(session: aws.Session, stack_name: str) -> Iterator[str]:
     """The bucket of a run whose process is gone: nothing in it was undone."""
-    begun = handover.handed_over(session, stack_name, LARGE, TAGS)
+    begun = template_upload.template_source(session, stack_name, LARGE, TAGS)
     begun.__enter__()
-    yield handover.bucket_name(session, stack_name)
+    yield template_upload.bucket_name(session, stack_name)
     begun.__exit__(None, None, None)
 
 
@@ -46,15 +46,15 @@ def large(tmp_path: Path) -> Path:
 
 
 def test_a_small_template_goes_in_the_call_itself(local_session: aws.Session):
-    with handover.handed_over(local_session, "gameday-small", "Resources: {}", TAGS) as source:
+    with template_upload.template_source(local_session, "gameday-small", "Resources: {}", TAGS) as source:
         assert source == {"TemplateBody": "Resources: {}"}
-        assert not handover.find_buckets(local_session, "gameday-small")
+        assert not template_upload.find_buckets(local_session, "gameday-small")
 
 
 def test_a_large_template_is_in_a_tagged_bucket_for_as_long_as_it_is_needed(local_session: aws.Session):
     s3 = local_session.client("s3")
-    with handover.handed_over(local_session, "gameday-large", LARGE, TAGS) as source:
-        (bucket,) = handover.find_buckets(local_session, "gameday-large")
+    with template_upload.template_source(local_session, "gameday-large", LARGE, TAGS) as source:
+        (bucket,) = template_upload.find_buckets(local_session, "gameday-large")
         assert source == {"TemplateURL": f"{local_session.endpoint}/{bucket}/stack.yaml"}
         assert s3.get_object(Bucket=bucket, Key="stack.yaml")["Body"].read().decode() == LARGE
         assert {tag["Key"]: tag["Value"] for tag in s3.get_bucket_tagging(Bucket=bucket)["TagSet"]} == TAGS
@@ -103,15 +103,15 @@ def test_a_bucket_that_holds_anything_else_is_left_alone_and_told(local_session:
 @pytest.mark.parametrize("run_id", ["a", "a" * 40, "a--b-"])
 def test_a_buckets_name_is_valid_and_the_regions_own(local_cloud: aws.LocalCloud, run_id: str):
     sessions = [aws.local_session(local_cloud.endpoint, region) for region in ("us-east-1", "eu-west-1")]
-    names = {handover.bucket_name(session, f"gameday-{run_id}") for session in sessions}
+    names = {template_upload.bucket_name(session, f"gameday-{run_id}") for session in sessions}
     assert len(names) == 2
     assert [name for name in names if not BUCKET_NAME.fullmatch(name)] == []
 
 
 def test_a_bucket_outside_the_default_region_says_where_it_is(local_cloud: aws.LocalCloud):
     session = aws.local_session(local_cloud.endpoint, "eu-west-1")
-    with handover.handed_over(session, "gameday-abroad", LARGE, TAGS):
-        (bucket,) = handover.find_buckets(session, "gameday-abroad")
+    with template_upload.template_source(session, "gameday-abroad", LARGE, TAGS):
+        (bucket,) = template_upload.find_buckets(session, "gameday-abroad")
         assert session.client("s3").get_bucket_location(Bucket=bucket)["LocationConstraint"] == "eu-west-1"
 
 
@@ -128,6 +128,6 @@ def test_the_address_is_where_the_object_was_put(region: str):
     s3.meta.events.register("before-send.s3.PutObject", stop)
     with pytest.raises(InterruptedError):
         s3.put_object(Bucket="gameday-r-0123456789ab", Key="stack.yaml", Body=b"x")
-    url = handover.object_url(s3.meta.endpoint_url, "gameday-r-0123456789ab")
+    url = template_upload.object_url(s3.meta.endpoint_url, "gameday-r-0123456789ab")
     assert [url] == sent
     assert url.startswith("https://gameday-r-0123456789ab.s3.")

@@ -1,4 +1,4 @@
-"""What a known bad change says of itself: the comment lines before its diff. Knows neither scenarios nor checks."""
+"""Read the header of a known bad change: the comment lines before its diff."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kit.build.changes import path_of
-from kit.build.tree import sha256
+from kit.build.source_tree import sha256
 from kit.errors import UsageError
 
 FIELDS = ("title", "breaks", "how", "visible-since", "scenario", "caught-by", "tests", "fix")
-# Where a change can be noticed first, earliest place first.
+# The kinds of tests and runs in which a change can be noticed, earliest first.
 STAGES = ("unit", "integration", "load", "fault")
 LINE = re.compile(r"# ([a-z-]+): (.*)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
-    """`caught_by`: the checks that must fail in `scenario`, the smallest one that shows the change. `digest` is that of
-    the whole file.
+class ChangeHeader:
+    """What a change breaks and how it is noticed.
+
+    `caught_by` lists the checks that must fail in `scenario`, the smallest scenario that shows the change. `digest` is
+    that of the whole file.
     """
 
     name: str
@@ -34,30 +36,30 @@ class Header:
     digest: str
 
 
-def read_header(change: str, changes_dir: Path) -> Header:
-    """The header of a known change. Raises UsageError that names the file, the field and what is accepted."""
+def read_change_header(change: str, changes_dir: Path) -> ChangeHeader:
+    """Read the header of a known change. Raises UsageError, which names the file, the field and the accepted values."""
     path = path_of(change, changes_dir)
-    said = fields(path)
+    header = fields(path)
     for name in FIELDS:
-        if not said.get(name, "").strip():
+        if not header.get(name, "").strip():
             raise UsageError(f"{path.name}: field {name!r} is missing or empty; a header has {', '.join(FIELDS)}")
-    if said["visible-since"] not in STAGES:
-        raise UsageError(f"{path.name}: visible-since={said['visible-since']!r} is not one of {', '.join(STAGES)}")
-    return Header(
+    if header["visible-since"] not in STAGES:
+        raise UsageError(f"{path.name}: visible-since={header['visible-since']!r} is not one of {', '.join(STAGES)}")
+    return ChangeHeader(
         name=change,
-        title=said["title"],
-        breaks=said["breaks"],
-        how=said["how"],
-        visible_since=said["visible-since"],
-        scenario=said["scenario"],
-        caught_by=tuple(check.strip() for check in said["caught-by"].split(",")),
-        fix=said["fix"],
+        title=header["title"],
+        breaks=header["breaks"],
+        how=header["how"],
+        visible_since=header["visible-since"],
+        scenario=header["scenario"],
+        caught_by=tuple(check.strip() for check in header["caught-by"].split(",")),
+        fix=header["fix"],
         digest=sha256(path.read_bytes()),
     )
 
 
 def fields(path: Path) -> Mapping[str, str]:
-    """The lines of a header by name, in their order; a line without a name goes on with the one before."""
+    """Return the fields of a header by name, in their order. A line without a name continues the field before it."""
     found: dict[str, str] = {}
     name = ""
     for line in path.read_text(encoding="utf-8").splitlines():

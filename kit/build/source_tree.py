@@ -1,4 +1,4 @@
-"""The source tree as a value: path → bytes, and the layer that it becomes. Knows no AWS."""
+"""Read a source tree into memory and pack it as an image layer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pathlib import Path
 
 from kit.errors import UsageError
 
-# What is in the tree but not in the image: how it is deployed, how it is broken on purpose, leftovers of Python.
-LEFT_OUT = frozenset({"deploy", "changes", "__pycache__"})
-LEFT_OUT_SUFFIXES = frozenset({".pyc", ".pyo"})
-# PaperBroker is some hundred KB; more means that something else slipped into the tree.
+# Folders that are not part of the image: templates, bad changes, and Python's caches.
+EXCLUDED = frozenset({"deploy", "changes", "__pycache__"})
+EXCLUDED_SUFFIXES = frozenset({".pyc", ".pyo"})
+# PaperBroker has a few hundred KB. A larger tree contains something else by mistake.
 TREE_BYTES_MAX = 32 * 1024 * 1024
-# Where the code is inside the image.
+# The folder of the code inside the image.
 APP_FOLDER = "app"
 
 
@@ -31,15 +31,15 @@ class Layer:
 
 
 def read_tree(source: Path) -> dict[str, bytes]:
-    """The files of `source` by path relative to its parent (`paperbroker/api.py`).
+    """Read the files of `source`, by path relative to its parent (`paperbroker/api.py`).
 
-    Raises UsageError if there is none, or far too much.
+    Raises UsageError if there are no files, or more than `TREE_BYTES_MAX`.
     """
     tree: dict[str, bytes] = {}
     size = 0
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
-        if not path.is_file() or LEFT_OUT & set(inside.parts) or path.suffix in LEFT_OUT_SUFFIXES:
+        if not path.is_file() or EXCLUDED & set(inside.parts) or path.suffix in EXCLUDED_SUFFIXES:
             continue
         tree[f"{source.name}/{inside.as_posix()}"] = content = path.read_bytes()
         size += len(content)
@@ -51,7 +51,7 @@ def read_tree(source: Path) -> dict[str, bytes]:
 
 
 def pack(tree: Mapping[str, bytes]) -> Layer:
-    """The tree as a layer. The same tree gives the same bytes: no times, owners or modes of this machine."""
+    """Pack the tree as a layer without times, owners and modes of this machine: the same tree gives the same bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
         for folder in _folders(tree):
@@ -68,12 +68,12 @@ def pack(tree: Mapping[str, bytes]) -> Layer:
 
 
 def digest_of(source: Path) -> str:
-    """What the files of `source` are, apart from every base image: equal for equal builds."""
+    """Return the digest of the files of `source`, which does not depend on the base image."""
     return pack(read_tree(source)).diff_id
 
 
 def sha256(content: bytes) -> str:
-    """The digest of `content` as registries write it."""
+    """Return the digest of `content` in the notation of image registries."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 
