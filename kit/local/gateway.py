@@ -29,7 +29,7 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 # Bounds the cache of AWS endpoints. AWS has some 400 services; we call about twenty.
 SERVICES_REMEMBERED_MAX = 512
 METADATA_PREFIX = "/_ecs/v4/"
-# Under this key the protocol class (`kit.local.server.Connection`) puts the connection into the ASGI scope.
+# Under this key the protocol class (`kit.local.http_server.Connection`) puts the connection into the ASGI scope.
 TRANSPORT = "kit.transport"
 
 _CREDENTIAL = re.compile(rb"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")

@@ -1,18 +1,42 @@
-"""Configure MiniStack as a whole, and refuse the services that it does not have."""
+"""Configure and start MiniStack, and refuse the services that it does not have."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from kit.local.patching import Patches
 
+# MiniStack's default account. An access key of twelve digits would select another one; ours never have twelve digits.
+ACCOUNT_ID = "000000000000"
+READY_S_MAX = 20.0
+
 Answer = tuple[int, dict[str, str], bytes]
 
 
-def environment() -> dict[str, str]:
-    """Return settings that MiniStack reads when it is imported."""
+def environment(*, state_dir: Path, region: str, host: str, port: int) -> dict[str, str]:
+    """Return the settings that MiniStack reads when it is imported."""
     return {
+        "STATE_DIR": str(state_dir / "ministack"),
+        "S3_DATA_DIR": str(state_dir / "s3"),
+        "PERSIST_STATE": "0",
+        "S3_PERSIST": "0",
+        "AUTH": "false",
+        "SERVICES": "",
+        "LOG_LEVEL": "WARNING",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT_ID,
+        "MINISTACK_REGION": region,
+        "MINISTACK_HOST": host,
+        "GATEWAY_PORT": str(port),
+        # Listeners on fixed ports that nobody here uses.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        # MiniStack must not use Docker even if it is installed, because we could not clean up its containers.
+        "DOCKER_HOST": f"unix://{state_dir}/no-docker.sock",
         # Without duckdb, `auto` answers every query with SUCCEEDED and an invented row; `duckdb` fails the query.
         "ATHENA_ENGINE": "duckdb",
     }
@@ -50,3 +74,29 @@ async def _refuse_service(service: str, method: str, path: str, headers: dict, b
 
     message = f"the local AWS does not serve {service!r} ({method} {path})"
     return error_response_json("UnsupportedOperation", message, 501)
+
+
+@contextlib.asynccontextmanager
+async def ministack_running(app: Any) -> AsyncIterator[None]:
+    """Run MiniStack's start-up (schedulers, thread pool). Its shut-down does nothing that we need, so it is skipped."""
+    started = asyncio.Event()
+    asked = False
+
+    async def receive() -> dict[str, str]:
+        nonlocal asked
+        if asked:
+            await asyncio.Event().wait()
+        asked = True
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, str]) -> None:
+        started.set()
+
+    running = asyncio.create_task(app({"type": "lifespan"}, receive, send))
+    try:
+        await asyncio.wait_for(started.wait(), READY_S_MAX)
+        yield
+    finally:
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running

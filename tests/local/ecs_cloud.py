@@ -11,10 +11,10 @@ import contextlib
 import os
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
-from kit.local import server
-from kit.local.cloud import ACCOUNT_ID, Cloud
+from kit.local import http_server, ministack, server
+
+REGION = "us-east-1"
 
 
 class Folders:
@@ -49,20 +49,14 @@ async def main(state_dir: Path, images: Path, listener) -> None:
     endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
     alb = LoadBalancers(links, 1)
     ecs = Ecs(1, links=links, load_balancers=alb, images=Folders(images), endpoint_url=endpoint, timing=timing)
-    cloud = Cloud(
-        state_dir=state_dir, region="us-east-1", account_id=ACCOUNT_ID, seed=1,
-        endpoint=endpoint, links=links, alb=alb, ecs=ecs, ecr=SimpleNamespace(),  # type: ignore[arg-type]
-        dynamodb=SimpleNamespace(), alarms=SimpleNamespace(), ssm=SimpleNamespace(),  # type: ignore[arg-type]
-        fis=SimpleNamespace(),  # type: ignore[arg-type]
-    )  # fmt: skip
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(server._ministack_running(ministack_app.app))
-        await stack.enter_async_context(server._http_running(gateway, listener))
+        await stack.enter_async_context(ministack.ministack_running(ministack_app.app))
+        await stack.enter_async_context(http_server.http_running(gateway, listener))
         for part in (alb, ecs):
             await part.start()
             stack.push_async_callback(part.stop)
         gateway.attach(ecs)
-        server._publish(cloud)
+        server.write_cloud_file(state_dir, endpoint, REGION)
         await stopping.wait()
 
 
@@ -71,8 +65,9 @@ if __name__ == "__main__":
     parser.add_argument("--state-dir", type=Path, required=True)
     parser.add_argument("--images", type=Path, required=True)
     arguments = parser.parse_args()
-    with server._listen(0) as socket:
-        os.environ.update(server._ministack_environment(arguments.state_dir, "us-east-1", socket.getsockname()[1]))
+    with http_server.listen(0) as socket:
+        where = {"host": http_server.HOST, "port": socket.getsockname()[1]}
+        os.environ.update(ministack.environment(state_dir=arguments.state_dir, region=REGION, **where))
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

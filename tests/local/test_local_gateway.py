@@ -17,8 +17,8 @@ import pytest
 
 from kit.local.endpoints import Endpoint
 from kit.local.gateway import BODY_BYTES_MAX, Gateway
+from kit.local.http_server import http_running
 from kit.local.links import LinkRule, Links, Match
-from kit.local.server import _http_running
 
 TASK = Endpoint(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", service="matcher")
 WAIT_S = 5.0
@@ -89,7 +89,7 @@ async def rig() -> AsyncIterator[Rig]:
     tasks: Any = SimpleNamespace(endpoint_of_key=endpoints.get, metadata=documents.get)
     gateway.attach(tasks)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        async with _http_running(gateway, listener):
+        async with http_running(gateway, listener):
             yield Rig(listener.getsockname()[1], service, links)
 
 

@@ -234,7 +234,7 @@ def test_a_detached_cloud_is_found_refused_twice_and_stopped(tmp_path):
         found = aws.find_local(tmp_path)
         assert found is not None and found.alive()
         found.session().client("sqs").create_queue(QueueName="kept")
-        with pytest.raises(UsageError, match=f"up already at {found.endpoint}"):
+        with pytest.raises(UsageError, match=f"running already at {found.endpoint}"):
             aws.start_local_detached(tmp_path)
     finally:
         assert aws.stop_local(tmp_path)

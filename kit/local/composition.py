@@ -1,0 +1,77 @@
+"""Compose the services of one local AWS. Importing this module imports MiniStack, which reads its settings then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Protocol
+
+from kit.local import ministack
+from kit.local.alb import LoadBalancers
+from kit.local.appconfig import ministack as appconfig
+from kit.local.cloudwatch import CloudWatch
+from kit.local.dynamodb import DynamoDb
+from kit.local.ecr import Registry
+from kit.local.ecs import Ecs
+from kit.local.fis import Collaborators, Fis
+from kit.local.links import Links
+from kit.local.logs import ministack as logs
+from kit.local.patching import Patches
+from kit.local.sqs import ministack as sqs
+from kit.local.ssm import Ssm
+from kit.local.stepfunctions import ministack as stepfunctions
+
+
+class Service(Protocol):
+    """A service that the server starts and stops."""
+
+    async def start(self) -> None:
+        """Patch MiniStack and begin to work."""
+        ...
+
+    async def stop(self) -> None:
+        """End all work and put MiniStack's functions back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The services in their start order.
+
+    They stop in reverse order: FIS undoes its faults, some of them by automations, then tasks end, then the load
+    balancers.
+    """
+
+    dynamodb: DynamoDb
+    ecr: Registry
+    alb: LoadBalancers
+    ecs: Ecs
+    cloudwatch: CloudWatch
+    ssm: Ssm
+    fis: Fis
+
+    def in_start_order(self) -> Iterator[tuple[str, Service]]:
+        """Yield the name and the service."""
+        yield from ((field.name, getattr(self, field.name)) for field in fields(self))
+
+
+def patch_ministack() -> None:
+    """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
+    patches = Patches()
+    for module in (ministack, sqs, logs, appconfig, stepfunctions):
+        module.install(patches)
+
+
+def compose(*, state_dir: Path, endpoint: str, seed: int, links: Links) -> Services:
+    """Give each service the others that it uses."""
+    alb, ecr = LoadBalancers(links, seed), Registry(state_dir, endpoint)
+    ecs = Ecs(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
+    dynamodb, cloudwatch, ssm = DynamoDb(seed), CloudWatch(), Ssm(state_dir, endpoint)
+    collaborators = Collaborators(
+        links=links, ecs=ecs, alb=alb, dynamodb=dynamodb, ssm=ssm, alarms=cloudwatch, endpoint=endpoint, seed=seed,
+        state_dir=state_dir,
+    )  # fmt: skip
+    return Services(
+        dynamodb=dynamodb, ecr=ecr, alb=alb, ecs=ecs, cloudwatch=cloudwatch, ssm=ssm, fis=Fis(collaborators)
+    )
