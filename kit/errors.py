@@ -30,3 +30,7 @@ class FaultError(KitError):
 
 class EvidenceMissing(KitError):
     """Something that the verdict needs was not measured, so the run is INVALID."""
+
+
+class VerdictNotPass(KitError):
+    """Raised by a notebook's last cell, after its scraps, for any verdict but PASS: a headless run must not exit 0."""

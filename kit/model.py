@@ -15,6 +15,10 @@ from typing import Any
 from kit.errors import EvidenceMissing
 
 VERDICT_SCHEMA = "gameday.verdict/1"
+NS_PER_S = 1_000_000_000
+NS_PER_MS = 1_000_000
+# The load's first seconds are connection set-up and cold caches; nothing is judged by them.
+WARM_UP_S = 3.0
 
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
@@ -113,6 +117,50 @@ class FaultWindow:
     ended_at: float | None = None
     observed_at: float | None = None
     healed_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStop:
+    """One ECS task that stopped, in ECS's own words, in epoch seconds.
+
+    `stopping_at`: since when it has been leaving and gets no more work; `stopped_at`: None while it is still leaving.
+    """
+
+    arn: str
+    service: str
+    zone: str
+    code: str
+    reason: str
+    exit_code: int | None
+    stopped_at: float | None
+    stopping_at: float | None = None
+
+    def __str__(self) -> str:
+        ended = "" if self.exit_code is None else f", exit code {self.exit_code}"
+        return (
+            f"{self.service} task {self.arn.rsplit('/', 1)[-1][:8]} in {self.zone}: {self.reason or self.code}{ended}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What a run was started with and what it built.
+
+    `build` is the content address of the image, empty if nothing was built. `parameters` are all that the run was
+    given or took by default. `started_at` and `ended_at` are epoch seconds, None if the run did not get that far.
+    """
+
+    run_id: str
+    scenario: str
+    build: str = ""
+    change: str = ""
+    target: str
+    region: str
+    seed: int
+    reproduce: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    started_at: float | None = None
+    ended_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

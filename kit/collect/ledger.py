@@ -1,6 +1,6 @@
-"""PaperBroker's tables → a LedgerSnapshot, once the exchange has come to rest.
+"""Wait until PaperBroker has come to rest, and read its ledger and the tables beside it.
 
-Owns the table layouts as the kit knows them; imports nothing of PaperBroker and judges nothing.
+The layout of its DynamoDB tables is written down here once more, because the kit imports nothing of PaperBroker.
 """
 
 from __future__ import annotations
@@ -8,10 +8,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.errors import EvidenceMissing
@@ -24,6 +26,7 @@ QUIESCE_POLL_S = 0.5
 # The sequence numbers must stand still this many polls in a row: longer than one commit and one queue hop.
 STILL_POLLS = 4
 ORDER_PREFIX = "order#"
+LEDGER = "ledger"
 QUEUE_DEPTHS = (
     "ApproximateNumberOfMessages",
     "ApproximateNumberOfMessagesNotVisible",
@@ -38,7 +41,7 @@ Item = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerSnapshot:
-    """What the exchange itself recorded, as tables with exactly the columns of kit.model."""
+    """What the exchange itself recorded: tables with exactly the columns of `kit.model`."""
 
     events: pd.DataFrame
     orders: pd.DataFrame
@@ -48,7 +51,10 @@ class LedgerSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quiescence:
-    """Whether the exchange came to rest: nothing unsent, nothing queued, no sequence moving."""
+    """Whether the exchange came to rest: nothing unsent, nothing queued, no sequence moving.
+
+    `sequences` is the last sequence number of each market.
+    """
 
     quiet: bool
     waited_s: float
@@ -57,12 +63,9 @@ class Quiescence:
     dead_letters: int
     sequences: Mapping[str, int]
 
-    def __bool__(self) -> bool:
-        return self.quiet
-
 
 def read_ledger(session: ClientSource, deployment: Deployment) -> LedgerSnapshot:
-    """Read everything back, consistently and page by page. Raises CloudError, or EvidenceMissing over the bound."""
+    """Read all tables with consistent reads. Raises CloudError, or EvidenceMissing above ITEMS_MAX items."""
     dynamodb, outputs = session.client("dynamodb"), deployment.outputs
     with cloud_errors(f"ledger of {deployment.stack_name}"), ThreadPoolExecutor(READERS) as pool:
         ledgers = [
@@ -81,6 +84,22 @@ def read_ledger(session: ClientSource, deployment: Deployment) -> LedgerSnapshot
         )
 
 
+def write_ledger(snapshot: LedgerSnapshot, run_dir: Path) -> None:
+    """Keep the tables as Parquet in the run's folder."""
+    folder = run_dir / LEDGER
+    folder.mkdir(exist_ok=True)
+    for table in fields(snapshot):
+        getattr(snapshot, table.name).to_parquet(folder / f"{table.name}.parquet", index=False)
+
+
+def read_events(run_dir: Path) -> pd.DataFrame:
+    """Read the ledger's events from a run's folder. Raises EvidenceMissing for a file that is absent or damaged."""
+    try:
+        return pd.read_parquet(run_dir / LEDGER / "events.parquet").astype(LEDGER_EVENT_COLUMNS)
+    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
+        raise EvidenceMissing(f"{LEDGER}/events.parquet cannot be read: {error}") from error
+
+
 def quiesce(
     session: ClientSource,
     deployment: Deployment,
@@ -89,7 +108,7 @@ def quiesce(
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> Quiescence:
-    """Wait until nothing moves any more, at most `timeout_s`; true if it came to that."""
+    """Wait until nothing moves any more, at most `timeout_s`."""
     started = clock()
     with cloud_errors(f"quiescence of {deployment.stack_name}"):
         last, still = _look(session, deployment), 0
@@ -171,7 +190,7 @@ def _cell(value: Mapping[str, Any] | None, text: bool) -> str | int:
 
 
 def _plain(value: Mapping[str, Any]) -> Any:
-    """DynamoDB's typed value as text; None for NULL. Numbers stay text until the column says what they are."""
+    """DynamoDB's typed value as text; None for NULL. A number stays text until its column gives it a type."""
     (kind, content), *_ = value.items()
     return None if kind == "NULL" else content
 

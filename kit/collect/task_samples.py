@@ -1,6 +1,6 @@
-"""Running tasks and the health of the load balancer's targets: a look, and a watch that samples them.
+"""Sample running tasks and the health of the load balancer's targets.
 
-ECS and ELB keep no history of either, so what nobody samples is lost.
+ECS and ELB keep no history of either, so what is not sampled is lost.
 """
 
 from __future__ import annotations
@@ -20,18 +20,20 @@ from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.model import Deployment
 
 SAMPLE_EVERY_S = 1.0
-# A sample that takes longer says nothing about the moment it is stamped with.
+# A sample that takes longer says nothing about the time it is stamped with.
 SAMPLE_S_MAX = 3.0
-# Four hours of samples; older ones make room.
+# Four hours of samples; after that the oldest are dropped.
 SAMPLES_MAX = 4 * 3600
 STOP_S_MAX = 10.0
 DESCRIBE_TASKS_MAX = 100
 SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
 SUBNET_OUTPUTS = ("AppSubnetA", "AppSubnetB")
+TASK_COLUMNS = ("t", "zone", "service", "running")
+TARGET_COLUMNS = ("t", "subnet", "zone", "state", "count")
 
 
 def task_table(session: ClientSource, deployment: Deployment) -> pd.DataFrame:
-    """Running tasks by service and zone, now: columns service, zone, running."""
+    """Count the tasks that run now: columns service, zone, running."""
     with cloud_errors(f"tasks of {deployment.stack_name}"):
         counts = Counter(_running(session.client("ecs"), deployment.outputs["ClusterName"]))
     rows = [(service, zone, count) for (service, zone), count in sorted(counts.items())]
@@ -49,9 +51,9 @@ class Gap:
 
 @dataclass(slots=True, kw_only=True)
 class TaskWatch:
-    """Samples running tasks and target health once a second in a thread, until `stop`.
+    """Sample running tasks and target health once a second in a thread, until `stop`.
 
-    A call that fails or hangs leaves a gap that is recorded, and does not end the watch.
+    A call that fails or hangs is recorded as a gap, and the watch goes on.
     """
 
     session: ClientSource
@@ -65,7 +67,7 @@ class TaskWatch:
 
     @classmethod
     def start(cls, session: ClientSource, deployment: Deployment) -> TaskWatch:
-        """Look once, so that what cannot work fails here, then keep looking."""
+        """Take the first sample here, so that a wrong set-up fails at once, then start the thread."""
         with cloud_errors(f"subnets of {deployment.stack_name}"):
             watch = cls(session=session, deployment=deployment, zones=_zones(session, deployment))
             watch._sample()
@@ -74,25 +76,21 @@ class TaskWatch:
         return watch
 
     def stop(self) -> None:
-        """End the thread; safe to call twice."""
+        """End the thread; safe to call more than once."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join(STOP_S_MAX)
 
     def tasks(self) -> pd.DataFrame:
-        """Running tasks: columns t, zone, service, running; a zone or service without tasks has its zero."""
-        return pd.DataFrame(list(self._task_rows), columns=pd.Index(["t", "zone", "service", "running"]))
-
-    def by_zone(self) -> pd.DataFrame:
-        """Running tasks of all services: columns t, zone, running."""
-        return pd.DataFrame(self.tasks().groupby(["t", "zone"], as_index=False)["running"].sum())
+        """Running tasks: TASK_COLUMNS. A zone or service without tasks has a row with 0."""
+        return pd.DataFrame(list(self._task_rows), columns=pd.Index(TASK_COLUMNS))
 
     def targets(self) -> pd.DataFrame:
-        """Load balancer targets: columns t, subnet, zone, state, count; each subnet has a row for `healthy`."""
-        return pd.DataFrame(list(self._target_rows), columns=pd.Index(["t", "subnet", "zone", "state", "count"]))
+        """Load balancer targets: TARGET_COLUMNS. Each subnet has a row for the state `healthy`."""
+        return pd.DataFrame(list(self._target_rows), columns=pd.Index(TARGET_COLUMNS))
 
     def gaps(self) -> tuple[Gap, ...]:
-        """When nothing could be seen."""
+        """When no sample could be taken."""
         return tuple(self._gaps)
 
     def _run(self) -> None:

@@ -5,13 +5,12 @@ Owns the guards of a real account and the evidence; knows nothing of load or che
 
 from kit.faults.experiments import Experiment, preview, start, stop, stop_all, watch
 from kit.faults.proofs import PROVERS, WITNESSES, how_proven, prove
-from kit.faults.tasks import TaskStop, unexplained_stops
+from kit.faults.tasks import unexplained_stops
 
 __all__ = [
     "PROVERS",
     "WITNESSES",
     "Experiment",
-    "TaskStop",
     "how_proven",
     "preview",
     "prove",

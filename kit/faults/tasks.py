@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kit.aws.client_errors import ClientSource, cloud_errors
-from kit.model import Deployment, FaultWindow
+from kit.model import Deployment, FaultWindow, TaskStop
 
 DESCRIBE_TASKS_MAX = 100
 # ECS shows a task as stopped for about an hour; more than this many in one run is a crash loop anyway.
@@ -15,29 +15,6 @@ STOPPED_MAX = 1_000
 # Replacements that were placed in the lost zone may take this long to give up after the zone is back.
 AFTERMATH_S = 30.0
 SCHEDULER_CODES = frozenset({"ServiceSchedulerInitiated"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskStop:
-    """One task that stopped, in ECS's own words, in epoch seconds.
-
-    `stopping_at`: since when it leaves, and gets no more work; `stopped_at`: None while it is still leaving.
-    """
-
-    arn: str
-    service: str
-    zone: str
-    code: str
-    reason: str
-    exit_code: int | None
-    stopped_at: float | None
-    stopping_at: float | None = None
-
-    def __str__(self) -> str:
-        ended = "" if self.exit_code is None else f", exit code {self.exit_code}"
-        return (
-            f"{self.service} task {self.arn.rsplit('/', 1)[-1][:8]} in {self.zone}: {self.reason or self.code}{ended}"
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""One run of one scenario: the object that a notebook holds, and the commands around a run."""
+"""One run of one scenario: its stages, how it is judged, and the commands around it."""
 
 from kit.gameday.commands import (
     catalogue,
@@ -11,19 +11,21 @@ from kit.gameday.commands import (
     watched_run,
 )
 from kit.gameday.golden_runs import compare_with_golden, record_golden
+from kit.gameday.judging import Judgement, judge_folder
 from kit.gameday.parameters import Parameters, from_notebook
-from kit.gameday.run import GameDay, VerdictNotPass
+from kit.gameday.run import GameDay
 
 __all__ = [
     "GameDay",
+    "Judgement",
     "Parameters",
-    "VerdictNotPass",
     "catalogue",
     "cloud",
     "compare_with_golden",
     "fidelity_rows",
     "from_notebook",
     "hypothesis_of",
+    "judge_folder",
     "notebook_of",
     "record_golden",
     "run_watchdog",

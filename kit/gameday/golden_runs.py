@@ -1,52 +1,47 @@
-"""Golden profiles of finished runs: read samples from run folders, and read and write profile files.
+"""Record golden profiles of finished runs, and compare runs with them. The statistics are in `kit.slo.golden`.
 
-Owns the scrap and the profile's file; the statistics are `kit.slo.golden`'s. A run is comparable only with runs of the
-same load on the same class of machine, so both are in its sample.
+A run is comparable only with runs of the same load on the same class of machine, so its sample holds both.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from kit import scenarios, slo
 from kit.errors import EvidenceMissing, UsageError
-from kit.gameday.findings import Collected
-from kit.gameday.parameters import Parameters
-from kit.model import Finding, Phase, Verdict
+from kit.gameday.evidence import RunEvidence
+from kit.model import Finding, Verdict
 from kit.notebook import scraps
-from kit.process.machine import class_of_machine
 from kit.slo import golden
 from kit.slo.histogram import Histogram
 
 SAMPLE_SCRAP = "sample"
-# What makes two runs' loads the same; the build is what may differ.
+# Runs are comparable if these parameters are equal; the build may differ.
 LOAD_FIELDS = (
     "scenario", "rate_per_s", "clients", "steady_s", "fault_duration_s", "recovery_s", "target", "region",
 )  # fmt: skip
 
 
-def sample(collected: Collected, spans: Sequence[Phase], parameters: Parameters) -> golden.RunSample:
-    """What this run would add to a profile."""
-    given = asdict(parameters)
-    attempts = collected.history.attempts
+def sample(evidence: RunEvidence) -> golden.RunSample:
+    """Make what this run would add to a profile."""
     phases = {}
-    for phase in spans:
-        during = slo.within(attempts, "intended_ns", phase)
+    for phase in evidence.phases:
+        during = slo.within(evidence.history.attempts, "intended_ns", phase)
         phases[phase.name] = golden.PhaseSample(
             latency=Histogram.of(slo.latency_ms(slo.first_orders(during)).tolist()),
             attempts=len(during),
             errors=int(slo.is_error(during).sum()),
         )
-    load = {name: given[name] for name in LOAD_FIELDS}
-    return golden.RunSample(run_id=parameters.run_id, load=load, machine=class_of_machine(), phases=phases)
+    observed = evidence.observed
+    load = {name: observed.facts.parameters[name] for name in LOAD_FIELDS}
+    return golden.RunSample(run_id=observed.facts.run_id, load=load, machine=observed.machine.kind, phases=phases)
 
 
 def record_golden(scenario: str, runs: Sequence[Path], reports: Path) -> Path:
-    """Write the profile of a scenario's PASS runs; its path.
+    """Write the profile of a scenario's PASS runs, and return its path.
 
     Raises UsageError for a run that is not PASS, whose sends were late, of another scenario or unlike the others, or
     too few of them; EvidenceMissing for a run that left no sample.
@@ -63,7 +58,7 @@ def record_golden(scenario: str, runs: Sequence[Path], reports: Path) -> Path:
 
 
 def compare_with_golden(scenario: str, runs: Sequence[Path], reports: Path) -> list[Finding]:
-    """The candidates' folders against the scenario's profile. Raises as `golden.compare` and `record_golden` do."""
+    """Compare run folders with the scenario's profile. Raises what `golden.compare` and `record_golden` raise."""
     path = _path_of(scenario, reports)
     try:
         profile = golden.Golden.from_plain(json.loads(path.read_text(encoding="utf-8")))
@@ -89,16 +84,16 @@ def _good(run: Path) -> golden.RunSample:
 def _sample_of(run: Path) -> golden.RunSample:
     found = _scraps(run)
     if SAMPLE_SCRAP not in found:
-        raise EvidenceMissing(f"run {run} left no sample for golden profiles")
+        raise EvidenceMissing(f"run {run} has no sample for golden profiles")
     lag_ms = found.get(scraps.VERDICT_SCRAP, {}).get("load", {}).get("lag_ms_p99")
     if lag_ms is None or not lag_ms <= slo.LAG_MS_P99_MAX:
         late = "at an unknown lag" if lag_ms is None else f"{lag_ms:g} ms after their time at p99"
-        raise UsageError(f"run {run}: its sends left {late}; golden profiles bear {slo.LAG_MS_P99_MAX:g} ms")
+        raise UsageError(f"run {run}: its sends left {late}; golden profiles allow {slo.LAG_MS_P99_MAX:g} ms")
     return golden.RunSample.from_plain(found[SAMPLE_SCRAP])
 
 
 def _scraps(run: Path) -> dict[str, Any]:
     path = run / "executed.ipynb"
     if not path.exists():
-        raise UsageError(f"{run} is no folder of a finished run: it has no executed.ipynb")
+        raise UsageError(f"{run} is not the folder of a finished run: it has no executed.ipynb")
     return scraps.read(path)

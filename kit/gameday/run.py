@@ -1,8 +1,6 @@
-"""The run itself: one method a stage, in the order of a game day; what a notebook holds.
+"""The object that a notebook holds: one run of one scenario, with one method a stage.
 
-Owns the lifetimes of the local AWS, the stack, the load and the fault: whatever ends the run ends them. A stage that
-cannot do its work leaves a finding, and the later stages still run as far as they make sense, so that the verdict
-cell always has something true to say.
+However the run ends, it ends the fault, the load, the stack and the local AWS that it started.
 """
 
 from __future__ import annotations
@@ -11,18 +9,23 @@ import atexit
 import os
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from kit import aws, build, collect, deploy, faults, scenarios, slo
 from kit.collect import ledger
-from kit.errors import EvidenceMissing, KitError
-from kit.gameday import findings, golden_runs
+from kit.errors import EvidenceMissing, KitError, VerdictNotPass
+from kit.gameday import golden_runs
 from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
+from kit.gameday.evidence import HISTORY, RunEvidence, read_evidence
+from kit.gameday.findings import steady_state_problems
+from kit.gameday.judging import Judgement, judge_folder
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.gameday.phases import RunPhase, record_phase
 from kit.load import History, LoadPlan, LoadRun, read_history
-from kit.model import WARM_UP_S, Deployment, FaultWindow, Finding, LoadStats, Phase, Verdict
+from kit.model import WARM_UP_S, Deployment, FaultWindow, RunFacts, Verdict
 from kit.notebook import plots, scraps, views
+from kit.parameter_specs import RUN_PARAMETERS
 from kit.process.machine import MachineWatch
 from kit.verdict import gate
 
@@ -36,12 +39,8 @@ TICK_S = 1.0
 EXPERIMENT_SLACK_S = 60
 
 
-class VerdictNotPass(KitError):
-    """Raised by the last cell, after the scraps, so that a headless run ends with a non-zero exit code."""
-
-
 class GameDay:
-    """One run. Make it with `begin`; call the stages in the order in which they stand here."""
+    """One run of one scenario. Make it with `begin`, then call the stages in the order in which they stand here."""
 
     def __init__(self, parameters: Parameters) -> None:
         self.parameters = parameters
@@ -51,31 +50,28 @@ class GameDay:
         self.build_digest = ""
         self.deployment: Deployment | None = None
         self.load: LoadRun | None = None
-        self.stats: LoadStats | None = None
         self.load_started_at = 0.0
-        self.load_ended_at = 0.0
-        self.fault: FaultWindow | None = None
-        self.collected: findings.Collected | None = None
+        self.evidence: RunEvidence | None = None
+        self.judgement: Judgement | None = None
         self.leftovers: list[str] = []
-        self.findings: list[Finding] = []
         self._experiment: faults.Experiment | None = None
         self._cloud: aws.LocalCloud | None = None
         self._session: aws.Session | None = None
         self._tasks: collect.TaskWatch | None = None
         self._machine: MachineWatch | None = None
         self._watchdog = Watchdog(process=None)
-        self._seen: list[dict[str, Any]] = []
-        self._blocked = ""
+        self._progress: list[dict[str, Any]] = []
+        self._unsteady = ""
         self._torn_down = False
         self._closed = False
 
     @classmethod
     def begin(cls, scenario: str, **parameters: Any) -> GameDay:
-        """Check the parameters and take the run's folder; nothing is started yet. Raises UsageError."""
+        """Check the parameters and make the run's folder; nothing is started yet. Raises UsageError."""
         plan = Parameters(scenario=scenario, **parameters)
         day = cls(plan)
         if not os.environ.get("GAMEDAY_HEADLESS"):
-            # A headless run was checked, and is watched, by the command that started it.
+            # The command that starts a headless run has checked the parameters and started the watchdog.
             plan.preflight()
             day._watchdog = start_watchdog(plan)
         plan.run_dir.mkdir(parents=True, exist_ok=True)
@@ -103,13 +99,13 @@ class GameDay:
         views.show_table(collect.task_table(session, self.deployment))
 
     def steady_state(self) -> None:
-        """Start the load, and look whether the hypothesis holds before anything is broken."""
+        """Start the load, and check that the hypothesis holds before anything is broken."""
         deployment, p = self._up(), self.parameters
         record_phase(self.run_dir, RunPhase.STEADY_STATE)
         plan = LoadPlan(
             api_url=deployment.api_url,
             markets=tuple(deployment.outputs["Markets"].split(",")),
-            # A prefix of keys and order ids; short, because people read them in counterexamples.
+            # A prefix of keys and order ids, short because people read them in counterexamples.
             run_id=p.run_id.rpartition("-")[2],
             seed=p.seed,
             rate_per_s=p.rate_per_s,
@@ -122,19 +118,19 @@ class GameDay:
         self.load = LoadRun.start(plan, self.run_dir / "history")
         self.load_started_at = time.time()
         seen = self._follow("steady state", self.load_started_at + WARM_UP_S + p.steady_s)
-        problems = findings.unsteady(seen[int(WARM_UP_S) :], self.scenario)
-        self._blocked = "; ".join(problems)
-        views.say(f"steady state does not hold: {self._blocked}" if problems else "steady state holds")
+        problems = steady_state_problems(seen[int(WARM_UP_S) :], self.scenario)
+        self._unsteady = "; ".join(problems)
+        views.say(f"steady state does not hold: {self._unsteady}" if problems else "steady state holds")
 
     def preview(self) -> None:
         """Let FIS resolve the targets without acting, and refuse any that are not this run's own."""
         targets = faults.preview(self._connect(), self._template(), self._up())
-        views.show_table(findings.target_table(targets))
+        views.show_table(views.target_table(targets))
 
     def inject(self) -> None:
         """Start the experiment and follow it to its end; stops it if this is interrupted."""
-        if self._blocked:
-            views.say(f"nothing is injected: {self._blocked}")
+        if self._unsteady:
+            views.say(f"nothing is injected: {self._unsteady}")
             return
         session = self._connect()
         record_phase(self.run_dir, RunPhase.FAULT)
@@ -145,7 +141,7 @@ class GameDay:
             for state in faults.watch(session, self._experiment, timeout_s=limit_s):
                 self._show(live, f"experiment {state.status}")
         except BaseException:
-            # Ctrl-C in the cell, a kernel being shut down, a lost connection: the fault must not stay.
+            # Whatever interrupts the cell (Ctrl-C, a kernel that shuts down, a lost connection), the fault must end.
             faults.stop(session, self._experiment.id)
             raise
 
@@ -155,107 +151,97 @@ class GameDay:
         self._follow("recovery", time.time() + self.parameters.recovery_s)
 
     def reconcile(self) -> None:
-        """Stop the load, re-ask what is unknown, let the matcher drain, read everything back, tear all down."""
+        """Stop the load, ask again for unknown outcomes, let the matcher drain, collect all evidence, tear down."""
         session, deployment = self._connect(), self._up()
         record_phase(self.run_dir, RunPhase.RECONCILE)
-        self.load_ended_at = time.time()
+        load_ended_at = time.time()
         if self.load is not None:
-            self.stats = self.load.finish(LOAD_FINISH_TIMEOUT_S)
+            self.load.finish(LOAD_FINISH_TIMEOUT_S)
         quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
-        history = read_history(self.run_dir / "history")
-        self.fault = self._proof(history)
-        self.collected = findings.collect(
+        fault = self._proof(read_history(self.run_dir / HISTORY), load_ended_at)
+        observed = collect.observe(
             session,
             deployment,
             run_dir=self.run_dir,
-            history=history,
-            watch=self._watched(),
+            facts=self._facts(),
+            load_started_at=self.load_started_at,
+            load_ended_at=load_ended_at,
+            fault=fault,
             quiescence=quiescence,
-            fault=self.fault,
-            start=self.load_started_at,
-            end=self.load_ended_at,
+            stops=faults.unexplained_stops(session, deployment, fault, since=self.load_started_at),
+            watch=self._watched(),
+            machine_samples=self._machine.samples if self._machine else (),
         )
-        views.show_table(findings.reconciliation_table(self.collected, self.stats))
+        collect.write_observations(observed, self.run_dir)
         self._tear_down()
+        # What is shown and judged comes from the folder, so that it is the same wherever it is read.
+        self.evidence = read_evidence(self.run_dir)
+        views.show_table(
+            views.reconciliation_table(
+                self.evidence.history.stats,
+                self.evidence.events,
+                {
+                    "still in the outbox": quiescence.outbox,
+                    "still queued": quiescence.queued,
+                    "dead letters": quiescence.dead_letters,
+                },
+            )
+        )
 
     def show_latency(self) -> None:
-        """Latency percentiles of first attempts, by second."""
-        limit = self.scenario.p95_limit_ms
-        figure = plots.latency(self._judged().seconds, self._frame(), limit_ms=limit)
+        """Plot latency percentiles of first attempts by second."""
+        seconds = slo.per_second(self._collected().history.attempts)
+        figure = plots.latency(seconds, self._frame(), limit_ms=self.scenario.p95_limit_ms)
         scraps.glue_figure("latency", figure, alt="Latency percentiles by second, the fault shaded")
 
     def show_throughput(self) -> None:
-        """Attempts by second and outcome."""
-        figure = plots.throughput(self._judged().seconds, self._frame())
+        """Plot attempts by second and outcome."""
+        seconds = slo.per_second(self._collected().history.attempts)
+        figure = plots.throughput(seconds, self._frame())
         scraps.glue_figure("throughput", figure, alt="Attempts a second by outcome, the fault shaded")
 
     def show_fills(self) -> None:
-        """Orders and fills by second, and the time from an order to its first fill."""
-        seen = self._judged()
-        figure = plots.fills(seen.order_times, seen.fill_times, findings.first_fills(seen), self._frame())
+        """Plot orders and fills by second, and the time from an order to its first fill."""
+        events = self._collected().events
+        orders, fills = views.event_times(events, "accepted"), views.event_times(events, "fill")
+        figure = plots.fills(orders, fills, views.first_fill_times(events), self._frame())
         scraps.glue_figure("fills", figure, alt="Accepted orders and fills by second; time to first fill")
 
     def show_tasks(self) -> None:
-        """Running tasks by zone."""
-        figure = plots.tasks(self._judged().tasks, self._frame())
+        """Plot running tasks by zone."""
+        figure = plots.tasks(self._collected().observed.tasks_by_zone(), self._frame())
         scraps.glue_figure("tasks", figure, alt="Running tasks by zone, the fault shaded")
 
     def show_alarms(self) -> None:
-        """The guardrail alarms' states."""
-        figure = plots.alarms(self._judged().alarms, self._frame())
+        """Plot the states of the guardrail alarms."""
+        figure = plots.alarms(self._collected().observed.alarms, self._frame())
         scraps.glue_figure("alarms", figure, alt="State of each guardrail alarm over time")
 
     def check(self) -> None:
-        """Judge orders, money, what clients saw, the fault and the load generator."""
+        """Judge the run's folder: orders, money, what clients saw, the fault and the load generator."""
         record_phase(self.run_dir, RunPhase.CHECK)
-        found = findings.findings(
-            self.collected,
-            run_dir=self.run_dir,
-            scenario=self.scenario,
-            spans=self._phases(),
-            fault=self.fault,
-            stats=self.stats,
-            leftovers=self.leftovers,
-        )
-        if self._machine is not None and self.collected is not None:
-            attempts, spans = self.collected.history.attempts, self._phases()
-            denied = slo.broken_by_denials(attempts, spans, self.scenario.objectives)
-            found = findings.without_excuse(found, spans, self._machine.cores_left, denied=denied)
-        self.findings = found
-        views.show_findings(self.findings, stories=True)
+        self.judgement = judge_folder(self.run_dir)
+        views.show_findings(self.judgement.findings)
 
     def verdict(self) -> None:
         """Glue the verdict, then raise VerdictNotPass unless it is PASS."""
         record_phase(self.run_dir, RunPhase.VERDICT)
-        verdict, reasons = gate.judge(self.findings, self.fault, fault_expected=not self.scenario.breaks_nothing)
-        p = self.parameters
-        record = gate.record(
-            run_id=p.run_id,
-            scenario=p.scenario,
-            build=self.build_digest,
-            change=p.change,
-            target=p.target,
-            region=p.region,
-            seed=p.seed,
-            started_at=self.started_at,
-            ended_at=time.time(),
-            verdict=verdict,
-            reasons=reasons,
-            findings=self.findings,
-            phases=self._phases(),
-            fault=self.fault,
-            load=self.stats,
-            reproduce=p.reproduce,
-        )
-        scraps.glue("trend", findings.trend(record))
-        if self.collected is not None:
-            sample = golden_runs.sample(self.collected, self._phases(), p)
-            scraps.glue(golden_runs.SAMPLE_SCRAP, sample.to_plain())
+        record = self.judgement.record() if self.judgement else self._unjudged()
+        scraps.glue("trend", scraps.trend(record))
+        if self.judgement is not None:
+            scraps.glue(golden_runs.SAMPLE_SCRAP, golden_runs.sample(self.judgement.evidence).to_plain())
         scraps.glue(scraps.VERDICT_SCRAP, record)
-        views.say(verdict.value)
-        views.show_reasons(reasons)
-        if verdict is not Verdict.PASS:
-            raise VerdictNotPass(f"{verdict.value}: {reasons[0]}")
+        if self._torn_down:
+            self.close()
+        views.say(record["verdict"])
+        views.show_reasons(record["reasons"])
+        if record["verdict"] != Verdict.PASS:
+            raise VerdictNotPass(f"{record['verdict']}: {record['reasons'][0]}")
+
+    def _unjudged(self) -> dict[str, Any]:
+        """Make the record of a run that was not checked: INVALID."""
+        verdict, reasons = gate.judge((), None, fault_expected=not self.scenario.breaks_nothing)
+        return gate.record(replace(self._facts(), ended_at=time.time()), verdict, reasons, findings=())
 
     def close(self) -> None:
         """End everything that this run started; safe to call at any time and more than once."""
@@ -274,10 +260,11 @@ class GameDay:
             except KitError as error:
                 self.leftovers.append(f"{name}: {error}")
                 views.say(f"closing {name}: {error}")
+        collect.write_cleanup(collect.Cleanup(leftovers=tuple(self.leftovers), ended_at=time.time()), self.run_dir)
         self._watchdog.close()
 
     def _endings(self) -> Iterator[tuple[str, Callable[[], object]]]:
-        """What to end, in order: the fault first, then what would notice, then the ground under it."""
+        """Yield what to end, in order: the fault, the load and the watches, then the stack and the local AWS."""
         session, deployment, run_id = self._session, self.deployment, self.parameters.run_id
         if session and self._experiment:
             yield "fault", lambda: faults.stop_all(session, run_id)
@@ -295,7 +282,7 @@ class GameDay:
             yield "local AWS", self._cloud.close
 
     def _connect(self) -> aws.Session:
-        """The session of this run; starts the run's own local AWS where that is the target and none is up."""
+        """Return the run's session; starts a local AWS for it if that is the target and none is up."""
         if self._session is None:
             p = self.parameters
             cloud = standing_cloud() if p.target == "local" else None
@@ -309,10 +296,25 @@ class GameDay:
             raise EvidenceMissing(f"run {self.parameters.run_id}: nothing is deployed; call deploy() first")
         return self.deployment
 
-    def _judged(self) -> findings.Collected:
-        if self.collected is None:
+    def _collected(self) -> RunEvidence:
+        if self.evidence is None:
             raise EvidenceMissing(f"run {self.parameters.run_id}: nothing is collected yet; call reconcile() first")
-        return self.collected
+        return self.evidence
+
+    def _facts(self) -> RunFacts:
+        p = self.parameters
+        return RunFacts(
+            run_id=p.run_id,
+            scenario=p.scenario,
+            build=self.build_digest,
+            change=p.change,
+            target=p.target,
+            region=p.region,
+            seed=p.seed,
+            reproduce=p.reproduce,
+            parameters={"scenario": p.scenario, **{name: getattr(p, name) for name in RUN_PARAMETERS}},
+            started_at=self.started_at,
+        )
 
     def _watched(self) -> collect.TaskWatch:
         if self._tasks is None:
@@ -322,13 +324,14 @@ class GameDay:
     def _template(self) -> str:
         return self._up().outputs[self.scenario.template_output]
 
-    def _proof(self, history: History) -> FaultWindow | None:
+    def _proof(self, history: History, load_ended_at: float) -> FaultWindow | None:
+        """Collect evidence, independent of FIS, that the fault took effect and was reverted."""
         if self._experiment is None:
             return None
         session, deployment = self._connect(), self._up()
         meters = collect.Meters(session=session)
-        # What the tasks told of the time after the fault must be there to be read.
-        meters.settle(deployment, self.load_ended_at)
+        # CloudWatch shows late what the tasks published after the fault.
+        meters.settle(deployment, load_ended_at)
         return faults.prove(
             session,
             deployment,
@@ -341,34 +344,31 @@ class GameDay:
 
     def _follow(self, what: str, until: float) -> list[dict[str, Any]]:
         """Show the load's progress until a time (epoch s). Raises EvidenceMissing when the generator dies."""
-        live, first = views.Live(), len(self._seen)
+        live, first = views.Live(), len(self._progress)
         while (left_s := until - time.time()) > 0:
             time.sleep(min(TICK_S, left_s))
             self._show(live, what)
-        return self._seen[first:]
+        return self._progress[first:]
 
     def _show(self, live: views.Live, what: str) -> None:
-        """One look at the load's progress: a line when headless, a figure for whoever watches."""
+        """Show the load's progress once: as a line when headless, as a figure in JupyterLab."""
         at = self.load.progress() if self.load else None
         if at is None:
             return
-        self._seen.append(at)
+        self._progress.append(at)
         text = f"{what}: sent {at['sent']}, ok {at['ok']}, fail {at['fail']}, unknown {at['info']}"
-        live.update(time.monotonic(), text, lambda: plots.live(self._seen, self._frame_now()))
+        live.update(time.monotonic(), text, lambda: plots.live(self._progress, self._frame_now()))
 
     def _frame_now(self) -> plots.Frame:
-        """The frame of a run that still goes on."""
+        """Return the frame of a run that still goes on."""
         injected_at = self._experiment.started_at if self._experiment else None
         return plots.Frame(start=self.load_started_at, end=time.time(), fault_start=injected_at)
 
-    def _phases(self) -> tuple[Phase, ...]:
-        return findings.phases(self.load_started_at + WARM_UP_S, self.fault, self.load_ended_at, self.scenario)
-
     def _frame(self) -> plots.Frame:
-        fault = self.fault
+        observed = self._collected().observed
         return plots.Frame(
-            start=self.load_started_at,
-            end=self.load_ended_at,
-            fault_start=fault.injected_at if fault else None,
-            fault_end=fault.ended_at if fault else None,
+            start=observed.load_started_at,
+            end=observed.load_ended_at,
+            fault_start=observed.fault.injected_at if observed.fault else None,
+            fault_end=observed.fault.ended_at if observed.fault else None,
         )

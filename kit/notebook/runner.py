@@ -18,6 +18,7 @@ from typing import Any
 from kit.errors import EvidenceMissing, UsageError
 from kit.model import Verdict
 from kit.notebook import scraps
+from kit.notebook.validity import ENDINGS_OF_A_VERDICT, Problem, ProblemKind, notebook_problems
 from kit.parameter_specs import RUN_PARAMETERS, ParameterSpec
 from kit.process import lifeline, terminal
 from kit.process.atomic_file import write_json
@@ -155,10 +156,10 @@ def _literal(path: str) -> str:
 
 
 def judge_run(run_dir: Path) -> dict[str, Any]:
-    """The verdict record of a finished run folder, as a gate may believe it.
+    """Read the verdict record of a finished run from its notebook, and make it INVALID if the run did not end well.
 
-    PASS and ABORTED stand only on a notebook that ran to its end; FAIL stands as soon as it was glued, because
-    evidence against the build does not get weaker by what happened later. Everything else is INVALID.
+    PASS and ABORTED need a notebook that ran to its end. FAIL stands as soon as it was glued: what happens later does
+    not weaken evidence against the build. Raises UsageError if there is no such folder.
     """
     if not run_dir.is_dir():
         raise UsageError(f"no run folder {run_dir}")
@@ -168,21 +169,18 @@ def judge_run(run_dir: Path) -> dict[str, Any]:
         record = _only_verdict(run_dir / EXECUTED, notebook)
     except (EvidenceMissing, OSError, ValueError) as error:
         return _invalid(run_dir, [str(error)])
-    doubts = _doubts(record, notebook, state)
-    return gate.downgrade(record, doubts) if doubts else record
+    problems = _problems(Verdict(record["verdict"]), notebook, state)
+    return gate.downgrade(record, [problem.text for problem in problems]) if problems else record
 
 
-def _doubts(record: dict[str, Any], notebook: Any, state: dict[str, Any]) -> list[str]:
-    verdict = Verdict(record["verdict"])
-    if verdict is Verdict.FAIL:
-        return []
-    doubts = scraps.doubts(notebook)
-    if verdict is Verdict.PASS and state.get("exit_code") != 0:
-        doubts.insert(0, _ending(state))
+def _problems(verdict: Verdict, notebook: Any, state: dict[str, Any]) -> list[Problem]:
+    """Find what speaks against a verdict of this notebook."""
+    if verdict is Verdict.PASS:
+        ending = [] if state.get("exit_code") == 0 else [Problem(ProblemKind.RUNNER_ENDED, _ending(state))]
+        return ending + notebook_problems(notebook)
     if verdict is Verdict.ABORTED:
-        # The verdict cell raises after it glued, so a last cell with that one error is how ABORTED ends.
-        doubts = [doubt for doubt in doubts if "VerdictNotPass" not in doubt and "papermill recorded" not in doubt]
-    return doubts if verdict is not Verdict.INVALID else []
+        return [one for one in notebook_problems(notebook) if one.kind not in ENDINGS_OF_A_VERDICT]
+    return []
 
 
 def _ending(state: dict[str, Any]) -> str:
@@ -210,17 +208,15 @@ def _read_notebook(path: Path) -> Any:
 def _only_verdict(path: Path, notebook: Any) -> dict[str, Any]:
     copies = scraps.count(notebook, scraps.VERDICT_SCRAP)
     if copies != 1:
-        why = "; ".join(scraps.doubts(notebook)[:1])
-        raise EvidenceMissing(
-            f"{copies} verdict scraps in {path.name}, need exactly one" + (f" ({why})" if why else "")
-        )
+        why = "".join(f" ({problem.text})" for problem in notebook_problems(notebook)[:1])
+        raise EvidenceMissing(f"{copies} verdict scraps in {path.name}, need exactly one{why}")
     record = scraps.read(path)[scraps.VERDICT_SCRAP]
     gate.validate(record)
     return record
 
 
 def _invalid(run_dir: Path, reasons: list[str]) -> dict[str, Any]:
-    """A record for a run that could not speak for itself; what is known comes from `run.json`."""
+    """Make the record of a run that left no verdict; what is known of it comes from `run.json`."""
     try:
         state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,6 @@
-"""Glue scraps into a notebook and read them back; say whether an executed notebook can be believed.
+"""Glue data and figures into a notebook as scraps, and read them back.
 
-Owns scrapbook's traps (numpy scalars, NaN, None) and papermill's (`exception: null` after a kernel's death, cells
-"completed" that never ran). Knows nothing of what the scraps mean.
+scrapbook writes numpy scalars, NaN and None as text or not at all, so `glue` accepts plain JSON values only.
 """
 
 from __future__ import annotations
@@ -12,25 +11,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kit.errors import EvidenceMissing
-from kit.model import plain
+from kit.model import CheckKind, plain
 
 if TYPE_CHECKING:
     import nbformat
     from matplotlib.figure import Figure
 
 VERDICT_SCRAP = "verdict"
-SCRAP_MIME_PREFIX = "application/scrapbook.scrap."
 
 
 def glue(name: str, data: Mapping[str, Any]) -> None:
-    """Record `data` as the scrap `name` of the running notebook (nothing happens outside a kernel)."""
+    """Keep `data` as the scrap `name` of the running notebook. Outside a kernel it is printed."""
     import scrapbook
 
     scrapbook.glue(name, plain(data, name), encoder="json")
 
 
 def glue_figure(name: str, figure: Figure, *, alt: str) -> None:
-    """Show `figure` as SVG with `alt` as its text for readers who cannot see it, and keep it as the scrap `name`."""
+    """Show `figure` as SVG with `alt` as its alternative text, and keep it as the scrap `name`."""
     from IPython.display import display
 
     buffer = io.StringIO()
@@ -40,7 +38,7 @@ def glue_figure(name: str, figure: Figure, *, alt: str) -> None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The data scraps of an executed notebook by name. Raises EvidenceMissing if the file is no notebook."""
+    """Read the data scraps of an executed notebook by name. Raises EvidenceMissing if the file is no notebook."""
     import scrapbook
 
     try:
@@ -51,38 +49,17 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def count(notebook: nbformat.NotebookNode, name: str) -> int:
-    """How many times the data scrap `name` was glued (scrapbook keeps only the last and says nothing)."""
+    """Count how often the data scrap `name` was glued: scrapbook itself keeps the last one without a warning."""
     outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
     records = (output.get("metadata", {}).get("scrapbook", {}) for output in outputs)
     return sum(1 for record in records if record.get("name") == name and record.get("data"))
 
 
-def doubts(notebook: nbformat.NotebookNode) -> list[str]:
-    """Why this executed notebook is no evidence of a pass; empty if every code cell ran to its end.
-
-    Each condition alone can be fooled: papermill leaves `exception` empty when the kernel dies, and marks cells
-    that never ran as completed.
-    """
-    found = []
-    about = notebook.metadata.get("papermill", {})
-    if not about.get("end_time"):
-        found.append("the notebook has no end time: its runner was stopped")
-    if about.get("exception"):
-        found.append("papermill recorded an exception")
-    for number, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code" and cell.source.strip():
-            found += _cell_doubts(number, cell)
-    return found
-
-
-def _cell_doubts(number: int, cell: nbformat.NotebookNode) -> list[str]:
-    errors = [output for output in cell.get("outputs", []) if output.get("output_type") == "error"]
-    if errors:
-        return [
-            f"cell {number} raised {errors[0].get('ename', 'an error')}: {errors[0].get('evalue', '')}".rstrip(": ")
-        ]
-    about = cell.metadata.get("papermill", {})
-    ran = cell.get("execution_count") is not None and about.get("duration") is not None
-    if not ran or about.get("status") != "completed":
-        return [f"cell {number} did not run to its end"]
-    return []
+def trend(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Select the numbers of a verdict record that a chart over many runs shows."""
+    measured = {
+        f"{check['name']}.{check['phase'] or 'run'}": check["measured"]
+        for check in record["checks"]
+        if check["kind"] == CheckKind.SLO and check["measured"] is not None
+    }
+    return {"run_id": record["run_id"], "verdict": record["verdict"], "build": record["build"], **measured}

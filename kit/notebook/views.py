@@ -1,4 +1,4 @@
-"""What a notebook shows between the stages: small HTML tables and a line that updates itself while a stage runs."""
+"""Show tables, findings and progress in a notebook, and lines of text when it runs headless."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import html
 import io
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kit.model import Finding
+from kit.model import NS_PER_MS, NS_PER_S, Finding, LoadStats
 from kit.reports.html import HIDE_OUTPUT
 from kit.reports.timeline import step_line
 
@@ -20,27 +20,31 @@ if TYPE_CHECKING:
 
 MARKS = {"pass": "#146c2e", "fail": "#b3261e", "invalid": "#5f6368"}
 LINE_EVERY_S = 5.0
+# A logarithmic axis has no zero.
+SHOWN_MS_MIN = 0.1
+TARGET_COLUMNS = ("name", "type", "zone", "service", "id")
+EVENT_COUNTS = {"orders sequenced": "accepted", "rejected": "rejected", "fills": "fill", "cancelled": "cancelled"}
 
 
 def say(text: str) -> None:
-    """One line of progress, in the notebook's output and in the terminal of a headless run."""
+    """Print a line of progress, in the notebook's output and in the terminal of a headless run."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 class Live:
-    """A figure that replaces itself while a stage runs and somebody watches; sparse lines when headless."""
+    """Show the progress of a stage: a figure that updates itself in JupyterLab, a line now and then when headless."""
 
     def __init__(self) -> None:
         self._handle: Any = None
         self._interactive = not os.environ.get("GAMEDAY_HEADLESS")
-        self._said_at = float("-inf")
+        self._printed_at = float("-inf")
 
     def update(self, now: float, text: str, figure: Callable[[], Figure]) -> None:
-        """Show the state as of the monotonic time `now`; `figure` is only drawn for somebody who watches."""
+        """Show the state at the monotonic time `now`; `figure` is only drawn in JupyterLab."""
         if not self._interactive:
-            if now - self._said_at >= LINE_EVERY_S:
-                self._said_at = now
+            if now - self._printed_at >= LINE_EVERY_S:
+                self._printed_at = now
                 say(text)
             return
         from IPython.display import SVG, display
@@ -59,25 +63,59 @@ def _svg(figure: Figure) -> str:
 
 
 def show_table(table: pd.DataFrame) -> None:
-    """A table without its index."""
+    """Show a table without its index."""
     _show(table.to_html(index=False, border=0, classes="gd"))
 
 
-def show_findings(findings: Sequence[Finding], *, stories: bool = False) -> None:
-    """Findings as a table; with `stories`, each violation's counterexample below it."""
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Show findings as a table, with the counterexample of each violation below it."""
     head = "".join(f"<th>{name}</th>" for name in ("check", "phase", "result", "measured", "limit", "meaning"))
     body = "".join(_row(finding) for finding in findings)
-    told = "".join(_story(finding) for finding in findings if stories and finding.counterexample)
-    _show(f'<table class="gd"><tr>{head}</tr>{body}</table>{told}', **{HIDE_OUTPUT: True})
+    timelines = "".join(_timeline(finding) for finding in findings if finding.counterexample)
+    _show(f'<table class="gd"><tr>{head}</tr>{body}</table>{timelines}', **{HIDE_OUTPUT: True})
 
 
 def show_reasons(reasons: Sequence[str]) -> None:
-    """Why a verdict is what it is, in the notebook alone: the command that runs one headless tells the reasons itself,
-    as the gate may believe them.
-    """
+    """Show the reasons of a verdict in the notebook only; after a headless run the command prints them."""
     if reasons:
-        told = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
-        _show(f"<ul>{told}</ul>", **{HIDE_OUTPUT: True})
+        items = "".join(f"<li>{html.escape(reason)}</li>" for reason in reasons)
+        _show(f"<ul>{items}</ul>", **{HIDE_OUTPUT: True})
+
+
+def target_table(targets: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Make a table of the targets that FIS resolved."""
+    rows = [[target[name] for name in TARGET_COLUMNS] for target in targets]
+    return pd.DataFrame(rows, columns=pd.Index(TARGET_COLUMNS))
+
+
+def reconciliation_table(stats: LoadStats, events: pd.DataFrame, pending: Mapping[str, int]) -> pd.DataFrame:
+    """Set what was sent against what the ledger recorded; `pending`: what was still under way at the end."""
+    rows = {
+        "operations intended": stats.intended,
+        "attempts sent": stats.sent,
+        **{name: len(events[events["type"] == kind]) for name, kind in EVENT_COUNTS.items()},
+        **pending,
+    }
+    return pd.DataFrame(list(rows.items()), columns=pd.Index(["what", "count"]))
+
+
+def event_times(events: pd.DataFrame, kind: str) -> list[float]:
+    """When the ledger recorded events of a kind, in epoch seconds."""
+    return (events.loc[events["type"] == kind, "ts_ns"] / NS_PER_S).tolist()
+
+
+def first_fill_times(events: pd.DataFrame) -> pd.DataFrame:
+    """Time from acceptance to first fill by order, by the ledger's clock: columns t (epoch s), ms."""
+    accepted = events.loc[events["type"] == "accepted", ["order_id", "ts_ns"]].drop_duplicates("order_id")
+    fills = events[events["type"] == "fill"]
+    sides = [
+        pd.DataFrame({"order_id": fills[side], "filled_ns": fills["ts_ns"]})
+        for side in ("taker_order_id", "maker_order_id")
+    ]
+    first = pd.concat(sides).groupby("order_id", as_index=False).agg({"filled_ns": "min"})
+    both = accepted.merge(first, on="order_id")
+    ms = (both["filled_ns"] - both["ts_ns"]) / NS_PER_MS
+    return pd.DataFrame({"t": both["ts_ns"] / NS_PER_S, "ms": ms.clip(lower=SHOWN_MS_MIN)})
 
 
 def _row(finding: Finding) -> str:
@@ -89,8 +127,7 @@ def _row(finding: Finding) -> str:
     return "<tr>" + "".join(f"<td>{mark if cell is None else html.escape(cell)}</td>" for cell in cells) + "</tr>"
 
 
-def _story(finding: Finding) -> str:
-    """The timeline, whole: who cuts one up says so in a step of it."""
+def _timeline(finding: Finding) -> str:
     steps = "\n".join(step_line(step) for step in finding.counterexample)
     return f"<p><b>{html.escape(finding.name)}</b></p><pre>{html.escape(steps)}</pre>"
 

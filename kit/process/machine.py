@@ -61,10 +61,6 @@ class MachineWatch:
         """All samples so far, in order of time."""
         return tuple(self._samples)
 
-    def cores_left(self, start: float, end: float) -> float | None:
-        """As the function `cores_left`, between two times (epoch s)."""
-        return cores_left([sample for sample in self.samples if start <= sample.t <= end], cpu.cores())
-
     def _run(self) -> None:
         while True:
             times = cpu.cpu_times()

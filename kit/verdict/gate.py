@@ -1,22 +1,32 @@
-"""From findings to one verdict, and the record of it that everything later reads.
+"""Give findings one verdict, and make the verdict record that reports, suites and CI read.
 
-Owns the verdict rule (FAIL beats ABORTED beats INVALID beats PASS) and the shape of `gameday.verdict/1`. Pure: reads
-no file but its own schema, knows nothing of AWS, notebooks or how a finding came to be.
+FAIL beats ABORTED beats INVALID beats PASS. The record's shape is `verdict.schema.json`.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from kit.errors import EvidenceMissing
-from kit.model import VERDICT_SCHEMA, CheckKind, FaultWindow, Finding, LoadStats, Phase, Status, Verdict, plain
+from kit.model import (
+    VERDICT_SCHEMA,
+    CheckKind,
+    FaultWindow,
+    Finding,
+    LoadStats,
+    Phase,
+    RunFacts,
+    Status,
+    Verdict,
+    plain,
+)
 
-# A verdict without one of these kinds is no verdict: something that must be asked was not asked.
+# A run without a check of each of these kinds is INVALID.
 REQUIRED_KINDS = (
     CheckKind.INTEGRITY,
     CheckKind.SLO,
@@ -25,7 +35,7 @@ REQUIRED_KINDS = (
     CheckKind.GENERATOR,
 )
 SEVERITY = (Verdict.FAIL, Verdict.ABORTED, Verdict.INVALID, Verdict.PASS)
-# Wrong money first, then what clients felt, then what makes the run worthless.
+# The order of failures: wrong money, then what clients saw, then what invalidates the run.
 KIND_ORDER = (
     CheckKind.INTEGRITY,
     CheckKind.SLO,
@@ -34,8 +44,8 @@ KIND_ORDER = (
     CheckKind.FAULT,
     CheckKind.GENERATOR,
 )
-# Of what could not be judged the cause comes first: a run that was never steady injects nothing, so that no objective
-# of its fault can be measured.
+# The order of invalid checks: causes first. A run that was never steady injects nothing, so that no objective of its
+# fault can be measured.
 CAUSE_ORDER = (
     CheckKind.HYPOTHESIS,
     CheckKind.GENERATOR,
@@ -45,33 +55,28 @@ CAUSE_ORDER = (
     CheckKind.GOLDEN,
 )
 SCHEMA_PROBLEMS_SHOWN_MAX = 3
-# What findings alone would make of a run.
+# The verdict that a single finding would give.
 VERDICT_OF_STATUS = {Status.PASS: Verdict.PASS, Status.FAIL: Verdict.FAIL, Status.INVALID: Verdict.INVALID}
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict that beats all others; INVALID for none at all."""
+    """Return the verdict that beats all others; INVALID if there is none."""
     given = set(verdicts)
     return next((verdict for verdict in SEVERITY if verdict in given), Verdict.INVALID)
 
 
 def judge(
-    findings: Sequence[Finding],
-    fault: FaultWindow | None,
-    *,
-    fault_expected: bool = True,
-    required: Collection[CheckKind] = REQUIRED_KINDS,
+    findings: Sequence[Finding], fault: FaultWindow | None, *, fault_expected: bool = True
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict and its reasons in plain words, most important first (empty only for PASS).
+    """Return the verdict and its reasons, most important first (empty for PASS only).
 
-    `fault_expected=False` is for scenarios that break nothing on purpose (a dry run): they need no fault window and
-    no finding of kind fault.
+    A scenario that breaks nothing needs no fault window and no finding of kind fault: `fault_expected=False`.
     """
     failed = _reasons(findings, Status.FAIL)
     aborted = _aborted(fault)
-    invalid = _reasons(findings, Status.INVALID) + _gaps(findings, fault, fault_expected, required)
-    said = {Verdict.FAIL: failed, Verdict.ABORTED: aborted, Verdict.INVALID: invalid}
-    verdict = next((verdict for verdict in SEVERITY if said.get(verdict)), Verdict.PASS)
+    invalid = _reasons(findings, Status.INVALID) + _gaps(findings, fault, fault_expected)
+    reasons = {Verdict.FAIL: failed, Verdict.ABORTED: aborted, Verdict.INVALID: invalid}
+    verdict = next((verdict for verdict in SEVERITY if reasons.get(verdict)), Verdict.PASS)
     return verdict, tuple(dict.fromkeys([*failed, *aborted, *invalid]))
 
 
@@ -93,14 +98,12 @@ def _aborted(fault: FaultWindow | None) -> list[str]:
     return [f"guardrail {fault.stopped_by} stopped experiment {fault.experiment_id} ({fault.template})"]
 
 
-def _gaps(
-    findings: Sequence[Finding], fault: FaultWindow | None, fault_expected: bool, required: Collection[CheckKind]
-) -> list[str]:
-    """Why this is no evidence of a pass, beyond findings that say so themselves."""
+def _gaps(findings: Sequence[Finding], fault: FaultWindow | None, fault_expected: bool) -> list[str]:
+    """Say what is missing for a pass, apart from findings that are INVALID themselves."""
     if not findings:
         return ["nothing was checked: no findings at all"]
     present = {one.kind for one in findings}
-    wanted = [kind for kind in required if fault_expected or kind is not CheckKind.FAULT]
+    wanted = [kind for kind in REQUIRED_KINDS if fault_expected or kind is not CheckKind.FAULT]
     gaps = [f"no check of kind {kind.value} was made" for kind in wanted if kind not in present]
     return [*(_fault_gaps(fault) if fault_expected else []), *gaps]
 
@@ -115,53 +118,46 @@ def _fault_gaps(fault: FaultWindow | None) -> list[str]:
     if fault.status != "completed" and not fault.stopped_by:
         gaps.append(f"{who} ended as {fault.status}" + (f": {fault.reason}" if fault.reason else ""))
     if fault.observed_at is None:
-        gaps.append(f"the fault of {who} was never observed: nothing shows that anything broke")
+        gaps.append(f"the fault of {who} was never observed: no evidence shows that anything broke")
     if fault.healed_at is None:
         gaps.append(f"the fault of {who} was never seen healed")
     return gaps
 
 
 def record(
-    *,
-    run_id: str,
-    scenario: str,
-    build: str,
-    target: str,
-    region: str,
-    seed: int,
-    started_at: float | str | None,
-    ended_at: float | str | None,
+    facts: RunFacts,
     verdict: Verdict,
     reasons: Sequence[str],
+    *,
     findings: Sequence[Finding],
     phases: Sequence[Phase] = (),
     fault: FaultWindow | None = None,
     load: LoadStats | None = None,
-    change: str = "",
-    reproduce: str = "",
 ) -> dict[str, Any]:
-    """The `gameday.verdict/1` dict: JSON types only, validated. Times of the run are ISO 8601 in UTC, all others
-    epoch seconds. Raises EvidenceMissing for a number that is not finite or a record that breaks the schema.
+    """Make the `gameday.verdict/1` record: JSON types only, validated.
+
+    The run's start and end are ISO 8601 in UTC, all other times epoch seconds. Raises EvidenceMissing for a number
+    that is not finite, or a record that breaks the schema.
     """
     made = plain(
         {
             "schema": VERDICT_SCHEMA,
-            "run_id": run_id,
-            "scenario": scenario,
-            "build": build,
-            "change": change,
-            "target": target,
-            "region": region,
-            "seed": seed,
-            "started_at": _iso(started_at),
-            "ended_at": _iso(ended_at),
+            "run_id": facts.run_id,
+            "scenario": facts.scenario,
+            "build": facts.build,
+            "change": facts.change,
+            "target": facts.target,
+            "region": facts.region,
+            "seed": facts.seed,
+            "started_at": _iso(facts.started_at),
+            "ended_at": _iso(facts.ended_at),
             "verdict": verdict.value,
             "reasons": list(reasons),
             "checks": [_check(finding) for finding in findings],
             "phases": [{"name": phase.name, "from": phase.start, "to": phase.end} for phase in phases],
             "fault": _fault(fault),
             "load": _load(load),
-            "reproduce": reproduce,
+            "reproduce": facts.reproduce,
         },
         "verdict",
     )
@@ -177,37 +173,32 @@ def invalid_record(
     parameters: Mapping[str, Any] | None = None,
     reproduce: str = "",
 ) -> dict[str, Any]:
-    """The record of a run that could not speak for itself; `parameters` are those it was started with."""
+    """Make the INVALID record of a run that left no verdict; `parameters` are those it was started with."""
     given = parameters or {}
     seed = given.get("seed", 0)
-    return record(
+    facts = RunFacts(
         run_id=run_id,
         scenario=scenario,
-        build="",
         change=str(given.get("change", "")),
         target=str(given.get("target", "")),
         region=str(given.get("region", "")),
         seed=seed if isinstance(seed, int) else 0,
-        started_at=None,
-        ended_at=None,
-        verdict=Verdict.INVALID,
-        reasons=list(reasons) or ["the run left no evidence"],
-        findings=(),
         reproduce=reproduce,
     )
+    return record(facts, Verdict.INVALID, list(reasons) or ["the run left no evidence"], findings=())
 
 
-def downgrade(made: Mapping[str, Any], doubts: Sequence[str]) -> dict[str, Any]:
-    """The same record as INVALID, because of `doubts` about the run itself. FAIL stays: it needs no complete run."""
+def downgrade(made: Mapping[str, Any], problems: Sequence[str]) -> dict[str, Any]:
+    """Make a record INVALID because of problems of the run itself. FAIL stays: it needs no complete run."""
     kept = Verdict(made["verdict"])
     verdict = kept if kept is Verdict.FAIL else Verdict.INVALID
-    changed = {**made, "verdict": verdict.value, "reasons": [*doubts, *made["reasons"]]}
+    changed = {**made, "verdict": verdict.value, "reasons": [*problems, *made["reasons"]]}
     validate(changed)
     return changed
 
 
 def validate(made: Any) -> None:
-    """Raises EvidenceMissing unless `made` is a `gameday.verdict/1` record whose verdict its own checks allow."""
+    """Raise EvidenceMissing unless `made` is a `gameday.verdict/1` record whose verdict agrees with its checks."""
     problems = sorted(_validator().iter_errors(made), key=lambda problem: list(map(str, problem.absolute_path)))
     if problems:
         shown = [f"{problem.json_path}: {problem.message[:200]}" for problem in problems[:SCHEMA_PROBLEMS_SHOWN_MAX]]
@@ -219,7 +210,7 @@ def validate(made: Any) -> None:
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON schema of the record."""
+    """Return the JSON schema of the record."""
     return json.loads(files("kit.verdict").joinpath("verdict.schema.json").read_text(encoding="utf-8"))
 
 
@@ -259,7 +250,7 @@ def _fault(fault: FaultWindow | None) -> dict[str, Any] | None:
 
 
 def _load(load: LoadStats | None) -> dict[str, Any]:
-    """What the generator did; zeros and an unknown lag if it never ran."""
+    """What the generator did: zeros, and no lag, if it never ran."""
     return {
         "intended": load.intended if load else 0,
         "sent": load.sent if load else 0,
@@ -270,7 +261,7 @@ def _load(load: LoadStats | None) -> dict[str, Any]:
     }
 
 
-def _iso(at: float | str | None) -> str | None:
-    if at is None or isinstance(at, str):
-        return at
+def _iso(at: float | None) -> str | None:
+    if at is None:
+        return None
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

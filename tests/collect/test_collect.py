@@ -21,13 +21,13 @@ def test_the_task_table_counts_by_service_and_zone(local_session: aws.Session, d
 def test_a_watch_samples_tasks_and_targets_until_it_is_stopped(local_session: aws.Session, deployment: Deployment):
     watch = collect.TaskWatch.start(local_session, deployment)
     deadline = time.monotonic() + SAMPLES_S_MAX
-    while len(set(watch.by_zone()["t"])) < 3 and time.monotonic() < deadline:
+    while len(set(watch.tasks()["t"])) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
     watch.stop()
-    seen = len(set(watch.by_zone()["t"]))
+    seen = len(set(watch.tasks()["t"]))
     time.sleep(1.2)
-    assert len(set(watch.by_zone()["t"])) == seen >= 3
-    assert set(watch.by_zone().columns) == {"t", "zone", "running"}
+    assert len(set(watch.tasks()["t"])) == seen >= 3
+    assert set(watch.tasks().columns) == {"t", "zone", "service", "running"}
     targets = watch.targets()
     assert set(targets["subnet"]) == {deployment.outputs["AppSubnetA"], deployment.outputs["AppSubnetB"]}
     assert any(row["state"] == "healthy" and row["count"] > 0 for row in targets.to_dict("records"))

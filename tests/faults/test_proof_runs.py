@@ -15,7 +15,7 @@ import psutil
 import pytest
 from botocore.config import Config
 
-from kit import aws, collect, faults
+from kit import aws, collect, faults, scenarios
 from kit.gameday import findings
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.model import CheckKind, Deployment, FaultWindow, Finding, Status, Verdict
@@ -102,7 +102,7 @@ def wait_running(session: aws.Session, experiment: faults.Experiment) -> dict[st
 def verdict_on(window: FaultWindow) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict of a run that is fine but for its fault."""
     fine = [Finding(name="fine", kind=kind, status=Status.PASS, detail="") for kind in CheckKind]
-    return gate.judge([*fine, findings._fault_seen(window), findings._fault_healed(window)], window)
+    return gate.judge([*fine, *findings.fault_findings(scenarios.get("az-loss"), window)], window)
 
 
 def prove(session: aws.Session, deployment: Deployment, experiment: faults.Experiment) -> FaultWindow:

@@ -1,17 +1,18 @@
-"""What a run is judged by, apart from the checks: steadiness before the fault, phases, the fault's own findings."""
+"""The stages of a run, and the findings that are made of other things than orders and latencies."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
+import json
 
 import pytest
 
-from kit import faults, gameday, scenarios
-from kit.errors import EvidenceMissing
+from kit import gameday, scenarios
+from kit.collect import Cleanup
+from kit.errors import EvidenceMissing, VerdictNotPass
 from kit.gameday import findings
-from kit.gameday.run import GameDay, VerdictNotPass
-from kit.model import CheckKind, FaultWindow, Finding, Status
+from kit.gameday.phases import phase_windows, read_phases
+from kit.gameday.run import GameDay
+from kit.model import FaultWindow, Status, TaskStop
 from kit.notebook import views
 
 AZ_LOSS = scenarios.get("az-loss")
@@ -34,35 +35,35 @@ def progress(second: int, *, ok: int, info: int = 0, p95_ms: float | None = 20.0
         ([progress(0, ok=0, p95_ms=900), progress(1, ok=50, p95_ms=900)], "p95 900 ms > 250 ms"),
     ],
 )
-def test_load_that_is_not_steady_is_told(seen, why):
-    assert why in "; ".join(findings.unsteady(seen, AZ_LOSS))
+def test_load_that_is_not_steady_is_reported(seen, why):
+    assert why in "; ".join(findings.steady_state_problems(seen, AZ_LOSS))
 
 
 def test_steady_load_has_no_problem():
-    assert findings.unsteady([progress(0, ok=0), progress(1, ok=50), progress(2, ok=99)], AZ_LOSS) == []
+    assert findings.steady_state_problems([progress(0, ok=0), progress(1, ok=50), progress(2, ok=99)], AZ_LOSS) == []
 
 
-def spans(fault: FaultWindow | None, end: float, start: float = 100.0) -> list[tuple[str, float, float]]:
-    return [(phase.name, phase.start, phase.end) for phase in findings.phases(start, fault, end, AZ_LOSS)]
+def windows(fault: FaultWindow | None, end: float, start: float = 100.0) -> list[tuple[str, float, float]]:
+    return [(phase.name, phase.start, phase.end) for phase in phase_windows(start, fault, end, AZ_LOSS)]
 
 
 def test_phases_follow_the_experiment_and_the_recovery_time():
-    assert spans(FAULT, 180.0) == [
+    assert windows(FAULT, 180.0) == [
         ("before", 100.0, 120.0), ("during", 120.0, 140.0), ("recovery", 140.0, 155.0), ("after", 155.0, 180.0),
     ]  # fmt: skip
 
 
 def test_a_short_load_still_has_a_phase_after():
-    assert spans(FAULT, 150.0)[2:] == [("recovery", 140.0, 146.0), ("after", 146.0, 150.0)]
+    assert windows(FAULT, 150.0)[2:] == [("recovery", 140.0, 146.0), ("after", 146.0, 150.0)]
 
 
 def test_without_a_fault_there_is_only_before_and_without_load_nothing():
-    assert [name for name, _, _ in spans(None, 160.0)] == ["before"]
-    assert spans(FAULT, 0.0, start=0.0) == []
+    assert [name for name, _, _ in windows(None, 160.0)] == ["before"]
+    assert windows(FAULT, 0.0, start=0.0) == []
 
 
-def stop(exit_code: int | None) -> faults.TaskStop:
-    return faults.TaskStop(
+def stop(exit_code: int | None) -> TaskStop:
+    return TaskStop(
         arn="arn:aws:ecs:us-east-1:000000000000:task/c/0123456789", service="matcher", zone="us-east-1b",
         code="EssentialContainerExited", reason="Essential container in task exited", exit_code=exit_code,
         stopped_at=130.0,
@@ -72,29 +73,30 @@ def stop(exit_code: int | None) -> faults.TaskStop:
 @pytest.mark.parametrize(
     ("stops", "status"),
     [((), Status.PASS), ((stop(137),), Status.INVALID), ((stop(1),), Status.FAIL), ((stop(137), stop(1)), Status.FAIL)],
-    ids=["none", "killed-by-a-stranger", "crashed", "both"],
+    ids=["none", "killed-from-outside", "crashed", "both"],
 )
-def test_a_crash_fails_and_a_strangers_kill_spoils(stops, status):
-    finding = findings._stops(stops)
+def test_a_crash_fails_and_a_kill_from_outside_is_invalid(stops, status):
+    finding = findings.stops_finding(stops)
     assert finding.status is status
     assert finding.measured == len(stops)
 
 
 @pytest.mark.parametrize(("fault", "status"), [(None, Status.INVALID), (FAULT, Status.PASS)])
 def test_a_fault_must_have_been_seen_and_seen_gone(fault, status):
-    assert findings._fault_seen(fault).status is status
-    assert findings._fault_healed(fault).status is status
+    found = findings.fault_findings(AZ_LOSS, fault)
+    assert [(one.name, one.status) for one in found] == [("fault-observed", status), ("fault-healed", status)]
 
 
-def test_nothing_collected_gives_no_findings_and_so_no_pass():
-    assert (
-        findings.findings(None, run_dir=Path(), scenario=AZ_LOSS, spans=(), fault=None, stats=None, leftovers=()) == []
-    )
-
-
-def test_what_is_left_behind_fails():
-    assert findings._left_behind(["stack gameday-x"]).status is Status.FAIL
-    assert findings._left_behind([]).status is Status.PASS
+@pytest.mark.parametrize(
+    ("cleanup", "status"),
+    [
+        (Cleanup(leftovers=(), ended_at=1.0), Status.PASS),
+        (Cleanup(leftovers=("stack gameday-x",), ended_at=1.0), Status.FAIL),
+        (None, Status.INVALID),
+    ],
+)
+def test_what_is_left_behind_fails(cleanup, status):
+    assert findings.cleanup_finding(cleanup).status is status
 
 
 def test_a_report_repeats_only_the_differences_that_touch_its_scenario():
@@ -115,6 +117,8 @@ def test_stages_out_of_order_say_what_is_missing(tmp_path, monkeypatch):
         day.show_latency()
     day.close()
     day.close()
+    assert [one.phase for one in read_phases(day.run_dir)] == ["closed"]
+    assert json.loads((day.run_dir / "cleanup.json").read_text())["leftovers"] == []
 
 
 @pytest.mark.filterwarnings("ignore:No kernel detected")
@@ -136,47 +140,6 @@ def test_reasons_of_a_verdict_are_left_to_the_command_to_print(tmp_path, monkeyp
     assert len(shown) == 1 and "<li>nothing was checked: no findings at all</li>" in shown[0]
 
 
-def finding(kind: CheckKind, status: Status = Status.FAIL, phase: str = "during") -> Finding:
-    return Finding(name="x", kind=kind, status=status, detail="too slow", phase=phase)
-
-
-@pytest.mark.parametrize(
-    ("kind", "left", "status"),
-    [
-        (CheckKind.SLO, 0.5, Status.INVALID),
-        (CheckKind.SLO, 1.0, Status.FAIL),
-        (CheckKind.INTEGRITY, 0.0, Status.FAIL),
-    ],
-)
-def test_slowness_is_no_failure_where_others_held_the_machine(kind, left, status):
-    """Integrity is never excused, and one burning core of two leaves enough."""
-    phases = findings.phases(100.0, FAULT, 180.0, AZ_LOSS)
-    (judged,) = findings.without_excuse([finding(kind)], phases, lambda start, end: left)
-    assert judged.status is status
-    assert ("other processes left the run 0.50 cores" in judged.detail) == (status is Status.INVALID)
-
-
-@pytest.mark.parametrize(("denied", "status"), [({("x", "during")}, Status.FAIL), ({("x", "after")}, Status.INVALID)])
-def test_a_limit_that_denials_alone_break_is_not_excused(denied, status):
-    phases = findings.phases(100.0, FAULT, 180.0, AZ_LOSS)
-    (judged,) = findings.without_excuse([finding(CheckKind.SLO)], phases, lambda start, end: 0.0, denied=denied)
-    assert judged.status is status
-
-
-def test_what_is_counted_is_not_excused():
-    """A busy machine answers late; it does not ask a throttled store more often."""
-    phases = findings.phases(100.0, FAULT, 180.0, AZ_LOSS)
-    counted = replace(finding(CheckKind.SLO), name="throttled-calls-per-attempt")
-    (judged,) = findings.without_excuse([counted], phases, lambda start, end: 0.0)
-    assert judged.status is Status.FAIL
-
-
-def test_a_machine_that_nobody_watched_excuses_nothing():
-    phases = findings.phases(100.0, FAULT, 180.0, AZ_LOSS)
-    (judged,) = findings.without_excuse([finding(CheckKind.SLO)], phases, lambda start, end: None)
-    assert judged.status is Status.FAIL
-
-
 @pytest.mark.parametrize(
     ("action_id", "status", "expected"),
     [
@@ -188,7 +151,7 @@ def test_a_machine_that_nobody_watched_excuses_nothing():
 def test_a_day_without_a_fault_needs_an_experiment_that_did_nothing_to_its_end(action_id, status, expected):
     actions = ({"name": "Nothing", "action_id": action_id},)
     fault = FaultWindow(experiment_id="EXP1", template="EXT1", status=status, injected_at=120.0, actions=actions)
-    (found,) = findings._fault_findings(scenarios.get("steady-state"), fault)
+    (found,) = findings.fault_findings(scenarios.get("steady-state"), fault)
     assert (found.name, found.status) == ("nothing-broken", expected)
 
 

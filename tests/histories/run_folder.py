@@ -48,6 +48,9 @@ def write(tables: Tables, folder: Path, segments: int = 1) -> Path:
 def _write(table: Any, path: Path) -> None:
     # Small files that are read once: what makes large ones small would cost more than it saves.
     made = pa.Table.from_pandas(table, preserve_index=False)
+    # pandas writes large strings, the load generator plain ones.
+    fields = [field.with_type(pa.string()) if pa.types.is_large_string(field.type) else field for field in made.schema]
+    made = made.cast(pa.schema(fields))
     pq.write_table(made, path, compression="none", use_dictionary=False, write_statistics=False)
 
 

@@ -13,6 +13,7 @@ from kit.verdict import gate
 from tests.histories import execution, planted
 from tests.histories.clock import T0_NS
 from tests.histories.run_folder import judge
+from tests.verdict.records import run_facts
 
 FAULT = FaultWindow(
     experiment_id="EXP1",
@@ -47,19 +48,7 @@ def check_counterexample(found: Finding) -> None:
     assert all(isinstance(step["what"], str) and step["what"] for step in steps)
     times = [step["t"] for step in steps if step["t"] is not None]
     assert times == sorted(times)
-    record = gate.record(
-        run_id="r",
-        scenario="s",
-        build="",
-        target="local",
-        region="",
-        seed=1,
-        started_at=None,
-        ended_at=None,
-        verdict=Verdict.FAIL,
-        reasons=[found.detail],
-        findings=[found],
-    )
+    record = gate.record(run_facts(), Verdict.FAIL, [found.detail], findings=[found])
     json.dumps(record, allow_nan=False)
 
 

@@ -17,6 +17,7 @@ from kit.errors import UsageError
 from kit.model import CheckKind, Finding, Status, Verdict
 from kit.notebook import runner, scraps
 from kit.verdict import gate
+from tests.verdict.records import run_facts
 
 FINDING = Finding(name="gap-free-sequence", kind=CheckKind.INTEGRITY, status=Status.PASS, detail="no gaps")
 
@@ -25,10 +26,7 @@ def a_record(verdict: Verdict) -> dict:
     status = {Verdict.PASS: Status.PASS, Verdict.FAIL: Status.FAIL}.get(verdict, Status.INVALID)
     finding = Finding(name=FINDING.name, kind=FINDING.kind, status=status, detail="as planted")
     reasons = () if verdict is Verdict.PASS else ("as planted",)
-    return gate.record(
-        run_id="r1", scenario="az-loss", build="sha256:1", target="local", region="us-east-1", seed=1,
-        started_at=1.0, ended_at=2.0, verdict=verdict, reasons=reasons, findings=[finding],
-    )  # fmt: skip
+    return gate.record(run_facts(), verdict, reasons, findings=[finding])
 
 
 def a_cell(source="1", *, outputs=(), status="completed", duration: float | None = 0.1, count: int | None = 1):

@@ -93,13 +93,12 @@ def test_a_named_process_belongs_to_the_run():
     assert with_s > 2 * without_s + 0.2
 
 
-def test_a_watch_measures_the_cores_left_in_its_window_only():
+def test_a_watch_keeps_the_samples_that_it_took():
     watch = MachineWatch.start()
     time.sleep(1.2)
     watch.stop()
-    left = watch.cores_left(0, time.time())
+    left = cores_left(watch.samples, cpu.cores())
     assert left is not None and 0 <= left <= cpu.cores()
-    assert watch.cores_left(0, 1) is None
 
 
 def a_sample(busy_s: float, own_s: float, stolen_s: float = 0.0, at: float = 1.0) -> CpuSample:

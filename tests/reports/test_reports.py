@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from kit import reports
 from kit.model import CheckKind, FaultWindow, Finding, LoadStats, Status, Verdict
 from kit.verdict import gate
+from tests.verdict.records import run_facts
 
 TIMELINE = (
     {"t": 1_700_000_000.25, "what": "client c1 sends order <b>o1</b> under key k1"},
@@ -36,12 +37,10 @@ FINDINGS = (
 @pytest.fixture
 def record() -> dict:
     return gate.record(
-        run_id="r1", scenario="az-loss", build="sha256:0123", change="drop-idempotency", target="local",
-        region="us-east-1", seed=7, started_at=1.7e9, ended_at=1.7e9 + 60, verdict=Verdict.FAIL,
-        reasons=["no-double-fill: 1 of 9 orders was filled twice"], findings=FINDINGS,
+        run_facts(build="sha256:0123", change="drop-idempotency", started_at=1.7e9, ended_at=1.7e9 + 60),
+        Verdict.FAIL, ["no-double-fill: 1 of 9 orders was filled twice"], findings=FINDINGS,
         fault=FaultWindow(experiment_id="EXP1", template="EXT1", status="completed", injected_at=1.7e9 + 20),
         load=LoadStats(intended=9, sent=12, ok=12, fail=0, info=0, dropped=0, lag_ms_p99=0.2),
-        reproduce="gameday run az-loss --seed 7",
     )  # fmt: skip
 
 

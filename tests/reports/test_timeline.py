@@ -18,6 +18,7 @@ from kit.verdict import gate
 from tests.histories import execution
 from tests.histories.clock import T0_NS
 from tests.histories.run_folder import evidence_of, judge
+from tests.verdict.records import run_facts
 
 T0 = T0_NS / 1e9
 FAULT = FaultWindow(
@@ -41,18 +42,7 @@ def finding() -> Finding:
 @pytest.fixture
 def record(finding: Finding) -> dict[str, Any]:
     return gate.record(
-        run_id="r1",
-        scenario="az-loss",
-        build="",
-        target="local",
-        region="us-east-1",
-        seed=7,
-        started_at=T0,
-        ended_at=T0 + 60,
-        verdict=Verdict.FAIL,
-        reasons=[finding.detail],
-        findings=[finding],
-        fault=FAULT,
+        run_facts(started_at=T0, ended_at=T0 + 60), Verdict.FAIL, [finding.detail], findings=[finding], fault=FAULT
     )
 
 
@@ -69,7 +59,7 @@ def test_the_timeline_holds_attempt_answer_event_trade_and_the_fault(finding):
 def test_the_notebook_shows_every_step_with_its_time(finding, monkeypatch):
     shown: list[str] = []
     monkeypatch.setattr(views, "_show", lambda markup, **_: shown.append(markup))
-    views.show_findings([finding], stories=True)
+    views.show_findings([finding])
     for step in finding.counterexample:
         assert f"{clock(step['t']):>12}  {html.escape(step['what'])}" in shown[0]
 

@@ -16,6 +16,7 @@ from kit.notebook import runner
 from kit.suite.concurrency import ConcurrencySlots
 from kit.suite.plan import Member, Plan
 from kit.verdict import gate
+from tests.verdict.records import run_facts
 
 LIMIT_S = 30.0
 
@@ -52,12 +53,8 @@ def a_record(
     reasons = [f"{one.name}: {one.detail}" for one in findings if one.status is not Status.PASS]
     if aborted:
         verdict, reasons = Verdict.ABORTED, ["a guardrail stopped it"]
-    values = {
-        "run_id": run_id, "scenario": scenario, "build": "sha256:1", "target": "local", "region": "us-east-1",
-        "seed": 7, "started_at": 1.0, "ended_at": 2.0, "verdict": verdict, "reasons": reasons, "findings": findings,
-        "phases": [phase] if phase else [], "reproduce": f"gameday run {scenario}",
-    }  # fmt: skip
-    return gate.record(**{**values, **more})
+    facts = run_facts(run_id=run_id, scenario=scenario, reproduce=f"gameday run {scenario}", **more)
+    return gate.record(facts, verdict, reasons, findings=findings, phases=[phase] if phase else [])
 
 
 def a_finished_run(folder: Path, findings: Sequence[Finding] = GOOD, **more: Any) -> None:

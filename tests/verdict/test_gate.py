@@ -13,6 +13,7 @@ import pytest
 from kit.errors import EvidenceMissing
 from kit.model import CheckKind, FaultWindow, Finding, LoadStats, Phase, Status, Verdict
 from kit.verdict import gate
+from tests.verdict.records import run_facts
 
 FAULT = FaultWindow(
     experiment_id="EXP1",
@@ -32,25 +33,17 @@ def finding(kind: CheckKind, status: Status = Status.PASS, name: str = "check", 
 GREEN = [finding(kind, name=f"{kind.value}-check") for kind in gate.REQUIRED_KINDS]
 
 
-def make(findings=GREEN, fault: FaultWindow | None = FAULT, **more: Any) -> dict[str, Any]:
+def make(findings=GREEN, fault: FaultWindow | None = FAULT) -> dict[str, Any]:
     verdict, reasons = gate.judge(findings, fault)
-    given: dict[str, Any] = {
-        "run_id": "r1",
-        "scenario": "az-loss",
-        "build": "sha256:00",
-        "target": "local",
-        "region": "us-east-1",
-        "seed": 7,
-        "started_at": 90.0,
-        "ended_at": 150.0,
-        "verdict": verdict,
-        "reasons": reasons,
-        "findings": findings,
-        "phases": [Phase(name="before", start=90.0, end=100.0)],
-        "fault": fault,
-        "load": LoadStats(intended=10, sent=12, ok=11, fail=0, info=1, dropped=0, lag_ms_p99=0.3),
-    }
-    return gate.record(**{**given, **more})
+    return gate.record(
+        run_facts(started_at=90.0, ended_at=150.0),
+        verdict,
+        reasons,
+        findings=findings,
+        phases=[Phase(name="before", start=90.0, end=100.0)],
+        fault=fault,
+        load=LoadStats(intended=10, sent=12, ok=11, fail=0, info=1, dropped=0, lag_ms_p99=0.3),
+    )
 
 
 def test_everything_asked_and_answered_passes_without_reasons():

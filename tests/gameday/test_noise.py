@@ -1,0 +1,63 @@
+"""The noise rule: which failures CPU contention may explain, and which it never does."""
+
+from __future__ import annotations
+
+import pytest
+
+from kit.collect.observations import MachineRecord
+from kit.gameday.noise import apply_noise_rule
+from kit.model import CheckKind, Finding, Phase, Status
+from kit.process.machine import MachineSample
+
+PHASES = (
+    Phase(name="before", start=100.0, end=120.0),
+    Phase(name="during", start=120.0, end=140.0),
+    Phase(name="recovery", start=140.0, end=155.0),
+    Phase(name="after", start=155.0, end=180.0),
+)
+
+
+def judged(
+    cores_left: float | None, *, kind: CheckKind = CheckKind.SLO, name: str = "latency-ms-p95", phase="during", **more
+) -> Finding:
+    failed = Finding(name=name, kind=kind, status=Status.FAIL, detail="too slow", phase=phase)
+    (finding,) = apply_noise_rule([failed], PHASES, lambda start, end: cores_left, **more)
+    return finding
+
+
+def test_a_broken_objective_is_invalid_under_cpu_contention():
+    finding = judged(0.5)
+    assert finding.status is Status.INVALID
+    assert finding.detail == "too slow; invalidated by CPU contention: other processes left the run 0.50 cores < 0.9"
+
+
+@pytest.mark.parametrize("cores_left", [1.0, None], ids=["enough-cores", "nobody-measured"])
+def test_without_cpu_contention_a_broken_objective_fails(cores_left):
+    assert judged(cores_left).status is Status.FAIL
+
+
+def test_integrity_fails_whatever_the_machine_did():
+    assert judged(0.0, kind=CheckKind.INTEGRITY).status is Status.FAIL
+
+
+def test_an_objective_that_counts_what_the_build_did_fails():
+    assert judged(0.0, name="throttled-calls-per-attempt").status is Status.FAIL
+
+
+@pytest.mark.parametrize(("phase", "status"), [("during", Status.FAIL), ("after", Status.INVALID)])
+def test_an_objective_that_denials_alone_break_fails(phase, status):
+    assert judged(0.0, phase=phase, denied={("latency-ms-p95", "during")}).status is status
+
+
+def test_recovery_is_measured_until_the_end_of_the_load():
+    asked = []
+    failed = Finding(name="recovery-s", kind=CheckKind.SLO, status=Status.FAIL, detail="", phase="recovery")
+    apply_noise_rule([failed], PHASES, lambda start, end: asked.append((start, end)))
+    assert asked == [(140.0, 180.0)]
+
+
+def test_cores_left_are_measured_in_the_window_only():
+    samples = tuple(
+        MachineSample(t=float(t), all_s=2.0 * t, busy_s=1.5 * t if t <= 8 else 99.0, own_s=0.3 * t) for t in range(10)
+    )
+    assert MachineRecord(kind={}, cores=2.0, samples=samples).cores_left(2.0, 8.0) == pytest.approx(0.8)
