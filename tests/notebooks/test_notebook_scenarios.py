@@ -12,12 +12,11 @@ import pytest
 
 from kit import scenarios
 from kit.notebook.runner import declared_parameters
+from kit.parameter_specs import RUN_PARAMETERS
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 STAGES = ("deploy", "steady_state", "preview", "inject", "recover", "reconcile")
 VIEWS = ("show_latency", "show_throughput", "show_fills", "show_tasks", "show_alarms", "check", "verdict")
-# Parameters that are the same for every scenario, with their defaults.
-USUAL = {"seed": 7, "change": "", "target": "local", "region": "us-east-1", "run_id": ""}
 EVERY = pytest.mark.parametrize("name", scenarios.names())
 
 
@@ -48,9 +47,10 @@ def calls_of(cell: dict[str, Any]) -> list[str]:
 @EVERY
 def test_the_defaults_are_the_scenarios_values(name: str):
     scenario = scenarios.get(name)
-    timed = ("rate_per_s", "clients", "steady_s", "fault_duration_s", "recovery_s")
-    declared = {key: default for key, (_, default) in declared_parameters(path_of(name)).items()}
-    assert declared == {**USUAL, **{key: getattr(scenario, key) for key in timed}}
+    declared = {name: default for name, (_, default) in declared_parameters(path_of(name)).items()}
+    defaults = {name: spec.default for name, spec in RUN_PARAMETERS.items()}
+    values = {name: getattr(scenario, name) for name, default in defaults.items() if default is None}
+    assert declared == {**defaults, **values}
 
 
 @EVERY

@@ -1,0 +1,65 @@
+"""One description of every parameter: notebooks, command line, `Parameters` and load plan agree with it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from kit.errors import UsageError
+from kit.gameday import Parameters
+from kit.load.plan import LoadPlan
+from kit.notebook.runner import declared_parameters
+from kit.parameter_specs import RUN_PARAMETERS, ParameterSpec
+
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("**/*.ipynb"))
+EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+# What is loaded and broken meanwhile is said in each scenario's own words.
+TIMES = {"steady_s", "fault_duration_s", "recovery_s"}
+
+
+def parameter_lines(path: Path) -> list[str]:
+    cells = json.loads(path.read_text())["cells"]
+    (cell,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    return "".join(cell["source"]).splitlines()
+
+
+@EVERY_NOTEBOOK
+def test_a_parameters_cell_declares_names_types_and_defaults_of_the_specs(path: Path):
+    for name, (type_name, default) in declared_parameters(path).items():
+        spec = RUN_PARAMETERS[name]
+        assert type_name == spec.type.__name__
+        spec.check(default)
+        assert spec.default in (None, default)
+
+
+@EVERY_NOTEBOOK
+def test_a_parameters_cell_explains_each_parameter_in_the_words_of_the_specs(path: Path):
+    for line in parameter_lines(path):
+        name, comment = line.partition(":")[0], line.partition("  # ")[2]
+        assert comment and (name in TIMES or comment == RUN_PARAMETERS[name].help), line
+
+
+def test_a_run_and_its_load_plan_know_no_other_bounds():
+    assert set(RUN_PARAMETERS) < {field.name for field in fields(Parameters)}
+    bounds = {
+        field.name: (field.metadata["low"], field.metadata["high"]) for field in fields(LoadPlan) if field.metadata
+    }
+    for name in ("seed", "rate_per_s", "clients"):
+        assert bounds[name] == (RUN_PARAMETERS[name].lowest, RUN_PARAMETERS[name].highest)
+
+
+@pytest.mark.parametrize("spec", RUN_PARAMETERS.values(), ids=lambda spec: spec.name)
+def test_every_bound_is_accepted_and_what_lies_beyond_is_refused_in_the_same_words(spec: ParameterSpec):
+    if spec.lowest is None or spec.highest is None:
+        wrong = [3]
+    else:
+        for value in (spec.lowest, spec.highest):
+            assert spec.parse(value) == spec.parse(str(value)) == value
+        wrong = [spec.lowest - 1, spec.highest + 1, "x", None, True, 1.5]
+    for value in wrong:
+        with pytest.raises(UsageError) as caught:
+            spec.parse(value)
+        assert str(caught.value) == f"parameter {spec.name}={value!r} must be {spec.accepted}"
