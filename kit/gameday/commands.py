@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,8 +101,10 @@ class Watchdog:
 
     def close(self) -> None:
         if self.process and self.process.stdin and not self.process.stdin.closed:
-            self.process.stdin.write(DONE)
-            self.process.stdin.close()
+            # A watchdog that was killed has nobody to tell.
+            with suppress(BrokenPipeError):
+                self.process.stdin.write(DONE)
+                self.process.stdin.close()
 
 
 def start_watchdog(parameters: Parameters) -> Watchdog:

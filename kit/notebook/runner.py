@@ -54,7 +54,7 @@ def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
 
     if not notebook.is_file():
         raise UsageError(f"no notebook {notebook.name} in {notebook.parent.name}/")
-    found = inspect_notebook(str(notebook))
+    found = inspect_notebook(_literal(str(notebook)))
     return {name: (item["inferred_type_name"], ast.literal_eval(item["default"])) for name, item in found.items()}
 
 

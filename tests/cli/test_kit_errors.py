@@ -171,8 +171,10 @@ def test_a_folder_name_that_is_no_text_is_shown_escaped(tmp_path):
 
 def test_a_run_goes_on_without_a_reader_in_a_folder_with_an_odd_name(tmp_path):
     """Braces, spaces, quotes and non-ASCII letters are part of a folder's name like any others."""
-    reports = tmp_path / "odd {reports} 'größe' %s #1"
-    run = start_run(tmp_path, "print('the cell runs')", reports=reports)
+    folder = tmp_path / "odd {seed} 'größe' %s #1"
+    reports = folder / "{reports}"
+    folder.mkdir()
+    run = start_run(folder, "print('the cell runs')", reports=reports)
     assert run.stdout is not None and run.stderr is not None
     run.stdout.close()
     said = run.stderr.read()
