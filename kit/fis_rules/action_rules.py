@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from kit.durations import duration_s
 from kit.fis_rules.catalog import ACTIONS, STALE_IDS, duration_limits
-from kit.fis_rules.durations import duration_s
 from kit.fis_rules.parameters import wanted
 from kit.fis_rules.problems import UNKNOWN, Problem, nearest, suggestion
 from kit.fis_rules.specs import ActionSpec

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 
-from kit.fis_rules.durations import duration_s
+from kit.durations import duration_s
 
 ALARM_ARNS_MAX = 5
 COUNT_MAX = 2_147_483_647

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from kit.durations import duration_s
 from kit.fis_rules.catalog import DURATION_S_MAX
-from kit.fis_rules.durations import duration_s
 from kit.fis_rules.problems import UNKNOWN, Problem, nearest
 from kit.fis_rules.template import Action, Template
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kit.fis_rules.durations import duration_s
+from kit.durations import duration_s
 from kit.fis_rules.parameters import wanted
 from kit.fis_rules.selection_mode import SelectionMode, parse_mode
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from kit.local.ssm import branch_choices, jsonpath, parameters, references
-from kit.local.ssm.durations import SLEEP_S_MAX, DurationInvalid, parse_duration_s, until_timestamp_s
 from kit.local.ssm.errors import InvalidAutomationParameters, InvalidDocumentContent, InvalidDocumentSchemaVersion
 from kit.local.ssm.runbook import Parameter
 from kit.local.ssm.runbook_parser import STEPS_MAX, parse, parse_text
+from kit.local.ssm.sleep_durations import SLEEP_S_MAX, DurationInvalid, parse_duration_s, until_timestamp_s
 from tests.local.ssm_rig import SLOW_STORE, THROTTLE, fail, put, runbook, sleep
 
 pytestmark = pytest.mark.slow

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import chain
 
+from kit.durations import duration_s
 from kit.faults.lint.ecs import check_network_actions_in_turn, check_signals
 from kit.faults.lint.remark import Remark, error, note, warning
 from kit.fis_rules.catalog import REHEARSABLE, duration_limits
-from kit.fis_rules.durations import duration_s
 from kit.fis_rules.problems import UNKNOWN
 from kit.fis_rules.rules import ALARM_SOURCE, NO_SOURCE
 from kit.fis_rules.template import Target, Template

@@ -11,7 +11,7 @@ from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 
-from kit.fis_rules.durations import duration_s
+from kit.durations import duration_s
 from kit.fis_rules.rules import ALARM_SOURCE, TOKEN, check_template, tag_problems
 from kit.local.fis.errors import InvalidRequest, QuotaExceeded
 

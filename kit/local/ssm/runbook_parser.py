@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from kit.local.ssm import branch_choices, jsonpath, references
-from kit.local.ssm.durations import DurationInvalid, parse_duration_s
 from kit.local.ssm.errors import InvalidDocumentContent, InvalidDocumentSchemaVersion
 from kit.local.ssm.parameters import WrongType, as_type, plain_type
 from kit.local.ssm.runbook import (
@@ -35,6 +34,7 @@ from kit.local.ssm.runbook import (
     Runbook,
     Step,
 )
+from kit.local.ssm.sleep_durations import DurationInvalid, parse_duration_s
 
 SCHEMA_VERSION = "0.3"
 CONTENT_BYTES_MAX = 64 * 1024

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from kit.local.ssm import branch_choices, jsonpath
-from kit.local.ssm.durations import DurationInvalid, parse_duration_s, until_timestamp_s
 from kit.local.ssm.errors import StepFailed, StepInputInvalid
 from kit.local.ssm.parameters import WrongType, as_type
 from kit.local.ssm.references import text_of
@@ -22,6 +21,7 @@ from kit.local.ssm.runbook import (
     WAIT_FOR_PROPERTY,
     Step,
 )
+from kit.local.ssm.sleep_durations import DurationInvalid, parse_duration_s, until_timestamp_s
 
 # The interval at which aws:waitForAwsResourceProperty polls.
 POLL_S = 0.2

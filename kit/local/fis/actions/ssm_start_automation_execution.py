@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from kit.fis_rules.durations import duration_s
+from kit.durations import duration_s
 from kit.local.fis.actions.context import ActionContext
 from kit.local.fis.collaborators import Collaborators
 from kit.local.fis.errors import ConfigurationFailure, DependentServiceFailure

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from kit.durations import duration_s
 from kit.errors import KitError
-from kit.fis_rules.durations import duration_s
 
 # AWS: 604799 s, a second less than seven days.
 SLEEP_S_MAX = 604_799.0
