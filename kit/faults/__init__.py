@@ -1,15 +1,12 @@
-"""Experiments of AWS FIS: preview, start, watch, stop; and the proof, apart from FIS, that a fault was there.
-
-Owns the guards of a real account and the evidence; knows nothing of load or checks.
-"""
+"""Preview, start, watch and stop AWS FIS experiments, and prove their effects by evidence that is not from FIS."""
 
 from kit.faults.experiments import Experiment, preview, start, stop, stop_all, watch
-from kit.faults.proofs import PROVERS, WITNESSES, how_proven, prove
+from kit.faults.proofs import EFFECT_CHECKS, EVIDENCE_SOURCES, how_proven, prove
 from kit.faults.tasks import unexplained_stops
 
 __all__ = [
-    "PROVERS",
-    "WITNESSES",
+    "EFFECT_CHECKS",
+    "EVIDENCE_SOURCES",
     "Experiment",
     "how_proven",
     "preview",

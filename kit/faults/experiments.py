@@ -1,4 +1,4 @@
-"""The FIS client: one experiment from its preview to its end. Believes nothing of it: see proofs/."""
+"""Preview, start, follow and stop an experiment through the FIS API. `proofs` checks what it really did."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TERMINAL = frozenset({"completed", "stopped", "failed", "cancelled"})
 POLL_S = 0.5
 # Resolving targets takes AWS some tens of seconds.
 PREVIEW_S_MAX = 180.0
-# A guardrail that is in ALARM stops an experiment at once. After a deployment they need a while to see anything.
+# A guardrail in ALARM stops an experiment at once. After a deployment its alarm needs a while to have data.
 GUARDRAIL_SETTLE_S_MAX = 60.0
 # The undo of an experiment on AWS may take minutes (network ACLs are put back one by one).
 STOP_S_MAX = 300.0
-# FIS is asked twice a second; this many failures in a row mean that it cannot be followed any more.
+# FIS is polled twice a second; after this many failures in a row the experiment counts as lost.
 FAILED_POLLS_MAX = 6
 
 Sleep = Callable[[float], None]
@@ -61,20 +61,19 @@ def preview(
     template_id: str,
     deployment: Deployment,
     *,
-    allow_unguarded: bool = False,
     sleep: Sleep = time.sleep,
     clock: Clock = time.monotonic,
 ) -> list[Target]:
-    """The targets that FIS resolves, without acting on them.
+    """Return the targets that FIS resolves, without acting on them.
 
-    Raises UnsafeTarget if template, stack or any target is not the run's own to break, FaultError if a guardrail
-    is in ALARM already or FIS resolves nothing.
+    Raises UnsafeTarget if the template, the stack or a target does not belong to the run, FaultError if a guardrail is
+    already in ALARM or FIS resolves no target.
     """
     with cloud_errors(f"preview of {template_id}", FaultError):
         fis = session.client("fis")
         guards.check_stack(session, deployment)
         template = fis.get_experiment_template(id=template_id)["experimentTemplate"]
-        guards.check_template(template, deployment, allow_unguarded=allow_unguarded)
+        guards.check_template(template, deployment)
         _wait_for_guardrails(session, template, sleep, clock)
         trial = _begin(fis, template_id, deployment.run_id, actions_mode="skip-all")
         for state in _follow(fis, trial, PREVIEW_S_MAX, sleep, clock):
@@ -91,12 +90,11 @@ def start(
     template_id: str,
     deployment: Deployment,
     *,
-    allow_unguarded: bool = False,
     sleep: Sleep = time.sleep,
     clock: Clock = time.monotonic,
 ) -> Experiment:
-    """Start the experiment, after a preview of its own: nobody can skip the guards. Raises as `preview` does."""
-    preview(session, template_id, deployment, allow_unguarded=allow_unguarded, sleep=sleep, clock=clock)
+    """Preview the experiment, so that no caller can skip the guards, then start it. Raises as `preview` does."""
+    preview(session, template_id, deployment, sleep=sleep, clock=clock)
     with cloud_errors(f"start of {template_id}", FaultError):
         return _begin(session.client("fis"), template_id, deployment.run_id, actions_mode="run-all")
 
@@ -109,9 +107,9 @@ def watch(
     sleep: Sleep = time.sleep,
     clock: Clock = time.monotonic,
 ) -> Iterator[Experiment]:
-    """The experiment as it goes, until it is over.
+    """Yield the experiment at every poll until it is over.
 
-    One that is not over in time, or cannot be followed, is stopped, and FaultError says so.
+    Stops it and raises FaultError when it is not over within `timeout_s` or cannot be followed.
     """
     fis = session.client("fis")
     with cloud_errors(f"experiment {experiment.id}", FaultError):
@@ -130,7 +128,7 @@ def stop(
     sleep: Sleep = time.sleep,
     clock: Clock = time.monotonic,
 ) -> Experiment:
-    """Stop it, wait until its faults are undone, return its last state; one that is over already is fine."""
+    """Stop an experiment, wait until its faults are undone, and return its last state. One that is over stays so."""
     with cloud_errors(f"stop of experiment {experiment_id}", FaultError):
         fis = session.client("fis")
         with suppress(fis.exceptions.ConflictException, fis.exceptions.ValidationException):
@@ -141,7 +139,7 @@ def stop(
 
 
 def stop_all(session: ClientSource, run_id: str) -> list[str]:
-    """Stop every experiment of a run that is not over; their ids."""
+    """Stop every experiment of a run that is not over, and return their ids."""
     with cloud_errors(f"experiments of run {run_id}", FaultError):
         pages = session.client("fis").get_paginator("list_experiments").paginate()
         open_ones = [
@@ -156,7 +154,7 @@ def stop_all(session: ClientSource, run_id: str) -> list[str]:
 
 
 def refresh(session: ClientSource, experiment: Experiment) -> Experiment:
-    """The experiment as FIS describes it now, with its resolved targets."""
+    """Read the experiment from FIS again, with its resolved targets."""
     with cloud_errors(f"experiment {experiment.id}", FaultError):
         fis = session.client("fis")
         return _read(fis, experiment.id, targets=tuple(_targets(session, fis, experiment.id)))
@@ -173,7 +171,7 @@ def _wait_for_guardrails(session: ClientSource, template: Mapping[str, Any], sle
             return
         if clock() >= deadline:
             raise FaultError(
-                f"guardrail {ringing[0]} is in ALARM since before the experiment ({GUARDRAIL_SETTLE_S_MAX:g} s waited)"
+                f"guardrail {ringing[0]} is in ALARM before the experiment, still after {GUARDRAIL_SETTLE_S_MAX:g} s"
             )
         sleep(POLL_S)
 
@@ -181,7 +179,7 @@ def _wait_for_guardrails(session: ClientSource, template: Mapping[str, Any], sle
 def _begin(fis: Any, template_id: str, run_id: str, *, actions_mode: str) -> Experiment:
     key, value = ALLOWED_TAG
     answer = fis.start_experiment(
-        # Made here: botocore's own retry of a lost answer must not start it twice.
+        # Botocore may retry a lost answer: a token of our own keeps the retry from starting a second experiment.
         clientToken=str(uuid.uuid4()),
         experimentTemplateId=template_id,
         experimentOptions={"actionsMode": actions_mode},
@@ -219,13 +217,13 @@ def _targets(session: ClientSource, fis: Any, experiment_id: str) -> list[Target
 def _experiment(raw: Mapping[str, Any], targets: tuple[Target, ...] = ()) -> Experiment:
     state = raw["state"]
     error = state.get("error") or {}
-    told = (state.get("reason", ""), error.get("code", ""), error.get("location", ""))
+    parts = (state.get("reason", ""), error.get("code", ""), error.get("location", ""))
     return Experiment(
         id=raw["id"],
         template_id=raw["experimentTemplateId"],
         run_id=raw.get("tags", {}).get(RUN_TAG, ""),
         status=state["status"],
-        reason=" ".join(part for part in told if part),
+        reason=" ".join(part for part in parts if part),
         started_at=_epoch(raw.get("startTime")),
         ended_at=_epoch(raw.get("endTime")),
         actions=tuple(_action(name, action) for name, action in raw.get("actions", {}).items()),
@@ -249,5 +247,5 @@ def _action(name: str, raw: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _epoch(moment: Any) -> float | None:
-    return None if moment is None else moment.timestamp()
+def _epoch(timestamp: Any) -> float | None:
+    return None if timestamp is None else timestamp.timestamp()

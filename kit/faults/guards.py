@@ -1,4 +1,4 @@
-"""What may not be broken: guards before an experiment acts. Each refusal is an UnsafeTarget that names its object."""
+"""Refuse experiments that could hit anything but the run's own resources. Every refusal raises UnsafeTarget."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ DESCRIBE_MAX = 100
 Target = dict[str, Any]
 
 
-def check_template(template: Mapping[str, Any], deployment: Deployment, *, allow_unguarded: bool) -> None:
-    """Refuse a template of another run, or one that nothing would stop."""
+def check_template(template: Mapping[str, Any], deployment: Deployment) -> None:
+    """Refuse a template of another run, and one without a stop condition."""
     template_id = template["id"]
     _check_tags(f"experiment template {template_id}", template.get("tags", {}), deployment.run_id)
     conditions = template.get("stopConditions") or []
-    if not any(condition["source"] != "none" for condition in conditions) and not allow_unguarded:
+    if not any(condition["source"] != "none" for condition in conditions):
         raise UnsafeTarget(f"experiment template {template_id} has no stop condition")
 
 
 def check_stack(session: ClientSource, deployment: Deployment) -> None:
-    """Refuse a stack that does not say that it may be broken."""
+    """Refuse a stack whose tags do not allow a game day."""
     stack = session.client("cloudformation").describe_stacks(StackName=deployment.stack_name)["Stacks"][0]
     tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
     _check_tags(f"stack {deployment.stack_name}", tags, deployment.run_id)
 
 
 def check_targets(targets: Iterable[Target], run_id: str) -> None:
-    """Refuse targets that do not carry the run's own tags; a target whose tags are unknown is refused too."""
+    """Refuse targets without the run's own tags, and targets whose tags are unknown."""
     for target in targets:
         _check_tags(f"target {target['arn'] or target['name']}", target["tags"], run_id)
 
 
 def describe_targets(session: ClientSource, resolved: Sequence[Mapping[str, Any]]) -> list[Target]:
-    """FIS's resolved targets with what their own service says: {name, type, arn, id, zone, service, tags}.
+    """Describe resolved targets by their own services, as {name, type, arn, id, zone, service, tags}.
 
-    One resource may be a target of several names; it is asked for once.
+    A resource that is a target under several names is described once.
     """
     targets = [_target(entry) for entry in resolved]
     known = {target["arn"]: dict(target) for target in targets if target["arn"]}
@@ -70,7 +70,7 @@ def _check_tags(what: str, tags: Mapping[str, str], run_id: str) -> None:
 
 
 def _target(entry: Mapping[str, Any]) -> Target:
-    """The resource's ARN is the first ARN of the information; its key differs by resource type."""
+    """Read a target; its ARN is the first one in the information, whose key depends on the resource type."""
     arn = next((value for value in entry["targetInformation"].values() if value.startswith("arn:")), "")
     return {
         "name": entry["targetName"],

@@ -1,4 +1,4 @@
-"""What ECS says of tasks that stopped: the experiment's own and all others. Knows nothing of FIS's view."""
+"""Read from ECS which tasks stopped, when and why: targets of the experiment and others."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.model import Deployment, FaultWindow, TaskStop
 
 DESCRIBE_TASKS_MAX = 100
-# ECS shows a task as stopped for about an hour; more than this many in one run is a crash loop anyway.
+# ECS lists stopped tasks for about an hour; more than this many in one run mean a crash loop anyway.
 STOPPED_MAX = 1_000
-# Replacements that were placed in the lost zone may take this long to give up after the zone is back.
+# Replacements that were placed in the lost zone may still fail for this long after the zone is back.
 AFTERMATH_S = 30.0
 SCHEDULER_CODES = frozenset({"ServiceSchedulerInitiated"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskLife:
-    """From when to when a task ran; `stop` is None while it runs, `started_at` if it never did."""
+    """When a task ran; `stop` is None while it runs, `started_at` is None if it never did."""
 
     arn: str
     started_at: float | None
@@ -27,7 +27,7 @@ class TaskLife:
 
 
 def describe(session: ClientSource, deployment: Deployment, arns: Sequence[str]) -> dict[str, TaskStop | None]:
-    """Each task by ARN: how it stopped; None while it runs; absent if ECS has forgotten it."""
+    """Return by ARN how each task stopped: None while it runs; absent when ECS no longer lists it."""
     ecs, cluster = session.client("ecs"), deployment.outputs["ClusterName"]
     found: dict[str, TaskStop | None] = {}
     with cloud_errors(f"tasks of {deployment.stack_name}"):
@@ -38,7 +38,7 @@ def describe(session: ClientSource, deployment: Deployment, arns: Sequence[str])
 
 
 def lives(session: ClientSource, deployment: Deployment, service: str) -> list[TaskLife]:
-    """The tasks of a service that run, and those that stopped, as far as ECS remembers them."""
+    """Return the running tasks of a service, and the stopped ones that ECS still lists."""
     ecs, cluster = session.client("ecs"), deployment.outputs["ClusterName"]
     found: list[TaskLife] = []
     with cloud_errors(f"tasks of service {service}"):
@@ -58,9 +58,9 @@ def lives(session: ClientSource, deployment: Deployment, service: str) -> list[T
 def unexplained_stops(
     session: ClientSource, deployment: Deployment, fault: FaultWindow | None = None, *, since: float = 0.0
 ) -> list[TaskStop]:
-    """Tasks that stopped since then for neither the experiment's nor the scheduler's sake: crashes, strangers.
+    """Return the tasks that stopped since `since` and that neither the experiment nor the scheduler stopped.
 
-    A task in a zone that the experiment hit may die of the fault in any way until shortly after its end.
+    Until AFTERMATH_S after the fault, tasks in a zone that it hit may fail in any way: they count as explained.
     """
     with cloud_errors(f"stopped tasks of {deployment.stack_name}"):
         pages = (
@@ -93,8 +93,8 @@ def _is_casualty(stop: TaskStop, fault: FaultWindow | None, zones: Collection[st
 def _stop(task: Mapping[str, Any]) -> TaskStop | None:
     if task.get("desiredStatus") != "STOPPED" and task["lastStatus"] != "STOPPED":
         return None
-    moment = task.get("stoppedAt") or task.get("executionStoppedAt")
-    leaving = task.get("stoppingAt") or moment
+    stopped = task.get("stoppedAt") or task.get("executionStoppedAt")
+    stopping = task.get("stoppingAt") or stopped
     codes = [container["exitCode"] for container in task.get("containers", []) if "exitCode" in container]
     return TaskStop(
         arn=task["taskArn"],
@@ -103,8 +103,8 @@ def _stop(task: Mapping[str, Any]) -> TaskStop | None:
         code=task.get("stopCode", ""),
         reason=task.get("stoppedReason", ""),
         exit_code=codes[0] if codes else None,
-        stopped_at=moment.timestamp() if moment else None,
-        stopping_at=leaving.timestamp() if leaving else None,
+        stopped_at=stopped.timestamp() if stopped else None,
+        stopping_at=stopping.timestamp() if stopping else None,
     )
 
 

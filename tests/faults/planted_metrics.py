@@ -1,7 +1,7 @@
-"""PaperBroker's metrics as its tasks would publish them around a fault, put into a real local CloudWatch.
+"""Put PaperBroker's metrics around a fault into a real local CloudWatch, as its tasks would publish them.
 
-Owns the timeline: steady from BEGIN, the fault from START to END, then steady until STOP. Every pair of component and
-zone publishes each 5 s, at a phase of its own; a call is told by the publish that follows it.
+The timeline is steady from `begin`, has the fault from `start` to `end`, then is steady until `stop`. Every component
+in every zone publishes each 5 s, with an offset of its own; a call is reported by the publish that follows it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pandas as pd
 
 from kit import collect
 from kit.faults.experiments import Experiment
-from kit.faults.proofs import Proof, Scene, proof_of
+from kit.faults.proofs import Proof, ProofContext, proof_of
 from kit.model import Deployment
 
 BEFORE_S, FAULT_S, AFTER_S = 60, 30, 45
@@ -49,7 +49,7 @@ SHAPES: Mapping[str, Active] = {
 
 @dataclass
 class Broker:
-    """Publishes in the past: the timeline ends now."""
+    """Publish in the past: the timeline ends now."""
 
     session: Any
     env: str
@@ -132,14 +132,14 @@ class Broker:
             "start": self.start, "end": self.end, "targets": ["Tasks"], "parameters": parameters, **more,
         }  # fmt: skip
 
-    def scene(self, *actions: dict[str, Any], targets: Any = None, **more: Any) -> Scene:
+    def context(self, *actions: dict[str, Any], targets: Any = None, **more: Any) -> ProofContext:
         """What the proofs of these actions may look at; the targets are all tasks in HERE."""
         chosen = targets if targets is not None else [task(component) for component in self.components]
         experiment = Experiment(
             id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=self.start,
             ended_at=max(action["end"] for action in actions), actions=actions, alarms=(), targets=tuple(chosen),
         )  # fmt: skip
-        return Scene(
+        return ProofContext(
             session=self.session, experiment=experiment, samples=Zones(), meters=collect.Meters(session=self.session),
             deployment=Deployment(stack_name="s", run_id="r", api_url="", outputs={"MetricsEnv": self.env}), **more,
         )  # fmt: skip
@@ -147,7 +147,7 @@ class Broker:
     def prove(self, action_id: str, *, parameters: Mapping[str, Any] | None = None, **more: Any) -> Proof:
         """What the proof of one action of this kind says."""
         action = self.action(action_id, parameters=dict(parameters or {}))
-        return proof_of(self.scene(action, **more), action)
+        return proof_of(self.context(action, **more), action)
 
 
 class Zones:

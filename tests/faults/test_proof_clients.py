@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from kit.faults.experiments import Experiment
-from kit.faults.proofs import PROVERS, Proof, Scene, how_proven, proof_of
+from kit.faults.proofs import EFFECT_CHECKS, Proof, ProofContext, how_proven, proof_of
 from kit.fis_rules.catalog import ACTIONS, HARMLESS, REHEARSABLE
 from kit.model import Deployment
 
@@ -59,8 +59,8 @@ def prove(action: dict[str, Any], **seen: Any) -> Proof:
         actions=(whole,), alarms=(), targets=(TASK,),
     )  # fmt: skip
     deployment = Deployment(stack_name="s", run_id="r", api_url="")
-    scene = Scene(session=NoTask(), deployment=deployment, experiment=experiment, **seen)  # type: ignore[arg-type]
-    return proof_of(replace(scene, deployment=replace(deployment, outputs={"ClusterName": "c"})), whole)
+    context = ProofContext(session=NoTask(), deployment=deployment, experiment=experiment, **seen)  # type: ignore[arg-type]
+    return proof_of(replace(context, deployment=replace(deployment, outputs={"ClusterName": "c"})), whole)
 
 
 class NoTask:
@@ -136,7 +136,7 @@ def test_an_action_that_has_not_ended_is_not_proven():
 
 def test_every_prover_says_in_a_sentence_what_it_looks_at():
     """A page for users shows them."""
-    for action_id in PROVERS:
+    for action_id in EFFECT_CHECKS:
         assert action_id in ACTIONS
         sentence = how_proven(action_id)
         assert sentence.endswith(".") and 30 < len(sentence) <= 120, (action_id, sentence)
@@ -150,4 +150,4 @@ def test_what_can_be_rehearsed_can_be_proven():
         "aws:lambda:invocation-http-integration-response",
         "aws:network:route-table-disrupt-cross-region-connectivity",
     }
-    assert REHEARSABLE - HARMLESS - PROVERS.keys() <= unproven
+    assert REHEARSABLE - HARMLESS - EFFECT_CHECKS.keys() <= unproven

@@ -19,7 +19,7 @@ from kit import aws, collect
 from kit.aws.session import local_session as local_session_of
 from kit.collect.metric_points import VISIBLE_S_MAX
 from kit.faults import tasks
-from kit.faults.proofs import WITNESSES, Proof, proof_of
+from kit.faults.proofs import EVIDENCE_SOURCES, Proof, proof_of
 from kit.faults.tasks import TaskStop
 from tests.faults.planted_metrics import (
     AFTER_S,
@@ -169,12 +169,12 @@ def test_a_thaw_ends_what_a_freeze_began(broker: Callable[..., Broker]):
     signal = {"processName": "python"}
     freeze = planted.action(KILL, name="Freeze", parameters={**signal, "signal": "SIGSTOP"}, end=planted.start + 0.1)
     thaw = planted.action(KILL, name="Thaw", parameters={**signal, "signal": "SIGCONT"}, start=planted.start + 20)
-    scene = planted.scene(freeze, thaw)
-    frozen, thawed = (proof_of(scene, action) for action in (freeze, thaw))
+    context = planted.context(freeze, thaw)
+    frozen, thawed = (proof_of(context, action) for action in (freeze, thaw))
     assert frozen.observed_at is not None and frozen.healed_at is not None, frozen.detail
     assert planted.start + 20 <= frozen.healed_at <= planted.start + 20 + PUBLISH_S
     assert thawed.observed_at == thawed.healed_at == frozen.healed_at
-    alone = proof_of(planted.scene(thaw), thaw)
+    alone = proof_of(planted.context(thaw), thaw)
     assert (alone.observed_at, alone.detail) == (None, "nothing was frozen before it")
 
 
@@ -192,7 +192,7 @@ def test_few_heartbeats_do_not_make_a_disarmed_freeze_a_silence(seed: int, broke
     planted.publish(silent=lambda component, zone, s: s < -BRIEF_STEADY_S)
     for freeze_s in FREEZES_S:
         freeze = planted.action(KILL, parameters=FREEZE, end=planted.start + freeze_s)
-        found = proof_of(planted.scene(freeze), freeze)
+        found = proof_of(planted.context(freeze), freeze)
         assert found.observed_at is None, found.detail
         assert "heartbeats in" in found.detail
 
@@ -202,7 +202,7 @@ def test_a_freeze_after_few_heartbeats_is_proven(freeze_s: float, broker: Callab
     planted = broker()
     planted.publish(silent=lambda component, zone, s: s < -BRIEF_STEADY_S or (zone == HERE and 0 <= s < freeze_s))
     freeze = planted.action(KILL, parameters=FREEZE, end=planted.start + freeze_s)
-    found = proof_of(planted.scene(freeze), freeze)
+    found = proof_of(planted.context(freeze), freeze)
     assert found.observed_at is not None and found.healed_at is not None, found.detail
 
 
@@ -221,8 +221,8 @@ def test_short_actions_that_follow_each_other_are_told_apart(slow: bool, lossy: 
     middle, end = planted.start + PART_S, planted.start + 2 * PART_S
     first = planted.action(LATENCY, name="First", end=middle, parameters={"delayMilliseconds": 300})
     second = planted.action(LOSS, name="Second", start=middle, end=end, parameters={"lossPercent": 30})
-    scene = planted.scene(first, second)
-    found = [proof_of(scene, action) for action in (first, second)]
+    context = planted.context(first, second)
+    found = [proof_of(context, action) for action in (first, second)]
     assert [proof.observed_at is not None for proof in found] == [slow, lossy], found
     assert [proof.healed_at is not None for proof in found] == [slow, lossy], found
 
@@ -243,9 +243,9 @@ def test_a_cut_that_grows_is_proven_step_by_step(near: bool, far: bool, broker: 
     whole = planted.action(LOSS, name="Whole", start=middle, end=end, parameters=QUEUE_LOST, targets=["All"])
     here = [task(component) for component in planted.components]
     everywhere = [task(component, zone, "All") for component in planted.components for zone in (HERE, THERE)]
-    scene = planted.scene(zone, whole, targets=[*here, *everywhere])
-    assert (proof_of(scene, zone).observed_at is not None) is near
-    assert (proof_of(scene, whole).observed_at is not None) is far
+    context = planted.context(zone, whole, targets=[*here, *everywhere])
+    assert (proof_of(context, zone).observed_at is not None) is near
+    assert (proof_of(context, whole).observed_at is not None) is far
 
 
 @pytest.mark.parametrize("leaves_after_s", [None, REPLACED_S])
@@ -262,7 +262,7 @@ def test_targets_that_are_replaced_tell_for_as_long_as_they_are_there(
     at = None if leaves_after_s is None else planted.start + leaves_after_s
     stop = TaskStop(arn="", service="", zone="", code="", reason="", exit_code=0, stopped_at=at, stopping_at=at)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"arn:api": stop, "arn:matcher": None})
-    found = proof_of(planted.scene(latency, deploy), latency)
+    found = proof_of(planted.context(latency, deploy), latency)
     assert (found.observed_at is not None and found.healed_at is not None) is (leaves_after_s is not None), found
 
 
@@ -301,7 +301,7 @@ def test_without_a_known_witness_an_automation_stays_unproven(broker: Callable[.
 
 
 def test_the_vocabulary_of_witnesses_is_what_scenarios_may_name():
-    assert set(WITNESSES) == {*EVIDENCE, "api-replaced", "client-latency", "silence"}
+    assert set(EVIDENCE_SOURCES) == {*EVIDENCE, "api-replaced", "client-latency", "silence"}
 
 
 def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broker]):
@@ -309,14 +309,14 @@ def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broke
     planted = broker()
     gone = collect.Meters(session=local_session_of("http://127.0.0.1:9", "us-east-1"))
     action = planted.action(LATENCY, parameters={"sources": "DYNAMODB"})
-    found = proof_of(replace(planted.scene(action), meters=gone), action)
+    found = proof_of(replace(planted.context(action), meters=gone), action)
     assert found.observed_at is None and "its evidence could not be read: metric PaperBroker" in found.detail
 
 
 def test_a_meter_waits_for_what_was_published_last_but_not_for_ever(broker: Callable[..., Broker]):
     planted = broker()
     planted.publish()
-    deployment = planted.scene(planted.action(LATENCY)).deployment
+    deployment = planted.context(planted.action(LATENCY)).deployment
     clock = [planted.stop]
     meters = collect.Meters(
         session=planted.session, now=lambda: clock[0], sleep=lambda s: clock.__setitem__(0, clock[0] + s)

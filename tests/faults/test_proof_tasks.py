@@ -12,7 +12,7 @@ import pytest
 from kit import aws
 from kit.faults import tasks
 from kit.faults.experiments import Experiment
-from kit.faults.proofs import Proof, Scene, proof_of
+from kit.faults.proofs import Proof, ProofContext, proof_of
 from kit.faults.tasks import TaskLife, TaskStop
 from kit.model import Deployment
 
@@ -44,8 +44,8 @@ def proven(session: Any, kind: str, arns: list[str], start: float, *, signal: st
         actions=({**action, "start": start, "end": start},), alarms=(), targets=targets,  # type: ignore[arg-type]
     )  # fmt: skip
     deployment = Deployment(stack_name="s", run_id="r", api_url="", outputs={"ClusterName": CLUSTER})
-    scene = Scene(session=session, deployment=deployment, experiment=experiment, samples=None)
-    return proof_of(scene, experiment.actions[0])
+    context = ProofContext(session=session, deployment=deployment, experiment=experiment, samples=None)
+    return proof_of(context, experiment.actions[0])
 
 
 def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Session) -> None:
@@ -151,14 +151,14 @@ def replaced(monkeypatch: pytest.MonkeyPatch, *lives: TaskLife) -> Proof:
         actions=(action,), alarms=(), targets=(),
     )  # fmt: skip
     outputs = {"ClusterName": "c", "ApiServiceName": "api", "MatcherServiceName": "m", "RelayServiceName": "r"}
-    scene = Scene(
+    context = ProofContext(
         session=OneApi(),
         deployment=Deployment(stack_name="s", run_id="r", api_url="", outputs=outputs),
         experiment=experiment,
         samples=Complete(),
         evidence={"Deploy": "api-replaced"},
     )
-    return proof_of(scene, experiment.actions[0])
+    return proof_of(context, experiment.actions[0])
 
 
 def life(started_at: float, leaves_at: float | None = None, code: str = "ServiceSchedulerInitiated") -> TaskLife:

@@ -1,7 +1,7 @@
 """The table of FIS actions in docs/fidelity.md, made from the code; `make docs` runs it, a test compares.
 
 An action's words stand once, in the docstring of its module: the first line says what it does here, the paragraph
-that begins with "Unlike AWS:" how that differs. How the kit proves it is the first sentence of its prover.
+that begins with "Unlike AWS:" how that differs. How the kit proves it is the first sentence of its effect check.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Targets that the load balancer lost: what TaskWatch sampled of their health, by subnet."""
+"""Check effects by the health of the load balancer's targets, which TaskWatch sampled by subnet."""
 
 from __future__ import annotations
 
@@ -6,41 +6,41 @@ from collections import Counter
 
 import pandas as pd
 
-from kit.faults.proofs.proof_context import Action, Proof, Scene, every, healed_words, unproven
+from kit.faults.proofs.proof_context import Action, Proof, ProofContext, every, healed_words, unproven
 from kit.faults.proofs.windows import windows_of
 
-# The load balancer needs two failed checks, 5 s apart, each up to 2 s, to see that a target is gone.
+# The load balancer needs two failed checks, 5 s apart and up to 2 s long, to notice that a target is gone.
 DETECTION_S = 12.0
-# Of a short cut, at least this share of its time must be seen dead.
+# During a short cut, this share of its time may pass before the targets must be unhealthy.
 DETECTION_SHARE_MAX = 0.6
-# A subnet counts as alive before the cut if it was seen alive in this time: one sample may be late.
+# A subnet counts as healthy before the cut if it was so within this time: one sample may be late.
 BEFORE_S = 10.0
 # Below this many samples after the detection time a cut is not proven.
 SAMPLES_MIN = 3
 NO_SAMPLES = "no samples of the load balancer's targets"
 
 
-def prove_cut(scene: Scene, action: Action) -> Proof:
+def prove_cut(context: ProofContext, action: Action) -> Proof:
     """The load balancer saw each chosen subnet's targets healthy before, none of them in force, and healthy again.
 
-    Tasks that are only stopped are replaced and healthy again within the detection time, so that a cut that does
-    nothing is told from a real one even when both happen together.
+    Tasks that are only stopped are replaced and healthy again within the detection time. A cut without effect therefore
+    differs from a real one even when tasks are stopped at the same time.
     """
-    chosen = scene.chosen(action)
-    if scene.samples is None or not chosen:
+    chosen = context.chosen(action)
+    if context.samples is None or not chosen:
         return unproven(NO_SAMPLES if chosen else "no subnet was chosen")
-    return every(_prove_subnet(scene.samples.targets(), target["id"], action) for target in chosen)
+    return every(_prove_subnet(context.samples.targets(), target["id"], action) for target in chosen)
 
 
-def prove_fewer(scene: Scene, action: Action) -> Proof:
+def prove_fewer(context: ProofContext, action: Action) -> Proof:
     """Fewer targets of the chosen tasks' zones were healthy than ever before, for some samples; then as many again."""
-    windows = windows_of(scene, action)
-    if scene.samples is None or windows is None:
+    windows = windows_of(context, action)
+    if context.samples is None or windows is None:
         return unproven(NO_SAMPLES if windows else "the action has not ended")
-    zones = sorted({target["zone"] for target in scene.chosen(action) if target["zone"]})
+    zones = sorted({target["zone"] for target in context.chosen(action) if target["zone"]})
     if not zones:
         return unproven("no target names its zone")
-    table = scene.samples.targets()
+    table = context.samples.targets()
     proofs = []
     for zone in zones:
         healthy = _healthy(table.loc[table["zone"] == zone])
@@ -49,8 +49,8 @@ def prove_fewer(scene: Scene, action: Action) -> Proof:
         usual = min(before, default=0)
         fewer = [t for t, n in known if n < usual]
         if len(fewer) < SAMPLES_MIN:
-            told = f"{usual} healthy targets in {zone} before, fewer in {len(fewer)} of {len(known)} samples"
-            proofs.append(unproven(f"load balancer: {told}"))
+            detail = f"{usual} healthy targets in {zone} before, fewer in {len(fewer)} of {len(known)} samples"
+            proofs.append(unproven(f"load balancer: {detail}"))
             continue
         healed_at = min((t for t, n in healthy if t > max(windows.after_start, fewer[-1]) and n >= usual), default=None)
         least = min(n for _, n in known)
@@ -73,7 +73,7 @@ def _prove_subnet(samples: pd.DataFrame, subnet: str, action: Action) -> Proof:
     if len(during) < SAMPLES_MIN:
         return unproven(f"{subnet}: {len(during)} samples < {SAMPLES_MIN} during the cut")
     if max(during) > 0:
-        return unproven(f"{subnet}: {max(during)} healthy targets in spite of the cut")
+        return unproven(f"{subnet}: {max(during)} healthy targets despite the cut")
     healed_at = min((t for t, count in healthy if t > end and count > 0), default=None)
     return Proof(
         observed_at=min(t for t, count in healthy if t >= start and count == 0),
@@ -83,7 +83,7 @@ def _prove_subnet(samples: pd.DataFrame, subnet: str, action: Action) -> Proof:
 
 
 def _healthy(samples: pd.DataFrame) -> list[tuple[float, int]]:
-    """(t, healthy targets) in order of time, all given subnets together."""
+    """Return (t, healthy targets) by time, all given subnets together."""
     counts: Counter[float] = Counter()
     for row in samples.to_dict("records"):
         if row["state"] == "healthy":

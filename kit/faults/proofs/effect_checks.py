@@ -1,6 +1,6 @@
-"""Which action is proven how. The first line of each prover's docstring says it in a sentence, for people to read.
+"""Map action ids to effect checks. The first docstring line of a check appears in reports and on the fidelity page.
 
-What is missing here leaves every run that uses it INVALID: the kit knows no evidence of it.
+A run that uses an action without an effect check is INVALID.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from kit.faults.proofs import dynamodb, network, processes, services, task_stops
-from kit.faults.proofs.proof_context import Prover
+from kit.faults.proofs.proof_context import EffectCheck
 from kit.fis_rules.catalog import HARMLESS
 
-PROVERS: Mapping[str, Prover] = {
+EFFECT_CHECKS: Mapping[str, EffectCheck] = {
     "aws:arc:start-zonal-autoshift": services.prove_shifted,
     "aws:dynamodb:global-table-pause-replication": dynamodb.prove_replication_paused,
     "aws:ecs:stop-task": task_stops.prove_stopped,
@@ -29,8 +29,8 @@ PROVERS: Mapping[str, Prover] = {
 
 
 def how_proven(action_id: str) -> str:
-    """One sentence; for an action without a prover it says so."""
+    """Say in one sentence how the effect of an action is proven, or that it is not."""
     if action_id in HARMLESS:
         return "It breaks nothing, and needs no proof."
-    prover = PROVERS.get(action_id)
-    return (prover.__doc__ or "").strip().splitlines()[0] if prover else "Nothing: a run that uses it is INVALID."
+    check = EFFECT_CHECKS.get(action_id)
+    return (check.__doc__ or "").strip().splitlines()[0] if check else "Nothing: a run that uses it is INVALID."

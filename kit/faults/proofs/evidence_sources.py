@@ -1,4 +1,4 @@
-"""The witnesses that a scenario may name for an action that may do anything: one word each, one rule each."""
+"""The evidence sources that a scenario may name for an action that may do anything, such as an automation."""
 
 from __future__ import annotations
 
@@ -7,51 +7,51 @@ from collections.abc import Mapping
 from kit.faults.proofs import clients, paperbroker_metrics
 from kit.faults.proofs.dynamodb import prove_throttled
 from kit.faults.proofs.paperbroker_metrics import Slowness
-from kit.faults.proofs.proof_context import Action, Proof, Prover, Scene
+from kit.faults.proofs.proof_context import Action, EffectCheck, Proof, ProofContext
 from kit.faults.proofs.task_replacement import prove_replaced
 
 
-def _store_latency(scene: Scene, action: Action) -> Proof:
+def _store_latency(context: ProofContext, action: Action) -> Proof:
     """PaperBroker's DynamoDB calls became slow while the action was in force, and are quick again."""
-    return paperbroker_metrics.prove_slow_somewhere(scene, action, Slowness(metric=paperbroker_metrics.STORE_MS))
+    return paperbroker_metrics.prove_slow_somewhere(context, action, Slowness(metric=paperbroker_metrics.STORE_MS))
 
 
-def _queue_latency(scene: Scene, action: Action) -> Proof:
+def _queue_latency(context: ProofContext, action: Action) -> Proof:
     """PaperBroker's SQS calls became slow while the action was in force, and are quick again."""
-    return paperbroker_metrics.prove_slow_somewhere(scene, action, Slowness(metric=paperbroker_metrics.QUEUE_MS))
+    return paperbroker_metrics.prove_slow_somewhere(context, action, Slowness(metric=paperbroker_metrics.QUEUE_MS))
 
 
-def _store_errors(scene: Scene, action: Action) -> Proof:
-    """PaperBroker's DynamoDB calls failed while the action was in force, and no more after."""
-    return paperbroker_metrics.prove_counted(scene, action, paperbroker_metrics.STORE_ERRORS, "failed store calls")
+def _store_errors(context: ProofContext, action: Action) -> Proof:
+    """PaperBroker's DynamoDB calls failed while the action was in force, and no longer after."""
+    return paperbroker_metrics.prove_counted(context, action, paperbroker_metrics.STORE_ERRORS, "failed store calls")
 
 
-def _queue_errors(scene: Scene, action: Action) -> Proof:
-    """PaperBroker's SQS calls failed while the action was in force, and no more after."""
-    return paperbroker_metrics.prove_counted(scene, action, paperbroker_metrics.QUEUE_ERRORS, "failed queue calls")
+def _queue_errors(context: ProofContext, action: Action) -> Proof:
+    """PaperBroker's SQS calls failed while the action was in force, and no longer after."""
+    return paperbroker_metrics.prove_counted(context, action, paperbroker_metrics.QUEUE_ERRORS, "failed queue calls")
 
 
-def _silence(scene: Scene, action: Action) -> Proof:
+def _silence(context: ProofContext, action: Action) -> Proof:
     """The targeted tasks sent no heartbeat while the action was in force, and send them again."""
-    return paperbroker_metrics.prove_silent(scene, action)
+    return paperbroker_metrics.prove_silent(context, action)
 
 
-def _shed(scene: Scene, action: Action) -> Proof:
-    """The API turned requests away while the action was in force, and no more after."""
-    return paperbroker_metrics.prove_counted(scene, action, paperbroker_metrics.SHED, "requests shed")
+def _shed(context: ProofContext, action: Action) -> Proof:
+    """The API turned requests away while the action was in force, and no longer after."""
+    return paperbroker_metrics.prove_counted(context, action, paperbroker_metrics.SHED, "requests shed")
 
 
-def _client_latency(scene: Scene, action: Action) -> Proof:
-    """Clients waited longer for their orders' answers while the action was in force, and no more after."""
-    return clients.prove_slow_clients(scene, action)
+def _client_latency(context: ProofContext, action: Action) -> Proof:
+    """Clients waited longer for their orders' answers while the action was in force, and no longer after."""
+    return clients.prove_slow_clients(context, action)
 
 
-def _api_replaced(scene: Scene, action: Action) -> Proof:
-    """ECS says that every API task that ran when the action began was stopped by its service, and others came."""
-    return prove_replaced(scene, action, "ApiServiceName")
+def _api_replaced(context: ProofContext, action: Action) -> Proof:
+    """ECS says that the service replaced every API task that ran when the action began."""
+    return prove_replaced(context, action, "ApiServiceName")
 
 
-WITNESSES: Mapping[str, Prover] = {
+EVIDENCE_SOURCES: Mapping[str, EffectCheck] = {
     "api-replaced": _api_replaced,
     "client-latency": _client_latency,
     "store-latency": _store_latency,

@@ -1,4 +1,4 @@
-"""The whole experiment as evidence shows it: each action's proof, and who stopped it."""
+"""Prove an experiment: the effect of each action, and which stop condition ended it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pandas as pd
 from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.errors import CloudError
 from kit.faults.experiments import Experiment, refresh
-from kit.faults.proofs.effect_checks import PROVERS
-from kit.faults.proofs.proof_context import Action, Meters, Proof, Samples, Scene, all_or_none, unproven
+from kit.faults.proofs.effect_checks import EFFECT_CHECKS
+from kit.faults.proofs.proof_context import Action, Meters, Proof, ProofContext, Samples, all_or_none, unproven
 from kit.faults.proofs.windows import SKEW_S
 from kit.fis_rules.catalog import HARMLESS
 from kit.model import Deployment, FaultWindow
@@ -29,18 +29,18 @@ def prove(
     attempts: pd.DataFrame | None = None,
     evidence: Mapping[str, str] | None = None,
 ) -> FaultWindow:
-    """The experiment as it went, with `observed_at` set only if every action's effect was seen.
+    """Return the experiment with its proof; `observed_at` is set only if every action's effect was seen.
 
-    `healed_at` is when the last effect was seen gone. Each action carries its own proof's times and words. What is not
-    given (samples, meters, the clients' attempts) proves nothing; `evidence`: action name → witness, for actions that
-    may do anything.
+    `healed_at` is when the last effect was seen to be gone. Each action carries the times and the words of its own
+    proof. Inputs that are not given (samples, meters, the clients' attempts) prove nothing. `evidence` maps the names
+    of actions that may do anything to their evidence sources.
     """
     experiment = refresh(session, experiment)
-    scene = Scene(
+    context = ProofContext(
         session=session, deployment=deployment, experiment=experiment,
         samples=samples, meters=meters, attempts=attempts, evidence=evidence or {},
     )  # fmt: skip
-    proofs = {action["name"]: proof_of(scene, action) for action in experiment.actions}
+    proofs = {action["name"]: proof_of(context, action) for action in experiment.actions}
     acting = [proofs[action["name"]] for action in experiment.actions if action["action_id"] not in HARMLESS]
     starts = [action["start"] for action in experiment.actions if action["start"] is not None]
     return FaultWindow(
@@ -58,23 +58,23 @@ def prove(
     )
 
 
-def proof_of(scene: Scene, action: Action) -> Proof:
-    """What is known of one action; that its evidence could not be read is a reason not to believe it."""
+def proof_of(context: ProofContext, action: Action) -> Proof:
+    """Prove one action; evidence that cannot be read leaves it unproven."""
     if action["action_id"] in HARMLESS:
         return unproven("has no effect to prove")
-    prover = PROVERS.get(action["action_id"])
-    if prover is None:
+    check = EFFECT_CHECKS.get(action["action_id"])
+    if check is None:
         return unproven(f"there is no proof for {action['action_id']}")
     if action["start"] is None:
         return unproven(f"never started ({action['status']})")
     try:
-        return prover(scene, action)
+        return check(context, action)
     except CloudError as error:
         return unproven(f"its evidence could not be read: {error}")
 
 
 def _stopped_by(session: ClientSource, experiment: Experiment) -> str:
-    """The stop condition that ended it: named in FIS's reason, else the one that is or was just in ALARM."""
+    """Return the alarm that ended it: the one that FIS names, else one that was in ALARM during the experiment."""
     if experiment.status != "stopped" or not experiment.alarms:
         return ""
     names = {arn.rsplit(":alarm:", 1)[-1]: arn for arn in experiment.alarms}
@@ -83,12 +83,12 @@ def _stopped_by(session: ClientSource, experiment: Experiment) -> str:
             return name
     try:
         with cloud_errors(f"stop conditions of {experiment.id}"):
-            return next((name for name in names if _rang(session, name, experiment)), "")
+            return next((name for name in names if _alarmed(session, name, experiment)), "")
     except CloudError:
         return ""
 
 
-def _rang(session: ClientSource, name: str, experiment: Experiment) -> bool:
+def _alarmed(session: ClientSource, name: str, experiment: Experiment) -> bool:
     items = session.client("cloudwatch").describe_alarm_history(AlarmName=name, HistoryItemType="StateUpdate")
     start, end = (experiment.started_at or 0.0) - SKEW_S, (experiment.ended_at or float("inf")) + SKEW_S
     return any(

@@ -1,4 +1,7 @@
-"""What a proof looks at, and what it says. Owns these shapes; knows no action and no rule."""
+"""The inputs and the result of effect checks.
+
+`kit.collect` implements `Samples` and `Meters`. They are Protocols, because stages may not import each other.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ Action = Mapping[str, Any]
 
 
 class Samples(Protocol):
-    """What was sampled from before the fault until after it."""
+    """Tasks and target health, sampled from before the fault until after it."""
 
     def tasks(self) -> pd.DataFrame:
         """Columns t, zone, service, running."""
@@ -35,7 +38,7 @@ class Samples(Protocol):
 
 
 class Meters(Protocol):
-    """CloudWatch, one series at a time."""
+    """Read CloudWatch, one series at a time."""
 
     def points(
         self,
@@ -48,27 +51,27 @@ class Meters(Protocol):
         end: float,
         fine: bool = True,
     ) -> list[Point]:
-        """In order of time; `fine` = by the second, as the metric was published at high resolution."""
+        """Return the points by time; `fine` reads by the second, for metrics published at high resolution."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """When the effect of one action was first seen and when it was seen gone; None = never."""
+    """When the effect of one action was first seen, and when it was seen to be gone; None means never."""
 
     observed_at: float | None
     healed_at: float | None
     detail: str
 
 
-Prover = Callable[["Scene", Action], Proof]
+EffectCheck = Callable[["ProofContext", Action], Proof]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """One component in one zone, which is what PaperBroker's metrics tell apart; no zone = all zones.
+class Location:
+    """One component in one zone, the dimensions of PaperBroker's metrics. An empty zone means all zones.
 
-    `tasks` = how many of them were targets, 0 = whatever there is.
+    `tasks` is how many of its tasks were targets; 0 means an unknown number.
     """
 
     component: str
@@ -80,8 +83,8 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Scene:
-    """What every proof may look at. `attempts`: the clients' history; `evidence`: action name → witness."""
+class ProofContext:
+    """The evidence of one experiment. `attempts` is the clients' history; `evidence` maps actions to their sources."""
 
     session: ClientSource
     deployment: Deployment
@@ -92,24 +95,24 @@ class Scene:
     evidence: Mapping[str, str] = field(default_factory=dict)
 
     def chosen(self, action: Action) -> list[dict[str, Any]]:
-        """The targets that FIS resolved for an action."""
+        """Return the targets that FIS resolved for an action."""
         return [target for target in self.experiment.targets if target["name"] in action["targets"]]
 
-    def pairs(self, action: Action) -> list[Pair]:
-        """Component and zone of the targets; a subnet is every component in its zone."""
+    def locations(self, action: Action) -> list[Location]:
+        """Return the components and zones of the targets; a subnet means every component in its zone."""
         found: Counter[tuple[str, str]] = Counter()
         for target in self.chosen(action):
             counts = 1 if target["type"] == TASK else 0
             found.update({(component, target["zone"]): counts for component in _components(target)})
-        return [Pair(component=component, zone=zone, tasks=n) for (component, zone), n in sorted(found.items())]
+        return [Location(component=component, zone=zone, tasks=n) for (component, zone), n in sorted(found.items())]
 
-    def neighbours(self, pair: Pair, targets: Iterable[Pair]) -> list[Pair]:
-        """The same component in the zones that the action left alone: what is seen there too is not its doing."""
-        if self.samples is None or not pair.zone:
+    def neighbours(self, location: Location, targets: Iterable[Location]) -> list[Location]:
+        """Return the same component in the zones that the action did not hit: an effect there has another cause."""
+        if self.samples is None or not location.zone:
             return []
-        hit = {each.zone for each in targets if each.component == pair.component}
+        hit = {each.zone for each in targets if each.component == location.component}
         zones = sorted(set(self.samples.tasks()["zone"]) - hit)
-        return [Pair(component=pair.component, zone=zone) for zone in zones if zone]
+        return [Location(component=location.component, zone=zone) for zone in zones if zone]
 
 
 def _components(target: Mapping[str, Any]) -> tuple[str, ...]:
@@ -120,19 +123,19 @@ def _components(target: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def unproven(detail: str) -> Proof:
-    """Not seen, and why."""
+    """Return the proof of an effect that was not seen, with the reason."""
     return Proof(observed_at=None, healed_at=None, detail=detail)
 
 
 def all_or_none(times: Iterable[float | None], pick: Callable[[list[float]], float]) -> float | None:
-    """`pick` of the times if every one of them is known."""
+    """Return `pick` of the times if all of them are known, else None."""
     listed = list(times)
     known = [time for time in listed if time is not None]
     return pick(known) if known and len(known) == len(listed) else None
 
 
 def every(proofs: Iterable[Proof]) -> Proof:
-    """Seen if all were seen, healed when the last was."""
+    """Combine proofs: seen if all were seen, healed when the last one was."""
     listed = list(proofs)
     return Proof(
         observed_at=all_or_none([proof.observed_at for proof in listed], min),
@@ -142,7 +145,7 @@ def every(proofs: Iterable[Proof]) -> Proof:
 
 
 def first_of(*attempts: Callable[[], Proof]) -> Proof:
-    """The first proof that is whole, else the first that saw anything, else all their reasons."""
+    """Return the first complete proof, else the first that saw the effect, else the reasons of all."""
     tried: list[Proof] = []
     for attempt in attempts:
         proof = attempt()
@@ -154,5 +157,5 @@ def first_of(*attempts: Callable[[], Proof]) -> Proof:
 
 
 def healed_words(healed_at: float | None, word: str) -> str:
-    """How the detail of a proof ends."""
+    """Return how the detail of a proof ends."""
     return ", never seen " + word if healed_at is None else f", {word}"

@@ -1,7 +1,7 @@
-"""Of how many, how many: the rules by which a share or a count over three windows shows an effect.
+"""Decide whether a rate or a count rose during the fault and returned to its baseline.
 
-Pure. A tally says that of `n` things that were told at `t`, `x` were odd. The rules stand against noise: a share is
-held against what it was before and against neighbours that were left alone, and few things prove nothing.
+A tally says that of `n` events reported at `t`, `x` were affected. Against noise, a rate is compared with the time
+before and with neighbours that are not targets, and few events prove nothing.
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from kit.faults.proofs.windows import PUBLISH_S, Windows
 
 # An effect must show in at least this part of what the action promises to hit.
 EXPECTED_PART_MIN = 0.5
-# Before the action at most this part of the share that it raised; right before it, at most that part.
+# Before the action the rate may be at most this part of the rate during it; right before it, at most the second part.
 QUIET_PART_MAX = 0.25
 LATEST_PART_MAX = 0.5
 LATEST_S = 10.0
-# It is back when the share is at most the former part of what it rose to, or this much more than it was before.
+# The rate is back at QUIET_PART_MAX of its rise, or at this factor of what it was before.
 BACK_FACTOR_MAX = 1.5
-# Neighbours that were left alone may show at most this part of it.
+# Neighbours that are not targets may show at most this part of the rate.
 NEIGHBOUR_PART_MAX = 0.5
-# Things seen before the fault.
+# Fewer events before the fault give no baseline.
 BEFORE_N_MIN = 20
-# What should have been odd, had the action worked: below this chance alone could hide it, so that too little of it
-# refutes nothing. So many that were odd, of so many things, show it all the same.
+# If fewer events than this should have been affected, chance could hide the effect: too few affected events then refute
+# nothing. SHOWN_X_MIN affected events of FORCE_N_MIN show the effect all the same.
 EXPECTED_X_MIN = 20
 SHOWN_X_MIN = 10
 FORCE_N_MIN = 20
 AFTER_N_MIN = 5
-# A count: single events and single bursts happen by themselves.
+# For counts: single events and single bursts also happen without a fault.
 COUNT_MIN = 3
 COUNT_HITS_SHARE_MIN = 0.4
 COUNT_FACTOR_MIN = 10.0
 BEFORE_TOLD_MIN = 2
 AFTER_TOLD_MIN = 2
-# So many calls that went well disprove a cut.
+# This many successful calls disprove a cut.
 ANSWERED_MIN = 5
 PERCENT = 100
 
@@ -52,7 +52,7 @@ class Tally:
 
 
 class State(StrEnum):
-    """What one look at one place says."""
+    """The result at one location."""
 
     SHOWN = "shown"
     REFUTED = "refuted"
@@ -60,8 +60,8 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
-    """One place: whether the effect was there, from when, and when it was gone."""
+class Observation:
+    """The result at one location: whether the effect was there, since when, and when it was gone."""
 
     state: State
     words: str
@@ -69,8 +69,8 @@ class Seen:
     healed_at: float | None = None
 
 
-def combine(seen: Sequence[Seen], what: str) -> Proof:
-    """Proven if it showed somewhere and no place that could have shown it did not."""
+def combine(seen: Sequence[Observation], what: str) -> Proof:
+    """Combine observations: proven if some location shows the effect and none refutes it."""
     refuted = [each for each in seen if each.state is State.REFUTED]
     shown = [each for each in seen if each.state is State.SHOWN]
     if refuted or not shown:
@@ -83,8 +83,8 @@ def combine(seen: Sequence[Seen], what: str) -> Proof:
     )
 
 
-def any_of(seen: Sequence[Seen], what: str) -> Proof:
-    """Proven by the places where it showed: for an action that does not say where it acts."""
+def any_of(seen: Sequence[Observation], what: str) -> Proof:
+    """Combine the observations that show the effect, for an action that does not name where it acts."""
     return combine([each for each in seen if each.state is State.SHOWN] or seen, what)
 
 
@@ -97,37 +97,39 @@ def judge_share(
     words: str,
     neighbours: Iterable[Tally] = (),
     spread_s: float = PUBLISH_S,
-) -> Seen:
-    """Whether the share of odd things rises to a part of `expected`, from next to none, and goes back.
+) -> Observation:
+    """Judge whether the rate of affected events rises to a part of `expected`, from nearly none, and goes back.
 
-    `words` describe what is odd, `place` where; neighbours are what was left alone. A tally that tells of more than
-    the action's own time counts for that part of it.
+    `words` describe an affected event, `place` where it is; `neighbours` are not targets. A tally that reports on more
+    than the action's own time counts for the part within it.
     """
     listed = sorted(tallies, key=lambda tally: tally.t)
     before = [tally for tally in listed if windows.before(tally.t, spread_s)]
     force = [tally for tally in listed if windows.covered(tally.t, spread_s)]
     hit = sum(tally.n * windows.covered(tally.t, spread_s) for tally in force)
     if (n := _n(before)) < BEFORE_N_MIN:
-        return Seen(state=State.UNKNOWN, words=f"{place}: {n:g} calls < {BEFORE_N_MIN} before the fault")
-    odd, need = sum(tally.x for tally in force), EXPECTED_PART_MIN * expected
-    if hit * expected < EXPECTED_X_MIN and (hit < FORCE_N_MIN or odd < max(SHOWN_X_MIN, need * hit)):
-        few = f"{hit:.0f} calls < {EXPECTED_X_MIN / expected:.0f} in its time, {odd:.0f} of them {words}"
-        return Seen(state=State.UNKNOWN, words=f"{place}: {few}")
-    share = odd / hit
-    told = f"{place}: {_percent(min(1.0, share))} of {hit:.0f} calls {words}, {_percent(_share(before))} before"
+        return Observation(state=State.UNKNOWN, words=f"{place}: {n:g} calls < {BEFORE_N_MIN} before the fault")
+    affected, need = sum(tally.x for tally in force), EXPECTED_PART_MIN * expected
+    if hit * expected < EXPECTED_X_MIN and (hit < FORCE_N_MIN or affected < max(SHOWN_X_MIN, need * hit)):
+        few = f"{hit:.0f} calls < {EXPECTED_X_MIN / expected:.0f} in its time, {affected:.0f} of them {words}"
+        return Observation(state=State.UNKNOWN, words=f"{place}: {few}")
+    share = affected / hit
+    detail = f"{place}: {_percent(min(1.0, share))} of {hit:.0f} calls {words}, {_percent(_share(before))} before"
     if share < need:
-        return Seen(state=State.REFUTED, words=f"{told}; {_percent(need)} were needed")
+        return Observation(state=State.REFUTED, words=f"{detail}; {_percent(need)} were needed")
     latest = [tally for tally in before if tally.t > windows.injected_at - LATEST_S]
     if _share(before) > QUIET_PART_MAX * share or _share(latest) > LATEST_PART_MAX * share:
-        return Seen(state=State.REFUTED, words=f"{told}: it had begun before the fault")
+        return Observation(state=State.REFUTED, words=f"{detail}: it began before the fault")
     beside = [tally for tally in neighbours if windows.covered(tally.t, spread_s)]
     if _n(beside) >= BEFORE_N_MIN and _share(beside) > NEIGHBOUR_PART_MAX * share:
-        return Seen(state=State.REFUTED, words=f"{told}; but {_percent(_share(beside))} where nothing was done")
+        return Observation(
+            state=State.REFUTED, words=f"{detail}; but {_percent(_share(beside))} where the action did not act"
+        )
     quiet = max(QUIET_PART_MAX * share, BACK_FACTOR_MAX * _share(before))
     healed_at = first_back([tally for tally in listed if windows.after(tally.t)], quiet, AFTER_N_MIN)
-    return Seen(
+    return Observation(
         state=State.SHOWN,
-        words=told + healed_words(healed_at, "back"),
+        words=detail + healed_words(healed_at, "back"),
         observed_at=next(tally.t for tally in force if tally.x > 0),
         healed_at=healed_at,
     )
@@ -141,42 +143,42 @@ def judge_count(
     words: str,
     answered: Callable[[], float] = lambda: 0.0,
     neighbours: Iterable[Tally] = (),
-) -> Seen:
-    """Whether something that is not there before happens again and again in force, and ends.
+) -> Observation:
+    """Judge whether something new happens repeatedly while the action is in force, and ends.
 
-    A tally's `n` counts publishes. `answered()`: how many calls went well in force; asked only if too few failed.
+    `n` of a tally counts publishes. `answered()` counts the successful calls; it is called only if too few failed.
     """
     listed = sorted(tallies, key=lambda tally: tally.t)
     before = [tally for tally in listed if windows.before(tally.t)]
     force = [tally for tally in listed if windows.covered(tally.t, late_s=PUBLISH_S)]
     if len(before) < BEFORE_TOLD_MIN:
-        return Seen(state=State.UNKNOWN, words=f"{place}: told {len(before)} times before the fault")
+        return Observation(state=State.UNKNOWN, words=f"{place}: {len(before)} publishes before the fault")
     if not force:
-        return Seen(state=State.UNKNOWN, words=f"{place}: told nothing in its time")
+        return Observation(state=State.UNKNOWN, words=f"{place}: no publish in its time")
     total, hits = sum(tally.x for tally in force), [tally for tally in force if tally.x > 0]
-    told = f"{place}: {total:g} {words}, {sum(tally.x for tally in before):g} before"
+    detail = f"{place}: {total:g} {words}, {sum(tally.x for tally in before):g} before"
     if total < COUNT_MIN or len(hits) < COUNT_HITS_SHARE_MIN * len(force):
-        went_well = answered()
-        state = State.REFUTED if went_well >= ANSWERED_MIN else State.UNKNOWN
-        return Seen(state=state, words=told + (f", and {went_well:g} calls went well" if went_well else ""))
+        succeeded = answered()
+        state = State.REFUTED if succeeded >= ANSWERED_MIN else State.UNKNOWN
+        return Observation(state=state, words=detail + (f", and {succeeded:g} calls succeeded" if succeeded else ""))
     if _share(force) < COUNT_FACTOR_MIN * _share(before):
-        return Seen(state=State.REFUTED, words=f"{told}: it had begun before the fault")
+        return Observation(state=State.REFUTED, words=f"{detail}: it began before the fault")
     beside = [tally for tally in neighbours if windows.covered(tally.t, late_s=PUBLISH_S)]
     if _share(beside) > NEIGHBOUR_PART_MAX * _share(force):
         much = sum(tally.x for tally in beside)
-        return Seen(state=State.REFUTED, words=f"{told}; but {much:g} where nothing was done")
+        return Observation(state=State.REFUTED, words=f"{detail}; but {much:g} where the action did not act")
     quiet = _share(force) / COUNT_FACTOR_MIN
     healed_at = first_back([tally for tally in listed if windows.after(tally.t)], quiet, AFTER_TOLD_MIN)
-    return Seen(
+    return Observation(
         state=State.SHOWN,
-        words=told + healed_words(healed_at, "quiet again"),
+        words=detail + healed_words(healed_at, "quiet again"),
         observed_at=hits[0].t,
         healed_at=healed_at,
     )
 
 
 def first_back(tallies: Sequence[Tally], quiet: float, n_min: float) -> float | None:
-    """The first tally that is quiet itself and from which on all together are; None if fewer than `n_min` follow."""
+    """Return the first quiet tally from which on all together are quiet; None if fewer than `n_min` events follow."""
     for at, tally in enumerate(tallies):
         rest = tallies[at:]
         if _n(rest) < n_min:
