@@ -84,8 +84,6 @@ def _group_spec(account_id: str, record: Mapping[str, Any]) -> GroupSpec:
     return GroupSpec(
         arn=arn,
         full_name=full_group_name(arn),
-        port=int(record.get("Port", 80)),
-        target_type=record.get("TargetType", "instance"),
         check_enabled=bool(record.get("HealthCheckEnabled", True)),
         check_path=record.get("HealthCheckPath", "/"),
         check_port=str(record.get("HealthCheckPort", "traffic-port")),

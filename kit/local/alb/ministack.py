@@ -14,9 +14,8 @@ from ministack.services import alb, cloudwatch
 from kit.local.alb import cloudformation, configuration, operations, wire
 from kit.local.alb.balancer import BalancerSpec
 from kit.local.alb.metrics import NAMESPACE, Datum
+from kit.local.alb.upstream import HOST
 from kit.local.patching import Patches, require
-
-HOST = "127.0.0.1"
 
 
 class _ObservedStore(AccountRegionScopedDict):

@@ -14,9 +14,9 @@ from kit.errors import UsageError
 from kit.local.alb import configuration, target_health
 from kit.local.alb.balancer import Balancer
 from kit.local.alb.metrics import PERIOD_S
-from kit.local.alb.ministack import HOST, ControlPlane
+from kit.local.alb.ministack import ControlPlane
 from kit.local.alb.targets import State, Target, TargetGroup
-from kit.local.alb.upstream import TARGET_CONNECT_TIMEOUT_S
+from kit.local.alb.upstream import HOST, TARGET_CONNECT_TIMEOUT_S
 from kit.local.alb.wire import TargetRow
 from kit.local.endpoints import TASK, Endpoint
 from kit.local.links import Links
@@ -173,9 +173,7 @@ class LoadBalancers:
                     view.restart()
             return
         host_port, endpoint = self._addresses[(target_id, port)]
-        group.targets[(target_id, port)] = Target(
-            id=target_id, port=port, host_port=host_port, endpoint=endpoint, zone=endpoint.zone
-        )
+        group.targets[(target_id, port)] = Target(id=target_id, port=port, host_port=host_port, endpoint=endpoint)
         self._change()
 
     def _group(self, arn: str) -> TargetGroup | None:

@@ -49,8 +49,6 @@ class GroupSpec:
 
     arn: str
     full_name: str
-    port: int
-    target_type: str = "ip"
     check_enabled: bool = True
     check_path: str = "/"
     check_port: str = "traffic-port"
@@ -114,10 +112,13 @@ class Target:
     port: int
     host_port: int
     endpoint: Endpoint
-    zone: str
     draining: bool = False
     views: dict[str, NodeView] = field(default_factory=dict)
     in_flight: set[InFlight] = field(default_factory=set)
+
+    @property
+    def zone(self) -> str:
+        return self.endpoint.zone
 
     def state(self, nodes: Iterable[str]) -> tuple[State, Reason]:
         """Return the state over the given nodes: healthy when any of them can use the target."""

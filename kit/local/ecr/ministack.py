@@ -1,15 +1,18 @@
 """Patch MiniStack's ECR handler, and read and write its stores of repositories, images and blobs."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ministack import app
 from ministack.services import ecr
 
-from kit.local.ecr.wire import Answer, RegistryRefused
+from kit.local.ecr.wire import RegistryRefused
 from kit.local.patching import Patches, require
 
+Answer = tuple[int, dict[str, str], bytes]
 
-def install(patches: Patches, answer: Any) -> None:
+
+def install(patches: Patches, answer: Callable[[str, bytes], Answer | None]) -> None:
     """Answer ECR calls by `answer(action, body)`. MiniStack answers those for which that returns None."""
     require(ecr, "_repositories", "_images", "_layer_blobs", "_create_repository", "_put_image")
     original = app.SERVICE_HANDLERS["ecr"]

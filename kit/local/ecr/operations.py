@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ministack.core.responses import get_account_id
+from ministack.core.responses import error_response_json, get_account_id, json_response
 
 from kit.local.ecr import ministack
-from kit.local.ecr.wire import DIGEST, Answer, RegistryRefused, digest_of, json_answer, referenced_blobs, refusal
+from kit.local.ecr.wire import DIGEST, RegistryRefused, digest_of, referenced_blobs
 
 # ECR's own limit: parts of at most 20 MiB, which are 27 MiB in base64.
 PART_BYTES_MAX = 20 * 1024 * 1024
@@ -43,7 +43,7 @@ class Operations:
             "PutImage": self.check_put_image,
         }
 
-    def answer(self, action: str, body: bytes) -> Answer | None:
+    def answer(self, action: str, body: bytes) -> ministack.Answer | None:
         """Answer a call, or return None if MiniStack is to answer it."""
         call = self._calls.get(action)
         if call is None:
@@ -51,10 +51,10 @@ class Operations:
         try:
             reply = call(json.loads(body or b"{}"))
         except RegistryRefused as error:
-            return refusal(error.code, str(error))
+            return error_response_json(error.code, str(error))
         except (json.JSONDecodeError, binascii.Error, UnicodeDecodeError) as error:
-            return refusal("InvalidParameterException", f"malformed request: {error}")
-        return None if reply is None else json_answer(200, reply)
+            return error_response_json("InvalidParameterException", f"malformed request: {error}")
+        return None if reply is None else json_response(reply)
 
     def discard_uploads(self) -> None:
         """Discard the layers that are being uploaded."""

@@ -1,10 +1,8 @@
-"""Write ECR's JSON answers and errors, and parse image URIs."""
+"""Parse image URIs and manifests, and name the errors of ECR."""
 
 import hashlib
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
 
 from kit.errors import KitError
 from kit.local.ecr.layers import ImageUnusable
@@ -14,8 +12,6 @@ _IMAGE_URI = re.compile(
     r"(?P<account>\d{12})\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.amazonaws\.com(?:\.cn)?/"
     r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-
-Answer = tuple[int, dict[str, str], bytes]
 
 
 class RegistryRefused(KitError):
@@ -48,13 +44,3 @@ def referenced_blobs(manifest: str) -> list[str]:
 def digest_of(content: bytes) -> str:
     """Return the digest by which ECR names these bytes."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def json_answer(status: int, value: Mapping[str, Any]) -> Answer:
-    """Write an answer."""
-    return status, {"Content-Type": "application/x-amz-json-1.1"}, json.dumps(value).encode()
-
-
-def refusal(code: str, message: str) -> Answer:
-    """Write an error."""
-    return json_answer(400, {"__type": code, "message": message})

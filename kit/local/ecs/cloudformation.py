@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
-from ministack.services.cloudformation import _stacks, handlers, provisioners, stacks
+from ministack.services.cloudformation import _stacks, provisioners, stacks
+from ministack.services.cloudformation import handlers as stack_handlers
 
 from kit.errors import KitError
-from kit.local.ecs import ministack, operations, wire
+from kit.local.ecs import ministack, wire
 from kit.local.ecs.scheduler import Scheduler
 from kit.local.main_loop import on_main_loop
 from kit.local.patching import Patches, require
@@ -51,9 +52,9 @@ class ServiceResource:
     MiniStack calls them on its worker threads only, one at a time for each stack.
     """
 
-    def __init__(self, scheduler: Scheduler) -> None:
+    def __init__(self, scheduler: Scheduler, handlers: Mapping[str, wire.Handler]) -> None:
         self._scheduler = scheduler
-        self._handlers = operations.handlers(scheduler)
+        self._handlers = handlers
         self._closed = False
         self._creating: set[StackKey] = set()
         self._interrupted: set[StackKey] = set()
@@ -66,7 +67,7 @@ class ServiceResource:
         own = {"create": self.create, "update": self.update, "delete": self.delete}
         patches.replace_entry(provisioners, "_RESOURCE_HANDLERS", TYPE, own)
         patches.wrap(stacks, "_runs_on_worker_thread", lambda original, name: name == TYPE or original(name))
-        patches.wrap(handlers, "_delete_stack_async", self._delete_stack)
+        patches.wrap(stack_handlers, "_delete_stack_async", self._delete_stack)
 
     def close(self) -> None:
         """Let stacks that wait for a service fail at once."""

@@ -107,7 +107,6 @@ class DeploymentController:
             used=[t.subnet.id for t in self.tasks_of(service) if t.live],
             tags=_tags(service, deployment),
             targets=service.targets,
-            security_groups=tuple(service.request.get("securityGroups") or ()),
             service=service.name,
             deployment_id=deployment.id,
             group=f"service:{service.name}",

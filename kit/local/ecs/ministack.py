@@ -24,18 +24,6 @@ from kit.local.patching import Patches, require
 
 log = logging.getLogger(__name__)
 
-_FUNCTION_OF = {
-    "CreateService": "_create_service",
-    "UpdateService": "_update_service",
-    "DeleteService": "_delete_service",
-    "DescribeServices": "_describe_services",
-    "ListServices": "_list_services",
-    "RunTask": "_run_task",
-    "StopTask": "_stop_task",
-    "DescribeTasks": "_describe_tasks",
-    "ListTasks": "_list_tasks",
-}
-
 
 def install(patches: Patches, handlers: Mapping[str, wire.Handler], update_tags: Callable[[str], None]) -> None:
     """Answer the actions of `handlers`, over HTTP and for MiniStack's own callers.
@@ -61,7 +49,8 @@ def install(patches: Patches, handlers: Mapping[str, wire.Handler], update_tags:
     for action, handler in handlers.items():
         # Step Functions and EventBridge targets call these functions from worker threads.
         call = on_main_loop(functools.partial(wire.answer, handler))
-        patches.replace(ecs, _FUNCTION_OF[action], call)
+        # MiniStack's functions have the names of ours, with an underscore.
+        patches.replace(ecs, f"_{handler.__name__}", call)
         patches.replace_entry(ecs, "_ACTION_MAP", action, call)
 
 

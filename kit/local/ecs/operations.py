@@ -25,25 +25,22 @@ _ECHOED = (
 )
 
 
-def handlers(scheduler: Scheduler) -> dict[str, Handler]:
-    """Return the handlers by action."""
-    operations = _Operations(scheduler)
-    return {
-        "CreateService": operations.create_service,
-        "UpdateService": operations.update_service,
-        "DeleteService": operations.delete_service,
-        "DescribeServices": operations.describe_services,
-        "ListServices": operations.list_services,
-        "RunTask": operations.run_task,
-        "StopTask": operations.stop_task,
-        "DescribeTasks": operations.describe_tasks,
-        "ListTasks": operations.list_tasks,
-    }
+class Operations:
+    """The operations of one scheduler."""
 
-
-class _Operations:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+        self.handlers: dict[str, Handler] = {
+            "CreateService": self.create_service,
+            "UpdateService": self.update_service,
+            "DeleteService": self.delete_service,
+            "DescribeServices": self.describe_services,
+            "ListServices": self.list_services,
+            "RunTask": self.run_task,
+            "StopTask": self.stop_task,
+            "DescribeTasks": self.describe_tasks,
+            "ListTasks": self.list_tasks,
+        }
 
     def create_service(self, data: Request) -> Reply:
         cluster = _cluster(data, create=True)
@@ -188,7 +185,6 @@ class _Operations:
                 used=used,
                 tags=tags,
                 overrides=data.get("overrides"),
-                security_groups=wire.security_groups(network),
                 group=data.get("group") or f"family:{definition['family']}",
                 started_by=data.get("startedBy") or "",
                 launch_type=data.get("launchType") or "FARGATE",

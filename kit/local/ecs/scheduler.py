@@ -128,7 +128,7 @@ class Scheduler:
     def launch(
         self, *, definition: dict[str, Any], account: str, region: str, cluster: str, subnets: Iterable[Subnet],
         used: Iterable[str] = (), tags: dict[str, str] | None = None, overrides: dict[str, Any] | None = None,
-        targets: tuple[Target, ...] = (), security_groups: tuple[str, ...] = (), **fields: Any,
+        targets: tuple[Target, ...] = (), **fields: Any,
     ) -> Task:  # fmt: skip
         """Create one task and run it."""
         subnet = choose(list(subnets), used)
@@ -137,7 +137,7 @@ class Scheduler:
             id=id, account=account, region=region, cluster=cluster, definition=definition, subnet=subnet,
             ip=self._addresses.take(subnet), mac=_mac(id), access_key=_access_key(id),
             secret_key=secrets.token_urlsafe(30), containers=containers(definition, overrides),
-            tags=dict(tags or {}), overrides=overrides or {}, targets=targets, security_groups=security_groups,
+            tags=dict(tags or {}), overrides=overrides or {}, targets=targets,
             eni=f"eni-{id[:17]}", attachment=str(uuid.UUID(id[::-1])), **fields,
         )  # fmt: skip
         self._tasks[task.arn] = task

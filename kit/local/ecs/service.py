@@ -6,7 +6,7 @@ from typing import Any
 from kit.local.ecs import ministack
 from kit.local.ecs.cloudformation import ServiceResource
 from kit.local.ecs.lifecycle import Images, Lifecycle, LoadBalancers
-from kit.local.ecs.operations import handlers
+from kit.local.ecs.operations import Operations
 from kit.local.ecs.scheduler import Scheduler
 from kit.local.ecs.tasks import Task
 from kit.local.ecs.timing import Timing
@@ -28,12 +28,13 @@ class Ecs:
             links=links, load_balancers=load_balancers, images=images, endpoint_url=endpoint_url,
             timing=timing, rng=rng, changed=self._scheduler.task_changed,
         )  # fmt: skip
-        self._resource = ServiceResource(self._scheduler)
+        self._handlers = Operations(self._scheduler).handlers
+        self._resource = ServiceResource(self._scheduler, self._handlers)
         self._patches = Patches()
 
     async def start(self) -> None:
         """Take ECS's services and tasks over from MiniStack and begin to schedule."""
-        ministack.install(self._patches, handlers(self._scheduler), self._scheduler.update_tags)
+        ministack.install(self._patches, self._handlers, self._scheduler.update_tags)
         self._resource.install(self._patches)
         self._scheduler.start(self._lifecycle)
 

@@ -102,10 +102,8 @@ class Task:
     launch_type: str = "FARGATE"
     capacity_provider: str = ""
     overrides: dict[str, Any] = field(default_factory=dict)
-    security_groups: tuple[str, ...] = ()
     enable_execute: bool = False
     targets: tuple[Target, ...] = ()
-    stop_timeout_s: float | None = None
     status: Status = Status.PROVISIONING
     desired: Status = Status.RUNNING
     stop_code: str = ""

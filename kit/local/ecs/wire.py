@@ -121,12 +121,6 @@ def subnets(configuration: Mapping[str, Any] | None) -> tuple[Subnet, ...]:
     return found or (Subnet(id="", zone=f"{get_region()}a", vpc="", cidr="172.31.0.0/20"),)
 
 
-def security_groups(configuration: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return the security groups of a networkConfiguration."""
-    awsvpc = (configuration or {}).get("awsvpcConfiguration") or {}
-    return tuple(awsvpc.get("securityGroups") or ())
-
-
 def targets(load_balancers: Sequence[Mapping[str, Any]], definition: Mapping[str, Any]) -> tuple[Target, ...]:
     """Return the registrations that a service's `loadBalancers` ask for. Each must match a port mapping."""
     return tuple(_target(entry, definition) for entry in load_balancers if entry.get("targetGroupArn"))
