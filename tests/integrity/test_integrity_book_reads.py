@@ -55,7 +55,7 @@ def test_an_answer_that_is_no_book_is_a_violation(reply, tables):
     edits.change_first(tables, "attempts", {"op": "book", "symbol": "ACME"}, reply=reply)
     found = judged(tables)
     assert (found.status, found.measured) == (Status.FAIL, 1)
-    assert "read is none" in found.detail
+    assert "read is not a book" in found.detail
 
 
 def test_orders_that_were_let_in_twice_are_not_counted(golden):

@@ -78,7 +78,7 @@ def test_a_wrong_priority_is_told_by_the_taker_and_the_two_makers(tables):
     taker, passed_over, served = _swap_makers(tables)
     found = failed("price-time-replay", tables)
     steps = found.counterexample
-    assert any("replayed with these" in step["what"] and "alone" in step["what"] for step in steps)
+    assert any("replay of these" in step["what"] and "alone" in step["what"] for step in steps)
     named = {word.strip(":,") for step in steps if step["source"] == "ledger" for word in step["what"].split()}
     orders = set(tables["events"]["order_id"]) - {""}
     assert {taker, passed_over} <= named & orders <= {taker, passed_over, served}
@@ -92,7 +92,7 @@ def test_a_missing_fill_is_told_by_the_two_orders_that_had_to_trade(tables):
     told = " ".join(step["what"] for step in steps if step["source"] == "ledger")
     assert fill["taker_order_id"] in told
     assert fill["maker_order_id"] in told
-    assert any("replayed with these 2 orders alone" in step["what"] for step in steps)
+    assert any("replay of these 2 orders alone" in step["what"] for step in steps)
 
 
 def test_cash_from_nowhere_is_told_by_the_one_client_who_has_it(tables):

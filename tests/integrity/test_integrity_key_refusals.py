@@ -70,7 +70,7 @@ def test_any_difference_that_is_compared_is_other_content(other):
 def test_another_client_another_key_and_another_order_id_are_no_reason(earlier):
     wrong = found(attempt(0, ACCEPTED, **earlier), attempt(10, REUSED))
     assert (wrong.status, wrong.measured) == (Status.FAIL, 1)
-    assert "order o1 by client c1 was refused as if its key k stood for other content" in wrong.detail
+    assert "order o1 by client c1 was refused as a reuse of key k" in wrong.detail
 
 
 def test_what_is_sent_after_the_refusal_is_no_reason():

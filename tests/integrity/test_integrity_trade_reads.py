@@ -84,7 +84,7 @@ def test_an_answer_that_is_no_page_is_a_violation(reply, tables):
     edits.change_first(tables, "attempts", {"op": "trades", "symbol": "ACME"}, reply=reply)
     found = judged(tables)
     assert (found.status, found.measured) == (Status.FAIL, 1)
-    assert "read are none" in found.detail
+    assert "read are not a page of trades" in found.detail
 
 
 @pytest.mark.parametrize("trade", [None, 7, "trade", [], {}])
@@ -94,7 +94,7 @@ def test_a_trade_that_is_none_is_a_violation(trade, tables):
     edits.change(tables, "attempts", index, reply=json.dumps(said))
     found = judged(tables)
     assert (found.status, found.measured) == (Status.FAIL, 1)
-    assert "number 2 is seq 0 and not seq" in found.detail
+    assert "number 2 is seq 0, expected seq" in found.detail
 
 
 @pytest.mark.parametrize("field", list(trade_page_tables.TRADE))
@@ -120,7 +120,7 @@ def test_a_missing_trade_is_told_by_the_read_and_the_ledger_around_it(tables):
     gone = said["trades"].pop(1)
     edits.change(tables, "attempts", index, reply=json.dumps(said))
     found = judged(tables)
-    assert f"not seq {gone['seq']}, trade {gone['tradeId']}: order {gone['takerOrderId']}" in found.detail
+    assert f"expected seq {gone['seq']}, trade {gone['tradeId']}: order {gone['takerOrderId']}" in found.detail
     steps = found.counterexample
     assert gone["seq"] in [step["seq"] for step in steps if step["source"] == "ledger"]
     asked, answer = [step["what"] for step in steps if step["source"] == "client"]
@@ -167,7 +167,7 @@ def test_a_page_that_leads_nowhere_is_right_until_more_is_known(tables):
         edits.change(tables, "attempts", last, intended_ns=invoked_ns, invoked_ns=invoked_ns, completed_ns=invoked_ns)
         found = judged(tables, "trade-pages-advance")
         assert found.status is status, found.detail
-    assert "go on from 0, though seq" in found.detail
+    assert "have next 0, but seq" in found.detail
 
 
 def test_what_a_page_showed_is_known_though_no_subscriber_heard_it(tables):

@@ -1,4 +1,4 @@
-"""Orders are their client's: nobody else reads or cancels them."""
+"""Check that only an order's own client reads or cancels it."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ NOBODY = -1
 
 
 def owners(evidence: Evidence) -> np.ndarray:
-    """By order the client that sent it, NOBODY where no client did: what clients say, whatever was made of it."""
+    """By order number the client that sent the order, NOBODY where no client did. Taken from the history alone."""
     sent = evidence.sent
     return spread(sent["order"], sent["client"], evidence.order_count, NOBODY)
 
 
 @CHECKS.add(
     "unauthorized-refused",
-    noun="requests about another client's order",
-    hold="were neither served nor carried out",
+    noun="requests for another client's order",
+    hold="were refused and not carried out",
     broke="were served or carried out",
     needs=("attempts", "events"),
 )
 def unauthorized_refused(evidence: Evidence) -> Result:
     """For each GET or cancel of an order by a client that did not send that order: its answer is no 2xx, and no
-    cancelled event (client) stands under its key. An answer that settles nothing (5xx, 408, 429, none) is no evidence
-    unless the cancel was carried out.
+    cancelled event (client) carries its key.
+
+    An indefinite answer (5xx, 408, 429 or none) is not counted unless the cancel was carried out.
     """
-    strange = _strange(evidence)
-    status, carried_out = final_status(strange), _carried_out(evidence, strange)
+    requests = _unauthorized(evidence)
+    status, carried_out = final_status(requests), _carried_out(evidence, requests)
     served = good(status) | carried_out
-    bad = strange.where(served)
+    bad = requests.where(served)
 
     def example() -> str:
-        row = evidence.rows("attempts", bad["index"][:1])[0]
+        row = evidence.first_row("attempts", bad)
         asked = "cancelled" if row["op"] == "cancel" else "read"
         sent = evidence.sent.where(evidence.sent["order"] == bad["order"][0])
-        owner = evidence.rows("attempts", sent["index"][:1])[0]["client_id"]
+        owner = evidence.first_row("attempts", sent)["client_id"]
         return f"client {row['client_id']} {asked} order {row['order_id']} of client {owner}"
 
     return by_row(
@@ -56,7 +57,8 @@ def unauthorized_refused(evidence: Evidence) -> Result:
     )
 
 
-def _strange(evidence: Evidence) -> Rows:
+def _unauthorized(evidence: Evidence) -> Rows:
+    """GETs and cancels of orders that another client sent."""
     attempts = evidence.attempts
     asked = attempts.where((attempts["op"] == GET_ORDER) | (attempts["op"] == CANCEL))
     asked = asked.where(asked["order"] >= 0)
@@ -64,8 +66,8 @@ def _strange(evidence: Evidence) -> Rows:
     return asked.where((owner != NOBODY) & (owner != asked["client"]))
 
 
-def _carried_out(evidence: Evidence, strange: Rows) -> np.ndarray:
-    """Which of them are cancels that the ledger has, at the wish of a client."""
+def _carried_out(evidence: Evidence, requests: Rows) -> np.ndarray:
+    """Which of them are cancels that the ledger carried out for a client."""
     cancelled = evidence.cancelled
-    wished = present(cancelled["key"][cancelled["reason"] == CLIENT], evidence.key_count)
-    return (strange["op"] == CANCEL) & np.append(wished, False)[strange["key"]]
+    applied = present(cancelled["key"][cancelled["reason"] == CLIENT], evidence.key_count)
+    return (requests["op"] == CANCEL) & np.append(applied, False)[requests["key"]]

@@ -1,7 +1,6 @@
-"""The books that clients read against the ledger: what rested at that place of it, and no place that was over.
+"""Check the books that clients read against the ledger: the price levels at their seq, and no outdated seq.
 
-`price-time-replay` holds the ledger against the rules; this holds the book that is shown against the ledger. Owns the
-invariants; what rests is worked out by adding up the ledger's events, price by price.
+What rested at a seq is the sum of the ledger's events, price by price. `price-time-replay` checks the ledger itself.
 """
 
 from __future__ import annotations
@@ -25,32 +24,32 @@ AROUND = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shown:
-    """The books that can be judged, by their place: what they told, and what they should have."""
+class Comparison:
+    """What books show and should show. `judged` says by read whether it can be compared."""
 
     judged: np.ndarray
-    told: Levels
-    wanted: Levels
+    shown: Levels
+    expected: Levels
 
     def wrong(self) -> np.ndarray:
-        """Places of the books that told anything else."""
+        """Indices of the reads that show anything else."""
         size = len(self.judged)
-        lengths = [np.bincount(one.read, minlength=size) for one in (self.told, self.wanted)]
+        lengths = [np.bincount(one.read, minlength=size) for one in (self.shown, self.expected)]
         same = lengths[0] == lengths[1]
-        told, wanted = (one.where(same[one.read]) for one in (self.told, self.wanted))
+        shown, expected = (one.where(same[one.read]) for one in (self.shown, self.expected))
         bad = self.judged & ~same
-        bad[told.read[np.logical_or.reduce([a != b for a, b in zip(told, wanted, strict=True)])]] = True
+        bad[shown.read[np.logical_or.reduce([a != b for a, b in zip(shown, expected, strict=True)])]] = True
         return np.flatnonzero(bad)
 
     def difference(self, read: int) -> str:
-        """The first level of this book that is not as it should be."""
-        told, wanted = (_sides(one.where(one.read == read)) for one in (self.told, self.wanted))
-        for name, said, right in zip(("bids", "asks"), told, wanted, strict=True):
+        """The first wrong level of this book."""
+        shown, expected = (_sides(one.where(one.read == read)) for one in (self.shown, self.expected))
+        for name, said, right in zip(("bids", "asks"), shown, expected, strict=True):
             for index in range(max(len(said), len(right))):
                 pair = [side[index] if index < len(side) else None for side in (said, right)]
                 if pair[0] != pair[1]:
-                    return f"as number {index + 1} of its {name} {_words(pair[0])} and not {_words(pair[1])}"
-        return "nothing wrong"
+                    return f"{_words(pair[0])} as level {index + 1} of its {name}, expected {_words(pair[1])}"
+        return "no difference"
 
 
 def _sides(levels: Levels) -> list[list[Level]]:
@@ -67,75 +66,77 @@ def _words(level: Level | None) -> str:
 @CHECKS.add(
     "book-equals-ledger",
     noun="books read",
-    hold="show what rested at their place of the ledger",
-    broke="show something else than what rested at their place of the ledger",
+    hold="show what rested at their seq of the ledger",
+    broke="differ from what rested at their seq of the ledger",
     needs=("attempts", "events", "run"),
 )
 def book_equals_ledger(evidence: Evidence) -> Result:
     """For each answered GET of a book at seq s: its best levels (price, Σ lots left, number of orders), as many as were
-    asked for, are those of the ledger's events 1 … s; and s is a seq of that ledger.
+    requested, follow from the ledger's events 1 … s, and s is a seq of that ledger.
 
-    A place in the middle of a command is passed over: its events commit together, but are read page by page. Orders
-    are not counted in a market that accepted one twice. `measured` counts wrong books.
+    A seq in the middle of a command is skipped: the command's events are committed together, but read page by page.
+    Orders are not counted in a market that accepted one twice. `measured` counts wrong books.
     """
     books = evidence.book_reads
-    shown = _shown(evidence)
-    strange = _strange(evidence)
-    bad = np.union1d(np.flatnonzero(strange), shown.wrong())
+    compared = _compare(evidence)
+    invalid = _invalid(evidence)
+    bad = np.union1d(np.flatnonzero(invalid), compared.wrong())
 
     def example() -> str:
-        row = evidence.rows("book_reads", bad[:1])[0]
+        row = evidence.row("book_reads", bad[0])
         seq, who = int(books["seq"][bad[0]]), f"the book of {row['symbol']} that client {row['client_id']} read"
-        if strange[bad[0]]:
-            return f"{who} is none" if seq == NO_BOOK else f"{who} is at seq {seq}, which its ledger does not have"
-        return f"{who} at seq {seq} shows {shown.difference(int(bad[0]))}"
+        if invalid[bad[0]]:
+            return (
+                f"{who} is not a book" if seq == NO_BOOK else f"{who} is at seq {seq}, which its ledger does not have"
+            )
+        return f"{who} at seq {seq} shows {compared.difference(int(bad[0]))}"
 
     return by_row(
         evidence,
-        examined=int((shown.judged | strange).sum()),
+        examined=int((compared.judged | invalid).sum()),
         violations=len(bad),
         example=example,
-        subject=lambda: _told(evidence, int(bad[0])),
+        subject=lambda: _subject(evidence, int(bad[0])),
     )
 
 
-def _strange(evidence: Evidence) -> np.ndarray:
-    """Which reads are no book, or of a place that the ledger does not have."""
+def _invalid(evidence: Evidence) -> np.ndarray:
+    """Which reads are no book, or at a seq that the ledger does not have."""
     books = evidence.book_reads
     there = evidence.market_ranges.find(evidence.events, books["market"], books["seq"]) >= 0
     return (books["seq"] != 0) & ~there
 
 
-def _shown(evidence: Evidence) -> Shown:
+def _compare(evidence: Evidence) -> Comparison:
     books, orders = evidence.book_reads, accepted_orders(evidence)
-    told = Levels(*(evidence.book_levels[name].astype(np.int64) for name in Levels._fields))
-    depth, gone = _depth(evidence, told), last_indices(evidence, orders)
+    shown = Levels(*(evidence.book_levels[name].astype(np.int64) for name in Levels._fields))
+    depth, gone = _depth(evidence, shown), last_indices(evidence, orders)
     judged, counted, parts = np.zeros(len(books), dtype=bool), np.zeros(len(books), dtype=bool), []
     for market, (first, last) in evidence.market_ranges.by_market.items():
-        mine, upto = _judged(evidence, market)
+        mine, event_count = _judged(evidence, market)
         if len(mine):
             judged[mine], counted[mine] = True, orders.once[orders.market == market].all()
-            found = books_at(changes(evidence, orders, gone, first, last), upto, depth[mine])
+            found = books_at(changes(evidence, orders, gone, first, last), event_count, depth[mine])
             parts.append(found._replace(read=mine[found.read]))
-    wanted = Levels.joined(parts) if parts else told.where(np.zeros(len(told.read), dtype=bool))
-    wanted = wanted.where(np.argsort(wanted.read, kind="stable"))
-    both = (told.where(judged[told.read]), wanted)
+    expected = Levels.joined(parts) if parts else shown.where(np.zeros(len(shown.read), dtype=bool))
+    expected = expected.where(np.argsort(expected.read, kind="stable"))
+    both = (shown.where(judged[shown.read]), expected)
     both = [one._replace(orders=np.where(counted[one.read], one.orders, 0)) for one in both]
-    return Shown(judged=judged, told=both[0], wanted=both[1])
+    return Comparison(judged=judged, shown=both[0], expected=both[1])
 
 
-def _depth(evidence: Evidence, told: Levels) -> np.ndarray:
-    """How many levels a side each book must show: as many as were asked for, where that was not recorded as many as any
-    book shows. One that shows more is held to what it shows.
+def _depth(evidence: Evidence, shown: Levels) -> np.ndarray:
+    """How many levels a side each book must show: as many as were requested. Where that was not recorded, as many as
+    the deepest book shows. A book that shows more levels is compared in all of them.
     """
     books = evidence.book_reads
-    sides = np.bincount(told.read * 2 + told.buys, minlength=2 * len(books)).reshape(-1, 2).max(axis=1, initial=0)
+    sides = np.bincount(shown.read * 2 + shown.buys, minlength=2 * len(books)).reshape(-1, 2).max(axis=1, initial=0)
     return np.maximum(np.where(books["asked"] > 0, books["asked"], sides.max(initial=0)), sides)
 
 
 def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
-    """The books of a market that were not read in the middle of a command, in the order of the ledger; and how many of
-    the market's events each of them holds.
+    """The reads of a market's book that are not at the middle of a command, sorted by seq, and how many of the market's
+    events each of them holds.
     """
     books, events = evidence.book_reads, evidence.events
     first, last = evidence.market_ranges.by_market[market]
@@ -143,26 +144,26 @@ def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
     mine = mine[np.argsort(books["seq"][mine], kind="stable")]
     seq = books["seq"][mine]
     index = evidence.market_ranges.find(events, np.full(len(seq), market), seq)
-    # How many of the market's events each book holds; none if it was read before there was any.
-    upto = np.where(index >= 0, index + 1 - first, 0)
+    # 0 for a book that was read before the market's first event.
+    event_count = np.where(index >= 0, index + 1 - first, 0)
     event = events["event"][first:last]
-    whole = (upto == 0) | (upto == len(event))
-    whole |= event[np.minimum(upto, len(event) - 1)] != event[np.maximum(upto, 1) - 1]
-    whole &= (index >= 0) | (seq == 0)
-    return mine[whole], upto[whole]
+    complete = (event_count == 0) | (event_count == len(event))
+    complete |= event[np.minimum(event_count, len(event) - 1)] != event[np.maximum(event_count, 1) - 1]
+    complete &= (index >= 0) | (seq == 0)
+    return mine[complete], event_count[complete]
 
 
 @CHECKS.add(
     "monotone-books",
     noun="books read",
-    hold="are as far as anything that was known before they were asked for",
-    broke="are behind what was known before they were asked for",
+    hold="show all that was known before they were requested",
+    broke="are behind what was known before they were requested",
     needs=("attempts", "stream", "events", "run"),
     timed=True,
 )
 def monotone_books(evidence: Evidence) -> Result:
-    """For each answered GET of a book at seq s: no subscriber had received an event of its market beyond s, and no
-    client had read a book beyond s, before it was asked for.
+    """For each answered GET of a book at seq s: before it was sent, no subscriber had received an event of its market
+    beyond s, and no client had read a book beyond s.
     """
     books = evidence.book_reads.where(evidence.book_reads["seq"] != NO_BOOK)
     read = books["market"], books["seq"], books["completed_ns"]
@@ -170,26 +171,26 @@ def monotone_books(evidence: Evidence) -> Result:
     bad = np.flatnonzero(books["seq"] < known)
 
     def example() -> str:
-        row = evidence.rows("book_reads", books["index"][bad[:1]])[0]
+        row = evidence.row("book_reads", books["index"][bad[0]])
         who = f"the book of {row['symbol']} that client {row['client_id']} read"
-        return f"{who} is at seq {books['seq'][bad[0]]}, though seq {known[bad[0]]} was known before it was asked for"
+        return f"{who} is at seq {books['seq'][bad[0]]}, but seq {known[bad[0]]} was known before it was requested"
 
     return by_row(
         evidence,
         examined=len(books),
         violations=len(bad),
         example=example,
-        subject=lambda: _told(evidence, int(books["index"][bad[0]])),
+        subject=lambda: _subject(evidence, int(books["index"][bad[0]])),
     )
 
 
-def _told(evidence: Evidence, read: int) -> Subject:
-    """The read and the ledger around its place."""
-    row, seq = evidence.rows("book_reads", [read])[0], int(evidence.book_reads["seq"][read])
+def _subject(evidence: Evidence, read: int) -> Subject:
+    """The read and the ledger around its seq."""
+    row, seq = evidence.row("book_reads", read), int(evidence.book_reads["seq"][read])
     base = {"source": "client", "client_id": row["client_id"]}
+    asked = f"client {row['client_id']} reads the book of {row['symbol']}"
     steps: tuple[Step, ...] = (
-        base
-        | {"t": row["invoked_ns"] / NS_PER_S, "what": f"client {row['client_id']} reads the book of {row['symbol']}"},
+        base | {"t": row["invoked_ns"] / NS_PER_S, "what": asked},
         base | {"t": row["completed_ns"] / NS_PER_S, "what": f"answer {row['status']}: {row['reply']}"},
     )
     return Subject(stretch=(int(evidence.book_reads["market"][read]), seq - AROUND, seq + AROUND), steps=steps)

@@ -1,4 +1,4 @@
-"""Cancels: none lost, none made up, none answered twice, no trade afterwards, and an order's lots end one way only."""
+"""Check cancels: none lost, invented or applied twice, no trade afterwards, each lot either filled or cancelled."""
 
 from __future__ import annotations
 
@@ -23,19 +23,20 @@ CHECKS = Checks()
     needs=("events",),
 )
 def no_fill_after_cancel(evidence: Evidence) -> Result:
-    """F6. No fill of an order has a greater seq than its cancelled event (of any reason, the acknowledged cancels of
-    clients among them). An order that was accepted again after its cancel is `one-event-per-order`, and counts here.
+    """F6. No fill of an order has a greater seq than the order's first cancelled event, of any reason.
+
+    An order that was accepted again after its cancel and traded counts too; it also breaks `one-event-per-order`.
     """
     cancelled, fills, sides = evidence.cancelled, evidence.fills, fill_sides(evidence)
-    index = firsts(cancelled["order"], evidence.order_count)  # the ledger is in order: the first has the least seq
+    index = firsts(cancelled["order"], evidence.order_count)  # events are sorted: the first one has the smallest seq
     off = np.where(sides.order >= 0, index[sides.order], -1)
     seq, fill_seq = cancelled["seq"], fills["seq"]
     late = np.flatnonzero(off >= 0)
-    late = late[fill_seq[sides.index[late]] > seq[off[late]]]
+    late = late[fill_seq[sides.fill[late]] > seq[off[late]]]
 
     def example(order: int) -> str:
-        leg = late[sides.order[late] == order][0]
-        fill = evidence.rows("events", fills["index"][sides.index[leg : leg + 1]])[0]
+        side = late[sides.order[late] == order][0]
+        fill = evidence.row("events", fills["index"][sides.fill[side]])
         return (
             f"order {evidence.order_id(order)} was cancelled at {fill['market']} seq {seq[index[order]]} "
             f"and traded {plural(fill['qty'], 'lot')} at seq {fill['seq']}"
@@ -53,7 +54,7 @@ def no_fill_after_cancel(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def cancelled_or_filled(evidence: Evidence) -> Result:
-    """For each accepted order with a cancelled event: Σ filled + Σ cancelled = quantity, each cancelled part > 0."""
+    """For each order with a cancelled event: Σ filled + Σ cancelled = quantity, and each cancelled quantity > 0."""
     orders, cancelled, size = accepted_orders(evidence), evidence.cancelled, evidence.order_count
     order, qty = cancelled["order"], cancelled["qty"]
     there, off, done = present(order, size), totals(order, qty, size), filled(evidence)
@@ -76,9 +77,9 @@ def cancelled_or_filled(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def cancel_takes_effect_once(evidence: Evidence) -> Result:
-    """Per (client, key) of a cancel: |{intake events that carried out or refused it}| ≤ 1, and never both."""
+    """For each (client, key) of a cancel: |{intake events that carried it out or refused it}| ≤ 1, and not both."""
     outcomes = evidence.cancel_outcomes
-    outcomes = outcomes.where(outcomes["key"] >= 0)  # one without a key is `no-phantom-cancels`
+    outcomes = outcomes.where(outcomes["key"] >= 0)  # an event without a key breaks `no-phantom-cancels`
     key = outcomes["key"]
     first = firsts(key, evidence.key_count)[key]
     differs = (outcomes["event"] != outcomes["event"][first]) | (outcomes["type"] != outcomes["type"][first])
@@ -106,7 +107,7 @@ def cancel_takes_effect_once(evidence: Evidence) -> Result:
     "acknowledged-cancel-never-lost",
     noun="acknowledged cancels",
     hold="were carried out or refused in the ledger",
-    broke="left no trace in the ledger",
+    broke="are not in the ledger",
     needs=("attempts", "events", "run"),
 )
 def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
@@ -117,9 +118,9 @@ def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
     bad = told["order"][~np.append(found, False)[told["key"]]]
 
     def example(order: int) -> str:
-        row = evidence.rows("attempts", told["index"][np.flatnonzero(told["order"] == order)[:1]])[0]
+        row = evidence.first_row("attempts", told, order=order)
         who = f"client {row['client_id']}"
-        return f"{who} was told that its cancel of order {row['order_id']} is on its way, but nothing came of it"
+        return f"{who} got a 2xx for its cancel of order {row['order_id']}, but no ledger event carries it"
 
     return by_order(evidence, examined=int(wanted.sum()), bad=bad, example=example)
 
@@ -127,20 +128,20 @@ def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
 @CHECKS.add(
     "no-phantom-cancels",
     noun="sequenced cancels",
-    hold="were asked for by the client, for that order",
-    broke="were never asked for by the client, for that order",
+    hold="were sent by the client, for that order",
+    broke="were never sent by the client, for that order",
     needs=("attempts", "events", "run"),
 )
 def no_phantom_cancels(evidence: Evidence) -> Result:
-    """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}; an event
-    without a key is a phantom too.
+    """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}. An event
+    without a key is a violation too.
     """
     outcomes, sent = evidence.cancel_outcomes, evidence.cancels
     asked = paired(sent["key"], sent["order"])
     bad = outcomes.where((outcomes["key"] < 0) | ~np.isin(paired(outcomes["key"], outcomes["order"]), asked))
 
     def example(order: int) -> str:
-        row = evidence.rows("events", bad["index"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        row = evidence.first_row("events", bad, order=order)
         what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
         return f"{what} under key {row['idempotency_key']} of client {row['client_id']}"
 
@@ -150,22 +151,23 @@ def no_phantom_cancels(evidence: Evidence) -> Result:
 @CHECKS.add(
     "cancels-follow-orders",
     noun="sequenced cancels",
-    hold="met their order",
+    hold="came after their order",
     broke="were refused because their order was sequenced after them",
     needs=("events",),
 )
 def cancels_follow_orders(evidence: Evidence) -> Result:
-    """No refusal of a cancel says UnknownOrder of an order that the ledger accepts at any place, a later one included:
-    intake lets a cancel in only after its order, and the matcher takes the order first.
+    """No cancel is refused as UnknownOrder if the ledger accepts its order, before or after the cancel.
+
+    Intake accepts a cancel only after its order, so the order must be sequenced first.
     """
     outcomes, size = evidence.cancel_outcomes, evidence.order_count
-    let_in = np.append(present(evidence.accepted["order"], size), False)  # the last is for no order, −1
-    bad = outcomes.where((outcomes["reason"] == UNKNOWN_ORDER) & let_in[outcomes["order"]])
+    known = np.append(present(evidence.accepted["order"], size), False)  # the last entry is for no order, −1
+    bad = outcomes.where((outcomes["reason"] == UNKNOWN_ORDER) & known[outcomes["order"]])
 
     def example(order: int) -> str:
-        row = evidence.rows("events", bad["index"][np.flatnonzero(bad["order"] == order)[:1]])[0]
+        row = evidence.first_row("events", bad, order=order)
         there = evidence.accepted.where(evidence.accepted["order"] == order)["seq"][0]
         what = f"the cancel of order {row['order_id']} at {row['market']} seq {row['seq']}"
-        return f"{what} was refused as of an unknown order, which is accepted at seq {there}"
+        return f"{what} was refused as UnknownOrder, but the order is accepted at seq {there}"
 
     return by_order(evidence, examined=len(outcomes), bad=bad["order"], example=example)

@@ -20,7 +20,7 @@ from kit.integrity.findings.minimise import smallest
 
 CHECKS = Checks()
 
-# Clients, orders or fills among which the fewest are sought.
+# The smallest counterexample is searched among at most so many clients or orders.
 SUSPECTS_MAX = 256
 
 ACCEPTED, OPEN, PARTLY, FILLED, CANCELLED, REJECTED = range(len(STATES))
@@ -30,13 +30,13 @@ NOT_STORED = -1
 @CHECKS.add(
     "order-state-equals-fills",
     noun="orders",
-    hold="are stored as the ledger says",
-    broke="are stored otherwise than the ledger says",
+    hold="are stored with the status and filled quantity of the ledger",
+    broke="are stored with another status or filled quantity than in the ledger",
     needs=("events", "orders"),
 )
 def order_state_equals_fills(evidence: Evidence) -> Result:
-    """C1a. For each order of ledger or store: stored filledQty = Σ fills, and the stored status is the one that its
-    events give: REJECTED, CANCELLED, FILLED, PARTIALLY_FILLED, OPEN; ACCEPTED while not sequenced.
+    """C1a. For each order in the ledger or the store: stored filledQty = Σ fills, and the stored status follows from
+    its events: REJECTED, CANCELLED, FILLED, PARTIALLY_FILLED or OPEN, and ACCEPTED while it is not sequenced.
     """
     size, orders = evidence.order_count, evidence.orders
     wanted, done = _ledger_state(evidence)
@@ -59,7 +59,7 @@ def order_state_equals_fills(evidence: Evidence) -> Result:
 
 
 def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """State and lots filled by order number, from the events alone; NOT_STORED where no event tells of the order."""
+    """Status and lots filled by order number, from the events alone; NOT_STORED where the order has no event."""
     size, accepted = evidence.order_count, evidence.accepted
     let_in, refused = present(accepted["order"], size), present(evidence.rejected["order"], size)
     qty, done = spread(accepted["order"], accepted["qty"], size), filled(evidence)
@@ -69,7 +69,7 @@ def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     state[let_in & (done >= qty)] = FILLED
     state[refused & ~let_in] = REJECTED
     state[present(evidence.cancelled["order"], size) & (let_in | refused)] = CANCELLED
-    # What trades without ever being let in is `fill-parties-exist`.
+    # An order that trades without being accepted breaks `fill-parties-exist`.
     return state, np.where(let_in | refused, done, 0)
 
 
@@ -77,11 +77,11 @@ def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     "bought-equals-sold",
     noun="markets",
     hold="have as many lots bought as sold in their stored orders",
-    broke="have lots bought that nobody sold, or sold that nobody bought, in their stored orders",
+    broke="have different numbers of lots bought and sold in their stored orders",
     needs=("orders",),
 )
 def bought_equals_sold(evidence: Evidence) -> Result:
-    """C0. Per market, over the stored orders: Σ filledQty of buyers = Σ filledQty of sellers."""
+    """C0. In each market, over the stored orders: Σ filledQty of buyers = Σ filledQty of sellers."""
     orders = evidence.orders
     signed = np.where(orders["buys"] != 0, 1, -1) * orders["filled"].astype(np.int64)
     market = orders["market"]
@@ -105,7 +105,7 @@ def bought_equals_sold(evidence: Evidence) -> Result:
 
 
 def _fewest(numbers: np.ndarray, off: np.ndarray) -> list[int]:
-    """The fewest of these that are off by as much as all together."""
+    """The fewest of these orders whose differences sum to the difference of all."""
     known = dict(zip(numbers.tolist(), off.tolist(), strict=True))
     whole = sum(known.values())
     if len(known) > SUSPECTS_MAX:
@@ -115,16 +115,16 @@ def _fewest(numbers: np.ndarray, off: np.ndarray) -> list[int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accounts:
-    """One entry a (client, market) that fills or balances name."""
+    """One entry for each (client, market) that has fills or a balance."""
 
     client: np.ndarray
     market: np.ndarray
-    wanted: np.ndarray  # columns lots, cash: Σ fills
+    expected: np.ndarray  # Σ fills, in two columns: lots, cash
     stored: np.ndarray
 
     @property
     def off(self) -> np.ndarray:
-        return self.stored - self.wanted
+        return self.stored - self.expected
 
 
 def _accounts(evidence: Evidence) -> Accounts:
@@ -133,19 +133,19 @@ def _accounts(evidence: Evidence) -> Accounts:
     lots = fills["qty"].astype(np.int64) * sign
     cash = -lots * fills["price"].astype(np.int64)
     size = max(1, evidence.client_count) * markets
-    wanted, stored = np.zeros((size, 2), dtype=np.int64), np.zeros((size, 2), dtype=np.int64)
+    expected, stored = np.zeros((size, 2), dtype=np.int64), np.zeros((size, 2), dtype=np.int64)
     there = np.zeros(size, dtype=bool)
     for client, way in (("client", 1), ("maker_client", -1)):
         at = _account(fills[client], fills["market"], markets)
-        np.add.at(wanted[:, 0], at, way * lots)
-        np.add.at(wanted[:, 1], at, way * cash)
+        np.add.at(expected[:, 0], at, way * lots)
+        np.add.at(expected[:, 1], at, way * cash)
         there[at] = True
     at = _account(positions["client"], positions["market"], markets)
     np.add.at(stored[:, 0], at, positions["qty"].astype(np.int64))
     np.add.at(stored[:, 1], at, positions["cash"].astype(np.int64))
     there[at] = True
     used = np.flatnonzero(there)
-    return Accounts(client=used // markets, market=used % markets, wanted=wanted[used], stored=stored[used])
+    return Accounts(client=used // markets, market=used % markets, expected=expected[used], stored=stored[used])
 
 
 def _account(client: np.ndarray, market: np.ndarray, markets: int) -> np.ndarray:
@@ -166,10 +166,10 @@ def positions_equal_fills(evidence: Evidence) -> Result:
 
     def example() -> str:
         row = _balance(evidence, accounts, int(bad[0]))
-        wanted = accounts.wanted[bad[0]]
+        lots, cash = accounts.expected[bad[0]]
         return (
-            f"client {row['client_id']} holds {row['qty']} lots of {row['market']} and {row['cash']} of cash, "
-            f"its fills sum to {wanted[0]} and {wanted[1]}"
+            f"client {row['client_id']} is stored with {row['qty']} lots of {row['market']} and {row['cash']} of cash, "
+            f"but its fills sum to {lots} and {cash}"
         )
 
     def subject() -> Subject:
@@ -185,7 +185,7 @@ def positions_equal_fills(evidence: Evidence) -> Result:
 
 
 def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Subject:
-    """The balance and its client's fills: the few fills that make up the difference, where there are such."""
+    """The balance with the few fills that make up its difference, or with all of its client's fills."""
     fills = evidence.fills
     client, market = accounts.client[at], accounts.market[at]
     bought = np.where(fills["bits"] & BUYS > 0, 1, -1)
@@ -193,21 +193,21 @@ def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Subject:
     mine = np.flatnonzero((fills["market"] == market) & (way != 0))
     lots = fills["qty"][mine].astype(np.int64) * way[mine]
     posted = np.stack([lots, -lots * fills["price"][mine].astype(np.int64)], axis=1)
-    # Posted twice, or not at all: one fill, or some side by side, are as large as the difference.
-    guilty = np.flatnonzero((np.abs(posted) == np.abs(accounts.off[at])).all(axis=1))[:1]
-    if not len(guilty):
-        guilty = _run_of(posted, -accounts.off[at])
-    chosen = fills["index"][mine[guilty] if len(guilty) else mine]
+    # If a fill, or consecutive fills, were posted twice or never, their sum equals the difference.
+    suspects = np.flatnonzero((np.abs(posted) == np.abs(accounts.off[at])).all(axis=1))[:1]
+    if not len(suspects):
+        suspects = _consecutive(posted, -accounts.off[at])
+    chosen = fills["index"][mine[suspects] if len(suspects) else mine]
     steps = tuple(event_steps(evidence, chosen)) if len(chosen) else ()
     return Subject(steps=(*steps, balance_step(_balance(evidence, accounts, at))))
 
 
-def _run_of(posted: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Fills one after the other that sum to `wanted` (a batch that was never posted); none if there are none."""
+def _consecutive(posted: np.ndarray, total: np.ndarray) -> np.ndarray:
+    """Consecutive fills that sum to `total`, such as a batch that was never posted; empty if there are none."""
     sums = np.concatenate([[[0, 0]], np.cumsum(posted, axis=0)])
-    ends = {tuple(total): index for index, total in enumerate(sums.tolist())}
-    for first, total in enumerate((sums + wanted).tolist()):
-        last = ends.get(tuple(total), -1)
+    ends = {tuple(end): index for index, end in enumerate(sums.tolist())}
+    for first, end in enumerate((sums + total).tolist()):
+        last = ends.get(tuple(end), -1)
         if last > first:
             return np.arange(first, last)
     return np.zeros(0, dtype=np.int64)
@@ -232,7 +232,7 @@ def _balance(evidence: Evidence, accounts: Accounts, at: int) -> dict[str, Any]:
     needs=("positions",),
 )
 def balances_sum_to_zero(evidence: Evidence) -> Result:
-    """C2. Per market, over the stored balances of all clients: Σ qty = 0 and Σ cash = 0."""
+    """C2. In each market, over the stored balances of all clients: Σ qty = 0 and Σ cash = 0."""
     positions = evidence.positions
     sums = np.zeros((max(1, len(evidence.markets)), 2), dtype=np.int64)
     np.add.at(sums[:, 0], positions["market"], positions["qty"].astype(np.int64))
@@ -241,19 +241,19 @@ def balances_sum_to_zero(evidence: Evidence) -> Result:
 
     def example() -> str:
         lots, cash = sums[bad[0]].tolist()
-        return f"in {evidence.markets[int(bad[0])]} {lots} lots and {cash} of cash came from nowhere"
+        return f"in {evidence.markets[int(bad[0])]} all balances sum to {lots} lots and {cash} of cash"
 
     return by_row(
         evidence,
         examined=int(present(positions["market"], len(evidence.markets)).sum()),
         violations=len(bad),
         example=example,
-        subject=lambda: _from_nowhere(evidence, int(bad[0])),
+        subject=lambda: _unbalanced_clients(evidence, int(bad[0])),
     )
 
 
-def _from_nowhere(evidence: Evidence, market: int) -> Subject:
-    """The fewest clients whose balances differ from their fills by what came from nowhere."""
+def _unbalanced_clients(evidence: Evidence, market: int) -> Subject:
+    """The fewest clients whose balances explain the difference from zero."""
     accounts = _accounts(evidence)
     suspects = np.flatnonzero((accounts.market == market) & (accounts.off != 0).any(axis=1)).tolist()
     whole = accounts.off[suspects].sum(axis=0)
@@ -273,14 +273,14 @@ SAME = ("content", "client", "key")
 @CHECKS.add(
     "stored-as-sequenced",
     noun="stored orders",
-    hold="are what was sequenced",
-    broke="are not what was sequenced",
+    hold="equal their sequenced orders",
+    broke="differ from their sequenced orders",
     needs=("events", "orders"),
 )
 def stored_as_sequenced(evidence: Evidence) -> Result:
     """E3c. Client, key, market, side, type, tif, qty and price of each stored order equal its accepted event's.
 
-    An order that is stored and never sequenced is `accepted-equals-sequenced`.
+    An order that is stored and never sequenced breaks `accepted-equals-sequenced`.
     """
     orders, accepted = evidence.orders, evidence.accepted
     index = np.append(firsts(accepted["order"], evidence.order_count), -1)[orders["order"]]
@@ -293,10 +293,12 @@ def stored_as_sequenced(evidence: Evidence) -> Result:
         at = np.flatnonzero(differs & (orders["order"][known] == number))[:1]
         stored = evidence.rows("orders", known[at])[0]
         row = evidence.rows("events", accepted["index"][there[at]])[0]
-        return f"order {row['order_id']}: {order_content.differences(_whole(stored), _whole(row), 'sequenced')}"
+        return (
+            f"order {row['order_id']}: {order_content.differences(_comparable(stored), _comparable(row), 'sequenced')}"
+        )
 
     return by_order(evidence, examined=len(known), bad=bad, example=example)
 
 
-def _whole(row: dict) -> dict:
+def _comparable(row: dict) -> dict:
     return order_content.canonical(row) | {"client": row["client_id"], "key": row["idempotency_key"]}

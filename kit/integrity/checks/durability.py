@@ -1,10 +1,9 @@
-"""What clients were told against what the ledger holds: nothing lost, nothing made up, nothing altered."""
+"""Check that the ledger holds exactly what clients sent and were told: nothing lost, invented or altered."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import firsts, paired, present
 from kit.integrity.arrays.json_columns import loads
 from kit.integrity.evidence import order_content
@@ -23,14 +22,14 @@ CHECKS = Checks()
     needs=("attempts", "events", "run"),
 )
 def acknowledged_never_lost(evidence: Evidence) -> Result:
-    """E2. {keys with a 2xx, in time or late} ⊆ {keys of accepted and rejected events}."""
+    """E2. {keys with a 2xx, before or after the time-out} ⊆ {keys of accepted and rejected events}."""
     sent, size = evidence.sent, evidence.key_count
     told = present(sent["key"][acknowledged(sent)], size)
     bad = np.flatnonzero(told & ~_written(evidence))
 
     def example(key: int) -> str:
         client, name = evidence.client_and_key(key)
-        return f"client {client} was told that key {name} is accepted, but no ledger event carries it"
+        return f"client {client} got a 2xx for key {name}, but no ledger event carries it"
 
     return by_key(evidence, examined=int(told.sum()), bad=bad, example=example)
 
@@ -43,36 +42,32 @@ def acknowledged_never_lost(evidence: Evidence) -> Result:
     needs=("attempts", "events", "run"),
 )
 def no_phantom_orders(evidence: Evidence) -> Result:
-    """E5. {keys of accepted and rejected events} ⊆ {keys sent}; an event without a key is a phantom too."""
-    asked = np.append(present(evidence.sent["key"], evidence.key_count), False)  # the last is for no key, −1
+    """E5. {keys of accepted and rejected events} ⊆ {keys sent}. An event without a key is a violation too."""
+    asked = np.append(present(evidence.sent["key"], evidence.key_count), False)  # the last entry is for no key, −1
     tables = (evidence.accepted, evidence.rejected)
     orders = np.concatenate([table["order"] for table in tables])
     bad = np.concatenate([table["order"][~asked[table["key"]]] for table in tables])
 
     def example(order: int) -> str:
         table = next(table for table in tables if (table["order"] == order).any())
-        row = evidence.rows("events", _indices(table, order))[0]
+        row = evidence.first_row("events", table, order=order)
         return f"order {row['order_id']} of client {row['client_id']} at {row['market']} seq {row['seq']}"
 
     examined = int(present(orders, evidence.order_count).sum())
     return by_order(evidence, examined=examined, bad=bad, example=example)
 
 
-def _indices(table: Rows, order: int) -> np.ndarray:
-    return table["index"][np.flatnonzero(table["order"] == order)[:1]]
-
-
 @CHECKS.add(
     "refused-has-no-effect",
     noun="keys",
-    hold="are in the ledger only if some attempt may have got through",
+    hold="are in the ledger only if some attempt was not refused",
     broke="are in the ledger although every attempt was refused",
     needs=("attempts", "events", "run"),
 )
 def refused_has_no_effect(evidence: Evidence) -> Result:
     """E6. {keys whose every attempt is `fail`} ∩ {keys of accepted and rejected events} = ∅.
 
-    One `info` attempt and the order may be in or out; that it is in at most once is `exactly-once-per-key`.
+    After an `info` attempt the order may be in the ledger; `exactly-once-per-key` checks that it is there once.
     """
     sent, size = evidence.sent, evidence.key_count
     key, asked = sent["key"], present(sent["key"], size)
@@ -90,8 +85,8 @@ def refused_has_no_effect(evidence: Evidence) -> Result:
 @CHECKS.add(
     "sequenced-as-sent",
     noun="ledger orders",
-    hold="are what their client sent",
-    broke="are not what their client sent",
+    hold="equal what their client sent",
+    broke="differ from what their client sent",
     needs=("attempts", "events", "run"),
 )
 def sequenced_as_sent(evidence: Evidence) -> Result:

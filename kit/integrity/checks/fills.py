@@ -47,7 +47,7 @@ def no_double_fill(evidence: Evidence) -> Result:
     bad = np.union1d(over, taker[differs])
 
     def example(key: int) -> str:
-        row = evidence.rows("events", accepted["index"][np.flatnonzero(accepted["key"] == key)[:1]])[0]
+        row = evidence.first_row("events", accepted, key=key)
         verb = "bought" if row["side"] == "BUY" else "sold"
         received = "received" if row["side"] == "BUY" else "gave"
         who = f"order {row['order_id']} (client {row['client_id']})"
@@ -124,7 +124,7 @@ def trade_ids_unique(evidence: Evidence) -> Result:
     bad = np.flatnonzero(_again(trade) | (trade == 0))
 
     def example() -> str:
-        row = evidence.rows("events", fills["index"][bad[:1]])[0]
+        row = evidence.row("events", fills["index"][bad[0]])
         return f"trade id {row['trade_id'] or '(empty)'} at {row['market']} seq {row['seq']} was used before"
 
     def subject() -> Subject:
@@ -166,7 +166,7 @@ def fill_parties_exist(evidence: Evidence) -> Result:
     bad = np.flatnonzero(wrong)
 
     def example() -> str:
-        row = evidence.rows("events", fills["index"][bad[:1]])[0]
+        row = evidence.row("events", fills["index"][bad[0]])
         return (
             f"trade {row['trade_id']} at {row['market']} seq {row['seq']} between order {row['taker_order_id']} "
             f"of {row['taker_client_id']} and order {row['maker_order_id']} of {row['maker_client_id']}"
@@ -205,7 +205,7 @@ def fills_are_legal(evidence: Evidence) -> Result:
 
     def example() -> str:
         why = next(words for words, broken in rules if broken[bad[0]])
-        row = evidence.rows("events", fills["index"][bad[:1]])[0]
+        row = evidence.row("events", fills["index"][bad[0]])
         return f"trade {row['trade_id']} at {row['market']} seq {row['seq']}: {why}"
 
     return by_row(
@@ -259,7 +259,7 @@ def accepted_orders_legal(evidence: Evidence) -> Result:
     bad = rows["order"][(rows["qty"] <= 0) | np.where(at_market, price != 0, price <= 0)]
 
     def example(order: int) -> str:
-        row = evidence.rows("events", rows["index"][np.flatnonzero(rows["order"] == order)[:1]])[0]
+        row = evidence.first_row("events", rows, order=order)
         return f"order {row['order_id']}: {row['order_type']} of {row['qty']} lots at {row['price']}"
 
     return by_order(evidence, examined=len(rows), bad=bad, example=example)

@@ -47,13 +47,13 @@ def exactly_once_per_key(evidence: Evidence) -> Result:
 @CHECKS.add(
     "unknown-outcome-at-most-once",
     noun="keys",
-    hold="took effect at most once, whatever their client knows",
-    broke="with an unknown outcome took effect twice or by halves",
+    hold="took effect at most once if their outcome is unknown",
+    broke="with an unknown outcome took effect twice, or only in the ledger or only in the store",
     needs=("attempts", "events", "orders", "run"),
 )
 def unknown_outcome_at_most_once(evidence: Evidence) -> Result:
     """For each key that was never acknowledged and has an `info` attempt: |{accepted, rejected events}| =
-    |{stored orders}| ≤ 1. Zero or one time, never twice, and the same in ledger and store.
+    |{stored orders}| ≤ 1.
     """
     sent, size = evidence.sent, evidence.key_count
     asked = present(sent["key"], size)
@@ -65,7 +65,7 @@ def unknown_outcome_at_most_once(evidence: Evidence) -> Result:
     def example(key: int) -> str:
         client, name = evidence.client_and_key(key)
         return (
-            f"client {client} never heard of key {name}, which was sequenced {plural(int(written[key]), 'time')} "
+            f"client {client} got no answer for key {name}, which was sequenced {plural(int(written[key]), 'time')} "
             f"and stored as {plural(int(stored[key]), 'order')}"
         )
 
@@ -94,17 +94,17 @@ def one_event_per_order(evidence: Evidence) -> Result:
 @CHECKS.add(
     "idempotent-replies",
     noun="answered keys",
-    hold="gave every retry the first answer again",
+    hold="gave every retry the first answer",
     broke="did not give every retry the first answer",
     needs=("attempts",),
 )
 def idempotent_replies(evidence: Evidence) -> Result:
-    """E4. All 2xx answers under one key, of an order or a cancel, have one body; where one is 2xx, no other is a
-    definite refusal.
+    """E4. All 2xx answers under one key, of an order or a cancel, have the same body, and where one is 2xx no other is
+    a definite refusal.
 
-    Definite is 4xx but 408 and 429: these and 5xx say nothing of the order. A cancel may be refused before it is let
-    in, when its order is not there yet, and not again once it was. An answer after the time-out counts like one in
-    time. Needs keys that were answered twice.
+    A definite refusal is a 4xx other than 408 and 429; these and 5xx say nothing about the order. A cancel may be
+    refused before it is accepted, while its order is not there yet, but not afterwards. An answer after the time-out
+    counts like one before it. Only keys with two answers are counted.
     """
     attempts, size = evidence.attempts, evidence.key_count
     cancels = attempts["op"] == CANCEL
@@ -133,15 +133,15 @@ def idempotent_replies(evidence: Evidence) -> Result:
 
 
 def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
-    """By key when its first 2xx came."""
+    """By key the time of its first 2xx."""
     ended = np.maximum(sent["completed_ns"], sent["late_ns"])
-    first = np.full(size + 1, np.iinfo(np.int64).max)  # the last is for no key, −1
+    first = np.full(size + 1, np.iinfo(np.int64).max)  # the last entry is for no key, −1
     np.minimum.at(first, sent["key"][fine], ended[fine])
     return first
 
 
 def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
-    """The bodies of some attempts as numbers: few are answered twice, so that only these are read again."""
+    """Hashes of the replies to some attempts. Few keys are answered twice, so only these replies are read again."""
     hashes = [hashing.texts(texts) for texts in evidence.replies(sent.where(chosen)["index"])]
     return np.concatenate(hashes) if hashes else np.zeros(0, dtype=np.uint64)
 
@@ -149,13 +149,13 @@ def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
 @CHECKS.add(
     "reused-key-refused",
     noun="reused keys",
-    hold="with other content were refused with 409 and that reason",
-    broke="with other content were not refused with 409 and that reason",
+    hold="with other content were refused with 409 IdempotencyKeyReused",
+    broke="with other content were not refused with 409 IdempotencyKeyReused",
     needs=("attempts",),
 )
 def reused_key_refused(evidence: Evidence) -> Result:
-    """Every definite answer (2xx, or 4xx but 408 and 429) to a used key with other content is a 409 that says
-    IdempotencyKeyReused: one for another reason has not looked at the content.
+    """Every definite answer (2xx, or 4xx other than 408 and 429) to a used key with other content is 409
+    IdempotencyKeyReused. A 409 for another reason did not compare the content.
     """
     probes = evidence.reused
     status, key = final_status(probes), probes["key"]
@@ -178,18 +178,18 @@ NEVER = np.iinfo(np.int64).max
 @CHECKS.add(
     "unused-key-not-refused",
     noun="answered keys",
-    hold="were refused as used for other content only after other content",
-    broke="were refused as used for other content, which their client had not sent",
+    hold="were refused as reused only if other content was sent under them",
+    broke="were refused as reused, although their client had sent no other content",
     needs=("attempts",),
     timed=True,
 )
 def unused_key_not_refused(evidence: Evidence) -> Result:
-    """For each attempt at an order or a cancel that ends with a 409 that says IdempotencyKeyReused: under the same
-    (client, key) other content was sent before that answer came, by an attempt that did not end with 409 itself.
+    """For each attempt at an order or a cancel that ends with 409 IdempotencyKeyReused: before that answer came, other
+    content was sent under the same (client, key) by an attempt that did not end with 409 itself.
 
-    The converse of `reused-key-refused`. What was sent may have been recorded, whatever its outcome, and from then on
-    the key stands for it; only a 409 records nothing, of whichever reason. Other content is what PaperBroker compares:
-    of an order all but its id, of a cancel the order that it is about.
+    The converse of `reused-key-refused`. Any attempt may have bound the key to its content, whatever its outcome was,
+    unless it ended with 409, which binds nothing. PaperBroker compares all of an order but its id, and the order of a
+    cancel.
     """
     attempts, size = evidence.attempts, evidence.key_count
     op = attempts["op"]
@@ -199,11 +199,11 @@ def unused_key_not_refused(evidence: Evidence) -> Result:
     wrong = _for_other_content(evidence, concerned.where(_unexplained(concerned, size)))
 
     def example() -> str:
-        row = evidence.rows("attempts", wrong["index"][:1])[0]
+        row = evidence.first_row("attempts", wrong)
         what = f"cancel of order {row['order_id']}" if row["op"] == "cancel" else f"order {row['order_id']}"
         return (
-            f"the {what} by client {row['client_id']} was refused as if its key {row['idempotency_key']} stood for "
-            "other content, of which that client had sent none"
+            f"the {what} by client {row['client_id']} was refused as a reuse of key {row['idempotency_key']}, "
+            "but that client had sent no other content under it"
         )
 
     return by_row(
@@ -216,14 +216,14 @@ def unused_key_not_refused(evidence: Evidence) -> Result:
 
 
 def _unexplained(asked: Rows, size: int) -> np.ndarray:
-    """Which attempts got a 409 before other content was sent under their key by an attempt that got none."""
+    """Which attempts got a 409 before other content was sent under their key by an attempt that got no 409."""
     key, refused = asked["key"], final_status(asked) == CONFLICT
     sent_ns = asked["invoked_ns"].astype(np.int64)
     ended_ns = np.maximum(asked["completed_ns"], asked["late_ns"])
     content = np.where(asked["op"] == CANCEL, hashing.rows(asked["order"]), asked["content"])
     claims = np.flatnonzero(~refused)
     claims = claims[np.argsort(sent_ns[claims], kind="stable")]
-    # Of each key the first content, and when the first other one came: the one of both that differs is what explains.
+    # Each key's first content, and the time of its first other content: whichever differs explains the 409.
     first, first_ns = spread(key[claims], content[claims], size), spread(key[claims], sent_ns[claims], size, NEVER)
     others = claims[content[claims] != first[key[claims]]]
     other_ns = spread(key[others], sent_ns[others], size, NEVER)
@@ -232,7 +232,7 @@ def _unexplained(asked: Rows, size: int) -> np.ndarray:
 
 
 def _for_other_content(evidence: Evidence, refused: Rows) -> Rows:
-    """Those of them that name other content as the reason."""
+    """Those whose reason is IdempotencyKeyReused."""
     said = [
         hashing.texts(parse(texts, {"error": str})["error"]) == REUSED for texts in evidence.replies(refused["index"])
     ]

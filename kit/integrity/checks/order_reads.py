@@ -22,7 +22,7 @@ from kit.model import NS_PER_MS
 
 CHECKS = Checks()
 
-# How far an order has come, by its state; a read may not go back. The last three are ends and never change.
+# By status, how far the order has come. A read may not go back. The last three are final and never change.
 RANKS = np.array([0, 1, 2, 3, 3, 3, -1])
 UNKNOWN_RANK, END_RANK = -1, 3
 NEVER = np.iinfo(np.int64).max
@@ -31,31 +31,32 @@ NEVER = np.iinfo(np.int64).max
 @CHECKS.add(
     "read-your-writes",
     noun="orders read back",
-    hold="were found by the client who had been told of them",
-    broke="were not found although their client had been told of them",
+    hold="were found by the client that had been acknowledged",
+    broke="were not found, although their client had been acknowledged",
     needs=("attempts", "orders"),
     timed=True,
 )
 def read_your_writes(evidence: Evidence) -> Result:
-    """A GET by an order's client that starts after the order's 2xx came, and is answered at all, is answered 200 with
-    that order. (What others ask is `unauthorized-refused`.)
+    """A GET that an order's client sends after the order's 2xx, if it is answered, is answered 200 with that order.
+
+    Reads by other clients belong to `unauthorized-refused`.
     """
-    reads, told = evidence.order_reads, _told(evidence)
+    reads, told = evidence.order_reads, _first_acknowledged(evidence)
     order, invoked = reads["order"], reads["invoked_ns"]
     due = reads.where((invoked > told[order]) & (owners(evidence)[order] == reads["client"])) if len(reads) else reads
     order = due["order"]
     bad = due.where((due["status"] != FOUND) | (due["answer_order"] != order))
 
     def example(number: int) -> str:
-        row = evidence.rows("order_reads", bad["index"][bad["order"] == number][:1])[0]
+        row = evidence.first_row("order_reads", bad, order=number)
         after_ms = (row["invoked_ns"] - told[number]) / NS_PER_MS
         return f"order {row['order_id']} was answered {row['status']} {after_ms:.0f} ms after it had been acknowledged"
 
     return by_order(evidence, examined=len(np.unique(order)), bad=bad["order"], example=example)
 
 
-def _told(evidence: Evidence) -> np.ndarray:
-    """When each order was first acknowledged, by the order id in the answer."""
+def _first_acknowledged(evidence: Evidence) -> np.ndarray:
+    """When each order was first acknowledged, by the order id in the answer. NEVER if it was not."""
     sent, times = evidence.sent, np.full(evidence.order_count, NEVER, dtype=np.int64)
     order = sent["answer_order"]
     good = (sent["outcome"] == OK) & (order >= 0)
@@ -71,8 +72,8 @@ def _told(evidence: Evidence) -> np.ndarray:
     needs=("attempts", "events", "orders", "run"),
 )
 def reads_as_ordered(evidence: Evidence) -> Result:
-    """Symbol, side, type, tif, qty and price of each 200 equal the order's accepted event, or where it has none its
-    stored order; and it names no other client.
+    """Symbol, side, type, tif, qty and price of each 200 equal the order's accepted event, or its stored order where
+    it has none. The answer names no other client.
     """
     reads = _found(evidence)
     size, accepted, orders = evidence.order_count, evidence.accepted, evidence.orders
@@ -82,7 +83,7 @@ def reads_as_ordered(evidence: Evidence) -> Result:
     bad = known.where(known["answer"] != wanted[known["order"]])
 
     def example(number: int) -> str:
-        row = evidence.rows("order_reads", bad["index"][bad["order"] == number][:1])[0]
+        row = evidence.first_row("order_reads", bad, order=number)
         answer = loads(row["reply"])
         said = order_content.canonical(answer, order_content.CLIENT)
         said |= {"client": answer.get("clientId", row["client_id"])}
@@ -113,11 +114,11 @@ def _found(evidence: Evidence) -> Rows:
     timed=True,
 )
 def monotone_reads(evidence: Evidence) -> Result:
-    """For reads a, b of one order with a complete before b starts: filledQty and the rank of status do not fall, an
-    end status stays; and what is stored at the end is not behind any read.
+    """For reads a, b of one order, a answered before b was sent: filledQty and the rank of the status do not fall, and
+    a final status stays. What is stored at the end is not behind any read.
     """
     reads = _found(evidence)
-    # Few orders are read back: these are sorted and grouped as a small frame.
+    # Few orders are read back, so a small data frame is fast enough.
     columns = ("order", "invoked_ns", "completed_ns", "filled", "state")
     seen = pd.DataFrame({column: reads[column].astype("int64") for column in columns})
     seen["rank"] = RANKS[seen["state"]]
@@ -134,7 +135,7 @@ def monotone_reads(evidence: Evidence) -> Result:
 
 
 def _went_back(seen: pd.DataFrame) -> np.ndarray:
-    """Orders with a read that is behind an earlier one."""
+    """Orders with a read that shows less than an earlier one."""
     earlier = seen.sort_values("completed_ns")
     done = earlier[["completed_ns", "order"]].assign(
         most=earlier.groupby("order")["filled"].cummax(),
@@ -156,7 +157,7 @@ def _went_back(seen: pd.DataFrame) -> np.ndarray:
 
 
 def _ahead_of_store(evidence: Evidence, seen: pd.DataFrame) -> np.ndarray:
-    """Orders of which a client read more than is stored in the end."""
+    """Orders of which a client read more than is stored at the end."""
     orders = evidence.orders
     stored = spread(orders["order"], orders["filled"], evidence.order_count, -1)
     final = stored[seen["order"]]
@@ -164,13 +165,13 @@ def _ahead_of_store(evidence: Evidence, seen: pd.DataFrame) -> np.ndarray:
 
 
 NEW, OPEN, PARTLY, FILLED, OFF, REFUSED = range(len(STATES))
-BEFORE = -1  # beside the types of events: what an order is before any
+BEFORE = -1  # the state before any event, beside the types of events
 LAST = np.iinfo(np.int64).max
 SHOWN_MAX = 3
 
 
 class States(NamedTuple):
-    """The states of some orders, by order and seq: what each event made of its order, after what it was before any."""
+    """The states of some orders, sorted by order and seq: first the state before any event, then one for each event."""
 
     order: np.ndarray
     seq: np.ndarray
@@ -182,17 +183,17 @@ class States(NamedTuple):
 @CHECKS.add(
     "reads-equal-ledger",
     noun="reads of orders",
-    hold="show a state that the ledger gave the order, and none that was known to be over",
-    broke="show a state that the ledger never gave the order, or one that was known to be over",
+    hold="show a state that the ledger gave the order and that was not known to be outdated",
+    broke="show a state that the ledger never gave the order, or that was known to be outdated",
     needs=("attempts", "events", "orders", "stream", "run"),
     timed=True,
 )
 def reads_equal_ledger(evidence: Evidence) -> Result:
-    """For each answered GET of an order: (status, filledQty) is the order's after some prefix of its ledger events; a
-    prefix that holds all events that any subscriber had received before the GET was sent.
+    """For each answered GET of an order: (status, filledQty) is the order's state after some prefix of its ledger
+    events, and the prefix holds all events that any subscriber had received before the GET was sent.
 
-    OPEN may still read ACCEPTED: the contract does not say when it changes. An order that was accepted twice has no
-    one state; it is `one-event-per-order`.
+    OPEN may be read as ACCEPTED, because the contract does not say when it changes. An order that was accepted twice
+    has no single state and breaks `one-event-per-order`.
     """
     reads = evidence.order_reads.where(evidence.order_reads["status"] == FOUND)
     asked = present(reads["order"], evidence.order_count)
@@ -212,7 +213,7 @@ def reads_equal_ledger(evidence: Evidence) -> Result:
         told = STATES[state[at]] if state[at] >= 0 else "an unknown state"
         right = [f"{STATES[states.state[one]]} with {states.filled[one]}" for one in index[read == at][:SHOWN_MAX]]
         said = f"order {evidence.order_id(number)} was read as {told} with {filled[at]} filled"
-        return f"{said}, when only {' or '.join(right)} was possible (seq {known[at]} had been streamed)"
+        return f"{said}, but only {' or '.join(right)} was possible after seq {known[at]} had been streamed"
 
     return by_order(evidence, examined=len(reads), bad=order[wrong], example=example)
 
@@ -224,7 +225,7 @@ def _markets(evidence: Evidence) -> np.ndarray:
 
 
 def _possible(states: States, order: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (read, place in `states`): the states that a read of `order` may show once the seq `known` was known."""
+    """Pairs (read, index in `states`): the states that a read of `order` may show when the seq `known` was known."""
     begin, end = (np.searchsorted(states.order, order, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
     sizes = end - begin
     read = np.repeat(np.arange(len(order)), sizes)
@@ -234,7 +235,7 @@ def _possible(states: States, order: np.ndarray, known: np.ndarray) -> tuple[np.
 
 
 def _states(evidence: Evidence, asked: np.ndarray) -> States:
-    """Of each order that was asked for."""
+    """The states of each order that was read."""
     before = np.flatnonzero(asked)
     nothing = np.zeros(len(before), dtype=np.int64)
     parts = [(before, nothing, nothing + BEFORE, nothing), *_events(evidence, asked)]
@@ -242,7 +243,7 @@ def _states(evidence: Evidence, asked: np.ndarray) -> States:
     by_order = np.lexsort((seq, order))
     order, seq, kind, qty = order[by_order], seq[by_order], kind[by_order], qty[by_order]
     lots = np.cumsum(np.where(kind == FILL, qty, 0))
-    # An order starts with the state that no event made: what others were filled with until there is not its own.
+    # Subtract the lots of the orders before: each order begins with its state before any event.
     filled = lots - lots[kind == BEFORE][np.cumsum(kind == BEFORE) - 1]
     wanted = spread(evidence.accepted["order"], evidence.accepted["qty"], evidence.order_count)[order]
     state = np.select(
@@ -256,7 +257,7 @@ def _states(evidence: Evidence, asked: np.ndarray) -> States:
 
 def _events(evidence: Evidence, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """(order, seq, type, lots) of every event of these orders, as their own or as makers."""
-    events, asked = evidence.events, np.append(asked, False)  # the last is for no order, −1
+    events, asked = evidence.events, np.append(asked, False)  # the last entry is for no order, −1
     told = np.isin(events["type"], (ACCEPTED, REJECTED, CANCELLED, FILL))
     for column in ("order", "maker"):
         rows = events.where(told & asked[events[column]])

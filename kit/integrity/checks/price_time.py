@@ -1,8 +1,7 @@
-"""The sequenced commands run again through a book of our own: only that finds wrong priority and fills that should have
-happened.
+"""Check price-time priority: replay the sequenced commands through the reference book and compare every outcome.
 
-Owns the comparison and the words; the rules of trading are `book`'s, and which markets need no replay says `fronts`.
-Events go through in blocks, so that memory holds the book and not the history.
+Only a replay finds wrong priority and fills that should have happened. Events are read in blocks, so that memory holds
+the book and not the history. `priority_proof` spares most markets the replay.
 """
 
 from __future__ import annotations
@@ -25,19 +24,19 @@ from kit.model import NS_PER_S
 CHECKS = Checks()
 
 BLOCK_EVENTS = 1 << 16
-# Orders at the front of either side of the book among which the fewest that show a divergence are sought.
-FRONT_MAX = 16
-# Orders told of a divergence that no few of them show alone.
+# A smallest counterexample is searched among the best orders on either side of the book.
+BEST_ORDERS_MAX = 16
+# Orders in a counterexample that could not be reduced.
 NAMED_MAX = 4
 
 
-# One event as the loop wants it: the outcome that it tells, its client, its order's bits.
+# One event for the replay loop: its outcome, its client, the bits of its order.
 Row = tuple[Outcome, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Divergence:
-    """The first event of a market that the model did not expect (`place` in its events), or misses at its end."""
+    """The first event of a market that the book did not expect, by its index, or an event missing at the end."""
 
     index: int
     expected: Outcome | None
@@ -45,20 +44,20 @@ class Divergence:
 
 
 def replay(rows: Iterable[Row], orders: int) -> Divergence | None:
-    """Run the model over one market's events in sequence; the first event that it did not expect, if any."""
-    # What is still expected, the next one last: to pop it is the quickest way through a list.
+    """Run the book over one market's events in sequence. Returns the first event that it did not expect, or None."""
+    # Outcomes still expected, the next one last, because popping the last is the fastest way through a list.
     book, expected, index = Book(orders), [], -1
     for index, (outcome, client, bits) in enumerate(rows):
         if not expected:
             kind, order, reason, price, qty = outcome
-            if kind <= REJECTED:  # an order, let in or not
+            if kind <= REJECTED:  # an order, accepted or rejected
                 expected = book.order(order, client, bits, qty, price)
             elif kind == CANCELLED and reason == CLIENT:
                 expected = book.cancel(order)
             elif kind == REFUSED:
                 expected = book.refuse(order, client)
             else:
-                expected = []  # no command starts with a fill, nor with a cancel that no client asked for
+                expected = []  # no command starts with a fill, or with a cancel that no client sent
             if not expected:
                 return Divergence(index=index, expected=None, book=book)
             expected.reverse()
@@ -69,7 +68,7 @@ def replay(rows: Iterable[Row], orders: int) -> Divergence | None:
 
 
 def rows_of(evidence: Evidence, indices: np.ndarray | slice) -> Iterator[Row]:
-    """These events of the ledger. They are chained in C: a generator would be resumed for every one of them."""
+    """These events of the ledger. itertools chains them in C; a generator would be resumed for each event."""
     return chain.from_iterable(_blocks(evidence, indices))
 
 
@@ -99,39 +98,39 @@ def _blocks(evidence: Evidence, indices: np.ndarray | slice) -> Iterator[Iterato
     needs=("events",),
 )
 def price_time_replay(evidence: Evidence) -> Result:
-    """R1. Per market, the fills and cancels of each command equal the model's, in order; the first divergence stops
-    the replay of its market. `measured` is the number of markets that diverge.
+    """R1. In each market, the fills and cancels of each command equal the reference book's, in order. The first
+    divergence ends the replay of its market. `measured` is the number of markets that diverge.
     """
     markets = evidence.market_ranges.by_market
     found = {market: _diverges(evidence, slice(*indices)) for market, indices in markets.items()}
     bad = [(market, divergence) for market, divergence in found.items() if divergence is not None]
 
     def example() -> str:
-        return _words(evidence, *bad[0])
+        return _example(evidence, *bad[0])
 
     def subject() -> Subject:
-        return _told(evidence, *bad[0])
+        return _subject(evidence, *bad[0])
 
     return by_row(evidence, examined=len(markets), violations=len(bad), example=example, subject=subject)
 
 
 def _diverges(evidence: Evidence, indices: slice) -> Divergence | None:
-    """The replay tells where; most markets are shown to need none, in a sixth of its time."""
+    """The divergence of a market, by replay unless the much faster proof shows that there is none."""
     if proven(_columns(evidence, indices), evidence.order_count):
         return None
     return replay(rows_of(evidence, indices), evidence.order_count)
 
 
-def _words(evidence: Evidence, market: int, divergence: Divergence) -> str:
+def _example(evidence: Evidence, market: int, divergence: Divergence) -> str:
     first, last = evidence.market_ranges.by_market[market]
-    wanted, name = _wanted(evidence, divergence.expected), evidence.markets[market]
+    expected, name = _expected_words(evidence, divergence.expected), evidence.markets[market]
     if first + divergence.index >= last:
-        return f"{name} ends after seq {evidence.events['seq'][last - 1]}, but then {wanted} must follow"
-    row = evidence.rows("events", [first + divergence.index])[0]
-    return f"at {name} seq {row['seq']} {wanted} must follow, but it says: {event_words(row)}"
+        return f"{name} ends after seq {evidence.events['seq'][last - 1]}, but then {expected} must follow"
+    row = evidence.row("events", first + divergence.index)
+    return f"at {name} seq {row['seq']} {expected} must follow, but the ledger says: {event_words(row)}"
 
 
-def _wanted(evidence: Evidence, expected: Outcome | None) -> str:
+def _expected_words(evidence: Evidence, expected: Outcome | None) -> str:
     if expected is None:
         return "a new command"
     kind, first, second, price, qty = expected
@@ -146,13 +145,13 @@ def _wanted(evidence: Evidence, expected: Outcome | None) -> str:
     return f"{what} of order {order} ({REASONS[second]})"
 
 
-def _told(evidence: Evidence, market: int, divergence: Divergence) -> Subject:
-    """The fewest orders that diverge in the same way when they are alone in the book."""
+def _subject(evidence: Evidence, market: int, divergence: Divergence) -> Subject:
+    """The fewest orders that diverge in the same way without the other orders of the market."""
     first, last = evidence.market_ranges.by_market[market]
     index = min(first + divergence.index, last - 1)
     seq, ts_ns = int(evidence.events["seq"][index]), int(evidence.events["ts_ns"][index])
     named = _named(evidence, market, divergence)
-    suspects = list(dict.fromkeys([*named, *divergence.book.best_orders(FRONT_MAX)]))
+    suspects = list(dict.fromkeys([*named, *divergence.book.best_orders(BEST_ORDERS_MAX)]))
     reduction = Reduction.of(evidence, market, divergence, suspects)
     if reduction.diverges(named):
         fewest = smallest(named, reduction.diverges)
@@ -160,7 +159,7 @@ def _told(evidence: Evidence, market: int, divergence: Divergence) -> Subject:
         fewest = smallest(suspects, reduction.diverges)
     else:
         return Subject(orders=tuple(named[:NAMED_MAX]), stretch=(market, seq - NAMED_MAX, seq))
-    what = f"replayed with these {len(fewest)} orders alone: {_wanted(evidence, divergence.expected)} must follow"
+    what = f"replay of these {len(fewest)} orders alone: {_expected_words(evidence, divergence.expected)} must follow"
     step = {"t": ts_ns / NS_PER_S if ts_ns else None, "what": what, "source": "replay", "seq": seq}
     return Subject(orders=tuple(fewest), only=reduction.indices(fewest), steps=(step,))
 
@@ -179,16 +178,16 @@ def _named(evidence: Evidence, market: int, divergence: Divergence) -> list[int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reduction:
-    """A market's history up to a divergence, to be cut down to a few of its orders.
+    """A market's history up to a divergence, reduced to a few of its orders.
 
-    Taking an order away takes away its trades, and their lots from the other party's quantity. What is left of a
-    correct history is a correct history of the orders that stay, so a divergence in it is one of theirs; it counts
-    only if it is the very one that was found.
+    Removing an order removes its trades, and their lots from the other party's quantity. A correct history stays
+    correct for the orders that are left, so a divergence of the reduced history is caused by them. It counts only if
+    it is the same divergence.
     """
 
-    rows: tuple[tuple[int, Row], ...]  # (place, row) that concern any suspect
+    rows: tuple[tuple[int, Row], ...]  # (index, row) of all events of the suspects
     expected: Outcome | None
-    end: int  # place of the event that was not expected
+    end: int  # index of the unexpected event
 
     @classmethod
     def of(cls, evidence: Evidence, market: int, divergence: Divergence, suspects: list[int]) -> Reduction:
@@ -216,14 +215,14 @@ class Reduction:
         return np.array(self._cut(set(orders))[1], dtype=np.int64)
 
     def _cut(self, orders: set[int]) -> tuple[list[Row], list[int]]:
-        gone = self._gone(orders)
+        traded = self._traded_with_others(orders)
         kept, indices = [], []
         for index, (outcome, client, bits) in self.rows:
             kind, order, second, price, qty = outcome
             if order not in orders or (kind == FILL and second not in orders):
                 continue
             if kind == ACCEPTED:
-                qty -= gone.get(order, 0)
+                qty -= traded.get(order, 0)
                 if qty <= 0:
                     continue
             elif kind in (REFUSED, REJECTED) and index != self.end:
@@ -232,15 +231,15 @@ class Reduction:
             indices.append(index)
         return kept, indices
 
-    def _gone(self, orders: set[int]) -> dict[int, int]:
+    def _traded_with_others(self, orders: set[int]) -> dict[int, int]:
         """Lots that each of the orders traded with others before the divergence."""
-        gone: dict[int, int] = {}
+        traded: dict[int, int] = {}
         for index, (outcome, _, _) in self.rows:
             if outcome[0] == FILL and index < self.end:
                 for mine, other in ((outcome[1], outcome[2]), (outcome[2], outcome[1])):
                     if mine in orders and other not in orders:
-                        gone[mine] = gone.get(mine, 0) + outcome[4]
-        return gone
+                        traded[mine] = traded.get(mine, 0) + outcome[4]
+        return traded
 
 
 def _renumbered(row: Row, numbers: dict[int, int]) -> Row:

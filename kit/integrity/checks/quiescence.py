@@ -1,4 +1,4 @@
-"""After the drain nothing is on its way any more: what was let in is sequenced, and the outbox is empty."""
+"""Check that nothing is pending after the drain: every stored order is sequenced, and the outbox is empty."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ def accepted_equals_sequenced(evidence: Evidence) -> Result:
     bad = np.flatnonzero(stored & ~sequenced)
 
     def example(order: int) -> str:
-        row = evidence.rows("orders", np.flatnonzero(evidence.orders["order"] == order)[:1])[0]
-        return f"order {row['order_id']} (client {row['client_id']}) is stored as {row['status']}, no event tells of it"
+        row = evidence.first_row("orders", evidence.orders, order=order)
+        return (
+            f"order {row['order_id']} (client {row['client_id']}) is stored as {row['status']}, but has no ledger event"
+        )
 
     return by_order(evidence, examined=int(stored.sum()), bad=bad, example=example)
 
@@ -46,11 +48,11 @@ def outbox_empty(evidence: Evidence) -> Result:
     """Q2. |outbox| = 0 after the drain."""
 
     def example() -> str:
-        row = evidence.rows("outbox", [0])[0]
+        row = evidence.row("outbox", 0)
         return f"event {row['event_id']} of order {row['order_id']} ({row['market']})"
 
     def subject() -> Subject:
-        row = evidence.rows("outbox", [0])[0]
+        row = evidence.row("outbox", 0)
         what = f"order {row['order_id']} ({row['market']}) enters the outbox as event {row['event_id']}"
         step = {"t": row["accepted_ns"] / NS_PER_S, "what": what, "source": "store"}
         return Subject(orders=(int(evidence.outbox["order"][0]),), steps=(step,))

@@ -1,4 +1,4 @@
-"""The ledger's own numbering: per market 1…n, each once."""
+"""Check the ledger's sequence numbers: 1 … n in each market, each once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kit.integrity.findings.counterexample import Subject
 
 CHECKS = Checks()
 
-# Events shown on each side of a gap.
+# Events shown on either side of a gap.
 AROUND = 3
 
 
@@ -22,7 +22,7 @@ AROUND = 3
     needs=("events",),
 )
 def gap_free_sequence(evidence: Evidence) -> Result:
-    """S1. Per market, seq sorted = 1, 2, …, n. A violation is an event whose predecessor's seq is not its own − 1."""
+    """S1. In each market, the sorted seqs are 1, 2, …, n. A violation is an event whose seq is not the last + 1."""
     events = evidence.events
     market, seq = events["market"], events["seq"].astype(np.int64)
     before = np.concatenate([[0], seq[:-1]])
@@ -45,12 +45,12 @@ def gap_free_sequence(evidence: Evidence) -> Result:
 
 
 def _around(market: np.ndarray, index: int) -> np.ndarray:
-    """The events on either side of this one in its market, however far apart their numbers are."""
+    """The events next to this one in its market, whatever their numbers are."""
     near = np.arange(max(0, index - AROUND), min(len(market), index + AROUND + 1))
     return near[market[near] == market[index]]
 
 
 def stretch(evidence: Evidence, index: int) -> tuple[int, int, int]:
-    """The ledger around the event at this place."""
+    """The part of the ledger around the event at this index: market, first and last seq."""
     seq = int(evidence.events["seq"][index])
     return int(evidence.events["market"][index]), seq - AROUND, seq + AROUND

@@ -1,7 +1,6 @@
-"""The trades that clients read against the ledger: every trade of the stretch that an answer covers, and no other.
+"""Check the trades that clients read against the ledger: every trade that a page covers, and no other.
 
-An answer is a page: the trades after the place that was asked for, up to its `next`, where the reader goes on. Owns the
-invariants; what must be told is what the ledger has between these two places.
+A page covers the ledger from the seq after which it was requested up to its `next`, where the reader continues.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ CHECKS = Checks()
 
 AROUND = 3
 REPLY_CHARS_MAX = 400
-# What a trade says and its ledger event has; that it is one, market and taker's side are compared apart.
+# Columns that a trade and its ledger event share. Type, market and the taker's side are compared separately.
 SAME = ("seq", "event", "ts_ns", "qty", "price", "content", "order", "maker", "client", "maker_client")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stretches:
-    """By page, the fills (places in `Evidence.fills`) from `first` to before `last` that it covers, and the trades
-    (places in `Evidence.trades`) from `begin` to before `end` that it tells. One that `strays` covers nothing.
+class PageRanges:
+    """By page, the half-open ranges of the fills (`first` to `last` in `Evidence.fills`) that it covers and of the
+    trades (`begin` to `end` in `Evidence.page_trades`) that it shows. An `invalid` page covers nothing.
     """
 
-    strays: np.ndarray
+    invalid: np.ndarray
     first: np.ndarray
     last: np.ndarray
     begin: np.ndarray
@@ -47,24 +46,24 @@ class Stretches:
 @CHECKS.add(
     "trades-equal-ledger",
     noun="pages of trades read",
-    hold="tell the ledger's trades from where they were asked for to where they go on",
-    broke="tell other trades than the ledger has from where they were asked for to where they go on",
+    hold="show the ledger's trades from their start to their next",
+    broke="differ from the ledger's trades between their start and their next",
     needs=("attempts", "events", "run"),
 )
 def trades_equal_ledger(evidence: Evidence) -> Result:
-    """For each answered GET of trades after place a, with limit l and answered `next` n: a ≤ n, n is a or a seq of that
-    ledger, the trades told are the fills of the ledger's events a + 1 … n, all of them, in order, each with all that
-    the ledger says of it; and they are l at most. `measured` counts wrong pages.
+    """For each answered GET of trades after seq a, with limit l and answered `next` n: a ≤ n, n is a or a seq of that
+    ledger, and the trades are all fills among the ledger's events a + 1 … n, at most l, in order and with all fields
+    equal. `measured` counts wrong pages.
     """
     pages = evidence.trade_pages
-    stretches = _stretches(evidence)
-    long = stretches.end - stretches.begin > pages["limit"]
-    bad = np.flatnonzero(stretches.strays | long | _differ(evidence, stretches))
+    ranges = _ranges(evidence)
+    long = ranges.end - ranges.begin > pages["limit"]
+    bad = np.flatnonzero(ranges.invalid | long | _differ(evidence, ranges))
 
     def example() -> str:
         page = int(bad[0])
-        row = evidence.rows("trade_pages", [page])[0]
-        what = _fault(evidence, stretches, page)
+        row = evidence.row("trade_pages", page)
+        what = _wrong(evidence, ranges, page)
         return f"the trades of {row['symbol']} after {row['after']} that client {row['client_id']} read {what}"
 
     return by_row(
@@ -72,106 +71,106 @@ def trades_equal_ledger(evidence: Evidence) -> Result:
         examined=len(pages),
         violations=len(bad),
         example=example,
-        subject=lambda: _told(evidence, int(bad[0]), _index(evidence, stretches, int(bad[0]))),
+        subject=lambda: _subject(evidence, int(bad[0]), _wrong_seq(evidence, ranges, int(bad[0]))),
     )
 
 
-def _stretches(evidence: Evidence) -> Stretches:
+def _ranges(evidence: Evidence) -> PageRanges:
     pages, fills = evidence.trade_pages, evidence.fills
-    after, upto, market = pages["after"].astype(np.int64), pages["next"].astype(np.int64), pages["market"]
-    strays = (upto < after) | ((upto != after) & ~_there(evidence))
+    after, next_seq, market = pages["after"].astype(np.int64), pages["next"].astype(np.int64), pages["market"]
+    invalid = (next_seq < after) | ((next_seq != after) & ~_at_known_seq(evidence))
     first, last = np.zeros(len(pages), dtype=np.int64), np.zeros(len(pages), dtype=np.int64)
     fill_market, fill_seq = fills["market"], fills["seq"]
     for number in evidence.market_ranges.by_market:
         low, high = np.searchsorted(fill_market, (number, number + 1))
-        mine = np.flatnonzero((market == number) & ~strays)
-        for target, index in ((first, after), (last, upto)):
+        mine = np.flatnonzero((market == number) & ~invalid)
+        for target, index in ((first, after), (last, next_seq)):
             target[mine] = low + np.searchsorted(fill_seq[low:high], index[mine], side="right")
     edges = np.searchsorted(evidence.page_trades["page"], np.arange(len(pages) + 1))
-    return Stretches(strays=strays, first=first, last=last, begin=edges[:-1], end=edges[1:])
+    return PageRanges(invalid=invalid, first=first, last=last, begin=edges[:-1], end=edges[1:])
 
 
-def _there(evidence: Evidence) -> np.ndarray:
+def _at_known_seq(evidence: Evidence) -> np.ndarray:
     """Which pages end at a seq that their ledger has."""
     pages = evidence.trade_pages
     return evidence.market_ranges.find(evidence.events, pages["market"], pages["next"]) >= 0
 
 
-def _differ(evidence: Evidence, stretches: Stretches) -> np.ndarray:
-    """Which pages tell more or fewer trades than they cover, or one of them otherwise."""
-    bad = stretches.end - stretches.begin != stretches.last - stretches.first
+def _differ(evidence: Evidence, ranges: PageRanges) -> np.ndarray:
+    """Which pages show more or fewer trades than they cover, or a trade with another content."""
+    bad = ranges.end - ranges.begin != ranges.last - ranges.first
     page = evidence.page_trades["page"]
-    told = np.flatnonzero(~bad[page])
-    # The trade that stands n-th in its page is the n-th fill of what the page covers.
-    fills = evidence.fills.where(told - (stretches.begin - stretches.first)[page[told]])
-    bad[page[told[_unlike(evidence.page_trades.where(told), fills)]]] = True
-    return bad & ~stretches.strays
+    shown = np.flatnonzero(~bad[page])
+    # The n-th trade of a page belongs to the n-th fill that the page covers.
+    fills = evidence.fills.where(shown - (ranges.begin - ranges.first)[page[shown]])
+    bad[page[shown[_unlike(evidence.page_trades.where(shown), fills)]]] = True
+    return bad & ~ranges.invalid
 
 
-def _unlike(told: Rows, fills: Rows) -> np.ndarray:
-    """Row by row, whether what is told is anything else than the fill."""
-    differs = [told[column] != fills[column] for column in SAME]
-    differs += [~told["fill"], told["market"] != fills["market"], told["buys"] != (fills["bits"] & BUYS)]
+def _unlike(shown: Rows, fills: Rows) -> np.ndarray:
+    """Row by row, whether the trade differs from the fill."""
+    differs = [shown[column] != fills[column] for column in SAME]
+    differs += [~shown["fill"], shown["market"] != fills["market"], shown["buys"] != (fills["bits"] & BUYS)]
     return np.logical_or.reduce(differs)
 
 
-def _fault(evidence: Evidence, stretches: Stretches, page: int) -> str:
-    """What is wrong with the page, in words."""
+def _wrong(evidence: Evidence, ranges: PageRanges, page: int) -> str:
+    """Say what is wrong with the page."""
     pages = evidence.trade_pages
-    upto, limit = int(pages["next"][page]), int(pages["limit"][page])
-    told, wanted = (int(b[page] - a[page]) for a, b in _both(stretches))
-    if upto == NO_PAGE:
-        return "are none"
-    if upto < pages["after"][page]:
-        return f"lead back, to {upto}"
-    if stretches.strays[page]:
-        return f"lead on to seq {upto}, which its ledger does not have"
-    if told > limit:
-        return f"are {told:,}, and {limit:,} were asked for"
-    return f"up to seq {upto} are {told:,}, the ledger has {wanted:,}: {_difference(evidence, stretches, page)}"
+    next_seq, limit = int(pages["next"][page]), int(pages["limit"][page])
+    shown, wanted = (int(b[page] - a[page]) for a, b in _bounds(ranges))
+    if next_seq == NO_PAGE:
+        return "are not a page of trades"
+    if next_seq < pages["after"][page]:
+        return f"have a next that goes back, to seq {next_seq}"
+    if ranges.invalid[page]:
+        return f"have next {next_seq}, which is no seq of its ledger"
+    if shown > limit:
+        return f"are {shown:,}, but the limit was {limit:,}"
+    return f"up to seq {next_seq} are {shown:,}, the ledger has {wanted:,}: {_difference(evidence, ranges, page)}"
 
 
-def _both(stretches: Stretches) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    return (stretches.begin, stretches.end), (stretches.first, stretches.last)
+def _bounds(ranges: PageRanges) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    return (ranges.begin, ranges.end), (ranges.first, ranges.last)
 
 
-def _difference(evidence: Evidence, stretches: Stretches, page: int) -> str:
-    """The first trade that is not as it should be."""
-    at, told, fills = _parting(evidence, stretches, page)
+def _difference(evidence: Evidence, ranges: PageRanges, page: int) -> str:
+    """The first wrong trade."""
+    at, shown, fills = _first_difference(evidence, ranges, page)
     if at == len(fills):
-        return f"number {at + 1} is none of them"
-    row = evidence.rows("events", fills["index"][[at]])[0]
+        return f"number {at + 1} is not in the ledger"
+    row = evidence.row("events", fills["index"][at])
     name = f"seq {row['seq']}, {event_words(row)}"
-    if at == len(told):
+    if at == len(shown):
         return f"{name}, is missing"
-    if told["seq"][at] != row["seq"]:
-        return f"number {at + 1} is seq {told['seq'][at]} and not {name}"
+    if shown["seq"][at] != row["seq"]:
+        return f"number {at + 1} is seq {shown['seq'][at]}, expected {name}"
     said = _trade(evidence, page, at)
     wrong = [field for field, kind in TRADE.items() if typed(said.get(field), kind) != row[COLUMNS[field]]]
-    return f"of {name}, it says {', '.join(f'{field} {said.get(field)}' for field in wrong)}"
+    return f"for {name}, it says {', '.join(f'{field} {said.get(field)}' for field in wrong)}"
 
 
 def _trade(evidence: Evidence, page: int, at: int) -> Mapping[str, Any]:
-    """A trade as the page's answer has it."""
-    trades = loads(evidence.rows("trade_pages", [page])[0]["reply"]).get("trades", ())
+    """A trade as it stands in the page's reply."""
+    trades = loads(evidence.row("trade_pages", page)["reply"]).get("trades", ())
     said = trades[at] if at < len(trades) else {}
     return said if isinstance(said, dict) else {}
 
 
-def _parting(evidence: Evidence, stretches: Stretches, page: int) -> tuple[int, Rows, Rows]:
-    """From which of its trades on a page differs from what it covers; both."""
-    told, fills = (
+def _first_difference(evidence: Evidence, ranges: PageRanges, page: int) -> tuple[int, Rows, Rows]:
+    """The number of the first trade that differs from what the page covers; the page's trades, and the fills."""
+    shown, fills = (
         rows.where(np.arange(a[page], b[page]))
-        for rows, (a, b) in zip((evidence.page_trades, evidence.fills), _both(stretches), strict=True)
+        for rows, (a, b) in zip((evidence.page_trades, evidence.fills), _bounds(ranges), strict=True)
     )
-    common = np.arange(min(len(told), len(fills)))
-    unlike = np.flatnonzero(_unlike(told.where(common), fills.where(common)))
-    return int(unlike[0]) if len(unlike) else len(common), told, fills
+    common = np.arange(min(len(shown), len(fills)))
+    unlike = np.flatnonzero(_unlike(shown.where(common), fills.where(common)))
+    return int(unlike[0]) if len(unlike) else len(common), shown, fills
 
 
-def _index(evidence: Evidence, stretches: Stretches, page: int) -> int:
-    """The seq of the ledger around which the page goes wrong."""
-    at, _, fills = _parting(evidence, stretches, page)
+def _wrong_seq(evidence: Evidence, ranges: PageRanges, page: int) -> int:
+    """The seq of the ledger at which the page is first wrong."""
+    at, _, fills = _first_difference(evidence, ranges, page)
     if at < len(fills):
         return int(fills["seq"][at])
     return max(int(evidence.trade_pages["next"][page]), int(evidence.trade_pages["after"][page]))
@@ -180,38 +179,38 @@ def _index(evidence: Evidence, stretches: Stretches, page: int) -> int:
 @CHECKS.add(
     "trade-pages-advance",
     noun="pages of trades read",
-    hold="lead on from where they were asked for if more was known by then",
-    broke="do not lead on although more was known before they were asked for",
+    hold="advance if more events were known when they were requested",
+    broke="do not advance, although more events were known when they were requested",
     needs=("attempts", "stream", "events", "run"),
     timed=True,
 )
 def trade_pages_advance(evidence: Evidence) -> Result:
-    """For each answered GET of trades after place a: if a subscriber had received an event of its market beyond a, or a
-    page had led beyond a, before it was asked for, then its `next` is beyond a. So whoever goes on comes to the end.
+    """For each answered GET of trades after seq a: if a subscriber had received an event of its market beyond a, or a
+    page's `next` was beyond a, before the GET was sent, then its `next` is beyond a. So a reader reaches the end.
     """
     pages = evidence.trade_pages.where(evidence.trade_pages["next"] != NO_PAGE)
-    led = evidence.trade_pages.where(_there(evidence))
+    led = evidence.trade_pages.where(_at_known_seq(evidence))
     read = led["market"], led["next"], led["completed_ns"]
     known = ObservedProgress(streamed_events(evidence.stream), read).before(pages["market"], pages["invoked_ns"])
     bad = np.flatnonzero((known > pages["after"]) & (pages["next"] <= pages["after"]))
 
     def example() -> str:
-        row = evidence.rows("trade_pages", pages["index"][bad[:1]])[0]
+        row = evidence.row("trade_pages", pages["index"][bad[0]])
         who = f"the trades of {row['symbol']} after {row['after']} that client {row['client_id']} read"
-        return f"{who} go on from {pages['next'][bad[0]]}, though seq {known[bad[0]]} was known before"
+        return f"{who} have next {pages['next'][bad[0]]}, but seq {known[bad[0]]} was known before"
 
     return by_row(
         evidence,
         examined=len(pages),
         violations=len(bad),
         example=example,
-        subject=lambda: _told(evidence, int(pages["index"][bad[0]]), int(pages["after"][bad[0]])),
+        subject=lambda: _subject(evidence, int(pages["index"][bad[0]]), int(pages["after"][bad[0]])),
     )
 
 
-def _told(evidence: Evidence, page: int, index: int) -> Subject:
-    """The read and the ledger around a place of it."""
-    row = evidence.rows("trade_pages", [page])[0]
+def _subject(evidence: Evidence, page: int, index: int) -> Subject:
+    """The read and the ledger around a seq."""
+    row = evidence.row("trade_pages", page)
     base = {"source": "client", "client_id": row["client_id"]}
     asked = f"client {row['client_id']} reads {row['limit']} trades of {row['symbol']} after {row['after']}"
     reply = row["reply"] if len(row["reply"]) <= REPLY_CHARS_MAX else f"{row['reply'][:REPLY_CHARS_MAX]}…"

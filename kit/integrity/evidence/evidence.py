@@ -70,6 +70,16 @@ class Evidence:
             indices = getattr(self, name)["row"][np.asarray(indices)]
         return self.recorded["attempts" if name in READ_TABLES else name].at([int(index) for index in indices])
 
+    def row(self, name: str, index: Any) -> dict[str, Any]:
+        return self.rows(name, (index,))[0]
+
+    def first_row(self, name: str, part: Rows, **numbers: int) -> dict[str, Any]:
+        """The recorded row of the first row of `part`, a part of the table `name`, that holds these numbers."""
+        indices = part["index"]
+        for column, number in numbers.items():
+            indices = indices[part[column] == number]
+        return self.row(name, indices[0])
+
     def replies(self, indices: np.ndarray) -> Iterator[Any]:
         """The replies to the attempts at these ascending indices, as Arrow arrays of texts. They are read anew."""
         begin = 0

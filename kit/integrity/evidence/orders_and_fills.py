@@ -1,7 +1,4 @@
-"""Accepted orders as arrays by order number, and both sides of every fill: what checks of trades are made of.
-
-Owns no invariant.
-"""
+"""Give accepted orders as arrays by order number, and both sides of every fill."""
 
 from __future__ import annotations
 
@@ -17,9 +14,9 @@ from kit.integrity.evidence.ledger_tables import AT_MARKET, BUYS, RESTS
 
 
 class AcceptedOrders:
-    """By order number; of an order accepted twice, the first acceptance.
+    """Arrays by order number. An order that was accepted twice has the values of its first acceptance.
 
-    A column is worked out when it is first asked for: most checks want three of them.
+    Each array is computed when it is first used, because most checks need only three of them.
     """
 
     def __init__(self, accepted: Rows, size: int) -> None:
@@ -28,12 +25,12 @@ class AcceptedOrders:
 
     def _column(self, name: str, default: int = 0) -> np.ndarray:
         values = self._accepted[name]
-        # The value at the end is the one of orders that were never accepted, whose first place is −1.
+        # The appended value is for orders that were never accepted, whose first index is −1.
         return np.append(values, values.dtype.type(default)).take(self._first)
 
     @cached_property
     def seq(self) -> np.ndarray:
-        """0 = never accepted."""
+        """0 if the order was never accepted."""
         return self._column("seq")
 
     @cached_property
@@ -63,7 +60,7 @@ class AcceptedOrders:
 
     @cached_property
     def once(self) -> np.ndarray:
-        """Accepted a single time, so that `seq` is the time of all its trades."""
+        """Accepted a single time, so that `seq` comes before all of the order's trades."""
         return counts(self._accepted["order"], self._size) == 1
 
     @property
@@ -81,25 +78,24 @@ class AcceptedOrders:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FillSides:
-    """One entry a side of every fill, takers first. `place` is the fill's place among the fills."""
+    """Two entries for every fill, all takers first. `fill` is the index among the fills."""
 
     order: np.ndarray
     qty: np.ndarray
-    index: np.ndarray
+    fill: np.ndarray
 
 
 def accepted_orders(evidence: Evidence) -> AcceptedOrders:
-    """One array a column, as long as there are orders."""
     return AcceptedOrders(evidence.accepted, evidence.order_count)
 
 
 def fill_sides(evidence: Evidence) -> FillSides:
     fills = evidence.fills
-    qty, index = fills["qty"], np.arange(len(fills), dtype=np.int32)
+    qty, fill = fills["qty"], np.arange(len(fills), dtype=np.int32)
     return FillSides(
         order=np.concatenate([fills["order"], fills["maker"]]),
         qty=np.concatenate([qty, qty]),
-        index=np.concatenate([index, index]),
+        fill=np.concatenate([fill, fill]),
     )
 
 
