@@ -1,1 +1,1 @@
-"""Columns of numbers: reading, hashing, grouping, JSON templates."""
+"""Columns of numbers from Parquet files: reading, hashing, grouping, JSON templates."""

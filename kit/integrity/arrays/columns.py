@@ -1,7 +1,7 @@
-"""A table as bare arrays, in memory or, beyond a limit, in files of a temporary folder that goes with it.
+"""Keep a table as bare NumPy columns, in memory or, beyond a limit, in files of a temporary folder.
 
-Owns where columns live; must not know what they mean. A check takes the columns that it needs and lets them go, so a
-run that is larger than memory costs a check the size of a few columns and not of all tables.
+A check loads the columns that it needs and releases them, so that a run larger than memory costs a check the size of a
+few columns and not of all tables.
 """
 
 from __future__ import annotations
@@ -16,21 +16,20 @@ from typing import Protocol
 import numpy as np
 import psutil
 
-# Columns of all tables together beyond which they go to files: this part of the memory that is free. What a check
-# works out beside them is as much again at most.
-MEMORY_SHARE = 3
+# Columns go to files when they exceed this fraction of the free memory. A check needs at most as much again.
+MEMORY_SHARE = 1 / 3
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 INT32_MAX = 2**31 - 1
-# A column that every table has: the place of the row in the whole table.
+# A column that every table has: the row's index in the whole table.
 INDEX = "index"
 
 
 class ColumnStorage:
-    """Where the columns of one run live. `close` removes the files; the end of the process does so too."""
+    """The storage of one run's columns. `close` removes the files, as does the end of the process."""
 
     def __init__(self, memory_bytes_max: int | None = None) -> None:
-        """With no limit given, a third of the memory that is free now."""
-        self.memory_bytes_max = _free_bytes() // MEMORY_SHARE if memory_bytes_max is None else memory_bytes_max
+        """By default the limit is a third of the memory that is free now."""
+        self.memory_bytes_max = int(_free_bytes() * MEMORY_SHARE) if memory_bytes_max is None else memory_bytes_max
         self.bytes = 0
         self._folder: Path | None = None
         self._files = 0
@@ -40,12 +39,8 @@ class ColumnStorage:
     def full(self) -> bool:
         return self.bytes > self.memory_bytes_max
 
-    @property
-    def spilled(self) -> bool:
-        return self._folder is not None
-
     def file(self) -> Path:
-        """A new file's path, in a folder that is removed with the space."""
+        """The path of a new file, in a folder that is removed with the storage."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="integrity-"))
             self._cleanup = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -59,7 +54,7 @@ class ColumnStorage:
 
 
 def _free_bytes() -> int:
-    """Free memory of the machine, or all that the container may have where that is less."""
+    """Free memory of the machine, or the container's memory limit where that is less."""
     free = psutil.virtual_memory().available
     try:
         limit = CGROUP_LIMIT.read_text().strip()
@@ -69,12 +64,12 @@ def _free_bytes() -> int:
 
 
 class Column:
-    """One column: appended to batch by batch, then read as a whole. Whole numbers that fit take half the room."""
+    """One column, appended to batch by batch and then read as a whole. Integers that fit are kept in 32 bits."""
 
     __slots__ = ("_path", "_rows", "_size", "_storage", "_type", "_values")
 
     def __init__(self, storage: ColumnStorage, rows: int) -> None:
-        """For `rows` rows; more are possible and cost a copy."""
+        """Expect `rows` rows. More are possible, but cost a copy."""
         self._storage, self._rows = storage, rows
         self._values: np.ndarray | None = None
         self._path: Path | None = None
@@ -112,7 +107,7 @@ class Column:
         return np.zeros(0, dtype=self._type) if self._values is None else self._values[: self._size]
 
     def replace(self, values: np.ndarray) -> None:
-        """Other values from now on."""
+        """Replace all values."""
         self._free()
         if self._path is not None:
             self._path.unlink()
@@ -139,7 +134,7 @@ def _narrow(values: np.ndarray) -> np.ndarray:
 
 
 class Rows(Protocol):
-    """What checks see: columns by name, and parts of the table with the same columns."""
+    """A table or a part of one, as checks use it."""
 
     def __len__(self) -> int: ...
 
@@ -152,13 +147,13 @@ class Columns:
     """A table of equally long columns."""
 
     def __init__(self, storage: ColumnStorage, rows: int = 0) -> None:
-        """For `rows` rows, where that is known."""
+        """Expect `rows` rows, where their number is known."""
         self._storage, self._rows = storage, rows
         self._columns: dict[str, Column] = {}
         self._size = 0
 
     def append(self, values: Mapping[str, np.ndarray]) -> None:
-        """One more batch of rows; the first one says which columns there are."""
+        """Append a batch of rows. The first batch defines the columns."""
         if not self._columns:
             self._columns = {name: Column(self._storage, self._rows) for name in values}
         for name, column in self._columns.items():
@@ -166,7 +161,7 @@ class Columns:
         self._size += len(next(iter(values.values())))
 
     def reorder(self, order: np.ndarray) -> None:
-        """Put the rows into another order."""
+        """Sort the rows by these indices."""
         for column in self._columns.values():
             column.replace(column.read()[order])
 
@@ -178,18 +173,18 @@ class Columns:
         return self._size
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """A column; of a table without rows any column, empty."""
+        """A column. A table without rows has every column, empty."""
         if name == INDEX:
             return np.arange(self._size)
         return self._columns[name].read() if self._columns else np.zeros(0, dtype=np.int64)
 
     def where(self, chosen: np.ndarray) -> Rows:
-        """The rows at these places, or where this mask is true."""
+        """The rows at these indices, or where this mask is true."""
         return Part(self, chosen)
 
 
 class Part:
-    """Some rows of a table, in the order of their places."""
+    """Some rows of a table, in the order of their indices."""
 
     __slots__ = ("_base", "indices")
 
@@ -201,7 +196,7 @@ class Part:
         return len(self.indices)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        # `take` wants half the time of an index in brackets, which converts narrow places piece by piece.
+        # `take` needs half the time of indexing, which converts 32-bit indices piece by piece.
         return self.indices if name == INDEX else self._base[name].take(self.indices)
 
     def where(self, chosen: np.ndarray) -> Rows:

@@ -1,7 +1,7 @@
-"""Sums, counts and first places by number: the few group operations that checks are made of.
+"""Sum, count and find rows by dense number: the group operations of the checks.
 
-Owns arithmetic on dense numbers; must not know what they number. Sums are whole numbers throughout. Rows without a
-number, −1, fall on one more place at the end, which is cut off: to pick the others first would cost more than the rest.
+Sums are integers throughout. Rows without a number have −1; they fall on an extra entry at the end, which is cut off.
+Filtering them out first would cost more than the rest.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ import numpy as np
 
 
 def totals(numbers: np.ndarray, amounts: np.ndarray, size: int) -> np.ndarray:
-    """Σ amounts by number 0 … size − 1; rows without a number (−1) are left out."""
+    """Σ amounts by number 0 … size − 1."""
     sums = np.zeros(size + 1, dtype=np.int64)
     np.add.at(sums, numbers, amounts.astype(np.int64, copy=False))
     return sums[:-1]
 
 
 def counts(numbers: np.ndarray, size: int) -> np.ndarray:
-    """How often each number stands there; −1 is none."""
+    """How often each number occurs."""
     return np.bincount(numbers.astype(np.int64) + 1, minlength=size + 1)[1:]
 
 
 def present(numbers: np.ndarray, size: int) -> np.ndarray:
-    """Which numbers stand there at all."""
+    """Which numbers occur."""
     there = np.zeros(size + 1, dtype=bool)
     there[numbers] = True
     return there[:-1]
 
 
 def firsts(numbers: np.ndarray, size: int) -> np.ndarray:
-    """The place of each number's first row, −1 for none."""
+    """The index of each number's first row, −1 for none."""
     indices = np.full(size + 1, -1, dtype=np.int64)
     indices[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
     return indices[:-1]
 
 
 def lasts(numbers: np.ndarray, size: int) -> np.ndarray:
-    """The place of each number's last row, −1 for none."""
+    """The index of each number's last row, −1 for none."""
     indices = np.full(size + 1, -1, dtype=np.int64)
     indices[numbers] = np.arange(len(numbers))
     return indices[:-1]
@@ -50,7 +50,7 @@ def spread(numbers: np.ndarray, values: np.ndarray, size: int, default: int = 0)
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two numbers a row as one that compares like the pair."""
+    """Two numbers of each row as one 64-bit number."""
     return (first.astype(np.int64) << 32) | (second.astype(np.int64) & 0xFFFFFFFF)
 
 

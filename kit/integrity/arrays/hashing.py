@@ -1,8 +1,7 @@
-"""Texts and whole rows as 64-bit numbers that compare fast.
+"""Hash texts and whole rows to 64-bit numbers that compare fast.
 
-Owns the hash; must not know what is hashed. Every word goes through a full mix before it is joined, so that ids that
-count up do not collide by structure. Among n different ids two share a number with a probability below n² / 2⁶⁵: about
-3·10⁻⁶ for ten million.
+Every word is mixed completely before it is joined, so that ids that count up do not collide by structure. Among n
+different ids two share a number with a probability below n² / 2⁶⁵: about 3·10⁻⁶ for ten million.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ import pyarrow as pa
 WORD = 8
 _ODD_1, _ODD_2, _ODD_3 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB), np.uint64(0x9E3779B97F4A7C15)
 _32, _29, _31 = np.uint64(32), np.uint64(29), np.uint64(31)
-# How much of a word belongs to a text that ends within it, by the bytes left.
+# Masks for the last word of a text, by the number of bytes that are left.
 _MASKS = np.array([(1 << (WORD * left)) - 1 for left in range(WORD)] + [2**64 - 1], dtype=np.uint64)
 
 
 def texts(values: Any) -> np.ndarray:
-    """One number a text of an Arrow string array; 0 for the empty text alone."""
+    """One number for each text of an Arrow string array; 0 only for the empty text."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if isinstance(values, pa.DictionaryArray):
@@ -41,7 +40,7 @@ def texts(values: Any) -> np.ndarray:
 
 
 def _layout(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each text starts, how long it is, and the eight bytes from any place on."""
+    """Where each text starts, how long it is, and the eight bytes from any offset on."""
     wide = pa.types.is_large_string(values.type)
     _, offsets, data = values.buffers()
     if offsets is None or not len(values):
@@ -50,7 +49,7 @@ def _layout(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     edges = np.frombuffer(offsets, dtype=np.int64 if wide else np.int32)
     edges = edges[values.offset : values.offset + len(values) + 1].astype(np.int64)
     first, last = int(edges[0]), int(edges[-1])
-    # A copy with room to read a whole word at the last byte.
+    # Padded, so that a whole word can be read at the last byte.
     padded = np.zeros(last - first + WORD, dtype=np.uint8)
     if last > first:
         padded[: last - first] = np.frombuffer(data, dtype=np.uint8)[first:last]
@@ -64,7 +63,7 @@ def one(text: str) -> int:
 
 
 def joined(mixed: np.ndarray, word: np.ndarray) -> np.ndarray:
-    """`mixed` with one more word in it; the order of words matters."""
+    """Join one more word to `mixed`. The order of words matters."""
     word = _scattered(word)
     word ^= mixed
     word *= _ODD_3
@@ -73,9 +72,9 @@ def joined(mixed: np.ndarray, word: np.ndarray) -> np.ndarray:
 
 
 def rows(*columns: np.ndarray) -> np.ndarray:
-    """One number a row of `columns`, integers or numbers of texts; the order of columns matters.
+    """One number for each row of `columns`, which are integers or hashes of texts. The order of columns matters.
 
-    Each column has an odd factor of its own: rows that differ in one column always differ here.
+    Each column has its own odd factor, so that rows that differ in a single column always get different numbers.
     """
     mixed = np.full(len(columns[0]), _ODD_3, dtype=np.uint64)
     for column, factor in zip(columns, _factors(len(columns)), strict=True):
@@ -84,7 +83,7 @@ def rows(*columns: np.ndarray) -> np.ndarray:
 
 
 def _scattered(word: np.ndarray) -> np.ndarray:
-    """Every bit of `word` in every bit of the result, which leads back to it."""
+    """Mix every bit of `word` into every bit of the result. The function is a bijection."""
     word = word * _ODD_1
     word ^= word >> _32
     word *= _ODD_2

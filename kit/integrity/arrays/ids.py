@@ -1,7 +1,6 @@
-"""Words and names as small numbers, ids as dense numbers over all tables that name them.
+"""Number words, names and ids.
 
-Owns the numbering; must not know what is numbered. An id's number is found through its 64-bit hash, part by part of
-the hashes' range, so that the work fits into memory however many ids there are.
+Ids are numbered by their 64-bit hashes, one part of the hash range after the other, so that memory stays bounded.
 """
 
 from __future__ import annotations
@@ -17,18 +16,18 @@ from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Columns
 
 NO_ID = -1
-# Ids that are numbered at once.
+# How many ids are numbered at once.
 CELLS_MAX = 1 << 22
 
 
 def codes(values: Any, words: Sequence[str]) -> np.ndarray:
-    """The place of each text among `words`, -1 for any other."""
+    """The index of each text in `words`, −1 for any other text."""
     indices = {word: index for index, word in enumerate(words)}
     return _looked_up(values, lambda text: indices.get(text, -1)).astype(np.int8)
 
 
 class Names:
-    """Names of few things (markets, subscribers), numbered as they come."""
+    """Numbers for a few names (markets, subscribers), which can be looked up again."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
@@ -42,19 +41,15 @@ class Names:
     def __len__(self) -> int:
         return len(self._numbers)
 
-    def find(self, name: str) -> int:
-        """Its number, -1 if nothing has this name."""
-        return self._numbers.get(name, -1)
-
 
 class ClientIds:
-    """Names of many things that repeat (clients), numbered as they come and forgotten: a row that names one tells."""
+    """Numbers for many repeated ids (of clients). Their texts are not kept; recorded rows have them."""
 
     def __init__(self) -> None:
         self._numbers: dict[int, int] = {}
 
     def number(self, values: Any) -> np.ndarray:
-        """NO_ID for the empty name."""
+        """NO_ID for the empty id."""
         coded = values if isinstance(values, pa.DictionaryArray) else values.dictionary_encode()
         known = self._numbers
         numbers = np.array(
@@ -74,7 +69,7 @@ def _looked_up(values: Any, look: Any) -> np.ndarray:
 
 
 def number_ids(indices: Sequence[tuple[Columns, str]]) -> int:
-    """Replace the hashes in these columns by numbers 0 … n − 1, equal for equal hashes; NO_ID for none. Returns n."""
+    """Replace the hashes in these columns by numbers 0 … n − 1, equal for equal hashes, NO_ID for 0. Returns n."""
     total = sum(len(table) for table, _ in indices)
     bits = max(0, (total // CELLS_MAX).bit_length())
     numbered = [np.full(len(table), NO_ID, dtype=np.int32) for table, _ in indices]
@@ -82,7 +77,7 @@ def number_ids(indices: Sequence[tuple[Columns, str]]) -> int:
     for part in range(1 << bits):
         chosen = [_part(table[column], part, bits) for table, column in indices]
         hashes = np.concatenate([found for _, found in chosen])
-        # Parts hold about as many ids: a table that need not grow is filled a quarter faster.
+        # All parts hold about as many ids. A hash table that need not grow is filled a quarter faster.
         numbers, distinct = pd.factorize(hashes, size_hint=count // part if part else None)
         edges = np.cumsum([0, *(len(found) for _, found in chosen)])
         for target, (rows, _), first, last in zip(numbered, chosen, edges[:-1], edges[1:], strict=True):
@@ -94,7 +89,7 @@ def number_ids(indices: Sequence[tuple[Columns, str]]) -> int:
 
 
 def _part(hashes: np.ndarray, part: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places and values of the ids whose first `bits` bits are `part`."""
+    """Indices and values of the hashes whose first `bits` bits are `part`."""
     if not len(hashes):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
     mine = hashes != 0

@@ -1,7 +1,6 @@
-"""JSON bodies as columns: answers of the API and messages of the stream.
+"""Parse JSON bodies into columns: replies of the API and messages of the stream.
 
-Owns parsing; must not know what the fields mean. A body that is no JSON object gives "" and 0 everywhere, which no
-comparison with a ledger row survives.
+A body that is no JSON object gives "" and 0 in every column, which equals no ledger row.
 """
 
 from __future__ import annotations
@@ -13,23 +12,23 @@ from typing import Any
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
-# Longer than any lot of bodies that is parsed at once.
+# Longer than all bodies that are parsed at once, because Arrow parses no body across two blocks.
 BLOCK_BYTES = 1 << 28
-# So few are parsed one by one as fast.
+# Up to so many bodies, parsing them one by one is as fast.
 FEW = 64
 
 Parsed = dict[str, Any]  # field → Arrow array
 
 
 def parse(bodies: Any, fields: Mapping[str, type]) -> Parsed:
-    """One value a body and field (JSON name → str or int); absent and null are "" and 0."""
+    """One array for each field (JSON name → str or int). Absent and null become "" and 0."""
     texts = bodies.to_pylist()
     parsed = _parse_fast(texts, fields) if len(texts) > FEW else None
     return _parse_each(texts, fields) if parsed is None else parsed
 
 
 def _parse_fast(texts: list[str], fields: Mapping[str, type]) -> Parsed | None:
-    """All at once in C++, or None if any of them is not one JSON object on one line with fields of these types."""
+    """Parse all at once in C++. None if any text is not one JSON object on one line with fields of these types."""
     table = table_of(texts, pa.schema([(name, arrow_type(kind)) for name, kind in fields.items()]))
     if table is None:
         return None
@@ -37,7 +36,7 @@ def _parse_fast(texts: list[str], fields: Mapping[str, type]) -> Parsed | None:
 
 
 def table_of(texts: list[str], schema: pa.Schema) -> pa.Table | None:
-    """All at once in C++, absent fields as nulls; None if any of them is not one JSON object on one line that fits."""
+    """Parse all at once in C++, absent fields as nulls. None if a text is not one JSON object on one line that fits."""
     options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore")
     lines = pa.py_buffer("\n".join(text or "{}" for text in texts).encode())
     try:
@@ -57,7 +56,7 @@ def _parse_each(texts: list[str], fields: Mapping[str, type]) -> Parsed:
 
 
 def loads(text: str) -> dict[str, Any]:
-    """The object in the text; empty if it holds none."""
+    """The JSON object in the text; an empty one if there is none."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -71,7 +70,7 @@ def _value(value: Any, kind: type) -> Any:
 
 
 def typed(value: Any, kind: type) -> Any:
-    """The value if it is one of this kind (str or int) that a column holds, else None."""
+    """The value if it has this type (str or int) and fits a column, else None."""
     if not isinstance(value, kind) or isinstance(value, bool):
         return None
     if isinstance(value, int):

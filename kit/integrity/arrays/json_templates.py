@@ -1,8 +1,8 @@
-"""Whether JSON texts say what table rows hold, without parsing them.
+"""Prove that JSON texts say what table rows hold, without parsing them.
 
-Texts of one shape differ in their values only. The shape is learnt from one text that was parsed; then the text that
-each row must have is written and compared byte for byte: five times as fast as parsing. Equal bytes prove equal values.
-Unequal ones prove nothing (another order of fields, escapes, a real difference): the caller parses those.
+Texts with the same layout differ only in their values. The layout is learnt from one parsed text. Then the text that
+each row must have is written and compared byte for byte, which is five times as fast as parsing. Equal bytes prove
+equal values. Different bytes prove nothing (other field order, escapes, a real difference): the caller parses those.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from pyarrow import compute
 
 from kit.integrity.arrays.parquet_table import to_numpy
 
-# The type checker knows none of Arrow's functions: they are made at import.
+# Arrow creates its functions at import, so the type checker knows none of them.
 pc: Any = compute
-# Texts of a shape that are tried as its model; a violation among them must not stop the others from being quick.
+# Texts of a layout that are tried as its template. Several, because the first of them may hold a violation.
 MODELS_MAX = 3
-# Numbers of which each stands in so many of the first rows are written once each.
+# Numbers that repeat at least so often in the first rows are written once for each distinct value.
 REPEATED_MIN, SAMPLE = 8, 512
 SEPARATORS = ((",", ":"), (", ", ": "))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonTemplate:
-    """Constant texts around the values of `slots`; with `free` digits before the last constant."""
+    """Constant texts around the values of the columns `slots`, with `free` digits before the last constant."""
 
     constants: tuple[str, ...]
     slots: tuple[str, ...]
@@ -38,7 +38,7 @@ class JsonTemplate:
 
 
 class JsonTemplates:
-    """Learnt shapes. `columns`: name in the JSON → column; those in `empty_too` are empty where the text lacks them."""
+    """The layouts of one kind of text. `columns`: JSON name → column. `empty_too` are empty where a text lacks them."""
 
     def __init__(self, columns: Mapping[str, str], empty_too: frozenset[str]) -> None:
         self._columns, self._empty_too = columns, empty_too
@@ -46,9 +46,9 @@ class JsonTemplates:
         self._tried: dict[int, int] = {}
 
     def same(self, texts: Any, rows: Mapping[str, Any], at: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-        """True where text i says what row at[i] of `rows` holds; false where that is not known.
+        """True where text i says what row at[i] of `rows` holds, false where that is not proven.
 
-        Rows of equal `shapes` must have the same columns empty.
+        Rows with equal numbers in `shapes` must have the same columns empty.
         """
         same, values = np.zeros(len(texts), dtype=bool), Values(rows)
         for shape in pd.unique(shapes).tolist():
@@ -75,7 +75,7 @@ class JsonTemplates:
 def learn(
     text: str, row: Mapping[str, Any], columns: Mapping[str, str], empty_too: frozenset[str] = frozenset()
 ) -> JsonTemplate | None:
-    """The shape of `text` if it says what `row` holds and nothing else; one number at its end may be anything."""
+    """The layout of `text` if it says exactly what `row` holds. A number in its last field may have any value."""
     pairs = _pairs(text)
     if not pairs:
         return None
@@ -116,14 +116,14 @@ def _pairs(text: str) -> list[tuple[str, Any]]:
 
 
 class Values:
-    """A batch's columns as JSON writes their values, each worked out once."""
+    """A batch's columns as JSON texts, each made once."""
 
     def __init__(self, rows: Mapping[str, Any]) -> None:
         self._rows = rows
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, column: str) -> Any:
-        """Texts, or codes and texts; None where a value would need escapes."""
+        """Texts, or a dictionary array of texts; None where a value would need escapes."""
         if column not in self._made:
             made = _repeated(self._rows[column])
             texts = made.dictionary if isinstance(made, pa.DictionaryArray) else made
@@ -133,7 +133,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Coded:
-    """A piece of the rows' texts of which there are few, and which of them each row has."""
+    """A piece of the rows' texts that has few distinct values: these, and which of them each row has."""
 
     few: Any
     codes: np.ndarray
@@ -142,7 +142,7 @@ class Coded:
         return self.few.take(pa.array(self.codes))
 
     def with_next(self, other: Coded) -> Coded:
-        """Both pieces as one: every text of the one with every text of the other."""
+        """Join two neighbouring pieces: every text of this one with every text of the other."""
         left, right = len(self.few), len(other.few)
         pairs = np.repeat(np.arange(left), right), np.tile(np.arange(right), left)
         few = pc.binary_join_element_wise(self.few.take(pa.array(pairs[0])), other.few.take(pa.array(pairs[1])), "")
@@ -150,14 +150,14 @@ class Coded:
 
 
 def written(template: JsonTemplate, values: Values, at: np.ndarray, end: Sequence[Any] = ()) -> Any:
-    """The texts that these rows must have, up to the free digits, and `end`; None where a value would need escapes."""
+    """The texts that these rows must have, up to the free digits, then `end`; None where a value would need escapes."""
     indices, pieces, constants = pa.array(at), [], list(template.constants)
     for slot, column in enumerate(template.slots):
         held = values[column]
         if held is None:
             return None
         if isinstance(held, pa.DictionaryArray):
-            # The constants around go to the few texts and not to the many rows.
+            # Join the constants around to the few distinct texts, not to the many rows.
             few = pc.binary_join_element_wise(constants[slot], held.dictionary, constants[slot + 1], "")
             _put(pieces, Coded(few, to_numpy(held.indices).take(at).astype(np.int32, copy=False)))
             constants[slot + 1] = ""
@@ -169,7 +169,7 @@ def written(template: JsonTemplate, values: Values, at: np.ndarray, end: Sequenc
 
 
 def _put(pieces: list[Any], piece: Coded) -> None:
-    """One more piece; as one with the last where they have few texts together: what costs is the pieces of each row."""
+    """Add a piece, joined with the last one if they have few combinations: the cost grows with the pieces of a row."""
     last = pieces[-1] if pieces else None
     if isinstance(last, Coded) and len(last.few) * len(piece.few) * REPEATED_MIN <= len(piece.codes):
         pieces[-1] = last.with_next(piece)
@@ -178,7 +178,7 @@ def _put(pieces: list[Any], piece: Coded) -> None:
 
 
 def _repeated(values: Any) -> Any:
-    """As texts; those that repeat a lot as codes."""
+    """As texts, in a dictionary array if they repeat a lot."""
     if isinstance(values, pa.DictionaryArray) or pa.types.is_string(values.type):
         return values
     if len(values[:SAMPLE].unique()) * REPEATED_MIN > min(SAMPLE, len(values)):
@@ -192,7 +192,7 @@ def _matches(template: JsonTemplate, texts: Any, values: Values, at: np.ndarray)
     if template.free:
         size = len(end.encode())
         digits = pc.binary_slice(texts.cast(pa.binary()), -template.free - size, -size).view(pa.string())
-        # A number as JSON writes it: no leading zero, and all of its digits.
+        # A number as JSON writes it: digits only, without a leading zero.
         fits = pc.and_(pc.ascii_is_decimal(digits), pc.invert(pc.starts_with(digits, "0")))
         fits = pc.and_(fits, pc.equal(pc.binary_length(digits), template.free))
     wanted = written(template, values, at, () if digits is None else (digits, end))
@@ -203,7 +203,7 @@ def _matches(template: JsonTemplate, texts: Any, values: Values, at: np.ndarray)
 
 
 def _needs_escapes(values: Any) -> bool:
-    """Whether JSON would write one of the values otherwise than as it stands."""
+    """Whether JSON would write one of the values with an escape."""
     _, offsets, data = values.buffers()
     if offsets is None or data is None:
         return False

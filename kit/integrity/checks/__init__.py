@@ -1,1 +1,1 @@
-"""The integrity checks: one invariant family per module."""
+"""The checks, one family of invariants in each module."""

@@ -1,1 +1,1 @@
-"""The tables of one run as numbered columns, and whether they are valid evidence."""
+"""The tables of one run as columns of numbers, and whether they are valid evidence."""

@@ -1,7 +1,4 @@
-"""What clients read of the books as columns: one row an answered read, one row a price level that it shows.
-
-Owns the form of such an answer; must not know what a book should hold.
-"""
+"""Read the books that clients read: one row for each answered read, one for each price level that it shows."""
 
 from __future__ import annotations
 
@@ -16,9 +13,9 @@ from kit.integrity.arrays.ids import Names
 from kit.integrity.arrays.json_columns import loads
 from kit.integrity.arrays.parquet_table import Batch, decoded, to_numpy
 
-# The seq of an answer that is no book of the market that was asked for.
+# The seq of an answer that is not a book of the requested market.
 NO_BOOK = -1
-# Sides in the order of an answer; numbers as in `ledger_tables.BUYS`.
+# The sides in the order of an answer, and whether they buy.
 SIDES = (("bids", 1), ("asks", 0))
 
 Level = tuple[int, int, int]  # price, lots, orders
@@ -27,14 +24,14 @@ LEVEL_PARTS = 3
 
 class BookReads:
     """`reads`: row (of the attempt), market, seq, asked (levels a side, 0 where that was not recorded), times.
-    `levels`: read (place in `reads`), buys, price, lots, orders, in the order of the answer.
+    `levels`: read (index in `reads`), buys, price, lots, orders, in the order of the answer.
     """
 
     def __init__(self, storage: ColumnStorage, markets: Names) -> None:
         self.reads, self.levels, self._markets = Columns(storage), Columns(storage), markets
 
     def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
-        """The reads at `chosen` of a batch whose first attempt is attempt `begin`."""
+        """Add the reads at the indices `chosen` of a batch whose first attempt has the index `begin`."""
         taken = {name: _taken(batch[name], chosen) for name in ("symbol", "reply")}
         told = [book_of(*both) for both in zip(taken["symbol"].to_pylist(), taken["reply"].to_pylist(), strict=True)]
         first = len(self.reads)
@@ -58,7 +55,7 @@ def _taken(values: Any, chosen: np.ndarray) -> Any:
 
 
 def book_of(symbol: str, reply: str) -> tuple[int, list[tuple[int, int, int, int]]]:
-    """The seq and the levels (buys, price, lots, orders) that an answer shows; NO_BOOK if it is none of `symbol`."""
+    """The seq and the levels (buys, price, lots, orders) of an answer; NO_BOOK if it is not a book of `symbol`."""
     said = loads(reply)
     seq, sides = said.get("seq"), [(said.get(name), buys) for name, buys in SIDES]
     if said.get("symbol") != symbol or not _is_count(seq) or not all(_are_levels(side) for side, _ in sides):
@@ -69,7 +66,7 @@ def book_of(symbol: str, reply: str) -> tuple[int, list[tuple[int, int, int, int
 def _are_levels(side: Any) -> bool:
     if side == []:
         return True
-    # What JSON is read to has no subclasses: sets of types and lengths tell what a question to each level would.
+    # Parsed JSON has no subclasses, so that sets of types and lengths can replace a check of each level.
     if not isinstance(side, list) or set(map(type, side)) - {list} or set(map(len, side)) - {LEVEL_PARTS}:
         return False
     counts = [*chain.from_iterable(side)]

@@ -1,7 +1,4 @@
-"""The clients' half of the evidence as columns: what they sent, what they were told, what they read.
-
-Owns the meaning of attempts and of answers; must not know the ledger.
-"""
+"""Read what clients sent, what they were answered and what they read."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ OK, FAIL, INFO = range(3)
 STATES = ("ACCEPTED", "OPEN", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "REJECTED")
 
 READ = [name for name in ATTEMPT_COLUMNS if name not in ("intended_ns", "error")]
-# Field of an answer → column of the attempt that it repeats.
+# Field of an answer → column of the attempt whose value it repeats.
 REPEATED = {
     "orderId": "order_id",
     "clientId": "client_id",
@@ -45,7 +42,7 @@ NAMED_FIELDS = order_content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": 
 STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
 FOUND, NOT_FOUND, FORBIDDEN = 200, 404, 403
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
-# The reason of a refusal of other content, as `told` of a probe has it.
+# The reason of a refused key reuse, as in the column `answer`.
 REUSED = np.uint64(hashing.one("IdempotencyKeyReused"))
 
 
@@ -54,19 +51,19 @@ def good(status: np.ndarray) -> np.ndarray:
 
 
 def refused(status: np.ndarray) -> np.ndarray:
-    """Definite refusals: 4xx but those that say nothing of what was asked for."""
+    """Definite refusals: 4xx other than 408 and 429, which say nothing about the request."""
     return (status >= 400) & (status < 500) & (status != REQUEST_TIMEOUT) & (status != TOO_MANY)
 
 
 def read_attempts(
     table: ParquetTable, storage: ColumnStorage, clients: ClientIds, reads: Columns, books: BookReads, pages: TradePages
 ) -> Columns:
-    """All attempts; and into `reads` the reads of orders that were answered, with what the answers say, into `books`
-    those of books, and into `pages` those of trades.
+    """Read all attempts; add the answered reads of orders to `reads`, of books to `books`, of trades to `pages`.
 
-    `sent` and `told` number the content of what was sent and acknowledged, `once` numbers (operation, attempt). Of a
-    key's reuse `told` is the reason of its refusal. Of a read `told_order`, `state`, `filled` and `told` are what its
-    answer says. An answer that names another client or key tells of no content that anybody sent. Ids are hashes still.
+    `content` and `answer` are hashes of the content that was sent and that was acknowledged; for the reuse of a key
+    `answer` is the hash of the refusal's reason. `attempt_id` is a hash of (operation, attempt). In `reads`,
+    `answer_order`, `state`, `filled` and `answer` come from the answer. An answer that names another client or key gets
+    an `answer` that equals no content. Ids are still hashes.
     """
     attempts, templates, begin = Columns(storage, table.rows), JsonTemplates(REPEATED, COMPARED), 0
     for batch in table.batches(READ):
@@ -94,42 +91,43 @@ def _attempts(batch: Batch, clients: ClientIds, templates: JsonTemplates) -> dic
     }
     for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns"):
         made[column] = to_numpy(batch[column])
-    return made | _told(batch, made, client, name, templates)
+    return made | _answers(batch, made, client, name, templates)
 
 
-def _told(
+def _answers(
     batch: Batch, made: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, templates: JsonTemplates
 ) -> dict[str, np.ndarray]:
-    """Order and content that acknowledgements name; where it is the attempt's `own` order, its id is not kept twice."""
-    answer_order, told = np.zeros_like(made["order"]), np.zeros_like(made["content"])
-    own = np.zeros(len(told), dtype=bool)
+    """Order and content in the acknowledgements. An answer that repeats the attempt needs no parsing."""
+    answer_order, answer = np.zeros_like(made["order"]), np.zeros_like(made["content"])
+    own = np.zeros(len(answer), dtype=bool)
     acknowledged = good(made["status"]) | good(made["late_status"])
     asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != REUSE_KEY) & acknowledged)
     if len(asked):
         texts = decoded(batch["reply"]).take(pa.array(asked))
         repeats = templates.same(texts, batch, asked, _shapes(batch)[asked])
         as_sent, other = asked[repeats], asked[~repeats]
-        own[as_sent], told[as_sent] = True, made["content"][as_sent]
+        own[as_sent], answer[as_sent] = True, made["content"][as_sent]
         if len(other):
-            said = parse(texts.filter(pa.array(~repeats)), NAMED_FIELDS)
-            answer_order[other] = hashing.texts(said["orderId"])
-            told[other] = order_content.number(said, order_content.CLIENT)
-            stranger = _names_other(said["clientId"], client[other]) | _names_other(said["idempotencyKey"], name[other])
-            told[other] = np.where(stranger, ~told[other], told[other])
+            parsed = parse(texts.filter(pa.array(~repeats)), NAMED_FIELDS)
+            answer_order[other] = hashing.texts(parsed["orderId"])
+            answer[other] = order_content.number(parsed, order_content.CLIENT)
+            differs = _names_other(parsed["clientId"], client[other])
+            differs |= _names_other(parsed["idempotencyKey"], name[other])
+            answer[other] = np.where(differs, ~answer[other], answer[other])
     reused = np.flatnonzero(made["kind"] == REUSE_KEY)
     if len(reused):
-        told[reused] = hashing.texts(parse(decoded(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
-    return {"answer_order": answer_order, "answer": told, "answers_own_order": own}
+        answer[reused] = hashing.texts(parse(decoded(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
+    return {"answer_order": answer_order, "answer": answer, "answers_own_order": own}
 
 
-def _names_other(said: Any, own: np.ndarray) -> np.ndarray:
-    """Where a name is said that is not the attempt's own; an answer may leave it out."""
-    names = hashing.texts(said)
+def _names_other(parsed: Any, own: np.ndarray) -> np.ndarray:
+    """Where an answer names another client or key than the attempt. It may leave them out."""
+    names = hashing.texts(parsed)
     return (names != 0) & (names != own)
 
 
 def _shapes(batch: Batch) -> np.ndarray:
-    """Rows with the same columns empty have the same number."""
+    """One number for each row, equal for rows with the same empty columns."""
     shapes = np.zeros(len(batch["op"]), dtype=np.int64)
     for bit, column in enumerate(REPEATED.values()):
         shapes |= empty(batch[column]).astype(np.int64) << bit
@@ -137,17 +135,17 @@ def _shapes(batch: Batch) -> np.ndarray:
 
 
 def _reads(batch: Batch, made: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
-    """The reads that say something: an order's state, or that there is none."""
+    """The reads of orders with a definite answer: a state, or that there is no such order for this client."""
     answered = (made["outcome"] == OK) | np.isin(made["status"], (FORBIDDEN, NOT_FOUND))
     rows = np.flatnonzero((made["op"] == GET_ORDER) & answered & (made["order"] != 0))
-    said = parse(decoded(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
-    told = order_content.number(said, order_content.CLIENT)
-    stranger = _names_other(said["clientId"], hashing.texts(batch["client_id"])[rows])
+    parsed = parse(decoded(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
+    answer = order_content.number(parsed, order_content.CLIENT)
+    differs = _names_other(parsed["clientId"], hashing.texts(batch["client_id"])[rows])
     columns = ("order", "client", "outcome", "status", "invoked_ns", "completed_ns")
     return {column: made[column][rows] for column in columns} | {
         "row": rows + begin,
-        "answer_order": hashing.texts(said["orderId"]),
-        "state": codes(said["status"], STATES),
-        "filled": to_numpy(said["filledQty"]),
-        "answer": np.where(stranger, ~told, told),
+        "answer_order": hashing.texts(parsed["orderId"]),
+        "state": codes(parsed["status"], STATES),
+        "filled": to_numpy(parsed["filledQty"]),
+        "answer": np.where(differs, ~answer, answer),
     }

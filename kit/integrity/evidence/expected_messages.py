@@ -1,8 +1,7 @@
-"""What a message of the stream must say for its ledger event: as numbers, so that no text is kept.
+"""Compute what the stream's message for each ledger event must say, as numbers, so that no text is kept.
 
-Owns the fields of a message. An event has two numbers: `text`, of the very bytes that a message in the layout of this
-stream has, and `said`, of the fields that must agree. Most messages are proved equal by their bytes; the others are
-parsed, which costs ten times as much.
+An event has two numbers. `text` is the hash of the very bytes of its message in the layout of this stream; it proves
+most messages equal. The others are parsed, which costs ten times as much, and compared by the hash of their fields.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from kit.integrity.arrays.json_templates import JsonTemplate, Values, empty, lea
 from kit.integrity.arrays.parquet_table import Batch, ParquetTable, decoded, to_numpy
 from kit.model import LEDGER_EVENT_COLUMNS
 
-# Of a shape, messages that are tried as its model: a violation among them must not stop the others from being quick.
+# Messages of a layout that are tried as its template. Several, because the first of them may hold a violation.
 MODELS_MAX = 3
-# Field of a message and its type → column of a ledger event. All must agree: a message that names the right orders and
-# the wrong clients tells somebody that he traded.
+# Field of a message → its type and the column of the ledger event. All must agree: a message with the right orders and
+# the wrong clients would tell a client of a trade that is not its own.
 FIELDS = {
     "market": (str, "market"),
     "seq": (int, "seq"),
@@ -49,15 +48,15 @@ FIELDS = {
 COLUMNS = {name: column for name, (_, column) in FIELDS.items()}
 COMPARED = frozenset(column for _, column in FIELDS.values())
 NO_TEXT = 0
-# Few at a time, so that their memory is used again: to get it from the system anew costs more than the hash.
+# Few at a time, so that memory is reused: getting it from the system anew costs more than the hash.
 HASHED_AT_ONCE = 1_024
 
 
 class ExpectedMessages:
-    """The layout of one run's messages, learnt from the first of them."""
+    """The layouts of one run's messages, learnt from the first batch of them."""
 
     def __init__(self, stream: ParquetTable | None) -> None:
-        """Without a stream there are no texts."""
+        """Without a stream every `text` is NO_TEXT."""
         self._known: dict[int, JsonTemplate] = {}
         self._tried: dict[int, int] = {}
         batch = None if stream is None else next(stream.batches(("symbol", "seq", "event")), None)
@@ -66,8 +65,8 @@ class ExpectedMessages:
         self._order = np.argsort(names, kind="stable")
         self._names = names[self._order]
 
-    def wanted(self, batch: Batch) -> np.ndarray:
-        """`text` of these ledger rows."""
+    def expected_texts(self, batch: Batch) -> np.ndarray:
+        """The number `text` of these ledger rows."""
         text = np.full(len(batch["seq"]), NO_TEXT, dtype=np.int64)
         if self._texts is not None:
             shapes, values = _shapes(batch), Values(batch)
@@ -76,11 +75,11 @@ class ExpectedMessages:
                 rows = np.flatnonzero(shapes == shape)
                 made = written(template, values, rows) if len(rows) else None
                 if made is not None:
-                    text[rows] = hashed(made)
+                    text[rows] = text_hashes(made)
         return text
 
     def _learn(self, batch: Batch, shapes: np.ndarray) -> None:
-        """The layouts of rows that have the same columns empty, where some of them are among the first messages."""
+        """Learn the layouts of rows with the same empty columns, where their message is among the first messages."""
         unknown = [shape for shape in pd.unique(shapes).tolist() if shape not in self._known]
         if not unknown:
             return
@@ -112,8 +111,8 @@ def _shapes(batch: Batch) -> np.ndarray:
     return shapes
 
 
-def hashed(texts: Any) -> np.ndarray:
-    """One number a text, within this process. Python's own hash: long texts cost it a tenth of what ours costs."""
+def text_hashes(texts: Any) -> np.ndarray:
+    """One number for each text, valid in this process. Python's hash is ten times as fast as ours on long texts."""
     raw, numbers = texts.cast(pa.binary()), np.empty(len(texts), dtype=np.int64)
     for start in range(0, len(raw), HASHED_AT_ONCE):
         part = raw[start : start + HASHED_AT_ONCE].to_pylist()
@@ -121,15 +120,15 @@ def hashed(texts: Any) -> np.ndarray:
     return numbers
 
 
-def said(texts: Any) -> np.ndarray:
-    """The number of what each message says, by parsing it."""
+def field_hashes(texts: Any) -> np.ndarray:
+    """The hash of each message's fields, by parsing it."""
     told = parse(texts, {name: kind for name, (kind, _) in FIELDS.items()})
     return hashing.rows(*(_part(told[name], kind) for name, (kind, _) in FIELDS.items()))
 
 
-def said_by(ledger: ParquetTable, rows: np.ndarray) -> np.ndarray:
-    """The numbers of what messages of these recorded ledger rows must say. The ledger is read again for them: in most
-    runs there are none.
+def expected_field_hashes(ledger: ParquetTable, rows: np.ndarray) -> np.ndarray:
+    """The field hashes that messages of these recorded ledger rows must have. This reads the ledger again, which most
+    runs do not need.
     """
     order, begin, found = np.argsort(rows, kind="stable"), 0, np.zeros(len(rows), dtype=np.uint64)
     ordered = rows[order]

@@ -1,7 +1,4 @@
-"""The exchange's half of the evidence as columns: its ledger, and what it stores beside it.
-
-Owns the meaning of ledger rows; must not know what clients saw.
-"""
+"""Read the exchange's records: its ledger events, and the orders, positions and outbox that it stores beside them."""
 
 from __future__ import annotations
 
@@ -40,17 +37,17 @@ ORDER_READ = [name for name in ORDER_COLUMNS if name != "accepted_ns"]
 def read_events(
     table: ParquetTable, storage: ColumnStorage, markets: Names, clients: ClientIds, messages: ExpectedMessages
 ) -> Columns:
-    """The ledger by market and seq; `row` leads back to where it was recorded. Ids are hashes still.
+    """Read the ledger, sorted by market and seq. `row` is the index of the recorded row. Ids are still hashes.
 
-    Of a fill `order` and `client` are the taker's, BUYS is the side that the fill gives its taker, and `content` is its
-    trade id. `text` is what a message of this event must say, see `messages`.
+    In fills, `order` and `client` are the taker's, BUYS is the taker's side, and `content` is the trade id. `text` is
+    the hash of the event's stream message, see `expected_messages`.
     """
     events, begin, ordered, last = Columns(storage, table.rows), 0, True, (-1, -1)
     for batch in table.batches(list(LEDGER_EVENT_COLUMNS)):
         ids = {column: hashing.texts(batch[column]) for column in IDS}
         made = _events(batch, ids, markets, clients, begin)
         begin += len(made["row"])
-        events.append(made | {"text": messages.wanted(batch)})
+        events.append(made | {"text": messages.expected_texts(batch)})
         ordered, last = ordered and _ordered(made, last), (int(made["market"][-1]), int(made["seq"][-1]))
     if not ordered:
         events.reorder(np.lexsort((events["seq"], events["market"])))

@@ -1,7 +1,7 @@
-"""What clients must have known of a market at a moment: how far its ledger had come, as far as anybody was told.
+"""Tell how far each market's ledger was known to have come at a time, by the generator's clock.
 
-Owns the facts (an event that a subscriber had received, what a client had read) and their times, all by the
-generator's one clock; must not know what is judged by them. A read that starts later and shows less is stale.
+A fact is an event that a subscriber had received, or a seq that a client had read. A read that starts later and shows
+less is outdated.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from kit.integrity.arrays.columns import Rows
 
 
 class ObservedProgress:
-    """Facts (market, seq, since when) of one run."""
+    """The highest known seq of each market over time."""
 
     def __init__(self, *facts: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-        """Each of `facts` are columns market, seq, time in ns."""
+        """Each of `facts` has the columns market, seq, time in ns."""
         market, seq, at_ns = (np.concatenate([one[n] for one in facts]).astype(np.int64) for n in range(3))
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for number in pd.unique(market).tolist():
@@ -25,16 +25,16 @@ class ObservedProgress:
             self._known[number] = (at_ns[mine], np.maximum.accumulate(seq[mine]))
 
     def before(self, market: np.ndarray, at_ns: np.ndarray) -> np.ndarray:
-        """The furthest seq of each row's market that was known before the row's time; 0 for none."""
-        furthest = np.zeros(len(market), dtype=np.int64)
+        """The highest seq of each row's market that was known before the row's time; 0 for none."""
+        highest = np.zeros(len(market), dtype=np.int64)
         for number, (times, seqs) in self._known.items():
             mine = np.flatnonzero(market == number)
             index = np.searchsorted(times, at_ns[mine], side="left") - 1
-            furthest[mine] = np.where(index >= 0, seqs[np.maximum(index, 0)], 0)
-        return furthest
+            highest[mine] = np.where(index >= 0, seqs[np.maximum(index, 0)], 0)
+        return highest
 
 
 def streamed_events(stream: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What subscribers had been told; messages that are no ledger event tell nothing."""
+    """The facts from the stream. Messages that equal no ledger event are left out."""
     told = stream.where(stream["same"] != 0)
     return told["symbol"], told["seq"], told["received_ns"]

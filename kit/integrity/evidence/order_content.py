@@ -1,6 +1,6 @@
-"""What an order asks for, as one number: market, side, type, time in force, lots and price.
+"""Give the content of an order as one number: market, side, type, time in force, lots and price.
 
-Owns which differences count: MARKET is IOC and has no price, whatever was said; no time in force is GTC.
+MARKET orders are IOC and have no price, whatever was sent. An empty time in force is GTC.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from kit.integrity.arrays import hashing
 from kit.integrity.arrays.parquet_table import to_numpy
 
 MARKET, IOC, GTC = hashing.one("MARKET"), hashing.one("IOC"), hashing.one("GTC")
-# What is compared → column of a ledger row or of a stored order.
+# Compared property → column of a ledger row or of a stored order.
 LEDGER = {"market": "market", "side": "side", "type": "order_type", "tif": "tif", "qty": "qty", "price": "price"}
-# The same → column of an attempt, and field of an answer.
+# Compared property → column of an attempt, which is also the field of an answer.
 CLIENT = {"market": "symbol", "side": "side", "type": "type", "tif": "tif", "qty": "qty", "price": "price"}
 REPLY_FIELDS = {"orderId": str, "symbol": str, "side": str, "type": str, "tif": str, "qty": int, "price": int}
 
 
 def number(columns: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> np.ndarray:
-    """One number a row, equal for equal content."""
+    """One number for each row, equal for equal content."""
     kind, tif = hashing.texts(columns[names["type"]]), hashing.texts(columns[names["tif"]])
     at_market = kind == MARKET
     tif = np.where(at_market, np.uint64(IOC), np.where(tif == 0, np.uint64(GTC), tif))
@@ -32,7 +32,7 @@ def number(columns: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> np.
 
 
 def canonical(row: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> dict[str, Any]:
-    """One row's content in words, as it is compared."""
+    """One row's content as it is compared."""
     said = {what: row.get(name, "") for what, name in names.items()}
     if said["type"] == "MARKET":
         said |= {"tif": "IOC", "price": 0}
@@ -40,7 +40,7 @@ def canonical(row: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> dict
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], verb: str) -> str:
-    """Both canonical; "" if they say the same."""
+    """Describe how two canonical contents differ; "" if they are equal."""
     return ", ".join(
         f"{what} {found[what]} was {verb} as {wanted[what]}" for what in found if found[what] != wanted[what]
     )

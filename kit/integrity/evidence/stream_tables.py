@@ -1,7 +1,4 @@
-"""The subscribers' half of the evidence as columns, each message compared with the ledger as it is read.
-
-Owns which event a message belongs to; what it must say is `messages`.
-"""
+"""Read what subscribers received, each message compared with the ledger, and their connections."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ CONNECTION_COLUMNS = ["subscriber", "symbol", "connection", "after_seq", "dialed
 
 
 class MarketRanges:
-    """Where each market's events stand in the sorted ledger."""
+    """The range of each market's events in the sorted ledger: market → first and one past the last index."""
 
     def __init__(self, events: Columns) -> None:
         market = events["market"]
@@ -30,7 +27,7 @@ class MarketRanges:
         self.by_market = {int(market[a]): (a, b) for a, b in zip(firsts, lasts, strict=True)} if len(market) else {}
 
     def find(self, events: Columns, market: np.ndarray, seq: np.ndarray) -> np.ndarray:
-        """The place of the first event with this market and seq, -1 if there is none."""
+        """The index of the first event with each market and seq, −1 if there is none."""
         found, seqs = np.full(len(seq), -1, dtype=np.int64), events["seq"]
         for number in pd.unique(market).tolist():
             if number not in self.by_market:
@@ -43,7 +40,7 @@ class MarketRanges:
 
 
 def _index(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    # Without a gap and a repeat the place follows from the number itself.
+    # Without gaps and repeats the index follows from the number itself.
     guess = np.clip(wanted - known[0], 0, len(known) - 1)
     if int(known[-1]) - int(known[0]) != len(known) - 1 or not (known[guess] == wanted).all():
         guess = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
@@ -58,14 +55,14 @@ def read_stream(
     subscribers: Names,
     markets: Names,
 ) -> Columns:
-    """Every message; `same` says whether it is the ledger event of its (symbol, seq)."""
+    """Read every message. `same` says whether it equals the ledger event of its (symbol, seq)."""
     stream, ranges, unproven = Columns(storage, table.rows), MarketRanges(events), UnprovenMessages()
     text = events["text"]
     for batch in table.batches(("subscriber", "connection", "symbol", "seq", "received_ns", "event")):
         symbol, seq = markets.number(batch["symbol"]), to_numpy(batch["seq"])
         indices = ranges.find(events, symbol, seq)
         known, same = np.flatnonzero(indices >= 0), np.zeros(len(seq), dtype=bool)
-        same[known] = expected_messages.hashed(decoded(batch["event"]))[known] == text[indices[known]]
+        same[known] = expected_messages.text_hashes(decoded(batch["event"]))[known] == text[indices[known]]
         unproven.put(len(stream), known[~same[known]], batch["event"], indices)
         stream.append(
             {
@@ -86,23 +83,23 @@ def read_stream(
 
 @dataclass(slots=True)
 class UnprovenMessages:
-    """Messages that their bytes do not prove equal: in another layout, or wrong."""
+    """Messages whose bytes do not prove them equal to their event: in another layout, or wrong."""
 
     rows: list[np.ndarray] = field(default_factory=list)
     indices: list[np.ndarray] = field(default_factory=list)  # of their events
-    said: list[np.ndarray] = field(default_factory=list)
+    field_hashes: list[np.ndarray] = field(default_factory=list)
 
     def put(self, begin: int, chosen: np.ndarray, texts: Any, indices: np.ndarray) -> None:
-        """The messages `chosen` of a batch whose first one is message `begin`."""
+        """Add the messages at the indices `chosen` of a batch whose first message has the index `begin`."""
         if len(chosen):
             self.rows.append(chosen + begin)
             self.indices.append(indices[chosen])
-            self.said.append(expected_messages.said(decoded(texts).take(pa.array(chosen))))
+            self.field_hashes.append(expected_messages.field_hashes(decoded(texts).take(pa.array(chosen))))
 
     def settle(self, same: np.ndarray, ledger: ParquetTable, recorded: np.ndarray) -> None:
-        """Say which of them are equal after all; `recorded` leads from an event to its ledger row."""
-        wanted = expected_messages.said_by(ledger, recorded[np.concatenate(self.indices)])
-        same[np.concatenate(self.rows)] = np.concatenate(self.said) == wanted
+        """Set `same` where the parsed fields are equal. `recorded` are the recorded rows of the events."""
+        expected = expected_messages.expected_field_hashes(ledger, recorded[np.concatenate(self.indices)])
+        same[np.concatenate(self.rows)] = np.concatenate(self.field_hashes) == expected
 
 
 def read_connections(table: ParquetTable, storage: ColumnStorage, subscribers: Names, markets: Names) -> Columns:

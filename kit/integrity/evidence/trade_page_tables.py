@@ -1,7 +1,4 @@
-"""What clients read of the trades as columns: one row an answered read, one row a trade that it tells.
-
-Owns the form of such an answer, a page; must not know what trades there were.
-"""
+"""Read the trades that clients read: one row for each answered page, one for each trade that it shows."""
 
 from __future__ import annotations
 
@@ -19,11 +16,11 @@ from kit.integrity.arrays.json_columns import arrow_type, loads, table_of, typed
 from kit.integrity.arrays.parquet_table import Batch, decoded, to_numpy
 
 pc: Any = compute
-# The `next` of an answer that is no page of the market that was asked for.
+# The `next` of an answer that is not a page of the requested market.
 NO_PAGE = -1
-# Pages that are parsed at once: of hundreds of trades each.
+# How many pages are parsed at once. A page may hold hundreds of trades.
 PAGES_AT_ONCE = 512
-# Field of a trade and its type. All of a fill's ledger event: whoever is told the wrong clients is told nothing.
+# Field of a trade → its type: all fields of a fill's ledger event.
 TRADE: Mapping[str, type] = {
     "market": str,
     "seq": int,
@@ -50,8 +47,8 @@ PAGE = pa.schema(
 
 
 class TradePages:
-    """`reads`: row (of the attempt), market, after and limit as asked, next, times.
-    `trades`: page (place in `reads`), and in the order of the answer what it says of each; ids are hashes still.
+    """`reads`: row (of the attempt), market, after and limit as requested, next, times.
+    `trades`: page (index in `reads`) and the trade's fields, in the order of the answer. Ids are still hashes.
     """
 
     def __init__(self, storage: ColumnStorage, markets: Names, clients: ClientIds) -> None:
@@ -59,17 +56,17 @@ class TradePages:
         self._markets, self._clients = markets, clients
 
     def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
-        """The reads at `chosen` of a batch whose first attempt is attempt `begin`."""
+        """Add the reads at the indices `chosen` of a batch whose first attempt has the index `begin`."""
         for start in range(0, len(chosen), PAGES_AT_ONCE):
             self._put(batch, chosen[start : start + PAGES_AT_ONCE], begin)
 
     def _put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
         symbols, replies = (decoded(batch[name]).take(pa.array(chosen)) for name in ("symbol", "reply"))
-        told = pages_of(replies.to_pylist())
-        trades = told["trades"].combine_chunks()
+        parsed = pages_of(replies.to_pylist())
+        trades = parsed["trades"].combine_chunks()
         counts = to_numpy(pc.fill_null(pc.list_value_length(trades), 0)).astype(np.int64)
         pages = np.repeat(np.arange(len(chosen)) + len(self.reads), counts)
-        self.trades.append({"page": pages} | self._told(trades.flatten()))
+        self.trades.append({"page": pages} | self._columns(trades.flatten()))
         made = {name: to_numpy(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
         self.reads.append(
             made
@@ -78,12 +75,12 @@ class TradePages:
                 "market": self._markets.number(symbols),
                 "after": to_numpy(batch["after"])[chosen],
                 "limit": to_numpy(batch["limit"])[chosen],
-                "next": _next(told, symbols),
+                "next": _next(parsed, symbols),
             }
         )
 
-    def _told(self, trades: pa.StructArray) -> dict[str, np.ndarray]:
-        """In the columns of a fill's ledger event; a field that is absent or of another type is "" or 0."""
+    def _columns(self, trades: pa.StructArray) -> dict[str, np.ndarray]:
+        """The trades in the columns of a fill's ledger event. A field that is absent or of another type is "" or 0."""
         said = {
             name: values.fill_null(kind()) for (name, kind), values in zip(TRADE.items(), trades.flatten(), strict=True)
         }
@@ -104,24 +101,26 @@ class TradePages:
         }
 
 
-def _next(told: pa.Table, symbols: Any) -> np.ndarray:
-    """Where each answer goes on; NO_PAGE of one that is no page of the market that was asked for."""
-    index = told["next"].combine_chunks()
-    right = pc.and_(pc.fill_null(pc.equal(told["symbol"].combine_chunks(), symbols), False), told["trades"].is_valid())
+def _next(parsed: pa.Table, symbols: Any) -> np.ndarray:
+    """The `next` of each answer; NO_PAGE if it is not a page of the requested market."""
+    index = parsed["next"].combine_chunks()
+    right = pc.and_(
+        pc.fill_null(pc.equal(parsed["symbol"].combine_chunks(), symbols), False), parsed["trades"].is_valid()
+    )
     right = pc.and_(right, pc.fill_null(pc.greater_equal(index, 0), False))
     return to_numpy(pc.if_else(right, index, NO_PAGE))
 
 
 def pages_of(replies: list[str]) -> pa.Table:
-    """The answers in the form `PAGE`; what one does not say, or not so, is null."""
-    quick = table_of(replies, PAGE)
-    return pa.Table.from_pylist([_page(loads(reply)) for reply in replies], PAGE) if quick is None else quick
+    """The answers with the schema PAGE. What an answer lacks, or has with another type, is null."""
+    fast = table_of(replies, PAGE)
+    return pa.Table.from_pylist([_page(loads(reply)) for reply in replies], PAGE) if fast is None else fast
 
 
 def _page(said: Mapping[str, Any]) -> dict[str, Any]:
     trades = said.get("trades")
-    told = [_trade(one) for one in trades] if isinstance(trades, list) else None
-    return {"symbol": typed(said.get("symbol"), str), "next": typed(said.get("next"), int), "trades": told}
+    parsed = [_trade(one) for one in trades] if isinstance(trades, list) else None
+    return {"symbol": typed(said.get("symbol"), str), "next": typed(said.get("next"), int), "trades": parsed}
 
 
 def _trade(said: Any) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""Whether what was recorded is evidence at all: of this run, whole, and with clocks that can be believed.
+"""Find out whether the recorded tables are valid evidence: of one run, complete, and with plausible clocks.
 
-Owns the reasons for INVALID; must not know what is checked. A violation that is only an artefact of bad evidence is
-worse than no answer.
+A violation that is an artefact of bad evidence would be worse than no answer, so bad evidence makes checks INVALID.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from kit.integrity.evidence.client_tables import FIRST, ORDER
 from kit.integrity.evidence.ledger_tables import ACCEPTED, REJECTED
 from kit.model import NS_PER_S, LoadStats
 
-# Matchers on different hosts keep time to within milliseconds; a ledger that goes back further than this is broken.
+# Matchers on different hosts agree within milliseconds. A ledger clock that goes back further than this is broken.
 CLOCK_BACK_NS_MAX = NS_PER_S
-# So far may the clocks of the generator and of the exchange be apart.
+# The greatest difference between the clocks of the generator and of the exchange.
 CLOCK_SKEW_NS_MAX = NS_PER_S
-# Messages that are looked at to tell another run's stream from this run's with an error in every message.
+# Messages that are parsed to tell the stream of another run from one with an error in every message.
 SAMPLE_MAX = 200
 
 Tables = Mapping[str, Columns]
@@ -38,55 +37,57 @@ def find_defects(
     load: LoadStats | None,
     defects: dict[str, str],
 ) -> dict[str, str]:
-    """Add what is wrong with whole tables to `defects`; returns what is wrong with clocks, by table."""
-    _look_at_words(tables, defects)
-    _look_at_runs(tables, keys, defects)
-    _look_at_stream(tables, recorded, defects)
-    _look_at_history(tables["attempts"], keys, load, defects)
+    """Add what is wrong with whole tables to `defects`. Returns what is wrong with their clocks, by table."""
+    _check_words(tables, defects)
+    _check_same_run(tables, keys, defects)
+    _check_stream(tables, recorded, defects)
+    _check_history(tables["attempts"], keys, load, defects)
     return _clock_defects(tables, keys)
 
 
-def _look_at_words(tables: Tables, defects: dict[str, str]) -> None:
-    """A word that the contract does not know could mean anything."""
+def _check_words(tables: Tables, defects: dict[str, str]) -> None:
+    """A word that the contract does not know makes its table invalid."""
     for name, columns in (("attempts", ("op", "kind", "outcome")), ("events", ("type",)), ("orders", ("state",))):
         for column in columns:
-            strange = int((tables[name][column] < 0).sum())
-            if strange and name not in defects:
+            unknown = int((tables[name][column] < 0).sum())
+            if unknown and name not in defects:
                 what = "status" if column == "state" else column
-                defects[name] = f"{name}: {strange:,} rows have a {what} that is none of the contract's"
+                defects[name] = f"{name}: {unknown:,} rows have a {what} that the contract does not know"
 
 
-def _look_at_runs(tables: Tables, keys: int, defects: dict[str, str]) -> None:
-    """A ledger without one key of the history is the ledger of another run: every comparison would be noise."""
+def _check_same_run(tables: Tables, keys: int, defects: dict[str, str]) -> None:
+    """A ledger without any key of the history belongs to another run."""
     attempts, events = tables["attempts"], tables["events"]
     sent = present(attempts["key"][attempts["op"] == ORDER], keys)
-    written = present(events["key"][_tells_of_orders(events)], keys)
+    written = present(events["key"][_has_key(events)], keys)
     stored = present(tables["orders"]["key"], keys)
     if sent.any() and written.any() and not (sent & written).any():
-        defects["run"] = f"the ledger is of another run: none of its {written.sum():,} keys is in the history"
+        defects["run"] = f"the ledger belongs to another run: none of its {written.sum():,} keys is in the history"
     if stored.any() and written.any() and not (stored & written).any():
-        defects.setdefault("orders", f"orders: are of another run, none of the {stored.sum():,} keys is in the ledger")
+        defects.setdefault(
+            "orders", f"orders: belong to another run, none of their {stored.sum():,} keys is in the ledger"
+        )
 
 
-def _tells_of_orders(events: Columns) -> np.ndarray:
+def _has_key(events: Columns) -> np.ndarray:
     kind = events["type"]
     return (kind == ACCEPTED) | (kind == REJECTED)
 
 
-def _look_at_stream(tables: Tables, recorded: Mapping[str, ParquetTable], defects: dict[str, str]) -> None:
+def _check_stream(tables: Tables, recorded: Mapping[str, ParquetTable], defects: dict[str, str]) -> None:
     stream, connections, events = tables["stream"], tables["connections"], tables["events"]
     if not len(stream) or "stream" in defects:
         return
     if "connections" not in defects and len(connections):
-        heard = pd.unique(paired(stream["subscriber"], stream["symbol"]))
-        silent = np.setdiff1d(heard, paired(connections["subscriber"], connections["symbol"]))
+        received = pd.unique(paired(stream["subscriber"], stream["symbol"]))
+        silent = np.setdiff1d(received, paired(connections["subscriber"], connections["symbol"]))
         if len(silent):
-            defects["connections"] = f"connections: {len(silent)} subscribers heard something but never connected"
-    if len(events) and not stream["same"].any() and not _known(recorded["stream"], events, len(stream)):
-        defects["stream"] = f"stream: is of another run, none of its {len(stream):,} messages tells of a ledger event"
+            defects["connections"] = f"connections: {len(silent)} subscribers received messages without a connection"
+    if len(events) and not stream["same"].any() and not _any_event_known(recorded["stream"], events, len(stream)):
+        defects["stream"] = f"stream: belongs to another run, none of its {len(stream):,} messages has a ledger event"
 
 
-def _known(table: ParquetTable, events: Columns, size: int) -> bool:
+def _any_event_known(table: ParquetTable, events: Columns, size: int) -> bool:
     """Whether any of the first messages names an event of this ledger."""
     named = []
     for row in table.at(range(min(size, SAMPLE_MAX))):
@@ -97,8 +98,8 @@ def _known(table: ParquetTable, events: Columns, size: int) -> bool:
     return bool(np.isin(hashing.texts(pa.array(named, pa.string())), events["event"]).any())
 
 
-def _look_at_history(attempts: Columns, keys: int, load: LoadStats | None, defects: dict[str, str]) -> None:
-    """A history is truncated if the generator says it sent more, or if a retry stands without what it retries."""
+def _check_history(attempts: Columns, keys: int, load: LoadStats | None, defects: dict[str, str]) -> None:
+    """A history is truncated if the generator sent more, or if a retry has no first attempt."""
     if "attempts" in defects or not len(attempts):
         return
     if load is not None and load.sent != len(attempts):
@@ -136,7 +137,7 @@ def _clock_defects(tables: Tables, keys: int) -> dict[str, str]:
 
 
 def _stream_clock_defects(connections: Columns, stream: Columns) -> dict[str, str]:
-    """Of a connection: dialled, then open, then closed; and every message has a time."""
+    """Check that connections are dialled, then opened, then closed, and that every message has a time."""
     defects, opened, closed = {}, connections["opened_ns"], connections["closed_ns"]
     since = np.maximum(connections["dialed_ns"], opened)
     backwards = int((((opened > 0) & (opened < connections["dialed_ns"])) | ((closed > 0) & (closed < since))).sum())

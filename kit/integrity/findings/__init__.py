@@ -1,1 +1,1 @@
-"""What a check reports: findings, counterexamples, and their minimisation."""
+"""How a check becomes a finding: its sentences, the counterexample and its minimisation."""

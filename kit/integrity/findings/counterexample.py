@@ -1,7 +1,4 @@
-"""The whole story of a few orders as a timeline: attempts, answers, ledger events, what is stored, the fault.
-
-Owns the sentences and their order; must not know why the orders are told about.
-"""
+"""Build counterexamples: the timeline of a few orders with attempts, answers, ledger events, stored state and fault."""
 
 from __future__ import annotations
 
@@ -15,11 +12,11 @@ from kit.integrity.evidence.client_tables import CANCEL, GET_ORDER, ORDER
 from kit.integrity.evidence.evidence import Evidence
 from kit.model import NS_PER_MS, NS_PER_S
 
-# A story is read by a person: more steps than this hide the point.
+# People read counterexamples, and more steps than this hide the point.
 STEPS_MAX = 24
-# How many violations are told to find the shortest story among them.
+# The shortest timeline of so many violations is shown.
 CANDIDATES_MAX = 4
-# Orders that hang together by one key, or through a trade, beyond which a story is nobody's.
+# Orders or keys in one counterexample.
 RELATED_MAX = 6
 REPLY_CHARS_MAX = 160
 FAULT = "fault"
@@ -29,9 +26,9 @@ Step = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What to tell: orders and keys by number (with all that hangs on them), a stretch of a ledger, own steps.
+    """What a counterexample is about: orders and keys by number, a stretch of a ledger, further steps.
 
-    `only` limits the ledger's part to events at these places of the evidence.
+    `only` replaces the ledger events by those at these indices of the evidence.
     """
 
     orders: tuple[int, ...] = ()
@@ -46,7 +43,7 @@ def candidates(bad: np.ndarray) -> np.ndarray:
 
 
 def timeline(evidence: Evidence, subject: Subject) -> list[Step]:
-    """The steps of `subject` by time; at most `STEPS_MAX`, the cut said as a step of its own."""
+    """The steps of `subject` by time, at most `STEPS_MAX`. A step says how many were left out."""
     orders, keys = _related(evidence, subject)
     steps = [
         *_attempt_steps(evidence, orders, keys),
@@ -60,13 +57,13 @@ def timeline(evidence: Evidence, subject: Subject) -> list[Step]:
 
 
 def _related(evidence: Evidence, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """The subject's orders with all orders of their keys, and the keys of these."""
+    """The subject's orders with all orders of their keys, and these keys."""
     orders, keys = np.array(subject.orders, dtype=np.int64), np.array(subject.keys, dtype=np.int64)
     tables = (evidence.accepted, evidence.rejected, evidence.orders)
     if orders.size:
         keys = np.union1d(keys, np.concatenate([table["key"][np.isin(table["order"], orders)] for table in tables]))
         if not (keys >= 0).any():
-            # Never sequenced nor stored: only its client knows the key.
+            # The order was never sequenced or stored, so that only its client knows the key.
             keys = np.unique(evidence.sent["key"][np.isin(evidence.sent["order"], orders)])
     keys = keys[keys >= 0][:RELATED_MAX]
     if keys.size:
@@ -75,7 +72,7 @@ def _related(evidence: Evidence, subject: Subject) -> tuple[np.ndarray, np.ndarr
 
 
 def _events(evidence: Evidence, orders: np.ndarray, keys: np.ndarray, subject: Subject) -> np.ndarray:
-    """Places of the events to tell."""
+    """The indices of the ledger events to show."""
     events = evidence.events
     if subject.only is not None:
         return subject.only
@@ -123,8 +120,8 @@ def _got(row: dict[str, Any]) -> str:
 
 
 def event_steps(evidence: Evidence, indices: np.ndarray) -> Iterator[Step]:
-    """One step a ledger event at these places of the evidence."""
-    # Enough of both ends: the cut is made over all steps together.
+    """One step for each ledger event at these indices of the evidence."""
+    # Enough of both ends, because the steps are cut later, all together.
     if len(indices) > 4 * STEPS_MAX:
         indices = np.concatenate([indices[: 2 * STEPS_MAX], indices[-STEPS_MAX:]])
     for row in evidence.rows("events", indices):
@@ -134,7 +131,7 @@ def event_steps(evidence: Evidence, indices: np.ndarray) -> Iterator[Step]:
 
 
 def event_words(row: dict[str, Any]) -> str:
-    """One ledger event in words."""
+    """Describe one ledger event."""
     if row["type"] == "fill":
         sides = ("bought", "sold") if row["taker_side"] == "BUY" else ("sold", "bought")
         taker, maker = f"order {row['taker_order_id']}", f"order {row['maker_order_id']}"
@@ -156,7 +153,7 @@ def _stored_steps(evidence: Evidence, orders: np.ndarray) -> Iterator[Step]:
 
 
 def balance_step(row: dict[str, Any]) -> Step:
-    """What is stored for one client in one market."""
+    """The step that shows a stored balance."""
     what = f"stored at the end: client {row['client_id']} {row['qty']} lots of {row['market']}, cash {row['cash']}"
     return {"t": None, "what": what, "source": "store", "client_id": row["client_id"]}
 
@@ -175,7 +172,7 @@ def _fault_steps(evidence: Evidence) -> Iterator[Step]:
 
 
 def _capped(steps: Sequence[Step]) -> list[Step]:
-    """The first and the last of too many steps; what the fault did stays, whatever else goes."""
+    """The first and the last of too many steps. The steps of the fault always stay."""
     if len(steps) <= STEPS_MAX:
         return list(steps)
     fault = {index for index, step in enumerate(steps) if step["source"] == FAULT}

@@ -1,24 +1,20 @@
-"""The fewest things that still show a violation: delta debugging (Zeller's ddmin) with a bound on its questions.
-
-Owns the search; must not know what the things are nor what violation is sought.
-"""
+"""Find a smallest part of a collection that still shows a violation: Zeller's delta debugging (ddmin), bounded."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-# Questions for one violation. Each is a check of a few orders, not of the run.
+# Calls of `shows` for one violation. Each checks a few orders and not the run.
 CALLS_MAX = 200
 
 T = TypeVar("T")
 
 
 def smallest(things: Sequence[T], shows: Callable[[Sequence[T]], bool], calls_max: int = CALLS_MAX) -> list[T]:
-    """A part of `things`, in their order, that `shows` the violation and loses it when any one is taken away.
+    """A part of `things`, in their order, that `shows` the violation and stops showing it if any one is removed.
 
-    Where `calls_max` questions are not enough, the smallest part found so far; where all things together do not show
-    it, all of them.
+    After `calls_max` calls, the smallest part found so far. If all things together do not show it, all of them.
     """
     kept, calls = list(things), 0
 
@@ -34,7 +30,7 @@ def smallest(things: Sequence[T], shows: Callable[[Sequence[T]], bool], calls_ma
         size = -(-len(kept) // parts)
         chunks = [kept[at : at + size] for at in range(0, len(kept), size)]
         without = [[one for chunk in chunks[:n] + chunks[n + 1 :] for one in chunk] for n in range(len(chunks))]
-        # A part alone is the larger step; at two parts the rest of one is the other.
+        # Try single chunks first, because they are the larger step.
         smaller = next((part for part in [*chunks, *without] if part and len(part) < len(kept) and still(part)), None)
         if smaller is not None:
             parts = 2 if smaller in chunks else max(2, parts - 1)

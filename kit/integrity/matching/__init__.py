@@ -1,1 +1,1 @@
-"""A reference order book, and replay of the ledger against it."""
+"""The rules of matching: a reference order book, a proof of priority, the depth of a book."""

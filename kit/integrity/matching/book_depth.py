@@ -1,6 +1,6 @@
-"""What rests in a market at any place of its ledger, price by price: sums of the ledger's events and no matching.
+"""Compute what rests in a market at any point of its ledger, price by price.
 
-Owns the sums; must not know who asks. A third way beside PaperBroker's book and the replay's, and the least clever.
+These are sums of the ledger's events without any matching, independent of PaperBroker's book and of the reference book.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, FILL
 from kit.integrity.evidence.orders_and_fills import AcceptedOrders, filled
 
-# Prices of books that are worked out side by side.
+# Prices of all books that are computed side by side.
 CELLS_MAX = 1 << 19
 
 
 class Changes(NamedTuple):
-    """By place in the market's events, in order: `lots` and `orders` come to the level (buys, price)."""
+    """Changes in sequence: `lots` and `orders` are added to the price level (buys, price) at event `index`."""
 
     index: np.ndarray
     buys: np.ndarray
@@ -29,15 +29,15 @@ class Changes(NamedTuple):
     orders: np.ndarray
 
 
-def changes(evidence: Evidence, orders: AcceptedOrders, gone: np.ndarray, first: int, last: int) -> Changes:
-    """Of the events from `first` to `last`, which are one market's; `gone` is `last_places`.
+def changes(evidence: Evidence, orders: AcceptedOrders, completed: np.ndarray, first: int, last: int) -> Changes:
+    """The changes by the events from `first` to `last`, which are one market's. `completed` is from `last_indices`.
 
-    An order that may rest comes with all its lots; each fill takes lots from its maker and from a taker that may rest,
-    a cancel what was left. An order leaves with its last such event, if nothing of it is left then.
+    An order that may rest is added with all its lots. Each fill removes lots from its maker and from a taker that may
+    rest, a cancel removes the rest. The order is removed with its last event if nothing of it is left.
     """
     names = ("type", "order", "maker", "qty")
     kind, taker, maker, qty = (evidence.events[name][first:last] for name in names)
-    parts = [  # (places, orders, lots, orders that come)
+    parts = [  # (indices, orders, lots, orders added)
         _part(kind == ACCEPTED, taker, qty, 1),
         _part(kind == FILL, taker, -qty, 0),
         _part(kind == FILL, maker, -qty, 0),
@@ -48,7 +48,7 @@ def changes(evidence: Evidence, orders: AcceptedOrders, gone: np.ndarray, first:
     index, order, lots, come = (column[rests] for column in (index, order, lots, come))
     by_place = np.argsort(index, kind="stable")
     index, order, lots, come = (column[by_place] for column in (index, order, lots, come))
-    come = come - (gone[order] == index + first)
+    come = come - (completed[order] == index + first)
     return Changes(index, orders.buys[order].astype(np.int64), orders.price[order].astype(np.int64), lots, come)
 
 
@@ -58,7 +58,7 @@ def _part(chosen: np.ndarray, order: np.ndarray, lots: np.ndarray, come: int) ->
 
 
 def last_indices(evidence: Evidence, orders: AcceptedOrders) -> np.ndarray:
-    """By order number the place of the event by which nothing of it is left; −1 for one of which something is."""
+    """By order number the index of the event that completes the order; −1 if some of it is left."""
     events, cancelled, size = evidence.events, evidence.cancelled, evidence.order_count
     takes = np.flatnonzero((events["type"] == FILL) | (events["type"] == CANCELLED))
     last = np.maximum(*(lasts(events[column][takes], size) for column in ("order", "maker")))
@@ -67,7 +67,7 @@ def last_indices(evidence: Evidence, orders: AcceptedOrders) -> np.ndarray:
 
 
 class Levels(NamedTuple):
-    """Price levels of many books, book by book; within one buys first, best first."""
+    """Price levels of many books, book by book. In each book buys come first, the best price first."""
 
     read: np.ndarray
     buys: np.ndarray
@@ -83,24 +83,25 @@ class Levels(NamedTuple):
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def books_at(made: Changes, indices: np.ndarray, depth: np.ndarray) -> Levels:
-    """The best `depth[i]` levels of either side once the first `places[i]` events have happened, as book i. Places
-    ascend. Many books are worked out side by side, each as a row of all prices of its market.
+def books_at(made: Changes, counts: np.ndarray, depth: np.ndarray) -> Levels:
+    """Book i has the best `depth[i]` levels of either side after the first `counts[i]` events. `counts` ascend.
+
+    Many books are computed side by side, each as a row of all prices of its market.
     """
     prices, level = np.unique(made.price, return_inverse=True)
     size = len(prices)
-    # Buys from the highest price down, then sells from the lowest up: the best first.
+    # Buys from the highest price down, then sells from the lowest up, so that the best comes first.
     column = np.where(made.buys > 0, size - 1 - level, size + level)
-    first = np.searchsorted(indices, made.index, side="right")  # the first book that a change is in
+    first = np.searchsorted(counts, made.index, side="right")  # the first book that includes each change
     price, buys = np.concatenate([prices[::-1], prices]), np.repeat([1, 0], size)
     before, parts = np.zeros((2, 2 * size), dtype=np.int64), []
     step = max(1, CELLS_MAX // max(1, 2 * size))
-    for begin in range(0, len(indices), step):
-        end = min(begin + step, len(indices))
-        news = slice(*np.searchsorted(first, (begin, end)))
-        at = (first[news] - begin) * 2 * size + column[news]
+    for begin in range(0, len(counts), step):
+        end = min(begin + step, len(counts))
+        new = slice(*np.searchsorted(first, (begin, end)))
+        at = (first[new] - begin) * 2 * size + column[new]
         lots, orders = (
-            _summed(before[n], at, column_of[news], end - begin) for n, column_of in enumerate((made.lots, made.orders))
+            _summed(before[n], at, column_of[new], end - begin) for n, column_of in enumerate((made.lots, made.orders))
         )
         before = np.stack([lots[-1], orders[-1]])
         row, chosen = np.nonzero(_best(lots != 0, depth[begin:end]))
@@ -109,13 +110,13 @@ def books_at(made: Changes, indices: np.ndarray, depth: np.ndarray) -> Levels:
 
 
 def _summed(before: np.ndarray, at: np.ndarray, amounts: np.ndarray, rows: int) -> np.ndarray:
-    """One row a book: what was before, and all that came to it since."""
+    """One row for each book: the values before, and all changes up to it."""
     cells = np.zeros(rows * len(before), dtype=np.int64)
     np.add.at(cells, at, amounts)
     return before + np.cumsum(cells.reshape(rows, len(before)), axis=0)
 
 
 def _best(there: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Of the levels that are there, the first `depth` of either half of each row."""
+    """Of the existing levels, the first `depth` of either half of each row."""
     sides = there.reshape(len(there), 2, -1)
     return (sides & (np.cumsum(sides, axis=2) <= depth[:, None, None])).reshape(there.shape)

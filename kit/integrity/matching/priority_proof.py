@@ -1,9 +1,9 @@
-"""A short proof that a market traded by price and time, which spares it the replay; no proof says nothing.
+"""Prove from sums that a market traded by price-time priority, so that most markets need no replay.
 
-Owns the argument: who rests when follows from sums of the ledger's own events. If then every trade is with the best
-that rests at its moment, and every order stops for the reason that the rules give, the replay would expect each event
-just as it stands. All of that is a few sorts of arrays. A market with an order accepted twice or a rejected order, and
-of course one that traded otherwise, has no proof. The rules are `book`'s; where both speak, tests hold them together.
+When each order rested follows from sums of the ledger's own events. If every trade then is with the best resting order
+of its moment, and every order stops for the reason that the rules give, a replay would expect each event as it stands.
+This takes a few sorts of arrays. No proof does not mean a violation: there is none for a market with an order accepted
+twice or a rejected order, and the replay decides. The rules are those of `reference_book`; tests compare the two.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from kit.integrity.evidence.ledger_tables import (
 )
 from kit.integrity.matching.reference_book import FILLS_MAX
 
-Events = Mapping[str, np.ndarray]  # one market's, in sequence
+Events = Mapping[str, np.ndarray]  # of one market, sorted by seq
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intakes:
-    """The market's accepted orders by number, as they came: what each asks for, took, rests with and gives."""
+    """The market's accepted orders in sequence: what each asked for, took, left in the book and gave to others."""
 
-    index: np.ndarray  # of its event
-    after: np.ndarray  # place of the next command
+    index: np.ndarray  # of its accepted event
+    after: np.ndarray  # index of the next command
     qty: np.ndarray
     price: np.ndarray
     client: np.ndarray
     bits: np.ndarray
-    stopped: np.ndarray  # what was left is cancelled at once
-    left: np.ndarray  # lots, once it took what it could
+    stopped: np.ndarray  # the rest was cancelled at once
+    left: np.ndarray  # lots left after it took liquidity
     made: np.ndarray  # lots that others took of it
 
     @property
@@ -59,24 +59,24 @@ class Intakes:
 
     @property
     def rested(self) -> np.ndarray:
-        """Lots that came into the book."""
+        """Lots that came to rest in the book."""
         return np.where(self.rests, self.left, 0)
 
     def reach(self, takers: np.ndarray, makers: np.ndarray) -> np.ndarray:
-        """Whether the limit of each taker reaches the price of its maker; no maker, −1, is out of reach."""
+        """Whether the limit of each taker reaches the price of its maker; false for no maker, −1."""
         limit, price, buys = self.price[takers], self.price[makers], self.buys[takers]
         fits = (self.bits[takers] & AT_MARKET > 0) | np.where(buys, price <= limit, price >= limit)
         return fits & (makers >= 0)
 
 
 def proven(events: Events, orders: int) -> bool:
-    """Whether these events are shown to be what a replay of their commands expects; orders number below `orders`."""
+    """Whether a replay of these events' commands is proven to expect them. Orders have numbers below `orders`."""
     kind, reason = events["type"], events["reason"]
     asked = (kind == CANCELLED) & (reason == CLIENT)
     commands = (kind == ACCEPTED) | (kind == REFUSED) | asked
     stops = (kind == CANCELLED) & ((reason == IOC) | (reason == SELF_TRADE))
     indices = np.flatnonzero(kind == ACCEPTED)
-    # The last number is for no order, −1, which nobody may have sent.
+    # The last entry is for no order, −1, which must not be accepted.
     numbers = np.full(orders + 1, -1, dtype=np.int64)
     numbers[events["order"][indices]] = np.arange(len(indices))
     if (
@@ -84,8 +84,8 @@ def proven(events: Events, orders: int) -> bool:
         or numbers[-1] >= 0
         or (numbers[events["order"][indices]] != np.arange(len(indices))).any()
         or not (commands | stops | (kind == FILL)).all()
-        or not _plain(events)
-        or not _grouped(events, commands, stops)
+        or not _numbers_in_range(events)
+        or not _events_follow_commands(events, commands, stops)
     ):
         return False
     fills = np.flatnonzero(kind == FILL)
@@ -93,26 +93,26 @@ def proven(events: Events, orders: int) -> bool:
     if (maker < 0).any():
         return False
     intakes = _intakes(events, indices, np.flatnonzero(commands), numbers[events["order"][stops]], taker, maker)
-    end = _ends(events, intakes, np.flatnonzero(asked), numbers, fills, maker)
+    end = _removals(events, intakes, np.flatnonzero(asked), numbers, fills, maker)
     return (
         end is not None
-        and _stopped(events, intakes, np.flatnonzero(stops), numbers)
+        and _rests_or_stops(events, intakes, np.flatnonzero(stops), numbers)
         and _refused(events, intakes, np.flatnonzero(kind == REFUSED), numbers, end)
         and _traded(events, intakes, fills, taker, maker)
-        and _first_served(events, intakes, end, fills, taker, maker)
+        and _best_order_traded(events, intakes, end, fills, taker, maker)
     )
 
 
-def _plain(events: Events) -> bool:
-    """Lots are some, and all numbers so small that no sum of them overflows."""
+def _numbers_in_range(events: Events) -> bool:
+    """Quantities are positive, and all numbers so small that no sum of them overflows."""
     small = all(
         -INT32_MAX <= int(events[name].min()) <= int(events[name].max()) <= INT32_MAX for name in ("qty", "price")
     )
     return small and bool((events["qty"][events["type"] != REFUSED] > 0).all())
 
 
-def _grouped(events: Events, commands: np.ndarray, stops: np.ndarray) -> bool:
-    """What is no command follows the order whose it is, and where that stops, nothing more comes of it."""
+def _events_follow_commands(events: Events, commands: np.ndarray, stops: np.ndarray) -> bool:
+    """Every event that is no command follows the command of its order, and nothing follows after the order stops."""
     heads = np.maximum.accumulate(np.where(commands, np.arange(len(commands)), -1))
     if heads[0] < 0 or not np.append(commands[1:], True)[stops].all():
         return False
@@ -141,12 +141,12 @@ def _intakes(
     )
 
 
-def _ends(
+def _removals(
     events: Events, intakes: Intakes, asked: np.ndarray, numbers: np.ndarray, fills: np.ndarray, maker: np.ndarray
 ) -> np.ndarray | None:
-    """By order the place of the event that takes it off the book, or the end; None where a cancel is not right.
+    """By order the index of the event that removes it from the book, or the end; None where a cancel is wrong.
 
-    A client's cancel takes what rests then, which is all that nobody took, and nobody takes of it later.
+    A client's cancel removes all lots that nobody took, and nobody takes any of them later.
     """
     last = np.append(fills, -1)[lasts(maker, len(intakes.index))]
     left = intakes.rested - intakes.made
@@ -159,14 +159,14 @@ def _ends(
     return end if (end[who] == asked).all() and (end > intakes.index)[intakes.rests].all() else None
 
 
-def _stopped(events: Events, intakes: Intakes, stops: np.ndarray, numbers: np.ndarray) -> bool:
-    """What is left of an order rests or is cancelled, as a whole."""
+def _rests_or_stops(events: Events, intakes: Intakes, stops: np.ndarray, numbers: np.ndarray) -> bool:
+    """The rest of an order rests or is cancelled as a whole."""
     right = events["qty"][stops] == intakes.left[numbers[events["order"][stops]]]
     return bool(right.all() and (intakes.left >= 0).all() and (intakes.rests | intakes.stopped)[intakes.left > 0].all())
 
 
 def _refused(events: Events, intakes: Intakes, refused: np.ndarray, numbers: np.ndarray, end: np.ndarray) -> bool:
-    """A cancel is refused for the first of the reasons there are, and not while its order rests."""
+    """A cancel is refused for the first reason that applies, and not while its order rests."""
     who, reason = numbers[events["order"][refused]], events["reason"][refused]
     known = (who >= 0) & (intakes.index[who] < refused)
     other = intakes.client[who] != events["client"][refused]
@@ -176,7 +176,7 @@ def _refused(events: Events, intakes: Intakes, refused: np.ndarray, numbers: np.
 
 
 def _traded(events: Events, intakes: Intakes, fills: np.ndarray, taker: np.ndarray, maker: np.ndarray) -> bool:
-    """Each trade takes all that its maker still has or its taker still wants, at the maker's price."""
+    """Each trade takes all that its maker still has or its taker still asks for, at the maker's price."""
     lots = events["qty"][fills].astype(np.int64)
     had, wanted = intakes.rested[maker] - _before(maker, lots), intakes.qty[taker] - _before(taker, lots)
     right = (lots == np.minimum(had, wanted)) & (events["price"][fills] == intakes.price[maker])
@@ -184,7 +184,7 @@ def _traded(events: Events, intakes: Intakes, fills: np.ndarray, taker: np.ndarr
 
 
 def _before(numbers: np.ndarray, amounts: np.ndarray) -> np.ndarray:
-    """The sum of all earlier amounts of each row's number."""
+    """For each row the sum of all earlier amounts of its number."""
     order = np.argsort(numbers, kind="stable")
     ordered, sums = numbers[order], np.cumsum(amounts[order]) - amounts[order]
     opening = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
@@ -193,17 +193,17 @@ def _before(numbers: np.ndarray, amounts: np.ndarray) -> np.ndarray:
     return found
 
 
-def _first_served(
+def _best_order_traded(
     events: Events, intakes: Intakes, end: np.ndarray, fills: np.ndarray, taker: np.ndarray, maker: np.ndarray
 ) -> bool:
-    """Each trade is with the front of the other side, within the limit and with somebody else. What is left of an order
-    meets a front out of reach, or it is cancelled because it meets its own client. One that may rest is not cancelled
-    otherwise.
+    """Each trade is with the best order of the other side, within the limit and with another client. The rest of an
+    order meets a best order out of its reach, or is cancelled because it meets its own client. An order that may rest
+    is not cancelled otherwise.
     """
     if not (intakes.reach(taker, maker) & (intakes.client[taker] != intakes.client[maker])).all():
         return False
     rest = np.flatnonzero(intakes.left > 0)
-    # A stop is the last event before the next command, and what it meets stands there until then.
+    # A stop is the last event before the next command, so that the best order stays the same until then.
     at = intakes.after[rest] - intakes.stopped[rest]
     met, served = np.full(len(rest), -1, dtype=np.int64), True
     for buys in (False, True):
@@ -212,16 +212,16 @@ def _first_served(
         served = served and bool((best[fills[mine]] == maker[mine]).all())
         met[asked] = best[at[asked]]
     reach, own = intakes.reach(rest, met), intakes.client[met] == intakes.client[rest]
-    selfish = intakes.stopped[rest] & (np.append(events["reason"], IOC)[at] == SELF_TRADE)
+    self_trade = intakes.stopped[rest] & (np.append(events["reason"], IOC)[at] == SELF_TRADE)
     may_rest = intakes.bits[rest] & RESTS > 0
-    right = np.where(selfish, reach & own, ~reach & (may_rest != intakes.stopped[rest]))
+    right = np.where(self_trade, reach & own, ~reach & (may_rest != intakes.stopped[rest]))
     return served and bool(right.all())
 
 
 def _best_orders(intakes: Intakes, end: np.ndarray, buys: bool, size: int) -> np.ndarray:
-    """Before each event, and at the end, which order of a side is first by price, then by time; −1 for none.
+    """Before each event, and at the end, the best order of a side by price, then time; −1 for none.
 
-    An order is counted from its own event on: until its command is over nobody asks for its side.
+    An order counts from its own event on, because its side is not used before its command is over.
     """
     mine = np.flatnonzero(intakes.rests & (intakes.buys == buys))
     mine = mine[np.argsort(-intakes.price[mine] if buys else intakes.price[mine], kind="stable")]
@@ -229,10 +229,10 @@ def _best_orders(intakes: Intakes, end: np.ndarray, buys: bool, size: int) -> np
 
 
 def _first_covering(begin: np.ndarray, end: np.ndarray, size: int) -> np.ndarray:
-    """At each of `size` places the first of the stretches [begin, end) that cover it; their number where none does.
+    """At each of `size` positions the first of the intervals [begin, end) that cover it; their number where none does.
 
-    A stretch is covered by two blocks as long as the largest power of two in it. From the longest blocks down, what
-    covers a block covers both of its halves: so all places are told in as many steps as their number has bits.
+    Two blocks with the length of the largest power of two within an interval cover it. From the longest blocks down,
+    what covers a block covers both of its halves, so that the number of steps is the number of bits of `size`.
     """
     first = np.full(size, len(begin), dtype=np.int64)
     bits = np.frexp(end - begin)[1] - 1

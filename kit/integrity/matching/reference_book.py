@@ -1,9 +1,9 @@
-"""A price-time order book of our own, for the replay. Written from PaperBroker's contract and never from its matcher.
+"""A price-time order book for the replay, written from PaperBroker's contract and independent of its matcher.
 
-Rules: a taker meets the best price first and at one price the oldest; a fill is at the maker's price. A taker that
-meets its own client stops and its rest is cancelled (self_trade); the rest of IOC and MARKET is cancelled (ioc). A
-command of more than `FILLS_MAX` fills is rejected whole. Each accepted event is an entry of its own: an order that
-was let in twice stands in the book twice, because that is what the sequenced events say.
+Rules: a taker meets the best price first, and the oldest order at one price. A fill is at the maker's price. A taker
+that meets its own client stops, and its rest is cancelled (self_trade). The rest of IOC and MARKET orders is cancelled
+(ioc). A command of more than `FILLS_MAX` fills is rejected as a whole. Each accepted event is an entry of its own: an
+order that was accepted twice rests in the book twice, because that is what the sequenced events say.
 """
 
 from __future__ import annotations
@@ -32,39 +32,39 @@ from kit.integrity.evidence.ledger_tables import (
 )
 
 FILLS_MAX = 30
-NOBODY = -2  # a client without a number is −1
+NOBODY = -2  # −1 is a client without a number
 
-# One ledger event or one expectation, comparable: (FILL, taker, maker, price, qty), (CANCELLED, order, reason, 0, qty),
-# (ACCEPTED, order, 0, price, qty), (REJECTED, order, reason, price, qty), (REFUSED, order, reason, 0, 0). Orders and
-# clients are numbers.
+# One ledger event or one expected event, in a form that compares: (FILL, taker, maker, price, qty), (CANCELLED, order,
+# reason, 0, qty), (ACCEPTED, order, 0, price, qty), (REJECTED, order, reason, price, qty), (REFUSED, order, reason, 0,
+# 0). Orders and clients are numbers.
 Outcome = tuple[int, int, int, int, int]
-# What rests: [lots left, order, client, price].
+# A resting order: [lots left, order, client, price].
 Entry = list[int]
 
 
 class Book:
-    """Two sides of price → queue, each with a heap of prices.
+    """Two sides, each a dictionary price → queue and a heap of prices.
 
-    An entry that was cancelled, a queue that ran empty and a price that has no entries stay until they are met at the
-    front; a price may stand in its heap twice. So a command costs what it trades, and memory what rests.
+    Cancelled entries, empty queues and their prices are removed only when a taker meets them, and a price may be in its
+    heap twice. So the cost of a command grows with its trades, and memory with what rests.
     """
 
     __slots__ = ("entries", "levels", "owners", "prices")
 
     def __init__(self, orders: int) -> None:
-        """For orders numbered below `orders`; −1, no order, has a place too."""
-        # Index 0 are sellers, 1 buyers. A buyer's price is negated in the heap, so that the best comes first.
+        """For orders numbered below `orders`, and −1 for no order."""
+        # Index 0 holds sellers, 1 buyers. Buyers' prices are negated in the heap, so that the best comes first.
         self.levels: tuple[dict[int, deque[Entry]], dict[int, deque[Entry]]] = ({}, {})
         self.prices: tuple[list[int], list[int]] = ([], [])
-        # By order, what it has in the book: one entry, or as many as it was let in.
+        # By order its entries in the book: one for each time it was accepted.
         self.entries: dict[int, tuple[Entry, ...]] = {}
         self.owners = array("i", [NOBODY]) * (orders + 1)
 
     def order(self, order: int, client: int, bits: int, qty: int, price: int) -> list[Outcome]:
-        """What a sequenced order must lead to; the book follows."""
+        """Apply a sequenced order. Returns the events that must follow from it."""
         buys = bits & BUYS
         fills: list[Outcome] = [(ACCEPTED, order, 0, price, qty)]
-        # Where nobody stands on the other side there is nothing to take.
+        # Skip matching if nothing rests on the other side.
         left, stopped = qty, NO_REASON
         if self.prices[1 - buys]:
             left, stopped = self._take(order, client, buys, qty, None if bits & AT_MARKET else price, fills)
@@ -82,14 +82,14 @@ class Book:
         return fills
 
     def cancel(self, order: int) -> list[Outcome]:
-        """Take all entries of the order off the book, the oldest first."""
-        gone = self._resting(order)
+        """Cancel all entries of the order. Returns the events that must follow, the oldest entry first."""
+        cancelled = self._resting(order)
         for entry in self.entries.pop(order, ()):
             entry[0] = 0
-        return gone
+        return cancelled
 
     def refuse(self, order: int, client: int) -> list[Outcome]:
-        """What a cancel that the ledger refused must lead to."""
+        """The events that must follow from a cancel that the ledger refused."""
         owner = self.owners[order]
         if owner == NOBODY:
             reason = UNKNOWN_ORDER
@@ -102,7 +102,7 @@ class Book:
         return [(REFUSED, order, reason, 0, 0)]
 
     def best_orders(self, depth: int) -> list[int]:
-        """The orders that come first on either side."""
+        """The first `depth` orders of either side, in priority."""
         found = []
         for levels in self.levels:
             entries = (entry for rank in sorted(levels) for entry in levels[rank] if entry[0])
@@ -110,7 +110,7 @@ class Book:
         return found
 
     def _resting(self, order: int) -> list[Outcome]:
-        """The cancels that would take the order off the book; empty if it does not rest."""
+        """The cancelled events of the order's entries; empty if it does not rest."""
         return [(CANCELLED, order, CLIENT, 0, entry[0]) for entry in self.entries.get(order, ()) if entry[0]]
 
     def _rest(self, order: int, client: int, buys: int, price: int, lots: int) -> None:
@@ -129,7 +129,7 @@ class Book:
     def _take(
         self, order: int, client: int, buys: int, qty: int, limit: int | None, fills: list[Outcome]
     ) -> tuple[int, int]:
-        """Match a taker and add its `fills`; (lots left, why it stopped). At MATCH_LIMIT all is undone."""
+        """Match a taker and add its `fills`. Returns (lots left, why it stopped). At MATCH_LIMIT all is undone."""
         levels, prices = self.levels[1 - buys], self.prices[1 - buys]
         worst = None if limit is None else (limit if buys else -limit)
         met: list[Entry] = []
@@ -161,13 +161,13 @@ class Book:
         return qty, NO_REASON
 
     def _forget(self, order: int) -> None:
-        """An entry of the order was used up; forget the order with its last one."""
+        """Forget the order if its last entry was filled."""
         held = self.entries[order]
         if len(held) == 1 or not any(entry[0] for entry in held):
             del self.entries[order]
 
     def _undo(self, fills: list[Outcome], met: list[Entry], buys: int) -> None:
-        """Give the makers their lots back, in front of their queues, the last met first."""
+        """Give the makers their lots back at the head of their queues, the last one first."""
         for maker in reversed(met):
             maker[0] += fills.pop()[4]
             rank = -maker[3] if buys else maker[3]
@@ -176,7 +176,7 @@ class Book:
                 heappush(self.prices[buys], rank)
             if not level or level[0] is not maker:
                 level.appendleft(maker)
-                # It may have been forgotten when it was used up.
+                # The order may have been forgotten when this entry was filled.
                 held = self.entries.get(maker[1], ())
                 if not any(entry is maker for entry in held):
                     self.entries[maker[1]] = (maker, *held)
