@@ -1,4 +1,4 @@
-"""Sessions: where calls go, how long they wait, which account they refuse."""
+"""Test sessions: their endpoints, time-outs, and the accounts that they refuse."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2
 
 @pytest.fixture
 def no_aws(monkeypatch):
-    """Nothing of the machine's own AWS configuration."""
+    """Hide the AWS configuration of this machine."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "GAMEDAY_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
@@ -33,7 +33,7 @@ def no_aws(monkeypatch):
 
 @pytest.fixture
 def sts(no_aws, monkeypatch):
-    """A stand-in for the STS of account 123456789012: the real one is not for tests."""
+    """A fake STS of account 123456789012."""
 
     class Answer(BaseHTTPRequestHandler):
         def do_POST(self):
@@ -62,7 +62,7 @@ def sts(no_aws, monkeypatch):
     server.server_close()
 
 
-def test_an_allowed_account_is_taken(sts, monkeypatch):
+def test_an_allowed_account_is_accepted(sts, monkeypatch):
     monkeypatch.setenv(aws.ACCOUNTS_VARIABLE, "999999999999, 123456789012")
     assert aws.session(target="aws", region="us-east-1").account_id == "123456789012"
 
@@ -73,19 +73,19 @@ def test_an_account_off_the_list_is_refused(sts):
 
 
 def test_without_a_list_every_account_is_refused(no_aws):
-    """Before any call is made."""
+    """The refusal comes before any call."""
     with pytest.raises(UnsafeTarget, match="no account is allowed"):
         aws.session(target="aws", region="us-east-1")
 
 
-def test_a_list_that_is_no_list_of_accounts_is_refused(no_aws, monkeypatch):
+def test_a_list_with_an_invalid_account_is_refused(no_aws, monkeypatch):
     monkeypatch.setenv(aws.ACCOUNTS_VARIABLE, "prod")
     with pytest.raises(UsageError, match="prod is not a 12-digit account id"):
         aws.session(target="aws", region="us-east-1")
 
 
 def test_aws_with_a_redirected_endpoint_is_refused(no_aws, monkeypatch):
-    """The report would name AWS although something else was judged."""
+    """Otherwise the report would name AWS although another system was judged."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(UsageError, match="unset AWS_ENDPOINT_URL"):
         aws.session(target="aws", region="us-east-1", accounts=["123456789012"])
@@ -97,7 +97,7 @@ def test_missing_credentials_are_a_cloud_error(no_aws):
 
 
 @pytest.mark.parametrize("endpoint", ["", "http://example.com", "https://dynamodb.us-east-1.amazonaws.com"])
-def test_local_means_this_machine(no_aws, endpoint):
+def test_a_local_endpoint_must_be_on_this_machine(no_aws, endpoint):
     with pytest.raises(CloudError, match=r"is not on 127\.0\.0\.1"):
         aws.session(target="local", region="us-east-1", endpoint=endpoint)
 
@@ -108,7 +108,7 @@ def test_an_unknown_target_is_refused(no_aws):
 
 
 def test_a_local_session_ignores_the_users_configuration(monkeypatch, tmp_path):
-    """A profile that does not exist, a proxy, an endpoint for one service: none of them may matter."""
+    """A missing profile, a proxy and an endpoint of a single service have no effect."""
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")
@@ -118,8 +118,8 @@ def test_a_local_session_ignores_the_users_configuration(monkeypatch, tmp_path):
     assert session.client("sqs") is session.client("sqs")
 
 
-def test_a_silent_endpoint_does_not_hang(no_aws):
-    """Nothing listens: the bounded retries end in seconds."""
+def test_calls_to_a_closed_port_fail_within_seconds(no_aws):
+    """Retries are bounded."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -141,6 +141,6 @@ def test_threads_share_one_client(no_aws):
 
 
 def test_importing_the_kit_does_not_load_boto3():
-    """`gameday list` and wrong usage must answer at once."""
+    """`gameday list` and usage errors must be fast."""
     code = "import sys, kit.aws; sys.exit('boto3' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Trees, changes and images."""
+"""Test source trees, changes and images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ AFTER = BEFORE.replace("line 3\n", "line three\n").replace("line 27\n", "").repl
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A small source tree with the folders that never get into an image."""
+    """A small source tree with folders that are not part of the image."""
     tree = tmp_path / "broker"
     for name in ("main.py", "services/intake.py", "deploy/stack.yaml", "__pycache__/main.cpython-311.pyc"):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
@@ -32,7 +32,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def diff_of(before: str, after: str, name: str = "broker/main.py") -> str:
-    """A unified diff as git writes it."""
+    """A unified diff in git's format."""
     import difflib
 
     lines = difflib.unified_diff(
@@ -47,11 +47,11 @@ def save(source: Path, name: str, text: str) -> Path:
     return path
 
 
-def test_a_tree_leaves_out_how_it_is_deployed_and_broken(source: Path):
+def test_a_tree_excludes_templates_changes_and_caches(source: Path):
     assert sorted(read_tree(source)) == ["broker/main.py", "broker/services/intake.py"]
 
 
-def test_the_same_tree_gives_the_same_layer_wherever_and_whenever(source: Path, tmp_path: Path):
+def test_the_same_tree_gives_the_same_layer_regardless_of_folder_and_time(source: Path, tmp_path: Path):
     import os
     import shutil
 
@@ -62,7 +62,7 @@ def test_the_same_tree_gives_the_same_layer_wherever_and_whenever(source: Path, 
     assert pack(read_tree(source)) == pack(read_tree(elsewhere))
 
 
-def test_the_layer_holds_the_code_under_app(source: Path):
+def test_the_layer_has_the_code_in_app(source: Path):
     layer = pack(read_tree(source))
     with tarfile.open(fileobj=io.BytesIO(layer.blob), mode="r:gz") as archive:
         names = archive.getnames()
@@ -70,20 +70,20 @@ def test_the_layer_holds_the_code_under_app(source: Path):
     assert layer.digest == sha256(layer.blob)
 
 
-def test_a_change_does_what_git_apply_does(source: Path):
+def test_a_change_gives_the_same_result_as_git_apply(source: Path):
     patch = save(source, "swap", "Why: a test.\n\n" + diff_of(BEFORE, AFTER))
     ours = changed_tree(source, "swap", source / "changes")["broker/main.py"]
     subprocess.run(["git", "apply", str(patch)], cwd=source.parent, check=True)
     assert ours == (source / "main.py").read_bytes() == AFTER.encode()
 
 
-def test_a_change_applies_although_lines_moved():
+def test_a_change_applies_to_moved_lines():
     moved = {"broker/main.py": ("new first line\n" * 7 + BEFORE).encode()}
     changed = apply(moved, "swap", diff_of(BEFORE, AFTER))
     assert changed["broker/main.py"] == ("new first line\n" * 7 + AFTER).encode()
 
 
-def test_a_change_makes_and_removes_files():
+def test_a_change_creates_and_removes_files():
     added = "--- /dev/null\n+++ b/broker/new.py\n@@ -0,0 +1,2 @@\n+one\n+two\n"
     removed = "--- a/broker/old.py\n+++ /dev/null\n@@ -1 +0,0 @@\n-gone\n"
     changed = apply({"broker/old.py": b"gone\n"}, "both", added + removed)
@@ -104,7 +104,9 @@ def test_a_change_makes_and_removes_files():
         ),
     ],
 )
-def test_a_change_that_does_not_fit_is_refused_with_its_place(tree: dict[str, bytes], text: str | None, message: str):
+def test_a_change_that_does_not_apply_names_the_file_and_the_hunk(
+    tree: dict[str, bytes], text: str | None, message: str
+):
     with pytest.raises(UsageError, match=f"change swap does not apply: .*{message}"):
         apply(tree, "swap", text or diff_of(BEFORE, AFTER))
 
@@ -116,8 +118,8 @@ def test_an_unknown_change_is_refused_with_the_known_ones(source: Path):
         validate_change(source, "swop", source / "changes")
 
 
-def test_no_change_is_a_valid_change(source: Path):
-    validate_change(source, None, source / "changes")
+def test_without_a_change_the_tree_is_the_source(source: Path):
+    assert changed_tree(source, None, source / "changes") == read_tree(source)
 
 
 def test_an_image_is_the_base_and_one_layer_of_code(local_session: aws.Session, source: Path):

@@ -1,4 +1,4 @@
-"""The real stack on the local AWS: up, serving, and what is said when it does not come up."""
+"""Test the real stack on the local AWS: created, serving, and the errors of a failed stack."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ Resources:
 
 
 def order(deployment: Deployment, **fields: object) -> tuple[int, dict]:
-    """Post one order; its status and body."""
+    """Post one order and return status and body."""
     body = {"clientId": "c1", "symbol": "ACME", "side": "BUY", "type": "LIMIT", "qty": 2, "price": 100, **fields}
     request = urllib.request.Request(
         f"{deployment.api_url}/orders", json.dumps(body).encode(), {"content-type": "application/json"}
@@ -66,7 +66,7 @@ def make_stack(session: aws.Session, name: str, tags: dict[str, str]) -> None:
     client.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1, "MaxAttempts": 10})
 
 
-def test_the_stack_gives_every_output(deployment: Deployment):
+def test_the_stack_has_every_output(deployment: Deployment):
     assert set(deployment.outputs) == OUTPUTS
     assert all(deployment.outputs.values())
 
@@ -80,14 +80,14 @@ def test_every_service_has_tasks_in_both_zones(local_session: aws.Session, deplo
     }
 
 
-def test_it_takes_an_order_once(deployment: Deployment):
+def test_an_order_is_accepted_once(deployment: Deployment):
     first, answer = order(deployment, orderId="deploy-1", idempotencyKey="deploy-1")
     again, repeated = order(deployment, orderId="deploy-1", idempotencyKey="deploy-1")
     assert (first, again) == (201, 200)
     assert answer == repeated
 
 
-def test_its_tasks_carry_the_tags_by_which_experiments_choose(local_session: aws.Session, deployment: Deployment):
+def test_tasks_have_the_tags_by_which_experiments_select_them(local_session: aws.Session, deployment: Deployment):
     ecs, cluster = local_session.client("ecs"), deployment.outputs["ClusterName"]
     arns = ecs.list_tasks(cluster=cluster)["taskArns"]
     tasks = ecs.describe_tasks(cluster=cluster, tasks=arns, include=["TAGS"])["tasks"]
@@ -96,20 +96,20 @@ def test_its_tasks_carry_the_tags_by_which_experiments_choose(local_session: aws
         assert (tags["App"], tags["RunId"], tags["GameDay"]) == ("PaperBroker", deployment.run_id, "allowed")
 
 
-def test_its_resources_carry_the_stacks_tags(local_session: aws.Session, deployment: Deployment):
+def test_resources_have_the_tags_of_the_stack(local_session: aws.Session, deployment: Deployment):
     subnet = local_session.client("ec2").describe_subnets(SubnetIds=[deployment.outputs["AppSubnetA"]])["Subnets"][0]
     tags = {tag["Key"]: tag["Value"] for tag in subnet["Tags"]}
     wanted = {"App": "PaperBroker", "Env": "gameday", "GameDay": "allowed", "RunId": deployment.run_id}
     assert {key: tags.get(key) for key in wanted} == wanted
 
 
-def test_the_leak_check_finds_it(local_session: aws.Session, deployment: Deployment):
+def test_the_leak_check_finds_the_stack(local_session: aws.Session, deployment: Deployment):
     assert deployment.stack_name in deploy.find_stacks(local_session)
     assert deploy.find_stacks(local_session, run_id=deployment.run_id) == [deployment.stack_name]
     assert deploy.find_stacks(local_session, run_id="another") == []
 
 
-def test_a_run_id_is_used_once(local_session: aws.Session, deployment: Deployment, image: build.Image):
+def test_a_run_id_can_be_used_once(local_session: aws.Session, deployment: Deployment, image: build.Image):
     with pytest.raises(DeployFailed, match=f"{deployment.stack_name} exists already"):
         deploy.deploy(
             local_session,
@@ -123,24 +123,24 @@ def test_a_run_id_is_used_once(local_session: aws.Session, deployment: Deploymen
 
 
 @pytest.mark.parametrize(
-    ("resources", "told"),
+    ("resources", "message"),
     [
         (BAD_EXPERIMENT, r"stack gameday-bad is .*: Bad: .*no-such-action"),
         ("Resources: {Good: {Type: 'AWS::SNS::Topic'}}", "stack gameday-bad has no output ApiServiceName"),
     ],
 )
-def test_a_failed_stack_is_told_by_what_failed_first_and_is_deleted(
-    local_session: aws.Session, tmp_path: Path, resources: str, told: str
+def test_the_error_names_the_first_failure_and_the_stack_is_deleted(
+    local_session: aws.Session, tmp_path: Path, resources: str, message: str
 ):
     template = tmp_path / "bad.yaml"
     template.write_text(f"{TWO_PARAMETERS}\n{resources}")
-    with pytest.raises(DeployFailed, match=told):
+    with pytest.raises(DeployFailed, match=message):
         deploy.deploy(local_session, image_uri="x", run_id="bad", template=template, parameters={}, timeout_s=20)
     assert deploy.find_stacks(local_session, run_id="bad") == []
 
 
 @pytest.mark.slow
-def test_an_image_that_does_not_run_is_told_with_its_last_words(local_session: aws.Session, tmp_path: Path):
+def test_the_error_contains_the_last_log_lines_of_a_failing_image(local_session: aws.Session, tmp_path: Path):
     source = tmp_path / "paperbroker"
     source.mkdir()
     (source / "__init__.py").touch()
@@ -170,23 +170,23 @@ def test_production_is_refused(local_session: aws.Session):
         )
 
 
-def test_a_template_that_no_call_can_carry_is_refused(local_session: aws.Session, tmp_path: Path):
+def test_a_template_that_is_too_large_for_s3_is_refused(local_session: aws.Session, tmp_path: Path):
     template = tmp_path / "big.yaml"
     template.write_text("#" * 1_000_001)
     with pytest.raises(UsageError, match=r"big.yaml has 1000001 bytes > 1000000"):
         deploy.deploy(local_session, image_uri="x", run_id="b", template=template, parameters={}, timeout_s=1)
 
 
-def test_a_game_days_stack_is_torn_down_and_one_that_is_gone_is_fine(local_session: aws.Session):
+def test_tearing_down_a_stack_works_also_if_it_is_gone_already(local_session: aws.Session):
     make_stack(local_session, "gameday-down", {"GameDay": "allowed", "RunId": "down"})
     deploy.tear_down(local_session, "gameday-down", timeout_s=20)
     deploy.tear_down(local_session, "gameday-down", timeout_s=20)
     assert deploy.find_stacks(local_session, run_id="down") == []
 
 
-def test_a_strangers_stack_is_not_torn_down(local_session: aws.Session):
-    make_stack(local_session, "somebody-elses", {"Team": "payments"})
-    with pytest.raises(UnsafeTarget, match="somebody-elses has no tag GameDay=allowed"):
-        deploy.tear_down(local_session, "somebody-elses", timeout_s=20)
-    found = local_session.client("cloudformation").describe_stacks(StackName="somebody-elses")["Stacks"]
+def test_a_stack_without_the_tag_is_not_torn_down(local_session: aws.Session):
+    make_stack(local_session, "other-team", {"Team": "payments"})
+    with pytest.raises(UnsafeTarget, match="other-team has no tag GameDay=allowed"):
+        deploy.tear_down(local_session, "other-team", timeout_s=20)
+    found = local_session.client("cloudformation").describe_stacks(StackName="other-team")["Stacks"]
     assert found[0]["StackStatus"] == "CREATE_COMPLETE"

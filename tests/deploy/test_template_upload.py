@@ -1,4 +1,4 @@
-"""A template that is too large for a call goes through a bucket of the run's own, of which nothing is left."""
+"""Test that a large template goes through a bucket of the run, which is deleted afterwards."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kit.model import Deployment
 TAGS = {"GameDay": "allowed", "RunId": "r"}
 LARGE = (
     "Parameters: {RunId: {Type: String}, ImageUri: {Type: String}}\n"
-    "Resources: {Good: {Type: 'AWS::SNS::Topic'}}\n" + "# a long story\n" * 4_000
+    "Resources: {Good: {Type: 'AWS::SNS::Topic'}}\n" + "# a long comment\n" * 4_000
 )
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 REGIONS = pytest.mark.parametrize("region", ["us-east-1", "eu-west-1", "us-gov-west-1", "cn-north-1"])
@@ -31,7 +31,7 @@ def buckets(session: aws.Session) -> list[str]:
 
 @contextmanager
 def left_by_a_killed_run(session: aws.Session, stack_name: str) -> Iterator[str]:
-    """The bucket of a run whose process is gone: nothing in it was undone."""
+    """The bucket of a run that was killed before it could delete the bucket."""
     begun = template_upload.template_source(session, stack_name, LARGE, TAGS)
     begun.__enter__()
     yield template_upload.bucket_name(session, stack_name)
@@ -45,13 +45,13 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_small_template_goes_in_the_call_itself(local_session: aws.Session):
+def test_a_small_template_goes_in_the_body_of_the_call(local_session: aws.Session):
     with template_upload.template_source(local_session, "gameday-small", "Resources: {}", TAGS) as source:
         assert source == {"TemplateBody": "Resources: {}"}
         assert not template_upload.find_buckets(local_session, "gameday-small")
 
 
-def test_a_large_template_is_in_a_tagged_bucket_for_as_long_as_it_is_needed(local_session: aws.Session):
+def test_a_large_template_is_in_a_tagged_bucket_during_the_block(local_session: aws.Session):
     s3 = local_session.client("s3")
     with template_upload.template_source(local_session, "gameday-large", LARGE, TAGS) as source:
         (bucket,) = template_upload.find_buckets(local_session, "gameday-large")
@@ -61,8 +61,8 @@ def test_a_large_template_is_in_a_tagged_bucket_for_as_long_as_it_is_needed(loca
     assert bucket not in buckets(local_session)
 
 
-def test_cloudformation_makes_the_stack_of_a_large_template(local_session: aws.Session, large: Path):
-    """It is another matter that this one is no PaperBroker."""
+def test_cloudformation_creates_the_stack_of_a_large_template(local_session: aws.Session, large: Path):
+    """The error shows that the stack was created: its outputs are missing, because it is not PaperBroker."""
     with pytest.raises(DeployFailed, match="stack gameday-large has no output ApiServiceName"):
         deploy.deploy(local_session, image_uri="x", run_id="large", template=large, parameters={}, timeout_s=20)
     assert deploy.find_buckets(local_session, run_id="large") == []
@@ -77,7 +77,7 @@ def test_a_refused_stack_leaves_no_bucket(local_session: aws.Session, deployment
     assert deploy.find_stacks(local_session, run_id=run_id) == [deployment.stack_name]
 
 
-def test_what_a_killed_run_left_is_found_by_its_id_and_deleted(local_session: aws.Session):
+def test_the_bucket_of_a_killed_run_is_found_by_the_run_id_and_deleted(local_session: aws.Session):
     with left_by_a_killed_run(local_session, "gameday-killed") as bucket:
         assert deploy.find_buckets(local_session, run_id="killed") == [bucket]
         assert deploy.find_buckets(local_session, run_id="another") == []
@@ -85,30 +85,30 @@ def test_what_a_killed_run_left_is_found_by_its_id_and_deleted(local_session: aw
         assert deploy.find_buckets(local_session, run_id="killed") == []
 
 
-def test_tearing_down_takes_what_was_left_although_there_is_no_stack(local_session: aws.Session):
+def test_tearing_down_deletes_the_bucket_even_without_a_stack(local_session: aws.Session):
     with left_by_a_killed_run(local_session, "gameday-torn") as bucket:
         deploy.tear_down(local_session, "gameday-torn", timeout_s=20)
         assert bucket not in buckets(local_session)
 
 
-def test_a_bucket_that_holds_anything_else_is_left_alone_and_told(local_session: aws.Session):
+def test_a_bucket_with_other_objects_is_kept_and_reported(local_session: aws.Session):
     s3 = local_session.client("s3")
     with left_by_a_killed_run(local_session, "gameday-full") as bucket:
-        s3.put_object(Bucket=bucket, Key="somebody-elses", Body=b"x")
+        s3.put_object(Bucket=bucket, Key="other-object", Body=b"x")
         with pytest.raises(CloudError, match=f"deleting bucket {bucket}: .*BucketNotEmpty"):
             deploy.delete_bucket(local_session, bucket)
-        s3.delete_object(Bucket=bucket, Key="somebody-elses")
+        s3.delete_object(Bucket=bucket, Key="other-object")
 
 
 @pytest.mark.parametrize("run_id", ["a", "a" * 40, "a--b-"])
-def test_a_buckets_name_is_valid_and_the_regions_own(local_cloud: aws.LocalCloud, run_id: str):
+def test_a_bucket_name_is_valid_and_differs_by_region(local_cloud: aws.LocalCloud, run_id: str):
     sessions = [aws.local_session(local_cloud.endpoint, region) for region in ("us-east-1", "eu-west-1")]
     names = {template_upload.bucket_name(session, f"gameday-{run_id}") for session in sessions}
     assert len(names) == 2
     assert [name for name in names if not BUCKET_NAME.fullmatch(name)] == []
 
 
-def test_a_bucket_outside_the_default_region_says_where_it_is(local_cloud: aws.LocalCloud):
+def test_a_bucket_outside_the_default_region_has_a_location(local_cloud: aws.LocalCloud):
     session = aws.local_session(local_cloud.endpoint, "eu-west-1")
     with template_upload.template_source(session, "gameday-abroad", LARGE, TAGS):
         (bucket,) = template_upload.find_buckets(session, "gameday-abroad")
@@ -116,8 +116,8 @@ def test_a_bucket_outside_the_default_region_says_where_it_is(local_cloud: aws.L
 
 
 @REGIONS
-def test_the_address_is_where_the_object_was_put(region: str):
-    """On AWS: asked of botocore, which is stopped before it sends anything."""
+def test_the_url_is_the_one_to_which_botocore_sends_the_object(region: str):
+    """The URL is that of AWS. A hook stops botocore before it sends anything."""
     s3 = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name=region).client("s3")
     sent: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The fixtures of this folder; what they are made of lives in `load_exchange`."""
+"""Make the fixtures of `load_exchange` available to the tests of this folder."""
 
 from tests.load.load_exchange import exchange_thread
 

@@ -1,4 +1,4 @@
-"""A small exchange over real sockets that can be told to misbehave, and the means to run the engine against it."""
+"""Run a small exchange over real sockets, which misbehaves on request, and run the engine against it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kit.load import LoadPlan
 from kit.load.engine import Engine
 from kit.load.http_attempt import Attempt
 
-RESET, EOF, HANG = b"reset", b"eof", b"hang"  # what a behaviour may return instead of an answer
+RESET, EOF, HANG = b"reset", b"eof", b"hang"  # a behaviour may return these instead of an answer
 HANG_S = 30.0
 
 
@@ -34,7 +34,7 @@ class Request:
 
     @property
     def identity(self) -> tuple[str, str]:
-        """Client and key: what a retry repeats. The key's text alone may be another client's, too."""
+        """Client and key, which a retry repeats. Another client may use the same key text."""
         return self.body["clientId"], self.body["idempotencyKey"]
 
 
@@ -45,7 +45,7 @@ def answer(status: int, body: dict[str, Any] | None = None, headers: str = "") -
 
 @dataclass(slots=True)
 class Exchange:
-    """Answers as PaperBroker does unless `behave` says otherwise: it gets the request and the honest answer."""
+    """Answers like PaperBroker, unless `behave`, which gets the request and that answer, returns another one."""
 
     behave: Callable[[Request, bytes], Awaitable[bytes]] | None = None
     requests: list[Request] = field(default_factory=list)
@@ -126,8 +126,8 @@ class Exchange:
 
 
 def plan_of(url: str, **changes: Any) -> LoadPlan:
-    """One market, no subscribers, nothing but first attempts of orders unless asked for."""
-    quiet = LoadPlan(
+    """One market without subscribers; by default only first attempts of orders."""
+    orders_only = LoadPlan(
         api_url=url,
         markets=("ACME",),
         rate_per_s=100.0,
@@ -142,12 +142,12 @@ def plan_of(url: str, **changes: Any) -> LoadPlan:
         read_back_ratio=0,
         unauthorized_ratio=0,
     )
-    return replace(quiet, **changes)
+    return replace(orders_only, **changes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What one run left: attempts in the order of their rows, the engine, and the exchange."""
+    """The result of one run: attempts in the order of their rows, the engine, and the exchange."""
 
     attempts: list[Attempt]
     engine: Engine
@@ -158,7 +158,7 @@ class Ran:
 
 
 def within(main: Coroutine[Any, Any, Any]) -> Any:
-    """Run on the loop that the generator uses."""
+    """Run on the kind of event loop that the generator uses."""
     return uvloop.run(main)
 
 
@@ -180,7 +180,7 @@ def run_engine(behave: Callable[[Request, bytes], Awaitable[bytes]] | None = Non
 
 @pytest.fixture
 def exchange_thread() -> Iterator[Exchange]:
-    """An honest exchange in a thread of its own, for generators in processes of their own."""
+    """An exchange that behaves well, in its own thread, for generators in their own processes."""
     exchange, ready, loop = Exchange(), threading.Event(), asyncio.new_event_loop()
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""The open loop against a server that stalls, refuses, breaks off and answers late."""
+"""Test the open loop against a server that stalls, refuses, resets connections and answers late."""
 
 import asyncio
 import time
@@ -14,8 +14,8 @@ from tests.load.load_exchange import EOF, HANG, RESET, Exchange, Ran, Request, a
 
 
 @pytest.fixture(autouse=True)
-def probes_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds after the acknowledgement are right for a run and long for a test."""
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resubmissions and reads follow within a fraction of a second instead of seconds."""
     monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
     monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
 
@@ -25,28 +25,28 @@ def latencies_ms(attempts: list[Attempt]) -> list[float]:
 
 
 def test_latency_counts_from_the_intended_send() -> None:
-    """A server that stops for 300 ms is seen by every operation meant for that time, not by one (no omission)."""
+    """A stall of 300 ms adds to the latency of every operation scheduled in it (no coordinated omission)."""
     stall: dict[str, int] = {}
 
-    async def stop_the_world(request: Request, reply: bytes) -> bytes:
+    async def stall_once(request: Request, reply: bytes) -> bytes:
         if request.number == 20:
             stall["from_ns"] = time.monotonic_ns()
-            time.sleep(0.3)  # noqa: ASYNC251 - blocks the generator's own loop as well: the worst case
+            time.sleep(0.3)  # noqa: ASYNC251 - blocks the generator's loop too, the worst case
             stall["to_ns"] = time.monotonic_ns()
         return reply
 
-    ran = run_engine(stop_the_world, rate_per_s=200.0, duration_max_s=1.0, timeout_ms=2_000)
-    meant = [a for a in ran.of_kind("first") if stall["from_ns"] <= a.intended_ns <= stall["to_ns"]]
-    assert len(meant) >= 30  # 200/s × 0.3 s = 60, Poisson
-    # Each waited at least until the world went on; how much longer is the machine's business.
-    assert all(a.completed_ns >= stall["to_ns"] for a in meant)
-    longest_ms = max((a.completed_ns - a.intended_ns) / NS_PER_MS for a in meant)
+    ran = run_engine(stall_once, rate_per_s=200.0, duration_max_s=1.0, timeout_ms=2_000)
+    scheduled = [a for a in ran.of_kind("first") if stall["from_ns"] <= a.intended_ns <= stall["to_ns"]]
+    assert len(scheduled) >= 30  # 200/s × 0.3 s = 60, Poisson
+    # Each waits at least until the end of the stall. How much longer depends on the machine.
+    assert all(a.completed_ns >= stall["to_ns"] for a in scheduled)
+    longest_ms = max((a.completed_ns - a.intended_ns) / NS_PER_MS for a in scheduled)
     assert longest_ms > 250
-    assert ran.engine.counts.lag_ms(0.99) > 100  # and the generator owns up to its own lateness
+    assert ran.engine.counts.lag_ms(0.99) > 100  # the generator reports its own lag too
 
 
 def test_slow_answers_do_not_hold_up_the_schedule() -> None:
-    """While a server is slow, operations go out on time on new connections."""
+    """While the server is slow, operations are sent on schedule through new connections."""
 
     async def slow(request: Request, reply: bytes) -> bytes:
         await asyncio.sleep(0.2)
@@ -61,7 +61,7 @@ def test_slow_answers_do_not_hold_up_the_schedule() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """How the first request of a key is treated, and what its row must say."""
+    """How the exchange treats the first request of a key, and the row that must follow."""
 
     how: bytes
     outcome: str
@@ -89,7 +89,7 @@ CASES = (
 
 @pytest.fixture(scope="module")
 def treated() -> Ran:
-    """One run in which every operation meets one of the cases, once."""
+    """One run in which the first request of each operation meets one of the cases."""
     seen: set[tuple[str, str]] = set()
 
     async def behave(request: Request, reply: bytes) -> bytes:
@@ -103,7 +103,7 @@ def treated() -> Ran:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.how[9:12].decode()}-{case.error or case.status}")
 def test_outcome_of_an_attempt(treated: Ran, case: Case) -> None:
-    """The table of outcomes, and which of them are asked again under the same key."""
+    """Each case has its outcome, and only unsettled outcomes are retried under the same key."""
     mine = [row for row in treated.attempts if CASES[row.content.op_id % len(CASES)] is case]
     firsts = [row for row in mine if row.kind == "first"]
     retries = [row for row in mine if row.kind == "retry"]
@@ -116,7 +116,7 @@ def test_outcome_of_an_attempt(treated: Ran, case: Case) -> None:
 
 
 def test_refused_connection_is_fail_and_retried() -> None:
-    """No one listens: nothing happened, for certain, so there is nothing to re-ask."""
+    """A refused connection certainly had no effect, so the drain does not ask again."""
 
     async def main() -> tuple[list[Attempt], Engine]:
         exchange = Exchange()
@@ -137,7 +137,7 @@ def test_refused_connection_is_fail_and_retried() -> None:
 
 
 def test_retries_keep_the_key_and_sometimes_change_the_order_id() -> None:
-    """What identifies the order to the exchange stays; the order id is drawn anew in the plan's share."""
+    """Retries keep the client and the key. The plan's share of them gets a new order id."""
 
     async def fail_twice(request: Request, reply: bytes) -> bytes:
         seen = sum(earlier.identity == request.identity for earlier in exchange_requests)
@@ -160,7 +160,7 @@ def test_retries_keep_the_key_and_sometimes_change_the_order_id() -> None:
 
 
 def test_attempts_are_bounded_and_jittered() -> None:
-    """An exchange that always fails is asked `attempts_max` times, then by the drain, never in lockstep."""
+    """An operation is tried `attempts_max` times, then by the drain, with jittered delays."""
     down = {"until": 0.8, "since": 0.0}
 
     async def down_for_a_while(request: Request, reply: bytes) -> bytes:
@@ -177,7 +177,7 @@ def test_attempts_are_bounded_and_jittered() -> None:
 
 
 def test_late_answer_is_recorded_on_its_row() -> None:
-    """An answer after the time-out leaves the outcome `info` and fills the late columns."""
+    """An answer after the time-out fills the late columns and keeps the outcome `info`."""
 
     async def late(request: Request, reply: bytes) -> bytes:
         await asyncio.sleep(0.3 if request.body["qty"] else 0)
@@ -196,7 +196,7 @@ def test_late_answer_is_recorded_on_its_row() -> None:
 
 
 def test_drain_resolves_unknown_outcomes_under_the_same_key() -> None:
-    """After the last retry gave up, the drain asks again with the same content until an answer comes."""
+    """After the last retry the drain asks again with the same content until an answer comes."""
     seen: dict[tuple[str, str], int] = {}
 
     async def lose_replies(request: Request, reply: bytes) -> bytes:
@@ -212,8 +212,8 @@ def test_drain_resolves_unknown_outcomes_under_the_same_key() -> None:
     assert ran.engine.unknown == 0
 
 
-def test_deliberate_retries_follow_within_a_fifth_of_a_second() -> None:
-    """The plan's share of operations is sent twice, whatever the first answer is, and gets the same answer."""
+def test_early_resubmissions_follow_within_a_fifth_of_a_second() -> None:
+    """The plan's share of operations is sent twice, answered or not, and gets the same answer."""
     ran = run_engine(rate_per_s=200.0, duration_max_s=0.5, resubmit_early_ratio=0.2)
     firsts = {row.content.op_id: row for row in ran.of_kind("first")}
     again = ran.of_kind("resubmit_early")
@@ -225,8 +225,8 @@ def test_deliberate_retries_follow_within_a_fifth_of_a_second() -> None:
         assert {row.status, first.status} == {200, 201}
 
 
-def test_cancels_and_book_reads_take_their_paths() -> None:
-    """Each operation is sent as the API has it."""
+def test_each_operation_is_sent_to_its_path() -> None:
+    """Orders, cancels and reads of the book have the paths and fields of the API."""
     ran = run_engine(rate_per_s=300.0, duration_max_s=0.5, cancel_ratio=0.3, book_ratio=0.2)
     assert {row.outcome for row in ran.attempts} == {"ok"}
     cancel = next(row.content for row in ran.attempts if row.content.op == "cancel")
@@ -241,16 +241,15 @@ def test_cancels_and_book_reads_take_their_paths() -> None:
     assert "price" not in market and market["tif"] == "IOC"
 
 
-def test_reads_of_trades_go_on_where_the_answers_before_them_said() -> None:
-    """From the beginning, or after the furthest `next` that came; each row tells the place and the limit that went
-    over the wire."""
-    told = [0]
+def test_reads_of_trades_continue_at_the_cursors_of_earlier_answers() -> None:
+    """They start at the beginning or at the largest `next`, and each row records the cursor and limit sent."""
+    cursors = [0]
 
     async def page(request: Request, reply: bytes) -> bytes:
         if "/trades?" not in request.path:
             return reply
-        told.append(told[-1] + 3)
-        return answer(200, {"symbol": "ACME", "trades": [], "next": told[-1]})
+        cursors.append(cursors[-1] + 3)
+        return answer(200, {"symbol": "ACME", "trades": [], "next": cursors[-1]})
 
     ran = run_engine(page, rate_per_s=200.0, duration_max_s=0.6, trades_ratio=0.5)
     reads = [row for row in ran.attempts if row.content.op == "trades"]
@@ -259,26 +258,26 @@ def test_reads_of_trades_go_on_where_the_answers_before_them_said() -> None:
         f"/markets/ACME/trades?after={row.content.after}&limit={row.content.limit}" for row in reads
     )
     after = [row.content.after for row in reads]
-    assert set(after) <= set(told) and len(set(after)) > 5
+    assert set(after) <= set(cursors) and len(set(after)) > 5
     assert after.count(0) > 2
     assert {(row.kind, row.outcome) for row in reads} == {("first", "ok")}
 
 
-def test_reads_of_trades_are_not_asked_again() -> None:
-    """Like every read: an answer that failed is counted and stays as it is."""
+def test_reads_are_not_retried() -> None:
+    """A failed read of trades is recorded and not repeated."""
 
-    async def out_of_order(request: Request, reply: bytes) -> bytes:
+    async def fail_reads(request: Request, reply: bytes) -> bytes:
         return answer(503) if "/trades?" in request.path else reply
 
-    ran = run_engine(out_of_order, rate_per_s=100.0, duration_max_s=0.4, trades_ratio=0.5, resubmit_early_ratio=0.5)
+    ran = run_engine(fail_reads, rate_per_s=100.0, duration_max_s=0.4, trades_ratio=0.5, resubmit_early_ratio=0.5)
     reads = [row for row in ran.attempts if row.content.op == "trades"]
     assert {(row.kind, row.outcome, row.status) for row in reads} == {("first", "info", 503)}
     assert len({row.content.op_id for row in reads}) == len(reads) > 5
     assert ran.engine.unknown == 0
 
 
-def test_connections_are_bounded_and_what_finds_none_is_dropped() -> None:
-    """Beyond the bound an operation is not queued: it is dropped and counted."""
+def test_operations_without_a_free_connection_are_dropped() -> None:
+    """When all connections are in use, an operation is not queued but dropped and counted."""
 
     async def slow(request: Request, reply: bytes) -> bytes:
         await asyncio.sleep(0.25)
@@ -292,7 +291,7 @@ def test_connections_are_bounded_and_what_finds_none_is_dropped() -> None:
 
 
 def test_waiting_for_late_answers_gives_way_to_new_operations() -> None:
-    """Connections that hang after a time-out are given up before an operation is dropped."""
+    """Connections that wait for a late answer are closed before an operation is dropped."""
 
     async def hang(request: Request, reply: bytes) -> bytes:
         return HANG if request.at_s - started[0] < 0.5 else reply
@@ -316,8 +315,8 @@ def test_waiting_for_late_answers_gives_way_to_new_operations() -> None:
         b"HTTP/1.1 201 X\r\nContent-Length: 7\r\nConnection: close\r\n\r\n{\"a\":1}",
     ],
 )  # fmt: skip
-def test_framings_of_an_answer(reply: bytes) -> None:
-    """Chunked, preceded by 1xx, and closing: all are whole answers, and the next request works."""
+def test_every_framing_of_an_answer_is_read(reply: bytes) -> None:
+    """Chunked, after a 1xx, or closing the connection: the answer is read, and the next request works."""
 
     async def behave(request: Request, _: bytes) -> bytes:
         return reply
@@ -329,7 +328,7 @@ def test_framings_of_an_answer(reply: bytes) -> None:
 
 
 def test_same_seed_sends_the_same_first_requests() -> None:
-    """Two runs of one plan ask for the same things in the same order."""
+    """Two runs of one plan send the same operations and the same early resubmissions."""
     runs = [
         run_engine(
             rate_per_s=200.0, duration_max_s=0.4, seed=11, cancel_ratio=0.1, book_ratio=0.05, resubmit_early_ratio=0.2
@@ -338,20 +337,20 @@ def test_same_seed_sends_the_same_first_requests() -> None:
     ]
     firsts = [sorted(row.content for row in ran.of_kind("first")) for ran in runs]
     assert firsts[0] == firsts[1]
-    taps = [sorted((row.content.op_id, row.kind) for row in ran.of_kind("resubmit_early")) for ran in runs]
-    assert taps[0] == taps[1]
+    early = [sorted((row.content.op_id, row.kind) for row in ran.of_kind("resubmit_early")) for ran in runs]
+    assert early[0] == early[1]
 
 
 def test_counts_agree_with_the_rows() -> None:
-    """Every attempt that was sent has exactly one row, whatever became of it."""
+    """Every attempt that was sent has exactly one row, whatever its outcome."""
     seen: list[int] = []
 
-    async def moody(request: Request, reply: bytes) -> bytes:
+    async def fail_often(request: Request, reply: bytes) -> bytes:
         seen.append(1)
         return (reply, reply, RESET, answer(429), answer(500), HANG)[len(seen) % 6 if len(seen) < 150 else 0]
 
     ran = run_engine(
-        moody,
+        fail_often,
         rate_per_s=150.0,
         duration_max_s=0.8,
         resubmit_early_ratio=0.3,

@@ -61,7 +61,7 @@ def copy(written: Path, tmp_path: Path) -> Path:
 
 
 def test_round_trip_has_the_columns_of_the_model(written: Path) -> None:
-    """Names, order and dtypes are the contract, also of a table without a row."""
+    """Names, order and dtypes of the columns are those of the model, also for an empty table."""
     read = read_history(written)
     for frame, columns in (
         (read.attempts, ATTEMPT_COLUMNS),
@@ -76,7 +76,7 @@ def test_round_trip_has_the_columns_of_the_model(written: Path) -> None:
 
 
 def test_round_trip_keeps_the_values(written: Path) -> None:
-    """Rows come back in the order of their sending, times in epoch ns, text as it came."""
+    """Rows come back in the order of their sending, with times in epoch ns and unchanged text."""
     attempts = read_history(written).attempts
     assert attempts["op_id"].tolist() == list(range(200))
     assert attempts["invoked_ns"].iloc[7] == 10**18 + 2_007
@@ -112,22 +112,22 @@ def _edit(change: dict[str, Any], path: Path) -> None:
         ),
     ],
 )
-def test_harmed_history_is_refused(copy: Path, name: str, harm: Callable[[Path], None], said: str) -> None:
-    """What is absent, damaged or short is named; there is no half history."""
+def test_damaged_history_is_refused(copy: Path, name: str, harm: Callable[[Path], None], said: str) -> None:
+    """The error names what is absent, damaged or short."""
     harm(copy / name)
     with pytest.raises(EvidenceMissing, match=said):
         read_history(copy)
 
 
-def test_history_without_finish_is_refused_but_its_parts_are_there(tmp_path: Path) -> None:
-    """A generator that was killed leaves its parts for people to look at."""
+def test_unfinished_history_is_refused_but_keeps_its_segments(tmp_path: Path) -> None:
+    """A killed generator leaves its segments for manual inspection."""
     write(tmp_path, finish=False)
     assert list(tmp_path.glob("attempts-*.parquet"))
     with pytest.raises(EvidenceMissing, match="did not finish"):
         read_history(tmp_path)
 
 
-def test_no_history_at_all(tmp_path: Path) -> None:
-    """An empty folder is no evidence."""
+def test_empty_folder_is_refused(tmp_path: Path) -> None:
+    """Without a history there is no evidence."""
     with pytest.raises(EvidenceMissing):
         read_history(tmp_path)

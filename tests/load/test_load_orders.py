@@ -1,4 +1,4 @@
-"""Operation i is a function of plan and i, and the mix makes a market."""
+"""Test that operation i is a function of plan and i, and that the mix makes a market."""
 
 from collections import Counter
 from dataclasses import replace
@@ -32,7 +32,7 @@ N = 4_000
 
 
 def test_same_seed_same_operations() -> None:
-    """Operations can be told in any order, one without the other."""
+    """Operations can be computed in any order."""
     forwards = [OrderFlow(PLAN).operation(i) for i in range(500)]
     flow = OrderFlow(PLAN)
     assert [flow.operation(i) for i in reversed(range(500))] == forwards[::-1]
@@ -41,14 +41,14 @@ def test_same_seed_same_operations() -> None:
 
 
 def test_mulberry32_gives_the_published_numbers() -> None:
-    """The generator is mulberry32 itself, so that a JavaScript client can draw the same."""
+    """The generator is mulberry32, so a seed gives the same load in later versions too."""
     draws = Draws(0, 0)
     draws._state = 1
     assert [round(draws.unit(), 10) for _ in range(3)] == [0.6270739406, 0.0027357212, 0.5274470400]
 
 
 def test_draws_of_neighbours_look_independent() -> None:
-    """First draws over i are uniform and uncorrelated, for one purpose and between purposes."""
+    """First draws over i are uniform, and uncorrelated within and between purposes."""
     first = np.array([Draws(7, i).unit() for i in range(N)])
     other = np.array([Draws(7, i, 2).unit() for i in range(N)])
     assert abs(first.mean() - 0.5) < 0.02
@@ -57,7 +57,7 @@ def test_draws_of_neighbours_look_independent() -> None:
 
 
 def test_mix_follows_the_ratios() -> None:
-    """Shares of cancels, reads of books and of trades, MARKET and IOC are those of the plan; both sides come alike."""
+    """The shares of operations and of order types are those of the plan, and both sides are equally frequent."""
     flow = OrderFlow(PLAN)
     operations = [flow.operation(i) for i in range(N)]
     kinds = Counter(operation.op for operation in operations)
@@ -72,15 +72,15 @@ def test_mix_follows_the_ratios() -> None:
     assert len({order.client_id for order in orders} - {LARGE_ORDER_CLIENT}) == PLAN.clients
     names = {order.client_id.lower() for order in orders} - {LARGE_ORDER_CLIENT}
     assert names == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
-    blocks = [order for order in orders if order.client_id == LARGE_ORDER_CLIENT]
-    assert blocks == [order for order in orders if order.qty > QTY_MAX]
-    assert 0.5 * LARGE_RATIO < len(blocks) / len(orders) < 1.5 * LARGE_RATIO
-    assert {order.type for order in blocks} == {"MARKET"}
-    assert max(order.qty for order in blocks) > LARGE_QTY_MAX / 2
+    large = [order for order in orders if order.client_id == LARGE_ORDER_CLIENT]
+    assert large == [order for order in orders if order.qty > QTY_MAX]
+    assert 0.5 * LARGE_RATIO < len(large) / len(orders) < 1.5 * LARGE_RATIO
+    assert {order.type for order in large} == {"MARKET"}
+    assert max(order.qty for order in large) > LARGE_QTY_MAX / 2
 
 
-def test_keys_are_unique_per_client_and_at_times_another_clients_means_something_else() -> None:
-    """(client, key) never comes twice; about 1 in 20 texts is one that another client used before, and not a third."""
+def test_keys_are_unique_per_client_and_some_are_shared_between_two_clients() -> None:
+    """(client, key) is unique. About 1 in 20 key texts is used by exactly two clients, for different requests."""
     operations = [o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key]
     assert len({(o.client_id, o.idempotency_key) for o in operations}) == len(operations)
     users: dict[str, list[Operation]] = {}
@@ -95,24 +95,24 @@ def test_keys_are_unique_per_client_and_at_times_another_clients_means_something
         assert (first.op, first.order_id) != (second.op, second.order_id)
 
 
-def test_twins_use_the_same_text_at_times() -> None:
-    """Two clients that are called alike but for a letter's case use one key's text for different orders."""
+def test_clients_whose_names_differ_in_case_share_some_keys() -> None:
+    """Two clients whose names differ in case only use the same key text for different orders."""
     operations = [o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key]
     users: dict[tuple[str, str], set[str]] = {}
     for operation in operations:
         users.setdefault((operation.client_id.lower(), operation.idempotency_key), set()).add(operation.client_id)
-    assert sum(len(twins) == 2 for twins in users.values()) > 0.01 * len(operations)
+    assert sum(len(clients) == 2 for clients in users.values()) > 0.01 * len(operations)
 
 
 def test_some_keys_of_a_client_differ_in_case_or_in_their_last_character_only() -> None:
-    """Whoever folds case, or cuts keys at any length, takes two orders of a client for one."""
+    """An implementation that folds case or cuts keys confuses two orders of a client."""
     operations = {i: o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key}
-    alike = [
+    similar = [
         (operations[i - SIMILAR_KEY_BACK], operation)
         for i, operation in operations.items()
         if operation.op == ORDER and f"k{i}" not in operation.idempotency_key and i - SIMILAR_KEY_BACK in operations
     ]
-    pairs = [(a.idempotency_key, b.idempotency_key) for a, b in alike if a.client_id == b.client_id]
+    pairs = [(a.idempotency_key, b.idempotency_key) for a, b in similar if a.client_id == b.client_id]
     folded = [(a, b) for a, b in pairs if a != b and a.lower() == b.lower()]
     cut = [(a, b) for a, b in pairs if a != b and a[:-1] == b[:-1]]
     assert {len(key) for pair in cut for key in pair} == {KEY_LENGTH_MAX}
@@ -121,8 +121,8 @@ def test_some_keys_of_a_client_differ_in_case_or_in_their_last_character_only() 
     assert max(len(operation.idempotency_key) for operation in operations.values()) == KEY_LENGTH_MAX
 
 
-def test_cancel_is_about_an_earlier_order_of_its_client() -> None:
-    """The order that a cancel names was sent before, by the same client, in the same market."""
+def test_cancel_names_an_earlier_order_of_its_client() -> None:
+    """The order was sent before, by the same client, in the same market."""
     flow = OrderFlow(PLAN)
     operations = [flow.operation(i) for i in range(N)]
     orders = {operation.order_id: operation for operation in operations if operation.op == ORDER}
@@ -134,21 +134,21 @@ def test_cancel_is_about_an_earlier_order_of_its_client() -> None:
         assert (order.client_id, order.symbol) == (cancel.client_id, cancel.symbol)
 
 
-def test_reads_of_trades_take_the_places_of_orders_and_shift_no_other_operation() -> None:
-    """With them and without, an operation is the same, but that it is a read, or a cancel of an order that is left."""
+def test_reads_of_trades_replace_orders_and_change_no_other_operation() -> None:
+    """With a share of reads, an operation is a read instead of an order, or it stays the same, apart from cancels."""
     bare = replace(PLAN, trades_ratio=0)
     pairs = [(OrderFlow(bare).operation(i), OrderFlow(PLAN).operation(i)) for i in range(N)]
     reads = {after.op_id for before, after in pairs if after.op == TRADES}
     assert {before.op for before, after in pairs if after.op_id in reads} == {ORDER}
     others = [(before, after) for before, after in pairs if after.op_id not in reads and before.op != CANCEL]
-    # Client and key may be those of another operation, or almost, which may now be a read that has no key.
-    nameless = [[one._replace(client_id="", idempotency_key="") for one in pair] for pair in others]
-    assert all(before == after for before, after in nameless)
+    # Client and key may come from another operation, which may now be a read without a key.
+    without_keys = [[one._replace(client_id="", idempotency_key="") for one in pair] for pair in others]
+    assert all(before == after for before, after in without_keys)
     assert sum(before != after for before, after in others) < N / 250
 
 
-def test_reads_of_trades_ask_for_any_market_and_for_few_or_many() -> None:
-    """And all from the beginning, until an answer has named a place."""
+def test_reads_of_trades_have_every_market_and_every_limit() -> None:
+    """All start at the beginning until an answer has named a cursor."""
     reads = [o for i in range(4 * N) if (o := OrderFlow(PLAN).operation(i)).op == TRADES]
     assert {read.symbol for read in reads} == set(PLAN.markets)
     limits = Counter(read.limit for read in reads)
@@ -159,60 +159,60 @@ def test_reads_of_trades_ask_for_any_market_and_for_few_or_many() -> None:
     assert {read.after for read in reads} == {0}
 
 
-def test_reads_of_trades_go_on_where_an_answer_said_but_for_some() -> None:
-    """The furthest place of the read's own market, or the beginning: the seed says which."""
+def test_most_reads_of_trades_continue_at_the_largest_cursor() -> None:
+    """A read starts at the largest cursor of its market or at the beginning, as the seed decides."""
     reads = [o for i in range(4 * N) if (o := OrderFlow(PLAN).operation(i)).op == TRADES]
     cursors = LedgerCursors(PLAN)
     for reply in (b'{"next":7}', b'{"next":40,"trades":[]}', b'{"next":12}'):
         cursors.advance("ACME", reply)
-    begun = [cursors.place(read) for read in reads]
-    assert [read._replace(after=0) for read in begun] == reads
-    assert {read.after for read in begun if read.symbol == "BOLT"} == {0}
-    acme = [read.after for read in begun if read.symbol == "ACME"]
+    placed = [cursors.place(read) for read in reads]
+    assert [read._replace(after=0) for read in placed] == reads
+    assert {read.after for read in placed if read.symbol == "BOLT"} == {0}
+    acme = [read.after for read in placed if read.symbol == "ACME"]
     assert set(acme) == {0, 40}
     assert 0.1 < acme.count(0) / len(acme) < 0.4
 
 
-NO_PLACE = ("null", "true", "-1", '"9"', "1e300", "99999999999999999999")
+BAD_CURSORS = ("null", "true", "-1", '"9"', "1e300", "99999999999999999999")
 
 
-@pytest.mark.parametrize("reply", ["", "{", "[]", "7", "{}", *(f'{{"next":{place}}}' for place in NO_PLACE)])
-def test_an_answer_that_names_no_place_teaches_none(reply: str) -> None:
-    """Reads go on from what was known."""
+@pytest.mark.parametrize("reply", ["", "{", "[]", "7", "{}", *(f'{{"next":{cursor}}}' for cursor in BAD_CURSORS)])
+def test_reply_without_a_valid_cursor_is_ignored(reply: str) -> None:
+    """Reads keep the cursor that was known before."""
     cursors = LedgerCursors(PLAN)
     cursors.advance("ACME", reply.encode())
     assert {cursors.place(Operation(i, TRADES, "c001", symbol="ACME")).after for i in range(50)} == {0}
 
 
-def test_mid_price_moves_and_a_good_share_of_limits_crosses_it() -> None:
-    """About a third of the limit prices lies beyond the mid and finds what rests on the other side."""
+def test_mid_price_moves_and_a_third_of_the_limit_prices_crosses_it() -> None:
+    """Limit prices beyond the mid match resting orders of the other side; a tenth is passive."""
     flow = OrderFlow(PLAN)
     mids = [flow.mid(0, i) for i in range(N)]
     assert max(mids) - min(mids) > 300
     limits = [(i, o) for i in range(N) if (o := flow.operation(i)).type == "LIMIT"]
-    beyond = patient = 0
+    beyond = passive = 0
     for i, order in limits:
         mid = flow.mid(PLAN.markets.index(order.symbol), i)
         assert order.price > 0 and abs(order.price - mid) <= LIMIT_REACH + PASSIVE_REACH
-        patient += (mid - order.price if order.side == "BUY" else order.price - mid) > LIMIT_REACH
+        passive += (mid - order.price if order.side == "BUY" else order.price - mid) > LIMIT_REACH
         beyond += order.price > mid if order.side == "BUY" else order.price < mid
     assert 0.2 < beyond / len(limits) < 0.45
-    assert abs(patient / len(limits) - PASSIVE_RATIO) < 0.02
+    assert abs(passive / len(limits) - PASSIVE_RATIO) < 0.02
 
 
 def test_arrivals_are_a_seeded_poisson_process() -> None:
-    """Rate and spread of the gaps are right, offsets ascend and stay within the duration, across blocks too."""
+    """Rate and spread of the gaps are right, and offsets ascend within the duration, across blocks too."""
     offsets = np.array(list(arrivals_ns(3, 1_000.0, 10.0)))
     gaps = np.diff(offsets) / NS_PER_MS
     assert abs(len(offsets) - 10_000) < 400
-    assert abs(gaps.std() / gaps.mean() - 1) < 0.05  # exponential: as wide as long
+    assert abs(gaps.std() / gaps.mean() - 1) < 0.05  # exponential: deviation equals mean
     assert gaps.min() >= 0 and offsets[-1] < 10e9
     assert list(arrivals_ns(3, 1_000.0, 10.0)) == offsets.tolist()
     assert list(arrivals_ns(4, 1_000.0, 1.0)) != list(arrivals_ns(3, 1_000.0, 1.0))
 
 
-def test_resends_keep_all_but_sometimes_the_order_id() -> None:
-    """About a tenth of the resends of an order carries a new order id, and nothing else differs."""
+def test_a_tenth_of_the_resends_gets_a_new_order_id() -> None:
+    """Nothing else differs from the first attempt."""
     flow = OrderFlow(PLAN)
     orders = [operation for i in range(1_000) if (operation := flow.operation(i)).op == ORDER]
     again = [resubmissions.resend_content(PLAN, order, 2) for order in orders]
@@ -222,8 +222,8 @@ def test_resends_keep_all_but_sometimes_the_order_id() -> None:
         assert after == before._replace(order_id=after.order_id)
 
 
-def test_reuse_probe_carries_other_content_under_the_key() -> None:
-    """Key and client stay; order id and exactly one part of the content change, over many orders each of them."""
+def test_reused_key_carries_other_content() -> None:
+    """Order id and exactly one other field change. Over many orders each field changes."""
     seen = set()
     for order in (o for i in range(200) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
         reused = resubmissions.reuse_content(PLAN, order, 3)

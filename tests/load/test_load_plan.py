@@ -1,4 +1,4 @@
-"""The plan is read strictly: a refusal names the field, the value and the limit."""
+"""Test that the plan is read strictly and that errors name the field, the value and the limit."""
 
 import json
 
@@ -11,13 +11,13 @@ GOOD = {"api_url": "http://127.0.0.1:8080", "markets": ["ACME", "BOLT"]}
 
 
 def test_plan_survives_json() -> None:
-    """A plan that is written and read again is the same plan."""
+    """Writing and reading a plan does not change it."""
     plan = LoadPlan(api_url="http://lb.example", markets=("ACME",), rate_per_s=12.5, seed=9)
     assert LoadPlan.from_json(plan.to_json()) == plan
 
 
 def test_defaults_are_filled_in() -> None:
-    """Address and markets are enough."""
+    """Only the URL and the markets are required."""
     plan = LoadPlan.from_json(json.dumps(GOOD))
     assert (plan.host, plan.port, plan.stream_url) == ("127.0.0.1", 8080, "ws://127.0.0.1:8080")
     assert LoadPlan(api_url="http://lb.example", markets=("A",)).port == 80
@@ -48,20 +48,20 @@ def test_defaults_are_filled_in() -> None:
     ],
 )
 def test_bad_value_is_named(change: dict[str, object], said: str) -> None:
-    """The message tells what is wrong, so that no one has to read this code."""
+    """The error names the field, the value and what is accepted."""
     with pytest.raises(UsageError) as caught:
         LoadPlan.from_json(json.dumps(GOOD | change))
     assert said in str(caught.value)
 
 
 def test_missing_field_is_named() -> None:
-    """What has no default must be there."""
+    """Fields without a default are required."""
     with pytest.raises(UsageError, match="'markets' is missing"):
         LoadPlan.from_json('{"api_url": "http://x"}')
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null"])
-def test_what_is_no_object_is_refused(text: str) -> None:
-    """A plan is a JSON object."""
+def test_anything_but_a_json_object_is_refused(text: str) -> None:
+    """Broken JSON, a list and null are usage errors."""
     with pytest.raises(UsageError):
         LoadPlan.from_json(text)

@@ -1,4 +1,4 @@
-"""What is asked about acknowledged keys and orders: again, with other content, by others."""
+"""Test the requests that follow an acknowledgement: resubmissions, reads, and unauthorized requests."""
 
 import pytest
 
@@ -9,37 +9,41 @@ from tests.load.load_exchange import run_engine
 
 
 @pytest.fixture(autouse=True)
-def probes_come_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seconds after the acknowledgement are right for a run and long for a test."""
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resubmissions and reads follow within a fraction of a second instead of seconds."""
     monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
     monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
 
 
-def test_probes_tap_in_sequence_at_once_and_with_other_content() -> None:
-    """Two taps one after the other, three at the same time on three connections, and one that must get 409."""
+def test_keys_are_resubmitted_sequentially_concurrently_and_with_other_content() -> None:
+    """Two one after the other, three at the same time on three connections, or one that must get 409."""
     ran = run_engine(rate_per_s=60.0, duration_max_s=0.5, resubmit_ratio=1.0)
     by_op: dict[str, dict[int, list[Attempt]]] = {}
     for row in ran.attempts:
         by_op.setdefault(row.kind, {}).setdefault(row.content.op_id, []).append(row)
-    assert all(len(taps) == resubmissions.SEQUENTIAL_COUNT for taps in by_op[kinds.RESUBMIT_SEQUENTIAL].values())
-    for taps in by_op[kinds.RESUBMIT_SEQUENTIAL].values():
-        earlier, later = sorted(taps, key=lambda tap: tap.invoked_ns)
+    assert all(
+        len(attempts) == resubmissions.SEQUENTIAL_COUNT for attempts in by_op[kinds.RESUBMIT_SEQUENTIAL].values()
+    )
+    for attempts in by_op[kinds.RESUBMIT_SEQUENTIAL].values():
+        earlier, later = sorted(attempts, key=lambda attempt: attempt.invoked_ns)
         assert later.invoked_ns >= earlier.completed_ns
     paths: dict[str, set[int]] = {}
     for request in ran.exchange.requests:
         paths.setdefault(request.headers["x-amzn-trace-id"], set()).add(request.connection)
-    for taps in by_op[kinds.RESUBMIT_CONCURRENT].values():
-        assert len(taps) == resubmissions.CONCURRENT_COUNT
-        assert max(tap.invoked_ns for tap in taps) < min(tap.completed_ns for tap in taps)
-    reused = [row for taps in by_op[kinds.REUSE_KEY].values() for row in taps]
+    for attempts in by_op[kinds.RESUBMIT_CONCURRENT].values():
+        assert len(attempts) == resubmissions.CONCURRENT_COUNT
+        assert max(attempt.invoked_ns for attempt in attempts) < min(attempt.completed_ns for attempt in attempts)
+    reused = [row for attempts in by_op[kinds.REUSE_KEY].values() for row in attempts]
     assert reused and {(row.outcome, row.status) for row in reused} == {("fail", 409)}
     assert len({len(connections) for connections in paths.values()}) == 1  # a trace id is never used twice
     total = sum(len(by_op[kind]) for kind in (kinds.RESUBMIT_SEQUENTIAL, kinds.RESUBMIT_CONCURRENT, kinds.REUSE_KEY))
-    assert len(by_op["first"]) - 2 <= total <= len(by_op["first"])  # those answered after the end are not tapped
+    assert (
+        len(by_op["first"]) - 2 <= total <= len(by_op["first"])
+    )  # keys acknowledged after the end are not resubmitted
 
 
 def test_acknowledged_orders_are_read_back_again_and_again() -> None:
-    """The first read goes out right after the acknowledgement, for the order that was acknowledged; others follow."""
+    """The first read is sent right after the acknowledgement, for the acknowledged order id. Others follow."""
     ran = run_engine(rate_per_s=60.0, duration_max_s=0.4, read_back_ratio=1.0)
     acknowledged = {row.content.op_id: row for row in ran.attempts if row.content.op == "order"}
     reads = [row for row in ran.attempts if row.content.op == "get_order"]
@@ -58,28 +62,28 @@ def test_acknowledged_orders_are_read_back_again_and_again() -> None:
     assert f"/orders/{reads[0].content.order_id}?clientId={reads[0].content.client_id}" in paths
 
 
-def test_strangers_ask_for_acknowledged_orders() -> None:
-    """Each acknowledged order is read or cancelled by a client that is not its own, under a key of its own."""
+def test_unauthorized_clients_ask_for_acknowledged_orders() -> None:
+    """Another client tries to read or cancel the order, under a key of its own."""
     ran = run_engine(rate_per_s=100.0, duration_max_s=0.5, unauthorized_ratio=1.0)
     orders = {row.content.order_id: row.content for row in ran.attempts if row.content.op == "order"}
-    asked = [row.content for row in ran.attempts if row.content.op != "order"]
-    assert len(asked) > 0.8 * len(orders)  # a few draw the order's own client
-    assert all(orders[one.order_id].client_id != one.client_id for one in asked)
-    assert {one.op for one in asked} == {"get_order", "cancel"}
-    keys = [one.idempotency_key for one in asked if one.op == "cancel"]
+    requests = [row.content for row in ran.attempts if row.content.op != "order"]
+    assert len(requests) > 0.8 * len(orders)  # a few draw the order's own client
+    assert all(orders[one.order_id].client_id != one.client_id for one in requests)
+    assert {one.op for one in requests} == {"get_order", "cancel"}
+    keys = [one.idempotency_key for one in requests if one.op == "cancel"]
     assert len(set(keys)) == len(keys) and not set(keys) & {one.idempotency_key for one in orders.values()}
 
 
-def test_keys_of_cancels_are_tapped_too_and_reused_for_another_order_of_the_client() -> None:
-    """The same cancel again is the same answer; the key for another order is refused."""
+def test_keys_of_cancels_are_resubmitted_and_reused_for_another_order_of_the_client() -> None:
+    """The same cancel gets the same answer. The key is refused for another order."""
     ran = run_engine(rate_per_s=400.0, duration_max_s=0.6, cancel_ratio=0.4, resubmit_ratio=1.0, clients=4)
     cancels = {row.content.idempotency_key: row for row in ran.of_kind("first") if row.content.op == "cancel"}
-    taps = [row for row in ran.attempts if row.content.op == "cancel" and row.kind != "first"]
-    assert {row.kind for row in taps} == {kinds.RESUBMIT_SEQUENTIAL, kinds.RESUBMIT_CONCURRENT, kinds.REUSE_KEY}
-    for tap in taps:
-        first = cancels[tap.content.idempotency_key].content
-        assert (tap.content == first) is (tap.kind != kinds.REUSE_KEY)
-        assert tap.content._replace(order_id=first.order_id) == first
-        assert tap.status == (409 if tap.kind == kinds.REUSE_KEY else 200)
+    attempts = [row for row in ran.attempts if row.content.op == "cancel" and row.kind != "first"]
+    assert {row.kind for row in attempts} == {kinds.RESUBMIT_SEQUENTIAL, kinds.RESUBMIT_CONCURRENT, kinds.REUSE_KEY}
+    for attempt in attempts:
+        first = cancels[attempt.content.idempotency_key].content
+        assert (attempt.content == first) is (attempt.kind != kinds.REUSE_KEY)
+        assert attempt.content._replace(order_id=first.order_id) == first
+        assert attempt.status == (409 if attempt.kind == kinds.REUSE_KEY else 200)
     owners = {row.content.order_id: row.content.client_id for row in ran.of_kind("first") if row.content.op == "order"}
-    assert all(owners[tap.content.order_id] == tap.content.client_id for tap in taps)
+    assert all(owners[attempt.content.order_id] == attempt.content.client_id for attempt in attempts)

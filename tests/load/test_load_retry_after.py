@@ -1,4 +1,4 @@
-"""What a refusal asks of its client: to come again later."""
+"""Test that clients obey Retry-After."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from kit.model import NS_PER_S
 from tests.load.load_exchange import Request, answer, run_engine
 
 
-def test_refusal_that_names_a_time_is_obeyed() -> None:
-    """The retry comes after Retry-After plus the usual jitter; new operations do not wait for it."""
+def test_retry_waits_for_retry_after() -> None:
+    """The retry comes after Retry-After plus the usual jitter. New operations do not wait for it."""
     seen: set[tuple[str, str]] = set()
 
     async def refuse_first(request: Request, reply: bytes) -> bytes:
@@ -24,10 +24,10 @@ def test_refusal_that_names_a_time_is_obeyed() -> None:
     for row in ran.of_kind("retry"):
         first = firsts[row.content.op_id]
         waited[first.retry_after_s > 0].append((row.invoked_ns - first.completed_ns) / NS_PER_S)
-    # The loop counts its timers in milliseconds from the start of its turn.
+    # Timers of the event loop have a resolution of milliseconds.
     assert len(waited[True]) >= 3 and min(waited[True]) >= 0.99
     assert len(waited[False]) >= 3 and min(waited[False]) < 0.99
-    # Each has a jitter of its own; a busy machine may wake two at once.
+    # Each has its own jitter, but a busy machine may wake up two at the same time.
     assert len({round(wait, 4) for wait in waited[True]}) > 1
     sends = [row.invoked_ns - row.intended_ns for row in firsts.values()]
     assert sorted(sends)[len(sends) // 2] < 0.5e9
@@ -44,6 +44,6 @@ def test_refusal_that_names_a_time_is_obeyed() -> None:
         (200, b"3", 0.0),
     ],
 )
-def test_meaning_of_retry_after(status: int, header: bytes, asked_s: float) -> None:
-    """Seconds on a refusal count, up to a bound; everything else asks for nothing."""
+def test_retry_after_is_bounded_and_read_in_seconds(status: int, header: bytes, asked_s: float) -> None:
+    """Seconds on a 429 or 503 count, up to a bound. Everything else is ignored."""
     assert retry.retry_after_s(status, header) == asked_s

@@ -1,4 +1,4 @@
-"""A load in its own process: started, watched, stopped, killed, orphaned."""
+"""Test a load in its own process: started, watched, stopped, killed, orphaned."""
 
 import os
 import signal
@@ -34,12 +34,12 @@ def runs(pid: int) -> bool:
         return False
 
 
-def test_run_is_stopped_and_leaves_a_whole_history(exchange_thread: Exchange, tmp_path: Path) -> None:
-    """SIGTERM ends issuing; everything sent is in the history, and the numbers agree."""
+def test_stopped_run_leaves_a_complete_history(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """SIGTERM ends issuing, and the history contains everything that was sent."""
     run = LoadRun.start(plan(exchange_thread), tmp_path)
     assert run.alive
     assert eventually(lambda: (run.progress() or {})["ok"] > 50)
-    os.kill(run.pid, signal.SIGINT)  # a Ctrl-C in the terminal reaches the generator too, and must not end it
+    os.kill(run.pid, signal.SIGINT)  # a Ctrl-C in the terminal reaches the generator too and must not end it
     seen = run.progress()
     assert seen is not None and {"t", "sent", "ok", "fail", "info", "p95_ms_last", "inflight"} <= seen.keys()
     stats = run.finish(20)
@@ -56,15 +56,15 @@ def test_run_is_stopped_and_leaves_a_whole_history(exchange_thread: Exchange, tm
     assert last is not None and last["state"] == "done"
 
 
-def test_run_ends_by_itself_at_its_longest_duration(exchange_thread: Exchange, tmp_path: Path) -> None:
-    """Nobody stops it, and it stops."""
+def test_run_ends_after_its_longest_duration(exchange_thread: Exchange, tmp_path: Path) -> None:
+    """It ends without being stopped."""
     run = LoadRun.start(plan(exchange_thread, duration_max_s=0.5), tmp_path)
     assert eventually(lambda: not run.alive)
     assert run.finish(1).sent > 20
 
 
 def test_killed_generator_is_missing_evidence(exchange_thread: Exchange, tmp_path: Path) -> None:
-    """A generator that dies yields an error, never numbers."""
+    """A generator that dies raises an error instead of returning numbers."""
     run = LoadRun.start(plan(exchange_thread), tmp_path)
     os.kill(run.pid, signal.SIGKILL)
     assert eventually(lambda: not run.alive)
@@ -75,7 +75,7 @@ def test_killed_generator_is_missing_evidence(exchange_thread: Exchange, tmp_pat
 
 
 def test_generator_whose_writer_dies_ends_with_an_error(exchange_thread: Exchange, tmp_path: Path) -> None:
-    """Load without a record of it proves nothing, so it does not go on."""
+    """Without a history the load is useless, so the generator ends."""
     run = LoadRun.start(plan(exchange_thread), tmp_path)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     assert len(children) == 1
@@ -86,10 +86,9 @@ def test_generator_whose_writer_dies_ends_with_an_error(exchange_thread: Exchang
 
 
 def test_orphaned_load_leaves_nothing_running(exchange_thread: Exchange, tmp_path: Path) -> None:
-    """When the parent is killed, generator and writer end, and the server hears no more."""
+    """When the parent is killed, generator and writer end, and no more requests arrive."""
     code = (
-        "import sys, time; from pathlib import Path; from kit.load.plan import LoadPlan\n"
-        "from kit.load.runner import LoadRun\n"
+        "import sys, time; from pathlib import Path; from kit.load import LoadPlan, LoadRun\n"
         "run = LoadRun.start(LoadPlan.from_json(sys.argv[1]), Path(sys.argv[2])); print(run.pid, flush=True)\n"
         "time.sleep(60)"
     )
@@ -109,7 +108,7 @@ def test_orphaned_load_leaves_nothing_running(exchange_thread: Exchange, tmp_pat
 
 
 def test_bad_plan_is_refused_with_exit_code_4(tmp_path: Path) -> None:
-    """The command says what is wrong and starts nothing."""
+    """The command prints the error and starts nothing."""
     file = tmp_path / "plan.json"
     file.write_text('{"api_url": "http://x", "markets": ["ACME"], "rate_per_s": -1}')
     argv = [sys.executable, "-m", "kit.load", "--plan", str(file), "--out", str(tmp_path / "out")]
@@ -120,7 +119,7 @@ def test_bad_plan_is_refused_with_exit_code_4(tmp_path: Path) -> None:
 
 
 def test_folder_of_an_earlier_load_is_refused(exchange_thread: Exchange, tmp_path: Path) -> None:
-    """Two loads never mix their parts."""
+    """Two loads must not mix their segments."""
     (tmp_path / "progress.json").write_text("{}")
     with pytest.raises(UsageError, match="holds an earlier load"):
         LoadRun.start(plan(exchange_thread), tmp_path)

@@ -1,4 +1,4 @@
-"""Subscribers come back after a loss and miss nothing, against a real WebSocket server."""
+"""Test that subscribers reconnect after a loss and miss nothing, against a real WebSocket server."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ from tests.load.load_exchange import plan_of, within
 
 
 class Stream:
-    """One market's events 1…n, each connection cut after a few; `how` says how it is cut."""
+    """Sends events 1…n of one market and cuts each connection after a few of them, in the way `how` says."""
 
     def __init__(self, events: int, a_connection: int, how: str) -> None:
         self._events, self._a_connection, self._how = events, a_connection, how
@@ -39,13 +39,13 @@ class Stream:
 
 
 @pytest.fixture(autouse=True)
-def quiet_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two seconds of quiet are right for a run and long for a test."""
+def short_quiet_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subscribers count as caught up after a fraction of a second without events instead of seconds."""
     monkeypatch.setattr(subscribers, "QUIET_S", 0.6)
 
 
 def subscribe(stream: Stream) -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
-    """Run one subscriber until it has caught up; its rows."""
+    """Run one subscriber until it has caught up, and return its rows."""
 
     async def main() -> tuple[list[dict[str, Any]], list[dict[str, Any]], bool]:
         rows: dict[str, list[dict[str, Any]]] = {"stream": [], "connections": []}
@@ -56,17 +56,17 @@ def subscribe(stream: Stream) -> tuple[list[dict[str, Any]], list[dict[str, Any]
 
         async with serve(stream, "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            crowd = Subscribers(plan_of(url, subscribers_per_market=1), add=add, epoch_ns=0)
-            crowd.start()
-            caught_up = await crowd.catch_up(give_up=lambda: False)
-            await crowd.close()
+            subscribed = Subscribers(plan_of(url, subscribers_per_market=1), add=add, epoch_ns=0)
+            subscribed.start()
+            caught_up = await subscribed.catch_up(give_up=lambda: False)
+            await subscribed.close()
         return rows["stream"], rows["connections"], caught_up
 
     return within(main())
 
 
-def test_subscriber_resumes_without_gap_or_double() -> None:
-    """Cut off in the middle again and again, the subscriber asks for what comes after the last event that it saw."""
+def test_subscriber_resumes_without_gaps_or_duplicates() -> None:
+    """After each cut the subscriber asks for the events after the last one that it received."""
     stream = Stream(events=25, a_connection=10, how="cut")
     events, connections, caught_up = subscribe(stream)
     assert caught_up
@@ -79,8 +79,8 @@ def test_subscriber_resumes_without_gap_or_double() -> None:
     assert {event["connection"] for event in events} == {0, 1, 2}
 
 
-def test_one_of_each_market_hangs_up_again_and_again_and_resumes() -> None:
-    """It asks for what comes after the last event that it saw; the other one stays."""
+def test_one_subscriber_of_each_market_reconnects_regularly() -> None:
+    """It resumes after the last event that it received. The other subscriber stays connected."""
 
     class Endless:
         afters: ClassVar[list[int]] = []
@@ -109,17 +109,17 @@ def test_one_of_each_market_hangs_up_again_and_again_and_resumes() -> None:
         async with serve(Endless(), "127.0.0.1", 0) as server:
             url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
             plan = plan_of(url, subscribers_per_market=2, reconnect_every_s=0.2)
-            crowd = Subscribers(plan, add=add, epoch_ns=0)
-            crowd.start()
+            subscribed = Subscribers(plan, add=add, epoch_ns=0)
+            subscribed.start()
             await resumed.wait()
-            await crowd.close()
+            await subscribed.close()
         return rows
 
     rows = within(main())
-    restless = [row for row in rows["connections"] if row["subscriber"] == "s-ACME-1"]
-    assert [row["close_code"] for row in restless] == [PLANNED_RECONNECT, PLANNED_RECONNECT, PLANNED_RECONNECT, 0]
-    assert all(row["closed_ns"] > row["opened_ns"] for row in restless[:3])
-    assert restless[-1]["after_seq"] > 0
+    reconnecting = [row for row in rows["connections"] if row["subscriber"] == "s-ACME-1"]
+    assert [row["close_code"] for row in reconnecting] == [PLANNED_RECONNECT, PLANNED_RECONNECT, PLANNED_RECONNECT, 0]
+    assert all(row["closed_ns"] > row["opened_ns"] for row in reconnecting[:3])
+    assert reconnecting[-1]["after_seq"] > 0
     (steady,) = [row for row in rows["connections"] if row["subscriber"] == "s-ACME-0"]
     assert (steady["close_code"], steady["closed_ns"]) == (0, 0)
     for name in ("s-ACME-0", "s-ACME-1"):
@@ -128,15 +128,15 @@ def test_one_of_each_market_hangs_up_again_and_again_and_resumes() -> None:
 
 
 def test_close_code_of_the_server_is_recorded() -> None:
-    """A slow client that is told so comes back as well."""
+    """A subscriber that the server closes as too slow reconnects as well."""
     events, connections, _ = subscribe(Stream(events=8, a_connection=5, how="close"))
     assert [event["seq"] for event in events] == list(range(1, 9))
     assert [row["close_code"] for row in connections] == [4008, 0]
     assert "too slow" in connections[0]["error"]
 
 
-def test_dial_that_fails_is_a_row_and_is_repeated() -> None:
-    """While no one listens, each dial leaves a row that never opened; catching up does not wait without end."""
+def test_failed_connection_is_recorded_and_repeated() -> None:
+    """Each failed connection leaves a row that never opened, and catching up does not wait for ever."""
 
     async def main() -> list[tuple[Any, ...]]:
         rows: list[tuple[Any, ...]] = []
@@ -144,11 +144,11 @@ def test_dial_that_fails_is_a_row_and_is_repeated() -> None:
         port = listening.sockets[0].getsockname()[1]
         listening.close()
         plan = plan_of(f"http://127.0.0.1:{port}", subscribers_per_market=1)
-        crowd = Subscribers(plan, add=lambda _, row: rows.append(row), epoch_ns=0)
-        crowd.start()
+        subscribed = Subscribers(plan, add=lambda _, row: rows.append(row), epoch_ns=0)
+        subscribed.start()
         await asyncio.sleep(0.6)
-        assert not await crowd.catch_up(give_up=lambda: True)
-        await crowd.close()
+        assert not await subscribed.catch_up(give_up=lambda: True)
+        await subscribed.close()
         return rows
 
     rows = [dict(zip(CONNECTION_COLUMNS, row, strict=True)) for row in within(main())]

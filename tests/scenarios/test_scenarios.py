@@ -1,4 +1,4 @@
-"""Scenarios are values that fit the stack, the load and each other."""
+"""Test that the scenarios fit the stack and the load."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from kit.slo.objectives import Metric
 
 ROOT = Path(__file__).parents[2]
 BRIEF = {"steady_s", "fault_duration_s", "recovery_s", "rate_per_s"}
-# A fault in three parts needs some ten seconds of each, or nobody can tell them apart.
+# Each part of a fault needs several seconds, or the effects of the parts cannot be told apart.
 BRIEF_S_MAX = 55
 PART_S_MIN = 7
 EVERY = pytest.mark.parametrize("name", scenarios.names())
 
 
 class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as what stands behind them."""
+    """Reads CloudFormation's short functions (`!Ref X`) as their arguments."""
 
 
 Loader.add_multi_constructor(
@@ -53,7 +53,7 @@ def test_an_unknown_scenario_is_refused_with_the_known_ones():
 
 
 @EVERY
-def test_the_stack_takes_the_parameters_and_gives_the_template(name: str, stack: dict[str, Any]):
+def test_the_stack_has_the_parameters_and_the_template(name: str, stack: dict[str, Any]):
     scenario = scenarios.get(name)
     assert set(scenario.stack_parameters(fault_duration_s=20)) <= set(stack["Parameters"])
     template = template_of(stack, scenario)
@@ -61,7 +61,7 @@ def test_the_stack_takes_the_parameters_and_gives_the_template(name: str, stack:
 
 
 @EVERY
-def test_the_parts_of_a_fault_are_the_actions_that_follow_each_other(name: str, stack: dict[str, Any]):
+def test_the_parts_of_a_fault_are_actions_that_follow_one_another(name: str, stack: dict[str, Any]):
     scenario = scenarios.get(name)
     actions = template_of(stack, scenario)["Actions"]
     lasting = {key: action for key, action in actions.items() if "duration" in action.get("Parameters", {})}
@@ -70,8 +70,8 @@ def test_the_parts_of_a_fault_are_the_actions_that_follow_each_other(name: str, 
 
 
 @EVERY
-def test_every_automation_has_a_witness(name: str, stack: dict[str, Any]):
-    """FIS knows that an automation ended, not that it did anything."""
+def test_every_automation_has_an_evidence_source(name: str, stack: dict[str, Any]):
+    """FIS knows that an automation ended, but not whether it had an effect."""
     scenario = scenarios.get(name)
     actions = template_of(stack, scenario)["Actions"]
     automations = {key for key, action in actions.items() if action["ActionId"].startswith("aws:ssm:")}
@@ -86,37 +86,37 @@ def test_the_load_of_a_scenario_is_a_load_plan(name: str):
 
 
 @EVERY
-def test_steady_state_has_the_gates_limits(name: str):
+def test_every_scenario_has_the_same_limits_in_steady_state(name: str):
     scenario = scenarios.get(name)
     assert (scenario.p95_limit_ms, scenario.error_rate_limit) == (250, 0.01)
 
 
 @EVERY
-def test_a_scenario_says_what_it_allows_during_and_after(name: str):
+def test_a_scenario_has_objectives_during_and_after_the_fault(name: str):
     scenario = scenarios.get(name)
-    said = {(objective.metric, objective.phase) for objective in scenario.objectives}
-    assert {(Metric.ERROR_RATE, "during"), (Metric.AVAILABILITY, "during")} <= said
-    assert {(Metric.LATENCY_MS_P95, "during"), (Metric.OPERATION_MS_P95, "during")} & said
+    limited = {(objective.metric, objective.phase) for objective in scenario.objectives}
+    assert {(Metric.ERROR_RATE, "during"), (Metric.AVAILABILITY, "during")} <= limited
+    assert {(Metric.LATENCY_MS_P95, "during"), (Metric.OPERATION_MS_P95, "during")} & limited
     assert scenario.limit(Metric.AVAILABILITY, "after") == 1.0
     assert scenario.recovery_s_max <= scenario.recovery_s
 
 
 @EVERY
-def test_a_guardrail_stands_above_what_the_scenario_may_cost(name: str):
-    """Else the experiment is stopped by what it is meant to show, and the run is ABORTED."""
+def test_a_guardrail_is_above_the_errors_that_the_scenario_allows(name: str):
+    """Otherwise the allowed errors would stop the experiment, and the run would be ABORTED."""
     scenario = scenarios.get(name)
     assert float(scenario.stack["GuardrailErrorRate"]) >= min(scenario.limit(Metric.ERROR_RATE, "during"), 0.3)
     assert float(scenario.stack["GuardrailErrorRate"]) < 1
 
 
 @EVERY
-def test_a_brief_run_is_over_within_about_a_minute(name: str):
+def test_a_brief_run_takes_about_a_minute(name: str):
     scenario = scenarios.get(name)
     assert set(scenario.brief) == BRIEF
     phases_s = [scenario.brief[key] for key in ("steady_s", "fault_duration_s", "recovery_s")]
     assert sum(phases_s) <= BRIEF_S_MAX
     assert scenario.brief["fault_duration_s"] // scenario.fault_parts >= PART_S_MIN
-    # Shorter than its limit, a recovery that never came could not be told from one that came in time.
+    # A shorter phase could not show whether the system recovers within the limit.
     assert scenario.brief["recovery_s"] >= scenario.recovery_s_max
 
 

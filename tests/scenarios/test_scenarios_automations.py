@@ -1,4 +1,4 @@
-"""The automations behind the scenarios, started by FIS on the real stack: they act, and a stop puts everything back."""
+"""Test the automations of the scenarios, started by FIS on the real stack: their effect, and its end after a stop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kit import aws, faults
 from kit.model import Deployment
 
 WAIT_S_MAX = 20.0
-# New tasks start and pass two health checks, then the old ones leave.
+# New tasks start and pass two health checks before the old ones stop.
 DEPLOY_S_MAX = 60.0
 TERMINAL = {"completed", "stopped", "failed", "cancelled"}
 
@@ -26,9 +26,9 @@ def until(probe: Callable[[], bool], what: str, within_s: float = WAIT_S_MAX) ->
 
 @pytest.fixture
 def start(local_session: aws.Session, deployment: Deployment) -> Iterator[Callable[[str], str]]:
-    """Start an experiment of the stack by its output; whatever still runs is stopped."""
+    """Start an experiment by the output that names its template. Those that still run at the end are stopped."""
     fis, started = local_session.client("fis"), []
-    # A stack that has just come up has not reported yet, and its guardrail against silence would stop the experiment.
+    # A new stack has not reported any metrics yet, and its guardrail against silence would stop the experiment.
     until(lambda: not alarms(local_session, deployment), "no guardrail is in alarm")
 
     def begin(output: str) -> str:
@@ -60,7 +60,7 @@ def write_units(session: aws.Session, deployment: Deployment) -> int:
 
 
 def flags(session: aws.Session, deployment: Deployment) -> str:
-    """The version of the flags that was deployed last."""
+    """The version of the flags that AppConfig deployed last."""
     ecs, appconfig = session.client("ecs"), session.client("appconfig")
     service = ecs.describe_services(cluster=deployment.outputs["ClusterName"], services=["api"])["services"][0]
     definition = ecs.describe_task_definition(taskDefinition=service["taskDefinition"])["taskDefinition"]
@@ -73,7 +73,7 @@ def flags(session: aws.Session, deployment: Deployment) -> str:
 
 
 @pytest.mark.slow
-def test_a_throttle_caps_the_orders_table_and_lifts_the_cap_at_its_end(
+def test_a_throttle_caps_the_orders_table_and_removes_the_cap_at_its_end(
     local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
 ):
     experiment = start("DataThrottlingTemplateId")
@@ -82,7 +82,7 @@ def test_a_throttle_caps_the_orders_table_and_lifts_the_cap_at_its_end(
     assert write_units(local_session, deployment) == -1
 
 
-def test_a_throttle_that_is_stopped_lifts_the_cap(
+def test_a_stopped_throttle_removes_the_cap(
     local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
 ):
     experiment = start("DataThrottlingTemplateId")
@@ -92,7 +92,7 @@ def test_a_throttle_that_is_stopped_lifts_the_cap(
     assert write_units(local_session, deployment) == -1
 
 
-def test_a_slow_store_that_is_stopped_deploys_the_normal_flags(
+def test_a_stopped_store_latency_deploys_the_normal_flags(
     local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
 ):
     assert flags(local_session, deployment) == "1"
@@ -104,13 +104,13 @@ def test_a_slow_store_that_is_stopped_deploys_the_normal_flags(
 
 
 def running(session: aws.Session, deployment: Deployment) -> set[str]:
-    """The tasks of the API that are not about to stop."""
+    """The tasks of the API that ECS wants to run."""
     cluster, service = deployment.outputs["ClusterName"], deployment.outputs["ApiServiceName"]
     return set(session.client("ecs").list_tasks(cluster=cluster, serviceName=service)["taskArns"])
 
 
 @pytest.mark.slow
-def test_a_rolling_deployment_is_over_when_every_task_of_the_api_is_another(
+def test_a_rolling_deployment_ends_when_every_task_of_the_api_is_replaced(
     local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
 ):
     before, since = running(local_session, deployment), time.time()
@@ -119,5 +119,5 @@ def test_a_rolling_deployment_is_over_when_every_task_of_the_api_is_another(
     assert status(local_session, experiment) == "completed"
     after = running(local_session, deployment)
     assert len(after) == len(before) and not after & before
-    # What no scenario's verdict may hold against the build: the scheduler stopped them.
+    # The scheduler stopped the old tasks, so no verdict may blame the build for it.
     assert faults.unexplained_stops(local_session, deployment, since=since) == []
