@@ -163,12 +163,13 @@ def judge_run(run_dir: Path) -> dict[str, Any]:
     """
     if not run_dir.is_dir():
         raise UsageError(f"no run folder {run_dir}")
+    state: dict[str, Any] = {}
     try:
-        state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
+        state = _read_state(run_dir)
         notebook = _read_notebook(run_dir / EXECUTED)
         record = _only_verdict(run_dir / EXECUTED, notebook)
     except (EvidenceMissing, OSError, ValueError) as error:
-        return _invalid(run_dir, [str(error)])
+        return _invalid(run_dir, state, [str(error)])
     problems = _problems(Verdict(record["verdict"]), notebook, state)
     return gate.downgrade(record, [problem.text for problem in problems]) if problems else record
 
@@ -183,7 +184,7 @@ def _problems(verdict: Verdict, notebook: Any, state: dict[str, Any]) -> list[Pr
     return []
 
 
-def _ending(state: dict[str, Any]) -> str:
+def _ending(state: Mapping[str, Any]) -> str:
     if state.get("stopped_by"):
         return f"the run was stopped by {state['stopped_by']}"
     code = state.get("exit_code")
@@ -192,6 +193,16 @@ def _ending(state: dict[str, Any]) -> str:
     # Negative: the supervisor itself was killed; above 128: the runner under it was.
     number = -code if code < 0 else code - 128
     return f"the runner was killed by signal {number}" if number > 0 else f"the runner exited with code {code}"
+
+
+def _read_state(run_dir: Path) -> dict[str, Any]:
+    try:
+        state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EvidenceMissing(f"{RUN_FILE} cannot be read ({error})") from error
+    if not isinstance(state, dict):
+        raise EvidenceMissing(f"{RUN_FILE} is not a JSON object")
+    return state
 
 
 def _read_notebook(path: Path) -> Any:
@@ -215,12 +226,8 @@ def _only_verdict(path: Path, notebook: Any) -> dict[str, Any]:
     return record
 
 
-def _invalid(run_dir: Path, reasons: list[str]) -> dict[str, Any]:
-    """Make the record of a run that left no verdict; what is known of it comes from `run.json`."""
-    try:
-        state = json.loads((run_dir / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        state = {}
+def _invalid(run_dir: Path, state: Mapping[str, Any], reasons: list[str]) -> dict[str, Any]:
+    """Make the record of a run that left no verdict. `state`: what `run.json` says of it."""
     if state.get("exit_code") != 0 and state:
         reasons = [_ending(state), *reasons]
     return gate.invalid_record(

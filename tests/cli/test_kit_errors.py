@@ -152,7 +152,7 @@ def test_a_report_is_made_of_runs_only(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("file", ["run.json", "suite.json", "power.json"])
-@pytest.mark.parametrize("content", ["no JSON at all", "{}"])
+@pytest.mark.parametrize("content", ["no JSON at all", "[1]", "{}"])
 def test_a_broken_record_is_no_evidence(tmp_path, capsys, file, content):
     (tmp_path / file).write_text(content)
     assert main(["gate", str(tmp_path)]) == INVALID
