@@ -66,8 +66,8 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock, requirements
 	@$(BIN)/uv pip compile -q --universal --generate-hashes --python-version 3.11 --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
 	@$(BIN)/python tests/tidy/environment.py
 
-docs: setup  ## make the table of actions in docs/fidelity.md anew, from the code
-	@$(BIN)/python tests/tidy/actions_table.py
+docs: setup  ## make the tables in docs/fidelity.md again, from the code and kit/scenarios/fidelity.yaml
+	@$(BIN)/python tests/tidy/fidelity_page.py
 
 clean:  ## remove the environment and all reports
 	rm -rf $(VENV) reports/*/

@@ -7,7 +7,6 @@ an AWS that outlives the run. A local AWS that belongs to the run ends with it a
 from __future__ import annotations
 
 import logging
-import re
 import signal
 import subprocess
 import sys
@@ -21,9 +20,9 @@ from kit import aws, build, deploy, faults, scenarios
 from kit.errors import UsageError
 from kit.gameday.parameters import CHANGES, ROOT, Parameters
 from kit.process import terminal
+from kit.scenarios.fidelity import differences
 
 NOTEBOOKS = ROOT / "notebooks"
-FIDELITY = ROOT / "docs" / "fidelity.md"
 CLOUD_DIR = ROOT / "reports" / ".cloud"
 STOP_TIMEOUT_S = 900
 DONE = b"done"
@@ -146,11 +145,7 @@ def run_watchdog(run_id: str, *, target: str, region: str) -> None:
 
 
 def fidelity_rows(scenario: str) -> list[dict[str, str]]:
-    """The rows of docs/fidelity.md that touch a scenario: {what, local, aws}."""
+    """Return where the local AWS differs from AWS in what a scenario touches: {what, local, aws} in plain text."""
     touched = set(scenarios.get(scenario).touches)
-    rows = []
-    for line in FIDELITY.read_text(encoding="utf-8").splitlines() if FIDELITY.exists() else ():
-        cells = [cell.strip().replace("`", "") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
-        if len(cells) == 4 and touched & set(cells[3].split()):
-            rows.append({"what": cells[0], "local": cells[1], "aws": cells[2]})
-    return rows
+    rows = [difference for difference in differences() if touched & set(difference.touches)]
+    return [{name: getattr(row, name).replace("`", "") for name in ("what", "local", "aws")} for row in rows]
