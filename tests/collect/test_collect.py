@@ -6,6 +6,7 @@ import time
 
 from kit import aws, collect
 from kit.model import Deployment
+from tests.polling import wait_until
 
 SAMPLES_S_MAX = 20.0
 
@@ -20,9 +21,7 @@ def test_the_task_table_counts_by_service_and_zone(local_session: aws.Session, d
 
 def test_a_watch_samples_tasks_and_targets_until_it_is_stopped(local_session: aws.Session, deployment: Deployment):
     watch = collect.TaskWatch.start(local_session, deployment)
-    deadline = time.monotonic() + SAMPLES_S_MAX
-    while len(set(watch.tasks()["t"])) < 3 and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(lambda: len(set(watch.tasks()["t"])) >= 3, "three samples", SAMPLES_S_MAX)
     watch.stop()
     seen = len(set(watch.tasks()["t"]))
     time.sleep(1.2)
@@ -38,9 +37,7 @@ def test_a_watch_records_what_it_could_not_see(local_session: aws.Session, deplo
     watch.deployment = Deployment(
         stack_name="x", run_id="x", api_url="", outputs={**deployment.outputs, "ClusterName": "no-such-cluster"}
     )
-    deadline = time.monotonic() + SAMPLES_S_MAX
-    while not watch.gaps() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    wait_until(watch.gaps, "a gap", SAMPLES_S_MAX)
     watch.stop()
     assert "ClusterNotFoundException" in watch.gaps()[0].reason
 

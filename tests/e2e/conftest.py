@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 
 from kit import aws
 from kit.suite.repeat import repeat_reason
+from tests.polling import wait_until
 
 SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
 # After the end of a run, or of its owner, everything must be gone within this time.
@@ -39,12 +39,14 @@ class Run:
         self.wait_until(lambda: text in self.log.read_text(), timeout_s, f"{text!r} in the log")
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-        end = time.monotonic() + timeout_s
-        while not condition():
+        """Until `condition` holds, keeping count of its processes."""
+
+        def holds() -> bool:
             self.look()
             assert self.process.poll() is None, f"ended before {what}:\n{self.log.read_text()}"
-            assert time.monotonic() < end, f"no {what} in {timeout_s:g} s:\n{self.log.read_text()}"
-            time.sleep(0.1)
+            return condition()
+
+        wait_until(holds, what, timeout_s, interval_s=0.1)
 
     def look(self) -> None:
         """Note which processes the run has now."""
@@ -63,10 +65,12 @@ class Run:
 
     def end(self) -> int:
         """Its exit code, with all output in the log."""
-        end = time.monotonic() + RUN_S_MAX
-        while self.process.poll() is None and time.monotonic() < end:
+
+        def has_ended() -> bool:
             self.look()
-            time.sleep(0.1)
+            return self.process.poll() is not None
+
+        wait_until(has_ended, "the end of the run", RUN_S_MAX, interval_s=0.1)
         return self.process.wait(1)
 
     def survivors(self) -> list[str]:

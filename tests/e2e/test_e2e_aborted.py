@@ -17,13 +17,13 @@ from kit import scenarios
 from kit.fis_rules.catalog import HARMLESS
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.local.fis.journal import FILE_NAME as JOURNAL
+from tests.polling import wait_for_value, wait_until
 
 pytestmark = pytest.mark.timeout(400)
 
 ABORTED, INVALID = 2, 3
 UNDONE_S_MAX = 2.0
-LOOK_S = 0.02
-RING_S_MAX = 60.0
+ALARM_S_MAX = 60.0
 KEPT = ("verdict.json", "executed.ipynb", "report.html", "junit.xml", "history/summary.json", "ledger/events.parquet")
 # Scenarios whose experiment has an effect to prove.
 BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing]
@@ -74,14 +74,15 @@ class Cloud:
 
     def undone_after_s(self) -> float:
         """Seconds from the last look at which the guardrail was quiet to the first at which no fault was left."""
-        quiet_at, deadline = time.time(), time.time() + RING_S_MAX
-        while self.guardrail()["StateValue"] != "ALARM":
-            quiet_at = time.time()
-            assert quiet_at < deadline, "the guardrail does not ring"
-            time.sleep(LOOK_S)
-        while self.faults() > 0 and time.time() - quiet_at <= 2 * UNDONE_S_MAX:
-            time.sleep(LOOK_S)
-        return time.time() - quiet_at
+        looks_at = [time.time()]
+
+        def in_alarm() -> bool:
+            looks_at.append(time.time())
+            return self.guardrail()["StateValue"] == "ALARM"
+
+        wait_until(in_alarm, "the guardrail is in alarm", ALARM_S_MAX)
+        wait_for_value(self.faults, 0, "faults", 2 * UNDONE_S_MAX)
+        return time.time() - looks_at[-2]
 
 
 @contextmanager

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from kit import aws, deploy
+from tests.polling import wait_for_value
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # The watchdog notices the end of the command at once; stopping faults and deleting the stack takes seconds.
@@ -24,9 +23,6 @@ def test_a_killed_run_leaves_no_stack_and_no_fault_on_it(cloud: aws.Session, sta
     run.wait_for_line("experiment running")
     assert deploy.find_stacks(cloud) != []
     run.process.kill()
-    end = time.monotonic() + CLEANED_S_MAX
-    while deploy.find_stacks(cloud) and time.monotonic() < end:
-        time.sleep(0.5)
-    assert deploy.find_stacks(cloud) == []
+    wait_for_value(lambda: deploy.find_stacks(cloud), [], "stacks", CLEANED_S_MAX, interval_s=0.5)
     states = [item["state"]["status"] for item in cloud.client("fis").list_experiments()["experiments"]]
     assert set(states) <= {"completed", "stopped"}

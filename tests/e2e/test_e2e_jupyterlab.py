@@ -8,9 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import psutil
 import pytest
 
 from kit.suite.repeat import repeat_reason
+from tests.polling import wait_until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ROOT = Path(__file__).parents[2]
@@ -74,9 +74,7 @@ def lab(notebooks: Path, tmp_path: Path) -> Iterator[str]:
     with log.open("w") as output:
         server = subprocess.Popen(argv, env=environment, stdout=output, stderr=output, start_new_session=True)
     address = r"http://127\.0\.0\.1:\d+"
-    wait_for(lambda: re.search(address, log.read_text()) is not None, SERVER_S_MAX, "JupyterLab")
-    found = re.search(address, log.read_text())
-    assert found is not None
+    found = wait_until(lambda: re.search(address, log.read_text()), "JupyterLab", SERVER_S_MAX)
     yield found.group(0)
     family = psutil.Process(server.pid).children(recursive=True)
     server.terminate()
@@ -109,10 +107,15 @@ def run_all_cells(lab: str, notebook: Path) -> list[dict[str, Any]]:
         page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=60_000)
         page.wait_for_selector("#jupyterlab-splash", state="detached", timeout=60_000)
         # Before a kernel is connected, running cells would ask for one in a dialog.
-        wait_for(lambda: kernel_is_idle(lab, notebook), 60, "an idle kernel")
+        wait_until(lambda: kernel_is_idle(lab, notebook), "an idle kernel", 60, interval_s=0.3)
         page.click('text="Run" >> nth=0')
         page.click('.lm-Menu-itemLabel:text-is("Run All Cells")')
-        wait_for(lambda: kernel_is_idle(lab, notebook) and done(page, notebook), RUN_S_MAX, "all cells to run")
+        wait_until(
+            lambda: kernel_is_idle(lab, notebook) and done(page, notebook),
+            "all cells have run",
+            RUN_S_MAX,
+            interval_s=0.3,
+        )
         browser.close()
     return [output for cell in code_cells(notebook) for output in cell["outputs"]]
 
@@ -138,10 +141,3 @@ def kernel_is_idle(lab: str, notebook: Path) -> bool:
 
 def code_cells(notebook: Path) -> list[dict[str, Any]]:
     return [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
-
-
-def wait_for(condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, f"waited {timeout_s:g} s for {what}"
-        time.sleep(0.3)

@@ -6,8 +6,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,12 +14,12 @@ from kit import aws, deploy, scenarios
 from kit.faults.experiments import TERMINAL
 from kit.gameday.commands import CLOUD_DIR
 from kit.local.fis.journal import FILE_NAME as JOURNAL
+from tests.polling import wait_for_value, wait_until
 
 pytestmark = pytest.mark.timeout(900)
 
 UNDONE_S_MAX = 2.0
 BEGINS_S_MAX = 5.0
-LOOK_S = 0.02
 # Deleting the stack waits for its tasks to stop; a watchdog looks twice for what began in the meantime.
 CLEANED_S_MAX = 60.0
 # Phase → what the run has said, or left in its folder, when it is in it.
@@ -44,14 +42,6 @@ def faults() -> list[str]:
         else:
             del open_entries[record["forget"]]
     return list(open_entries.values())
-
-
-def until(gone: Callable[[], bool], limit_s: float) -> float:
-    """Seconds until `gone`; at most the limit, and a look."""
-    began = time.monotonic()
-    while not gone() and time.monotonic() - began <= limit_s:
-        time.sleep(LOOK_S)
-    return time.monotonic() - began
 
 
 def experiments(session: aws.Session) -> set[str]:
@@ -85,8 +75,7 @@ def test_a_command_killed_in_any_phase_leaves_nothing_and_the_next_run_is_whole(
         run.look()
         if phase == "fault" and scenario not in NOTHING_TO_UNDO:
             # The run says so when FIS has taken the experiment, and FIS acts a moment later.
-            until(lambda: faults() != [], BEGINS_S_MAX)
-            assert faults() != [], "nothing is broken yet: the kill would prove nothing"
+            wait_until(faults, "a fault, without which the kill would prove nothing", BEGINS_S_MAX)
         run.process.kill()
         check_gone(run, cloud, phase)
     last = start_run(command=command(scenario, f"e2e-{len(PHASES) + 1}", tmp_path))
@@ -99,11 +88,11 @@ def test_a_command_killed_in_any_phase_leaves_nothing_and_the_next_run_is_whole(
 
 def check_gone(run: Any, cloud: aws.Session, phase: str) -> None:
     """The faults first, then processes, then the stack; and no verdict, because nobody was left to judge."""
-    assert until(lambda: faults() == [], UNDONE_S_MAX) <= UNDONE_S_MAX, (phase, faults())
+    wait_for_value(faults, [], f"faults left by a kill in {phase}", UNDONE_S_MAX)
     run.process.wait(10)
     assert [line for line in run.survivors() if WATCHDOG not in line] == [], phase
-    assert until(lambda: deploy.find_stacks(cloud) == [], CLEANED_S_MAX) <= CLEANED_S_MAX, phase
-    assert until(lambda: run.survivors() == [], CLEANED_S_MAX) <= CLEANED_S_MAX, phase
+    wait_for_value(lambda: deploy.find_stacks(cloud), [], f"stacks left by a kill in {phase}", CLEANED_S_MAX)
+    wait_for_value(run.survivors, [], f"processes left by a kill in {phase}", CLEANED_S_MAX)
     assert deploy.find_stacks(cloud) == [] and faults() == [], phase
     assert experiments(cloud) <= TERMINAL, phase
     assert not (run.run_dir / "verdict.json").exists(), phase

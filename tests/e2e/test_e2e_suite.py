@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from kit.gameday.phases import RunPhase
 from kit.suite import catalogue
+from tests.polling import wait_for_value
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -39,14 +39,6 @@ def start_suite(start_run, tmp_path):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "reports" / "pr-1"
-
-
-def gone(run) -> list[str]:
-    """What still lives of a suite after the time that its runs have to end in order."""
-    end = time.monotonic() + GONE_S_MAX
-    while time.monotonic() < end and (alive := run.survivors()):
-        pass
-    return alive
 
 
 def gate(folder: Path) -> int:
@@ -93,7 +85,7 @@ def test_a_killed_suite_takes_its_runs_with_it(start_suite, folder, temporary_fi
     assert any("kit.local" in " ".join(child.cmdline()) for child in run.family.values() if child.is_running())
     run.process.kill()
     run.process.wait(10)
-    assert gone(run) == []
+    wait_for_value(run.survivors, [], "processes of the suite", GONE_S_MAX)
     assert temporary_files() == []
     assert gate(folder) == INVALID
 

@@ -20,6 +20,7 @@ from kit.faults.proofs.balancer import prove_cut
 from kit.faults.proofs.task_stops import prove_stopped
 from kit.faults.tasks import TaskStop, _is_casualty
 from kit.model import Deployment, FaultWindow
+from tests.polling import wait_for_value, wait_until
 
 STEADY_S_MAX = 60
 WHOLE = {"api": 2, "matcher": 2, "relay": 2}
@@ -37,15 +38,14 @@ def healed(local_session: aws.Session, deployment: Deployment) -> Iterator[None]
     """Leave the shared stack whole."""
     yield
     faults.stop_all(local_session, deployment.run_id)
-    deadline = time.monotonic() + STEADY_S_MAX
-    running: Counter[str] = Counter()
-    while running != WHOLE and time.monotonic() < deadline:
-        time.sleep(0.5)
-        table = collect.task_table(local_session, deployment)
-        running = Counter()
-        for row in table.to_dict("records"):
-            running[row["service"]] += row["running"]
-    assert running == WHOLE
+
+    def running() -> Counter[str]:
+        found: Counter[str] = Counter()
+        for row in collect.task_table(local_session, deployment).to_dict("records"):
+            found[row["service"]] += row["running"]
+        return found
+
+    wait_for_value(running, WHOLE, "running tasks", STEADY_S_MAX, interval_s=0.5)
 
 
 def copy_template(session: aws.Session, template_id: str, **changes: Any) -> str:
@@ -147,11 +147,12 @@ def test_the_loss_of_a_zone_is_proven_from_elsewhere(
     watch = collect.TaskWatch.start(local_session, deployment)
     experiment = faults.start(local_session, template_id, deployment)
     states = [state.status for state in faults.watch(local_session, experiment, timeout_s=60)]
-    deadline = time.monotonic() + STEADY_S_MAX
-    window = faults.prove(local_session, deployment, experiment, samples=watch)
-    while window.healed_at is None and time.monotonic() < deadline:
-        time.sleep(1)
+
+    def healed_window() -> FaultWindow | None:
         window = faults.prove(local_session, deployment, experiment, samples=watch)
+        return window if window.healed_at is not None else None
+
+    window = wait_until(healed_window, "the zone has healed", STEADY_S_MAX, interval_s=1)
     watch.stop()
     assert states[-1] == window.status == "completed"
     assert window.injected_at and window.observed_at and window.healed_at, window.actions

@@ -20,6 +20,7 @@ from kit.gameday import findings
 from kit.local.fis.disarm import FILE_NAME as DISARM
 from kit.model import CheckKind, Deployment, FaultWindow, Finding, Status, Verdict
 from kit.verdict import gate
+from tests.polling import wait_for_value
 
 pytestmark = pytest.mark.slow
 
@@ -90,13 +91,11 @@ class Probe:
 
 def wait_running(session: aws.Session, experiment: faults.Experiment) -> dict[str, Any]:
     """The cut's one task, once the cut is in force."""
-    fis, deadline = session.client("fis"), time.monotonic() + WAIT_S_MAX
-    while True:
-        told = fis.get_experiment(id=experiment.id)["experiment"]
-        if told["actions"]["Cut"]["state"]["status"] == "running":
-            return fis.list_experiment_resolved_targets(experimentId=experiment.id)["resolvedTargets"][0]
-        assert time.monotonic() < deadline, told["state"]
-        time.sleep(0.02)
+    fis = session.client("fis")
+    wait_for_value(
+        lambda: fis.get_experiment(id=experiment.id)["experiment"]["actions"]["Cut"]["state"]["status"], "running"
+    )
+    return fis.list_experiment_resolved_targets(experimentId=experiment.id)["resolvedTargets"][0]
 
 
 def verdict_on(window: FaultWindow) -> tuple[Verdict, tuple[str, ...]]:

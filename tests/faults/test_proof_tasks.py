@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pandas as pd
@@ -15,19 +14,11 @@ from kit.faults.experiments import Experiment
 from kit.faults.proofs import Proof, ProofContext, proof_of
 from kit.faults.tasks import TaskLife, TaskStop
 from kit.model import Deployment
+from tests.polling import wait_until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
 CLUSTER = "proofs"
-WAIT_S_MAX = 20.0
 FAILED = "Task failed ELB health checks in (target-group arn:g)"
-
-
-def until(probe: Callable[[], Any], what: str) -> Any:
-    deadline = time.monotonic() + WAIT_S_MAX
-    while not (answer := probe()):
-        assert time.monotonic() < deadline, f"not within {WAIT_S_MAX:g} s: {what}"
-        time.sleep(0.05)
-    return answer
 
 
 def proven(session: Any, kind: str, arns: list[str], start: float, *, signal: str = "SIGKILL") -> Proof:
@@ -61,7 +52,7 @@ def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Ses
     def statuses() -> set[str]:
         return {task["lastStatus"] for task in ecs.describe_tasks(cluster=CLUSTER, tasks=[killed, told])["tasks"]}
 
-    until(lambda: statuses() == {"RUNNING"}, "both run")
+    wait_until(lambda: statuses() == {"RUNNING"}, "both run")
     start = time.time()
     assert proven(local_session, "kill-process", [killed], start).detail == "0 of 1 chosen tasks are seen exited"
     template = fis.create_experiment_template(
@@ -74,7 +65,7 @@ def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Ses
     )["experimentTemplate"]["id"]  # fmt: skip
     fis.start_experiment(experimentTemplateId=template)
     ecs.stop_task(cluster=CLUSTER, task=told)
-    until(lambda: statuses() == {"STOPPED"}, "both stopped")
+    wait_until(lambda: statuses() == {"STOPPED"}, "both stopped")
     found = proven(local_session, "kill-process", [killed], start)
     assert found.observed_at is not None and found.observed_at >= start - 1
     assert found.detail == "ECS: 1 of 1 chosen tasks exited, never seen replaced"

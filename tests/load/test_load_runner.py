@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,11 @@ from kit.errors import EvidenceMissing, UsageError
 from kit.load import LoadPlan, LoadRun, read_history
 from kit.model import NS_PER_S
 from tests.load.load_exchange import Exchange, plan_of
+from tests.polling import wait_until
 
 
 def plan(exchange: Exchange, **changes: object) -> LoadPlan:
     return plan_of(exchange.url, **{"rate_per_s": 100.0, "duration_max_s": 60.0, "resubmit_early_ratio": 0.2} | changes)
-
-
-def eventually(holds: Callable[[], bool], timeout_s: float = 10.0) -> bool:
-    deadline_s = time.monotonic() + timeout_s
-    while not holds() and time.monotonic() < deadline_s:
-        time.sleep(0.02)
-    return holds()
 
 
 def runs(pid: int) -> bool:
@@ -38,7 +31,7 @@ def test_stopped_run_leaves_a_complete_history(exchange_thread: Exchange, tmp_pa
     """SIGTERM ends issuing, and the history contains everything that was sent."""
     run = LoadRun.start(plan(exchange_thread), tmp_path)
     assert run.alive
-    assert eventually(lambda: (run.progress() or {})["ok"] > 50)
+    wait_until(lambda: (run.progress() or {})["ok"] > 50)
     os.kill(run.pid, signal.SIGINT)  # a Ctrl-C in the terminal reaches the generator too and must not end it
     seen = run.progress()
     assert seen is not None and {"t", "sent", "ok", "fail", "info", "p95_ms_last", "inflight"} <= seen.keys()
@@ -59,7 +52,7 @@ def test_stopped_run_leaves_a_complete_history(exchange_thread: Exchange, tmp_pa
 def test_run_ends_after_its_longest_duration(exchange_thread: Exchange, tmp_path: Path) -> None:
     """It ends without being stopped."""
     run = LoadRun.start(plan(exchange_thread, duration_max_s=0.5), tmp_path)
-    assert eventually(lambda: not run.alive)
+    wait_until(lambda: not run.alive)
     assert run.finish(1).sent > 20
 
 
@@ -67,7 +60,7 @@ def test_killed_generator_is_missing_evidence(exchange_thread: Exchange, tmp_pat
     """A generator that dies raises an error instead of returning numbers."""
     run = LoadRun.start(plan(exchange_thread), tmp_path)
     os.kill(run.pid, signal.SIGKILL)
-    assert eventually(lambda: not run.alive)
+    wait_until(lambda: not run.alive)
     with pytest.raises(EvidenceMissing, match="exit code 137"):
         run.progress()
     with pytest.raises(EvidenceMissing, match="exit code 137"):
@@ -80,7 +73,7 @@ def test_generator_whose_writer_dies_ends_with_an_error(exchange_thread: Exchang
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text().split()
     assert len(children) == 1
     os.kill(int(children[0]), signal.SIGKILL)
-    assert eventually(lambda: not run.alive)
+    wait_until(lambda: not run.alive)
     with pytest.raises(EvidenceMissing, match="exit code 1"):
         run.finish(1)
 
@@ -101,7 +94,7 @@ def test_orphaned_load_leaves_nothing_running(exchange_thread: Exchange, tmp_pat
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    assert eventually(lambda: not any(runs(pid) for pid in (generator, *writers)))
+    wait_until(lambda: not any(runs(pid) for pid in (generator, *writers)))
     heard = len(exchange_thread.requests)
     time.sleep(0.2)
     assert len(exchange_thread.requests) == heard

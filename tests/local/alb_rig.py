@@ -15,6 +15,7 @@ from kit.local.alb import LoadBalancers
 from kit.local.alb.metrics import PERIOD_S
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
+from tests.polling import wait_until_async
 
 SCENARIO_S_MAX = 20
 Handler = Callable[["Request", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -168,12 +169,14 @@ class Rig:
         return self.service.health(self.group_arn, f"10.0.0.{target.name}", 8080)
 
     async def until_health(self, target: TargetServer, state: str) -> None:
-        await until(lambda: self.health(target) == state, f"target {target.name} {state}, is {self.health(target)}")
+        await wait_until_async(
+            lambda: self.health(target) == state, f"target {target.name} {state}, is {self.health(target)}"
+        )
 
     async def until_all_healthy(self) -> None:
         """Wait until every node sees every target healthy."""
         targets = self.service._groups[self.group_arn].targets.values()
-        await until(
+        await wait_until_async(
             lambda: all(len(t.views) == 2 and {v.state for v in t.views.values()} == {"healthy"} for t in targets),
             "all targets healthy for both nodes",
         )
@@ -227,13 +230,6 @@ def run(scenario: Callable[[Rig], Coroutine[Any, Any, None]], **options: Any) ->
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(whole())
-
-
-async def until(condition: Callable[[], bool], what: str, limit_s: float = 5.0) -> None:
-    deadline = asyncio.get_running_loop().time() + limit_s
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, f"not within {limit_s} s: {what}"
-        await asyncio.sleep(0.01)
 
 
 async def call(action: str, **params: str | int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +9,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-WAIT_S_MAX = 10.0
 ON_DEMAND = {"BillingMode": "PAY_PER_REQUEST"}
 PAIR = {
     "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -100,12 +98,3 @@ def passes(call: Callable[..., Any], **arguments: Any) -> bool:
 def code(error: dict[str, Any]) -> str:
     """The name of an error."""
     return error["Error"]["Code"]
-
-
-def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S_MAX) -> Any:
-    """The first truthy answer of `probe`."""
-    deadline = time.monotonic() + limit_s
-    while not (answer := probe()):
-        assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        time.sleep(0.02)
-    return answer

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +18,9 @@ from typing import Any
 import boto3
 from botocore.config import Config
 
+from tests.polling import wait_until
+
 _numbers = itertools.count(1)
-
-# Long, because other tests may keep the machine busy. Nothing sleeps that long.
-WAIT_S = 20.0
-
-
-def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S) -> Any:
-    """Return the first truthy answer of `probe`."""
-    deadline = time.monotonic() + limit_s
-    while True:
-        answer = probe()
-        if answer:
-            return answer
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {limit_s:.0f} s: {what}")
-        time.sleep(0.05)
 
 
 def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
@@ -49,10 +35,10 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
         process = subprocess.Popen(
             [*argv, "--images", str(folder / "images")], stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-    until(
+    wait_until(
         lambda: (state / "cloud.json").exists() or process.poll() is not None,
         f"the cloud is up; see {folder / 'log'}",
-        limit_s=20,
+        timeout_s=20,
     )
     assert process.poll() is None, (folder / "log").read_text()[-3000:]
     return process, state
@@ -162,11 +148,11 @@ class Stage:
             tasks = [t for t in self.tasks(name=name) if t["lastStatus"] == "RUNNING"]
             return tasks if done and found["runningCount"] == len(tasks) == count else []
 
-        return until(look, f"service {name} steady at {count}") if count else []
+        return wait_until(look, f"service {name} steady at {count}") if count else []
 
     def stopped(self, arn: str) -> dict[str, Any]:
         """Wait until a task is STOPPED. Returns its record."""
-        return until(
+        return wait_until(
             lambda: next((t for t in self.describe(arn) if t["lastStatus"] == "STOPPED"), None), f"{arn} STOPPED"
         )
 

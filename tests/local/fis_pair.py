@@ -13,7 +13,8 @@ from typing import Any
 
 from kit.local.fis.journal import FILE_NAME
 from tests.local.ecs_fixtures import processes
-from tests.local.fis_rig import FisRig, until
+from tests.local.fis_rig import FisRig
+from tests.polling import wait_until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
 # Answers who it is; `/dynamodb`, `/sqs` and `/sqs@eu-west-1` call AWS first, under the task's own key; `/burn`
@@ -98,9 +99,9 @@ class Pair:
             networkConfiguration={"awsvpcConfiguration": {"subnets": self.subnets}},
             loadBalancers=[{"targetGroupArn": group, "containerName": "app", "containerPort": 8080}],
         )  # fmt: skip
-        health = until(lambda: self._healthy(elb, group), "two healthy targets", UP_S_MAX)
+        health = wait_until(lambda: self._healthy(elb, group), "two healthy targets", UP_S_MAX)
         assert len(health) == 2
-        found = until(self._found, "both tasks answer", UP_S_MAX)
+        found = wait_until(self._found, "both tasks answer", UP_S_MAX)
         (self.hit, self.hit_port), (self.other, self.other_port) = sorted(found.items())
 
     def _healthy(self, elb: Any, group: str) -> list[Any]:

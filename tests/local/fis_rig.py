@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from typing import Any
+
+from tests.polling import wait_until
 
 ROLE = "arn:aws:iam::000000000000:role/fis"
 WAIT_S_MAX = 10.0
@@ -57,7 +57,7 @@ class FisRig:
 
     def end(self, experiment_id: str, limit_s: float = WAIT_S_MAX) -> dict[str, Any]:
         """Wait until it ended; the experiment."""
-        until(lambda: self.status(experiment_id) in ENDED, f"{experiment_id} ended", limit_s)
+        wait_until(lambda: self.status(experiment_id) in ENDED, f"{experiment_id} ended", limit_s)
         return self.get(experiment_id)
 
     def stop_all(self) -> None:
@@ -74,7 +74,7 @@ class FisRig:
     def running(self, **settings: Any) -> str:
         """Create, start, wait until it runs; its id."""
         experiment_id = self.start(self.template(**settings))
-        until(lambda: self.status(experiment_id) == "running", "running")
+        wait_until(lambda: self.status(experiment_id) == "running", "running")
         return experiment_id
 
     def subnets(self, zones: str = "ab", count: int = 1) -> tuple[str, list[str]]:
@@ -108,12 +108,3 @@ class FisRig:
 def stop_on(*arns: str) -> list[dict[str, str]]:
     """Stop conditions."""
     return [{"source": "aws:cloudwatch:alarm", "value": arn} for arn in arns]
-
-
-def until(probe: Callable[[], Any], what: str, limit_s: float = WAIT_S_MAX) -> Any:
-    """The first truthy answer of `probe`."""
-    deadline = time.monotonic() + limit_s
-    while not (answer := probe()):
-        assert time.monotonic() < deadline, f"not within {limit_s:g} s: {what}"
-        time.sleep(0.02)
-    return answer

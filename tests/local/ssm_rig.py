@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from tests.local.fis_rig import until
+from tests.polling import wait_until
 
 ACTIVE = ("Pending", "InProgress", "Cancelling")
 
@@ -104,12 +104,12 @@ class SsmRig:
 
     def end(self, execution_id: str, limit_s: float = 20.0) -> dict[str, Any]:
         """Wait until the execution has ended, and return it."""
-        until(lambda: self.status(execution_id) not in ACTIVE, f"{execution_id} ended", limit_s)
+        wait_until(lambda: self.status(execution_id) not in ACTIVE, f"{execution_id} ended", limit_s)
         return self.get(execution_id)
 
     def in_step(self, execution_id: str, step: str) -> str:
         """Wait until a step runs. Return the execution's id."""
-        until(lambda: self.get(execution_id).get("CurrentStepName") == step, f"in step {step}")
+        wait_until(lambda: self.get(execution_id).get("CurrentStepName") == step, f"in step {step}")
         return execution_id
 
     def run(self, content: dict[str, Any] | str, **parameters: Any) -> dict[str, Any]:

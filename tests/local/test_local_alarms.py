@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from tests.polling import wait_for_value
+
 PERIOD_S = 10
 # A tick is a second; a busy machine may take a few.
 REACTION_S_MAX = 6.0
+wait_for_reaction = partial(wait_for_value, timeout_s=REACTION_S_MAX)
 
 
 class Metrics:
@@ -67,14 +70,6 @@ class Metrics:
         )["MetricDataResults"]
 
 
-def wait_for(probe: Callable[[], Any], wanted: Any, limit_s: float = REACTION_S_MAX) -> None:
-    """Wait until `probe` gives `wanted`."""
-    deadline = time.monotonic() + limit_s
-    while (found := probe()) != wanted:
-        assert time.monotonic() < deadline, f"still {found!r} after {limit_s} s, wanted {wanted!r}"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def metrics(cloud: Any) -> Metrics:
     return Metrics(cloud)
@@ -84,7 +79,7 @@ def test_a_breach_turns_the_alarm_on_and_says_why(metrics: Metrics) -> None:
     """High-resolution data in a closed 10 s period is judged by the next tick, without another put."""
     name = metrics.alarm()
     metrics.put(Value=9.0)
-    wait_for(lambda: metrics.state(name), "ALARM")
+    wait_for_reaction(lambda: metrics.state(name), "ALARM")
     alarm = metrics.describe(name)
     assert "1 out of the last 1 datapoint [9.0 (" in alarm["StateReason"]
     assert "was greater than the threshold (5.0)" in alarm["StateReason"]
@@ -98,7 +93,7 @@ def test_dimensions_must_match_exactly(metrics: Metrics) -> None:
     bare = metrics.alarm()
     metrics.put(Value=9.0, dims={"Az": "b"})
     metrics.put(Value=1.0, dims={"Az": "a"})
-    wait_for(lambda: metrics.state(own), "OK")
+    wait_for_reaction(lambda: metrics.state(own), "OK")
     assert metrics.state(bare) == "INSUFFICIENT_DATA"
 
 
@@ -107,16 +102,16 @@ def test_m_of_n_waits_for_m_breaches(metrics: Metrics) -> None:
     name = metrics.alarm(EvaluationPeriods=3, DatapointsToAlarm=2)
     for periods_ago, value in ((3, 9.0), (2, 1.0)):
         metrics.put(Value=value, periods_ago=periods_ago)
-    wait_for(lambda: metrics.state(name), "OK")
+    wait_for_reaction(lambda: metrics.state(name), "OK")
     metrics.put(Value=9.0)
-    wait_for(lambda: metrics.state(name), "ALARM")
+    wait_for_reaction(lambda: metrics.state(name), "ALARM")
 
 
 def test_missing_data_is_treated_as_asked(metrics: Metrics) -> None:
     """With no data at all the four treatments differ."""
     treatments = ("missing", "breaching", "notBreaching", "ignore")
     names = {treat: metrics.alarm(TreatMissingData=treat) for treat in treatments}
-    wait_for(lambda: metrics.state(names["breaching"]), "ALARM")
+    wait_for_reaction(lambda: metrics.state(names["breaching"]), "ALARM")
     assert "no datapoints were received" in metrics.describe(names["breaching"])["StateReason"]
     assert metrics.state(names["notBreaching"]) == "OK"
     assert metrics.state(names["missing"]) == "INSUFFICIENT_DATA"
@@ -128,9 +123,9 @@ def test_a_percentile_is_taken_over_values_and_counts(metrics: Metrics) -> None:
     name = metrics.alarm(ExtendedStatistic="p95", Threshold=50.0)
     metrics.put(Values=[1.0, 100.0], Counts=[96.0, 4.0], periods_ago=2)
     metrics.put(Values=[1.0], Counts=[1.0])
-    wait_for(lambda: metrics.state(name), "OK")
+    wait_for_reaction(lambda: metrics.state(name), "OK")
     metrics.put(Values=[1.0, 100.0], Counts=[90.0, 20.0])
-    wait_for(lambda: metrics.state(name), "ALARM")
+    wait_for_reaction(lambda: metrics.state(name), "ALARM")
 
 
 @pytest.mark.parametrize(("stat", "percent"), [("PR(20:)", 10.0), ("PR(:20)", 90.0), ("PR(5:100)", 40.0)])
@@ -154,9 +149,9 @@ def test_metric_math_drives_an_alarm(metrics: Metrics) -> None:
     ]
     name = metrics.alarm(Metrics=math)
     metrics.put("Requests", Value=100.0)
-    wait_for(lambda: metrics.state(name), "OK")
+    wait_for_reaction(lambda: metrics.state(name), "OK")
     metrics.put("Http5xx", Value=6.0)
-    wait_for(lambda: metrics.state(name), "ALARM")
+    wait_for_reaction(lambda: metrics.state(name), "ALARM")
     alarm = metrics.describe(name)
     assert [query["Id"] for query in alarm["Metrics"]] == ["m5", "mr", "rate"]
     assert "MetricName" not in alarm
@@ -197,7 +192,7 @@ def test_set_alarm_state_holds_until_the_next_comparison(metrics: Metrics) -> No
     """A state set by hand survives the ticks that follow it at once."""
     name = metrics.alarm()
     metrics.put(Value=1.0)
-    wait_for(lambda: metrics.state(name), "OK")
+    wait_for_reaction(lambda: metrics.state(name), "OK")
     metrics.cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="drill")
     time.sleep(1.3)  # a tick has passed
     assert metrics.state(name) == "ALARM"
@@ -220,7 +215,7 @@ def test_a_transition_reaches_composite_sns_and_eventbridge(cloud: Any, metrics:
     events.put_targets(Rule=rule, Targets=[{"Id": "q", "Arn": queue}])
     metrics.cloudwatch.put_composite_alarm(AlarmName=parent, AlarmRule=f'ALARM("{child}")')
     metrics.put(Value=9.0)
-    wait_for(lambda: metrics.state(parent), "ALARM")
+    wait_for_reaction(lambda: metrics.state(parent), "ALARM")
     seen: list[dict[str, Any]] = []
 
     def received() -> set[str]:
@@ -234,7 +229,7 @@ def test_a_transition_reaches_composite_sns_and_eventbridge(cloud: Any, metrics:
                 names.add("event:" + body["detail"]["alarmName"])
         return names
 
-    wait_for(received, {"sns:ALARM", f"event:{child}", f"event:{parent}"})
+    wait_for_reaction(received, {"sns:ALARM", f"event:{child}", f"event:{parent}"})
 
 
 def test_cloudformation_makes_math_and_composite_alarms(cloud: Any, metrics: Metrics) -> None:
@@ -268,13 +263,15 @@ def test_cloudformation_makes_math_and_composite_alarms(cloud: Any, metrics: Met
     }
     cloudformation = cloud.client("cloudformation")
     cloudformation.create_stack(StackName=stack, TemplateBody=json.dumps(template))
-    wait_for(lambda: cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"], "CREATE_COMPLETE")
+    wait_for_reaction(
+        lambda: cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"], "CREATE_COMPLETE"
+    )
     (made,) = metrics.cloudwatch.describe_alarms(AlarmNames=[f"{stack}-p95"])["MetricAlarms"]
     assert (made["ExtendedStatistic"], made.get("Statistic")) == ("p95", None)
     metrics.put("A", Value=3.0)
-    wait_for(lambda: metrics.state(f"{stack}-parent"), "ALARM")
+    wait_for_reaction(lambda: metrics.state(f"{stack}-parent"), "ALARM")
     cloudformation.delete_stack(StackName=stack)
-    wait_for(
+    wait_for_reaction(
         lambda: metrics.cloudwatch.describe_alarms(AlarmNamePrefix=stack, AlarmTypes=["MetricAlarm", "CompositeAlarm"])[
             "CompositeAlarms"
         ],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.ecs_fixtures import until
+from tests.polling import wait_until
 
 STACK = {
     "Resources": {
@@ -108,7 +108,7 @@ def stack(cloud: Any) -> Iterator[dict[str, str]]:
     stacks.delete_stack(StackName="alb-cloud")
     stacks.get_waiter("stack_delete_complete").wait(StackName="alb-cloud", WaiterConfig=bounds)
     with pytest.raises(ConnectionRefusedError):
-        until(lambda: ask(outputs["Url"])[0] == 0, "port closed", limit_s=3)
+        wait_until(lambda: ask(outputs["Url"])[0] == 0, "port closed", timeout_s=3)
 
 
 def states(elb: Any, group: str) -> list[str]:
@@ -130,13 +130,13 @@ def test_a_stack_serves_requests_through_a_real_listener_until_it_is_deleted(
     elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": target_port}])
     with pytest.raises(elb.exceptions.ClientError, match=r"10\.1\.2\.3:80 is no task"):
         elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "10.1.2.3", "Port": 80}])
-    until(lambda: states(elb, group) == ["healthy"], "target healthy")
+    wait_until(lambda: states(elb, group) == ["healthy"], "target healthy")
     elb.get_waiter("target_in_service").wait(TargetGroupArn=group)
     for _ in range(5):
         assert ask(stack["Url"]) == (200, b"hello")
 
     elb.deregister_targets(TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": target_port}])
-    until(lambda: states(elb, group) == [], "target gone")
+    wait_until(lambda: states(elb, group) == [], "target gone")
     assert ask(stack["Url"])[0] == 503
 
 
@@ -146,7 +146,7 @@ def test_metrics_are_read_by_get_metric_data(cloud: Any, stack: dict[str, str], 
     elb, cloudwatch = cloud.client("elbv2"), cloud.client("cloudwatch")
     group = stack["Group"]
     elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "127.0.0.1", "Port": target_port}])
-    until(lambda: states(elb, group) == ["healthy"], "target healthy")
+    wait_until(lambda: states(elb, group) == ["healthy"], "target healthy")
     for _ in range(5):
         assert ask(stack["Url"]) == (200, b"hello")
     dims = [
@@ -164,7 +164,7 @@ def test_metrics_are_read_by_get_metric_data(cloud: Any, stack: dict[str, str], 
         )
         return sum(result["MetricDataResults"][0]["Values"])
 
-    until(lambda: metric("RequestCount", "Sum", dims[:1]) == 5, "RequestCount by load balancer")
+    wait_until(lambda: metric("RequestCount", "Sum", dims[:1]) == 5, "RequestCount by load balancer")
     assert metric("HTTPCode_Target_2XX_Count", "Sum", dims) == 5
     assert 0 < metric("TargetResponseTime", "p95", dims) < 5
     assert metric("HealthyHostCount", "Maximum", dims) == 1

@@ -10,7 +10,8 @@ import pytest
 import websockets
 
 from kit.local.links import LinkRule, Match
-from tests.local.alb_rig import Request, Rig, TargetServer, call, pick, reply, run, until
+from tests.local.alb_rig import Request, Rig, TargetServer, call, pick, reply, run
+from tests.polling import wait_until_async
 
 # The app subnet of zone a is cut off from everything else. The nodes are in pub-a and pub-b.
 APP_A_CUT: dict[str, Any] = {"src": Match(subnets=["app-a"]), "dst": Match(not_subnets=["app-a"]), "blackhole": True}
@@ -22,7 +23,9 @@ async def until_every_node_sees(made: Rig, server: TargetServer, state: str) -> 
     """Wait until every node sees this state. Each node routes by its own checks."""
     targets = made.service._groups[made.group_arn].targets
     target = targets[(f"10.0.0.{server.name}", 8080)]
-    await until(lambda: {view.state for view in target.views.values()} == {state}, f"every node sees {state}")
+    await wait_until_async(
+        lambda: {view.state for view in target.views.values()} == {state}, f"every node sees {state}"
+    )
 
 
 def test_a_cut_zone_turns_unhealthy_is_avoided_and_comes_back() -> None:
@@ -52,7 +55,9 @@ def test_a_node_that_is_cut_off_alone_does_not_make_targets_unhealthy() -> None:
             await made.until_health(target, "healthy")
         made.links.add(LinkRule(name="node", src=Match(kinds=["alb"], subnets=["pub-a"]), blackhole=True))
         group = made.service._groups[made.group_arn]
-        await until(lambda: all(t.views["pub-a"].state == "unhealthy" for t in group.targets.values()), "a blind")
+        await wait_until_async(
+            lambda: all(t.views["pub-a"].state == "unhealthy" for t in group.targets.values()), "a blind"
+        )
         assert [made.health(target) for target in targets] == ["healthy", "healthy"]
 
     run(scenario)
@@ -66,11 +71,11 @@ def test_dns_stops_returning_a_node_that_cannot_be_reached(monkeypatch: pytest.M
         await made.add_target("1")
         rule_id = made.links.add(LinkRule(name="node", dst=Match(subnets=["pub-a"]), blackhole=True))
         balancer = made.service._balancers[made.arn]
-        await until(lambda: [n.in_dns for n in balancer.nodes] == [False, True], "node a out of DNS")
+        await wait_until_async(lambda: [n.in_dns for n in balancer.nodes] == [False, True], "node a out of DNS")
         for _ in range(4):
             assert await asyncio.wait_for(made.get(), 1) == (200, b"1")
         made.links.remove(rule_id)
-        await until(lambda: all(n.in_dns for n in balancer.nodes), "node a back in DNS")
+        await wait_until_async(lambda: all(n.in_dns for n in balancer.nodes), "node a back in DNS")
 
     run(scenario)
 
@@ -88,7 +93,7 @@ def test_a_blackholed_reply_arrives_when_the_rule_is_removed() -> None:
         target = await made.add_target("1", wait)
         client = await made.connect()
         client.send("/", "POST", b"order")
-        await until(lambda: len(target.requests) == 1, "request applied")
+        await wait_until_async(lambda: len(target.requests) == 1, "request applied")
         rule_id = made.links.add(LinkRule(name="az", **APP_A_CUT))
         answering.set()
         answer = asyncio.ensure_future(client.answer())
@@ -148,7 +153,7 @@ def test_a_target_killed_inside_a_cut_zone_is_noticed_by_timeout_only() -> None:
         target = await made.add_target("1", hang)
         client = await made.connect()
         client.send()
-        await until(lambda: len(target.requests) == 1, "request at the target")
+        await wait_until_async(lambda: len(target.requests) == 1, "request at the target")
         made.links.add(LinkRule(name="az", **APP_A_CUT))
         began_at = time.perf_counter()
         target.stop()
@@ -277,7 +282,7 @@ def test_deregistration_drains_requests_in_flight_and_sends_no_new_ones() -> Non
         leaving = await made.add_target("1", slow)
         client = await made.connect()
         client.send()
-        await until(lambda: len(leaving.requests) == 1, "request at the target")
+        await wait_until_async(lambda: len(leaving.requests) == 1, "request at the target")
         staying = await made.add_target("2")
         await until_every_node_sees(made, staying, "healthy")
         drained = asyncio.ensure_future(made.deregister(leaving))
@@ -372,11 +377,11 @@ def test_under_random_faults_every_answer_matches_its_request_and_nothing_leaks(
             client.writer.transport.abort()
         balancer = made.service._balancers[made.arn]
         group = made.service._groups[made.group_arn]
-        await until(lambda: not balancer.clients, "no client left")
+        await wait_until_async(lambda: not balancer.clients, "no client left")
         left = [target.id for target in group.targets.values() if target.in_flight]
         assert not left, f"requests in flight without a client at {left}"
         idle = sum(len(pool._idle) for node in balancer.nodes for pool in node._pools.values())
-        await until(lambda: sum(n.connections() for n in balancer.nodes) <= idle, "no busy upstream left")
+        await wait_until_async(lambda: sum(n.connections() for n in balancer.nodes) <= idle, "no busy upstream left")
 
     run(scenario)
 
@@ -388,7 +393,7 @@ def test_a_draining_target_that_is_registered_again_serves_again() -> None:
         target.handler = lambda *_: asyncio.sleep(30)
         client = await made.connect()
         client.send()
-        await until(lambda: len(target.requests) == 1, "request at the target")
+        await wait_until_async(lambda: len(target.requests) == 1, "request at the target")
         drained = asyncio.ensure_future(made.deregister(target))
         await asyncio.sleep(0.02)
         made.register(target)

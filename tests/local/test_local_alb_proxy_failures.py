@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import websockets
 
-from tests.local.alb_rig import Request, Rig, run, until
+from tests.local.alb_rig import Request, Rig, run
+from tests.polling import wait_until_async
 
 
 async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -118,10 +119,10 @@ def test_a_request_ends_when_its_client_hangs_up() -> None:
         target = await made.add_target("1", hang)
         client = await made.connect()
         client.send()
-        await until(lambda: len(target.requests) == 1, "request at the target")
+        await wait_until_async(lambda: len(target.requests) == 1, "request at the target")
         client.writer.transport.abort()
         group = made.service._groups[made.group_arn]
-        await until(lambda: not any(t.in_flight for t in group.targets.values()), "exchange over")
+        await wait_until_async(lambda: not any(t.in_flight for t in group.targets.values()), "exchange over")
 
     run(scenario)
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.fis_rig import until
 from tests.local.ssm_rig import client
+from tests.polling import wait_until
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +238,7 @@ def test_a_stack_deploys_its_flags_and_takes_them_along_when_it_goes(cloud: Any)
     def stack() -> dict[str, Any]:
         return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
 
-    until(lambda: not stack()["StackStatus"].endswith("IN_PROGRESS"), "stack settled")
+    wait_until(lambda: not stack()["StackStatus"].endswith("IN_PROGRESS"), "stack settled")
     assert stack()["StackStatus"] == "CREATE_COMPLETE", stack()
     ids = {each["OutputKey"]: each["OutputValue"] for each in stack()["Outputs"]}
     flags = Flags(
@@ -253,7 +253,7 @@ def test_a_stack_deploys_its_flags_and_takes_them_along_when_it_goes(cloud: Any)
     def is_gone() -> bool:
         return ids["App"] not in {each["Id"] for each in flags.client.list_applications()["Items"]}
 
-    until(is_gone, "the application is gone")
+    wait_until(is_gone, "the application is gone")
 
 
 def test_a_stack_that_deploys_what_is_not_there_fails(cloud: Any) -> None:
@@ -265,7 +265,7 @@ def test_a_stack_that_deploys_what_is_not_there_fails(cloud: Any) -> None:
     def status() -> str:
         return cloudformation.describe_stacks(StackName=name)["Stacks"][0]["StackStatus"]
 
-    until(lambda: not status().endswith("IN_PROGRESS"), "stack settled")
+    wait_until(lambda: not status().endswith("IN_PROGRESS"), "stack settled")
     assert status() == "ROLLBACK_COMPLETE"
 
 

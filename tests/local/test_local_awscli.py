@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kit.aws.session import local_environment
+from tests.polling import wait_for_value
 
 CALL_S_MAX = 60.0
 
@@ -74,7 +74,4 @@ def test_an_experiment_is_started_and_stopped(cli, cloud):
     started = cli("fis", "start-experiment", "--experiment-template-id", template)["experiment"]
     assert started["experimentTemplateId"] == template
     cli("fis", "stop-experiment", "--id", started["id"])
-    deadline = time.monotonic() + CALL_S_MAX
-    while (state := fis.get_experiment(id=started["id"])["experiment"]["state"]["status"]) != "stopped":
-        assert time.monotonic() < deadline, state
-        time.sleep(0.05)
+    wait_for_value(lambda: fis.get_experiment(id=started["id"])["experiment"]["state"]["status"], "stopped")

@@ -22,9 +22,9 @@ from tests.local.dynamodb_rig import (
     provisioned,
     refusal,
     refused_of,
-    until,
     until_refused,
 )
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -181,7 +181,7 @@ def test_a_new_capacity_holds_at_once(dynamodb):
     table = make_table(dynamodb, **provisioned(5, 1))
     until_refused(dynamodb.put_item, TableName=table, Item=item(size=9000))
     dynamodb.update_table(TableName=table, ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 1000})
-    until(lambda: passes(dynamodb.put_item, TableName=table, Item=item()), "writes pass again", limit_s=2)
+    wait_until(lambda: passes(dynamodb.put_item, TableName=table, Item=item()), "writes pass again", timeout_s=2)
     for _ in range(50):
         dynamodb.put_item(TableName=table, Item=item())
 
@@ -287,7 +287,7 @@ def test_an_index_has_read_capacity_of_its_own(dynamodb):
     throughput = {"ReadCapacityUnits": 1000, "WriteCapacityUnits": 100}
     update = {"Update": {"IndexName": "by-owner", "ProvisionedThroughput": throughput}}
     dynamodb.update_table(TableName=table, GlobalSecondaryIndexUpdates=[update])
-    until(lambda: passes(dynamodb.query, **query), "queries pass again", limit_s=2)
+    wait_until(lambda: passes(dynamodb.query, **query), "queries pass again", timeout_s=2)
 
 
 def test_an_index_of_an_on_demand_table_can_have_a_maximum(dynamodb):

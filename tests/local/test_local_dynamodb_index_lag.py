@@ -8,7 +8,8 @@ import pytest
 
 from kit.local.dynamodb import index_lag
 from kit.local.dynamodb.index_lag import IndexLagInvalid, RecentChanges
-from tests.local.dynamodb_rig import by_owner, code, item, make_table, refusal, until
+from tests.local.dynamodb_rig import by_owner, code, item, make_table, refusal
+from tests.polling import wait_until
 
 LAG_MS = 700
 TAG = {"Key": index_lag.TAG, "Value": str(LAG_MS)}
@@ -43,7 +44,7 @@ def test_a_lagging_index_shows_the_past_and_then_catches_up(dynamodb):
     table = make_table(dynamodb, **by_owner(), Tags=[TAG])
     for pk in "12":
         dynamodb.put_item(TableName=table, Item=owned(pk, "old"))
-    until(lambda: len(owners_items(dynamodb, table)) == 2, "the index has both", limit_s=5)
+    wait_until(lambda: len(owners_items(dynamodb, table)) == 2, "the index has both", timeout_s=5)
     time.sleep(LAG_MS / 1000)
     written_at = time.monotonic()
     dynamodb.put_item(TableName=table, Item=owned("1", "new"))
@@ -56,7 +57,7 @@ def test_a_lagging_index_shows_the_past_and_then_catches_up(dynamodb):
         assert {each["pk"]["S"] for each in scanned} == {"1", "2"}
     assert dynamodb.get_item(TableName=table, Key={"pk": {"S": "1"}})["Item"]["note"] == {"S": "new"}
     assert {each["pk"]["S"] for each in dynamodb.scan(TableName=table)["Items"]} == {"1", "3"}
-    until(lambda: owners_items(dynamodb, table) == {"1": "new", "3": "new"}, "the index caught up", limit_s=5)
+    wait_until(lambda: owners_items(dynamodb, table) == {"1": "new", "3": "new"}, "the index caught up", timeout_s=5)
     assert time.monotonic() - written_at > LAG_MS / 1000 * 0.9
 
 

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from kit.local.dynamodb.metrics import PERIOD_S, Meter
-from tests.local.dynamodb_rig import by_owner, item, make_table, maximum, passes, until
+from tests.local.dynamodb_rig import by_owner, item, make_table, maximum, passes
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -57,7 +58,7 @@ def test_traffic_throttling_and_conflicts_are_published(cloud):
     # The replicated write is the last to be counted; a period may end between it and the others.
     published_s_max = 2 * PERIOD_S + 5
     latency = {"TableName": everywhere, "ReceivingRegion": AWAY}
-    until(lambda: total("ReplicationLatency", **latency), "published", limit_s=published_s_max)
+    wait_until(lambda: total("ReplicationLatency", **latency), "published", timeout_s=published_s_max)
     assert 200 < total("ReplicationLatency", **latency) < published_s_max * 1000
     assert total("WriteThrottleEvents", TableName=pressed) == refused
     assert total("ThrottledRequests", TableName=pressed, Operation="PutItem") == refused

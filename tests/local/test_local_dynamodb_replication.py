@@ -14,8 +14,9 @@ import pytest
 from botocore.config import Config
 
 from kit.local.dynamodb.replication import LAG_S, STAMPS_MAX, WAITING_MAX, Replication
-from tests.local.dynamodb_rig import make_table, until
+from tests.local.dynamodb_rig import make_table
 from tests.local.fis_rig import FisRig
+from tests.polling import wait_until, wait_until_async
 
 pytestmark = pytest.mark.slow
 
@@ -67,7 +68,7 @@ def test_a_write_reaches_the_other_region_later(home, away, table):
     first_look = read(away, table)
     if time.monotonic() - written_at < LAG_S[0]:
         assert first_look is None
-    until(lambda: read(away, table) == "one", "replicated")
+    wait_until(lambda: read(away, table) == "one", "replicated")
     assert time.monotonic() - written_at > LAG_S[0] * 0.9
 
 
@@ -75,16 +76,16 @@ def test_deletes_and_transactions_are_replicated(home, away, table):
     write(home, table, "one")
     put = {"Put": {"TableName": table, "Item": {"pk": {"S": "b"}, "v": {"S": "two"}}}}
     home.transact_write_items(TransactItems=[put])
-    until(lambda: (read(away, table), read(away, table, "b")) == ("one", "two"), "both are there")
+    wait_until(lambda: (read(away, table), read(away, table, "b")) == ("one", "two"), "both are there")
     home.delete_item(TableName=table, Key={"pk": {"S": "a"}})
-    until(lambda: read(away, table) is None, "the delete is there")
+    wait_until(lambda: read(away, table) is None, "the delete is there")
 
 
 def test_the_last_writer_wins_in_both_regions(home, away, table):
     """Both write before either hears of the other."""
     write(home, table, "first")
     write(away, table, "last")
-    until(lambda: read(home, table) == "last", "home heard of it")
+    wait_until(lambda: read(home, table) == "last", "home heard of it")
     time.sleep(SETTLED_S)
     assert (read(home, table), read(away, table)) == ("last", "last")
 
@@ -98,7 +99,7 @@ def test_a_new_replica_begins_with_everything(home, away):
 
 def test_the_replicas_stream_tells_of_replicated_writes(cloud, home, away, table):
     write(home, table, "one")
-    until(lambda: read(away, table) == "one", "replicated")
+    wait_until(lambda: read(away, table) == "one", "replicated")
     streams = cloud.client("dynamodbstreams")
     streams = boto3.client(
         "dynamodbstreams", endpoint_url=cloud.endpoint, region_name=AWAY, aws_access_key_id="gameday",
@@ -124,7 +125,7 @@ def test_a_stacks_global_table_has_its_replicas(cloud, home, away):
     formation.create_stack(StackName=stack, TemplateBody=body)
     formation.get_waiter("stack_create_complete").wait(StackName=stack, WaiterConfig={"Delay": 0.05})
     write(home, name, "one")
-    until(lambda: read(away, name) == "one", "replicated")
+    wait_until(lambda: read(away, name) == "one", "replicated")
     formation.delete_stack(StackName=stack)
     formation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 0.05})
     assert name not in away.list_tables()["TableNames"] + home.list_tables()["TableNames"]
@@ -159,9 +160,9 @@ def in_force(rig: FisRig, experiment_id: str) -> bool:
 
 def test_a_pause_holds_both_ways_and_a_stop_lets_everything_catch_up(rig, home, away, table):
     write(home, table, "before")
-    until(lambda: read(away, table) == "before", "replicated")
+    wait_until(lambda: read(away, table) == "before", "replicated")
     experiment_id = rig.running(**pause(arn_of(home, table), 60))
-    until(lambda: in_force(rig, experiment_id), "paused")
+    wait_until(lambda: in_force(rig, experiment_id), "paused")
     time.sleep(0.1)
     for number in range(20):
         write(home, table, str(number), pk="from-home")
@@ -170,7 +171,7 @@ def test_a_pause_holds_both_ways_and_a_stop_lets_everything_catch_up(rig, home, 
     assert (read(away, table, "from-home"), read(home, table, "from-away")) == (None, None)
     rig.fis.stop_experiment(id=experiment_id)
     assert rig.end(experiment_id)["state"]["status"] == "stopped"
-    until(lambda: (read(away, table, "from-home"), read(home, table, "from-away")) == ("19", "x"), "caught up")
+    wait_until(lambda: (read(away, table, "from-home"), read(home, table, "from-away")) == ("19", "x"), "caught up")
 
 
 def test_a_pause_ends_with_its_duration(rig, home, away, table):
@@ -178,7 +179,7 @@ def test_a_pause_ends_with_its_duration(rig, home, away, table):
     experiment_id = rig.running(**pause(arn, 0.5))
     write(home, table, "one")
     assert rig.end(experiment_id)["state"]["status"] == "completed"
-    until(lambda: read(away, table) == "one", "caught up")
+    wait_until(lambda: read(away, table) == "one", "caught up")
 
 
 def test_two_pauses_of_one_table_end_with_the_last(rig, home, away, table):
@@ -189,7 +190,7 @@ def test_two_pauses_of_one_table_end_with_the_last(rig, home, away, table):
     time.sleep(SETTLED_S)
     assert read(away, table) is None
     rig.fis.stop_experiment(id=long)
-    until(lambda: read(away, table) == "one", "caught up")
+    wait_until(lambda: read(away, table) == "one", "caught up")
 
 
 def test_a_table_in_one_region_is_no_target(rig, home):
@@ -227,10 +228,7 @@ def test_what_a_long_pause_holds_back_is_bounded_by_the_items_written():
         waiting = len(link.waiting)
         replicas.resume(record["TableArn"], "test")
         away = dynamodb._tables.get_scoped("000000000000", AWAY, "waiting") or {}
-        for _ in range(250):
-            if not link.waiting:
-                break
-            await asyncio.sleep(0.02)
+        await wait_until_async(lambda: not link.waiting, "nothing waits")
         replicas.stop()
         return waiting, {pk: bucket["__no_sort__"]["v"]["S"] for pk, bucket in away["items"].items()}
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import inspect
 import json
-import time
 import uuid
 
 import pytest
 
 from tests.local.dynamodb_rig import item, make_table, maximum, until_refused
-
-WAIT_S_MAX = 10.0
+from tests.polling import wait_until
 
 
 @pytest.mark.parametrize(
@@ -92,9 +90,9 @@ def test_step_functions_meets_the_limit_too(cloud, resource, error):
         definition=json.dumps({"StartAt": "Put", "States": {"Put": put}}),
     )["stateMachineArn"]  # fmt: skip
     execution = states.start_execution(stateMachineArn=arn, input="{}")["executionArn"]
-    deadline = time.monotonic() + WAIT_S_MAX
-    while (found := states.describe_execution(executionArn=execution))["status"] == "RUNNING":
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    found = wait_until(
+        lambda: (now := states.describe_execution(executionArn=execution))["status"] != "RUNNING" and now,
+        "the execution has ended",
+    )
     assert found["status"] == "FAILED"
     assert found["error"].endswith(error)

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.ecs_fixtures import Stage, alive, clients, kill, processes, stage_on, start, until
+from tests.local.ecs_fixtures import Stage, alive, clients, kill, processes, stage_on, start
+from tests.polling import wait_until
 
 ROLLING = {"minimumHealthyPercent": 100, "maximumPercent": 200}
 CRASH = ["/bin/sh", "-c", "exit 3"]
@@ -127,7 +128,7 @@ def test_a_task_that_ignores_sigterm_is_killed_after_its_stop_timeout(stage: Sta
         cluster=stage.cluster, taskDefinition=stage.define("stubborn", stopTimeout=1, logConfiguration=LOGS),
         networkConfiguration=stage.network, launchType="FARGATE",
     )["tasks"][0]["taskArn"]  # fmt: skip
-    until(lambda: "started stubborn " in printed(stage, arn), "it ignores SIGTERM now")
+    wait_until(lambda: "started stubborn " in printed(stage, arn), "it ignores SIGTERM now")
     asked = time.monotonic()
     stage.ecs.stop_task(cluster=stage.cluster, task=arn)
 
@@ -139,19 +140,19 @@ def test_processes_that_left_the_session_end_with_their_task(stage: Stage) -> No
     """A child in a session of its own cannot outlive its container."""
     stage.serve(stage.define("forking"), 1)
     (task,) = stage.steady(1)
-    until(lambda: len(processes(task["taskArn"])) == 2, "forked")
+    wait_until(lambda: len(processes(task["taskArn"])) == 2, "forked")
     pids = processes(task["taskArn"])
     stage.ecs.stop_task(cluster=stage.cluster, task=task["taskArn"])
     stage.stopped(task["taskArn"])
 
-    until(lambda: not any(alive(pid) for pid in pids), "all ended", limit_s=2)
+    wait_until(lambda: not any(alive(pid) for pid in pids), "all ended", timeout_s=2)
 
 
 def test_output_is_readable_in_cloudwatch_logs(stage: Stage) -> None:
     """Group by option, stream prefix/container/task id, one event a line, also after the task's end."""
     stage.serve(stage.define("web", logConfiguration=LOGS), 1)
     (task,) = stage.steady(1)
-    until(lambda: "started web " in printed(stage, task["taskArn"]), "the line is there")
+    wait_until(lambda: "started web " in printed(stage, task["taskArn"]), "the line is there")
     stage.ecs.stop_task(cluster=stage.cluster, task=task["taskArn"])
     stage.stopped(task["taskArn"])
     assert "started web " in printed(stage, task["taskArn"])
@@ -165,7 +166,7 @@ def test_a_task_has_its_own_environment(stage: Stage) -> None:
     def read() -> dict[str, str] | None:
         return next((json.loads(line) for line in printed(stage, task["taskArn"]) if line.startswith("{")), None)
 
-    env = until(read, "environment logged")
+    env = wait_until(read, "environment logged")
     assert env["AWS_ACCESS_KEY_ID"].startswith("ASIA") and env["PORT"] != "8080"
     assert env["HOME"] != os.environ.get("HOME") and "USER" not in env
     with urllib.request.urlopen(env["ECS_CONTAINER_METADATA_URI_V4"] + "/task") as answer:
@@ -202,7 +203,7 @@ def test_the_circuit_breaker_rolls_back_to_the_last_good_deployment(stage: Stage
     (first,) = {t["startedBy"] for t in stage.steady(2)}
     stage.ecs.update_service(cluster=stage.cluster, service="api", taskDefinition=stage.define(command=CRASH))
 
-    until(lambda: "rolling back to" in stage.messages(), "roll back")
+    wait_until(lambda: "rolling back to" in stage.messages(), "roll back")
     assert {(t["startedBy"], t["taskDefinitionArn"]) for t in stage.steady(2)} == {(first, good)}
     assert [d["id"] for d in stage.service()["deployments"]] == [first]
     assert "deployment failed: tasks failed to start." in stage.messages()
@@ -211,7 +212,7 @@ def test_the_circuit_breaker_rolls_back_to_the_last_good_deployment(stage: Stage
 def test_a_crash_loop_is_throttled_and_logged(stage: Stage) -> None:
     """After some failed starts the next ones wait; the event log says why."""
     stage.serve(stage.define(command=CRASH), 1)
-    until(lambda: "unable to consistently start tasks" in stage.messages(), "throttled")
+    wait_until(lambda: "unable to consistently start tasks" in stage.messages(), "throttled")
     stopped = len(stage.tasks("STOPPED"))
     time.sleep(0.8)
 
@@ -249,7 +250,7 @@ def test_a_deleted_service_leaves_no_process(stage: Stage) -> None:
         stage.ecs.delete_service(cluster=stage.cluster, service="api")
     stage.ecs.delete_service(cluster=stage.cluster, service="api", force=True)
 
-    until(lambda: stage.service()["status"] == "INACTIVE", "INACTIVE")
+    wait_until(lambda: stage.service()["status"] == "INACTIVE", "INACTIVE")
     assert len(pids) == 2 and not any(alive(pid) for pid in pids)
 
 
@@ -271,7 +272,7 @@ def test_a_container_health_check_replaces_an_unhealthy_task(stage: Stage) -> No
     """Failing checks make the task UNHEALTHY, and the scheduler replaces it."""
     check = {"command": ["CMD", "python", "-c", "raise SystemExit(1)"], "interval": 1, "timeout": 2, "retries": 1}
     stage.serve(stage.define(healthCheck=check), 1)
-    gone = until(lambda: stage.tasks("STOPPED"), "replaced", limit_s=12)[0]
+    gone = wait_until(lambda: stage.tasks("STOPPED"), "replaced", timeout_s=12)[0]
 
     assert gone["stoppedReason"] == "Task failed container health checks"
     assert gone["stopCode"] == "ServiceSchedulerInitiated"
@@ -289,5 +290,5 @@ def test_task_state_changes_reach_eventbridge(stage: Stage) -> None:
     task = stage.ecs.run_task(cluster=stage.cluster, taskDefinition=stage.define(), networkConfiguration=stage.network)
     stage.ecs.stop_task(cluster=stage.cluster, task=task["tasks"][0]["taskArn"], reason="for the rule")
 
-    message = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "event")[0]
+    message = wait_until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "event")[0]
     assert json.loads(message["Body"])["detail-type"] == "ECS Task State Change"

@@ -15,6 +15,7 @@ from kit.local.ecs.tasks import Status, StopCode, Task
 from kit.local.ecs.timing import Timing
 from kit.local.ecs.wire import containers
 from kit.local.links import LinkRule, Links, Match
+from tests.polling import wait_until_async
 
 SUBNET = Subnet(id="subnet-a", zone="a", vpc="v", cidr="10.0.0.0/24")
 FAST = Timing(provision_s=(0.0, 0.01), pull_s=(0.0, 0.01))
@@ -42,9 +43,7 @@ def lifecycle(root: Path, links: Links) -> Lifecycle:
 
 
 async def reach(task: Task, status: Status) -> None:
-    async with asyncio.timeout(20):
-        while task.status is not status:  # noqa: ASYNC110 - a plain value of the record
-            await asyncio.sleep(0.01)
+    await wait_until_async(lambda: task.status is status, status.value)
 
 
 def test_a_task_in_a_cut_zone_cannot_pull_until_the_zone_is_back(tmp_path: Path) -> None:
@@ -102,9 +101,7 @@ def test_signal_reaches_every_process_of_the_task(tmp_path: Path) -> None:
         one = task("/bin/sh", "-c", "sleep 60 & sleep 60")
         running = asyncio.create_task(lifecycle(tmp_path, Links(1)).run(one))
         await reach(one, Status.RUNNING)
-        async with asyncio.timeout(20):
-            while len(one.pids()) < 3:  # noqa: ASYNC110 - the kernel does not announce it
-                await asyncio.sleep(0.02)
+        await wait_until_async(lambda: len(one.pids()) == 3, "three processes")
         assert one.signal(signal.SIGKILL) == 3
         await running
         assert (one.stop_code, one.containers[0].exit_code) == ("EssentialContainerExited", 137)

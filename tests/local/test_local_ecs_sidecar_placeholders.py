@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from kit.local.ecs.sidecar_placeholders import is_placeholder
-from tests.local.ecs_fixtures import stage_on, until
+from tests.local.ecs_fixtures import stage_on
+from tests.polling import wait_until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
 AGENT = "public.ecr.aws/amazon-ssm-agent/amazon-ssm-agent:latest"
@@ -46,10 +47,10 @@ def test_a_task_runs_beside_an_agent_without_a_process(cloud):
     def described() -> dict:
         return stage.ecs.describe_tasks(cluster=stage.cluster, tasks=[arn])["tasks"][0]
 
-    until(lambda: described()["lastStatus"] == "RUNNING", "the task runs")
+    wait_until(lambda: described()["lastStatus"] == "RUNNING", "the task runs")
     containers = {each["name"]: each for each in described()["containers"]}
     assert {each["lastStatus"] for each in containers.values()} == {"RUNNING"}
     assert "runtimeId" in containers["main"] and "runtimeId" not in containers["amazon-ssm-agent"]
     stage.ecs.stop_task(cluster=stage.cluster, task=arn)
-    until(lambda: described()["lastStatus"] == "STOPPED", "the task is stopped")
+    wait_until(lambda: described()["lastStatus"] == "STOPPED", "the task is stopped")
     assert {each["lastStatus"] for each in described()["containers"]} == {"STOPPED"}

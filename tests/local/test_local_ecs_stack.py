@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from tests.local.ecs_fixtures import alive, clients, processes, stage_on, start, until
+from tests.local.ecs_fixtures import alive, clients, processes, stage_on, start
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def settled(aws: Callable[[str], Any], name: str) -> dict[str, Any]:
         stack = aws("cloudformation").describe_stacks(StackName=name)["Stacks"][0]
         return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
 
-    return until(look, f"stack {name} settled", limit_s=60)
+    return wait_until(look, f"stack {name} settled", timeout_s=60)
 
 
 def tasks(aws: Callable[[str], Any], cluster: str, status: str = "RUNNING") -> list[dict[str, Any]]:
@@ -102,7 +103,7 @@ def test_a_stack_waits_for_healthy_targets_and_its_deletion_for_the_last_process
     pids = [pid for task in running for pid in processes(task["taskArn"])]
     assert len(pids) == 2
     cfn.delete_stack(StackName="web")
-    until(lambda: not any(alive(pid) for pid in pids), "no process left", limit_s=10)
+    wait_until(lambda: not any(alive(pid) for pid in pids), "no process left", timeout_s=10)
     assert settled(aws, stack["StackId"])["StackStatus"] == "DELETE_COMPLETE"
 
 
@@ -135,12 +136,12 @@ def test_deleting_a_stack_that_is_still_being_created_ends_its_tasks(aws: Callab
     """Tasks that never become healthy keep CREATE waiting. DeleteStack ends the wait and the tasks."""
     cfn = aws("cloudformation")
     cfn.create_stack(StackName="sick", TemplateBody=template("sick"))
-    until(lambda: processes_of(aws, "sick"), "tasks run")
+    wait_until(lambda: processes_of(aws, "sick"), "tasks run")
     pids = processes_of(aws, "sick")
     cfn.delete_stack(StackName="sick")
 
-    until(lambda: not any(alive(pid) for pid in pids), "no process left")
-    until(lambda: stack_status(aws, "sick") == "DELETE_COMPLETE", "stack deleted")
+    wait_until(lambda: not any(alive(pid) for pid in pids), "no process left")
+    wait_until(lambda: stack_status(aws, "sick") == "DELETE_COMPLETE", "stack deleted")
 
 
 def stack_status(aws: Callable[[str], Any], name: str) -> str:
@@ -167,7 +168,7 @@ def test_a_task_that_fails_the_load_balancers_checks_is_replaced(aws: Callable[[
     for pid in processes(task["taskArn"]):
         os.kill(pid, signal.SIGSTOP)
 
-    stopped = until(lambda: tasks(aws, "pause", "STOPPED"), "replaced", limit_s=30)[0]
+    stopped = wait_until(lambda: tasks(aws, "pause", "STOPPED"), "replaced", timeout_s=30)[0]
     assert stopped["stoppedReason"] == f"Task failed ELB health checks in (target-group {group})"
     assert stopped["stopCode"] == "ServiceSchedulerInitiated"
 
@@ -186,7 +187,7 @@ def test_no_task_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
     process.wait()
 
     assert len(pids) == 2
-    until(lambda: not any(alive(pid) for pid in pids), "tasks gone", limit_s=2)
+    wait_until(lambda: not any(alive(pid) for pid in pids), "tasks gone", timeout_s=2)
 
 
 def test_a_graceful_stop_ends_tasks_that_ignore_sigterm(tmp_path: Path) -> None:

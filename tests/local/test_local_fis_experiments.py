@@ -16,7 +16,8 @@ from botocore.exceptions import ClientError
 from kit.aws import start_local
 from kit.local.fis.journal import FILE_NAME, Journal
 from tests.local.conftest import RunningCloud
-from tests.local.fis_rig import FisRig, disrupt, stop_on, subnets_by_tag, until, wait_action
+from tests.local.fis_rig import FisRig, disrupt, stop_on, subnets_by_tag, wait_action
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +196,7 @@ def test_the_safety_lever_stops_what_runs_and_cancels_what_starts(rig: FisRig) -
     with pytest.raises(ClientError, match="reason"):
         rig.fis.update_safety_lever_state(id="default", state={"status": "engaged", "reason": " "})
     rig.fis.update_safety_lever_state(id="default", state={"status": "engaged", "reason": "real incident"})
-    until(lambda: rig.fis.get_safety_lever(id="default")["safetyLever"]["state"]["status"] == "engaged", "engaged")
+    wait_until(lambda: rig.fis.get_safety_lever(id="default")["safetyLever"]["state"]["status"] == "engaged", "engaged")
     try:
         assert rig.status(running) == "stopped"
         assert rig.run()["state"]["status"] == "cancelled"
@@ -239,7 +240,7 @@ def test_events_and_logs_tell_the_whole_story(rig: FisRig) -> None:
         seen.extend(json.loads(message["Body"]) for message in got)
         return len(seen) >= 3
 
-    until(all_seen, "three state changes")
+    wait_until(all_seen, "three state changes")
     assert {each["detail-type"] for each in seen} == {"FIS Experiment State Change"}
     changes = {(each["detail"]["old-state"]["status"], each["detail"]["new-state"]["status"]) for each in seen}
     assert changes == {("pending", "initiating"), ("initiating", "running"), ("running", "completed")}
@@ -277,7 +278,9 @@ def test_step_functions_can_start_an_experiment(rig: FisRig) -> None:
         definition=json.dumps({"StartAt": "Start", "States": {"Start": task}}),
     )["stateMachineArn"]  # fmt: skip
     execution = states_client.start_execution(stateMachineArn=machine)["executionArn"]
-    until(lambda: states_client.describe_execution(executionArn=execution)["status"] != "RUNNING", "execution ended")
+    wait_until(
+        lambda: states_client.describe_execution(executionArn=execution)["status"] != "RUNNING", "execution ended"
+    )
     described = states_client.describe_execution(executionArn=execution)
     assert described["status"] == "SUCCEEDED", described
     listed = rig.fis.list_experiments(experimentTemplateId=template_id)["experiments"]
@@ -296,7 +299,7 @@ def test_a_fault_outlives_neither_a_kill_nor_a_stop(tmp_path: Path) -> None:
         rig = FisRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
         tag, _ = rig.subnets("a")
         rig.running(actions={"cut": disrupt()}, targets={"Subnets": subnets_by_tag(tag)})
-        until(lambda: "remember" in journal.read_text().splitlines()[-1], "the change is written down")
+        wait_until(lambda: "remember" in journal.read_text().splitlines()[-1], "the change is written down")
 
     with start_local(state_dir, log=log) as cloud:
         cut(cloud)

@@ -18,7 +18,8 @@ from kit.local.fis.actions.ecs_task_kill_process import UNDO_KIND, TaskKillProce
 from kit.local.fis.journal import Journal
 from tests.local.ecs_fixtures import state
 from tests.local.fis_pair import UP_S_MAX, Pair, by_name, stopped_reason
-from tests.local.fis_rig import FisRig, until, wait_action
+from tests.local.fis_rig import FisRig, wait_action
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_a_frozen_task_goes_on_when_the_experiment_is_stopped(pair: Pair) -> Non
     pair.ask_hit("child")
     actions = {"freeze": freeze(pair), "for": wait_action(60, startAfter=["freeze"])}
     experiment_id = pair.rig.running(actions=actions, targets=pair.targets)
-    until(lambda: states(pair) == {"T"}, "python is frozen")
+    wait_until(lambda: states(pair) == {"T"}, "python is frozen")
     assert {state(pid) for pid in by_name(pair)["sleep"]} == {"S"}
     assert pair.ask_hit(timeout_s=0.3)[1] == {}
     assert pair.open_entries() == [UNDO_KIND]
@@ -75,8 +76,8 @@ def test_a_later_action_that_continues_the_task_strikes_the_undo_out(pair: Pair)
         "after": wait_action(60, startAfter=["thaw"]),
     }
     experiment_id = pair.rig.running(actions=actions, targets=pair.targets)
-    until(lambda: states(pair) == {"T"}, "python is frozen")
-    until(lambda: pair.rig.get(experiment_id)["actions"]["thaw"]["state"]["status"] == "completed", "thawed")
+    wait_until(lambda: states(pair) == {"T"}, "python is frozen")
+    wait_until(lambda: pair.rig.get(experiment_id)["actions"]["thaw"]["state"]["status"] == "completed", "thawed")
     assert "T" not in states(pair)
     assert pair.open_entries() == []
     pair.rig.fis.stop_experiment(id=experiment_id)
@@ -90,7 +91,7 @@ def test_the_journal_alone_continues_what_was_stopped_and_nothing_that_took_its_
             started_at = _started_at(process.pid)
             assert started_at is not None
             process.send_signal(signal.SIGSTOP)
-            until(lambda: state(process.pid) == "T", "stopped")
+            wait_until(lambda: state(process.pid) == "T", "stopped")
             written = Journal(tmp_path)
             written.load()
             written.remember(UNDO_KIND, {"task": "arn", "processes": [[process.pid, started_at + 1]]})
@@ -100,7 +101,7 @@ def test_the_journal_alone_continues_what_was_stopped_and_nothing_that_took_its_
             assert state(process.pid) == "T"
             for _ in range(2):
                 asyncio.run(UNDO[UNDO_KIND](SimpleNamespace(), right))  # type: ignore[arg-type]
-            until(lambda: state(process.pid) in "SR", "continued")
+            wait_until(lambda: state(process.pid) in "SR", "continued")
         finally:
             process.kill()
 
@@ -114,7 +115,7 @@ def test_a_name_matches_as_killall_compares_it(name: str, matches: bool) -> None
         try:
             task: Any = SimpleNamespace(pids=lambda: [process.pid])
             # Until the child has become the interpreter it carries the parent's name.
-            until(lambda: bool(TaskKillProcess(process_name="python")._find(task)), "started")
+            wait_until(lambda: bool(TaskKillProcess(process_name="python")._find(task)), "started")
             assert bool(TaskKillProcess(process_name=name)._find(task)) is matches
         finally:
             process.kill()
@@ -129,7 +130,7 @@ def test_a_task_that_stays_frozen_is_found_ill_and_replaced(rig: FisRig) -> None
     try:
         actions = {"freeze": freeze(pair), "for": wait_action(60, startAfter=["freeze"])}
         experiment_id = rig.running(actions=actions, targets=pair.targets)
-        until(lambda: "health checks" in stopped_reason(pair), "replaced", 2 * UP_S_MAX)
+        wait_until(lambda: "health checks" in stopped_reason(pair), "replaced", 2 * UP_S_MAX)
         rig.fis.stop_experiment(id=experiment_id)
         assert rig.end(experiment_id)["state"]["status"] == "stopped"
         assert pair.open_entries() == []

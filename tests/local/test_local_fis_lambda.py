@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from kit.local.fis.journal import FILE_NAME, Journal
-from tests.local.fis_rig import FisRig, until
+from tests.local.fis_rig import FisRig
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -160,7 +161,7 @@ def test_event_sources_and_step_functions_meet_the_fault_too(function: Function)
 
     def execute() -> str:
         arn = states.start_execution(stateMachineArn=machine)["executionArn"]
-        until(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", "execution ended")
+        wait_until(lambda: states.describe_execution(executionArn=arn)["status"] != "RUNNING", "execution ended")
         return states.describe_execution(executionArn=arn)["status"]
 
     before = function.runs()
@@ -171,7 +172,7 @@ def test_event_sources_and_step_functions_meet_the_fault_too(function: Function)
             assert execute() == "FAILED"
             time.sleep(1.5)
             assert function.runs() == before
-        until(lambda: function.runs() > before, "the message is worked off")
+        wait_until(lambda: function.runs() > before, "the message is worked off")
         assert execute() == "SUCCEEDED"
     finally:
         function.client.delete_event_source_mapping(UUID=mapping)

@@ -18,7 +18,8 @@ from kit.local.fis.actions.network_disrupt_connectivity import DisruptConnectivi
 from kit.local.fis.journal import FILE_NAME, Journal
 from kit.local.fis.resources import Resource
 from kit.local.links import Links
-from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, until
+from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag
+from tests.polling import wait_until
 
 # Writes a heartbeat under its own identity as often as it can.
 HEART = """
@@ -84,7 +85,7 @@ def test_an_availability_zone_is_lost_and_comes_back(rig: FisRig) -> None:
     """Its tasks are stopped by name of the experiment, its traffic hangs, the other zone goes on, then all is well."""
     hearts = Hearts(rig)
     try:
-        until(lambda: hearts.zones_beating_since(0) == {"a", "b"}, "both zones beat", TASKS_UP_S_MAX)
+        wait_until(lambda: hearts.zones_beating_since(0) == {"a", "b"}, "both zones beat", TASKS_UP_S_MAX)
         before = {task["availabilityZone"]: task["taskArn"] for task in hearts.tasks()}
         zone = [{"path": "AvailabilityZone", "values": ["us-east-1a"]}]
         by_tag = {"resourceTags": {"Group": hearts.tag}, "selectionMode": "ALL", "filters": zone}
@@ -102,7 +103,7 @@ def test_an_availability_zone_is_lost_and_comes_back(rig: FisRig) -> None:
         experiment = rig.end(experiment_id)
         assert experiment["state"]["status"] == "completed"
         healed_at = time.time()
-        until(lambda: hearts.zones_beating_since(healed_at) == {"a", "b"}, "both zones beat again", TASKS_UP_S_MAX)
+        wait_until(lambda: hearts.zones_beating_since(healed_at) == {"a", "b"}, "both zones beat again", TASKS_UP_S_MAX)
         assert before["us-east-1b"] in {task["taskArn"] for task in hearts.tasks()}
     finally:
         hearts.close()

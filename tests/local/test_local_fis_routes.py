@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.local.fis_pair import Pair, get
-from tests.local.fis_rig import FisRig, disrupt, until
+from tests.local.fis_rig import FisRig, disrupt
+from tests.polling import wait_until
 
 HANGS_S = 0.8
 
@@ -186,7 +187,7 @@ def test_a_zone_that_is_shifted_away_from_gets_no_request(pair: Pair) -> None:
         answers = [get(pair.host, timeout_s=HANGS_S)[1].get("task") for _ in range(12)]
         assert answers == [pair.other] * 12
     # The load balancer's own checks may have given the task up meanwhile.
-    until(lambda: len({get(pair.host)[1].get("task") for _ in range(6)}) == 2, "both tasks answer", 25.0)
+    wait_until(lambda: len({get(pair.host)[1].get("task") for _ in range(6)}) == 2, "both tasks answer", 25.0)
 
 
 def test_a_load_balancer_that_did_not_opt_in_is_no_target(rig: FisRig, pair: Pair) -> None:

@@ -24,7 +24,7 @@ from kit.local.fis.journal import Journal
 from kit.local.fis.resources import Resource
 from kit.local.links import ANYWHERE, Links, Match
 from tests.local.ecs_fixtures import state
-from tests.local.fis_rig import until
+from tests.polling import wait_until
 
 
 def test_parameters_default_as_on_aws() -> None:
@@ -108,13 +108,13 @@ def test_a_task_left_stopped_by_a_killed_server_is_continued(tmp_path: Path) -> 
         process.stdout.readline()
         try:
             process.send_signal(signal.SIGSTOP)
-            until(lambda: state(process.pid) == "T", "stopped")
+            wait_until(lambda: state(process.pid) == "T", "stopped")
             written = Journal(tmp_path)
             written.load()
             written.remember(UNDO_KIND, {"task": "arn", "markers": [marker]})
             (entry,) = Journal(tmp_path).load()
             for _ in range(2):
                 asyncio.run(UNDO[entry.kind](SimpleNamespace(), entry))  # type: ignore[arg-type, misc]
-            until(lambda: state(process.pid) == "S", "continued")
+            wait_until(lambda: state(process.pid) == "S", "continued")
         finally:
             process.kill()

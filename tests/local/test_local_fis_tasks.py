@@ -13,7 +13,8 @@ import pytest
 
 from tests.local.ecs_fixtures import processes, state
 from tests.local.fis_pair import DELAY_MS, IN_TIME_S, LATE_S, UP_S_MAX, Pair, stopped_reason
-from tests.local.fis_rig import FisRig, stop_on, until
+from tests.local.fis_rig import FisRig, stop_on
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +108,7 @@ def test_stress_that_an_alarm_stops_leaves_no_process_stopped(pair: Pair) -> Non
     pids = processes(pair.hit)
     assert pids
     experiment_id = pair.rig.running(**stress, stopConditions=stop_on(alarm))
-    until(lambda: {state(pid) for pid in pids} == {"T"}, "the whole task is frozen")
+    wait_until(lambda: {state(pid) for pid in pids} == {"T"}, "the whole task is frozen")
     pair.rig.set_alarm(alarm, "ALARM")
     ended = pair.rig.end(experiment_id)
     assert (ended["state"]["status"], pair.open_entries()) == ("stopped", [])
@@ -118,7 +119,7 @@ def test_a_process_is_killed_by_name_in_the_task_only(pair: Pair) -> None:
     """The child named `sleep` gets the signal; its parent goes on, and so does the neighbour's child."""
     experiment = pair.rig.run(**pair.template("kill-process", processName="sleep", signal="SIGUSR1"))
     assert experiment["state"]["status"] == "completed", experiment["state"]
-    until(lambda: pair.ask_hit()[1]["child"] == -signal.SIGUSR1, "the child is gone")
+    wait_until(lambda: pair.ask_hit()[1]["child"] == -signal.SIGUSR1, "the child is gone")
     assert pair.ask_other()[1]["child"] is None
 
 
@@ -143,12 +144,12 @@ def test_a_stressed_task_can_still_be_stopped(pair: Pair) -> None:
     def status() -> str:
         return pair.ecs.describe_tasks(cluster=pair.name, tasks=[arn])["tasks"][0]["lastStatus"]
 
-    until(lambda: status() == "RUNNING", "running", UP_S_MAX)
+    wait_until(lambda: status() == "RUNNING", "running", UP_S_MAX)
     template = pair.template("cpu-stress", duration="PT1S")
     template["targets"]["Tasks"]["resourceArns"] = [arn]
     experiment_id = pair.rig.running(**template)
     pair.ecs.stop_task(cluster=pair.name, task=arn)
-    until(lambda: status() == "STOPPED", "stopped", UP_S_MAX)
+    wait_until(lambda: status() == "STOPPED", "stopped", UP_S_MAX)
     assert processes(arn) == []
     assert pair.rig.end(experiment_id)["state"]["status"] == "completed"
 
@@ -159,7 +160,7 @@ def test_a_task_that_is_blackholed_for_long_is_replaced(rig: FisRig) -> None:
     pair = Pair(rig, failed_checks_max=2)
     try:
         with pair.fault("network-blackhole-port", port="8080", trafficType="ingress"):
-            until(lambda: "failed ELB health checks" in stopped_reason(pair), "replaced", 3 * UP_S_MAX)
+            wait_until(lambda: "failed ELB health checks" in stopped_reason(pair), "replaced", 3 * UP_S_MAX)
     finally:
         pair.close()
 

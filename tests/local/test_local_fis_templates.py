@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.fis_rig import ROLE, FisRig, disrupt, stop_on, subnets_by_tag, until, wait_action
+from tests.local.fis_rig import ROLE, FisRig, disrupt, stop_on, subnets_by_tag, wait_action
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +287,7 @@ def test_cloudformation_makes_changes_and_deletes_a_template(rig: FisRig) -> Non
         def stack() -> dict[str, Any]:
             return cloudformation.describe_stacks(StackName=name)["Stacks"][0]
 
-        until(lambda: stack()["StackStatus"] == status, status)
+        wait_until(lambda: stack()["StackStatus"] == status, status)
         return stack()
 
     cloudformation.create_stack(StackName="fis-cfn", TemplateBody=body("PT2M"))
@@ -301,7 +302,7 @@ def test_cloudformation_makes_changes_and_deletes_a_template(rig: FisRig) -> Non
     template = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
     assert template["actions"]["cut"]["parameters"]["duration"] == "PT3M"
     cloudformation.delete_stack(StackName="fis-cfn")
-    until(lambda: _is_gone(rig, template_id), "the template is gone")
+    wait_until(lambda: _is_gone(rig, template_id), "the template is gone")
     cloudformation.create_stack(StackName="fis-bad", TemplateBody=body("PT2M", Colour="red"))
     settle("fis-bad", "ROLLBACK_COMPLETE")
 

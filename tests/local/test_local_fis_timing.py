@@ -17,7 +17,8 @@ import pytest
 
 from tests.local.ecs_fixtures import state
 from tests.local.fis_pair import Pair, by_name, get
-from tests.local.fis_rig import FisRig, until
+from tests.local.fis_rig import FisRig
+from tests.polling import wait_until
 
 REPETITIONS = 9
 BEGINS_S_MAX = 0.100
@@ -105,7 +106,7 @@ def test_network_faults_begin_and_end_in_time(pair: Pair, kind: str, parameters:
     """The task's own calls to SQS are late or hang, and then are not."""
     duration = "PT1M" if stops else f"PT{HOLD_S}S"
     actions = {"hit": pair.action(kind, duration=duration, **parameters)}
-    until(lambda: not is_late(pair, "sqs")(), "the task is quick")
+    wait_until(lambda: not is_late(pair, "sqs")(), "the task is quick")
     repeat(pair, lambda: actions, is_late(pair, "sqs"), stops=stops)
 
 
@@ -140,7 +141,7 @@ def test_a_kill_begins_in_time(pair: Pair) -> None:
                 actions={"hit": pair.action("kill-process", processName="sleep", signal="SIGKILL")},
                 targets=pair.targets,
             )
-            until(lambda seen=watcher.seen: seen, "killed")
+            wait_until(lambda seen=watcher.seen: seen, "killed")
         begins.append(watcher.seen[0] - experiment["actions"]["hit"]["startTime"].timestamp())
     assert statistics.median(begins) <= BEGINS_S_MAX, begins
 

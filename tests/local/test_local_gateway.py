@@ -19,6 +19,7 @@ from kit.local.endpoints import Endpoint
 from kit.local.gateway import BODY_BYTES_MAX, Gateway
 from kit.local.http_server import http_running
 from kit.local.links import LinkRule, Links, Match
+from tests.polling import wait_until_async
 
 TASK = Endpoint(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", service="matcher")
 WAIT_S = 5.0
@@ -97,13 +98,6 @@ def cut(**fields: Any) -> LinkRule:
     return LinkRule(name="cut", src=Match(subnets=["subnet-a"]), **fields)
 
 
-async def until(condition: Any) -> None:
-    deadline = asyncio.get_running_loop().time() + WAIT_S
-    while not condition():
-        assert asyncio.get_running_loop().time() < deadline, "did not happen in time"
-        await asyncio.sleep(0.005)
-
-
 def in_rig(scenario: Any) -> Any:
     """Run an async test in a rig; uvloop, as the server does."""
 
@@ -133,7 +127,7 @@ async def test_a_blackholed_request_is_applied_when_the_rule_is_removed(it: Rig)
     """Like a packet that is retransmitted until it arrives."""
     rule = it.links.add(cut(blackhole=True))
     answer = asyncio.create_task(it.call())
-    await until(lambda: it.links.rules()[0].touched)
+    await wait_until_async(lambda: it.links.rules()[0].touched)
     await asyncio.sleep(0.05)
     assert it.service.applied == []
     it.links.remove(rule)
@@ -145,9 +139,9 @@ async def test_a_blackholed_request_is_applied_when_the_rule_is_removed(it: Rig)
 async def test_a_request_whose_caller_is_gone_is_never_applied(it: Rig) -> None:
     rule = it.links.add(cut(blackhole=True))
     _, writer = await it.open()
-    await until(lambda: it.links.rules()[0].held)
+    await wait_until_async(lambda: it.links.rules()[0].held)
     writer.close()
-    await until(lambda: not it.links.rules()[0].held)
+    await wait_until_async(lambda: not it.links.rules()[0].held)
     it.links.remove(rule)
     await asyncio.sleep(0.05)
     assert it.service.applied == []
@@ -158,7 +152,7 @@ async def test_a_request_is_not_applied_when_its_caller_leaves_as_the_rule_is_re
     """Its close is still in the socket when the leg opens."""
     rule = it.links.add(cut(blackhole=True))
     _, writer = await it.open()
-    await until(lambda: it.links.rules()[0].held)
+    await wait_until_async(lambda: it.links.rules()[0].held)
     with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as sock:
         sock.shutdown(socket.SHUT_RDWR)
     it.links.remove(rule)
@@ -175,11 +169,11 @@ async def test_a_rule_added_while_a_call_is_served_loses_only_the_reply(it: Rig)
     await it.service.entered.wait()
     it.links.add(cut(blackhole=True))
     it.service.go_on.set()
-    await until(lambda: it.links.rules()[0].held)
+    await wait_until_async(lambda: it.links.rules()[0].held)
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(reader.read(10), 0.1)
     writer.close()
-    await until(lambda: not it.links.rules()[0].held)
+    await wait_until_async(lambda: not it.links.rules()[0].held)
     assert it.service.applied == [b"{}"]
 
 
@@ -190,7 +184,7 @@ async def test_a_blackholed_reply_arrives_when_the_rule_is_removed(it: Rig) -> N
     await it.service.entered.wait()
     rule = it.links.add(cut(blackhole=True))
     it.service.go_on.set()
-    await until(lambda: it.links.rules()[0].held)
+    await wait_until_async(lambda: it.links.rules()[0].held)
     it.links.remove(rule)
     assert b"200" in await answer
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.local.ecs_fixtures import until
+from tests.polling import wait_until
 
 # Longer than the task's own timeout, so that it has given up every call in flight.
 SETTLE_S = 0.8
@@ -42,7 +42,7 @@ def caller(cloud):
     def applied() -> int:
         return dynamodb.scan(TableName=name, Select="COUNT")["Count"]
 
-    until(lambda: applied() > 3, "the task's calls are applied")
+    wait_until(lambda: applied() > 3, "the task's calls are applied")
     yield arn, applied
     ecs.stop_task(cluster=name, task=task)
 
@@ -66,11 +66,11 @@ def test_a_cut_subnet_stops_the_calls_of_its_tasks_only(cloud, caller):
         assert found["state"]["status"] != "failed", found["state"]
         return found["actions"]["Cut"]["state"]["status"]
 
-    until(lambda: state() == "running", "the action runs")
+    wait_until(lambda: state() == "running", "the action runs")
     time.sleep(SETTLE_S)
     during = applied()  # The operator's own call is not cut.
     time.sleep(SETTLE_S)
     assert applied() == during
     fis.stop_experiment(id=experiment)
-    until(lambda: state() not in ("running", "stopping"), "the action has ended")
-    until(lambda: applied() > during + 3, "the calls are applied again")
+    wait_until(lambda: state() not in ("running", "stopping"), "the action has ended")
+    wait_until(lambda: applied() > during + 3, "the calls are applied again")

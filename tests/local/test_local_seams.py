@@ -16,8 +16,7 @@ from botocore.exceptions import ClientError
 
 from kit.local.dynamodb.update_expression import syntax_error
 from kit.local.main_loop import on_loop
-
-WAIT_S_MAX = 10.0
+from tests.polling import wait_for_value
 
 
 def refusal(call, **arguments) -> dict:
@@ -158,13 +157,10 @@ def test_athena_does_not_make_rows_up(cloud):
     started = athena.start_query_execution(
         QueryString="SELECT 1 FROM nowhere", ResultConfiguration={"OutputLocation": "s3://nowhere/"}
     )
-    deadline = time.monotonic() + WAIT_S_MAX
-    while True:
-        found = athena.get_query_execution(QueryExecutionId=started["QueryExecutionId"])["QueryExecution"]["Status"]
-        if found["State"] not in ("QUEUED", "RUNNING") or time.monotonic() > deadline:
-            break
-        time.sleep(0.02)
-    assert found["State"] == "FAILED"
+    query = started["QueryExecutionId"]
+    wait_for_value(
+        lambda: athena.get_query_execution(QueryExecutionId=query)["QueryExecution"]["Status"]["State"], "FAILED"
+    )
 
 
 # ---- the races ----
@@ -212,11 +208,7 @@ def test_concurrent_increments_by_step_functions_are_all_kept(cloud, table):
         roleArn="arn:aws:iam::000000000000:role/r",
     )["stateMachineArn"]
     execution = states.start_execution(stateMachineArn=arn, input=json.dumps(list(range(60))))["executionArn"]
-    deadline = time.monotonic() + WAIT_S_MAX
-    while (status := states.describe_execution(executionArn=execution)["status"]) == "RUNNING":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert status == "SUCCEEDED"
+    wait_for_value(lambda: states.describe_execution(executionArn=execution)["status"], "SUCCEEDED")
     assert dynamodb.get_item(TableName=table, Key={"pk": {"S": "sfn"}})["Item"]["n"] == {"N": "60"}
 
 

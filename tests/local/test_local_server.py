@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,20 +16,13 @@ import pytest
 from kit import aws
 from kit.errors import CloudError, UsageError
 from kit.process import lifeline
+from tests.polling import wait_until
 
 WAIT_S_MAX = 15.0
 READY_S_MAX = 2.0
 DEAD_S_MAX = 2.0
 # Two shared cores, several tests at once: the promise is about the machine at rest.
 SHARED_MACHINE = 3.0
-
-
-def until(condition: Callable[[], object], limit_s: float = WAIT_S_MAX) -> float:
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < limit_s, "did not happen in time"
-        time.sleep(0.01)
-    return time.monotonic() - begun
 
 
 def alive(pid: int) -> bool:
@@ -56,7 +48,7 @@ def run_task(session: aws.Session, name: str) -> list[int]:
     )  # fmt: skip
     network = {"awsvpcConfiguration": {"subnets": [subnet], "assignPublicIp": "DISABLED"}}
     ecs.run_task(cluster=name, taskDefinition=name, launchType="FARGATE", networkConfiguration=network)
-    until(lambda: len(_with_argument(marker)) == 2)
+    wait_until(lambda: len(_with_argument(marker)) == 2)
     return _with_argument(marker)
 
 
@@ -171,7 +163,7 @@ def test_sigterm_ends_tasks_and_server_in_order(tmp_path):
     """Started without a supervisor: the server alone must clean up."""
     process = subprocess.Popen([sys.executable, "-m", "kit.local", "--state-dir", str(tmp_path)])
     try:
-        until((tmp_path / "cloud.json").exists)
+        wait_until((tmp_path / "cloud.json").exists)
         endpoint = json.loads((tmp_path / "cloud.json").read_text())["endpoint"]
         pids = run_task(aws.local_session(endpoint, "us-east-1"), "sigterm")
         process.send_signal(signal.SIGTERM)
@@ -185,8 +177,8 @@ def test_a_killed_server_takes_its_tasks_and_its_folder_with_it(tmp_path):
     with aws.start_local(tmp_path / "state") as cloud:
         pids = run_task(cloud.session(), "killed")
         os.kill(cloud.pid, signal.SIGKILL)
-        until(lambda: not any(alive(pid) for pid in pids), DEAD_S_MAX)
-        until(lambda: not (tmp_path / "state").exists())
+        wait_until(lambda: not any(alive(pid) for pid in pids), timeout_s=DEAD_S_MAX)
+        wait_until(lambda: not (tmp_path / "state").exists())
         assert not cloud.alive()
 
 
@@ -206,8 +198,8 @@ def test_a_killed_owner_takes_server_and_tasks_with_it(tmp_path):
         endpoint, server = owner.stdout.readline().split()
         pids = [int(server), *run_task(aws.local_session(endpoint, "us-east-1"), "orphan")]
         owner.kill()
-        until(lambda: not any(alive(pid) for pid in pids), DEAD_S_MAX)
-        until(lambda: not (tmp_path / "state").exists())
+        wait_until(lambda: not any(alive(pid) for pid in pids), timeout_s=DEAD_S_MAX)
+        wait_until(lambda: not (tmp_path / "state").exists())
 
 
 def test_a_folder_that_held_something_is_kept(tmp_path):
@@ -256,7 +248,7 @@ def test_a_detached_cloud_whose_starter_was_killed_is_replaced(tmp_path):
     """Killed between the spawn and readiness: the next start ends what is left before it starts its own."""
     code = "import sys; from pathlib import Path; from kit import aws; aws.start_local_detached(Path(sys.argv[1]))"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as starter:
-        until((tmp_path / "running.json").exists)
+        wait_until((tmp_path / "running.json").exists)
         starter.kill()
     left = json.loads((tmp_path / "running.json").read_text())["server"]["pid"]
     try:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.fis_rig import until
 from tests.local.ssm_rig import SsmRig, fail, put, runbook, sleep
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_a_start_is_checked_and_idempotent(rig: SsmRig, mark: str) -> None:
         with pytest.raises(ClientError, match=code):
             rig.ssm.start_automation_execution(**wrong)
     rig.end(started.pop())
-    until(lambda: rig.parameter(mark) == "1", "the first start ran")
+    wait_until(lambda: rig.parameter(mark) == "1", "the first start ran")
 
 
 def test_other_accounts_and_regions_see_nothing(rig: SsmRig) -> None:

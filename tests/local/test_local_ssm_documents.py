@@ -10,8 +10,8 @@ import pytest
 import yaml
 from botocore.exceptions import ClientError
 
-from tests.local.fis_rig import until
 from tests.local.ssm_rig import SLOW_STORE, SsmRig, client, runbook, sleep
+from tests.polling import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -145,10 +145,14 @@ class Stack:
         return self.client.describe_stacks(StackName=self.name)["Stacks"][0]
 
     def await_status(self, end: str) -> str:
-        until(lambda: not self.described()["StackStatus"].endswith("IN_PROGRESS"), "stack settled")
+        wait_until(lambda: not self.described()["StackStatus"].endswith("IN_PROGRESS"), "stack settled")
         status = self.described()["StackStatus"]
         assert status.endswith(end), self.described()
         return status
+
+
+def is_gone(rig: SsmRig, name: str) -> bool:
+    return rig.ssm.list_documents(Filters=[{"Key": "Name", "Values": [name]}])["DocumentIdentifiers"] == []
 
 
 @pytest.mark.parametrize("content", [runbook(sleep(1)), SLOW_STORE], ids=["object", "yaml"])
@@ -159,8 +163,7 @@ def test_a_stack_makes_and_deletes_a_document(rig: SsmRig, content: Any) -> None
     shown = rig.ssm.describe_document(Name=name)["Document"]
     assert {"Key": "GameDay", "Value": "allowed"} in shown["Tags"]
     stack.client.delete_stack(StackName=stack.name)
-    until(lambda: rig.ssm.list_documents(Filters=[{"Key": "Name", "Values": [name]}])["DocumentIdentifiers"] == [],
-          "the document is gone")  # fmt: skip
+    wait_until(lambda: is_gone(rig, name), "the document is gone")
 
 
 def test_an_update_replaces_the_document_under_a_new_name(rig: SsmRig) -> None:
@@ -169,8 +172,7 @@ def test_an_update_replaces_the_document_under_a_new_name(rig: SsmRig) -> None:
     second = stack.put("update", Content=runbook(sleep(2)))
     assert first != second
     assert "PT2S" in rig.ssm.get_document(Name=second)["Content"]
-    until(lambda: rig.ssm.list_documents(Filters=[{"Key": "Name", "Values": [first]}])["DocumentIdentifiers"] == [],
-          "the replaced document is gone")  # fmt: skip
+    wait_until(lambda: is_gone(rig, first), "the replaced document is gone")
 
 
 def test_an_update_by_new_version_keeps_the_name(rig: SsmRig) -> None:

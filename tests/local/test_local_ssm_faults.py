@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.local.fis_rig import FisRig, stop_on, until, wait_action
+from tests.local.fis_rig import FisRig, stop_on, wait_action
 from tests.local.ssm_rig import SLOW_STORE, THROTTLE, SsmRig, client, fail, put, runbook, sleep
 from tests.local.test_local_appconfig import Flags, make_flags
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -153,7 +154,7 @@ def test_the_tables_capacity_is_back_after_a_cancellation(rig: SsmRig, table: Ta
 def test_the_action_lasts_as_long_as_its_automation(rig: SsmRig, fis: FisRig, slow: Slow) -> None:
     action = automation(rig, rig.document(SLOW_STORE), **slow.values(0.7))
     experiment_id = fis.running(actions={"SlowStore": action, "After": wait_action(0.1, startAfter=["SlowStore"])})
-    until(slow.is_slow, "slow")
+    wait_until(slow.is_slow, "slow")
     experiment = fis.end(experiment_id)
     assert experiment["state"]["status"] == "completed", experiment
     assert slow.is_normal()
@@ -170,7 +171,7 @@ def test_the_flag_is_back_however_the_experiment_ends(rig: SsmRig, fis: FisRig, 
     if how == "failure of another action":
         actions |= {"Wait": wait_action(0.7), "Check": check}
     experiment_id = fis.running(actions=actions, stopConditions=stop_on(guard))
-    until(slow.is_slow, "slow")
+    wait_until(slow.is_slow, "slow")
     if how == "stop":
         fis.fis.stop_experiment(id=experiment_id)
     elif how == "alarm":
@@ -181,7 +182,9 @@ def test_the_flag_is_back_however_the_experiment_ends(rig: SsmRig, fis: FisRig, 
         experiment = fis.end(experiment_id)
     finally:
         if how == "lever":
-            until(lambda: fis.fis.get_safety_lever(id="default")["safetyLever"]["state"]["status"] == "engaged", how)
+            wait_until(
+                lambda: fis.fis.get_safety_lever(id="default")["safetyLever"]["state"]["status"] == "engaged", how
+            )
             fis.fis.update_safety_lever_state(id="default", state={"status": "disengaged", "reason": "over"})
     assert experiment["state"]["status"] == ("failed" if "failure" in how else "stopped"), experiment
     assert experiment["actions"]["SlowStore"]["state"]["status"] == "stopped"
@@ -195,7 +198,7 @@ def test_the_flag_is_back_soon_after_the_stop(rig: SsmRig, fis: FisRig, slow: Sl
     for _ in range(3):
         action = automation(rig, document, "PT10M", **slow.values(600))
         experiment_id = fis.running(actions={"SlowStore": action})
-        until(slow.is_slow, "slow")
+        wait_until(slow.is_slow, "slow")
         begun = time.time()
         fis.fis.stop_experiment(id=experiment_id)
         took_s.append(fis.end(experiment_id)["endTime"].timestamp() - begun)
@@ -223,7 +226,7 @@ def test_an_undo_that_fails_fails_the_experiment(rig: SsmRig, fis: FisRig) -> No
     """`stopped` would mean that everything was put back."""
     content = runbook(sleep(600, onCancel="step:Restore"), fail("Restore"))
     experiment_id = fis.running(actions={"A": automation(rig, rig.document(content), "PT10M")})
-    until(
+    wait_until(
         lambda: rig.ssm.describe_automation_executions(Filters=[{"Key": "CurrentAction", "Values": ["aws:sleep"]}])[
             "AutomationExecutionMetadataList"
         ],

@@ -17,9 +17,10 @@ from kit.local.ssm.executions import Execution
 from kit.local.ssm.journal import FOLDER, AutomationJournal
 from kit.local.ssm.runbook_parser import parse
 from tests.local.conftest import RunningCloud
-from tests.local.fis_rig import FisRig, until
+from tests.local.fis_rig import FisRig
 from tests.local.ssm_rig import SsmRig, put, runbook, sleep
 from tests.local.test_local_ssm_faults import automation
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -58,20 +59,20 @@ def test_a_killed_servers_automation_is_repaired_by_the_next(folder: Path, tmp_p
         alone = rig.in_step(rig.start(CONTENT, Name="alone"), "Hold")
         fis = FisRig(rig.cloud)
         fis.running(actions={"A": automation(rig, rig.document(CONTENT), "PT10M", Name="fis")})
-        until(lambda: rig.parameter("/mark/fis") == "changed", "the experiment's automation acts")
+        wait_until(lambda: rig.parameter("/mark/fis") == "changed", "the experiment's automation acts")
         assert rig.parameter("/mark/alone") == "changed"
         os.kill(cloud.pid, signal.SIGKILL)
     assert len(list((folder / FOLDER).glob("*.json"))) == 2
     with start_local(folder, log=log) as cloud:
         rig = rig_of(cloud, log)
-        until(lambda: rig.parameter("/mark/alone") == "restored", "repaired")
+        wait_until(lambda: rig.parameter("/mark/alone") == "restored", "repaired")
         # FIS waits for the repair of what its experiment started before it serves.
         assert rig.parameter("/mark/fis") == "restored"
         execution = rig.end(alone)
         assert execution["AutomationExecutionStatus"] == "Failed"
         assert "killed in step Hold" in execution["FailureMessage"]
         assert rig.steps(alone) == {"Change": "Pending", "Hold": "Cancelled", "Restore": "Success"}
-        until(lambda: list((folder / FOLDER).glob("*.json")) == [], "the records are gone")
+        wait_until(lambda: list((folder / FOLDER).glob("*.json")) == [], "the records are gone")
 
 
 def test_a_server_that_is_stopped_repairs_first(folder: Path, tmp_path: Path) -> None:

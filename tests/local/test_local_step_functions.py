@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.local.fis_rig import FisRig, until
+from tests.local.fis_rig import FisRig
 from tests.local.ssm_rig import SsmRig, client, put, runbook
+from tests.polling import wait_until
 
 SDK = "arn:aws:states:::aws-sdk:"
 
@@ -26,7 +27,7 @@ def run(cloud: Any, definition: dict[str, Any]) -> dict[str, Any]:
         definition=json.dumps(definition),
     )["stateMachineArn"]  # fmt: skip
     execution = states.start_execution(stateMachineArn=machine)["executionArn"]
-    until(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ended", 30)
+    wait_until(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ended", 30)
     return states.describe_execution(executionArn=execution)
 
 

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nbformat
@@ -17,6 +16,7 @@ from kit.errors import UsageError
 from kit.model import CheckKind, Finding, Status, Verdict
 from kit.notebook import runner, scraps
 from kit.verdict import gate
+from tests.polling import wait_until
 from tests.verdict.records import run_facts
 
 FINDING = Finding(name="gap-free-sequence", kind=CheckKind.INTEGRITY, status=Status.PASS, detail="no gaps")
@@ -208,7 +208,7 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
         f"run_dir=Path({str(run_dir)!r}), reproduce=''))"
     )
     command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for(mark.exists, 30)
+    wait_until(mark.exists, timeout_s=30)
     family = psutil.Process(command.pid).children(recursive=True)
     victims = {
         "command": command.pid,
@@ -221,10 +221,3 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     assert alive == []
     assert runner.judge_run(run_dir)["verdict"] == "INVALID"
     assert not (run_dir / ".runtime").exists()
-
-
-def wait_for(condition, timeout_s: float) -> None:
-    end = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < end, "condition not met in time"
-        time.sleep(0.05)

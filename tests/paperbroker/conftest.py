@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -21,9 +20,9 @@ from paperbroker.settings import Settings, Tables
 from paperbroker.storage.clients import Clients
 from tests.paperbroker.feature_flags import FlagStore
 from tests.paperbroker.paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, BlackHole, Stage
+from tests.polling import wait_until
 
 ROOT = Path(__file__).parents[2]
-START_TIMEOUT_S = 20.0
 _numbers = itertools.count(1)
 NewStage = Callable[[Any, Any, dict[str, str]], Stage]
 
@@ -34,17 +33,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def wait_for(url: str, timeout_s: float = START_TIMEOUT_S) -> None:
-    """Until the URL answers 200; the last error if it does not."""
-    until = time.monotonic() + timeout_s
-    while True:
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2):
+            return True
+    except OSError:
+        return False
 
 
 @pytest.fixture(scope="session")
@@ -60,7 +54,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*argv, "--log-level", "warning"], env=env, cwd=folder, stdout=log, stderr=log)
     try:
-        wait_for(f"http://127.0.0.1:{port}/_ministack/health")
+        wait_until(lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), "MiniStack answers")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from paperbroker.storage.ledger import LedgerTables
 from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
+from tests.polling import wait_until
 
 REGION = "us-east-1"
 MARKETS = ("ACME", "BOLT")
@@ -176,23 +176,13 @@ def running(role: str, env: dict[str, str], folder: Path, tree: Path = ROOT) -> 
 
 
 def _wait_until_ready(process: Process) -> None:
-    until = time.monotonic() + READY_S_MAX
-    while True:
+    def is_ready() -> bool:
+        assert process.popen.poll() is None, f"{process.role} ended: {process.log.read_text()[-2000:]}"
         with contextlib.suppress(OSError, http.client.HTTPException):
-            if process.call("GET", "/readyz").status == 200:
-                return
-        if time.monotonic() > until or process.popen.poll() is not None:
-            raise AssertionError(f"{process.role} is not ready: {process.log.read_text()[-2000:]}")
-        time.sleep(0.05)
+            return process.call("GET", "/readyz").status == 200
+        return False
 
-
-def eventually(condition: Any, timeout_s: float = 10.0, every_s: float = 0.05) -> Any:
-    """The condition's first true value; AssertionError with its last one."""
-    until = time.monotonic() + timeout_s
-    while not (value := condition()):
-        assert time.monotonic() < until, f"not within {timeout_s} s: {value!r}"
-        time.sleep(every_s)
-    return value
+    wait_until(is_ready, f"{process.role} is ready", READY_S_MAX)
 
 
 class BlackHole:

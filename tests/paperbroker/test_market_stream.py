@@ -25,6 +25,7 @@ from paperbroker.services.stream import Hub
 from paperbroker.services.telemetry import Silent
 from tests.paperbroker.memory_ledger import MemoryLedger
 from tests.paperbroker.paperbroker_rig import IntakeRig, Stage, new_order, running
+from tests.polling import wait_until_async
 
 MARKET = "ACME"
 SOON_S = 5.0
@@ -169,9 +170,7 @@ def test_subscriber_that_comes_back_goes_on_exactly_where_it_was(ledger: Counted
         serving.append(asyncio.create_task(crowd.serve(back, MARKET, 6)))
         await asyncio.sleep(0.05)
         ledger.grow(10, 12)
-        async with asyncio.timeout(SOON_S):
-            while not back.seqs or back.seqs[-1] < 12:  # noqa: ASYNC110 - bounded by the time-out
-                await asyncio.sleep(0.01)
+        await wait_until_async(lambda: back.seqs[-1:] == [12], "event 12", SOON_S)
         for task in serving:
             task.cancel()
         return back.seqs
@@ -189,9 +188,7 @@ def test_refused_commands_are_part_of_the_stream(ledger: CountedLedger):
         ledger.grow(3, 5)
         taker = Taker()
         serving = asyncio.create_task(hub(ledger).serve(taker, MARKET, 0))
-        async with asyncio.timeout(SOON_S):
-            while not taker.seqs or taker.seqs[-1] < 5:  # noqa: ASYNC110 - bounded by the time-out
-                await asyncio.sleep(0.01)
+        await wait_until_async(lambda: taker.seqs[-1:] == [5], "event 5", SOON_S)
         serving.cancel()
         return taker.seqs
 

@@ -24,7 +24,8 @@ from paperbroker.storage import outbox as outboxes
 from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
-from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, eventually, new_order
+from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, new_order
+from tests.polling import wait_until
 
 LOG = Log(logging.getLogger("test"))
 LATER_NS = int((LOST_AFTER_S + 1) * 1e9)
@@ -146,11 +147,11 @@ def test_sender_holds_its_order_through_a_short_outage(stage: Stage):
     tested.start()
     for n in range(12):
         intake.submit(new_order(n), "trace")
-    eventually(lambda: commands.asked >= 2)
+    wait_until(lambda: commands.asked >= 2)
     commands.away = False
     for n in range(12, 20):
         intake.submit(new_order(n), "trace")
-    eventually(lambda: len(commands.taken) == 20)
+    wait_until(lambda: len(commands.taken) == 20)
     tested.stop(5)
     assert commands.taken == [f"o{n}" for n in range(20)]
     assert stage.items(stage.settings.tables.outbox) == []
@@ -167,10 +168,10 @@ def test_sender_leaves_what_is_old_to_the_relay(stage: Stage, monkeypatch: pytes
         intake.submit(new_order(n), "trace")
     time.sleep(0.3)
     asked = commands.asked
-    eventually(lambda: commands.asked > asked and not tested._held and tested._waiting.empty())
+    wait_until(lambda: commands.asked > asked and not tested._held and tested._waiting.empty())
     commands.away = False
     intake.submit(new_order(9), "trace")
-    eventually(lambda: commands.taken == ["o9"])
+    wait_until(lambda: commands.taken == ["o9"])
     tested.stop(5)
     assert sorted(row["orderId"] for row in stage.items(stage.settings.tables.outbox)) == [f"o{n}" for n in range(5)]
 

@@ -12,7 +12,8 @@ import pytest
 
 from paperbroker.domain.orders import parse_order
 from paperbroker.errors import InvalidRequest
-from tests.paperbroker.paperbroker_rig import Process, Stage, eventually, running
+from tests.paperbroker.paperbroker_rig import Process, Stage, running
+from tests.polling import wait_until
 
 
 @pytest.fixture
@@ -46,10 +47,10 @@ def test_order_is_acknowledged_then_matched(api: Process, matcher: Process, stag
     """Two crossing orders trade at the maker's price, and order state, positions, book and trades say so."""
     first = api.call("POST", "/orders", order(1))
     assert first.status == 201
-    eventually(lambda: stage.ledger("ACME"))
+    wait_until(lambda: stage.ledger("ACME"))
     second = api.call("POST", "/orders", order(2, clientId="c2", side="SELL", price=90, qty=8))
     assert second.status == 201
-    eventually(lambda: len(stage.ledger("ACME")) == 3)
+    wait_until(lambda: len(stage.ledger("ACME")) == 3)
     kinds = [(row["seq"], row["type"]) for row in stage.ledger("ACME")]
     assert kinds == [(1, "accepted"), (2, "accepted"), (3, "fill")]
     fill = stage.ledger("ACME")[2]
@@ -92,7 +93,7 @@ def test_reuse_with_other_meaning_is_refused_without_effect(api: Process, stage:
         refused = api.call("POST", "/orders", second)
         assert (refused.status, refused.json) == (409, {"error": error})
     assert len([i for i in stage.items(stage.settings.tables.orders) if i["pk"].startswith("order#")]) == 1
-    eventually(lambda: not stage.items(stage.settings.tables.outbox))
+    wait_until(lambda: not stage.items(stage.settings.tables.outbox))
     assert len(stage.queued()) == 1
 
 
@@ -136,12 +137,12 @@ def test_wrong_requests_are_answered_400_with_the_field(api: Process):
 def test_cancel_is_asked_once_and_carried_out(api: Process, matcher: Process, stage: Stage):
     """202, then 200 with the same body; the ledger holds one cancelled event; strangers are refused."""
     api.call("POST", "/orders", order(1))
-    eventually(lambda: stage.ledger("ACME"))
+    wait_until(lambda: stage.ledger("ACME"))
     body = {"clientId": "c1", "idempotencyKey": "cancel-1"}
     first, again = (api.call("POST", "/orders/o1/cancel", body) for _ in range(2))
     assert (first.status, again.status, first.text) == (202, 200, again.text)
     assert first.json["status"] == "CANCEL_REQUESTED"
-    row = eventually(lambda: stage.ledger("ACME")[1:])[0]
+    row = wait_until(lambda: stage.ledger("ACME")[1:])[0]
     assert (row["type"], row["reason"], row["qty"], row["idempotencyKey"]) == ("cancelled", "client", 5, "cancel-1")
     assert api.call("GET", "/orders/o1?clientId=c1").json["status"] == "CANCELLED"
     assert api.call("POST", "/orders/o1/cancel", body | {"clientId": "c2"}).json == {"error": "NotOwner"}
@@ -154,5 +155,5 @@ def test_outbox_is_emptied_in_the_background(api: Process, stage: Stage):
     """The outbox is empty soon after the answers: sent and forgotten in the background."""
     for n in range(5):
         api.call("POST", "/orders", order(n))
-    eventually(lambda: not stage.items(stage.settings.tables.outbox))
+    wait_until(lambda: not stage.items(stage.settings.tables.outbox))
     assert sorted(json.loads(body)["orderId"] for body in stage.queued()) == [f"o{n}" for n in range(5)]

@@ -15,16 +15,8 @@ import pytest
 from paperbroker.main import STOP_TIMEOUT_S
 from paperbroker.serving import DRAIN_S_MAX, FINISH_S, QUIET_S, stop_listening_at
 from paperbroker.storage.tables import OrderTables
-from tests.paperbroker.paperbroker_rig import (
-    Answer,
-    BlackHole,
-    IntakeRig,
-    Process,
-    Stage,
-    eventually,
-    new_order,
-    running,
-)
+from tests.paperbroker.paperbroker_rig import Answer, BlackHole, IntakeRig, Process, Stage, new_order, running
+from tests.polling import wait_until
 
 
 def order(n: int, **changed: Any) -> dict[str, Any]:
@@ -49,7 +41,7 @@ def test_draining_api_fails_readyz_but_finishes_what_it_accepted(stage: Stage, t
     with running("api", stage.env, tmp_path) as api, ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(api.call, "POST", "/orders", order(n)) for n in range(24)]
         api.popen.send_signal(signal.SIGTERM)
-        eventually(lambda: api.call("GET", "/readyz").status == 503, timeout_s=2, every_s=0.01)
+        wait_until(lambda: api.call("GET", "/readyz").status == 503, timeout_s=2, interval_s=0.01)
         late = api.call("POST", "/orders", order(99))
         assert late.status == 201 and late.headers["connection"] == "close"
         assert [future.result().status for future in answers] == [201] * 24
@@ -100,7 +92,7 @@ def test_order_acknowledged_by_an_api_that_is_killed_is_sent_by_the_relay(stage:
     rig.intake.submit(new_order(1), "trace")
     assert len(stage.items(stage.settings.tables.outbox)) == 1
     with running("relay", stage.env, tmp_path):
-        eventually(lambda: not stage.items(stage.settings.tables.outbox), timeout_s=12)
+        wait_until(lambda: not stage.items(stage.settings.tables.outbox), timeout_s=12)
     assert [json.loads(body)["orderId"] for body in stage.queued()] == ["o1"]
     assert tables.find_order("o1") is not None
 
@@ -119,7 +111,7 @@ def test_killed_matcher_is_replaced_by_the_other_one(stage: Stage, tmp_path: Pat
             )
             if n == 10:
                 victim.stop(signal.SIGKILL)
-        eventually(lambda: sequenced(stage) == 30, timeout_s=15)
+        wait_until(lambda: sequenced(stage) == 30, timeout_s=15)
     rows = stage.ledger("ACME")
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     assert len({row["orderId"] for row in rows if row["type"] == "accepted"}) == 30
@@ -143,8 +135,8 @@ def test_api_that_is_cut_off_from_aws_answers_503_in_time_and_recovers(stage: St
         assert api.call("GET", "/readyz").status == 503
         assert api.call("GET", "/healthz").status == 200
         hole.cut.clear()
-        assert eventually(lambda: api.call("POST", "/orders", order(2)).status in (200, 201), timeout_s=8)
-        eventually(lambda: api.call("GET", "/readyz").status == 200)
+        assert wait_until(lambda: api.call("POST", "/orders", order(2)).status in (200, 201), timeout_s=8)
+        wait_until(lambda: api.call("GET", "/readyz").status == 200)
 
 
 @pytest.mark.slow
@@ -156,15 +148,15 @@ def test_matcher_that_is_cut_off_does_not_block_its_market(stage: Stage, tmp_pat
         running("matcher", stage.env, tmp_path),
     ):
         api.call("POST", "/orders", order(0))
-        eventually(lambda: sequenced(stage) == 1)
+        wait_until(lambda: sequenced(stage) == 1)
         hole.cut.set()
         for n in range(1, 9):
             api.call("POST", "/orders", order(n))
-        eventually(lambda: sequenced(stage) == 9, timeout_s=12)
+        wait_until(lambda: sequenced(stage) == 9, timeout_s=12)
         hole.cut.clear()
         for n in range(9, 20):
             api.call("POST", "/orders", order(n))
-        eventually(lambda: sequenced(stage) == 20, timeout_s=12)
+        wait_until(lambda: sequenced(stage) == 20, timeout_s=12)
     assert len({row["orderId"] for row in stage.ledger("ACME")}) == 20
 
 
@@ -178,10 +170,10 @@ def test_crowd_is_shed_at_once(stage: Stage, tmp_path: Path, hole: BlackHole):
         hole.cut.set()
         for n in range(40):
             pool.submit(call_quietly, api, order(n))
-        eventually(lambda: api.call("POST", "/orders", order(1000)).status == 429, timeout_s=3)
+        wait_until(lambda: api.call("POST", "/orders", order(1000)).status == 429, timeout_s=3)
         for n in range(40):
             pool.submit(call_quietly, api, order(2000 + n, clientId=f"c{2 + n}"))
-        shed = eventually(lambda: quick_refusal(api), timeout_s=3)
+        shed = wait_until(lambda: quick_refusal(api), timeout_s=3)
         assert shed.json == {"error": "Overloaded"} and shed.headers["retry-after"] == "1"
         hole.cut.clear()
 

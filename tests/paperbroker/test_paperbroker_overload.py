@@ -15,7 +15,8 @@ import pytest
 from kit.aws import start_local
 from paperbroker.storage.clients import Clients
 from tests.paperbroker.feature_flags import FlagStore
-from tests.paperbroker.paperbroker_rig import REGION, Answer, Process, Stage, eventually, running
+from tests.paperbroker.paperbroker_rig import REGION, Answer, Process, Stage, running
+from tests.polling import wait_until
 
 CROWD = 24
 SLOW_MS = 1500
@@ -55,7 +56,9 @@ def test_slow_store_is_shed_quickly_and_taken_back_by_itself(stage: Stage, flag_
     with running("api", stage.env | flag_store.env, tmp_path) as api:
         assert {timed.answer.status for timed in crowd(api, range(CROWD))} == {201}
         flag_store.deploy(SLOW_MS)
-        slow = eventually(lambda: (timed := submit(api, time.monotonic_ns())).took_s > 1 and timed, timeout_s=5)
+        slow = wait_until(
+            lambda: timed if (timed := submit(api, time.monotonic_ns())).took_s > 1 else None, timeout_s=5
+        )
         assert slow.answer.status == 201
         during = [timed for start in (100, 200, 300) for timed in crowd(api, range(start, start + CROWD))]
         shed = [timed for timed in during if timed.answer.status == 503 and timed.answer.json["error"] == "Overloaded"]
@@ -65,10 +68,10 @@ def test_slow_store_is_shed_quickly_and_taken_back_by_itself(stage: Stage, flag_
         assert {timed.answer.status for timed in during} <= {201, 503}
         assert api.call("GET", "/readyz").status == 200
         flag_store.deploy(0)
-        eventually(lambda: submit(api, time.monotonic_ns()).answer.status == 201, timeout_s=8)
+        wait_until(lambda: submit(api, time.monotonic_ns()).answer.status == 201, timeout_s=8)
         # The breaker lets a few through first and opens wholly when they were quick: a crowd soon finds it so.
         for start in (100, 200, 300):
-            eventually(lambda start=start: all_taken(crowd(api, range(start, start + CROWD))), timeout_s=8)
+            wait_until(lambda start=start: all_taken(crowd(api, range(start, start + CROWD))), timeout_s=8)
     orders = Counter(item["orderId"] for item in stage.items(stage.settings.tables.orders) if "orderId" in item)
     assert set(orders.values()) == {1}
 
@@ -115,7 +118,7 @@ def test_throttled_orders_are_refused_with_a_time_and_none_is_lost_or_doubled(lo
         again = [timed for start in (100, 200) for timed in crowd(api, range(start, start + CROWD))]
         assert {timed.answer.status for timed in again} <= {200, 201}
         wanted = 3 * CROWD
-        eventually(lambda: len(accepted(stage)) >= wanted, timeout_s=20)
+        wait_until(lambda: len(accepted(stage)) >= wanted, timeout_s=20)
     assert Counter(accepted(stage)) == Counter(dict.fromkeys(set(accepted(stage)), 1))
     assert len(accepted(stage)) == wanted
 

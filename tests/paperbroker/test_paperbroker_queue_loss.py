@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.paperbroker.paperbroker_rig import BlackHole, Process, Stage, eventually, running
+from tests.paperbroker.paperbroker_rig import BlackHole, Process, Stage, running
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
 DRAIN_S_MAX = 30.0
@@ -68,7 +69,7 @@ def test_orders_taken_while_sqs_is_away_for_all_are_sequenced_once_it_is_back(
         running("relay", env, tmp_path),
     ):
         submit(api, range(4))
-        eventually(lambda: sequenced(stage) == 4)
+        wait_until(lambda: sequenced(stage) == 4)
         hole.cut.set()
         submit(api, range(4, 60))
         cancel = api.call("POST", "/orders/o50/cancel", {"clientId": "c0", "idempotencyKey": "cancel-50"})
@@ -78,9 +79,9 @@ def test_orders_taken_while_sqs_is_away_for_all_are_sequenced_once_it_is_back(
         assert api.call("GET", "/readyz").status == 200
         hole.cut.clear()
         submit(api, range(60, 64))
-        eventually(lambda: sequenced(stage) == 64, timeout_s=DRAIN_S_MAX)
-        eventually(lambda: emptied(stage), timeout_s=DRAIN_S_MAX)
-        eventually(lambda: [row for row in stage.ledger("ACME") if row.get("idempotencyKey") == "cancel-50"])
+        wait_until(lambda: sequenced(stage) == 64, timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: emptied(stage), timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: [row for row in stage.ledger("ACME") if row.get("idempotencyKey") == "cancel-50"])
     assert_each_once(stage, 64)
     assert [row for row in stage.ledger("ACME") if row.get("reason") == "UnknownOrder"] == []
 
@@ -96,8 +97,8 @@ def test_zone_without_sqs_is_served_by_the_other_zones_relay(stage: Stage, tmp_p
     ):
         hole.cut.set()
         submit(api, range(20))
-        eventually(lambda: sequenced(stage) == 20, timeout_s=DRAIN_S_MAX)
-        eventually(lambda: emptied(stage), timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: sequenced(stage) == 20, timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: emptied(stage), timeout_s=DRAIN_S_MAX)
         hole.cut.clear()
     assert_each_once(stage, 20)
 
@@ -140,6 +141,6 @@ def test_frozen_matcher_wakes_and_neither_doubles_nor_loses(stage: Stage, tmp_pa
                 if matchers > 1:
                     assert sequenced(stage) > asleep_at, "the market stood still although a rival was awake"
                 frozen.popen.send_signal(signal.SIGCONT)
-        eventually(lambda: sequenced(stage) == len(statuses), timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: sequenced(stage) == len(statuses), timeout_s=DRAIN_S_MAX)
         assert frozen.popen.poll() is None
     assert_each_once(stage, len(statuses))

@@ -7,8 +7,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from kit import power
 from kit.errors import UsageError
 from kit.power import record
 from kit.process import lifeline
+from tests.polling import wait_until
 from tests.power.power_rig import PowerRig
 from tests.suite.suite_rig import COMMAND, DOUBLED, GOOD, LATE, SLOW, STEADY_AND_LONG
 
@@ -40,13 +39,6 @@ def results(made: dict) -> dict[str, str]:
 
 def starts(rig: PowerRig) -> list[str]:
     return [name for _, name, what, _ in rig.journal() if what == "start"]
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_S_MAX
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
 
 
 def test_each_case_has_a_result_and_the_files_agree(rig):
@@ -160,12 +152,12 @@ def test_a_killed_measurement_leaves_no_process_and_can_be_resumed(rig):
     argv = [sys.executable, "-m", "tests.power.killable_measurement", *folders]
     process = subprocess.Popen(argv, cwd=ROOT)
     try:
-        until(lambda: any(name == "long" and "steady" in what for _, name, what, _ in rig.journal()))
-        until(lambda: record.load(folder)["runs"])
+        wait_until(lambda: any(name == "long" and "steady" in what for _, name, what, _ in rig.journal()))
+        wait_until(lambda: record.load(folder)["runs"])
     finally:
         process.kill()
         process.wait(WAIT_S_MAX)
-    until(lambda: [pid for pid in rig.pids() if lifeline.started_at(pid) is not None] == [])
+    wait_until(lambda: [pid for pid in rig.pids() if lifeline.started_at(pid) is not None] == [])
     made = record.load(folder)
     assert (made["state"], made["verdict"], made["not_run"]) == ("running", "INVALID", ["long"])
     assert "has not reported its end" in made["reasons"][0]

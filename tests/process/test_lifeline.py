@@ -8,12 +8,12 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kit.process import lifeline
+from tests.polling import wait_until
 
 WAIT_S_MAX = 10.0
 # What the contract promises when the parent is killed.
@@ -32,15 +32,6 @@ time.sleep(300)
 """
 
 
-def until(condition: Callable[[], object], limit_s: float = WAIT_S_MAX) -> float:
-    """Wait for it and say how long it took."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < limit_s, "did not happen in time"
-        time.sleep(0.01)
-    return time.monotonic() - begun
-
-
 def alive(pid: int) -> bool:
     return lifeline.started_at(pid) is not None
 
@@ -50,7 +41,7 @@ def tree(tmp_path: Path, *words: str) -> list[str]:
 
 
 def pids(tmp_path: Path) -> list[int]:
-    until((tmp_path / "pids").exists)
+    wait_until((tmp_path / "pids").exists)
     return [int(word) for word in (tmp_path / "pids").read_text().split()]
 
 
@@ -85,8 +76,8 @@ def test_a_killed_parent_takes_a_stubborn_tree_with_it(tmp_path):
     started = pids(tmp_path)
     parent.kill()
     parent.wait(WAIT_S_MAX)
-    until(lambda: not any(alive(pid) for pid in started), DEAD_S_MAX)
-    until(lambda: not folder.exists())
+    wait_until(lambda: not any(alive(pid) for pid in started), timeout_s=DEAD_S_MAX)
+    wait_until(lambda: not folder.exists())
 
 
 NEST = """
@@ -106,7 +97,7 @@ def test_files_of_a_nested_supervisor_that_is_killed_are_removed(tmp_path):
     folder.mkdir()
     (folder / "file").write_text("x")
     owned = lifeline.spawn([sys.executable, "-c", NEST, str(folder), str(log)])
-    until(lambda: log.exists() and log.read_text())
+    wait_until(lambda: log.exists() and log.read_text())
     owned.close()
     assert not folder.exists()
 
@@ -115,7 +106,7 @@ def test_a_killed_supervisor_takes_its_program_with_it(tmp_path):
     """The kernel kills the program when its supervisor is gone."""
     owned = lifeline.spawn([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
     os.kill(owned.pid, signal.SIGKILL)
-    until(lambda: not alive(owned.child_pid), DEAD_S_MAX)
+    wait_until(lambda: not alive(owned.child_pid), timeout_s=DEAD_S_MAX)
     assert owned.close() == -signal.SIGKILL
 
 
@@ -144,7 +135,7 @@ def end(*_):
 signal.signal(signal.SIGTERM, end); open(sys.argv[1] + ".up", "w").close(); time.sleep(300)
 """
     owned = lifeline.spawn([sys.executable, "-S", "-c", code, str(tmp_path / "end")])
-    until((tmp_path / "end.up").exists)
+    wait_until((tmp_path / "end.up").exists)
     assert owned.close() == 3
     assert (tmp_path / "end").read_text() == "done"
 
@@ -185,7 +176,7 @@ def test_a_forked_copy_of_the_owner_holds_nothing(tmp_path):
         try:
             time.sleep(0.2)
             owner.kill()
-            until(lambda: not any(alive(pid) for pid in started), DEAD_S_MAX)
+            wait_until(lambda: not any(alive(pid) for pid in started), timeout_s=DEAD_S_MAX)
         finally:
             os.killpg(owner.pid, signal.SIGKILL)
 
@@ -217,7 +208,7 @@ def test_a_detached_program_outlives_its_starter_and_ends_on_sigterm(tmp_path):
     assert program == started[0]
     assert all(alive(pid) for pid in started)
     os.kill(supervisor, signal.SIGTERM)
-    until(lambda: not any(alive(pid) for pid in [*started, supervisor]))
+    wait_until(lambda: not any(alive(pid) for pid in [*started, supervisor]))
 
 
 def test_starting_is_quick():

@@ -10,6 +10,7 @@ import pytest
 
 from kit import aws, faults
 from kit.model import Deployment
+from tests.polling import wait_until
 
 WAIT_S_MAX = 20.0
 # New tasks start and pass two health checks before the old ones stop.
@@ -17,19 +18,12 @@ DEPLOY_S_MAX = 60.0
 TERMINAL = {"completed", "stopped", "failed", "cancelled"}
 
 
-def until(probe: Callable[[], bool], what: str, within_s: float = WAIT_S_MAX) -> None:
-    deadline = time.monotonic() + within_s
-    while not probe():
-        assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"
-        time.sleep(0.1)
-
-
 @pytest.fixture
 def start(local_session: aws.Session, deployment: Deployment) -> Iterator[Callable[[str], str]]:
     """Start an experiment by the output that names its template. Those that still run at the end are stopped."""
     fis, started = local_session.client("fis"), []
     # A new stack has not reported any metrics yet, and its guardrail against silence would stop the experiment.
-    until(lambda: not alarms(local_session, deployment), "no guardrail is in alarm")
+    wait_until(lambda: not alarms(local_session, deployment), "no guardrail is in alarm")
 
     def begin(output: str) -> str:
         template = deployment.outputs[output]
@@ -41,7 +35,7 @@ def start(local_session: aws.Session, deployment: Deployment) -> Iterator[Callab
     for experiment in started:
         if status(local_session, experiment) not in TERMINAL:
             fis.stop_experiment(id=experiment)
-            until(lambda each=experiment: status(local_session, each) in TERMINAL, "the experiment is over")
+            wait_until(lambda each=experiment: status(local_session, each) in TERMINAL, "the experiment is over")
 
 
 def status(session: aws.Session, experiment: str) -> str:
@@ -77,8 +71,8 @@ def test_a_throttle_caps_the_orders_table_and_removes_the_cap_at_its_end(
     local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
 ):
     experiment = start("DataThrottlingTemplateId")
-    until(lambda: write_units(local_session, deployment) == 80, "the cap")
-    until(lambda: status(local_session, experiment) == "completed", "the end")
+    wait_until(lambda: write_units(local_session, deployment) == 80, "the cap")
+    wait_until(lambda: status(local_session, experiment) == "completed", "the end")
     assert write_units(local_session, deployment) == -1
 
 
@@ -86,9 +80,9 @@ def test_a_stopped_throttle_removes_the_cap(
     local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
 ):
     experiment = start("DataThrottlingTemplateId")
-    until(lambda: write_units(local_session, deployment) == 80, "the cap")
+    wait_until(lambda: write_units(local_session, deployment) == 80, "the cap")
     local_session.client("fis").stop_experiment(id=experiment)
-    until(lambda: status(local_session, experiment) == "stopped", "the stop")
+    wait_until(lambda: status(local_session, experiment) == "stopped", "the stop")
     assert write_units(local_session, deployment) == -1
 
 
@@ -97,9 +91,9 @@ def test_a_stopped_store_latency_deploys_the_normal_flags(
 ):
     assert flags(local_session, deployment) == "1"
     experiment = start("ApiLatencyTemplateId")
-    until(lambda: flags(local_session, deployment) == "2", "the slow flags")
+    wait_until(lambda: flags(local_session, deployment) == "2", "the slow flags")
     local_session.client("fis").stop_experiment(id=experiment)
-    until(lambda: status(local_session, experiment) == "stopped", "the stop")
+    wait_until(lambda: status(local_session, experiment) == "stopped", "the stop")
     assert flags(local_session, deployment) == "1"
 
 
@@ -115,7 +109,7 @@ def test_a_rolling_deployment_ends_when_every_task_of_the_api_is_replaced(
 ):
     before, since = running(local_session, deployment), time.time()
     experiment = start("RollingDeployTemplateId")
-    until(lambda: status(local_session, experiment) in TERMINAL, "the end", DEPLOY_S_MAX)
+    wait_until(lambda: status(local_session, experiment) in TERMINAL, "the end", DEPLOY_S_MAX)
     assert status(local_session, experiment) == "completed"
     after = running(local_session, deployment)
     assert len(after) == len(before) and not after & before

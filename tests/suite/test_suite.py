@@ -8,9 +8,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +17,7 @@ from kit import suite
 from kit.model import CheckKind, Status, Verdict
 from kit.process import lifeline
 from kit.verdict import gate
+from tests.polling import wait_until
 from tests.suite.suite_rig import COMMAND, DOUBLED, GOOD, LATE, PHASES, SLOW, STEADY_AND_LONG, Rig, finding
 
 pytestmark = pytest.mark.slow
@@ -46,13 +45,6 @@ def run(rig: Rig, **options) -> tuple[dict, list[str]]:
 
 def by_scenario(made: dict) -> dict[str, dict]:
     return {one["scenario"]: one for one in made["runs"] if one["counts"]}
-
-
-def until(condition: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_S_MAX
-    while not condition():
-        assert time.monotonic() < end, "did not happen in time"
-        time.sleep(0.02)
 
 
 def alive(pids: set[int]) -> list[int]:
@@ -251,7 +243,7 @@ def test_a_stopped_suite_stops_its_runs_and_records_what_it_knows(rig, start, nu
     for name in ("one", "two", "three"):
         rig.add(name, None, steps=STEADY_AND_LONG)
     process = start("calm", "one", "two", "three")
-    until(lambda: len([what for _, _, what, _ in rig.journal() if what.startswith("steady")]) == 3)
+    wait_until(lambda: len([what for _, _, what, _ in rig.journal() if what.startswith("steady")]) == 3)
     process.send_signal(number)
     assert process.wait(WAIT_S_MAX) == INVALID
     assert alive(rig.pids()) == []
@@ -273,13 +265,13 @@ def test_a_killed_suite_leaves_no_process_and_no_passing_file(rig, start):
     rig.add("calm")
     rig.add("one", None, steps=STEADY_AND_LONG, burn=True)
     process = start("calm", "one")
-    until(lambda: any(scenario == "one" and "steady" in what for _, scenario, what, _ in rig.journal()))
+    wait_until(lambda: any(scenario == "one" and "steady" in what for _, scenario, what, _ in rig.journal()))
     folder = rig.reports / "pr-1"
-    until(lambda: json.loads((folder / "suite.json").read_text())["runs"])
+    wait_until(lambda: json.loads((folder / "suite.json").read_text())["runs"])
     family = rig.pids() | descendants(process.pid)
     process.kill()
     process.wait(WAIT_S_MAX)
-    until(lambda: alive(family) == [])
+    wait_until(lambda: alive(family) == [])
     verdicts = [Verdict(record["verdict"]) for _, record in suite.judge(folder)]
     assert gate.worst(verdicts) is Verdict.INVALID
     assert ET.parse(folder / "junit.xml").getroot().get("errors") == "1"
