@@ -82,7 +82,7 @@ class Gateway:
             return
         if length < 0:
             receive = _bounded(receive)
-        caller, callee = self._ends(scope)
+        caller, callee = self._caller_and_callee(scope)
         try:
             if caller.kind == OPERATOR.kind:
                 await self._serve(scope, receive, send)
@@ -93,7 +93,7 @@ class Gateway:
         except LinkReset:
             _reset(scope)
 
-    def _ends(self, scope: Any) -> tuple[Endpoint, Endpoint]:
+    def _caller_and_callee(self, scope: Any) -> tuple[Endpoint, Endpoint]:
         found = _identity(scope)
         if self._tasks is None or found is None:
             return OPERATOR, OPERATOR
@@ -111,7 +111,7 @@ class Gateway:
 
     async def _carry_call(self, scope: Any, receive: Receive, send: Send, caller: Endpoint, callee: Endpoint) -> None:
         links = self._links
-        if not links.clear(caller, callee):
+        if not links.is_clear(caller, callee):
             body = await _read(receive)
             await _while_connected(links.carry(caller, callee), receive, scope)
             receive = _replay(body, receive)
@@ -123,7 +123,7 @@ class Gateway:
             if not replied:
                 replied = True
                 # A rule may have been added while the call was served: a long poll can span the start of a fault.
-                if not links.clear(callee, caller):
+                if not links.is_clear(callee, caller):
                     await _while_connected(links.carry(callee, caller), receive, scope)
             await send(message)
 

@@ -139,7 +139,7 @@ class Links:
         """Return the rules in force, oldest first."""
         return list(self._rules.values())
 
-    def clear(self, src: Endpoint, dst: Endpoint) -> bool:
+    def is_clear(self, src: Endpoint, dst: Endpoint) -> bool:
         """Return whether no rule touches this leg. Hot paths check this before they create a coroutine."""
         return not self._rules or not self._route(src, dst)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kit.local.ecs.placement import Subnet, choose
+from kit.local.ecs.placement import Subnet, choose_subnet
 from kit.local.ecs.rollout_plan import Plan, plan
 from kit.local.ecs.tasks import Task
 from kit.local.ecs.timing import Timing
@@ -71,9 +71,9 @@ def test_scaling_in_takes_from_the_fullest_zone() -> None:
 
 
 def test_a_task_goes_to_the_zone_with_the_fewest() -> None:
-    assert choose([A, B], []) is A
-    assert choose([A, B], ["subnet-a"]) is B
-    assert choose([A, B], ["subnet-a", "subnet-b", "subnet-b"]) is A
+    assert choose_subnet([A, B], []) is A
+    assert choose_subnet([A, B], ["subnet-a"]) is B
+    assert choose_subnet([A, B], ["subnet-a", "subnet-b", "subnet-b"]) is A
 
 
 def test_the_throttling_wait_doubles_up_to_its_limit() -> None:

@@ -153,9 +153,9 @@ def test_each_scope_cuts_what_its_network_acl_would(
 
     async def inject_and_look() -> tuple[set[str], set[str], bool]:
         await DisruptConnectivity.parse({"scope": scope}).start(context)
-        sent = {name for name, endpoint in OTHERS.items() if not parts.links.clear(A1, endpoint)}
-        received = {name for name, endpoint in OTHERS.items() if not parts.links.clear(endpoint, A1)}
-        return sent, received, parts.links.clear(B1, DYNAMODB)
+        sent = {name for name, endpoint in OTHERS.items() if not parts.links.is_clear(A1, endpoint)}
+        received = {name for name, endpoint in OTHERS.items() if not parts.links.is_clear(endpoint, A1)}
+        return sent, received, parts.links.is_clear(B1, DYNAMODB)
 
     async def undo_all() -> None:
         for entry in context.changes:

@@ -33,7 +33,7 @@ def test_a_leg_without_a_matching_rule_is_not_delayed() -> None:
     async def scenario() -> None:
         links = Links(1)
         links.add(LinkRule(name="cut", blackhole=True, **CUT))
-        assert links.clear(TASK_B, TABLE)
+        assert links.is_clear(TASK_B, TABLE)
         await asyncio.wait_for(links.carry(TASK_B, TABLE), 1)
 
     run(scenario())
@@ -52,8 +52,8 @@ def test_a_delay_applies_to_each_leg() -> None:
 def test_a_one_way_rule_does_not_affect_the_way_back() -> None:
     links = Links(1)
     links.add(LinkRule(name="half", blackhole=True, both_ways=False, **CUT))
-    assert not links.clear(TASK_A, TABLE)
-    assert links.clear(TABLE, TASK_A)
+    assert not links.is_clear(TASK_A, TABLE)
+    assert links.is_clear(TABLE, TASK_A)
 
 
 def test_a_blackholed_leg_waits_until_the_rule_is_removed() -> None:
@@ -137,7 +137,7 @@ def test_jitter_spreads_the_delay_both_ways_and_never_below_zero() -> None:
 def test_the_operator_is_never_impaired() -> None:
     links = Links(1)
     links.add(LinkRule(name="everything", blackhole=True))
-    assert links.clear(Endpoint(kind="admin"), TABLE)
+    assert links.is_clear(Endpoint(kind="admin"), TABLE)
 
 
 def test_a_rule_can_be_removed_twice() -> None:

@@ -276,7 +276,7 @@ class Exchange:
     def _send_on(self, upstream: UpstreamConnection) -> None:
         self._upstream = upstream
         upstream.begin(self)
-        upstream.join(self._client)
+        upstream.pair(self._client)
         self._sent_at = self._client.loop.time()
         unsent, self._unsent = self._unsent, b""
         upstream.write(unsent)

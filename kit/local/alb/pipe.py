@@ -45,7 +45,7 @@ class Pipe:
 
     def send(self, data: bytes) -> None:
         """Deliver `data` at once if no link rule applies, else when the links let it pass."""
-        if not self._queue and self._links.clear(self._src, self._dst):
+        if not self._queue and self._links.is_clear(self._src, self._dst):
             self._deliver(data)
             return
         if data and len(self._queue) >= PIPE_PIECES_MAX and self._queue[-1][1]:

@@ -34,8 +34,8 @@ class ProxiedConnection(asyncio.Protocol):
         self._lingers = False
         self._holds = 0
         self._full = 0
-        self._inward = Pipe(links, far, near, deliver=self._arrive, broke=self.on_reset, hold=self._fill_inward)
-        self._outward = Pipe(links, near, far, deliver=self._leave, broke=self.on_reset, hold=self._fill_outward)
+        self._inward = Pipe(links, far, near, deliver=self._receive, broke=self.on_reset, hold=self._set_inward_full)
+        self._outward = Pipe(links, near, far, deliver=self._send, broke=self.on_reset, hold=self._set_outward_full)
 
     def on_bytes(self, data: bytes) -> None:
         """Handle bytes that arrived. Empty bytes mark the end of the stream."""
@@ -49,14 +49,14 @@ class ProxiedConnection(asyncio.Protocol):
         """Handle a reset by a link rule."""
         self.abort()
 
-    def join(self, peer: "ProxiedConnection") -> None:
+    def pair(self, peer: "ProxiedConnection") -> None:
         """Read from each connection only while the other can be written to."""
         self.peer, peer.peer = peer, self
         self.hold(HOLD_PEER, bool(peer._full))
         peer.hold(HOLD_PEER, bool(self._full))
 
-    def part(self) -> None:
-        """Undo `join`."""
+    def unpair(self) -> None:
+        """Undo `pair`."""
         peer, self.peer = self.peer, None
         self.hold(HOLD_PEER, False)
         if peer is not None:
@@ -118,20 +118,20 @@ class ProxiedConnection(asyncio.Protocol):
         else:
             self._inward.drop()
         self.closing = True
-        self.part()
+        self.unpair()
         self.on_lost()
 
     def pause_writing(self) -> None:
-        self._fill(_FULL_SOCKET, True)
+        self._set_full(_FULL_SOCKET, True)
 
     def resume_writing(self) -> None:
-        self._fill(_FULL_SOCKET, False)
+        self._set_full(_FULL_SOCKET, False)
 
-    def _arrive(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         self.heard_at = self.loop.time()
         self.on_bytes(data)
 
-    def _leave(self, data: bytes) -> None:
+    def _send(self, data: bytes) -> None:
         if self.transport is None or self.transport.is_closing():
             return
         if data:
@@ -141,13 +141,13 @@ class ProxiedConnection(asyncio.Protocol):
         else:
             self.transport.close()
 
-    def _fill(self, reason: int, full: bool) -> None:
+    def _set_full(self, reason: int, full: bool) -> None:
         self._full = self._full | reason if full else self._full & ~reason
         if self.peer is not None:
             self.peer.hold(HOLD_PEER, bool(self._full))
 
-    def _fill_inward(self, full: bool) -> None:
+    def _set_inward_full(self, full: bool) -> None:
         self.hold(HOLD_PIPE, full)
 
-    def _fill_outward(self, full: bool) -> None:
-        self._fill(_FULL_PIPE, full)
+    def _set_outward_full(self, full: bool) -> None:
+        self._set_full(_FULL_PIPE, full)

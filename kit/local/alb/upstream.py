@@ -80,13 +80,13 @@ class UpstreamConnection(ProxiedConnection):
     def release(self) -> None:
         """Return the connection to the pool, or close it if it cannot be reused."""
         self.reader = None
-        self.part()
+        self.unpair()
         self.pool.give(self)
 
     def discard(self) -> None:
         """Drop the connection without waiting for the target."""
         self.reader = None
-        self.part()
+        self.unpair()
         self.abort()
 
     def on_bytes(self, data: bytes) -> None:

@@ -95,7 +95,7 @@ class ServiceResource:
         unsettled = self._unsettled.setdefault(key, {})
         unsettled[logical_id] = record
         # CloudFormation creates services in parallel, MiniStack one by one. So the last service waits for all of them.
-        if not _more_services(key[-1], set(unsettled), logical_id):
+        if not _has_more_services(key[-1], set(unsettled), logical_id):
             try:
                 for created in list(unsettled.values()):
                     self._await_rollout(created, key)
@@ -192,7 +192,7 @@ def _status(stack_name: str) -> str:
     return str((_stacks.get(stack_name) or {}).get("StackStatus", ""))
 
 
-def _more_services(stack_name: str, created: set[str], logical_id: str) -> bool:
+def _has_more_services(stack_name: str, created: set[str], logical_id: str) -> bool:
     """Return whether the stack will create further services, and no resource depends on this one."""
     stack = _stacks.get(stack_name) or {}
     if stack.get("StackStatus") != "CREATE_IN_PROGRESS":
@@ -203,11 +203,11 @@ def _more_services(stack_name: str, created: set[str], logical_id: str) -> bool:
         id for id, resource in resources.items()
         if resource.get("Type") == TYPE and conditions.get(resource.get("Condition"), True)
     }  # fmt: skip
-    depended_on = any(logical_id in _listed(resource.get("DependsOn")) for resource in resources.values())
+    depended_on = any(logical_id in _as_list(resource.get("DependsOn")) for resource in resources.values())
     return bool(services - created) and not depended_on
 
 
-def _listed(value: Any) -> list[str]:
+def _as_list(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 

@@ -94,7 +94,7 @@ class DeploymentController:
         tasks = [self._launch(service) for _ in range(count)]
         if tasks:
             service.steady = False
-            service.event(f"has started {len(tasks)} tasks: {_named(tasks)}.")
+            service.event(f"has started {len(tasks)} tasks: {_task_names(tasks)}.")
 
     def _launch(self, service: Service) -> Task:
         deployment = service.primary
@@ -143,10 +143,10 @@ def _stop(service: Service, tasks: Sequence[Task]) -> None:
         service.steady = False
         if service.targets:
             service.event(f"has begun draining connections on {len(tasks)} tasks.")
-        service.event(f"has stopped {len(tasks)} running tasks: {_named(tasks)}.")
+        service.event(f"has stopped {len(tasks)} running tasks: {_task_names(tasks)}.")
 
 
-def _named(tasks: Sequence[Task]) -> str:
+def _task_names(tasks: Sequence[Task]) -> str:
     return " ".join(f"(task {t.id})" for t in tasks)
 
 
@@ -154,16 +154,16 @@ def _break_circuit(service: Service) -> None:
     deployment = service.primary
     if not service.limits.breaker or deployment.rollout is not RolloutState.IN_PROGRESS:
         return
-    if deployment.failed_tasks < service.breaker_at:
+    if deployment.failed_tasks < service.failure_threshold:
         return
     reason = "tasks failed to start."
     deployment.conclude(RolloutState.FAILED, f"ECS deployment circuit breaker: {reason}")
     service.failed_ids.add(deployment.id)
     service.event(f"(deployment {deployment.id}) deployment failed: {reason}")
-    back = service.last_completed
-    if service.limits.rollback and back is not None and back is not deployment:
-        service.roll_back(back)
-        service.event(f"rolling back to (deployment {back.id}).")
+    previous = service.last_completed
+    if service.limits.rollback and previous is not None and previous is not deployment:
+        service.roll_back(previous)
+        service.event(f"rolling back to (deployment {previous.id}).")
 
 
 def _conclude(service: Service, tasks: Sequence[Task]) -> None:

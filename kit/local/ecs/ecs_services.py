@@ -125,7 +125,7 @@ class Service:
         return self.deployments[0]
 
     @property
-    def breaker_at(self) -> int:
+    def failure_threshold(self) -> int:
         """The number of failed tasks that trips the circuit breaker."""
         return max(BREAKER_MIN, min(BREAKER_MAX, math.ceil(self.desired * BREAKER_SHARE)))
 
@@ -135,13 +135,13 @@ class Service:
         self.steady = False
         self.stop_throttling()
 
-    def roll_back(self, back: Deployment) -> None:
+    def roll_back(self, previous: Deployment) -> None:
         """Make a completed deployment the primary one again. Its remaining tasks keep running."""
         self.primary.desired = 0
-        self.deployments = [back, *(d for d in self.deployments if d is not back)]
-        back.desired = self.desired
-        back.conclude(
-            RolloutState.IN_PROGRESS, f"ECS deployment circuit breaker: rolling back to deploymentId {back.id}."
+        self.deployments = [previous, *(d for d in self.deployments if d is not previous)]
+        previous.desired = self.desired
+        previous.conclude(
+            RolloutState.IN_PROGRESS, f"ECS deployment circuit breaker: rolling back to deploymentId {previous.id}."
         )
         self.steady = False
         self.stop_throttling()

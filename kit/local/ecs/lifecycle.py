@@ -101,7 +101,7 @@ class Lifecycle:
         if not await self._pause(task, self.timing.provision_s):
             return
         task.connected_at = time.time()
-        self._enter(task, Status.PENDING)
+        self._set_status(task, Status.PENDING)
         task.pull_started_at = time.time()
         roots = await self._unless_stopped(task, self._pull_all(task))
         # One task at a time. When a zone comes back, all its replacements would start at once, and on the few cores of
@@ -115,12 +115,12 @@ class Lifecycle:
                 await self._start(task, container, roots[container.id], watchers)
             else:
                 container.status = "RUNNING"
-        self._enter(task, Status.ACTIVATING)
+        self._set_status(task, Status.ACTIVATING)
         self._register(task)
         task.started_at = time.time()
         task.started_mono = asyncio.get_running_loop().time()
         if task.live:
-            self._enter(task, Status.RUNNING)
+            self._set_status(task, Status.RUNNING)
 
     async def _pause(self, task: Task, between_s: tuple[float, float]) -> bool:
         """Wait a seeded time. Returns False if the task was asked to stop meanwhile."""
@@ -191,7 +191,7 @@ class Lifecycle:
         watchers.append(asyncio.create_task(self._watch(task, container), name=f"ecs-watch-{task.id[:8]}"))
         if (check := container_health.HealthCheck.of(container.definition)) is not None:
             watching = container_health.watch(
-                check, container, env=env, cwd=cwd, marker=marker, changed=lambda: self._note(task)
+                check, container, env=env, cwd=cwd, marker=marker, changed=lambda: self._notify_changed(task)
             )
             watchers.append(asyncio.create_task(watching, name=f"ecs-health-{task.id[:8]}"))
 
@@ -228,24 +228,24 @@ class Lifecycle:
             started = task.started_mono or asyncio.get_running_loop().time()
             task.failed_start = asyncio.get_running_loop().time() - started < self.timing.failed_start_s
             task.request_stop(StopCode.CONTAINER_EXITED, ESSENTIAL_EXITED)
-        self._note(task)
+        self._notify_changed(task)
 
     async def _end(self, task: Task, watchers: list[asyncio.Task[None]]) -> None:
         if any(c.process for c in task.containers):
-            self._enter(task, Status.DEACTIVATING)
+            self._set_status(task, Status.DEACTIVATING)
             await self._deregister(task)
-            self._enter(task, Status.STOPPING)
+            self._set_status(task, Status.STOPPING)
             await asyncio.gather(*(self._stop(task, c) for c in task.containers if c.process is not None))
             task.execution_stopped_at = time.time()
         for watcher in watchers:
             watcher.cancel()
         await asyncio.gather(*watchers, return_exceptions=True)
-        self._enter(task, Status.DEPROVISIONING)
+        self._set_status(task, Status.DEPROVISIONING)
         for container in task.containers:
             container.status = "STOPPED"
             self._ports.difference_update(container.ports.values())
         task.stopped_at = time.time()
-        self._enter(task, Status.STOPPED)
+        self._set_status(task, Status.STOPPED)
         task.done.set()
 
     async def _stop(self, task: Task, container: Container) -> None:
@@ -292,10 +292,10 @@ class Lifecycle:
     def _key(task: Task, container: Container) -> str:
         return f"{task.id}/{container.id}"
 
-    def _enter(self, task: Task, status: Status) -> None:
+    def _set_status(self, task: Task, status: Status) -> None:
         task.status = status
-        self._note(task)
+        self._notify_changed(task)
 
-    def _note(self, task: Task) -> None:
+    def _notify_changed(self, task: Task) -> None:
         task.version += 1
         self.changed(task)

@@ -21,7 +21,7 @@ class Subnet:
     cidr: str
 
 
-def choose(subnets: Sequence[Subnet], used: Iterable[str]) -> Subnet:
+def choose_subnet(subnets: Sequence[Subnet], used: Iterable[str]) -> Subnet:
     """Choose the subnet for the next task. `used` holds the subnet ids of the service's live tasks.
 
     The zone with the fewest tasks wins, then the subnet with the fewest. The given order breaks ties, so a new service
@@ -54,6 +54,6 @@ class Addresses:
                 return address
         raise ValueError(f"subnet {subnet.id} ({subnet.cidr}) has no free address, {len(self._held)} are held")
 
-    def give_back(self, address: str) -> None:
+    def release(self, address: str) -> None:
         """Free the address again."""
         self._held.discard(address)

@@ -19,7 +19,7 @@ from kit.local.ecs import ministack
 from kit.local.ecs.deployment_controller import DeploymentController
 from kit.local.ecs.ecs_services import Service
 from kit.local.ecs.lifecycle import Lifecycle
-from kit.local.ecs.placement import Addresses, Subnet, choose
+from kit.local.ecs.placement import Addresses, Subnet, choose_subnet
 from kit.local.ecs.tasks import Status, StopCode, Target, Task
 from kit.local.ecs.timing import (
     INACTIVE_SERVICES_MAX,
@@ -41,7 +41,7 @@ class Scheduler:
         self.services: dict[str, Service] = {}  # by ARN
         self._tasks: dict[str, Task] = {}  # by ARN, in order of creation
         self._by_key: dict[str, Task] = {}
-        self._lives: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
         self._addresses = Addresses(rng=rng)
         self._controller = DeploymentController(
             timing=timing, tasks_of=self.tasks_of, launch=self.launch, target_health=target_health
@@ -68,13 +68,13 @@ class Scheduler:
         for task in self._tasks.values():
             task.request_stop(StopCode.USER, "The local cloud stops")
         try:
-            if self._lives:
-                await asyncio.wait(list(self._lives.values()), timeout=SHUTDOWN_S_MAX)
+            if self._running:
+                await asyncio.wait(list(self._running.values()), timeout=SHUTDOWN_S_MAX)
         finally:
             for task in self._tasks.values():
                 task.kill()
-            for life in self._lives.values():
-                life.cancel()
+            for running in self._running.values():
+                running.cancel()
 
     def tasks(self) -> list[Task]:
         """Return every task, oldest first, including those stopped in the last hour."""
@@ -131,7 +131,7 @@ class Scheduler:
         targets: tuple[Target, ...] = (), **fields: Any,
     ) -> Task:  # fmt: skip
         """Create one task and run it."""
-        subnet = choose(list(subnets), used)
+        subnet = choose_subnet(list(subnets), used)
         id = uuid.uuid4().hex
         task = Task(
             id=id, account=account, region=region, cluster=cluster, definition=definition, subnet=subnet,
@@ -144,9 +144,9 @@ class Scheduler:
         self._by_key[task.access_key] = task
         self.task_changed(task)
         assert self._lifecycle is not None, "started"
-        life = asyncio.create_task(self._lifecycle.run(task), name=f"ecs-task-{id[:8]}")
-        self._lives[task.arn] = life
-        life.add_done_callback(lambda _: self._ended(task))
+        running = asyncio.create_task(self._lifecycle.run(task), name=f"ecs-task-{id[:8]}")
+        self._running[task.arn] = running
+        running.add_done_callback(lambda _: self._ended(task))
         return task
 
     def task_changed(self, task: Task) -> None:
@@ -165,9 +165,9 @@ class Scheduler:
             self.publish(service)
 
     def _ended(self, task: Task) -> None:
-        self._lives.pop(task.arn, None)
+        self._running.pop(task.arn, None)
         self._by_key.pop(task.access_key, None)
-        self._addresses.give_back(task.ip)
+        self._addresses.release(task.ip)
         service = self._service_of(task)
         if service is not None and not self._closing:
             self._controller.count_failure(service, task)
@@ -197,7 +197,7 @@ class Scheduler:
 
     def _forget(self) -> None:
         """Drop stopped tasks and inactive services that are too old, or too many."""
-        stopped = [t for t in self._tasks.values() if t.status is Status.STOPPED and t.arn not in self._lives]
+        stopped = [t for t in self._tasks.values() if t.status is Status.STOPPED and t.arn not in self._running]
         surplus = len(stopped) - STOPPED_TASKS_MAX
         horizon = time.time() - STOPPED_VISIBLE_S
         for index, task in enumerate(stopped):
