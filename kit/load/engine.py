@@ -122,7 +122,7 @@ class Engine:
 
     def _issue(self, operation: Operation, intended_ns: int = 0) -> None:
         if operation.op == TRADES:
-            operation = self._cursors.place(operation)
+            operation = self._cursors.with_cursor(operation)
         state = OperationState(operation)
         state.pending = 1  # keeps the operation open until everything below is under way
         self._open += 1

@@ -23,7 +23,7 @@ class LedgerCursors:
         self._seed = plan.seed
         self._largest: dict[str, int] = {}
 
-    def place(self, operation: Operation) -> Operation:
+    def with_cursor(self, operation: Operation) -> Operation:
         """Return the read with its cursor: the market's largest, or in a seeded share of reads the beginning."""
         if Draws(self._seed, operation.op_id, CURSOR).unit() < FROM_START_RATIO:
             return operation

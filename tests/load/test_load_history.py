@@ -97,7 +97,7 @@ def _edit(change: dict[str, Any], path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "harm", "said"),
+    ("name", "harm", "message"),
     [
         ("attempts-00001.parquet", Path.unlink, "is missing"),
         ("attempts-00001.parquet", _cut, "is damaged"),
@@ -112,10 +112,10 @@ def _edit(change: dict[str, Any], path: Path) -> None:
         ),
     ],
 )
-def test_damaged_history_is_refused(copy: Path, name: str, harm: Callable[[Path], None], said: str) -> None:
+def test_damaged_history_is_refused(copy: Path, name: str, harm: Callable[[Path], None], message: str) -> None:
     """The error names what is absent, damaged or short."""
     harm(copy / name)
-    with pytest.raises(EvidenceMissing, match=said):
+    with pytest.raises(EvidenceMissing, match=message):
         read_history(copy)
 
 

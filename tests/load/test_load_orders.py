@@ -155,7 +155,7 @@ def test_reads_of_trades_have_every_market_and_every_limit() -> None:
     assert set(limits) == set(TRADES_LIMITS)
     assert all(abs(count / len(reads) - 1 / len(limits)) < 0.15 for count in limits.values())
     cursors = LedgerCursors(PLAN)
-    assert [cursors.place(read) for read in reads] == reads
+    assert [cursors.with_cursor(read) for read in reads] == reads
     assert {read.after for read in reads} == {0}
 
 
@@ -165,7 +165,7 @@ def test_most_reads_of_trades_continue_at_the_largest_cursor() -> None:
     cursors = LedgerCursors(PLAN)
     for reply in (b'{"next":7}', b'{"next":40,"trades":[]}', b'{"next":12}'):
         cursors.advance("ACME", reply)
-    placed = [cursors.place(read) for read in reads]
+    placed = [cursors.with_cursor(read) for read in reads]
     assert [read._replace(after=0) for read in placed] == reads
     assert {read.after for read in placed if read.symbol == "BOLT"} == {0}
     acme = [read.after for read in placed if read.symbol == "ACME"]
@@ -181,7 +181,7 @@ def test_reply_without_a_valid_cursor_is_ignored(reply: str) -> None:
     """Reads keep the cursor that was known before."""
     cursors = LedgerCursors(PLAN)
     cursors.advance("ACME", reply.encode())
-    assert {cursors.place(Operation(i, TRADES, "c001", symbol="ACME")).after for i in range(50)} == {0}
+    assert {cursors.with_cursor(Operation(i, TRADES, "c001", symbol="ACME")).after for i in range(50)} == {0}
 
 
 def test_mid_price_moves_and_a_third_of_the_limit_prices_crosses_it() -> None:

@@ -24,7 +24,7 @@ def test_defaults_are_filled_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"rate": 5}, "unknown field 'rate'"),
         ({"rate_per_s": 0}, "rate_per_s=0 must be a number from 1 to 20000"),
@@ -47,11 +47,11 @@ def test_defaults_are_filled_in() -> None:
         ({"cancel_ratio": 0.4, "book_ratio": 0.3, "trades_ratio": 0.3}, "book_ratio + trades_ratio = 1.0 > 0.9"),
     ],
 )
-def test_bad_value_is_named(change: dict[str, object], said: str) -> None:
+def test_bad_value_is_named(change: dict[str, object], message: str) -> None:
     """The error names the field, the value and what is accepted."""
     with pytest.raises(UsageError) as caught:
         LoadPlan.from_json(json.dumps(GOOD | change))
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_missing_field_is_named() -> None:
