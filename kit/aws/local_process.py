@@ -74,7 +74,6 @@ def start_local(
     port: int = 0,
     seed: int = 1,
     region: str = "us-east-1",
-    timeout_s: float = READY_S_MAX,
     log: Path | None = None,
 ) -> LocalCloud:
     """Start a local AWS that ends with this process, however this process ends.
@@ -91,7 +90,7 @@ def start_local(
             _argv(folder, port, seed, region),
         )
         try:
-            facts = _await_ready(folder, owned.child_pid, owned.poll, timeout_s, reader)
+            facts = _await_ready(folder, owned.child_pid, owned.poll, reader)
         except BaseException:
             owned.close()
             raise
@@ -104,7 +103,6 @@ def start_local_detached(
     port: int = 0,
     seed: int = 1,
     region: str = "us-east-1",
-    timeout_s: float = READY_S_MAX,
 ) -> LocalCloud:
     """Start a local AWS that outlives this process. `find_local` and `stop_local` find it by `state_dir`.
 
@@ -132,7 +130,7 @@ def start_local_detached(
         _write(state_dir / RECORD_FILE, record)
         try:
             with _log_reader(log) as reader:
-                facts = _await_ready(folder, server, _exit_probe(server), timeout_s, reader)
+                facts = _await_ready(folder, server, _exit_probe(server), reader)
         except BaseException:
             _stop(state_dir)
             raise
@@ -185,10 +183,8 @@ def _spawn(start: Callable[[list[str], dict[str, str]], Any], argv: list[str]) -
         raise CloudError(f"the local AWS could not be started: {error}") from error
 
 
-def _await_ready(
-    folder: Path, pid: int, exited: Callable[[], int | None], timeout_s: float, log: BinaryIO
-) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout_s
+def _await_ready(folder: Path, pid: int, exited: Callable[[], int | None], log: BinaryIO) -> dict[str, Any]:
+    deadline = time.monotonic() + READY_S_MAX
     while True:
         facts = _read(folder / CLOUD_FILE)
         if facts is not None and facts["pid"] == pid:
@@ -197,7 +193,7 @@ def _await_ready(
         if code is not None:
             raise CloudError(f"the local AWS ended with {code} before it was ready: {_tail(log)}")
         if time.monotonic() > deadline:
-            raise CloudError(f"the local AWS was not ready within {timeout_s:g} s: {_tail(log)}")
+            raise CloudError(f"the local AWS was not ready within {READY_S_MAX:g} s: {_tail(log)}")
         time.sleep(POLL_S)
 
 

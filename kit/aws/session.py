@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -61,21 +60,20 @@ class Session:
         return local_environment(self.endpoint, self.region)
 
 
-def session(*, target: str, region: str, endpoint: str = "", accounts: Collection[str] | None = None) -> Session:
+def session(*, target: str, region: str) -> Session:
     """Make a session for `target`.
 
-    `local` uses the endpoint given or the one in the environment, which must be on this machine. `aws` raises
-    UnsafeTarget unless the account of the credentials is in `accounts` (default: the list in `GAMEDAY_ACCOUNTS`), and
-    UsageError if the environment sets another endpoint.
+    `local` uses the endpoint in the environment, which must be on this machine. `aws` raises UnsafeTarget unless the
+    account of the credentials is in the list in `GAMEDAY_ACCOUNTS`, and UsageError if the environment sets an endpoint.
     """
+    endpoint = os.environ.get(ENDPOINT_VARIABLE, "")
     if target == LOCAL:
-        return local_session(endpoint or os.environ.get(ENDPOINT_VARIABLE, ""), region)
+        return local_session(endpoint, region)
     if target != AWS:
         raise UsageError(f"target={target!r} is not one of {LOCAL}, {AWS}")
-    if endpoint or os.environ.get(ENDPOINT_VARIABLE):
-        where = endpoint or os.environ[ENDPOINT_VARIABLE]
-        raise UsageError(f"target={AWS!r} but the endpoint is {where}: unset {ENDPOINT_VARIABLE}")
-    return _guarded(region, _allowed(accounts))
+    if endpoint:
+        raise UsageError(f"target={AWS!r} but the endpoint is {endpoint}: unset {ENDPOINT_VARIABLE}")
+    return _guarded(region, _allowed_accounts())
 
 
 def local_session(endpoint: str, region: str) -> Session:
@@ -128,10 +126,9 @@ def _guarded(region: str, accounts: frozenset[str]) -> Session:
     return Session(region=region, account_id=found, boto=boto)
 
 
-def _allowed(accounts: Collection[str] | None) -> frozenset[str]:
-    if accounts is None:
-        text = os.environ.get(ACCOUNTS_VARIABLE, "")
-        accounts = [word for part in text.split(",") if (word := part.strip())]
+def _allowed_accounts() -> frozenset[str]:
+    parts = os.environ.get(ACCOUNTS_VARIABLE, "").split(",")
+    accounts = [account for part in parts if (account := part.strip())]
     wrong = [account for account in accounts if not ACCOUNT_ID.fullmatch(account)]
     if wrong:
         raise UsageError(f"{ACCOUNTS_VARIABLE}: {', '.join(wrong)} is not a 12-digit account id")

@@ -67,9 +67,10 @@ def test_an_allowed_account_is_accepted(sts, monkeypatch):
     assert aws.session(target="aws", region="us-east-1").account_id == "123456789012"
 
 
-def test_an_account_off_the_list_is_refused(sts):
+def test_an_account_off_the_list_is_refused(sts, monkeypatch):
+    monkeypatch.setenv(aws.ACCOUNTS_VARIABLE, "999999999999")
     with pytest.raises(UnsafeTarget, match="account 123456789012 is not on the allow-list"):
-        aws.session(target="aws", region="us-east-1", accounts=["999999999999"])
+        aws.session(target="aws", region="us-east-1")
 
 
 def test_without_a_list_every_account_is_refused(no_aws):
@@ -88,18 +89,20 @@ def test_aws_with_a_redirected_endpoint_is_refused(no_aws, monkeypatch):
     """Otherwise the report would name AWS although another system was judged."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     with pytest.raises(UsageError, match="unset AWS_ENDPOINT_URL"):
-        aws.session(target="aws", region="us-east-1", accounts=["123456789012"])
+        aws.session(target="aws", region="us-east-1")
 
 
-def test_missing_credentials_are_a_cloud_error(no_aws):
+def test_missing_credentials_are_a_cloud_error(no_aws, monkeypatch):
+    monkeypatch.setenv(aws.ACCOUNTS_VARIABLE, "123456789012")
     with pytest.raises(CloudError, match="credentials do not work"):
-        aws.session(target="aws", region="us-east-1", accounts=["123456789012"])
+        aws.session(target="aws", region="us-east-1")
 
 
 @pytest.mark.parametrize("endpoint", ["", "http://example.com", "https://dynamodb.us-east-1.amazonaws.com"])
-def test_a_local_endpoint_must_be_on_this_machine(no_aws, endpoint):
+def test_a_local_endpoint_must_be_on_this_machine(no_aws, endpoint, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     with pytest.raises(CloudError, match=r"is not on 127\.0\.0\.1"):
-        aws.session(target="local", region="us-east-1", endpoint=endpoint)
+        aws.session(target="local", region="us-east-1")
 
 
 def test_an_unknown_target_is_refused(no_aws):
