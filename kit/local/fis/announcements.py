@@ -1,7 +1,6 @@
-"""What an experiment tells others: EventBridge events and log records (schema version 2).
+"""Publish what happens in an experiment: EventBridge events and log records (schema version 2).
 
-Knows the shapes of both and MiniStack's bus. Telling never fails an experiment: the fault must still be undone when
-a log group was deleted meanwhile.
+A failure to publish never fails the experiment: its faults must be undone even when its log group was deleted.
 """
 
 import functools
@@ -23,21 +22,22 @@ P = ParamSpec("P")
 log = logging.getLogger(__name__)
 
 
-def _never_raises(tell: Callable[P, None]) -> Callable[P, None]:
-    # Boundary: rules' targets are code of others (Lambda, SNS over HTTP).
-    @functools.wraps(tell)
-    def told(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            tell(*args, **kwargs)
-        except Exception:
-            log.exception("fis announcement failed", extra={"tell": tell.__name__})
+def _never_raises(publish: Callable[P, None]) -> Callable[P, None]:
+    """Log what a function raises. Targets of EventBridge rules run code of others (Lambda, SNS over HTTP)."""
 
-    return told
+    @functools.wraps(publish)
+    def call(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            publish(*args, **kwargs)
+        except Exception:
+            log.exception("fis announcement failed", extra={"announcement": publish.__name__})
+
+    return call
 
 
 @_never_raises
 def experiment_changed(experiment: Experiment, old_status: str) -> None:
-    """Put the EventBridge event."""
+    """Put the EventBridge event of a change of state."""
     detail = {
         "experiment-id": experiment.id,
         "experiment-template-id": experiment.template["id"],
@@ -54,7 +54,7 @@ def experiment_changed(experiment: Experiment, old_status: str) -> None:
 
 
 def experiment_started(experiment: Experiment) -> None:
-    """`experiment-start`."""
+    """Write `experiment-start`."""
     _write(
         experiment,
         "experiment-start",
@@ -66,7 +66,7 @@ def experiment_started(experiment: Experiment) -> None:
 
 
 def experiment_ended(experiment: Experiment) -> None:
-    """`experiment-end`."""
+    """Write `experiment-end`, and deliver the log to S3."""
     state = {"status": experiment.status, "reason": experiment.reason}
     details = {"experiment_end_time": _iso(experiment.ended_at), "experiment_state": state}
     if experiment.error:
@@ -76,12 +76,12 @@ def experiment_ended(experiment: Experiment) -> None:
 
 
 def target_resolution_started(experiment: Experiment) -> None:
-    """`target-resolution-start`."""
+    """Write `target-resolution-start`."""
     _write(experiment, "target-resolution-start", {"target_resolution_start_time": _iso(None)})
 
 
 def target_resolved(experiment: Experiment, target: ResolvedTarget) -> None:
-    """`target-resolution-detail`."""
+    """Write `target-resolution-detail`."""
     resolved = [{"arn": resource.arn} for resource in target.resources]
     details = {
         "target_name": target.name,
@@ -95,12 +95,12 @@ def target_resolved(experiment: Experiment, target: ResolvedTarget) -> None:
 
 
 def target_resolution_ended(experiment: Experiment) -> None:
-    """`target-resolution-end`."""
+    """Write `target-resolution-end`."""
     _write(experiment, "target-resolution-end", {"target_resolution_end_time": _iso(None)})
 
 
 def action_started(experiment: Experiment, action: ActionState, arns: Mapping[str, Sequence[str]]) -> None:
-    """`action-start`."""
+    """Write `action-start`."""
     _write(
         experiment,
         "action-start",
@@ -114,13 +114,13 @@ def action_started(experiment: Experiment, action: ActionState, arns: Mapping[st
 
 
 def action_failed(experiment: Experiment, action: ActionState, *, code: str, reason: str) -> None:
-    """`action-error`."""
+    """Write `action-error`."""
     error = {"account_id": experiment.account_id, "error_code": code, "error_message": reason}
     _write(experiment, "action-error", {**_action(action), "error_information": error})
 
 
 def action_ended(experiment: Experiment, action: ActionState) -> None:
-    """`action-end`."""
+    """Write `action-end`."""
     state = {"status": action.status, "reason": action.reason}
     _write(
         experiment, "action-end", {**_action(action), "action_end_time": _iso(action.ended_at), "action_state": state}
@@ -151,5 +151,5 @@ def _write(experiment: Experiment, log_type: str, details: Mapping[str, Any]) ->
 
 
 def _iso(at: float | None) -> str:
-    moment = datetime.now(tz=UTC) if at is None else datetime.fromtimestamp(at, tz=UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
+    timestamp = datetime.now(tz=UTC) if at is None else datetime.fromtimestamp(at, tz=UTC)
+    return timestamp.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"

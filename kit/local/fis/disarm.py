@@ -1,8 +1,7 @@
-"""Actions that are made to do nothing, behind the back of whoever runs the experiment: a rehearsal of proofs.
+"""Disarm actions, to test that effect checks notice a fault that FIS reports but does not inject.
 
-An operator writes action ids, one a line, into `<state dir>/fis-disarm`. From then on FIS runs such an action as ever,
-start, duration, end and log, but it injects nothing. Whoever believes FIS alone is then deceived; proof of effect must
-not be, and this is how that is tried. AWS has nothing of the kind, and no game day uses it.
+Write action ids, one per line, into `<state dir>/fis-disarm`. FIS then reports the start, the duration, the end and the
+log of such an action as usual, but injects nothing. AWS has no such feature, and no game day uses it.
 """
 
 from pathlib import Path
@@ -11,7 +10,7 @@ FILE_NAME = "fis-disarm"
 
 
 def is_disarmed(state_dir: Path, action_id: str) -> bool:
-    """Whether this action is to do nothing; asked when it starts."""
+    """Tell whether an action that starts now injects nothing."""
     try:
         return action_id in (state_dir / FILE_NAME).read_text(encoding="utf-8").split()
     except FileNotFoundError:

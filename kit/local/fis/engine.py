@@ -1,8 +1,7 @@
-"""The engine: how one experiment runs, from pending to its end.
+"""Run one experiment: check lever and stop conditions, resolve targets, run actions by `startAfter`, undo.
 
-Owns the order of things: lever, stop conditions, target resolution, actions by `startAfter`, durations, undo.
-Every change that an action made is undone before the action ends, or before the experiment ends where the action
-asked for that, whatever ended it. Knows actions only by `ACTIONS` and `UNDO`.
+Every change of an action is undone before the action ends, or before the experiment ends where the action asked for
+that, whatever the reason of the end.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from kit.local.fis.journal import Entry, Journal
 from kit.local.fis.targets import is_resolvable, resolve
 from kit.local.fis.templates import alarm_arns, held_s
 
-# One undo may take this long; what then is still there stays in the journal and is undone at the next start.
+# The limit on one undo. A change that is not undone in time stays in the journal and is undone at the next start.
 UNDO_S_MAX = 30.0
 
 log = logging.getLogger(__name__)
@@ -43,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """Why an experiment ends before its actions completed, and the state that it ends in."""
+    """Why an experiment ends before its actions are complete, and its final state."""
 
     status: str
     reason: str
@@ -59,7 +58,7 @@ CANCELLED_BY_LEVER = Cause(status=CANCELLED, reason="Experiment cancelled: the s
 
 
 class Run:
-    """One experiment being run."""
+    """The run of one experiment."""
 
     def __init__(
         self,
@@ -81,7 +80,7 @@ class Run:
         self._kept: list[Entry] = []
 
     def end(self, cause: Cause) -> None:
-        """End it; the first cause wins. The actions' undo has only begun when this returns."""
+        """Ask the run to end; the first cause wins. The undo of the actions follows after this returns."""
         if self._cause is not None or not self.experiment.is_active:
             return
         self._cause = cause
@@ -90,7 +89,7 @@ class Run:
             self._enter(STOPPING, "Stopping Experiment.")
 
     async def run(self) -> None:
-        """Run it to its end; never raises but for cancellation."""
+        """Run the experiment to its end. Raises nothing but CancelledError."""
         experiment = self.experiment
         self._enter(INITIATING, "Experiment is initiating.")
         experiment.started_at = time.time()
@@ -99,18 +98,18 @@ class Run:
                 await asyncio.gather(*(self._run_action(action) for action in experiment.actions.values()))
         except ExperimentFailure as failure:
             self.end(Cause(status=FAILED, reason=str(failure), code=failure.code, location="experiment"))
-        except Exception as error:  # boundary: a defect of ours must end the experiment, visibly
+        except Exception as error:  # boundary: a defect of ours must fail the experiment visibly
             log.exception("fis experiment crashed", extra={"experiment": experiment.id})
             self.end(Cause(status=FAILED, reason=repr(error), code=ExperimentFailure.code, location="experiment"))
         finally:
             not_undone = await asyncio.shield(self._undo(self._kept))
         if not_undone is not None:
-            # Whatever ended it: a fault that is still there must not read as an orderly end.
+            # A fault that is still in force fails the experiment, whatever ended it.
             self._cause = Cause(status=FAILED, reason=str(not_undone), code=not_undone.code, location="experiment")
         self._finish()
 
     def _begin(self) -> bool:
-        """Checks and target resolution; False when there is nothing to run."""
+        """Check the lever and the alarms, and resolve the targets. Returns False when there is nothing to run."""
         experiment = self.experiment
         if self._is_lever_engaged():
             self.end(CANCELLED_BY_LEVER)
@@ -142,7 +141,7 @@ class Run:
         skips_empty = experiment.template["experimentOptions"]["emptyTargetResolutionMode"] == "skip"
         announcements.target_resolution_started(experiment)
         for name, target in experiment.template["targets"].items():
-            # Types that the local AWS lacks are reached by actions that it lacks: those fail, and say so.
+            # A type that the local AWS lacks belongs to an action that it lacks, and that action fails with its reason.
             if not is_resolvable(target):
                 continue
             resolved = resolve(self._services.ecs, name, target, random.Random(f"{self._dice_seed}-{name}"))
@@ -182,7 +181,7 @@ class Run:
             await self._inject(action, context)
         except ExperimentFailure as error:
             failure = error
-        except Exception as error:  # boundary: a crashed action is a failed action, and is undone all the same
+        except Exception as error:  # boundary: an action that crashes fails, and is undone too
             log.exception("fis action crashed", extra={"experiment": self.experiment.id, "action": action.name})
             failure = ExperimentFailure(repr(error))
         finally:
@@ -212,12 +211,12 @@ class Run:
             log.warning("fis action disarmed", extra={"experiment": self.experiment.id, "action": action.name})
         else:
             await self._unless_ending(fault.start(context))
-        # The loop's timers have milliseconds and may fire one too early; a duration is never cut short.
+        # Timers of the loop have a resolution of 1 ms and may fire early; the action must not end early.
         while not self._ending.is_set() and (left_s := until - time.monotonic()) > 0:
             await self._unless_ending(asyncio.sleep(left_s))
 
     async def _unless_ending(self, step: Awaitable[object]) -> None:
-        """Do the step; drop it as soon as the experiment is ending."""
+        """Await the step, but cancel it as soon as the experiment is ending."""
         doing, ending = asyncio.ensure_future(step), asyncio.ensure_future(self._ending.wait())
         try:
             await asyncio.wait({doing, ending}, return_when=asyncio.FIRST_COMPLETED)
@@ -226,7 +225,7 @@ class Run:
         finally:
             for each in (doing, ending):
                 each.cancel()
-            # A dropped step must have let go before its changes are undone.
+            # A cancelled step must have finished before its changes are undone.
             await asyncio.gather(doing, ending, return_exceptions=True)
 
     async def _undo(self, changes: list[Entry]) -> ExperimentFailure | None:
@@ -274,10 +273,10 @@ class Run:
 
 
 async def undo(services: Collaborators, journal: Journal, entry: Entry) -> ExperimentFailure | None:
-    """Undo one change and strike it out; what fails stays in the journal and is returned."""
+    """Undo one change and remove it from the journal. A failure is returned, and the change stays in the journal."""
     try:
         await asyncio.wait_for(UNDO[entry.kind](services, entry), UNDO_S_MAX)
-    except Exception as error:  # boundary: one undo that fails must not keep the others from being done
+    except Exception as error:  # boundary: a failed undo must not prevent the others
         log.exception("fis undo failed", extra={"kind": entry.kind, "data": entry.data})
         return ExperimentFailure(f"undo of {entry.kind} failed: {error!r}")
     journal.forget(entry)

@@ -1,43 +1,43 @@
-"""What FIS answers when it refuses, and how an action says that it failed."""
+"""The errors of the FIS API, and the failures of experiments and actions."""
 
 from kit.errors import KitError
 
 
 class FisError(KitError):
-    """Root of the API's errors: the error code on the wire and its HTTP status."""
+    """Root of the API's errors: `code` is the error code of the answer, `status` its HTTP status."""
 
     code = "InternalServerException"
     status = 500
 
 
 class InvalidRequest(FisError):
-    """The request or the template is wrong."""
+    """The request or the template is invalid."""
 
     code = "ValidationException"
     status = 400
 
 
 class NotFound(FisError):
-    """No such template, experiment, action, resource type or lever."""
+    """The template, experiment, action, resource type or lever does not exist."""
 
     code = "ResourceNotFoundException"
     status = 404
 
     @classmethod
     def for_id(cls, noun: str, identifier: str) -> "NotFound":
-        """Name what was looked for."""
+        """Name the missing object."""
         return cls(f"{noun} {identifier} does not exist")
 
 
 class Conflict(FisError):
-    """The request contradicts what is there: a client token used again, a lever on the move."""
+    """The request contradicts the current state: a client token used again, a lever that is engaging."""
 
     code = "ConflictException"
     status = 409
 
 
 class QuotaExceeded(FisError):
-    """A service quota; AWS answers 402."""
+    """A service quota is exceeded; AWS answers 402."""
 
     code = "ServiceQuotaExceededException"
     status = 402
@@ -49,24 +49,24 @@ class QuotaExceeded(FisError):
 
 
 class ExperimentFailure(KitError):
-    """An experiment or an action of it cannot go on; `code` is one of the codes of `ExperimentError`."""
+    """An experiment or an action cannot continue; `code` is a code of AWS's `ExperimentError`."""
 
     code = "InternalFailure"
 
 
 class ConfigurationFailure(ExperimentFailure):
-    """The template asks for something that cannot work here."""
+    """The template asks for something that cannot work on the local AWS."""
 
     code = "ConfigurationFailure"
 
 
 class DependentServiceFailure(ExperimentFailure):
-    """Another service refused what the action asked of it."""
+    """Another service refused or failed a request of the action."""
 
     code = "DependentServiceFailure"
 
 
 class InvalidTarget(ExperimentFailure):
-    """No target, or a target that is not there."""
+    """There is no target, or a target does not exist."""
 
     code = "InvalidTarget"

@@ -1,7 +1,4 @@
-"""One experiment as it stands: its states, its actions' states, what it resolved, and how the API shows it.
-
-Holds values and the legal names of states; how they change is the engine's.
-"""
+"""Hold the state of one experiment, and describe it as the API does."""
 
 import asyncio
 import copy
@@ -32,7 +29,7 @@ REASON_CHARS_MAX = 512
 
 @dataclass(slots=True, kw_only=True)
 class ActionState:
-    """One action of one experiment."""
+    """The state of one action of an experiment."""
 
     name: str
     definition: Mapping[str, Any]
@@ -43,7 +40,7 @@ class ActionState:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def describe(self) -> dict[str, Any]:
-        """In the API's shape."""
+        """Describe it as the API does."""
         keys = ("actionId", "description", "parameters", "targets", "startAfter")
         return {
             **{key: self.definition.get(key) for key in keys},
@@ -55,7 +52,7 @@ class ActionState:
 
 @dataclass(slots=True, kw_only=True)
 class Experiment:
-    """One experiment; the template is a copy of what it was at the start."""
+    """The state of one experiment, with a copy of its template at the start."""
 
     id: str
     arn: str
@@ -72,12 +69,12 @@ class Experiment:
     started_at: float | None = None
     ended_at: float | None = None
     resolved: list[ResolvedTarget] = field(default_factory=list)
-    # Log records that wait for S3.
+    # Log records to be delivered to S3.
     log_lines: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, template: Template, *, actions_mode: str, tags: Mapping[str, str]) -> "Experiment":
-        """A new experiment, pending."""
+        """Make a new experiment, pending."""
         experiment_id = make_id("EXP")
         snapshot = copy.deepcopy(template)
         return cls(
@@ -96,11 +93,11 @@ class Experiment:
 
     @property
     def is_active(self) -> bool:
-        """Not yet in a final state."""
+        """Whether its state is not final yet."""
         return self.status not in ENDED
 
     def describe(self) -> dict[str, Any]:
-        """As GetExperiment shows it."""
+        """Describe it as GetExperiment does."""
         return {
             **self.summary(),
             "roleArn": self.template["roleArn"],
@@ -116,7 +113,7 @@ class Experiment:
         }
 
     def summary(self) -> dict[str, Any]:
-        """As ListExperiments shows it."""
+        """Describe it as ListExperiments does."""
         return {
             "id": self.id,
             "arn": self.arn,
@@ -128,7 +125,7 @@ class Experiment:
         }
 
     def resolved_targets(self, target_name: str | None) -> list[dict[str, Any]]:
-        """As ListExperimentResolvedTargets shows them."""
+        """Describe the targets as ListExperimentResolvedTargets does."""
         return [
             {"resourceType": target.type, "targetName": target.name, "targetInformation": {"arn": resource.arn}}
             for target in self.resolved
@@ -137,13 +134,13 @@ class Experiment:
         ]
 
     def targets_of(self, action: ActionState) -> dict[str, tuple[Resource, ...]]:
-        """The resources by the action's slots."""
+        """Return the resources by the slots of the action."""
         by_name = {target.name: target.resources for target in self.resolved}
         return {slot: by_name.get(name, ()) for slot, name in (action.definition.get("targets") or {}).items()}
 
     def _report(self) -> dict[str, Any] | None:
         if not self.template.get("experimentReportConfiguration"):
             return None
-        # The local AWS makes no PDF; it says so instead of pretending.
+        # The local AWS makes no PDF, and reports that as a failure.
         error = {"code": "NotSupported"}
         return {"state": {"status": "failed", "reason": "The local AWS makes no reports.", "error": error}}

@@ -1,8 +1,7 @@
-"""The undo journal: what has to be put back, written down before it is changed.
+"""Keep the undo journal: every change is written down before it is made.
 
-One line a change in `<state dir>/fis-journal.jsonl`, synced before the action acts, struck out after its undo.
-What is left when the server starts again (it was killed) is undone then. Knows neither actions nor how to
-undo; that is `actions.undo`.
+Each change is one line in `<state dir>/fis-journal.jsonl`, synced before the action acts and marked as forgotten after
+its undo. Changes that a killed server left in force are undone at the next start.
 """
 
 import json
@@ -19,9 +18,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One change. `kind` says who undoes it, `data` is all that this needs after a restart.
+    """One change. `kind` selects the undo function in `actions.UNDO`, `data` is all that it needs after a restart.
 
-    `handles` are what only this process knows (link rule ids): gone after a restart, and so is their effect.
+    `handles` identify objects of this process, such as link rules; both are gone after a restart.
     """
 
     id: str
@@ -31,7 +30,7 @@ class Entry:
 
 
 class Journal:
-    """The open journal of one cloud."""
+    """The journal of one local AWS."""
 
     def __init__(self, state_dir: Path) -> None:
         self._path = state_dir / FILE_NAME
@@ -39,7 +38,7 @@ class Journal:
         self._open: dict[str, Entry] = {}
 
     def load(self) -> list[Entry]:
-        """The entries that a former process left open, newest first; starts a fresh file that holds them."""
+        """Return the changes that a former process left in force, newest first, and compact the file."""
         self._open = {}
         if self._path.exists():
             for line in self._path.read_text(encoding="utf-8").splitlines():
@@ -49,7 +48,7 @@ class Journal:
         return list(reversed(self._open.values()))
 
     def remember(self, kind: str, data: dict[str, Any]) -> Entry:
-        """Write a change down; only then may it be made."""
+        """Write down a change that the caller is about to make."""
         self._count += 1
         entry = Entry(id=str(self._count), kind=kind, data=data)
         self._append({"remember": entry.id, "kind": kind, "data": data})
@@ -57,11 +56,11 @@ class Journal:
         return entry
 
     def open_entries(self, kind: str) -> list[Entry]:
-        """The changes of this kind that are in force, oldest first."""
+        """Return the changes of this kind that are in force, oldest first."""
         return [entry for entry in self._open.values() if entry.kind == kind]
 
     def forget(self, entry: Entry) -> None:
-        """The change was undone."""
+        """Mark a change as undone."""
         if self._open.pop(entry.id, None) is not None:
             self._append({"forget": entry.id})
 
@@ -69,7 +68,7 @@ class Journal:
         try:
             record = json.loads(line)
         except ValueError:
-            # The last line of a killed process may be torn; its change was never made.
+            # The last line of a killed process may be incomplete; its change was never made.
             log.warning("journal line unreadable", extra={"line": line[:200]})
             return
         if "forget" in record:

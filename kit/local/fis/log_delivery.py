@@ -1,7 +1,4 @@
-"""Where an experiment's log records go: a CloudWatch log stream, an object in S3, or both.
-
-Owns names and keys, which are AWS's, and the seam to both stores. Knows no record's contents.
-"""
+"""Deliver an experiment's log records to a CloudWatch log stream, to an object in S3, or to both, under AWS's names."""
 
 import hashlib
 import json
@@ -15,7 +12,7 @@ from ministack.services import cloudwatch_logs, s3
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.fis.experiments import Experiment
 
-# An experiment has at most 20 actions; this bounds what one of them could write beyond any expectation.
+# The limit on the records of one experiment that wait for S3, far above what 20 actions write.
 RECORDS_KEPT_MAX = 10_000
 HASH_CHARS = 8
 
@@ -23,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def open_log(experiment: Experiment) -> None:
-    """Make the log stream; raises ConfigurationFailure where logs could not be delivered."""
+    """Make the log stream. Raises ConfigurationFailure when the log group or the bucket does not exist."""
     bucket, _ = _bucket(experiment)
     if bucket and s3._buckets.get(bucket) is None:
         raise ConfigurationFailure(f"log bucket {bucket} does not exist")
@@ -36,7 +33,7 @@ def open_log(experiment: Experiment) -> None:
 
 
 def write(experiment: Experiment, record: Mapping[str, Any]) -> None:
-    """Put the record into the log stream at once; keep it for S3."""
+    """Put the record into the log stream at once, and keep it for S3."""
     line = json.dumps(record)
     if _bucket(experiment)[0] and len(experiment.log_lines) < RECORDS_KEPT_MAX:
         experiment.log_lines.append(line)
@@ -49,7 +46,7 @@ def write(experiment: Experiment, record: Mapping[str, Any]) -> None:
 
 
 def deliver(experiment: Experiment) -> None:
-    """Put what was kept into the bucket, once, when the experiment has ended (AWS does it within minutes)."""
+    """Put the kept records into the bucket, when the experiment has ended (AWS does it within minutes)."""
     bucket, prefix = _bucket(experiment)
     if not bucket:
         return
@@ -77,7 +74,7 @@ def _configuration(experiment: Experiment) -> Mapping[str, Any]:
 
 
 def _bucket(experiment: Experiment) -> tuple[str, str]:
-    """The bucket and the prefix; both empty without one."""
+    """Return the bucket and the prefix; both are empty without a bucket."""
     found = _configuration(experiment).get("s3Configuration") or {}
     return found.get("bucketName", ""), found.get("prefix", "")
 

@@ -1,7 +1,7 @@
-"""What outlives the server: templates, the safety lever, and experiments as they ended.
+"""Save templates, safety levers and experiments, so that they outlive the server.
 
-Two files in the state dir, the templates' rewritten at each change, the experiments' appended to. Faults that are in
-force are the journal's. Knows no running experiment: one that a killed server left so is shown as stopped.
+The file of templates and levers is rewritten at each change, the file of experiments is appended to. An experiment that
+ran when the server was killed is shown as stopped. `journal` keeps the faults that are in force.
 """
 
 import json
@@ -18,39 +18,39 @@ SETTINGS_FILE = "fis-settings.json"
 EXPERIMENTS_FILE = "fis-experiments.jsonl"
 INTERRUPTED = "Experiment halted: the local AWS was killed, and undid its faults when it started again."
 
-# (account, region, id) → value, as MiniStack's scoped dicts hold them.
+# (account, region, id) → value, as in MiniStack's scoped dicts.
 Scoped = dict[tuple[str, str, str], Any]
 
 log = logging.getLogger(__name__)
 
 
 class Store:
-    """The files of one cloud."""
+    """The files of one local AWS."""
 
     def __init__(self, state_dir: Path) -> None:
         self._settings = state_dir / SETTINGS_FILE
         self._experiments = state_dir / EXPERIMENTS_FILE
 
     def load_settings(self) -> dict[str, Scoped]:
-        """Scoped values by name; empty without a file."""
+        """Return scoped values by name; nothing without a file."""
         if not self._settings.exists():
             return {}
         written = json.loads(self._settings.read_text(encoding="utf-8"))
         return {name: {tuple(key): value for key, value in items} for name, items in written.items()}
 
     def save_settings(self, settings: Mapping[str, Scoped]) -> None:
-        """Write all of them."""
+        """Write all scoped values."""
         items = {name: [[list(key), value] for key, value in scoped.items()] for name, scoped in settings.items()}
         _replace(self._settings, json.dumps(items))
 
     def load_experiments(self, kept_max: int) -> list[Experiment]:
-        """The newest experiments, oldest first; the file then holds no others."""
+        """Return the newest experiments, oldest first, and remove the others from the file."""
         latest: dict[str, dict[str, Any]] = {}
         for line in self._experiments.read_text(encoding="utf-8").splitlines() if self._experiments.exists() else ():
             try:
                 record = json.loads(line)
             except ValueError:
-                # The last line of a killed process may be torn; the one before it tells of the same experiment.
+                # The last line of a killed process may be incomplete; an earlier line holds the same experiment.
                 log.warning("experiment record unreadable", extra={"line": line[:200]})
                 continue
             latest[record["id"]] = record
@@ -59,7 +59,7 @@ class Store:
         return experiments
 
     def save_experiment(self, experiment: Experiment) -> None:
-        """Add what it looks like now: at its start and at its end."""
+        """Append the current state of an experiment; called at its start and at its end."""
         with self._experiments.open("a", encoding="utf-8") as file:
             file.write(_lines([experiment]))
 

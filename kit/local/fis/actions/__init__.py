@@ -1,4 +1,4 @@
-"""The actions that really act: one module each, named after the action's id."""
+"""The actions that the local AWS performs: one module each, named after the id of the action."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ACTIONS: Mapping[str, type[Action]] = {
     "aws:ssm:start-automation-execution": StartAutomationExecution,
 }
 
-# Who undoes an entry of the journal. Must be safe to repeat, and to call in a fresh process.
+# Undo functions by the kind of the journal entry. They must be safe to repeat, also in a new process.
 UNDO: Mapping[str, Callable[[Collaborators, Entry], Awaitable[None]]] = {
     arc_start_zonal_autoshift.UNDO_KIND: arc_start_zonal_autoshift.undo,
     dynamodb_global_table_pause_replication.UNDO_KIND: dynamodb_global_table_pause_replication.undo,

@@ -28,7 +28,7 @@ ENABLED, ANY = "ENABLED", "ANY"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartZonalAutoshift:
-    """`zone` is a zone's name or id."""
+    """`zone` is the name or the id of a zone."""
 
     zone: str
     types: tuple[str, ...] = (BALANCERS,)
@@ -55,13 +55,13 @@ class StartZonalAutoshift:
 
 
 async def undo(services: Collaborators, entry: Entry) -> None:
-    """End the shift; a shift dies with the process, so a restart finds none."""
+    """End the shift. Shifts end with the process, so there are none after a restart."""
     for zone in entry.handles:
         services.alb.end_shift(entry.data["balancer"], zone)
 
 
 def _zone_of(wanted: str, subnet_ids: list[str], balancer: str) -> str:
-    """The name of the zone, one of several that the load balancer is in."""
+    """Return the name of the zone. The load balancer must have subnets in it and in another one."""
     subnets = [ec2._subnets.get(subnet_id) or {} for subnet_id in subnet_ids]
     names = {subnet.get("AvailabilityZone", "") for subnet in subnets}
     for subnet in subnets:

@@ -1,4 +1,4 @@
-"""What an action gets to act with. Knows the cloud and the journal; no action, no experiment state."""
+"""The interface of an action, and the context in which it acts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kit.local.fis.resources import Resource
 
 @dataclass(slots=True, kw_only=True)
 class ActionContext:
-    """One run of one action. `kept` is the experiment's own list: changes that outlive the action."""
+    """The run of one action. `kept` belongs to the experiment: changes that outlive the action."""
 
     services: Collaborators
     journal: Journal
@@ -24,29 +24,30 @@ class ActionContext:
     kept: list[Entry] = field(default_factory=list)
 
     def remember(self, kind: str, data: dict[str, Any], *, until_experiment_ends: bool = False) -> Entry:
-        """Write down a change before making it; the engine undoes it when the action, or the experiment, ends."""
+        """Write down a change before making it. The engine undoes it when the action, or the experiment, ends."""
         entry = self.journal.remember(kind, data)
         (self.kept if until_experiment_ends else self.changes).append(entry)
         return entry
 
     def strike_out(self, entry: Entry) -> None:
-        """A later action of the experiment has undone a kept change itself."""
+        """Forget a kept change that a later action of the experiment has undone."""
         self.kept.remove(entry)
         self.journal.forget(entry)
 
 
 class Action(Protocol):
-    """One fault: its parameters as fields, and how it begins.
+    """One fault with its parameters as fields.
 
-    `start` returns once the fault is in force; the engine holds it for its duration, if it has one, and then
-    undoes what it remembered. It raises an ExperimentFailure when it cannot, and may be cancelled at any await.
+    `start` returns once the fault is in force; the engine then holds it for its duration, if it has one, and undoes
+    the remembered changes. `start` raises ExperimentFailure when the fault is impossible, and may be cancelled at any
+    await.
     """
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
-        """From parameters that the template's validation accepted."""
+        """Build the action from parameters that the validation of templates accepted."""
         ...
 
     async def start(self, context: ActionContext) -> None:
-        """Inject."""
+        """Inject the fault."""
         ...

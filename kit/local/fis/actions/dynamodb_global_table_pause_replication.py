@@ -23,7 +23,7 @@ UNDO_KIND = "dynamodb-pause-replication"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseReplication:
-    """Has no parameters of its own."""
+    """The action has no parameters of its own."""
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
@@ -40,5 +40,5 @@ class PauseReplication:
 
 
 async def undo(services: Collaborators, entry: Entry) -> None:
-    """Resume. Pauses die with the process, so a restart finds none."""
+    """Resume replication. Pauses end with the process, so there are none after a restart."""
     services.dynamodb.resume_replication(entry.data["table"], entry.data["owner"])

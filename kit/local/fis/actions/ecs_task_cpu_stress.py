@@ -1,13 +1,12 @@
 """aws:ecs:task-cpu-stress: a task gets a part of its processor time only.
 
-On Fargate the stress workers run inside the task's CPU quota: they use it up early in each 100 ms period, and
-the kernel then freezes the whole task until the next one. Its own processes are therefore stopped and continued
-(SIGSTOP, SIGCONT) in that rhythm here. Real workers would burn the laptop's few cores instead: without cgroups
-they would slow every task, the load and the checks alike, which is no fault of one task.
+On Fargate the stress workers run inside the task's CPU quota: they use it up early in each 100 ms period, and the
+kernel then freezes the whole task until the next period. Here the task's own processes are stopped and continued
+(SIGSTOP, SIGCONT) in that rhythm instead. Without cgroups, real workers would slow every process on the machine.
 
 Unlike AWS: no stress process runs; the task is stopped and continued within each 100 ms, so that it starves alone.
 
-The share left to a task is what it is entitled to over all that wants to run: vcpu / (vcpu + workers x percent).
+The task keeps this share of its time: vcpu / (vcpu + workers x percent).
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from kit.local.fis.journal import Entry
 
 UNDO_KIND = "ecs-task-cpu-stress"
 PERCENT = 100
-# 0 means as many workers as the task sees processors.
+# 0 means one worker for each processor that the task sees.
 WORKERS = 0
-# A Fargate task sees two processors at least, however small its share of them is.
+# A Fargate task sees at least two processors, however small its share of them is.
 PROCESSORS_SEEN_MIN = 2
 VCPU_UNITS = 1024
-# What a task definition without `cpu` counts as: the smallest Fargate size.
+# The size of a task definition without `cpu`: the smallest one of Fargate.
 VCPU_DEFAULT = 0.25
 # The kernel's period of CPU quotas.
 PERIOD_S = 0.1
-# Not even many workers starve a task to death.
+# The least share that a task keeps, however many workers there are.
 SHARE_MIN = 0.02
-# New processes of the task are found this often; looking costs a pass over /proc.
+# New processes of the task are looked for this often, because each look reads all of /proc.
 LOOK_S = 1.0
 
 # The loops in force, by the handle in their journal entry.
@@ -77,20 +76,20 @@ class TaskCpuStress:
             _loops[handle] = asyncio.create_task(_starve(task, awake_s), name=f"fis-stress-{task.id[:8]}")
 
     def share_left(self, vcpu: float) -> float:
-        """How much of its time a task of this size keeps."""
+        """Return the share of its time that a task of this size keeps."""
         workers = self.workers or max(PROCESSORS_SEEN_MIN, math.ceil(vcpu))
         return max(SHARE_MIN, vcpu / (vcpu + workers * self.percent / 100))
 
 
 async def undo(services: Collaborators, entry: Entry) -> None:
-    """End the loop and continue whatever is stopped, also what a killed predecessor left so."""
+    """End the loop and continue every stopped process, also those that a killed server left stopped."""
     loops = [_loops.pop(handle) for handle in entry.handles if handle in _loops]
     for loop in loops:
         loop.cancel()
     ended = await asyncio.gather(*loops, return_exceptions=True)
     await asyncio.to_thread(_resume_marked, entry.data["markers"])
     for error in ended:
-        # A loop that broke down was a fault that stopped acting: the action must not end well.
+        # A crashed loop means that the fault ended early: the action must fail.
         if isinstance(error, Exception):
             raise error
 
@@ -133,7 +132,7 @@ def _markers(task: Task) -> list[str]:
 
 
 def _resume_marked(markers: Collection[str]) -> None:
-    """SIGCONT every process that was started with one of these environment assignments."""
+    """Continue every process that was started with one of these environment assignments."""
     needles = {marker.encode() for marker in markers}
     for entry in os.listdir("/proc"):
         if not entry.isdigit():

@@ -1,11 +1,11 @@
 """aws:ecs:task-kill-process: signal the processes of a task by name, as killall(1) does.
 
-The name must equal the process's own name (its first 15 characters: the kernel keeps no more). What ends stays so:
-ECS replaces it. What a signal only stops (SIGSTOP) is continued when the experiment ends, however it ends, unless a
-later action of it has sent SIGCONT before.
+The name must equal the process's own name (its first 15 characters: the kernel keeps no more). ECS replaces tasks that
+end. Processes that a signal only stops (SIGSTOP) are continued when the experiment ends, unless one of its later
+actions has sent SIGCONT.
 
-Unlike AWS: any signal is sent, where the user guide names SIGTERM and SIGKILL only; a process that is stopped for
-good stays so on AWS, until its container health check fails. `python` and `python3` also match the interpreter
+Unlike AWS: any signal is sent, where the user guide names SIGTERM and SIGKILL only; a stopped process
+stays stopped on AWS, until its container health check fails. `python` and `python3` also match the interpreter
 that tasks share here, whatever its file is called.
 """
 
@@ -48,7 +48,7 @@ class TaskKillProcess:
         return cls(process_name=parameters["processName"], signal=_signal_of(parameters.get("signal", SIGNAL)))
 
     async def start(self, context: ActionContext) -> None:
-        """Find first, then kill: a template that names no process of some task must not hurt the others."""
+        """Find the processes in all tasks before any signal: if one task has no such process, no task is hit."""
         tasks = tasks_of(context)
         found = await asyncio.gather(*(asyncio.to_thread(self._find, task) for task in tasks))
         for task, processes in zip(tasks, found, strict=True):
@@ -63,16 +63,16 @@ class TaskKillProcess:
             _strike_out(context, {tuple(process) for processes in found for process in processes})
 
     def _find(self, task: Task) -> list[list[int]]:
-        """[process id, start time] of each match; start times, because process ids are used again."""
+        """Return [process id, start time] of each match; the start time tells reused process ids apart."""
         identities = ([pid, started_at] for pid in task.pids() if (started_at := _started_at(pid)) is not None)
         return [identity for identity in identities if self._matches(identity[0])]
 
     def _matches(self, pid: int) -> bool:
         try:
-            # Psutil lengthens a name that the kernel cut off; killall compares what the kernel has.
+            # psutil completes a name that the kernel has cut off; killall compares the cut one.
             name = psutil.Process(pid).name()[:NAME_CHARS_MAX]
         except psutil.NoSuchProcess:
-            return False  # It ended while we looked.
+            return False  # It has just ended.
         names = {self.process_name[:NAME_CHARS_MAX]}
         if self.process_name in INTERPRETERS:
             names.add(PurePath(sys.executable).name[:NAME_CHARS_MAX])
@@ -80,13 +80,13 @@ class TaskKillProcess:
 
 
 async def undo(services: Collaborators, entry: Entry) -> None:
-    """Continue what was stopped and still is there."""
+    """Continue the stopped processes that still exist."""
     for pid, started_at in entry.data["processes"]:
         _send(pid, started_at, signal.SIGCONT)
 
 
 def _strike_out(context: ActionContext, continued: set[tuple[int, ...]]) -> None:
-    """Stops whose processes all go on again, or are over, need no undo any more."""
+    """Forget the stops whose processes have all been continued or have ended."""
     for entry in [entry for entry in context.kept if entry.kind == UNDO_KIND]:
         stopped = {tuple(process) for process in entry.data["processes"]}
         if all(process in continued or _started_at(process[0]) != process[1] for process in stopped):
@@ -95,7 +95,7 @@ def _strike_out(context: ActionContext, continued: set[tuple[int, ...]]) -> None
 
 def _send(pid: int, started_at: int, signum: signal.Signals) -> None:
     if _started_at(pid) != started_at:
-        return  # It ended by itself, or with its parent that was signalled a moment ago.
+        return  # It ended by itself, or with its parent that was signalled just before.
     try:
         os.kill(pid, signum)
     except ProcessLookupError:
@@ -103,7 +103,7 @@ def _send(pid: int, started_at: int, signum: signal.Signals) -> None:
 
 
 def _started_at(pid: int) -> int | None:
-    """When the process started, in clock ticks since the machine did; None when there is no such process."""
+    """Return the start time in clock ticks since boot; None when there is no such process."""
     try:
         stat = Path("/proc", str(pid), "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -113,7 +113,7 @@ def _started_at(pid: int) -> int | None:
 
 
 def _signal_of(name: str) -> signal.Signals:
-    """`SIGKILL`, or `KILL` as kill(1) also takes it."""
+    """Read `SIGKILL`, or `KILL` as kill(1) accepts it too."""
     try:
         return signal.Signals[name if name.startswith("SIG") else f"SIG{name}"]
     except KeyError:

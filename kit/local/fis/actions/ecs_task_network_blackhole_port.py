@@ -1,9 +1,9 @@
 """aws:ecs:task-network-blackhole-port: packets to a port vanish, on their way into the task or out of it.
 
-As with the `iptables` rule on AWS only the packets *to* the port are dropped; answers under way still arrive.
+As with the `iptables` rule on AWS, only packets *to* the port are dropped; answers in flight still arrive.
 
 Unlike AWS: links know no ports, but a task's hops have only two: in from its load balancer to the container port,
-out to AWS on 443. Any other port, and UDP, has no traffic here: the action fails, which beats doing nothing.
+out to AWS on 443. Any other port, and UDP, has no traffic here, so the action fails.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from kit.local.ecs.tasks import Task
 from kit.local.endpoints import ALB, AWS
 from kit.local.fis.actions.context import ActionContext
-from kit.local.fis.actions.task_links import add_rules, place_of
+from kit.local.fis.actions.task_links import add_rules, match_of
 from kit.local.fis.errors import ConfigurationFailure
 from kit.local.links import LinkRule, Match
 
@@ -49,9 +49,9 @@ class TaskNetworkBlackholePort:
     def _rule(self, task: Task, name: str, egress_ports: set[int]) -> LinkRule:
         if self.traffic == INGRESS:
             self._require(task, {target.port for target in task.targets}, "the load balancer's targets of")
-            return LinkRule(name=name, src=Match(kinds=(ALB,)), dst=place_of(task), both_ways=False, blackhole=True)
+            return LinkRule(name=name, src=Match(kinds=(ALB,)), dst=match_of(task), both_ways=False, blackhole=True)
         self._require(task, egress_ports, "AWS as reached by")
-        return LinkRule(name=name, src=place_of(task), dst=Match(kinds=(AWS,)), both_ways=False, blackhole=True)
+        return LinkRule(name=name, src=match_of(task), dst=Match(kinds=(AWS,)), both_ways=False, blackhole=True)
 
     def _require(self, task: Task, used: set[int], whose: str) -> None:
         ports = ", ".join(str(port) for port in sorted(used)) or "none"

@@ -1,4 +1,4 @@
-"""aws:ecs:task-network-latency: what a task sends to the sources comes late.
+"""aws:ecs:task-network-latency: what a task sends to the sources arrives late.
 
 As netem on the task's interface: an exchange pays the delay once, a new connection once more.
 

@@ -1,8 +1,4 @@
-"""What a fault does to the invocations of a Lambda function, however they come: the part of FIS's Lambda extension.
-
-Owns the seam to MiniStack, whose every way to a function (Invoke, event sources, Step Functions, API Gateway) ends
-in `_execute_function_dispatch`, in a worker thread and inside the function's concurrency. Knows no action.
-"""
+"""Delay or replace the invocations of a Lambda function, as FIS's Lambda extension does on AWS."""
 
 from __future__ import annotations
 
@@ -26,20 +22,20 @@ UNDO_KIND = "lambda-invocations"
 PERCENT = 100
 # Lambda's default, for a function that names none.
 TIMEOUT_S = 3.0
-# What AWS's extension needs in the function's environment: where it reads its faults, and to be run at all.
+# Environment variables that AWS's extension needs: where it reads its faults, and what starts it.
 LOCATION, LOCATION_PREFIX = "AWS_FIS_CONFIGURATION_LOCATION", "arn:aws:s3:::"
 WRAPPER, WRAPPER_PATH = "AWS_LAMBDA_EXEC_WRAPPER", "/opt/aws-fis/bootstrap"
 
 Result = dict[str, Any]
 
-# The faults in force, by the handle in their journal entry. Invocations read it from their threads.
+# The faults in force, by the handle in their journal entry. Invocations read them from their own threads.
 _faults: dict[str, Fault] = {}
 _numbers = itertools.count(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """A delay before the function's code, or an answer in place of its own, with or without running it."""
+    """A delay before the function's code, or an answer that replaces its own, with or without running the code."""
 
     delay_s: float = 0.0
     answer: Result | None = None
@@ -58,7 +54,7 @@ class Fault:
     ended: threading.Event = field(default_factory=threading.Event)
 
     def hits(self, invoked_arn: str) -> bool:
-        """Draw for one invocation, by the ARN that it named."""
+        """Decide at random whether the fault hits an invocation of this ARN."""
         function, qualifier = split_arn(invoked_arn)
         if function != self.function or self.qualifier not in ("", qualifier or "$LATEST"):
             return False
@@ -66,13 +62,13 @@ class Fault:
 
 
 def split_arn(arn: str) -> tuple[str, str]:
-    """A function's ARN and the qualifier at its end, if it has one."""
+    """Split an ARN into the function's ARN and the qualifier, which may be empty."""
     parts = arn.split(":")
     return ":".join(parts[:7]), ":".join(parts[7:])
 
 
 def inject(context: ActionContext, percent: int, effect: Effect) -> None:
-    """Put every target function under the effect: all of them, or none if one is not prepared for FIS."""
+    """Put all target functions under the effect. Raises ConfigurationFailure if one is not prepared for FIS."""
     functions = context.targets["Functions"]
     for function in functions:
         _check_prepared(function.arn, function.described)
@@ -86,7 +82,7 @@ def inject(context: ActionContext, percent: int, effect: Effect) -> None:
 
 
 async def undo(services: Collaborators, entry: Entry) -> None:
-    """Faults die with the process, so a restart finds none. Invocations that still wait go on at once."""
+    """End the faults; waiting invocations continue. Faults end with the process, so there are none after a restart."""
     for handle in entry.handles:
         fault = _faults.pop(handle, None)
         if fault is not None:
@@ -94,7 +90,7 @@ async def undo(services: Collaborators, entry: Entry) -> None:
 
 
 def impaired(dispatch: Callable[..., Result]) -> Callable[..., Result]:
-    """`dispatch` under the faults that are in force."""
+    """Wrap MiniStack's dispatch of an invocation, so that the faults in force act on it."""
 
     @functools.wraps(dispatch)
     def call(func: Result, config: Result, event: Any, request_id: str, started: float) -> Result:
@@ -103,11 +99,11 @@ def impaired(dispatch: Callable[..., Result]) -> Callable[..., Result]:
             return dispatch(func, config, event, request_id, started)
         timeout_s = float(config.get("Timeout") or TIMEOUT_S)
         if _wait(hitting, timeout_s):
-            return _told(func, request_id, started, _timed_out(request_id, timeout_s))
+            return _logged(func, request_id, started, _timed_out(request_id, timeout_s))
         answering = [fault.effect for fault in hitting if fault.effect.answer is not None]
         for effect in answering:
             if effect.prevents_execution:
-                return _told(func, request_id, started, dict(effect.answer or {}))
+                return _logged(func, request_id, started, dict(effect.answer or {}))
         result = dispatch(func, config, event, request_id, started)
         return {**(answering[0].answer or {}), "log": result.get("log", "")} if answering else result
 
@@ -115,7 +111,7 @@ def impaired(dispatch: Callable[..., Result]) -> Callable[..., Result]:
 
 
 def _wait(hitting: list[Fault], timeout_s: float) -> bool:
-    """Wait out the delays; True when that took the function's whole time."""
+    """Wait for the delays; returns True when they exceed the function's time-out."""
     left_s = timeout_s
     for fault in hitting:
         if fault.effect.delay_s and not fault.ended.wait(min(fault.effect.delay_s, left_s)):
@@ -130,15 +126,15 @@ def _timed_out(request_id: str, timeout_s: float) -> Result:
     return {"body": {"errorMessage": message, "errorType": "Sandbox.Timedout"}, "error": True, "log": ""}
 
 
-def _told(func: Result, request_id: str, started: float, result: Result) -> Result:
-    """Log an invocation that never reached the function's code, as `dispatch` logs those that do."""
+def _logged(func: Result, request_id: str, started: float, result: Result) -> Result:
+    """Log an invocation that did not reach the function's code, as `dispatch` logs the others."""
     took_ms = int((time.time() - started) * 1000)
     lambda_svc._emit_lambda_logs(func, request_id, "", bool(result.get("error")), took_ms)
     return result
 
 
 def _check_prepared(arn: str, configuration: Mapping[str, Any]) -> None:
-    """AWS's extension does nothing, or FIS refuses to start, without these; its layer cannot be attached here."""
+    """Raise ConfigurationFailure without the extension's environment variables; its layer cannot be attached here."""
     variables = (configuration.get("Environment") or {}).get("Variables") or {}
     if not variables.get(LOCATION, "").startswith(LOCATION_PREFIX):
         raise ConfigurationFailure(

@@ -1,7 +1,4 @@
-"""Link rules as a change: written down, put in force, and taken back. What every network action shares.
-
-Knows the journal and the links; no target and no parameter.
-"""
+"""Add link rules as one change, and remove them: shared by the network actions."""
 
 from __future__ import annotations
 
@@ -15,13 +12,13 @@ from kit.local.links import LinkRule
 
 
 def impose(context: ActionContext, kind: str, data: dict[str, Any], rules: Iterable[LinkRule]) -> None:
-    """Put the rules in force as one change of this kind; its action's end takes them back."""
+    """Put the rules in force as one change of this kind, which is undone at the end of the action."""
     entry = context.remember(kind, data)
     for rule in rules:
         entry.handles.append(context.services.links.add(rule))
 
 
 async def undo(services: Collaborators, entry: Entry) -> None:
-    """Rules die with the process, so a restart finds none."""
+    """Remove the rules. Rules end with the process, so there are none after a restart."""
     for rule_id in entry.handles:
         services.links.remove(rule_id)

@@ -36,7 +36,7 @@ _EVERYTHING = ipaddress.ip_network("0.0.0.0/0")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisruptConnectivity:
-    """`prefix_list` matters for the scope `prefix-list` only."""
+    """`prefix_list` is used for the scope `prefix-list` only."""
 
     scope: str
     prefix_list: str = ""
@@ -54,7 +54,7 @@ class DisruptConnectivity:
             impose(context, UNDO_KIND, {"rule": name}, rules)
 
     def _denied(self, subnet: Mapping[str, Any]) -> list[Match]:
-        """The other ends of the traffic that this subnet's network ACL denies."""
+        """Return the other ends of the traffic that this subnet's network ACL denies."""
         if self.scope == "all":
             return [Match(not_subnets=(subnet["SubnetId"],))]
         if self.scope == "availability-zone":
@@ -68,7 +68,7 @@ class DisruptConnectivity:
 
 
 def _of_prefix_list(wanted: str, own_subnet: str) -> Match:
-    """The other subnets that a customer-managed prefix list covers; a network ACL never cuts a subnet in itself."""
+    """Return the other subnets that a prefix list covers; a network ACL does not act inside its own subnet."""
     entries = _prefix_list(wanted).get("Entries") or ()
     if len(entries) > PREFIX_LIST_ENTRIES_MAX:
         raise ConfigurationFailure(f"prefix list {wanted} has {len(entries)} entries > {PREFIX_LIST_ENTRIES_MAX}")
@@ -87,7 +87,7 @@ def _of_prefix_list(wanted: str, own_subnet: str) -> Match:
 
 
 def _prefix_list(wanted: str) -> Mapping[str, Any]:
-    """By name, id or ARN."""
+    """Find a customer-managed prefix list by name, id or ARN."""
     for each in ec2._prefix_lists.values():
         if wanted in (each["PrefixListId"], each["PrefixListName"], each["PrefixListArn"]):
             return each

@@ -21,20 +21,20 @@ from kit.local.links import LinkRule, Match
 
 UNDO_KIND = "network-disrupt-vpc-endpoint"
 INTERFACE = "Interface"
-# `com.amazonaws.us-east-1.sqs`: what begins otherwise is a service of somebody else's.
+# `com.amazonaws.us-east-1.sqs`: other prefixes belong to services of third parties.
 SERVICE_PREFIX = "com.amazonaws."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisruptVpcEndpoint:
-    """It has a duration only."""
+    """The action has a duration only."""
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
         return cls()
 
     async def start(self, context: ActionContext) -> None:
-        """Read all endpoints first: one that cannot be cut must not leave others cut."""
+        """Check all endpoints before cutting one, so that an invalid endpoint leaves no other one cut."""
         planned = [(each.described, _service(each.described)) for each in context.targets["VPCEndpoints"]]
         for endpoint, service in planned:
             name = f"{context.experiment_id}/{context.action_name}/{endpoint['VpcEndpointId']}"

@@ -1,7 +1,4 @@
-"""Host names of AWS services, read backwards: which service, and of which region, a name means.
-
-Owns the forms that AWS gives its host names. Pure: nothing is resolved; botocore's endpoint data says what exists.
-"""
+"""Tell which AWS service, in which Region, a host name means. Botocore's endpoint data says what exists."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ from typing import Any
 from botocore.loaders import Loader
 
 SUFFIXES = (".amazonaws.com.cn", ".amazonaws.com", ".api.aws")
-# Labels that say how the endpoint is reached, not whose it is.
+# Labels that do not name a service.
 WAYS = frozenset({"dualstack", "vpce", "*"})
-# Host name → name in the signature, where botocore's endpoint data does not say it. The names of VPC endpoint
-# services stand the other way round.
+# Host name → name in the signature, where botocore's endpoint data lacks it. Names of VPC endpoint services have their
+# labels in the opposite order.
 SIGNING_NAMES: Mapping[str, str] = {
     "api.ecr": "ecr",
     "dkr.ecr": "ecr",
@@ -34,14 +31,14 @@ _REGION = re.compile(r"[a-z]{2,4}(-[a-z]+)+-\d+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceHost:
-    """The service by the name that its calls are signed with; an empty region is any."""
+    """The service, by its name in signatures; an empty region means any."""
 
     service: str
     region: str = ""
 
 
 def service_of_host(name: str) -> ServiceHost | None:
-    """What an AWS host name means; None for any other name.
+    """Return the service of an AWS host name; None for any other name.
 
     `sqs.us-east-1.amazonaws.com`, `us-east-1.queue.amazonaws.com` (of old queue URLs), `bucket.s3.amazonaws.com`,
     `123456789012.ddb.us-east-1.amazonaws.com`, `sqs.us-east-1.api.aws`, also with `-fips` or `dualstack`.
@@ -57,10 +54,10 @@ def service_of_host(name: str) -> ServiceHost | None:
 
 
 def signing_name(host: str) -> str:
-    """The name in the signature of the service whose host name ends so; empty when there is none."""
+    """Return the name in signatures of the service with this host name; empty when there is none."""
     labels = host.split(".")
     for start in range(len(labels)):
-        # The longest known end: a bucket, an account or a load balancer may stand before it.
+        # Try the longest suffix first: a bucket, an account or a load balancer may precede the service.
         candidate = ".".join(labels[start:])
         if candidate in SIGNING_NAMES or candidate in _services():
             return SIGNING_NAMES.get(candidate) or _services()[candidate]
@@ -68,15 +65,15 @@ def signing_name(host: str) -> str:
 
 
 def is_region(name: str) -> bool:
-    """Whether AWS has this region."""
+    """Tell whether AWS has this Region."""
     return any(name in partition["regions"] for partition in _endpoints()["partitions"])
 
 
 @functools.cache
 def _services() -> Mapping[str, str]:
-    """Every service's host name (without region) → the name in its signature."""
+    """Map the host name of every service, without Region, to its name in signatures."""
     found = {name: name for name in Loader().list_available_services("service-2")}
-    # The first partition is the one that says most.
+    # The first partition is the most complete one: read last, it overrides the others.
     for partition in reversed(_endpoints()["partitions"]):
         for name, service in partition["services"].items():
             found[name] = service.get("defaults", {}).get("credentialScope", {}).get("service", name)

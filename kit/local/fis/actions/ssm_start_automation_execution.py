@@ -1,7 +1,7 @@
 """aws:ssm:start-automation-execution: run an SSM automation; the action lasts as long as the automation does.
 
-However the experiment ends, the undo cancels the automation and waits until its onCancel steps are done: what an
-automation changes, only its own runbook knows how to put back.
+However the experiment ends, the undo cancels the automation and waits for its onCancel steps: only the runbook knows
+how to revert what the automation changed.
 
 Unlike AWS: a runbook may use the actions that the local SSM has (docs/fidelity.md), as the caller, not as a role.
 """
@@ -45,10 +45,10 @@ class StartAutomationExecution:
         )
 
     async def start(self, context: ActionContext) -> None:
-        """Start it and wait for its end."""
+        """Start the automation and wait for its end."""
         automations = context.services.ssm.automations
         execution_id = str(uuid.uuid4())
-        # Written down under an id of our own choice: a start that a kill cuts short must be found again.
+        # The id is chosen and written down first, so that an automation is found again after a kill during its start.
         context.remember(UNDO_KIND, {"execution": execution_id})
         try:
             tags = {"aws:fis:experiment-id": context.experiment_id}
@@ -70,10 +70,10 @@ class StartAutomationExecution:
 
 
 async def undo(services: Collaborators, entry: Entry) -> None:
-    """Cancel the automation and wait until it has put back what it changed.
+    """Cancel the automation and wait until it has reverted its changes.
 
-    After a restart the automation's own journal has begun the repair already. One that nobody knows never started,
-    or was repaired before.
+    After a restart, the automation's own journal has already begun the repair. An unknown automation never started or
+    has been repaired.
     """
     execution = await services.ssm.automations.cancel(entry.data["execution"])
     if execution is not None and not execution.is_settled:
@@ -84,13 +84,13 @@ async def undo(services: Collaborators, entry: Entry) -> None:
 
 
 def _values(text: str | None) -> dict[str, list[str]]:
-    """`{"Name": "value"}` or `{"Name": ["value", …]}`; numbers and truth values as their text."""
+    """Read `{"Name": "value"}` or `{"Name": ["value", …]}`; numbers and booleans become text."""
     if text is None:
         return {}
     try:
         given = json.loads(text)
     except ValueError as error:
-        raise ConfigurationFailure(f"documentParameters {text!r} is no JSON: {error}") from error
+        raise ConfigurationFailure(f"documentParameters {text!r} is not JSON: {error}") from error
     if not isinstance(given, dict):
         raise ConfigurationFailure(f"documentParameters {text!r} must be a JSON object")
     return {name: [_text(item) for item in (value if isinstance(value, list) else [value])]

@@ -1,6 +1,4 @@
-"""Link rules at one ECS task, and whom a `sources` parameter means: what the task network actions share.
-
-Owns the journal entries of those rules. Knows no action's parameters but `sources`.
+"""Put link rules on ECS tasks, and read the `sources` parameter: shared by the task network actions.
 
 On AWS these faults are `tc` and `iptables` in the task's own network namespace: they act on packets that leave
 the task (or, for an ingress port, enter it), so every rule is one-way and an exchange pays it once.
@@ -32,7 +30,7 @@ _INTERNET = ipaddress.IPv4Network("0.0.0.0/0")
 
 
 def tasks_of(context: ActionContext) -> list[Task]:
-    """The target tasks, as the scheduler holds them."""
+    """Return the target tasks as ECS holds them. Raises InvalidTarget when one has ended."""
     found = []
     for resource in context.targets["Tasks"]:
         task = context.services.ecs.task(resource.arn)
@@ -42,25 +40,25 @@ def tasks_of(context: ActionContext) -> list[Task]:
     return found
 
 
-def place_of(task: Task) -> Match:
-    """This task's end of its hops."""
+def match_of(task: Task) -> Match:
+    """Match this task's end of its links."""
     return Match(kinds=(TASK,), ids=(task.id,))
 
 
 def impair(context: ActionContext, fault: str, sources: str, **effect: Any) -> None:
-    """Put `effect` (fields of a LinkRule) on what every target task sends to whom `sources` means."""
+    """Put `effect` (fields of a LinkRule) on everything that the target tasks send to `sources`."""
     add_rules(
         context,
         fault,
         lambda task, name: [
-            LinkRule(name=name, src=place_of(task), dst=peer, both_ways=False, **effect)
+            LinkRule(name=name, src=match_of(task), dst=peer, both_ways=False, **effect)
             for peer in peers(sources, task.endpoint.vpc)
         ],
     )
 
 
 def add_rules(context: ActionContext, fault: str, rules_of: Callable[[Task, str], Sequence[LinkRule]]) -> None:
-    """Put every target task under the rules that `rules_of(task, name)` makes: all of them, or none if one fails."""
+    """Put every target task under the rules of `rules_of(task, name)`; if one task fails, no rule is added."""
     planned = []
     for task in tasks_of(context):
         _check_alone(context, task)
@@ -71,7 +69,10 @@ def add_rules(context: ActionContext, fault: str, rules_of: Callable[[Task, str]
 
 
 def _check_alone(context: ActionContext, task: Task) -> None:
-    """The user guide lists the task network actions under "cannot run in parallel"; the ECS agent words it so."""
+    """Raise ConfigurationFailure, in the ECS agent's words, if another network action runs on the task.
+
+    The user guide lists the task network actions under "cannot run in parallel".
+    """
     for entry in context.journal.open_entries(UNDO_KIND):
         if entry.data["task"] == task.arn:
             experiment, action, _ = entry.data["rule"].split("/")
@@ -82,7 +83,7 @@ def _check_alone(context: ActionContext, task: Task) -> None:
 
 
 def peers(sources: str, vpc: str) -> list[Match]:
-    """The other ends that `sources` means for a task of this VPC; no place is in two of them.
+    """Return the other ends that `sources` means for a task of this VPC, without overlap.
 
     Links know subnets and AWS services, not addresses: an Availability Zone or a CIDR is its subnets, the host name
     of an AWS service is that service.
@@ -105,7 +106,7 @@ def peers(sources: str, vpc: str) -> list[Match]:
 
 
 def _of_services(services: Mapping[str, set[str]]) -> list[Match]:
-    """Services by region; the region "" is all of them."""
+    """Return one match per Region; the Region "" means all Regions."""
     everywhere = services.get("", set())
     found = [Match(kinds=(AWS,), services=everywhere)] if everywhere else []
     for region, names in services.items():
