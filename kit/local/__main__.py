@@ -1,4 +1,4 @@
-"""`python -m kit.local`: arguments → a served cloud → exit code. It decides nothing."""
+"""Serve a local AWS: `python -m kit.local`."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from pathlib import Path
 from kit.errors import CloudError, UsageError
 from kit.model import USAGE_EXIT_CODE
 
-# Stands for a machine of its own beside whatever else runs here; its tasks inherit it. See docs/adr/0006.
+# The local AWS stands for other machines, so it gets more CPU time than ordinary programs. Tasks inherit this niceness;
+# see docs/adr/0006.
 NICENESS = -10
 
 
 def take_priority() -> bool:
-    """Ask for more of the processors than ordinary programs get, for itself and its tasks.
+    """Raise the priority of this process and its tasks.
 
-    False where the user may not, and where the caller has chosen a niceness already.
+    Return False if the user may not, or if the caller has set a niceness already.
     """
     if os.getpriority(os.PRIO_PROCESS, 0) != 0:
         return False
@@ -30,7 +31,7 @@ def take_priority() -> bool:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until SIGTERM; one clear line and 4 when it cannot start."""
+    """Serve until SIGTERM. If the start fails, print one line and return 4."""
     args = _parse(argv)
     take_priority()
     from kit.local.server import Settings, serve
@@ -45,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m kit.local", description="Serve a local AWS on 127.0.0.1.")
-    parser.add_argument("--state-dir", type=Path, required=True, help="folder for everything it writes")
-    parser.add_argument("--port", type=_port, default=0, help="0 = any free port")
+    parser.add_argument("--state-dir", type=Path, required=True, help="folder for all files of the local AWS")
+    parser.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1 (0: any free port)")
     parser.add_argument("--seed", type=int, default=1, help="seed of every random choice")
     parser.add_argument("--region", default="us-east-1")
     parser.exit_on_error = True

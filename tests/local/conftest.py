@@ -1,4 +1,4 @@
-"""A local cloud for the tests of this room: the real server, in a process of its own."""
+"""A local AWS for these tests: the real server in a process of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kit.aws import start_local
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningCloud:
-    """A cloud that is up: its endpoint, its folder, and clients for it."""
+    """A running local AWS: its endpoint, its folder, and clients for it."""
 
     endpoint: str
     region: str
@@ -25,7 +25,7 @@ class RunningCloud:
     log: Path
 
     def client(self, service: str, *, access_key: str = "gameday", **config: Any) -> Any:
-        """A boto3 client as the kit would make it; `config` goes to botocore's Config."""
+        """Create a boto3 client with the kit's settings; `config` is passed to botocore's Config."""
         import boto3
         from botocore.config import Config
 
@@ -44,7 +44,7 @@ class RunningCloud:
 
 @pytest.fixture(scope="session")
 def start_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningCloud]]:
-    """Start clouds of one's own: `start_cloud(seed=3)`; all end with the session, however it ends."""
+    """Start further servers, such as `start_cloud(seed=3)`. All end with the session."""
     with contextlib.ExitStack() as owned:
 
         def start(**arguments: Any) -> RunningCloud:
@@ -65,7 +65,7 @@ def start_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
 
 @pytest.fixture(scope="session")
 def cloud(start_cloud: Callable[..., RunningCloud]) -> RunningCloud:
-    """The cloud that the tests of this room share; use names of your own in it."""
+    """The local AWS that these tests share. A test must use names of its own."""
     return start_cloud()
 
 

@@ -1,4 +1,4 @@
-"""What the DynamoDB tests share: tables in short, throttled calls, and waits."""
+"""Tables, throttled calls and waits for the DynamoDB tests."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ PAIR = {
         {"AttributeName": "sk", "AttributeType": "N"},
     ],
 }
-# Throttling is tried at most this often before a test says that there is none.
-TRIES_MAX = 400
+# After this many calls without an error, a test fails.
+CALLS_MAX = 400
 
 
 def provisioned(read: int, write: int) -> dict[str, Any]:
-    """Settings of a table with provisioned capacity."""
+    """Return the settings of a table with provisioned capacity."""
     units = {"ReadCapacityUnits": read, "WriteCapacityUnits": write}
     return {"BillingMode": "PROVISIONED", "ProvisionedThroughput": units}
 
 
 def maximum(*, read: int = -1, write: int = -1) -> dict[str, int]:
-    """An OnDemandThroughput."""
+    """Return an OnDemandThroughput."""
     return {"MaxReadRequestUnits": read, "MaxWriteRequestUnits": write}
 
 
 def by_owner(**settings: Any) -> dict[str, Any]:
-    """Settings of a table with the index `by-owner`."""
+    """Return the settings of a table with the index `by-owner`."""
     index = {
         "IndexName": "by-owner",
         "KeySchema": [{"AttributeName": "owner", "KeyType": "HASH"}],
@@ -45,7 +45,7 @@ def by_owner(**settings: Any) -> dict[str, Any]:
 
 
 def make_table(dynamodb: Any, **settings: Any) -> str:
-    """A table keyed by `pk`; its name."""
+    """Create a table with the key `pk`. Return its name."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     dynamodb.create_table(
         **{
@@ -60,30 +60,30 @@ def make_table(dynamodb: Any, **settings: Any) -> str:
 
 
 def item(pk: str = "a", size: int = 0, **more: Any) -> dict[str, Any]:
-    """An item of about `size` bytes."""
+    """Return an item of about `size` bytes."""
     return {"pk": {"S": pk}, "fat": {"S": "x" * size}, **more}
 
 
 def refusal(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-    """The error response of a call that must fail."""
+    """Return the error response of a call that must fail."""
     with pytest.raises(ClientError) as caught:
         call(**arguments)
     return dict(caught.value.response)
 
 
 def until_refused(call: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-    """Call again and again; the first error response."""
+    """Repeat a call until it fails. Return the error response."""
     return refused_of(call, lambda number: arguments)
 
 
 def refused_of(call: Callable[..., Any], arguments: Callable[[int], dict[str, Any]]) -> dict[str, Any]:
-    """The same, each call with arguments of its own."""
-    for number in range(TRIES_MAX):
+    """Repeat a call, with `arguments(number)` each time, until it fails. Return the error response."""
+    for number in range(CALLS_MAX):
         try:
             call(**arguments(number))
         except ClientError as error:
             return dict(error.response)
-    raise AssertionError(f"{TRIES_MAX} calls, none refused")
+    raise AssertionError(f"{CALLS_MAX} calls, none refused")
 
 
 def passes(call: Callable[..., Any], **arguments: Any) -> bool:
@@ -96,5 +96,5 @@ def passes(call: Callable[..., Any], **arguments: Any) -> bool:
 
 
 def code(error: dict[str, Any]) -> str:
-    """The name of an error."""
+    """Return the code of an error."""
     return error["Error"]["Code"]

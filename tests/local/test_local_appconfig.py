@@ -1,4 +1,4 @@
-"""AppConfig through boto3 and CloudFormation: what PaperBroker's feature flags and their fault lean on."""
+"""AppConfig through boto3 and CloudFormation, as PaperBroker's feature flags and their fault use it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.polling import wait_until
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flags:
-    """An application with one environment, one hosted profile and a strategy that takes no time."""
+    """An application with one environment, one hosted profile and an immediate deployment strategy."""
 
     client: Any
     data: Any
@@ -26,7 +26,7 @@ class Flags:
     strategy: str
 
     def add(self, content: dict[str, Any], **more: Any) -> str:
-        """A new hosted version; its number as text."""
+        """Create a hosted version. Return its number as text."""
         made = self.client.create_hosted_configuration_version(
             ApplicationId=self.application, ConfigurationProfileId=self.profile, ContentType="application/json",
             Content=json.dumps(content).encode(), **more,
@@ -34,7 +34,7 @@ class Flags:
         return str(made["VersionNumber"])
 
     def deploy(self, version: str, **more: Any) -> int:
-        """Deploy it; the deployment's number."""
+        """Deploy a version. Return the deployment's number."""
         request = {
             "ApplicationId": self.application, "EnvironmentId": self.environment, "ConfigurationVersion": version,
             "ConfigurationProfileId": self.profile, "DeploymentStrategyId": self.strategy, **more,
@@ -54,12 +54,12 @@ class Flags:
         return Session(self.data, token)
 
     def value(self) -> Any:
-        """What a new session gets."""
+        """Return the configuration that a new session gets."""
         return self.session().poll()
 
 
 class Session:
-    """A client that polls, as PaperBroker's api does."""
+    """A client that polls as PaperBroker's api does."""
 
     def __init__(self, data: Any, token: str) -> None:
         self.data = data
@@ -67,7 +67,7 @@ class Session:
         self.interval_s = 0
 
     def poll(self) -> Any:
-        """The configuration; None when nothing changed."""
+        """Return the configuration, or None if it has not changed."""
         answer = self.data.get_latest_configuration(ConfigurationToken=self.token)
         self.token, self.interval_s = answer["NextPollConfigurationToken"], answer["NextPollIntervalInSeconds"]
         content = answer["Configuration"].read()
@@ -80,7 +80,7 @@ def flags(cloud: Any) -> Flags:
 
 
 def make_flags(cloud: Any) -> Flags:
-    """A fresh one, nothing deployed."""
+    """Create an application without any deployment."""
     appconfig, name = client(cloud, "appconfig"), f"flags-{uuid.uuid4().hex[:8]}"
     application = appconfig.create_application(Name=name)["Id"]
     environment = appconfig.create_environment(ApplicationId=application, Name="local")["Id"]
@@ -96,15 +96,15 @@ def make_flags(cloud: Any) -> Flags:
     )  # fmt: skip
 
 
-def test_an_all_at_once_deployment_is_in_force_at_once(flags: Flags) -> None:
+def test_an_immediate_deployment_is_in_force_at_once(flags: Flags) -> None:
     number = flags.deploy(flags.add({"storeDelayMs": 0}))
     shown = flags.deployment(number)
     assert (shown["State"], shown["PercentageComplete"], shown["ConfigurationVersion"]) == ("COMPLETE", 100.0, "1")
     assert flags.value() == {"storeDelayMs": 0}
 
 
-def test_a_session_sees_a_change_once_and_nothing_in_between(flags: Flags) -> None:
-    """The chain of tokens: each is good for one call; an unchanged configuration is empty."""
+def test_a_session_sees_each_change_once(flags: Flags) -> None:
+    """Each token is valid for one call, and an unchanged configuration is empty."""
     normal, slow = flags.add({"storeDelayMs": 0}), flags.add({"storeDelayMs": 1500})
     flags.deploy(normal)
     session = flags.session()
@@ -118,24 +118,24 @@ def test_a_session_sees_a_change_once_and_nothing_in_between(flags: Flags) -> No
         flags.data.get_latest_configuration(ConfigurationToken=used)
 
 
-@pytest.mark.parametrize("wish_s", [1, 15, 86_400])
-def test_a_session_polls_as_often_as_it_asked_for(flags: Flags, wish_s: int) -> None:
-    """AWS grants 15 s at least; the local one a second, so that a game day fits into a test."""
+@pytest.mark.parametrize("interval_s", [1, 15, 86_400])
+def test_a_session_may_poll_as_often_as_it_asked_for(flags: Flags, interval_s: int) -> None:
+    """AWS allows 15 s or more, the local AWS 1 s, so that a game day fits into a test."""
     flags.deploy(flags.add({"storeDelayMs": 0}))
-    session = flags.session(RequiredMinimumPollIntervalInSeconds=wish_s)
+    session = flags.session(RequiredMinimumPollIntervalInSeconds=interval_s)
     for _ in range(2):
         session.poll()
-        assert session.interval_s == wish_s
+        assert session.interval_s == interval_s
 
 
 def test_a_poll_interval_beyond_the_limits_is_refused(flags: Flags) -> None:
-    for wish_s in (0, 86_401):
+    for interval_s in (0, 86_401):
         with pytest.raises(ClientError, match="BadRequestException"):
-            flags.session(RequiredMinimumPollIntervalInSeconds=wish_s)
+            flags.session(RequiredMinimumPollIntervalInSeconds=interval_s)
 
 
 def test_only_a_version_that_exists_is_deployed(flags: Flags) -> None:
-    """MiniStack alone would say COMPLETE and serve nothing."""
+    """MiniStack itself would report COMPLETE and serve nothing."""
     flags.deploy(flags.add({"storeDelayMs": 0}))
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         flags.deploy("9")
@@ -151,7 +151,7 @@ def test_a_version_is_deployed_by_its_label(flags: Flags) -> None:
 
 
 def test_a_deployment_that_takes_time_can_be_stopped_and_blocks_others(flags: Flags) -> None:
-    """Stopped, the version before it is served again."""
+    """After the stop the previous version is served again."""
     slow = flags.client.create_deployment_strategy(
         Name=f"slow-{uuid.uuid4().hex[:8]}", DeploymentDurationInMinutes=10, GrowthFactor=50, ReplicateTo="NONE"
     )["Id"]
@@ -168,7 +168,7 @@ def test_a_deployment_that_takes_time_can_be_stopped_and_blocks_others(flags: Fl
     assert flags.value() == {"storeDelayMs": 0}
 
 
-def test_names_do_for_ids_in_a_session(flags: Flags) -> None:
+def test_a_session_accepts_names_instead_of_ids(flags: Flags) -> None:
     flags.deploy(flags.add({"storeDelayMs": 0}))
     name = flags.client.get_application(ApplicationId=flags.application)["Name"]
     token = flags.data.start_configuration_session(
@@ -177,7 +177,7 @@ def test_names_do_for_ids_in_a_session(flags: Flags) -> None:
     assert Session(flags.data, token).poll() == {"storeDelayMs": 0}
 
 
-def test_what_is_not_there_has_no_session(flags: Flags) -> None:
+def test_a_session_of_an_unknown_application_is_refused(flags: Flags) -> None:
     with pytest.raises(ClientError, match="ResourceNotFoundException"):
         flags.data.start_configuration_session(
             ApplicationIdentifier=flags.application, EnvironmentIdentifier="nope",
@@ -230,7 +230,7 @@ TYPES: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_a_stack_deploys_its_flags_and_takes_them_along_when_it_goes(cloud: Any) -> None:
+def test_a_stack_deploys_its_flags_and_deletes_them(cloud: Any) -> None:
     cloudformation, name = client(cloud, "cloudformation"), f"flags-{uuid.uuid4().hex[:8]}"
     outputs = {key: {"Value": {"Ref": key}} for key in ("App", "Env", "Profile", "Strategy", "Normal", "Slow")}
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": TYPES, "Outputs": outputs}))
@@ -256,7 +256,7 @@ def test_a_stack_deploys_its_flags_and_takes_them_along_when_it_goes(cloud: Any)
     wait_until(is_gone, "the application is gone")
 
 
-def test_a_stack_that_deploys_what_is_not_there_fails(cloud: Any) -> None:
+def test_a_stack_that_deploys_an_unknown_version_fails(cloud: Any) -> None:
     cloudformation, name = client(cloud, "cloudformation"), f"flags-{uuid.uuid4().hex[:8]}"
     wrong = {**TYPES["Deployment"]["Properties"], "ConfigurationVersion": "9"}
     body = {"Resources": {**TYPES, "Deployment": {**TYPES["Deployment"], "Properties": wrong}}}
@@ -277,7 +277,7 @@ def test_a_stack_that_deploys_what_is_not_there_fails(cloud: Any) -> None:
         ("ministack.services.appconfig", ["_refresh_environment", "_apply_tags", "_deployment_arn"]),
     ],
 )
-def test_the_names_that_we_correct_are_there(module: str, names: list[str]) -> None:
-    """The pin moved if not; then look at each seam again."""
+def test_the_private_names_exist(module: str, names: list[str]) -> None:
+    """If one is missing, another version of MiniStack is installed: check each patch."""
     loaded = __import__(module, fromlist=names)
     assert [name for name in names if not hasattr(loaded, name)] == []

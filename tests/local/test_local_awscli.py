@@ -1,4 +1,4 @@
-"""The AWS command line against the local AWS: what a user types to look around."""
+"""The AWS command line against the local AWS."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def home(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def cli(cloud, home):
-    """Run `aws --endpoint-url … words`; its answer as a value."""
+    """Run `aws --endpoint-url … words`, and return its output."""
 
     def run(*words: str, fails: bool = False) -> Any:
         argv = [
@@ -60,12 +60,12 @@ def test_an_alarm_is_described(cli, cloud):
     assert [alarm["AlarmName"] for alarm in found] == ["cli-alarm"]
 
 
-def test_an_unserved_service_says_so(cli):
+def test_an_unknown_service_is_refused(cli):
     assert "does not serve" in cli("synthetics", "describe-canaries", fails=True)
 
 
 def test_an_experiment_is_started_and_stopped(cli, cloud):
-    """The lever that is always there when the kit is not: `aws fis stop-experiment`."""
+    """Without the kit an experiment can be stopped by `aws fis stop-experiment`."""
     fis = cloud.client("fis")
     template = fis.create_experiment_template(
         description="cli", roleArn="arn:aws:iam::000000000000:role/fis", stopConditions=[{"source": "none"}],

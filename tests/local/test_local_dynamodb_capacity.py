@@ -1,4 +1,4 @@
-"""Capacity that runs out: provisioned tables, maximums of on-demand tables, their indexes, and what a call costs."""
+"""Limited capacity of tables and indexes, provisioned and on demand, and the units that calls cost."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def dynamodb(cloud):
     return cloud.client("dynamodb")
 
 
-# ---- pure: units and buckets ----
+# ---- units and buckets ----
 
 
 @pytest.mark.parametrize(("size", "write", "read"), [(10, 1, 1), (1020, 1, 1), (1025, 2, 1), (4097, 5, 2)])
-def test_units_are_started_kilobytes(size, write, read):
-    """Attribute names count: `pk` and a value of so many bytes less two."""
+def test_units_are_rounded_up_to_whole_kilobytes(size, write, read):
+    """Attribute names count: the two bytes of `pk`, and the rest as its value."""
     thing = {"pk": {"S": "x" * (size - 2)}}
     assert (write_units(thing), item_read_units(thing)) == (write, read)
 
 
-def test_sizes_are_those_of_ministack():
-    """Ours is a faster way to the same number."""
+def test_item_sizes_equal_ministacks():
+    """Our function is faster and gives the same number."""
     values = [{"S": "x" * 40}, {"S": "ünïcödé"}, {"S": ""}, {"BOOL": True}, {"L": [{"N": "12"}, {"S": "é"}]}]
     values += [{"M": {"a": {"N": "-1.50"}}}, {"B": "AAECAw=="}, {"NS": ["1", "20", "300"]}, {"NULL": True}]
     numbers = ["0", "7", "10", "100", "1000", "1001", "123456789012345678", "-5", "0.5", "1E+5", "00120", "-0.0012"]
@@ -53,7 +53,7 @@ def test_sizes_are_those_of_ministack():
         assert item_bytes(thing) == dynamodb_of_ministack._item_size_bytes(thing), value
 
 
-def test_an_index_pays_for_what_changes_in_it():
+def test_an_index_costs_units_only_for_changes_of_its_entries():
     shape = IndexShape.of(
         {
             "IndexName": "i",
@@ -70,7 +70,7 @@ def test_an_index_pays_for_what_changes_in_it():
     assert shape.write_units(of_ann, None) == 1
 
 
-def test_unused_capacity_is_kept_for_300_seconds():
+def test_unused_capacity_is_saved_for_300_seconds():
     bucket = Bucket.idle_for(10_000, 2.0, BURST_S, now_s=0)
     assert bucket.left(0) == 600
     bucket.take(600)
@@ -79,20 +79,20 @@ def test_unused_capacity_is_kept_for_300_seconds():
     assert bucket.left(10_000) == 600
 
 
-def test_a_maximum_saves_nothing_up():
+def test_an_on_demand_maximum_saves_no_capacity():
     bucket = Bucket.idle_for(10_000, 2.0, ON_DEMAND_BURST_S, now_s=0)
     assert bucket.left(0) == 2
     assert bucket.left(100) == 2
 
 
-def test_a_large_request_is_paid_back_before_the_next():
+def test_after_a_large_request_the_next_waits_for_its_units():
     bucket = Bucket.idle_for(0, 1.0, BURST_S, now_s=0)
     bucket.take(11)
     assert bucket.left(9) < 0
     assert bucket.left(11) > 0
 
 
-def test_a_lower_limit_takes_what_was_saved_at_once():
+def test_a_lower_limit_removes_saved_capacity():
     bucket = Bucket.idle_for(10_000, 100.0, BURST_S, now_s=0)
     bucket.resize(1.0, ON_DEMAND_BURST_S, now_s=0)
     assert bucket.left(0) == 1
@@ -112,14 +112,14 @@ def test_writes_beyond_provisioned_capacity_are_refused_with_the_reason(dynamodb
     assert dynamodb.get_item(TableName=table, Key={"pk": {"S": "a"}})["Item"]
 
 
-def test_a_second_gives_as_many_units_as_are_provisioned(dynamodb):
+def test_the_provisioned_units_per_second_are_available(dynamodb):
     table = make_table(dynamodb, **provisioned(5, 20))
     until_refused(dynamodb.put_item, TableName=table, Item=item())
     written, began = 0, time.monotonic()
     while time.monotonic() - began < 1.0:
         written += passes(dynamodb.put_item, TableName=table, Item=item())
         time.sleep(0.01)
-    # No more than flowed in; how many less is a matter of how often a busy machine gets to ask.
+    # Not more than the limit. A busy machine sends fewer calls, so the lower bound is loose.
     assert 5 <= written <= 20 * (time.monotonic() - began) + 2
 
 
@@ -132,7 +132,7 @@ def test_strong_reads_cost_twice_as_much_as_others(dynamodb):
 
 
 def test_reads_beyond_provisioned_capacity_are_refused(dynamodb):
-    """Also where the reply shows less than was read."""
+    """Also where the response holds less than was read."""
     table = make_table(dynamodb, **provisioned(1, 100))
     dynamodb.put_item(TableName=table, Item=item(size=100_000))
     get = {"TableName": table, "Key": {"pk": {"S": "a"}}, "ProjectionExpression": "pk"}
@@ -142,7 +142,7 @@ def test_reads_beyond_provisioned_capacity_are_refused(dynamodb):
 
 
 @pytest.mark.parametrize("operation", ["query", "scan"])
-def test_a_page_costs_the_bytes_that_were_read_not_those_that_were_returned(dynamodb, operation):
+def test_a_page_costs_the_bytes_that_were_read_also_if_they_are_filtered_out(dynamodb, operation):
     table = make_table(dynamodb, **PAIR)
     for number in range(4):
         dynamodb.put_item(TableName=table, Item={**item(size=3000), "sk": {"N": str(number)}})
@@ -177,7 +177,7 @@ def test_a_failed_condition_costs_a_write(dynamodb):
     raise AssertionError("never throttled")
 
 
-def test_a_new_capacity_holds_at_once(dynamodb):
+def test_a_new_capacity_is_in_force_at_once(dynamodb):
     table = make_table(dynamodb, **provisioned(5, 1))
     until_refused(dynamodb.put_item, TableName=table, Item=item(size=9000))
     dynamodb.update_table(TableName=table, ProvisionedThroughput={"ReadCapacityUnits": 5, "WriteCapacityUnits": 1000})
@@ -186,7 +186,7 @@ def test_a_new_capacity_holds_at_once(dynamodb):
         dynamodb.put_item(TableName=table, Item=item())
 
 
-def test_a_billing_mode_holds_at_once(dynamodb):
+def test_a_billing_mode_is_in_force_at_once(dynamodb):
     table = make_table(dynamodb, **provisioned(5, 1))
     until_refused(dynamodb.put_item, TableName=table, Item=item(size=3000))
     dynamodb.update_table(TableName=table, BillingMode="PAY_PER_REQUEST")
@@ -207,8 +207,8 @@ def test_an_on_demand_table_has_no_limit(dynamodb):
         dynamodb.put_item(TableName=table, Item=item(size=3000))
 
 
-def test_an_on_demand_maximum_is_enforced_shown_and_lifted(dynamodb):
-    """The lifecycle of the data-throttling fault."""
+def test_an_on_demand_maximum_is_enforced_described_and_removed(dynamodb):
+    """The steps of the data-throttling fault."""
     table = make_table(dynamodb)
     dynamodb.put_item(TableName=table, Item=item())
     dynamodb.update_table(TableName=table, OnDemandThroughput={"MaxWriteRequestUnits": 1})
@@ -223,14 +223,14 @@ def test_an_on_demand_maximum_is_enforced_shown_and_lifted(dynamodb):
         dynamodb.put_item(TableName=table, Item=item())
 
 
-def test_an_on_demand_maximum_of_reads(dynamodb):
+def test_an_on_demand_maximum_limits_reads(dynamodb):
     table = make_table(dynamodb, OnDemandThroughput={"MaxReadRequestUnits": 1})
     error = until_refused(dynamodb.get_item, TableName=table, Key={"pk": {"S": "a"}})
     assert error["throttlingReasons"][0]["reason"] == "TableReadMaxOnDemandThroughputExceeded"
     dynamodb.put_item(TableName=table, Item=item())
 
 
-def test_one_maximum_does_not_lift_the_other(dynamodb):
+def test_setting_one_maximum_keeps_the_other(dynamodb):
     table = make_table(dynamodb, OnDemandThroughput={"MaxReadRequestUnits": 7})
     dynamodb.update_table(TableName=table, OnDemandThroughput={"MaxWriteRequestUnits": 9})
     described = dynamodb.describe_table(TableName=table)["Table"]
@@ -244,7 +244,7 @@ def test_a_maximum_that_aws_refuses_is_refused(dynamodb, units):
     assert code(error) == "ValidationException"
 
 
-def test_partiql_is_refused_where_it_would_pass_unmetered(dynamodb):
+def test_partiql_is_refused_on_a_table_with_limited_capacity(dynamodb):
     table = make_table(dynamodb, OnDemandThroughput=maximum(write=1))
     error = refusal(dynamodb.execute_statement, Statement=f"SELECT * FROM \"{table}\" WHERE pk='a'")
     assert "does not meter PartiQL" in error["Error"]["Message"]
@@ -254,12 +254,12 @@ def test_partiql_is_refused_where_it_would_pass_unmetered(dynamodb):
 
 
 def owned(number: int) -> dict:
-    """An item of the index, another each time: a write that changes nothing costs the index nothing."""
+    """Return an item of the index, a different one each time, because an unchanged entry costs the index nothing."""
     return item(str(number), size=3000, owner={"S": "ann"})
 
 
 def test_a_write_is_refused_when_its_index_has_no_capacity_left(dynamodb):
-    """Back-pressure: the table has plenty. Items that are not in the index still pass."""
+    """The table has capacity left, and items that are not in the index still pass."""
     throughput = {"ReadCapacityUnits": 5, "WriteCapacityUnits": 1}
     table = make_table(dynamodb, **provisioned(50, 500), **by_owner(ProvisionedThroughput=throughput))
     error = refused_of(dynamodb.put_item, lambda n: {"TableName": table, "Item": owned(n)})
@@ -302,7 +302,7 @@ def test_an_index_of_an_on_demand_table_can_have_a_maximum(dynamodb):
 # ---- batches and transactions ----
 
 
-def test_a_batch_that_does_not_fit_comes_back_in_part(dynamodb):
+def test_items_of_a_batch_beyond_capacity_are_unprocessed(dynamodb):
     table = make_table(dynamodb, **provisioned(2, 2))
     requests = [{"PutRequest": {"Item": item(str(number))}} for number in range(25)]
     reply = dynamodb.batch_write_item(RequestItems={table: requests})
@@ -318,7 +318,7 @@ def test_a_batch_that_does_not_fit_comes_back_in_part(dynamodb):
     assert reply["ConsumedCapacity"] == [{"TableName": table, "CapacityUnits": 25.0 - len(unread)}]
 
 
-def test_a_batch_of_which_nothing_fits_is_refused(dynamodb):
+def test_a_batch_without_any_capacity_is_refused(dynamodb):
     table = make_table(dynamodb, **provisioned(1, 1))
     for call, request in (
         (dynamodb.batch_write_item, {table: [{"PutRequest": {"Item": item(size=9000)}}]}),

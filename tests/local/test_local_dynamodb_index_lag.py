@@ -1,4 +1,4 @@
-"""Index reads that lag where a table's tag asks for it, and nowhere else."""
+"""Reads of an index lag if the table's tag says so."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def dynamodb(cloud):
 
 
 def owners_items(dynamodb, table: str, **how) -> dict[str, str]:
-    """What the index tells of one owner's items: pk → note."""
+    """Return one owner's items in the index: pk → note."""
     found = dynamodb.query(
         TableName=table, IndexName="by-owner", KeyConditionExpression="#o = :o",
         ExpressionAttributeNames={"#o": "owner"}, ExpressionAttributeValues={":o": {"S": "ann"}}, **how,
@@ -39,8 +39,8 @@ def test_an_index_is_up_to_date_without_the_tag(dynamodb):
     assert owners_items(dynamodb, table) == {"1": "new"}
 
 
-def test_a_lagging_index_shows_the_past_and_then_catches_up(dynamodb):
-    """Insert, change and delete; the table itself is never late."""
+def test_a_lagging_index_shows_old_items_and_then_catches_up(dynamodb):
+    """Insert, change and delete; the table itself does not lag."""
     table = make_table(dynamodb, **by_owner(), Tags=[TAG])
     for pk in "12":
         dynamodb.put_item(TableName=table, Item=owned(pk, "old"))
@@ -61,7 +61,7 @@ def test_a_lagging_index_shows_the_past_and_then_catches_up(dynamodb):
     assert time.monotonic() - written_at > LAG_MS / 1000 * 0.9
 
 
-def test_the_tag_comes_and_goes_at_run_time(dynamodb):
+def test_the_tag_can_be_set_and_removed_at_run_time(dynamodb):
     table = make_table(dynamodb, **by_owner())
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
     dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": index_lag.TAG, "Value": "60000"}])
@@ -72,7 +72,7 @@ def test_the_tag_comes_and_goes_at_run_time(dynamodb):
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "60001"])
-def test_a_tag_that_is_no_lag_is_refused(dynamodb, value):
+def test_an_invalid_lag_is_refused(dynamodb, value):
     table = make_table(dynamodb)
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
     tags = [{"Key": index_lag.TAG, "Value": value}]
@@ -81,7 +81,7 @@ def test_a_tag_that_is_no_lag_is_refused(dynamodb, value):
         index_lag.lag_s(tags)
 
 
-def test_the_past_is_rebuilt_from_its_changes():
+def test_old_items_are_computed_from_recent_changes():
     changes = RecentChanges(5.0)
     items = {"a": {"1": {"v": 3}}, "c": {"1": {"v": 1}}}
     changes.remember(10.0, "a", "1", None)

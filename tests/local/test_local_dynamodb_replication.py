@@ -1,4 +1,4 @@
-"""Global tables: late writes, the last writer, and the FIS action that pauses them."""
+"""Global tables: replication lag, the last writer, and the FIS action that pauses replication."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.polling import wait_until, wait_until_async
 pytestmark = pytest.mark.slow
 
 HOME, AWAY = "us-east-1", "eu-west-1"
-# Long enough that a write which nothing holds up would have arrived.
+# Longer than the lag: a write that is not paused has been replicated by then.
 SETTLED_S = LAG_S[1] + 0.3
 
 
@@ -82,7 +82,7 @@ def test_deletes_and_transactions_are_replicated(home, away, table):
 
 
 def test_the_last_writer_wins_in_both_regions(home, away, table):
-    """Both write before either hears of the other."""
+    """Both Regions write before a write is replicated."""
     write(home, table, "first")
     write(away, table, "last")
     wait_until(lambda: read(home, table) == "last", "home heard of it")
@@ -90,14 +90,14 @@ def test_the_last_writer_wins_in_both_regions(home, away, table):
     assert (read(home, table), read(away, table)) == ("last", "last")
 
 
-def test_a_new_replica_begins_with_everything(home, away):
+def test_a_new_replica_has_all_items(home, away):
     table = make_table(home)
     write(home, table, "one")
     home.update_table(TableName=table, ReplicaUpdates=[{"Create": {"RegionName": AWAY}}])
     assert read(away, table) == "one"
 
 
-def test_the_replicas_stream_tells_of_replicated_writes(cloud, home, away, table):
+def test_the_replicas_stream_has_the_replicated_writes(cloud, home, away, table):
     write(home, table, "one")
     wait_until(lambda: read(away, table) == "one", "replicated")
     streams = cloud.client("dynamodbstreams")
@@ -135,7 +135,7 @@ def test_a_stacks_global_table_has_its_replicas(cloud, home, away):
 
 
 def pause(table_arn: str, seconds: float) -> dict[str, Any]:
-    """Settings of a template that pauses a table's replication."""
+    """Return the settings of a template that pauses a table's replication."""
     action = {
         "actionId": "aws:dynamodb:global-table-pause-replication",
         "parameters": {"duration": f"PT{seconds:g}S"},
@@ -158,7 +158,7 @@ def in_force(rig: FisRig, experiment_id: str) -> bool:
     return rig.get(experiment_id)["actions"]["pause"]["state"]["status"] == "running"
 
 
-def test_a_pause_holds_both_ways_and_a_stop_lets_everything_catch_up(rig, home, away, table):
+def test_a_pause_holds_both_directions_and_a_stop_lets_them_catch_up(rig, home, away, table):
     write(home, table, "before")
     wait_until(lambda: read(away, table) == "before", "replicated")
     experiment_id = rig.running(**pause(arn_of(home, table), 60))
@@ -193,7 +193,7 @@ def test_two_pauses_of_one_table_end_with_the_last(rig, home, away, table):
     wait_until(lambda: read(away, table) == "one", "caught up")
 
 
-def test_a_table_in_one_region_is_no_target(rig, home):
+def test_a_table_in_one_region_is_not_a_target(rig, home):
     failed = rig.run(**pause(arn_of(home, make_table(home)), 5))
     assert failed["state"]["status"] == "failed"
     assert "does not exist" in failed["state"]["reason"]
@@ -202,8 +202,8 @@ def test_a_table_in_one_region_is_no_target(rig, home):
 # ---- bounds, in this process ----
 
 
-def test_what_a_long_pause_holds_back_is_bounded_by_the_items_written():
-    """Only the latest write of each item is kept once very many wait."""
+def test_the_pending_writes_of_a_long_pause_are_bounded_by_the_number_of_items():
+    """With very many pending writes, only the latest of each item is kept."""
     from ministack.services import dynamodb
 
     async def scenario() -> tuple[int, dict[str, str]]:
@@ -242,11 +242,11 @@ def test_what_a_long_pause_holds_back_is_bounded_by_the_items_written():
 
 
 def test_a_resume_without_a_pause_changes_nothing():
-    """As after a restart of the server, which knows no pauses."""
+    """As after a restart of the server, which has no pauses."""
     Replication(1, lambda *_: None).resume(f"arn:aws:dynamodb:{HOME}:000000000000:table/gone", "nobody")
 
 
-def test_last_writers_that_nothing_can_meet_any_more_are_forgotten():
+def test_old_timestamps_of_last_writes_are_dropped():
     replicas = Replication(1, lambda *_: None)
     for number in range(STAMPS_MAX + 10):
         replicas._stamp(("a", HOME, "t"), (str(number), "__no_sort__"), (float(number), HOME))

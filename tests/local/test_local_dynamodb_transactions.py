@@ -1,4 +1,4 @@
-"""Transactions that meet: who is turned away, with which words, and that a retry succeeds."""
+"""Conflicts of transactions: which calls are refused, with which error, and that a retry succeeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from tests.local.dynamodb_rig import code, item, make_table
 
 WRITERS = 64
-# Attempts of one writer among 64, and how long it waits for the next: all of them wait behind one item.
+# Attempts of one of 64 writers, and its wait between two attempts. All of them write one item.
 ATTEMPTS_MAX = 400
 BACKOFF_S_MAX = 0.4
 ROUNDS_MAX = 60
@@ -28,7 +28,7 @@ def dynamodb(cloud):
 
 
 def add_one(table: str, pk: str, version: int) -> dict[str, Any]:
-    """Compare and set, as the matcher fences its market."""
+    """Return a conditional increment, as the matcher's fencing uses it."""
     return {
         "Update": {
             "TableName": table,
@@ -47,7 +47,7 @@ def put(table: str, pk: str, **more: Any) -> dict[str, Any]:
 
 
 def at_once(calls: list[Callable[[], Any]]) -> list[str]:
-    """Start all calls together; what became of each: the error's code and reasons, or `ok`."""
+    """Start all calls together. Return for each `ok`, or the error's code and reasons."""
     barrier = threading.Barrier(len(calls))
 
     def run(call: Callable[[], Any]) -> str:
@@ -64,7 +64,7 @@ def at_once(calls: list[Callable[[], Any]]) -> list[str]:
 
 
 def until_seen(wanted: str, calls: Callable[[int], list[Callable[[], Any]]]) -> list[str]:
-    """Repeat the race until one of its calls ends so: whether two calls overlap is the machine's affair."""
+    """Repeat the calls until one ends as wanted, because two calls do not overlap every time."""
     for number in range(ROUNDS_MAX):
         outcomes = at_once(calls(number))
         if wanted in outcomes:
@@ -73,7 +73,7 @@ def until_seen(wanted: str, calls: Callable[[int], list[Callable[[], Any]]]) -> 
 
 
 def test_of_64_conflicting_transactions_one_wins_at_a_time_and_retries_succeed(dynamodb):
-    """Every writer wants its own increment; the counter and the log must agree in the end."""
+    """Every writer increments once; the counter and the log must agree in the end."""
     table = make_table(dynamodb)
     dynamodb.put_item(TableName=table, Item={"pk": {"S": "market"}, "version": {"N": "0"}})
     seen: set[str] = set()
@@ -101,7 +101,7 @@ def test_of_64_conflicting_transactions_one_wins_at_a_time_and_retries_succeed(d
     assert seen <= {"TransactionConflict", "ConditionalCheckFailed", "None"}
 
 
-def test_the_loser_learns_which_item_it_was(dynamodb):
+def test_the_error_names_the_item_in_conflict(dynamodb):
     table = make_table(dynamodb)
 
     def race(number: int) -> list[Callable[[], Any]]:
@@ -116,7 +116,7 @@ def test_the_loser_learns_which_item_it_was(dynamodb):
     assert set(outcomes) == {"ok", "TransactionCanceledException None TransactionConflict"}
 
 
-def test_a_transaction_that_lost_wrote_nothing(dynamodb):
+def test_a_cancelled_transaction_wrote_nothing(dynamodb):
     table = make_table(dynamodb)
     losers: list[str] = []
 
@@ -136,7 +136,7 @@ def test_a_transaction_that_lost_wrote_nothing(dynamodb):
 
 
 @pytest.mark.parametrize("operation", ["put", "update", "delete"])
-def test_a_plain_write_that_meets_a_transaction_is_turned_away(dynamodb, operation):
+def test_a_write_that_conflicts_with_a_transaction_is_refused(dynamodb, operation):
     table = make_table(dynamodb)
     key = {"TableName": table, "Key": {"pk": {"S": "shared"}}}
     plain = {
@@ -151,7 +151,7 @@ def test_a_plain_write_that_meets_a_transaction_is_turned_away(dynamodb, operati
     }  # fmt: skip
 
 
-def test_a_transactional_read_that_meets_a_transaction_is_turned_away(dynamodb):
+def test_a_transactional_read_that_conflicts_with_a_transaction_is_refused(dynamodb):
     table = make_table(dynamodb)
     get = {"Get": {"TableName": table, "Key": {"pk": {"S": "shared"}}}}
     read = lambda: dynamodb.transact_get_items(TransactItems=[get])  # noqa: E731
@@ -161,7 +161,7 @@ def test_a_transactional_read_that_meets_a_transaction_is_turned_away(dynamodb):
 
 
 def test_a_plain_read_never_conflicts(dynamodb):
-    """It sees the item as it was before."""
+    """It returns the old item."""
     table = make_table(dynamodb)
     read = lambda: dynamodb.get_item(TableName=table, Key={"pk": {"S": "a"}}, ConsistentRead=True)  # noqa: E731
     write = lambda: dynamodb.transact_write_items(TransactItems=[put(table, "a")])  # noqa: E731
@@ -169,7 +169,7 @@ def test_a_plain_read_never_conflicts(dynamodb):
         assert at_once([write] + [read] * 7) == ["ok"] * 8
 
 
-def test_a_batch_leaves_out_what_a_transaction_holds(dynamodb):
+def test_a_batch_does_not_process_items_that_a_transaction_holds(dynamodb):
     table = make_table(dynamodb)
     left: list[int] = []
 
@@ -196,7 +196,7 @@ def test_transactions_on_different_items_never_conflict(dynamodb):
 
 
 def test_a_repeated_token_succeeds_without_a_second_write(dynamodb):
-    """Also while another transaction holds the same item; during its own it is told to wait."""
+    """Also while another transaction holds the item; during its own transaction it gets an error."""
     table = make_table(dynamodb)
     token = uuid.uuid4().hex
     add = {
@@ -216,7 +216,7 @@ def test_a_repeated_token_succeeds_without_a_second_write(dynamodb):
 
 
 def test_botocores_own_retries_hide_a_transaction_in_progress(cloud):
-    """A caller that timed out and repeats gets its answer."""
+    """A caller that timed out and sends the request again gets the response."""
     patient = cloud.client("dynamodb", retries={"mode": "standard", "total_max_attempts": 4}, max_pool_connections=8)
     table, token = make_table(patient), uuid.uuid4().hex
     call = lambda: patient.transact_write_items(TransactItems=[put(table, "a")], ClientRequestToken=token)  # noqa: E731
@@ -224,7 +224,7 @@ def test_botocores_own_retries_hide_a_transaction_in_progress(cloud):
 
 
 def test_a_malformed_key_is_refused_as_before_while_transactions_run(cloud, dynamodb):
-    """Raw, because boto3 would not send it."""
+    """Sent as raw HTTP, because boto3 would refuse it."""
     table = make_table(dynamodb)
     raw = cloud.client("dynamodb", parameter_validation=False)
     for value in ({"S": ["a"]}, {"N": "1"}, {}):
@@ -242,7 +242,7 @@ def test_an_invalid_transaction_is_refused_as_before(dynamodb):
     dynamodb.put_item(TableName=table, Item=item("same"))
 
 
-def test_a_condition_that_fails_cancels_and_lets_go(dynamodb):
+def test_a_failed_condition_cancels_and_releases_the_items(dynamodb):
     table = make_table(dynamodb)
     never = put(table, "a", ConditionExpression="attribute_exists(pk)")
     for _ in range(2):

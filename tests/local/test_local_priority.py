@@ -1,4 +1,4 @@
-"""The local AWS asks for priority where it may, and keeps what its caller chose."""
+"""The local AWS raises its priority if it may, unless the caller has set a niceness."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ RAISE = f"import os; os.setpriority(os.PRIO_PROCESS, 0, {NICENESS})"
 
 
 def asked(niceness: int) -> str:
-    """What it says, and what it has then, when it is started with that niceness."""
+    """Return the result and the niceness afterwards, for a process that starts with a niceness."""
     start = lambda: os.setpriority(os.PRIO_PROCESS, 0, niceness)  # noqa: E731
     return subprocess.run([sys.executable, "-c", ASK], capture_output=True, text=True, preexec_fn=start).stdout.strip()
 
 
-@pytest.mark.skipif(os.getpriority(os.PRIO_PROCESS, 0) != 0, reason="the tests themselves were given a niceness")
-def test_it_takes_what_it_may():
+@pytest.mark.skipif(os.getpriority(os.PRIO_PROCESS, 0) != 0, reason="the tests run with a niceness")
+def test_the_priority_is_raised_if_the_user_may():
     may = subprocess.run([sys.executable, "-c", RAISE], capture_output=True).returncode == 0
     assert asked(0) == (f"True {NICENESS}" if may else "False 0")
 
 
-def test_a_niceness_of_the_callers_is_kept():
+def test_the_callers_niceness_is_kept():
     assert asked(15) == "False 15"

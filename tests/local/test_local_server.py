@@ -1,4 +1,4 @@
-"""The server of the local AWS: how it starts, stands, and ends."""
+"""The server of the local AWS: its start, its files and ports, and its end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.polling import wait_until
 WAIT_S_MAX = 15.0
 READY_S_MAX = 2.0
 DEAD_S_MAX = 2.0
-# Two shared cores, several tests at once: the promise is about the machine at rest.
+# The limit is for an idle machine; tests share two cores.
 SHARED_MACHINE = 3.0
 
 
@@ -30,7 +30,7 @@ def alive(pid: int) -> bool:
 
 
 def run_task(session: aws.Session, name: str) -> list[int]:
-    """One ECS task that sleeps, with a child of its own; the pids of both."""
+    """Start an ECS task that sleeps and has a child process. Return the pids of both."""
     ec2, ecs = session.client("ec2"), session.client("ecs")
     vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"]
@@ -67,7 +67,7 @@ def _with_argument(text: str) -> list[int]:
 # ---- start ----
 
 
-def test_it_is_ready_in_two_seconds(tmp_path):
+def test_the_server_is_ready_in_two_seconds(tmp_path):
     begun = time.monotonic()
     with aws.start_local(tmp_path / "state") as cloud:
         took_s = time.monotonic() - begun
@@ -75,15 +75,15 @@ def test_it_is_ready_in_two_seconds(tmp_path):
     assert took_s < READY_S_MAX * SHARED_MACHINE
 
 
-def test_the_cloud_file_says_where_and_who(cloud):
+def test_the_cloud_file_has_endpoint_region_and_account(cloud):
     facts = json.loads((cloud.state_dir / "cloud.json").read_text())
     assert facts["endpoint"].startswith("http://127.0.0.1:")
     assert (facts["region"], facts["account_id"]) == ("us-east-1", "000000000000")
     assert facts["started_at"] <= time.time()
 
 
-def test_two_clouds_share_nothing(cloud, start_cloud):
-    """Also another region."""
+def test_two_servers_share_nothing(cloud, start_cloud):
+    """The second one is in another Region."""
     other = start_cloud(region="eu-west-1", seed=9)
     cloud.client("sqs").create_queue(QueueName="server-only-here")
     found = other.client("sqs").list_queues(QueueNamePrefix="server-only-here").get("QueueUrls", [])
@@ -92,13 +92,13 @@ def test_two_clouds_share_nothing(cloud, start_cloud):
     assert {zone["ZoneName"][:9] for zone in zones} == {"eu-west-1"}
 
 
-def test_queue_addresses_lead_back_to_this_cloud(cloud):
+def test_queue_urls_lead_to_the_same_server(cloud):
     url = cloud.client("sqs").create_queue(QueueName="server-address")["QueueUrl"]
     assert url.startswith(cloud.endpoint)
 
 
-def test_it_writes_nothing_outside_its_folder(cloud):
-    """S3 objects and MiniStack's own files too."""
+def test_the_server_writes_nothing_outside_its_folder(cloud):
+    """This includes S3 objects and MiniStack's files."""
     cloud.client("s3").create_bucket(Bucket="server-folder")
     cloud.client("s3").put_object(Bucket="server-folder", Key="k", Body=b"x")
     for descriptor in Path(f"/proc/{cloud.pid}/fd").iterdir():
@@ -107,7 +107,7 @@ def test_it_writes_nothing_outside_its_folder(cloud):
             assert not os.access(target, os.W_OK) or target.endswith((".so", ".py", ".pyc")), target
 
 
-def test_it_listens_on_loopback_only(cloud):
+def test_the_server_listens_on_loopback_only(cloud):
     import psutil
 
     listening = [c.laddr.ip for c in psutil.Process(cloud.pid).net_connections("tcp") if c.status == "LISTEN"]
@@ -134,7 +134,7 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_exit_4(tmp_path):
 
 
 def test_a_full_disk_is_one_line_and_exit_4():
-    """/dev/full stands for the disk: every write to it fails with ENOSPC."""
+    """/dev/full replaces the disk: every write to it fails with ENOSPC."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent("""
             import sys
@@ -160,7 +160,7 @@ def test_wrong_usage_is_exit_4(arguments):
 
 
 def test_sigterm_ends_tasks_and_server_in_order(tmp_path):
-    """Started without a supervisor: the server alone must clean up."""
+    """The server has no supervisor here and must clean up by itself."""
     process = subprocess.Popen([sys.executable, "-m", "kit.local", "--state-dir", str(tmp_path)])
     try:
         wait_until((tmp_path / "cloud.json").exists)
@@ -173,7 +173,7 @@ def test_sigterm_ends_tasks_and_server_in_order(tmp_path):
         process.kill()
 
 
-def test_a_killed_server_takes_its_tasks_and_its_folder_with_it(tmp_path):
+def test_tasks_and_folder_of_a_killed_server_are_removed(tmp_path):
     with aws.start_local(tmp_path / "state") as cloud:
         pids = run_task(cloud.session(), "killed")
         os.kill(cloud.pid, signal.SIGKILL)
@@ -182,8 +182,8 @@ def test_a_killed_server_takes_its_tasks_and_its_folder_with_it(tmp_path):
         assert not cloud.alive()
 
 
-def test_a_killed_owner_takes_server_and_tasks_with_it(tmp_path):
-    """What happens when a notebook's kernel is killed."""
+def test_server_and_tasks_of_a_killed_owner_end(tmp_path):
+    """The owner may be a notebook's kernel."""
     code = """
         import sys, time
         from pathlib import Path
@@ -202,13 +202,13 @@ def test_a_killed_owner_takes_server_and_tasks_with_it(tmp_path):
         wait_until(lambda: not (tmp_path / "state").exists())
 
 
-def test_a_folder_that_held_something_is_kept(tmp_path):
+def test_a_folder_that_was_not_empty_is_kept(tmp_path):
     (tmp_path / "mine").write_text("x")
     aws.start_local(tmp_path).close()
     assert (tmp_path / "mine").read_text() == "x"
 
 
-def test_a_cloud_that_cannot_start_says_why(cloud, tmp_path):
+def test_a_failed_start_has_a_reason(cloud, tmp_path):
     port = int(cloud.endpoint.rpartition(":")[2])
     with pytest.raises(CloudError, match=f"ended with 4 .*port {port} of 127.0.0.1 cannot be used"):
         aws.start_local(tmp_path / "state", port=port)
@@ -218,8 +218,8 @@ def test_a_cloud_that_cannot_start_says_why(cloud, tmp_path):
 # ---- detached ----
 
 
-def test_a_detached_cloud_is_found_refused_twice_and_stopped(tmp_path):
-    """Between the commands `cloud up`, `status` and `down` nothing lives but the cloud."""
+def test_a_detached_server_is_found_not_started_twice_and_stopped(tmp_path):
+    """Between `cloud up`, `status` and `down` only the server and its supervisor run."""
     code = "import sys; from pathlib import Path; from kit import aws; aws.start_local_detached(Path(sys.argv[1]))"
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=WAIT_S_MAX)
     try:
@@ -235,8 +235,8 @@ def test_a_detached_cloud_is_found_refused_twice_and_stopped(tmp_path):
     assert not aws.stop_local(tmp_path)
 
 
-def test_a_record_of_a_dead_cloud_is_none(tmp_path):
-    """Its pid may be somebody else's by now: nothing is signalled."""
+def test_the_record_of_a_dead_server_is_ignored(tmp_path):
+    """Its pid may belong to another process, which must not be signalled."""
     record = {"pid": os.getpid(), "started": 1}
     (tmp_path / "running.json").write_text(json.dumps({"supervisor": record, "server": record}))
     assert aws.find_local(tmp_path) is None
@@ -244,8 +244,8 @@ def test_a_record_of_a_dead_cloud_is_none(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_detached_cloud_whose_starter_was_killed_is_replaced(tmp_path):
-    """Killed between the spawn and readiness: the next start ends what is left before it starts its own."""
+def test_a_detached_server_whose_starter_was_killed_is_replaced(tmp_path):
+    """The starter was killed before the server was ready: the next start ends that server first."""
     code = "import sys; from pathlib import Path; from kit import aws; aws.start_local_detached(Path(sys.argv[1]))"
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as starter:
         wait_until((tmp_path / "running.json").exists)
@@ -256,7 +256,7 @@ def test_a_detached_cloud_whose_starter_was_killed_is_replaced(tmp_path):
             assert aws.start_local_detached(tmp_path).pid != left
             assert not alive(left)
         except UsageError:
-            assert aws.find_local(tmp_path) is not None  # it had become ready meanwhile: found, not doubled
+            assert aws.find_local(tmp_path) is not None  # it was ready in the meantime
     finally:
         aws.stop_local(tmp_path)
     assert not alive(left)

@@ -1,4 +1,4 @@
-"""Automations through boto3: order, outputs, attempts, time-outs, branches, failure, cancellation."""
+"""Automations through boto3: order, outputs, retries, time-outs, branches, failure, cancellation."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def rig(cloud: Any) -> SsmRig:
 
 @pytest.fixture
 def mark() -> str:
-    """The name of a parameter that is this test's own."""
+    """The name of a parameter for one test."""
     return f"/mark/{uuid.uuid4().hex}"
 
 
-def test_steps_run_in_their_order_and_pass_on_what_they_found(rig: SsmRig, mark: str) -> None:
+def test_steps_run_in_order_and_pass_on_their_outputs(rig: SsmRig, mark: str) -> None:
     """Parameters, outputs, globals and the execution's own id reach the calls."""
     get = {
         "name": "Get", "action": "aws:executeAwsApi",
@@ -70,7 +70,7 @@ def test_a_failed_step_ends_the_automation(rig: SsmRig, mark: str) -> None:
         ({"isEnd": True}, "Failed", None),
     ],
 )
-def test_on_failure_says_how_to_go_on(
+def test_on_failure_chooses_the_next_step(
     rig: SsmRig, mark: str, settings: dict[str, Any], status: str, value: str | None
 ) -> None:
     content = runbook(fail("Bad", **settings), put(mark, "next", "Next", isEnd=True), put(mark, "other", "Other"))
@@ -78,7 +78,7 @@ def test_on_failure_says_how_to_go_on(
     assert rig.parameter(mark) == value
 
 
-def test_next_step_and_branch_choose_the_way(rig: SsmRig, mark: str) -> None:
+def test_next_step_and_branch_choose_the_next_step(rig: SsmRig, mark: str) -> None:
     choose = {
         "name": "Choose", "action": "aws:branch",
         "inputs": {
@@ -98,8 +98,8 @@ def test_next_step_and_branch_choose_the_way(rig: SsmRig, mark: str) -> None:
         assert rig.parameter(mark) == expected
 
 
-def test_an_attempt_is_repeated_until_it_works(rig: SsmRig, mark: str) -> None:
-    """The parameter comes while the step is being tried."""
+def test_a_step_is_retried_until_it_succeeds(rig: SsmRig, mark: str) -> None:
+    """The parameter is created while the step is retried."""
     check = {
         "name": "Check", "action": "aws:assertAwsResourceProperty", "maxAttempts": 10,
         "inputs": {
@@ -112,7 +112,7 @@ def test_an_attempt_is_repeated_until_it_works(rig: SsmRig, mark: str) -> None:
     assert rig.end(execution_id)["AutomationExecutionStatus"] == "Success"
 
 
-def test_waiting_for_a_property_ends_when_it_comes_or_by_its_time_out(rig: SsmRig, mark: str) -> None:
+def test_waiting_for_a_property_ends_with_its_value_or_by_its_time_out(rig: SsmRig, mark: str) -> None:
     rig.ssm.put_parameter(Name=mark, Value="before", Type="String")
 
     def wait(timeout_s: int) -> dict[str, Any]:
@@ -131,8 +131,8 @@ def test_waiting_for_a_property_ends_when_it_comes_or_by_its_time_out(rig: SsmRi
     assert rig.end(execution_id)["AutomationExecutionStatus"] == "Success"
 
 
-def test_a_call_that_can_never_work_is_not_tried_again(rig: SsmRig) -> None:
-    """An unknown service, operation, or argument: said at once, whatever maxAttempts is."""
+def test_a_call_that_can_never_work_is_not_retried(rig: SsmRig) -> None:
+    """An unknown service, operation or argument fails at once, whatever maxAttempts is."""
     for inputs, message in (
         ({"Service": "nosuch", "Api": "Get"}, "nosuch"),
         ({"Service": "ssm", "Api": "Nothing"}, "Nothing"),
@@ -146,7 +146,7 @@ def test_a_call_that_can_never_work_is_not_tried_again(rig: SsmRig) -> None:
         assert time.monotonic() - begun < 4.5  # ten attempts would pause for that long
 
 
-def test_a_sleep_is_never_cut_short(rig: SsmRig) -> None:
+def test_a_sleep_is_never_too_short(rig: SsmRig) -> None:
     held = rig.run(runbook(sleep(0.4)))["StepExecutions"][0]
     assert (held["ExecutionEndTime"] - held["ExecutionStartTime"]).total_seconds() >= 0.4
 
@@ -171,8 +171,8 @@ def test_cancelling_interrupts_a_sleep_and_runs_the_repair(rig: SsmRig, mark: st
         rig.cancel(execution_id)
 
 
-def test_cancelling_within_a_repair_does_not_cut_it_short(rig: SsmRig, mark: str) -> None:
-    """The repair is under way by itself; what comes after its sleep still runs."""
+def test_cancelling_during_a_repair_does_not_interrupt_it(rig: SsmRig, mark: str) -> None:
+    """The step after the repair's sleep still runs."""
     content = runbook(
         sleep(0, "Change", onCancel="step:Settle"),
         sleep(0.5, "Settle"),
@@ -201,8 +201,8 @@ def test_completing_ends_without_the_repair(rig: SsmRig, mark: str) -> None:
     assert rig.parameter(mark) is None
 
 
-def test_a_repair_that_fails_shows(rig: SsmRig) -> None:
-    """Cancelled would say that all was put back."""
+def test_a_failed_repair_makes_the_execution_fail(rig: SsmRig) -> None:
+    """Cancelled would mean that everything was put back."""
     content = runbook(sleep(600, onCancel="step:Restore"), fail("Restore"))
     execution_id = rig.in_step(rig.start(content), "Hold")
     rig.cancel(execution_id)
@@ -216,7 +216,7 @@ def test_a_runbook_that_loops_ends(rig: SsmRig) -> None:
     assert (execution["AutomationExecutionStatus"], "loops" in execution["FailureMessage"]) == ("Failed", True)
 
 
-def test_an_output_that_the_answer_lacks_fails_who_needs_it_only(rig: SsmRig, mark: str) -> None:
+def test_a_missing_output_fails_only_the_step_that_uses_it(rig: SsmRig, mark: str) -> None:
     inputs = {"Service": "ssm", "Api": "GetParameters", "Names": ["/never/there"]}
     output = {"Name": "Value", "Selector": "$.Parameters[0].Value", "Type": "String"}
     get = {"name": "Get", "action": "aws:executeAwsApi", "inputs": inputs, "outputs": [output]}
@@ -226,7 +226,7 @@ def test_an_output_that_the_answer_lacks_fails_who_needs_it_only(rig: SsmRig, ma
     assert rig.parameter(mark) is None
 
 
-def test_the_answer_of_a_step_that_has_not_run_is_an_error(rig: SsmRig, mark: str) -> None:
+def test_the_output_of_a_step_that_has_not_run_is_an_error(rig: SsmRig, mark: str) -> None:
     get = fail("Get", outputs=[{"Name": "Value", "Selector": "$.Parameter.Value", "Type": "String"}])
     execution = rig.run(runbook(put(mark, "{{ Get.Value }}", "Put"), get))
     assert (execution["AutomationExecutionStatus"], rig.parameter(mark)) == ("Failed", None)
@@ -254,7 +254,7 @@ def test_executions_and_their_steps_are_listed_and_filtered(rig: SsmRig) -> None
         rig.get(str(uuid.uuid4()))
 
 
-def test_a_start_is_checked_and_idempotent(rig: SsmRig, mark: str) -> None:
+def test_a_start_is_validated_and_idempotent(rig: SsmRig, mark: str) -> None:
     name = rig.document(runbook(put(mark, "{{ A }}", "Put"), parameters={"A": {"type": "String"}}))
     token = str(uuid.uuid4())
     request = {"DocumentName": name, "Parameters": {"A": ["1"]}, "ClientToken": token}

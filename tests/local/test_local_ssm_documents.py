@@ -74,7 +74,7 @@ def test_documents_are_listed_by_name_owner_and_tag(rig: SsmRig) -> None:
     assert names(("Owner", "Amazon")) == set()
 
 
-def test_tags_of_a_document_change(rig: SsmRig) -> None:
+def test_tags_of_a_document_are_added_and_removed(rig: SsmRig) -> None:
     name = rig.document(runbook(sleep(1)))
     where = {"ResourceType": "Document", "ResourceId": name}
     rig.ssm.add_tags_to_resource(**where, Tags=[{"Key": "a", "Value": "1"}, {"Key": "b", "Value": "2"}])
@@ -116,8 +116,8 @@ def test_ministack_still_serves_parameters_and_their_tags(rig: SsmRig) -> None:
     assert rig.parameter(name) == "v"
 
 
-def test_what_nobody_serves_is_refused(rig: SsmRig) -> None:
-    """A maintenance window that is never opened, a command that runs nowhere: better no answer than a good one."""
+def test_operations_without_a_real_effect_are_refused(rig: SsmRig) -> None:
+    """A maintenance window that never opens, and a command that never runs, must not be reported as success."""
     assert code_of(rig.ssm.describe_maintenance_windows) in ("InvalidAction", "UnsupportedOperation")
     command = {"DocumentName": "AWS-RunShellScript", "InstanceIds": ["i-0123456789abcdef0"]}
     assert code_of(rig.ssm.send_command, **command) == "UnsupportedOperation"
@@ -127,14 +127,14 @@ def test_what_nobody_serves_is_refused(rig: SsmRig) -> None:
 
 
 class Stack:
-    """A stack of one document."""
+    """A stack with one document."""
 
     def __init__(self, cloud: Any) -> None:
         self.client = client(cloud, "cloudformation")
         self.name = f"ssm-{uuid.uuid4().hex[:8]}"
 
     def put(self, verb: str, **properties: Any) -> str:
-        """Create or update; the document's name."""
+        """Create or update the stack. Return the document's name."""
         document = {"Type": "AWS::SSM::Document", "Properties": {"DocumentType": "Automation", **properties}}
         body = {"Resources": {"Doc": document}, "Outputs": {"Name": {"Value": {"Ref": "Doc"}}}}
         getattr(self.client, f"{verb}_stack")(StackName=self.name, TemplateBody=json.dumps(body))
@@ -184,7 +184,7 @@ def test_an_update_by_new_version_keeps_the_name(rig: SsmRig) -> None:
     assert (got["DocumentVersion"], "PT2S" in got["Content"]) == ("2", True)
 
 
-def test_a_stack_whose_document_is_wrong_fails_and_says_why(rig: SsmRig) -> None:
+def test_a_stack_with_an_invalid_document_fails_with_the_reason(rig: SsmRig) -> None:
     stack = Stack(rig.cloud)
     body = {"Resources": {"Doc": {"Type": "AWS::SSM::Document", "Properties": {"Content": runbook(sleep(1))}}}}
     stack.client.create_stack(StackName=stack.name, TemplateBody=json.dumps(body))

@@ -19,7 +19,7 @@ def create(ssm: Any, **settings: Any) -> str:
     return ssm.create_ops_item(**{**request, **settings})["OpsItemId"]
 
 
-def test_an_ops_item_is_kept_and_changes(ssm: Any) -> None:
+def test_an_ops_item_is_stored_and_updated(ssm: Any) -> None:
     data = {"run": {"Value": "r1", "Type": "SearchableString"}, "zone": {"Value": "a", "Type": "String"}}
     item_id = create(ssm, OperationalData=data, Tags=[{"Key": "a", "Value": "b"}])
     item = ssm.get_ops_item(OpsItemId=item_id)["OpsItem"]
@@ -49,7 +49,7 @@ def test_ops_items_are_found_by_filters(ssm: Any) -> None:
     assert ids(("Source", "Equal", source), ("Title", "Contains", "oth")) == [second]
 
 
-def test_what_is_not_there_or_not_evaluated_is_refused(ssm: Any) -> None:
+def test_unknown_items_and_unsupported_filters_are_refused(ssm: Any) -> None:
     with pytest.raises(ClientError, match="OpsItemNotFoundException"):
         ssm.get_ops_item(OpsItemId="oi-0123456789ab")
     with pytest.raises(ClientError, match="InvalidFilterKey"):

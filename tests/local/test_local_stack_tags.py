@@ -1,4 +1,4 @@
-"""The tags of a stack reach its resources, as CloudFormation promises: experiments choose their targets by them."""
+"""CloudFormation gives a stack's tags to its resources; experiments choose their targets by them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ TEMPLATE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def made(cloud) -> dict[str, str]:
-    """The stack's resources: logical id → physical id."""
+    """Create the stack. Return its resources: logical id → physical id."""
     cloudformation = cloud.client("cloudformation")
     cloudformation.create_stack(
         StackName=STACK,
@@ -64,7 +64,7 @@ def made(cloud) -> dict[str, str]:
 
 
 def tags_of(cloud, kind: str, physical: str) -> dict[str, str]:
-    """What the resource's own service says."""
+    """Return a resource's tags from its own service."""
     if kind == "Subnet":
         found = cloud.client("ec2").describe_subnets(SubnetIds=[physical])["Subnets"][0]["Tags"]
         return {tag["Key"]: tag["Value"] for tag in found}
@@ -85,11 +85,11 @@ def test_a_resource_gets_the_tags_of_its_stack(cloud, made: dict[str, str], kind
     assert tags_of(cloud, kind, made[kind])["RunId"] == RUN
 
 
-def test_a_tag_of_the_template_wins_over_the_stacks(cloud, made: dict[str, str]):
+def test_a_tag_of_the_template_overrides_the_stacks(cloud, made: dict[str, str]):
     tags = tags_of(cloud, "Subnet", made["Subnet"])
     assert (tags["App"], tags["Component"]) == ("Own", "app-subnet")
 
 
-def test_a_map_of_tags_keeps_its_own_beside_the_stacks(cloud, made: dict[str, str]):
+def test_the_stacks_tags_are_added_to_a_map_of_tags(cloud, made: dict[str, str]):
     tags = tags_of(cloud, "Experiment", made["Experiment"])
     assert (tags["Name"], tags["App"]) == ("own", "Stack")

@@ -1,4 +1,4 @@
-"""Step Functions drives FIS, AppConfig and SSM by its aws-sdk integration, as on AWS."""
+"""Step Functions calls FIS, AppConfig and SSM through its aws-sdk integration, as on AWS."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def task(api: str, parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
 
 
 def run(cloud: Any, definition: dict[str, Any]) -> dict[str, Any]:
-    """Make the state machine, run it, and describe how it ended."""
+    """Create a state machine, run it, and return the description of the ended execution."""
     states = client(cloud, "stepfunctions")
     machine = states.create_state_machine(
         name=f"m-{uuid.uuid4().hex[:8]}", roleArn="arn:aws:iam::000000000000:role/sfn",
@@ -31,8 +31,8 @@ def run(cloud: Any, definition: dict[str, Any]) -> dict[str, Any]:
     return states.describe_execution(executionArn=execution)
 
 
-def test_a_state_machine_starts_an_experiment_and_reads_how_it_ended(cloud: Any) -> None:
-    """Start, wait, look until it is over: what a scheduled game day does."""
+def test_a_state_machine_starts_an_experiment_and_reads_its_end(cloud: Any) -> None:
+    """Start, wait and poll until it has ended, as a scheduled game day does."""
     template = FisRig(cloud).template()
     token = {"ClientToken.$": "$$.Execution.Name", "ExperimentTemplateId": template, "Tags": {"Run Id": "r 1"}}
     ended = {"Variable": "$.Experiment.State.Status", "StringEquals": "completed", "Next": "Done"}
@@ -48,7 +48,7 @@ def test_a_state_machine_starts_an_experiment_and_reads_how_it_ended(cloud: Any)
     experiment = json.loads(described["output"])["Experiment"]
     assert experiment["Actions"]["wait"]["State"]["Status"] == "completed"
     assert experiment["ExperimentTemplateId"] == template
-    # Keys of maps are the caller's own; moments are text.
+    # Keys of maps stay as they are, and timestamps are text.
     assert experiment["Tags"] == {"Run Id": "r 1"}
     assert experiment["StartTime"].startswith("20") and experiment["StartTime"].endswith("Z")
 
@@ -62,7 +62,7 @@ def test_a_state_machine_starts_an_experiment_and_reads_how_it_ended(cloud: Any)
         ("appconfig:getApplication", {"ApplicationId": "nothere"}, "AppConfig.ResourceNotFoundException"),
     ],
 )
-def test_what_fis_refuses_has_its_name_in_the_state_machine(
+def test_an_error_of_fis_has_its_name_in_the_state_machine(
     cloud: Any, api: str, parameters: dict[str, Any], error: str
 ) -> None:
     described = run(cloud, {"StartAt": "Call", "States": {"Call": task(api, parameters, End=True)}})
@@ -70,7 +70,7 @@ def test_what_fis_refuses_has_its_name_in_the_state_machine(
 
 
 def test_a_state_machine_lists_and_stops_experiments(cloud: Any) -> None:
-    """Parameters of the query and of the path."""
+    """With parameters in the query and in the path."""
     rig = FisRig(cloud)
     wait = {"actionId": "aws:fis:wait", "parameters": {"duration": "PT10M"}}
     experiment_id = rig.running(actions={"wait": wait})
@@ -94,8 +94,8 @@ def test_a_state_machine_starts_an_automation(cloud: Any) -> None:
     assert rig.parameter(mark) == "done"
 
 
-def test_the_seams_are_there() -> None:
-    """Looked up when called, so that replacing the module's function reaches the integration."""
+def test_the_private_names_exist() -> None:
+    """MiniStack must look up the patched function at each call."""
     import inspect
 
     from ministack.services import stepfunctions

@@ -1,4 +1,4 @@
-"""How missing data is treated: the tables that CloudWatch's user guide publishes, row by row."""
+"""The treatment of missing data, row by row of the tables in CloudWatch's user guide."""
 
 import pytest
 
@@ -28,7 +28,7 @@ POINT = {"0": False, "X": True, "-": None}
 
 
 @pytest.mark.parametrize("row", TABLES, ids=lambda row: f"{row[0]} {row[2]} of {row[1]}")
-def test_the_published_tables_hold(row: tuple) -> None:
+def test_a_row_of_the_published_tables(row: tuple) -> None:
     """Every row of both tables, for each treatment."""
     text, periods, to_alarm, *expected = row
     answers = [
@@ -41,6 +41,6 @@ def test_the_published_tables_hold(row: tuple) -> None:
 
 
 def test_only_the_newest_datapoints_count_when_enough_are_real() -> None:
-    """A breach older than N real datapoints is forgotten."""
+    """A breach that is older than N real datapoints does not count."""
     state = state_of_datapoints([True, True, False], periods=1, to_alarm=1, treat_missing="missing", state=ALARM)
     assert state == OK

@@ -1,7 +1,4 @@
-"""One contract test for each private name of MiniStack that the server relies on or corrects.
-
-Run in this process where the name itself matters, against the running cloud where its effect does.
-"""
+"""Contract tests for the private names of MiniStack that we patch or read, and for the effects of the patches."""
 
 from __future__ import annotations
 
@@ -27,7 +24,7 @@ def refusal(call, **arguments) -> dict:
 
 @pytest.fixture(scope="module")
 def table(cloud) -> str:
-    name = f"seams-{uuid.uuid4().hex[:8]}"
+    name = f"patches-{uuid.uuid4().hex[:8]}"
     dynamodb = cloud.client("dynamodb")
     dynamodb.create_table(
         TableName=name,
@@ -57,14 +54,14 @@ def table(cloud) -> str:
         ("ministack.services.cloudformation.provisioners", ["_RESOURCE_HANDLERS"]),
     ],
 )
-def test_the_names_are_there(module, names):
-    """The pin moved if not; then look at each seam again."""
+def test_the_private_names_exist(module, names):
+    """If one is missing, another version of MiniStack is installed: check each patch."""
     loaded = __import__(module, fromlist=names)
     assert [name for name in names if not hasattr(loaded, name)] == []
 
 
-def test_step_functions_looks_its_dynamodb_functions_up_when_it_calls():
-    """So that replacing the module's functions reaches its optimised integration."""
+def test_step_functions_looks_up_dynamodb_functions_at_each_call():
+    """Its optimised integration uses the patched functions only then."""
     import inspect
 
     from ministack.services import stepfunctions
@@ -72,11 +69,11 @@ def test_step_functions_looks_its_dynamodb_functions_up_when_it_calls():
     assert "dynamodb._update_item" in inspect.getsource(stepfunctions._invoke_dynamodb)
 
 
-# ---- what MiniStack would pretend ----
+# ---- refusals ----
 
 
 def test_an_unserved_service_is_refused_at_once_and_by_name(cloud):
-    """Unpatched, the first such call freezes the server for seconds and costs 400 MB."""
+    """Without the patch the first such call blocks the server for seconds and costs 400 MB."""
     begun = time.monotonic()
     error = refusal(cloud.client("synthetics").describe_canaries)
     assert "does not serve 'synthetics'" in error["Error"]["Message"]
@@ -111,7 +108,7 @@ def test_a_malformed_update_in_a_transaction_is_refused(cloud, table):
     assert "Item" not in dynamodb.get_item(TableName=table, Key=key)
 
 
-def test_a_good_update_is_applied(cloud, table):
+def test_a_valid_update_is_applied(cloud, table):
     dynamodb = cloud.client("dynamodb")
     key = {"pk": {"S": uuid.uuid4().hex}}
     for _ in range(2):
@@ -122,10 +119,10 @@ def test_a_good_update_is_applied(cloud, table):
     assert dynamodb.get_item(TableName=table, Key=key)["Item"]["a"] == {"N": "2"}
 
 
-def test_insights_refuses_what_it_would_ignore(cloud):
+def test_insights_refuses_stages_that_it_does_not_evaluate(cloud):
     logs = cloud.client("logs")
-    logs.create_log_group(logGroupName="/seams")
-    window = {"logGroupName": "/seams", "startTime": 0, "endTime": int(time.time())}
+    logs.create_log_group(logGroupName="/patches")
+    window = {"logGroupName": "/patches", "startTime": 0, "endTime": int(time.time())}
     for query in (
         "stats count(*) by bin(1m)",
         "fields @message | filter latency > 100",
@@ -139,11 +136,11 @@ def test_insights_refuses_what_it_would_ignore(cloud):
 
 def test_metric_filters_are_refused(cloud):
     logs = cloud.client("logs")
-    logs.create_log_group(logGroupName="/seams-filter")
+    logs.create_log_group(logGroupName="/patches-filter")
     metric = {"metricName": "m", "metricNamespace": "n", "metricValue": "1"}
     error = refusal(
         logs.put_metric_filter,
-        logGroupName="/seams-filter",
+        logGroupName="/patches-filter",
         filterName="f",
         filterPattern="",
         metricTransformations=[metric],
@@ -151,8 +148,8 @@ def test_metric_filters_are_refused(cloud):
     assert "makes no metrics" in error["Error"]["Message"]
 
 
-def test_athena_does_not_make_rows_up(cloud):
-    """Without duckdb a query fails; MiniStack alone answers SUCCEEDED with `mock_value`."""
+def test_athena_does_not_invent_rows(cloud):
+    """Without duckdb a query fails; with its defaults MiniStack answers SUCCEEDED with `mock_value`."""
     athena = cloud.client("athena")
     started = athena.start_query_execution(
         QueryString="SELECT 1 FROM nowhere", ResultConfiguration={"OutputLocation": "s3://nowhere/"}
@@ -163,11 +160,11 @@ def test_athena_does_not_make_rows_up(cloud):
     )
 
 
-# ---- the races ----
+# ---- races ----
 
 
-def test_a_worker_threads_access_runs_on_the_loop():
-    """With the caller's context, its result, and its error."""
+def test_a_function_called_in_a_worker_thread_runs_on_the_loop():
+    """The caller gets the result or the error."""
 
     async def scenario() -> list[object]:
         loop = asyncio.get_running_loop()
@@ -190,7 +187,7 @@ def test_a_worker_threads_access_runs_on_the_loop():
 
 
 def test_concurrent_increments_by_step_functions_are_all_kept(cloud, table):
-    """The optimised DynamoDB integration ran off the loop without a lock and lost updates."""
+    """Without the patch the optimised DynamoDB integration loses updates: it runs off the loop without a lock."""
     dynamodb, states = cloud.client("dynamodb"), cloud.client("stepfunctions")
     dynamodb.put_item(TableName=table, Item={"pk": {"S": "sfn"}, "n": {"N": "0"}, "fat": {"S": "x" * 100_000}})
     add = {
@@ -203,7 +200,7 @@ def test_concurrent_increments_by_step_functions_are_all_kept(cloud, table):
     each = {"StartAt": "Add", "States": {"Add": add}}
     definition = {"StartAt": "All", "States": {"All": {"Type": "Map", "ItemProcessor": each, "End": True}}}
     arn = states.create_state_machine(
-        name=f"seams-{uuid.uuid4().hex[:8]}",
+        name=f"patches-{uuid.uuid4().hex[:8]}",
         definition=json.dumps(definition),
         roleArn="arn:aws:iam::000000000000:role/r",
     )["stateMachineArn"]
@@ -212,7 +209,7 @@ def test_concurrent_increments_by_step_functions_are_all_kept(cloud, table):
     assert dynamodb.get_item(TableName=table, Key={"pk": {"S": "sfn"}})["Item"]["n"] == {"N": "60"}
 
 
-# ---- the grammar ----
+# ---- update expressions ----
 
 
 @pytest.mark.parametrize(
@@ -226,7 +223,7 @@ def test_concurrent_increments_by_step_functions_are_all_kept(cloud, table):
         "SET a=:v,b=:v",
     ],
 )
-def test_the_grammar_accepts(expression):
+def test_a_valid_update_expression_is_accepted(expression):
     assert syntax_error(expression) == ""
 
 
@@ -238,5 +235,5 @@ def test_the_grammar_accepts(expression):
         "SET a = :v * :v", "SET a = (:v", "SET a == :v", "SET a = :v; REMOVE b",
     ],
 )  # fmt: skip
-def test_the_grammar_refuses(expression):
+def test_an_invalid_update_expression_is_refused(expression):
     assert syntax_error(expression) != ""

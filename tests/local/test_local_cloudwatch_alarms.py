@@ -14,13 +14,13 @@ from botocore.exceptions import ClientError
 from tests.polling import wait_for_value
 
 PERIOD_S = 10
-# A tick is a second; a busy machine may take a few.
+# Alarms are evaluated every second; a busy machine may take a few.
 REACTION_S_MAX = 6.0
 wait_for_reaction = partial(wait_for_value, timeout_s=REACTION_S_MAX)
 
 
 class Metrics:
-    """One metric namespace of a test's own, and alarms on it."""
+    """A metric namespace for one test, and alarms on it."""
 
     def __init__(self, cloud: Any) -> None:
         self.cloudwatch = cloud.client("cloudwatch")
@@ -29,14 +29,14 @@ class Metrics:
         self.period_end = int(time.time()) // PERIOD_S * PERIOD_S
 
     def put(self, name: str = "M", periods_ago: int = 1, dims: dict[str, str] | None = None, **datum: Any) -> None:
-        """One datum in the closed period that ended `periods_ago - 1` periods ago."""
+        """Put one datum into the closed period that ended `periods_ago - 1` periods ago."""
         at = self.period_end - periods_ago * PERIOD_S + PERIOD_S / 2
         dimensions = [{"Name": key, "Value": value} for key, value in (dims or {}).items()]
         item = {"MetricName": name, "Timestamp": at, "Dimensions": dimensions, "StorageResolution": 1, **datum}
         self.cloudwatch.put_metric_data(Namespace=self.namespace, MetricData=[item])
 
     def alarm(self, **settings: Any) -> str:
-        """An alarm `Maximum > 5` over one 10 s period, but for `settings`."""
+        """Create an alarm `Maximum > 5` over one 10 s period, changed by `settings`. Return its name."""
         name = f"alarm-{uuid.uuid4().hex[:8]}"
         base = {
             "Namespace": self.namespace, "MetricName": "M", "Statistic": "Maximum", "Period": PERIOD_S,
@@ -75,8 +75,8 @@ def metrics(cloud: Any) -> Metrics:
     return Metrics(cloud)
 
 
-def test_a_breach_turns_the_alarm_on_and_says_why(metrics: Metrics) -> None:
-    """High-resolution data in a closed 10 s period is judged by the next tick, without another put."""
+def test_a_breach_changes_the_state_with_a_reason(metrics: Metrics) -> None:
+    """High-resolution data in a closed 10 s period is evaluated within a second, without another put."""
     name = metrics.alarm()
     metrics.put(Value=9.0)
     wait_for_reaction(lambda: metrics.state(name), "ALARM")
@@ -88,7 +88,7 @@ def test_a_breach_turns_the_alarm_on_and_says_why(metrics: Metrics) -> None:
 
 
 def test_dimensions_must_match_exactly(metrics: Metrics) -> None:
-    """Another zone's breach does not turn this zone's alarm on; the zone's own does."""
+    """The breach of another zone's metric does not change this zone's alarm."""
     own = metrics.alarm(Dimensions=[{"Name": "Az", "Value": "a"}])
     bare = metrics.alarm()
     metrics.put(Value=9.0, dims={"Az": "b"})
@@ -98,7 +98,7 @@ def test_dimensions_must_match_exactly(metrics: Metrics) -> None:
 
 
 def test_m_of_n_waits_for_m_breaches(metrics: Metrics) -> None:
-    """Two of three: one breach is OK, a second turns it on."""
+    """Two of three: one breach is OK, a second one alarms."""
     name = metrics.alarm(EvaluationPeriods=3, DatapointsToAlarm=2)
     for periods_ago, value in ((3, 9.0), (2, 1.0)):
         metrics.put(Value=value, periods_ago=periods_ago)
@@ -107,8 +107,8 @@ def test_m_of_n_waits_for_m_breaches(metrics: Metrics) -> None:
     wait_for_reaction(lambda: metrics.state(name), "ALARM")
 
 
-def test_missing_data_is_treated_as_asked(metrics: Metrics) -> None:
-    """With no data at all the four treatments differ."""
+def test_missing_data_is_treated_as_the_alarm_says(metrics: Metrics) -> None:
+    """Without any data the four treatments give different states."""
     treatments = ("missing", "breaching", "notBreaching", "ignore")
     names = {treat: metrics.alarm(TreatMissingData=treat) for treat in treatments}
     wait_for_reaction(lambda: metrics.state(names["breaching"]), "ALARM")
@@ -118,7 +118,7 @@ def test_missing_data_is_treated_as_asked(metrics: Metrics) -> None:
     assert metrics.state(names["ignore"]) == "INSUFFICIENT_DATA"
 
 
-def test_a_percentile_is_taken_over_values_and_counts(metrics: Metrics) -> None:
+def test_a_percentile_uses_values_and_counts(metrics: Metrics) -> None:
     """p95 of 96 × 1 and 4 × 100 is 1; of 90 × 1 and 10 × 100 it is 100."""
     name = metrics.alarm(ExtendedStatistic="p95", Threshold=50.0)
     metrics.put(Values=[1.0, 100.0], Counts=[96.0, 4.0], periods_ago=2)
@@ -129,8 +129,8 @@ def test_a_percentile_is_taken_over_values_and_counts(metrics: Metrics) -> None:
 
 
 @pytest.mark.parametrize(("stat", "percent"), [("PR(20:)", 10.0), ("PR(:20)", 90.0), ("PR(5:100)", 40.0)])
-def test_a_percentile_rank_is_the_part_of_the_values_in_its_range(metrics: Metrics, stat: str, percent: float) -> None:
-    """Of 60 × 1, 30 × 20 and 10 × 100: over the lower bound, up to the upper one."""
+def test_a_percentile_rank_is_the_percentage_in_its_range(metrics: Metrics, stat: str, percent: float) -> None:
+    """Of 60 × 1, 30 × 20 and 10 × 100. The lower bound is exclusive, the upper one inclusive."""
     metrics.put(Values=[1.0, 20.0, 100.0], Counts=[60.0, 30.0, 10.0])
     answer = metrics.cloudwatch.get_metric_data(
         MetricDataQueries=[{**metrics.stat("rank", "M", stat), "ReturnData": True}],
@@ -172,8 +172,8 @@ def test_get_metric_data_evaluates_the_same_math(metrics: Metrics) -> None:
     assert rising["Timestamps"] == sorted(result["Timestamps"])
 
 
-def test_what_would_be_answered_wrongly_is_refused(metrics: Metrics) -> None:
-    """Unknown functions, statistics, comparisons and M > N are ValidationErrors that name the culprit."""
+def test_unsupported_alarms_and_queries_are_refused(metrics: Metrics) -> None:
+    """Unknown functions, statistics, comparisons and M > N are ValidationErrors that name the wrong value."""
     with pytest.raises(ClientError, match="RATE") as refused:
         metrics.data(metrics.stat("a", "A"), {"Id": "e", "Expression": "RATE(a)"})
     assert refused.value.response["Error"]["Code"] == "ValidationError"
@@ -188,20 +188,20 @@ def test_what_would_be_answered_wrongly_is_refused(metrics: Metrics) -> None:
             metrics.alarm(**settings)
 
 
-def test_set_alarm_state_holds_until_the_next_comparison(metrics: Metrics) -> None:
-    """A state set by hand survives the ticks that follow it at once."""
+def test_set_alarm_state_lasts_until_the_next_evaluation(metrics: Metrics) -> None:
+    """The state is kept for longer than a second."""
     name = metrics.alarm()
     metrics.put(Value=1.0)
     wait_for_reaction(lambda: metrics.state(name), "OK")
     metrics.cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="drill")
-    time.sleep(1.3)  # a tick has passed
+    time.sleep(1.3)  # longer than an evaluation interval
     assert metrics.state(name) == "ALARM"
     with pytest.raises(ClientError, match="PANIC"):
         metrics.cloudwatch.set_alarm_state(AlarmName=name, StateValue="PANIC", StateReason="x")
 
 
-def test_a_transition_reaches_composite_sns_and_eventbridge(cloud: Any, metrics: Metrics) -> None:
-    """One breach: the parent composite follows, SNS delivers, EventBridge carries the state change."""
+def test_a_change_of_state_reaches_composite_alarms_sns_and_eventbridge(cloud: Any, metrics: Metrics) -> None:
+    """After one breach the composite alarm follows, and SNS and EventBridge deliver the change."""
     sns, sqs, events = (cloud.client(each) for each in ("sns", "sqs", "events"))
     queue_url = sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
     queue = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -233,7 +233,7 @@ def test_a_transition_reaches_composite_sns_and_eventbridge(cloud: Any, metrics:
 
 
 def test_cloudformation_makes_math_and_composite_alarms(cloud: Any, metrics: Metrics) -> None:
-    """Both kinds come up from a template, work, and go with the stack."""
+    """Both kinds are created by a template, evaluated, and deleted with the stack."""
     stack = f"alarms-{uuid.uuid4().hex[:8]}"
     metric = {"Namespace": metrics.namespace, "MetricName": "A"}
     child = {

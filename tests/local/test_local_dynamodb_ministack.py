@@ -1,7 +1,4 @@
-"""One contract test for each private name of MiniStack's DynamoDB that the pressure hangs on.
-
-Run in this process where the name itself matters, against the running cloud where its effect does.
-"""
+"""Contract tests for the private names of MiniStack's DynamoDB that we patch or read."""
 
 from __future__ import annotations
 
@@ -31,14 +28,14 @@ from tests.polling import wait_until
         ("cloudformation.provisioners", ["_ddb_create", "_RESOURCE_HANDLERS"]),
     ],
 )
-def test_the_names_are_there(module, names):
-    """The pin moved if not; then look at each seam again."""
+def test_the_private_names_exist(module, names):
+    """If one is missing, another version of MiniStack is installed: check each patch."""
     loaded = __import__(f"ministack.services.{module}", fromlist=names)
     assert [name for name in names if not hasattr(loaded, name)] == []
 
 
-def test_every_write_of_an_item_tells_its_old_and_new_state():
-    """Payment, lagging indexes and replication all hang on this one call."""
+def test_every_write_emits_the_old_and_the_new_item():
+    """Charges, lagging indexes and replication depend on this call."""
     from ministack.services import dynamodb
 
     for function in ("_put_item", "_delete_item", "_update_item", "_batch_write_item", "_transact_write_items"):
@@ -49,7 +46,7 @@ def test_every_write_of_an_item_tells_its_old_and_new_state():
     assert "_replicate_write(table, event_name, old_item, new_item)" in inspect.getsource(dynamodb._emit_stream_event)
 
 
-def test_pages_are_cut_and_measured_by_one_function():
+def test_one_function_cuts_the_pages_of_query_and_scan():
     from ministack.services import dynamodb
 
     assert list(inspect.signature(dynamodb._paginate_evaluated_items).parameters) == [
@@ -76,8 +73,8 @@ def test_every_function_is_put_back():
     ("resource", "error"),
     [("dynamodb:putItem", "DynamoDB.ThrottlingException"), ("aws-sdk:dynamodb:putItem", "ThrottlingException")],
 )
-def test_step_functions_meets_the_limit_too(cloud, resource, error):
-    """Its optimised integration calls MiniStack's functions and not the API, from a thread of its own."""
+def test_the_limits_apply_to_step_functions(cloud, resource, error):
+    """Its optimised integration calls MiniStack's functions from a thread of its own instead of the API."""
     dynamodb, states = cloud.client("dynamodb"), cloud.client("stepfunctions")
     table = make_table(dynamodb, OnDemandThroughput=maximum(write=1))
     until_refused(dynamodb.put_item, TableName=table, Item=item(size=20_000))

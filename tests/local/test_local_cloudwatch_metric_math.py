@@ -1,4 +1,4 @@
-"""Metric math: the supported subset gives CloudWatch's numbers, everything else is refused by name."""
+"""Metric math: the supported subset gives CloudWatch's values, and everything else is refused."""
 
 import pytest
 
@@ -41,8 +41,8 @@ def evaluate(text: str) -> Value:
         ("SUM([FILL(m1, 0), m2]) * 0 + MIN(m1)", {0: 1.0, 10: 1.0, 20: 1.0, 30: 1.0}),
     ],
 )
-def test_the_supported_subset(text: str, expected: Value) -> None:
-    """Each expression gives what CloudWatch would."""
+def test_a_supported_expression_has_cloudwatchs_value(text: str, expected: Value) -> None:
+    """Each expression has the same value as in CloudWatch."""
     assert evaluate(text) == pytest.approx(expected)
 
 
@@ -59,8 +59,8 @@ def test_the_supported_subset(text: str, expected: Value) -> None:
         "M1",
     ],
 )
-def test_anything_else_is_refused(text: str) -> None:
-    """What would be answered wrongly is refused instead."""
+def test_an_unsupported_expression_is_refused(text: str) -> None:
+    """A wrong value would be worse than a refusal."""
     with pytest.raises(UnsupportedQuery):
         evaluate(text)
 
@@ -83,7 +83,7 @@ def stat(query_id: str, period: int = 10, **more: object) -> dict:
         ([stat("M1")], "lowercase"),
     ],
 )
-def test_bad_query_lists_are_refused_by_name(items: list[dict], word: str) -> None:
+def test_an_invalid_list_of_queries_is_refused_by_name(items: list[dict], word: str) -> None:
     """Each refusal names what is wrong."""
     with pytest.raises(UnsupportedQuery, match=word):
         parse_queries(items)
