@@ -1,4 +1,4 @@
-"""The lifeline: real processes, really killed."""
+"""The lifeline: real processes that are really killed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -15,29 +14,24 @@ import pytest
 from kit.process import lifeline
 from tests.polling import wait_until
 
+PROGRAMS = Path(__file__).with_name("programs")
 WAIT_S_MAX = 10.0
-# What the contract promises when the parent is killed.
+# After the parent was killed, everything must be dead within this time.
 DEAD_S_MAX = 2.0
-
-# A program that starts two descendants, one in a session of its own, writes their pids, and ignores SIGTERM
-# if told to.
-TREE = """
-import os, signal, subprocess, sys, time
-if "stubborn" in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)
-sleep = [sys.executable, "-S", "-c", "import time; time.sleep(300)"]
-a = subprocess.Popen(sleep); b = subprocess.Popen(sleep, start_new_session=True)
-with open(sys.argv[1] + ".new", "w") as f: f.write(f"{os.getpid()} {a.pid} {b.pid}")
-os.rename(sys.argv[1] + ".new", sys.argv[1])
-time.sleep(300)
-"""
+SLEEP = [sys.executable, "-S", "-c", "import time; time.sleep(300)"]
 
 
 def alive(pid: int) -> bool:
     return lifeline.started_at(pid) is not None
 
 
+def wait_until_dead(*pids: int, timeout_s: float = WAIT_S_MAX) -> None:
+    wait_until(lambda: not any(alive(pid) for pid in pids), f"death of {pids}", timeout_s)
+
+
 def tree(tmp_path: Path, *words: str) -> list[str]:
-    return [sys.executable, "-S", "-c", TREE, str(tmp_path / "pids"), *words]
+    """A program with two descendants, one in a session of its own."""
+    return [sys.executable, "-S", str(PROGRAMS / "tree.py"), str(tmp_path / "pids"), *words]
 
 
 def pids(tmp_path: Path) -> list[int]:
@@ -45,146 +39,113 @@ def pids(tmp_path: Path) -> list[int]:
     return [int(word) for word in (tmp_path / "pids").read_text().split()]
 
 
-def orphan_maker(tmp_path: Path, *, remove: Path) -> subprocess.Popen[bytes]:
-    """A parent that owns the tree and then only sleeps."""
-    code = f"""
-        import time
-        from pathlib import Path
-        from kit.process import lifeline
-        owned = lifeline.spawn({tree(tmp_path, "stubborn")!r}, remove=[Path({str(remove)!r})])
-        time.sleep(300)
-    """
-    return subprocess.Popen([sys.executable, "-c", textwrap.dedent(code)])
+def owner(how: str, remove: Path, *program: str, log: Path = Path(os.devnull)) -> list[str]:
+    """A parent that starts the program under a lifeline and then sleeps."""
+    return [sys.executable, str(PROGRAMS / "owner.py"), how, str(remove), str(log), *program]
 
 
 def test_close_ends_the_program_and_every_descendant(tmp_path):
     """Also the one in a session of its own."""
-    owned = lifeline.spawn(tree(tmp_path))
+    child = lifeline.spawn(tree(tmp_path))
     started = pids(tmp_path)
-    assert owned.child_pid == started[0]
-    assert owned.poll() is None
-    assert owned.close() == 128 + signal.SIGTERM
-    assert not any(alive(pid) for pid in [*started, owned.pid])
+    assert child.child_pid == started[0]
+    assert child.poll() is None
+    assert child.close() == 128 + signal.SIGTERM
+    assert not any(alive(pid) for pid in [*started, child.pid])
+
+
+def a_folder(path: Path) -> Path:
+    path.mkdir()
+    (path / "file").write_text("x")
+    return path
 
 
 def test_a_killed_parent_takes_a_stubborn_tree_with_it(tmp_path):
-    """SIGKILL of the parent: all dead within the promised time, although SIGTERM is ignored."""
-    folder = tmp_path / "state"
-    folder.mkdir()
-    (folder / "file").write_text("x")
-    parent = orphan_maker(tmp_path, remove=folder)
-    started = pids(tmp_path)
-    parent.kill()
-    parent.wait(WAIT_S_MAX)
-    wait_until(lambda: not any(alive(pid) for pid in started), timeout_s=DEAD_S_MAX)
+    """After SIGKILL of the parent all are dead within the promised time, although they ignore SIGTERM."""
+    folder = a_folder(tmp_path / "state")
+    with subprocess.Popen(owner("spawn", folder, *tree(tmp_path, "stubborn"))) as parent:
+        started = pids(tmp_path)
+        parent.kill()
+    wait_until_dead(*started, timeout_s=DEAD_S_MAX)
     wait_until(lambda: not folder.exists())
 
 
-NEST = """
-import signal, sys, time
-from pathlib import Path
-from kit.process import lifeline
-stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(300)"
-state, log = map(Path, sys.argv[1:])
-owned = lifeline.spawn([sys.executable, "-S", "-c", stubborn], remove=[state], grace_s=60, log=log)
-time.sleep(300)
-"""
-
-
 def test_files_of_a_nested_supervisor_that_is_killed_are_removed(tmp_path):
-    """One that takes longer than its elder waits is killed before it has removed anything: the elder does it."""
-    folder, log = tmp_path / "state", tmp_path / "log"
-    folder.mkdir()
-    (folder / "file").write_text("x")
-    owned = lifeline.spawn([sys.executable, "-c", NEST, str(folder), str(log)])
-    wait_until(lambda: log.exists() and log.read_text())
-    owned.close()
+    """A nested supervisor that takes too long is killed before it has removed its files: the outer one removes them."""
+    folder = a_folder(tmp_path / "state")
+    outer = lifeline.spawn(owner("patient", folder, *tree(tmp_path, "stubborn")))
+    pids(tmp_path)
+    outer.close()
     assert not folder.exists()
 
 
 def test_a_killed_supervisor_takes_its_program_with_it(tmp_path):
     """The kernel kills the program when its supervisor is gone."""
-    owned = lifeline.spawn([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
-    os.kill(owned.pid, signal.SIGKILL)
-    wait_until(lambda: not alive(owned.child_pid), timeout_s=DEAD_S_MAX)
-    assert owned.close() == -signal.SIGKILL
+    child = lifeline.spawn(SLEEP)
+    os.kill(child.pid, signal.SIGKILL)
+    wait_until_dead(child.child_pid, timeout_s=DEAD_S_MAX)
+    assert child.close() == -signal.SIGKILL
 
 
 def test_descendants_do_not_outlive_a_program_that_was_killed(tmp_path):
     """SIGKILL of the program itself: its children die, the supervisor reports 137."""
-    owned = lifeline.spawn(tree(tmp_path), remove=[tmp_path / "pids"])
+    child = lifeline.spawn(tree(tmp_path), remove=[tmp_path / "pids"])
     started = pids(tmp_path)
     os.kill(started[0], signal.SIGKILL)
-    assert owned.wait(DEAD_S_MAX) == 128 + signal.SIGKILL
+    assert child.wait(DEAD_S_MAX) == 128 + signal.SIGKILL
     assert not any(alive(pid) for pid in started)
     assert not (tmp_path / "pids").exists()
 
 
 def test_a_program_that_ends_by_itself_gives_its_exit_code():
-    with lifeline.spawn([sys.executable, "-S", "-c", "raise SystemExit(7)"]) as owned:
-        assert owned.wait(WAIT_S_MAX) == 7
-    assert owned.close() == 7
+    with lifeline.spawn([sys.executable, "-S", "-c", "raise SystemExit(7)"]) as child:
+        assert child.wait(WAIT_S_MAX) == 7
+    assert child.close() == 7
 
 
 def test_the_program_gets_its_grace(tmp_path):
     """An orderly end within the grace is not cut short."""
-    code = """
-import signal, sys, time
-def end(*_):
-    time.sleep(0.3); open(sys.argv[1], "w").write("done"); sys.exit(3)
-signal.signal(signal.SIGTERM, end); open(sys.argv[1] + ".up", "w").close(); time.sleep(300)
-"""
-    owned = lifeline.spawn([sys.executable, "-S", "-c", code, str(tmp_path / "end")])
+    child = lifeline.spawn([sys.executable, "-S", str(PROGRAMS / "slow_end.py"), str(tmp_path / "end")])
     wait_until((tmp_path / "end.up").exists)
-    assert owned.close() == 3
+    assert child.close() == 3
     assert (tmp_path / "end").read_text() == "done"
 
 
 def test_terminate_asks_and_returns_at_once(tmp_path):
-    owned = lifeline.spawn(tree(tmp_path))
+    child = lifeline.spawn(tree(tmp_path))
     pids(tmp_path)
     begun = time.monotonic()
-    owned.terminate()
+    child.terminate()
     assert time.monotonic() - begun < 0.2
-    assert owned.wait(WAIT_S_MAX) == 128 + signal.SIGTERM
+    assert child.wait(WAIT_S_MAX) == 128 + signal.SIGTERM
 
 
 def test_an_interrupt_does_not_reach_it(tmp_path):
-    """Ctrl-C in the notebook must end the cloud in order, not tear it."""
-    owned = lifeline.spawn([sys.executable, "-S", "-c", "import time; time.sleep(300)"])
-    assert os.getpgid(owned.pid) != os.getpgrp()
-    os.kill(owned.pid, signal.SIGINT)
+    """Ctrl-C in the notebook must let the local AWS end in order."""
+    child = lifeline.spawn(SLEEP)
+    assert os.getpgid(child.pid) != os.getpgrp()
+    os.kill(child.pid, signal.SIGINT)
     time.sleep(0.1)
-    assert owned.poll() is None
-    owned.close()
+    assert child.poll() is None
+    child.close()
 
 
 def test_a_forked_copy_of_the_owner_holds_nothing(tmp_path):
     """A worker of multiprocessing that outlives the owner must not keep the program alive."""
-    code = f"""
-        import os, time
-        from kit.process import lifeline
-        owned = lifeline.spawn({tree(tmp_path)!r})
-        if os.fork() == 0:
-            time.sleep(300)
-        print(owned.child_pid, flush=True)
-        time.sleep(300)
-    """
-    argv = [sys.executable, "-c", textwrap.dedent(code)]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, start_new_session=True) as owner:
+    with subprocess.Popen(owner("fork", tmp_path / "x", *tree(tmp_path)), start_new_session=True) as parent:
         started = pids(tmp_path)
         try:
             time.sleep(0.2)
-            owner.kill()
-            wait_until(lambda: not any(alive(pid) for pid in started), timeout_s=DEAD_S_MAX)
+            parent.kill()
+            wait_until_dead(*started, timeout_s=DEAD_S_MAX)
         finally:
-            os.killpg(owner.pid, signal.SIGKILL)
+            os.killpg(parent.pid, signal.SIGKILL)
 
 
 def test_output_goes_to_the_log(tmp_path):
     log = tmp_path / "log"
-    owned = lifeline.spawn([sys.executable, "-S", "-c", "import os; os.write(1, b'out'); os.write(2, b'err')"], log=log)
-    owned.wait(WAIT_S_MAX)
+    child = lifeline.spawn([sys.executable, "-S", "-c", "import os; os.write(1, b'out'); os.write(2, b'err')"], log=log)
+    child.wait(WAIT_S_MAX)
     assert log.read_text() == "outerr"
 
 
@@ -201,20 +162,20 @@ def test_a_missing_program_is_an_error_at_once():
 
 
 def test_a_detached_program_outlives_its_starter_and_ends_on_sigterm(tmp_path):
-    code = f"from kit.process import lifeline; print(*lifeline.spawn_detached({tree(tmp_path)!r}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=WAIT_S_MAX)
+    argv = owner("detach", tmp_path / "x", *tree(tmp_path))
+    done = subprocess.run(argv, capture_output=True, check=True, text=True, timeout=WAIT_S_MAX)
     supervisor, program = (int(word) for word in done.stdout.split())
     started = pids(tmp_path)
     assert program == started[0]
     assert all(alive(pid) for pid in started)
     os.kill(supervisor, signal.SIGTERM)
-    wait_until(lambda: not any(alive(pid) for pid in [*started, supervisor]))
+    wait_until_dead(*started, supervisor)
 
 
 def test_starting_is_quick():
-    """Every local cloud and every load process pays this."""
+    """Every local AWS and every load process takes this time."""
     begun = time.monotonic()
-    owned = lifeline.spawn(["/bin/sleep", "60"])
+    child = lifeline.spawn(["/bin/sleep", "60"])
     took_s = time.monotonic() - begun
-    owned.close()
+    child.close()
     assert took_s < 0.5
