@@ -44,9 +44,9 @@ class Comparison:
     def difference(self, read: int) -> str:
         """The first wrong level of this book."""
         shown, expected = (_sides(one.where(one.read == read)) for one in (self.shown, self.expected))
-        for name, said, right in zip(("bids", "asks"), shown, expected, strict=True):
-            for index in range(max(len(said), len(right))):
-                pair = [side[index] if index < len(side) else None for side in (said, right)]
+        for name, found, wanted in zip(("bids", "asks"), shown, expected, strict=True):
+            for index in range(max(len(found), len(wanted))):
+                pair = [side[index] if index < len(side) else None for side in (found, wanted)]
                 if pair[0] != pair[1]:
                     return f"{_words(pair[0])} as level {index + 1} of its {name}, expected {_words(pair[1])}"
         return "no difference"

@@ -89,9 +89,9 @@ def cancel_takes_effect_once(evidence: Evidence) -> Result:
         return outcomes.where(key == bad[0])
 
     def example() -> str:
-        told = evidence.rows("events", rows()["index"])
-        seqs = ", ".join(str(row["seq"]) for row in told)
-        which = f"order {told[0]['order_id']} under key {told[0]['idempotency_key']}"
+        events = evidence.rows("events", rows()["index"])
+        seqs = ", ".join(str(row["seq"]) for row in events)
+        which = f"order {events[0]['order_id']} under key {events[0]['idempotency_key']}"
         return f"the cancel of {which} took effect at seq {seqs}"
 
     return by_row(
@@ -113,12 +113,12 @@ def cancel_takes_effect_once(evidence: Evidence) -> Result:
 def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
     """{keys of cancels with a 2xx} ⊆ {keys of cancelled (client) and rejected cancel events}."""
     size = evidence.key_count
-    told = evidence.cancels.where(acknowledged(evidence.cancels))
-    wanted, found = present(told["key"], size), present(evidence.cancel_outcomes["key"], size)
-    bad = told["order"][~np.append(found, False)[told["key"]]]
+    confirmed = evidence.cancels.where(acknowledged(evidence.cancels))
+    wanted, found = present(confirmed["key"], size), present(evidence.cancel_outcomes["key"], size)
+    bad = confirmed["order"][~np.append(found, False)[confirmed["key"]]]
 
     def example(order: int) -> str:
-        row = evidence.first_row("attempts", told, order=order)
+        row = evidence.first_row("attempts", confirmed, order=order)
         who = f"client {row['client_id']}"
         return f"{who} got a 2xx for its cancel of order {row['order_id']}, but no ledger event carries it"
 

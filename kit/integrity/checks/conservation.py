@@ -49,10 +49,10 @@ def order_state_equals_fills(evidence: Evidence) -> Result:
 
     def example(order: int) -> str:
         kept = STATES[state[order]] if state[order] != NOT_STORED else "not stored"
-        said = STATES[wanted[order]] if wanted[order] != NOT_STORED else "ACCEPTED"
+        expected = STATES[wanted[order]] if wanted[order] != NOT_STORED else "ACCEPTED"
         return (
             f"order {evidence.order_id(order)} is stored as {kept} with {stored[order]} lots "
-            f"filled, the ledger says {said} with {done[order]}"
+            f"filled, the ledger says {expected} with {done[order]}"
         )
 
     return by_order(evidence, examined=int(concerned.sum()), bad=bad, example=example)

@@ -1,4 +1,4 @@
-"""Check that the ledger holds exactly what clients sent and were told: nothing lost, invented or altered."""
+"""Check that the ledger holds exactly what clients sent and were acknowledged: nothing lost, invented or altered."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ CHECKS = Checks()
 def acknowledged_never_lost(evidence: Evidence) -> Result:
     """E2. {keys with a 2xx, before or after the time-out} ⊆ {keys of accepted and rejected events}."""
     sent, size = evidence.sent, evidence.key_count
-    told = present(sent["key"][acknowledged(sent)], size)
-    bad = np.flatnonzero(told & ~_written(evidence))
+    confirmed = present(sent["key"][acknowledged(sent)], size)
+    bad = np.flatnonzero(confirmed & ~_written(evidence))
 
     def example(key: int) -> str:
         client, name = evidence.client_and_key(key)
         return f"client {client} got a 2xx for key {name}, but no ledger event carries it"
 
-    return by_key(evidence, examined=int(told.sum()), bad=bad, example=example)
+    return by_key(evidence, examined=int(confirmed.sum()), bad=bad, example=example)
 
 
 @CHECKS.add(
@@ -112,11 +112,11 @@ def sequenced_as_sent(evidence: Evidence) -> Result:
         row = evidence.rows("events", accepted["index"][at])[0]
         first = evidence.rows("attempts", opening["index"][index[at]])[0]
         wanted = order_content.canonical(first, order_content.CLIENT)
-        told = (
+        differing = (
             order_content.differences(order_content.canonical(row), wanted, "sent")
             or "no attempt carried this order id"
         )
-        return f"order {row['order_id']}: {told}"
+        return f"order {row['order_id']}: {differing}"
 
     examined = int(present(order, evidence.order_count).sum())
     return by_order(evidence, examined=examined, bad=bad, example=example)
@@ -134,19 +134,19 @@ def acknowledged_as_sequenced(evidence: Evidence) -> Result:
     names no other client nor key.
     """
     accepted = evidence.accepted
-    told = evidence.sent.where(acknowledged(evidence.sent))
-    told = told.where(np.argsort(told["completed_ns"], kind="stable"))
-    index = np.append(firsts(told["key"], evidence.key_count), -1)[accepted["key"]]
+    confirmed = evidence.sent.where(acknowledged(evidence.sent))
+    confirmed = confirmed.where(np.argsort(confirmed["completed_ns"], kind="stable"))
+    index = np.append(firsts(confirmed["key"], evidence.key_count), -1)[accepted["key"]]
     known = np.flatnonzero(index >= 0)
     key = accepted["key"][known]
-    differs = told["answer"][index[known]] != accepted["content"][known]
-    differs |= told["answer_order"][index[known]] != accepted["order"][known]
+    differs = confirmed["answer"][index[known]] != accepted["content"][known]
+    differs |= confirmed["answer_order"][index[known]] != accepted["order"][known]
     bad = key[differs]
 
     def example(number: int) -> str:
         at = known[differs & (key == number)][:1]
         row = evidence.rows("events", accepted["index"][at])[0]
-        answer = loads(evidence.rows("attempts", told["index"][index[at]])[0]["reply"])
+        answer = loads(evidence.rows("attempts", confirmed["index"][index[at]])[0]["reply"])
         found = {"order id": row["order_id"]} | order_content.canonical(row)
         found |= {"client": row["client_id"], "key": row["idempotency_key"]}
         wanted = {"order id": answer.get("orderId", "")} | order_content.canonical(answer, order_content.CLIENT)

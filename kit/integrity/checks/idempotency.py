@@ -126,8 +126,8 @@ def idempotent_replies(evidence: Evidence) -> Result:
         mine = key == number
         statuses = sorted(set(status[mine & (fine | denied)].tolist()))
         different = max(1, len(set(bodies[key[repeated] == number].tolist())))
-        told = plural(different, "different 2xx body", "different 2xx bodies")
-        return f"key {name} of client {client} got {told} and the statuses {', '.join(map(str, statuses))}"
+        different_bodies = plural(different, "different 2xx body", "different 2xx bodies")
+        return f"key {name} of client {client} got {different_bodies} and the statuses {', '.join(map(str, statuses))}"
 
     return by_key(evidence, examined=int((answers > 1).sum()), bad=bad, example=example)
 
@@ -166,8 +166,8 @@ def reused_key_refused(evidence: Evidence) -> Result:
     def example(number: int) -> str:
         client, name = evidence.client_and_key(number)
         at = np.flatnonzero(wrong & (key == number))[:1]
-        said = loads(evidence.rows("attempts", probes["index"][at])[0]["reply"]).get("error", "no reason")
-        return f"key {name} of client {client}, sent again with other content, was answered {status[at[0]]} ({said})"
+        reason = loads(evidence.rows("attempts", probes["index"][at])[0]["reply"]).get("error", "no reason")
+        return f"key {name} of client {client}, sent again with other content, was answered {status[at[0]]} ({reason})"
 
     return by_key(evidence, examined=int(present(key[definite], evidence.key_count).sum()), bad=bad, example=example)
 
@@ -233,7 +233,7 @@ def _unexplained(asked: Rows, size: int) -> np.ndarray:
 
 def _for_other_content(evidence: Evidence, refused: Rows) -> Rows:
     """Those whose reason is IdempotencyKeyReused."""
-    said = [
+    reasons = [
         hashing.texts(parse(texts, {"error": str})["error"]) == REUSED for texts in evidence.replies(refused["index"])
     ]
-    return refused.where(np.concatenate(said) if said else np.zeros(0, dtype=bool))
+    return refused.where(np.concatenate(reasons) if reasons else np.zeros(0, dtype=bool))

@@ -41,15 +41,19 @@ def read_your_writes(evidence: Evidence) -> Result:
 
     Reads by other clients belong to `unauthorized-refused`.
     """
-    reads, told = evidence.order_reads, _first_acknowledged(evidence)
+    reads, acknowledged_ns = evidence.order_reads, _first_acknowledged(evidence)
     order, invoked = reads["order"], reads["invoked_ns"]
-    due = reads.where((invoked > told[order]) & (owners(evidence)[order] == reads["client"])) if len(reads) else reads
+    due = (
+        reads.where((invoked > acknowledged_ns[order]) & (owners(evidence)[order] == reads["client"]))
+        if len(reads)
+        else reads
+    )
     order = due["order"]
     bad = due.where((due["status"] != FOUND) | (due["answer_order"] != order))
 
     def example(number: int) -> str:
         row = evidence.first_row("order_reads", bad, order=number)
-        after_ms = (row["invoked_ns"] - told[number]) / NS_PER_MS
+        after_ms = (row["invoked_ns"] - acknowledged_ns[number]) / NS_PER_MS
         return f"order {row['order_id']} was answered {row['status']} {after_ms:.0f} ms after it had been acknowledged"
 
     return by_order(evidence, examined=len(np.unique(order)), bad=bad["order"], example=example)
@@ -85,14 +89,14 @@ def reads_as_ordered(evidence: Evidence) -> Result:
     def example(number: int) -> str:
         row = evidence.first_row("order_reads", bad, order=number)
         answer = loads(row["reply"])
-        said = order_content.canonical(answer, order_content.CLIENT)
-        said |= {"client": answer.get("clientId", row["client_id"])}
+        read = order_content.canonical(answer, order_content.CLIENT)
+        read |= {"client": answer.get("clientId", row["client_id"])}
         at = firsts(accepted["order"], size)[number]
         name, index = (
             ("events", accepted["index"][at]) if at >= 0 else ("orders", firsts(orders["order"], size)[number])
         )
         held = _content(evidence, name, int(index)) | {"client": row["client_id"]}
-        return f"order {row['order_id']}: {order_content.differences(held, said, 'read')}"
+        return f"order {row['order_id']}: {order_content.differences(held, read, 'read')}"
 
     return by_order(evidence, examined=len(np.unique(known["order"])), bad=bad["order"], example=example)
 
@@ -128,8 +132,8 @@ def monotone_reads(evidence: Evidence) -> Result:
     def example(order: int) -> str:
         rows = seen[seen["order"] == order].sort_values("completed_ns")
         states = [STATES[state] if state >= 0 else "unknown" for state in rows["state"]]
-        told = [f"{state} with {lots} filled" for state, lots in zip(states, rows["filled"], strict=True)]
-        return f"order {evidence.order_id(order)} was read as {', then '.join(told[:4])}"
+        shown = [f"{state} with {lots} filled" for state, lots in zip(states, rows["filled"], strict=True)]
+        return f"order {evidence.order_id(order)} was read as {', then '.join(shown[:4])}"
 
     return by_order(evidence, examined=seen["order"].nunique(), bad=bad, example=example)
 
@@ -210,10 +214,10 @@ def reads_equal_ledger(evidence: Evidence) -> Result:
 
     def example(number: int) -> str:
         at = np.flatnonzero(wrong & (order == number))[0]
-        told = STATES[state[at]] if state[at] >= 0 else "an unknown state"
+        shown = STATES[state[at]] if state[at] >= 0 else "an unknown state"
         right = [f"{STATES[states.state[one]]} with {states.filled[one]}" for one in index[read == at][:SHOWN_MAX]]
-        said = f"order {evidence.order_id(number)} was read as {told} with {filled[at]} filled"
-        return f"{said}, but only {' or '.join(right)} was possible after seq {known[at]} had been streamed"
+        read_as = f"order {evidence.order_id(number)} was read as {shown} with {filled[at]} filled"
+        return f"{read_as}, but only {' or '.join(right)} was possible after seq {known[at]} had been streamed"
 
     return by_order(evidence, examined=len(reads), bad=order[wrong], example=example)
 
@@ -258,7 +262,7 @@ def _states(evidence: Evidence, asked: np.ndarray) -> States:
 def _events(evidence: Evidence, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """(order, seq, type, lots) of every event of these orders, as their own or as makers."""
     events, asked = evidence.events, np.append(asked, False)  # the last entry is for no order, −1
-    told = np.isin(events["type"], (ACCEPTED, REJECTED, CANCELLED, FILL))
+    relevant = np.isin(events["type"], (ACCEPTED, REJECTED, CANCELLED, FILL))
     for column in ("order", "maker"):
-        rows = events.where(told & asked[events[column]])
+        rows = events.where(relevant & asked[events[column]])
         yield rows[column], rows["seq"], rows["type"], rows["qty"]

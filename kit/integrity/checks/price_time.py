@@ -85,8 +85,8 @@ def _blocks(evidence: Evidence, indices: np.ndarray | slice) -> Iterator[Iterato
         second = np.where(kind == FILL, block["maker"], np.where(kind == ACCEPTED, 0, block["reason"]))
         third = np.where((kind == CANCELLED) | (kind == REFUSED), 0, block["price"])
         fourth = np.where(kind == REFUSED, 0, block["qty"])
-        told = (kind, block["order"], second, third, fourth)
-        outcomes = zip(*(part.tolist() for part in told), strict=True)
+        columns_of_outcome = (kind, block["order"], second, third, fourth)
+        outcomes = zip(*(part.tolist() for part in columns_of_outcome), strict=True)
         yield zip(outcomes, block["client"].tolist(), block["bits"].tolist(), strict=True)
 
 

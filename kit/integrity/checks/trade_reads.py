@@ -145,16 +145,16 @@ def _difference(evidence: Evidence, ranges: PageRanges, page: int) -> str:
         return f"{name}, is missing"
     if shown["seq"][at] != row["seq"]:
         return f"number {at + 1} is seq {shown['seq'][at]}, expected {name}"
-    said = _trade(evidence, page, at)
-    wrong = [field for field, kind in TRADE.items() if typed(said.get(field), kind) != row[COLUMNS[field]]]
-    return f"for {name}, it says {', '.join(f'{field} {said.get(field)}' for field in wrong)}"
+    trade = _trade(evidence, page, at)
+    wrong = [field for field, kind in TRADE.items() if typed(trade.get(field), kind) != row[COLUMNS[field]]]
+    return f"for {name}, it says {', '.join(f'{field} {trade.get(field)}' for field in wrong)}"
 
 
 def _trade(evidence: Evidence, page: int, at: int) -> Mapping[str, Any]:
     """A trade as it stands in the page's reply."""
     trades = loads(evidence.row("trade_pages", page)["reply"]).get("trades", ())
-    said = trades[at] if at < len(trades) else {}
-    return said if isinstance(said, dict) else {}
+    trade = trades[at] if at < len(trades) else {}
+    return trade if isinstance(trade, dict) else {}
 
 
 def _first_difference(evidence: Evidence, ranges: PageRanges, page: int) -> tuple[int, Rows, Rows]:

@@ -33,9 +33,9 @@ class BookReads:
     def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
         """Add the reads at the indices `chosen` of a batch whose first attempt has the index `begin`."""
         taken = {name: _taken(batch[name], chosen) for name in ("symbol", "reply")}
-        told = [book_of(*both) for both in zip(taken["symbol"].to_pylist(), taken["reply"].to_pylist(), strict=True)]
+        books = [book_of(*both) for both in zip(taken["symbol"].to_pylist(), taken["reply"].to_pylist(), strict=True)]
         first = len(self.reads)
-        rows = [(first + index, *level) for index, (_, levels) in enumerate(told) for level in levels]
+        rows = [(first + index, *level) for index, (_, levels) in enumerate(books) for level in levels]
         table = np.array(rows, dtype=np.int64).reshape(-1, 5)
         self.levels.append({name: table[:, n] for n, name in enumerate(("read", "buys", "price", "lots", "orders"))})
         made = {name: to_numpy(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
@@ -44,7 +44,7 @@ class BookReads:
             | {
                 "row": chosen + begin,
                 "market": self._markets.number(taken["symbol"]),
-                "seq": np.array([seq for seq, _ in told], dtype=np.int64),
+                "seq": np.array([seq for seq, _ in books], dtype=np.int64),
                 "asked": to_numpy(batch["depth"])[chosen],
             }
         )
@@ -56,9 +56,9 @@ def _taken(values: Any, chosen: np.ndarray) -> Any:
 
 def book_of(symbol: str, reply: str) -> tuple[int, list[tuple[int, int, int, int]]]:
     """The seq and the levels (buys, price, lots, orders) of an answer; NO_BOOK if it is not a book of `symbol`."""
-    said = loads(reply)
-    seq, sides = said.get("seq"), [(said.get(name), buys) for name, buys in SIDES]
-    if said.get("symbol") != symbol or not _is_count(seq) or not all(_are_levels(side) for side, _ in sides):
+    answer = loads(reply)
+    seq, sides = answer.get("seq"), [(answer.get(name), buys) for name, buys in SIDES]
+    if answer.get("symbol") != symbol or not _is_count(seq) or not all(_are_levels(side) for side, _ in sides):
         return NO_BOOK, []
     return seq, [(buys, *level) for side, buys in sides for level in side]  # type: ignore[misc, return-value]
 

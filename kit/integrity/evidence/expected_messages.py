@@ -122,8 +122,8 @@ def text_hashes(texts: Any) -> np.ndarray:
 
 def field_hashes(texts: Any) -> np.ndarray:
     """The hash of each message's fields, by parsing it."""
-    told = parse(texts, {name: kind for name, (kind, _) in FIELDS.items()})
-    return hashing.rows(*(_part(told[name], kind) for name, (kind, _) in FIELDS.items()))
+    parsed = parse(texts, {name: kind for name, (kind, _) in FIELDS.items()})
+    return hashing.rows(*(_part(parsed[name], kind) for name, (kind, _) in FIELDS.items()))
 
 
 def expected_field_hashes(ledger: ParquetTable, rows: np.ndarray) -> np.ndarray:

@@ -36,5 +36,5 @@ class ObservedProgress:
 
 def streamed_events(stream: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The facts from the stream. Messages that equal no ledger event are left out."""
-    told = stream.where(stream["same"] != 0)
-    return told["symbol"], told["seq"], told["received_ns"]
+    events = stream.where(stream["same"] != 0)
+    return events["symbol"], events["seq"], events["received_ns"]

@@ -33,10 +33,10 @@ def number(columns: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> np.
 
 def canonical(row: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> dict[str, Any]:
     """One row's content as it is compared."""
-    said = {what: row.get(name, "") for what, name in names.items()}
-    if said["type"] == "MARKET":
-        said |= {"tif": "IOC", "price": 0}
-    return said | {"tif": said["tif"] or "GTC", "price": said["price"] or 0, "qty": said["qty"] or 0}
+    content = {what: row.get(name, "") for what, name in names.items()}
+    if content["type"] == "MARKET":
+        content |= {"tif": "IOC", "price": 0}
+    return content | {"tif": content["tif"] or "GTC", "price": content["price"] or 0, "qty": content["qty"] or 0}
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], verb: str) -> str:

@@ -81,23 +81,23 @@ class TradePages:
 
     def _columns(self, trades: pa.StructArray) -> dict[str, np.ndarray]:
         """The trades in the columns of a fill's ledger event. A field that is absent or of another type is "" or 0."""
-        said = {
+        fields = {
             name: values.fill_null(kind()) for (name, kind), values in zip(TRADE.items(), trades.flatten(), strict=True)
         }
         return {
-            "market": self._markets.number(said["market"]),
-            "seq": to_numpy(said["seq"]),
-            "fill": codes(said["type"], FILL) == 0,
-            "event": hashing.texts(said["eventId"]),
-            "ts_ns": to_numpy(said["tsNs"]),
-            "qty": to_numpy(said["qty"]),
-            "price": to_numpy(said["price"]),
-            "content": hashing.texts(said["tradeId"]),
-            "order": hashing.texts(said["takerOrderId"]),
-            "maker": hashing.texts(said["makerOrderId"]),
-            "client": self._clients.number(said["takerClientId"]),
-            "maker_client": self._clients.number(said["makerClientId"]),
-            "buys": codes(said["takerSide"], SIDES),
+            "market": self._markets.number(fields["market"]),
+            "seq": to_numpy(fields["seq"]),
+            "fill": codes(fields["type"], FILL) == 0,
+            "event": hashing.texts(fields["eventId"]),
+            "ts_ns": to_numpy(fields["tsNs"]),
+            "qty": to_numpy(fields["qty"]),
+            "price": to_numpy(fields["price"]),
+            "content": hashing.texts(fields["tradeId"]),
+            "order": hashing.texts(fields["takerOrderId"]),
+            "maker": hashing.texts(fields["makerOrderId"]),
+            "client": self._clients.number(fields["takerClientId"]),
+            "maker_client": self._clients.number(fields["makerClientId"]),
+            "buys": codes(fields["takerSide"], SIDES),
         }
 
 
@@ -117,12 +117,12 @@ def pages_of(replies: list[str]) -> pa.Table:
     return pa.Table.from_pylist([_page(loads(reply)) for reply in replies], PAGE) if fast is None else fast
 
 
-def _page(said: Mapping[str, Any]) -> dict[str, Any]:
-    trades = said.get("trades")
+def _page(answer: Mapping[str, Any]) -> dict[str, Any]:
+    trades = answer.get("trades")
     parsed = [_trade(one) for one in trades] if isinstance(trades, list) else None
-    return {"symbol": typed(said.get("symbol"), str), "next": typed(said.get("next"), int), "trades": parsed}
+    return {"symbol": typed(answer.get("symbol"), str), "next": typed(answer.get("next"), int), "trades": parsed}
 
 
-def _trade(said: Any) -> dict[str, Any]:
-    fields = said if isinstance(said, dict) else {}
+def _trade(trade: Any) -> dict[str, Any]:
+    fields = trade if isinstance(trade, dict) else {}
     return {name: typed(fields.get(name), kind) for name, kind in TRADE.items()}

@@ -179,8 +179,8 @@ def _by_number(
 ) -> Result:
     def describe() -> tuple[str, Sequence[Step]]:
         """The shortest timeline of the first few violations is the easiest to follow."""
-        told = [(int(number), timeline(evidence, subject(int(number)))) for number in candidates(np.unique(shown))]
-        number, steps = min(told, key=lambda one: len(one[1]))
+        timelines = [(int(number), timeline(evidence, subject(int(number)))) for number in candidates(np.unique(shown))]
+        number, steps = min(timelines, key=lambda one: len(one[1]))
         return example(number), steps
 
     return Result(examined=examined, violations=len(np.unique(bad)), describe=describe)
