@@ -1,7 +1,7 @@
-"""How long and in how much memory a run is judged, from 10⁵ to 10⁷ ledger events: each in a process of its own.
+"""Measure the time and memory in which a run is judged, from 10⁵ to 10⁷ ledger events, each size in its own process.
 
-One core, one process, files in Parquet; the million orders of the promise are the row of two million events. What is
-printed: time of the wall and of the processor, peak resident memory, and whether columns went to files.
+The judge has one core. Two million events are the promised million orders. Printed are wall and CPU time, peak resident
+memory, and whether columns went to files.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ WIDTHS = (12, 10, 8, 8, 12, 9, 8, 7)
 
 
 def make(folder: str, events: str) -> None:
-    """Write the run; a process of its own, so that its memory is not counted."""
+    """Write the run. It has its own process, so that its memory is not counted."""
     from tests.histories.large import write_run
 
     print(json.dumps(write_run(Path(folder), int(events))))
 
 
 def judge(folder: str) -> None:
-    """Judge the run on one core and print what it cost."""
+    """Judge the run on one core and print its cost."""
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     from kit import integrity
     from kit.integrity.arrays.columns import ColumnStorage
@@ -55,7 +55,7 @@ def judge(folder: str) -> None:
 
 
 def busy_factor() -> float:
-    """How much slower than at its best this machine computes just now; others may share its cores."""
+    """How much slower this machine is now than at its best, because other processes share its cores."""
     spins = []
     for _ in range(SPINS):
         started = time.process_time()
@@ -64,7 +64,7 @@ def busy_factor() -> float:
     return sorted(spins)[SPINS // 2] / min(spins)
 
 
-def _in_a_process(what: str, *arguments: str) -> dict[str, Any]:
+def _in_own_process(what: str, *arguments: str) -> dict[str, Any]:
     code = f"from tests.bench.integrity import {what}; {what}(*{arguments!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=TIMEOUT_S)
     return json.loads(done.stdout)
@@ -75,13 +75,13 @@ def _print(*cells: Any) -> None:
 
 
 def main() -> None:
-    """The sizes of INTEGRITY_EVENTS (with commas), else all."""
+    """Measure the sizes in INTEGRITY_EVENTS (separated by commas), by default all."""
     chosen = os.environ.get("INTEGRITY_EVENTS", "")
     _print(*COLUMNS)
     for events in [int(float(one)) for one in chosen.split(",") if one] or SIZES:
         with tempfile.TemporaryDirectory() as folder:
-            rows = _in_a_process("make", folder, str(events))
-            cost = _in_a_process("judge", folder)
+            rows = _in_own_process("make", folder, str(events))
+            cost = _in_own_process("judge", folder)
         _print(
             f"{rows['events']:,}",
             f"{rows['orders']:,}",

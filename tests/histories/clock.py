@@ -1,4 +1,4 @@
-"""The time of the small exchange: it passes only when something is done."""
+"""The clock of the small exchange, which advances only by `tick`."""
 
 from __future__ import annotations
 

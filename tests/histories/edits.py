@@ -1,4 +1,4 @@
-"""The small edits that planted anomalies are made of, and where a plant says who must notice it."""
+"""Edit recorded tables to plant anomalies, and register which checks must find each of them."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Plant = Callable[[Tables], None]
 
 @dataclass(frozen=True, slots=True)
 class Plants:
-    """The plants of one module, in its order, each with the checks that must fail on it."""
+    """The planted anomalies of one module, in its order, each with the checks that must fail on it."""
 
     rows: list[tuple[Plant, tuple[str, ...]]] = field(default_factory=list)
 
     def caught_by(self, *names: str) -> Callable[[Plant], Plant]:
-        """Each of the named checks must fail on what the plant makes."""
+        """Register that each of the named checks must fail on the decorated anomaly."""
 
         def add_plant(plant: Plant) -> Plant:
             self.rows.append((plant, names))
@@ -31,7 +31,7 @@ class Plants:
 
 
 def add(tables: Tables, name: str, columns: dict[str, str], row: dict[str, Any]) -> None:
-    """Append a row; what it does not say is 0 or ""."""
+    """Append a row. Missing columns are 0 or ""."""
     full = {column: row.get(column, "" if kind == "string" else 0) for column, kind in columns.items()}
     more = pd.DataFrame({column: pd.Series([full[column]], dtype=kind) for column, kind in columns.items()})
     tables[name] = pd.concat([tables[name], more], ignore_index=True)
@@ -60,7 +60,7 @@ def add_read(tables: Tables, order: str, **fields: Any) -> None:
 
 
 def renumber(tables: Tables) -> None:
-    """Close the gaps that dropped events left in their markets' sequences."""
+    """Close the gaps that dropped events left in the sequence of each market."""
     events = tables["events"].sort_values(["market", "seq"], ignore_index=True)
     tables["events"] = events.assign(seq=events.groupby("market").cumcount() + 1)
 

@@ -1,6 +1,6 @@
-"""A small correct exchange: intake, queue, matcher and ledger; for histories that checks must accept.
+"""Simulate a small correct exchange (intake, queue, matcher, ledger) for histories that checks must accept.
 
-Matching is the naive kind (sort everything, each time): a third opinion beside PaperBroker's and the replay's.
+Matching sorts all orders each time: an implementation independent of PaperBroker's and of the replay's.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ PAGE_EVENTS_MAX = 30  # of the ledger, for one page of trades
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
-    """What a client wants to trade."""
+class OrderRequest:
+    """The content of an order."""
 
     client: str
     key: str
@@ -45,12 +45,12 @@ class Resting:
 
 @dataclass(slots=True)
 class Exchange:
-    """`forgetful` is the classic bad change: a known key is let in again, under a new event id."""
+    """`without_idempotency` is the classic bad change: a known key is accepted again, under a new event id."""
 
-    forgetful: bool = False
+    without_idempotency: bool = False
     clock: Clock = field(default_factory=Clock)
     events: list[Row] = field(default_factory=list)
-    keys: dict[tuple[str, str], tuple[Wish, str]] = field(default_factory=dict)
+    keys: dict[tuple[str, str], tuple[OrderRequest, str]] = field(default_factory=dict)
     stored: dict[str, Row] = field(default_factory=dict)
     queue: list[Row] = field(default_factory=list)
     book: dict[str, list[Resting]] = field(default_factory=lambda: {market: [] for market in MARKETS})
@@ -68,85 +68,97 @@ class Exchange:
 
     # Intake and matcher
 
-    def apply(self, wish: Wish) -> tuple[int, str]:
-        known = self.keys.get((wish.client, wish.key))
+    def apply(self, request: OrderRequest) -> tuple[int, str]:
+        known = self.keys.get((request.client, request.key))
         if known is not None:
-            if self.forgetful:
-                self._let_in(known[0])
+            if self.without_idempotency:
+                self._enqueue(known[0])
             return 200, known[1]
         self.clock.tick(0.1)
-        body = {"orderId": wish.order_id, "clientId": wish.client, "idempotencyKey": wish.key, "symbol": wish.market}
-        body |= {"side": wish.side, "type": wish.type, "tif": wish.tif, "qty": wish.qty}
-        body |= {"status": "ACCEPTED", "acceptedAt": self.clock.now} | ({"price": wish.price} if wish.price else {})
-        self.keys[wish.client, wish.key] = (wish, json.dumps(body))
-        self.stored[wish.order_id] = {
-            "order_id": wish.order_id,
-            "client_id": wish.client,
-            "idempotency_key": wish.key,
-            "market": wish.market,
-            "side": wish.side,
-            "order_type": wish.type,
-            "tif": wish.tif,
-            "qty": wish.qty,
-            "price": wish.price,
+        body = {
+            "orderId": request.order_id,
+            "clientId": request.client,
+            "idempotencyKey": request.key,
+            "symbol": request.market,
+        }
+        body |= {"side": request.side, "type": request.type, "tif": request.tif, "qty": request.qty}
+        body |= {"status": "ACCEPTED", "acceptedAt": self.clock.now} | (
+            {"price": request.price} if request.price else {}
+        )
+        self.keys[request.client, request.key] = (request, json.dumps(body))
+        self.stored[request.order_id] = {
+            "order_id": request.order_id,
+            "client_id": request.client,
+            "idempotency_key": request.key,
+            "market": request.market,
+            "side": request.side,
+            "order_type": request.type,
+            "tif": request.tif,
+            "qty": request.qty,
+            "price": request.price,
             "filled_qty": 0,
             "status": "ACCEPTED",
             "accepted_ns": self.clock.now,
         }
-        self._let_in(wish)
-        return 201, self.keys[wish.client, wish.key][1]
+        self._enqueue(request)
+        return 201, self.keys[request.client, request.key][1]
 
     def ask_cancel(self, client: str, key: str, order_id: str) -> None:
         command = {"cancel": order_id, "client": client, "key": key, "event": f"e{self.number()}"}
         self.queue.append(command | {"market": self.stored[order_id]["market"]})
 
-    def _let_in(self, wish: Wish) -> None:
-        self.queue.append({"wish": wish, "event": f"e{self.number()}", "market": wish.market})
+    def _enqueue(self, request: OrderRequest) -> None:
+        self.queue.append({"request": request, "event": f"e{self.number()}", "market": request.market})
 
     def sequence(self, count: int | None = None) -> None:
-        """The matcher takes so many commands off the queue (all by default)."""
+        """Let the matcher process so many commands of the queue, by default all."""
         for _ in range(len(self.queue) if count is None else min(count, len(self.queue))):
             command = self.queue.pop(0)
             self.clock.tick(0.2)
-            if "wish" in command:
-                self._match(command["wish"], command["event"])
+            if "request" in command:
+                self._match(command["request"], command["event"])
             else:
-                self._take_off(command)
+                self._cancel(command)
 
-    def _match(self, wish: Wish, event: str) -> None:
-        base = {"event_id": event, "market": wish.market}
-        own = {"order_id": wish.order_id, "client_id": wish.client, "idempotency_key": wish.key, "side": wish.side}
-        own |= {"order_type": wish.type, "tif": wish.tif, "price": wish.price}
-        self._event("accepted", base | own | {"qty": wish.qty})
-        left, met_itself = wish.qty, False
-        for maker in self._opposite(wish):
+    def _match(self, request: OrderRequest, event: str) -> None:
+        base = {"event_id": event, "market": request.market}
+        own = {
+            "order_id": request.order_id,
+            "client_id": request.client,
+            "idempotency_key": request.key,
+            "side": request.side,
+        }
+        own |= {"order_type": request.type, "tif": request.tif, "price": request.price}
+        self._event("accepted", base | own | {"qty": request.qty})
+        left, self_trade = request.qty, False
+        for maker in self._opposite(request):
             if not left:
                 break
-            if maker.client == wish.client:
-                met_itself = True
+            if maker.client == request.client:
+                self_trade = True
                 break
             lots = min(left, maker.left)
             maker.left, left = maker.left - lots, left - lots
-            self._fill(wish, maker, lots, base)
-        self.book[wish.market] = [one for one in self.book[wish.market] if one.left]
-        if left and (met_itself or wish.tif == "IOC"):
-            reason = "self_trade" if met_itself else "ioc"
+            self._fill(request, maker, lots, base)
+        self.book[request.market] = [one for one in self.book[request.market] if one.left]
+        if left and (self_trade or request.tif == "IOC"):
+            reason = "self_trade" if self_trade else "ioc"
             self._event("cancelled", base | own | {"qty": left, "reason": reason})
-            self.stored[wish.order_id]["status"] = "CANCELLED"
+            self.stored[request.order_id]["status"] = "CANCELLED"
             return
         if left:
-            self.book[wish.market].append(
+            self.book[request.market].append(
                 Resting(
-                    order_id=wish.order_id,
-                    client=wish.client,
-                    side=wish.side,
-                    price=wish.price,
+                    order_id=request.order_id,
+                    client=request.client,
+                    side=request.side,
+                    price=request.price,
                     left=left,
                     event_id=event,
                     arrival=self.number(),
                 )
             )
-        self._restate(wish.order_id)
+        self._update_status(request.order_id)
 
     def levels(self, market: str, side: str) -> list[list[int]]:
         """[price, lots, orders], best first."""
@@ -156,7 +168,7 @@ class Exchange:
         return [[price, sum(lots), len(lots)] for price, lots in at.items()]
 
     def trades(self, market: str, after: int, limit: int) -> Row:
-        """The first trades after a place, and where to go on: after the last of them or all that was looked at."""
+        """A page of trades after a seq. `next` is the seq of the last trade, or of the last event that was read."""
         found: list[Row] = []
         ahead = [event for event in self.events if event["market"] == market and event["seq"] > after]
         for event in ahead[:PAGE_EVENTS_MAX]:
@@ -166,35 +178,35 @@ class Exchange:
             found += [json.loads(streamed(event))] if event["type"] == "fill" else []
         return {"symbol": market, "trades": found, "next": after}
 
-    def _opposite(self, wish: Wish) -> list[Resting]:
-        sign = 1 if wish.side == "BUY" else -1
-        others = [one for one in self.book[wish.market] if one.side != wish.side]
-        if wish.type == "LIMIT":
-            others = [one for one in others if sign * one.price <= sign * wish.price]
+    def _opposite(self, request: OrderRequest) -> list[Resting]:
+        sign = 1 if request.side == "BUY" else -1
+        others = [one for one in self.book[request.market] if one.side != request.side]
+        if request.type == "LIMIT":
+            others = [one for one in others if sign * one.price <= sign * request.price]
         return sorted(others, key=lambda one: (sign * one.price, one.arrival))
 
-    def _fill(self, wish: Wish, maker: Resting, lots: int, base: Row) -> None:
-        seq = self.seqs[wish.market] + 1
-        fill = {"qty": lots, "price": maker.price, "trade_id": f"{wish.market}-{seq}", "taker_side": wish.side}
-        fill |= {"taker_order_id": wish.order_id, "maker_order_id": maker.order_id}
-        fill |= {"taker_client_id": wish.client, "maker_client_id": maker.client}
+    def _fill(self, request: OrderRequest, maker: Resting, lots: int, base: Row) -> None:
+        seq = self.seqs[request.market] + 1
+        fill = {"qty": lots, "price": maker.price, "trade_id": f"{request.market}-{seq}", "taker_side": request.side}
+        fill |= {"taker_order_id": request.order_id, "maker_order_id": maker.order_id}
+        fill |= {"taker_client_id": request.client, "maker_client_id": maker.client}
         self._event("fill", base | fill)
-        sign = 1 if wish.side == "BUY" else -1
-        for client, way in ((wish.client, sign), (maker.client, -sign)):
-            held = self.balance.setdefault((client, wish.market), [0, 0])
+        sign = 1 if request.side == "BUY" else -1
+        for client, way in ((request.client, sign), (maker.client, -sign)):
+            held = self.balance.setdefault((client, request.market), [0, 0])
             held[0] += way * lots
             held[1] -= way * lots * maker.price
-        for order in (wish.order_id, maker.order_id):
+        for order in (request.order_id, maker.order_id):
             self.stored[order]["filled_qty"] += lots
-            self._restate(order)
+            self._update_status(order)
 
-    def _restate(self, order_id: str) -> None:
+    def _update_status(self, order_id: str) -> None:
         row = self.stored[order_id]
         if row["status"] != "CANCELLED":
             filled = row["filled_qty"]
             row["status"] = "FILLED" if filled >= row["qty"] else "PARTIALLY_FILLED" if filled else "OPEN"
 
-    def _take_off(self, command: Row) -> None:
+    def _cancel(self, command: Row) -> None:
         order, stored = command["cancel"], self.stored[command["cancel"]]
         base = {"market": stored["market"], "event_id": command["event"], "order_id": order}
         base |= {"client_id": command["client"], "idempotency_key": command["key"]}

@@ -1,4 +1,4 @@
-"""Whole executions of the small exchange, step by step; planted anomalies start from the golden one."""
+"""Play whole executions of the small exchange. The golden one is the base of the planted anomalies."""
 
 from __future__ import annotations
 
@@ -8,57 +8,59 @@ from dataclasses import replace
 
 import pandas as pd
 
-from tests.histories.clients import FATES, Clients
-from tests.histories.exchange import MARKETS, Exchange, Wish
+from tests.histories.clients import DELIVERIES, Clients
+from tests.histories.exchange import MARKETS, Exchange, OrderRequest
 from tests.histories.tables import Row, table
 
 NAMES = ("c001", "c002", "c003")
-# One step of an execution: what to do, and four small numbers that say how.
+# One step of an execution: an action and four small numbers, its parameters.
 Step = tuple[str, int, int, int, int]
-DEEDS = ("order", "retry", "cancel", "read", "reuse", "sequence", "settle", "drop", "connect")
+ACTIONS = ("order", "retry", "cancel", "read", "reuse", "sequence", "settle", "drop", "connect")
 
 
-def play(steps: Sequence[Step], *, forgetful: bool = False) -> dict[str, pd.DataFrame]:
-    """A correct execution (unless `forgetful`): any list of steps gives one."""
-    exchange = Exchange(forgetful=forgetful)
+def play(steps: Sequence[Step], *, without_idempotency: bool = False) -> dict[str, pd.DataFrame]:
+    """The recorded tables of an execution. Any list of steps gives a correct one, unless `without_idempotency`."""
+    exchange = Exchange(without_idempotency=without_idempotency)
     clients = Clients(exchange)
-    wishes: list[Wish] = []
-    for deed, a, b, c, d in steps:
-        if deed == "order":
-            wishes.append(_wish(len(wishes), a, b, c, d))
-            clients.send(wishes[-1], fate=FATES[d % len(FATES)] if d % 3 else "ok")
-        elif deed == "retry" and wishes:
-            wish = wishes[a % len(wishes)]
-            renamed = replace(wish, order_id=f"{wish.order_id}-{exchange.number()}") if b % 4 == 0 else wish
-            clients.send(renamed, kind=("retry", "resubmit_early", "reask")[c % 3], fate=FATES[d % len(FATES)])
-        elif deed == "cancel" and wishes:
-            wish = wishes[a % len(wishes)]
-            owner = wish.client if b % 5 else NAMES[b % len(NAMES)]
-            clients.cancel(owner, f"x{exchange.number()}", wish.order_id, FATES[c % 3])
-        elif deed == "read" and wishes:
-            wish = wishes[a % len(wishes)]
-            known = exchange.keys.get((wish.client, wish.key))
-            clients.read(wish.client, known[0].order_id if known else wish.order_id)
-            clients.read_book(wish.client, MARKETS[b % len(MARKETS)], 1 + c % 3)
+    requests: list[OrderRequest] = []
+    for action, a, b, c, d in steps:
+        if action == "order":
+            requests.append(_request(len(requests), a, b, c, d))
+            clients.send(requests[-1], delivery=DELIVERIES[d % len(DELIVERIES)] if d % 3 else "ok")
+        elif action == "retry" and requests:
+            request = requests[a % len(requests)]
+            renamed = replace(request, order_id=f"{request.order_id}-{exchange.number()}") if b % 4 == 0 else request
+            clients.send(
+                renamed, kind=("retry", "resubmit_early", "reask")[c % 3], delivery=DELIVERIES[d % len(DELIVERIES)]
+            )
+        elif action == "cancel" and requests:
+            request = requests[a % len(requests)]
+            owner = request.client if b % 5 else NAMES[b % len(NAMES)]
+            clients.cancel(owner, f"x{exchange.number()}", request.order_id, DELIVERIES[c % 3])
+        elif action == "read" and requests:
+            request = requests[a % len(requests)]
+            known = exchange.keys.get((request.client, request.key))
+            clients.read(request.client, known[0].order_id if known else request.order_id)
+            clients.read_book(request.client, MARKETS[b % len(MARKETS)], 1 + c % 3)
             if d % 3 == 0:
-                clients.read(NAMES[b % len(NAMES)], wish.order_id)
-            clients.read_trades(wish.client, MARKETS[c % len(MARKETS)], 1 + d % 9, afresh=b % 4 == 0)
-        elif deed == "reuse" and wishes:
-            clients.reuse(wishes[a % len(wishes)], FATES[b % 2])
+                clients.read(NAMES[b % len(NAMES)], request.order_id)
+            clients.read_trades(request.client, MARKETS[c % len(MARKETS)], 1 + d % 9, afresh=b % 4 == 0)
+        elif action == "reuse" and requests:
+            clients.reuse(requests[a % len(requests)], DELIVERIES[b % 2])
             _reuse_cancel(clients, c)
-        elif deed == "sequence":
+        elif action == "sequence":
             exchange.sequence(1 + a % 4)
-        elif deed == "settle":
+        elif action == "settle":
             clients.settle()
-        elif deed == "drop":
+        elif action == "drop":
             exchange.subscribers.disconnect(MARKETS[a % len(MARKETS)])
-        elif deed == "connect":
+        elif action == "connect":
             exchange.subscribers.connect(MARKETS[a % len(MARKETS)])
     return finish(clients)
 
 
 def _reuse_cancel(clients: Clients, number: int) -> None:
-    """The key of some answered cancel again, for another order of its client."""
+    """Reuse the key of an answered cancel for another order of its client."""
     answered = [row for row in clients.attempts if row["op"] == "cancel" and row["status"] in (200, 202)]
     if not answered:
         return
@@ -70,9 +72,9 @@ def _reuse_cancel(clients: Clients, number: int) -> None:
 
 
 def finish(clients: Clients) -> dict[str, pd.DataFrame]:
-    """Let everything come to rest; the tables."""
+    """Finish all pending work. Returns the tables."""
     exchange = clients.exchange
-    while clients.limbo:
+    while clients.in_flight:
         clients.settle()
     exchange.sequence()
     for market in MARKETS:
@@ -92,9 +94,9 @@ def finish(clients: Clients) -> dict[str, pd.DataFrame]:
     return {name: table(name, found) for name, found in rows.items()}
 
 
-def _wish(number: int, a: int, b: int, c: int, d: int) -> Wish:
+def _request(number: int, a: int, b: int, c: int, d: int) -> OrderRequest:
     market_order = c % 7 == 0
-    return Wish(
+    return OrderRequest(
         client=NAMES[a % len(NAMES)],
         key=f"k{number}",
         order_id=f"o{number}",
@@ -111,11 +113,11 @@ def random_steps(seed: int, count: int) -> list[Step]:
     draw = random.Random(seed)
     weights = (40, 30, 8, 10, 4, 30, 3, 1, 4)
     return [
-        (deed, draw.randrange(1000), draw.randrange(1000), draw.randrange(1000), draw.randrange(1000))
-        for deed in draw.choices(DEEDS, weights, k=count)
+        (action, draw.randrange(1000), draw.randrange(1000), draw.randrange(1000), draw.randrange(1000))
+        for action in draw.choices(ACTIONS, weights, k=count)
     ]
 
 
 def golden() -> dict[str, pd.DataFrame]:
-    """Some 250 orders with everything that may rightly happen to them; every check finds something to check."""
+    """An execution of about 250 orders with everything that may correctly happen; no check is without evidence."""
     return play(random_steps(seed=7, count=800))

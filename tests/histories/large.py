@@ -1,7 +1,7 @@
-"""A large correct run as a folder of Parquet files, written block by block: what the checks are measured on.
+"""Write the folder of a large correct run, block by block, to measure the checks.
 
-Ten orders make a block: five sellers of two lots at one price, five buyers that take nine of the ten lots in nine
-trades, and the cancel of the lot that is left; twenty ledger events. One subscriber a market hears every event.
+Ten orders make a block of twenty ledger events: five sellers of two lots at one price, five buyers that take nine of
+the ten lots in nine trades, and the cancel of the last lot. One subscriber in each market receives every event.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Made = dict[str, Any]
 
 
 class Files:
-    """One Parquet file a table; `parts` as a summary lists them."""
+    """One Parquet file for each table."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._writers, self.rows = folder, {}, dict.fromkeys(COLUMNS, 0)
@@ -69,11 +69,11 @@ def _column(values: Any, size: int, kind: Any) -> Any:
 
 
 def write_run(folder: Path, events: int) -> dict[str, int]:
-    """A run of about so many ledger events in `folder`; the rows of each table."""
+    """Write a run of about so many ledger events to `folder`. Returns the number of rows of each table."""
     files, blocks = Files(folder), max(1, events // EVENTS)
     for block in _batches(np.arange(blocks)):
         _write_blocks(files, block)
-    for market in range(len(MARKETS)):  # as a ledger is read: market by market
+    for market in range(len(MARKETS)):  # market by market, as a ledger is read
         for block in _batches(np.arange(market, blocks, len(MARKETS))):
             files.write("events", _events(block))
     _write_balances(files, blocks)
@@ -90,13 +90,13 @@ def write_run(folder: Path, events: int) -> dict[str, int]:
 
 
 def _text(*pieces: Any) -> Any:
-    """Pieces (texts, arrays) joined row by row."""
+    """Join pieces (texts, arrays) row by row."""
     cast = [piece if isinstance(piece, str) else pc.cast(pa.array(piece), pa.string()) for piece in pieces]
     return pc.binary_join_element_wise(*cast, "")
 
 
 def _orders(block: np.ndarray, place: np.ndarray) -> Made:
-    """The orders at `place` of these blocks."""
+    """The orders with the number `place` in these blocks."""
     number, sells = block * ORDERS + place, place < 5
     client = np.where(sells, number % CLIENTS, CLIENTS + number % CLIENTS)
     return {
@@ -164,14 +164,14 @@ def _events(blocks: np.ndarray) -> Made:
 
 
 def _stream(made: Made) -> Made:
-    """Every event once."""
+    """The stream messages: every event once."""
     received = pc.add(made["ts_ns"], 2 * EVENT_NS)
     base = {"subscriber": _text("s-", made["market"]), "symbol": made["market"], "seq": made["seq"]}
     return base | {"received_ns": received, "event": _messages(made)}
 
 
 def _messages(made: Made) -> Any:
-    """Events as PaperBroker writes them: without what their types lack."""
+    """Events as PaperBroker writes them, without the fields that their types lack."""
     kind = made["type"]
     common = ('{"market":"', made["market"], '","seq":', made["seq"], ',"type":"', kind, '","eventId":"')
     common += (made["event_id"], '","tsNs":', made["ts_ns"])
@@ -204,8 +204,8 @@ def _sent_ns(number: np.ndarray) -> np.ndarray:
 
 
 def _attempts(blocks: np.ndarray) -> Made:
-    """Each order once; every fiftieth tapped again, its key reused, and the order read, by a stranger too; at times the
-    block's trades; and the cancels.
+    """Each order once, and the cancels. For every fiftieth order also a resubmission, a reuse of its key, and reads by
+    its own and by an unauthorized client. Now and then a read of the book or of the block's trades.
     """
     block, place = np.repeat(blocks, ORDERS), np.tile(np.arange(ORDERS), len(blocks))
     sometimes, seldom = blocks[blocks % 5 == 0], blocks[blocks % 50 == 0]
@@ -262,18 +262,20 @@ def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: i
 
 
 def _book(made: Made) -> Any:
-    """The book as the block's five sellers left it to its buyers: read when all of them rest."""
+    """The book while the block's five sellers rest and no buyer has come."""
     seq = made["number"] // ORDERS // len(MARKETS) * EVENTS + 5
     level = _text("[", made["price"], ",10,5]")
     return _text('{"symbol":"', made["market"], '","seq":', seq, ',"bids":[],"asks":[', level, "]}")
 
 
 def _page(made: Made) -> Any:
-    """The trades of the block, and on from the last of them: of its last event but one."""
+    """A page with all trades of the block. Its next is the last trade, the last event but one."""
     block = made["number"] // ORDERS
     events = _events(block)
-    told = pa.array([step for step, row in enumerate(SCRIPT) if row[0] == "fill"])
-    places = pc.add(pa.array(np.repeat(np.arange(len(block)) * EVENTS, FILLS)), pa.concat_arrays([told] * len(block)))
+    fill_steps = pa.array([step for step, row in enumerate(SCRIPT) if row[0] == "fill"])
+    places = pc.add(
+        pa.array(np.repeat(np.arange(len(block)) * EVENTS, FILLS)), pa.concat_arrays([fill_steps] * len(block))
+    )
     trades = _messages({name: values.take(places) for name, values in events.items()}).to_pylist()
     pages = [",".join(trades[first : first + FILLS]) for first in range(0, len(trades), FILLS)]
     upto = (block // len(MARKETS) + 1) * EVENTS - 1

@@ -1,6 +1,6 @@
-"""One planted anomaly each: golden tables in, the same tables with one thing wrong out, and who must notice.
+"""List all planted anomalies with the checks that must find them.
 
-A plant is a small edit of the golden history, so that the check is not helped by anything else being odd.
+Each is a small edit of a correct history, so that a check cannot find it by anything else.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Anomalies of what clients sent and were told: keys, acknowledgements."""
+"""Plant anomalies in orders and their acknowledgements: keys, lost, invented and altered orders."""
 
 from __future__ import annotations
 
@@ -97,14 +97,14 @@ def late_acknowledgement_is_not_in_the_ledger(tables: Tables) -> None:
     late = attempts[(attempts["late_status"] == 201) & (attempts["op"] == "order")]
     key = late["idempotency_key"].iloc[0]
     edits.drop(tables, "events", edits.rows(tables, "events", type="accepted", idempotency_key=key).index)
-    # The late answer is then all that its client ever heard.
+    # Only the late answer acknowledges the order then.
     index = attempts[(attempts["idempotency_key"] == key) & (attempts["outcome"] == "ok")].index
     tables["attempts"].loc[index, "outcome"] = "info"
     tables["attempts"].loc[index, "status"] = 0
 
 
 @PLANTS.caught_by("no-phantom-orders")
-def order_that_nobody_sent(tables: Tables) -> None:
+def order_without_a_client(tables: Tables) -> None:
     row = edits.row(tables, "events", type="accepted")
     edits.add_event(tables, row, event_id="ghost", order_id="ghost", idempotency_key="ghost")
 
@@ -155,13 +155,13 @@ def acknowledged_with_a_body_that_is_no_json(tables: Tables) -> None:
 
 
 def _unknown(tables: Tables) -> Any:
-    """The index of an order's rows in the history that its client never heard of, and its accepted event."""
+    """The accepted event of an order whose outcome its client does not know."""
     attempts = tables["attempts"]
     sent = attempts[(attempts["op"] == "order") & (attempts["kind"] != "reuse_key")]
-    heard = sent[(sent["outcome"] == "ok") | sent["late_status"].between(200, 299)]
-    silent = sent[(sent["outcome"] == "info") & ~sent["idempotency_key"].isin(heard["idempotency_key"])]
+    answered = sent[(sent["outcome"] == "ok") | sent["late_status"].between(200, 299)]
+    unknown = sent[(sent["outcome"] == "info") & ~sent["idempotency_key"].isin(answered["idempotency_key"])]
     events = edits.rows(tables, "events", type="accepted")
-    return events[events["idempotency_key"].isin(silent["idempotency_key"])].iloc[0].to_dict()
+    return events[events["idempotency_key"].isin(unknown["idempotency_key"])].iloc[0].to_dict()
 
 
 @PLANTS.caught_by("unknown-outcome-at-most-once", "exactly-once-per-key")

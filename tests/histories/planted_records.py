@@ -1,4 +1,4 @@
-"""Anomalies of what is kept and shown: stored state, the stream, reads, the outbox."""
+"""Plant anomalies in stored orders and balances, the stream, reads of orders and the outbox."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def sequenced_order_is_not_stored(tables: Tables) -> None:
 
 
 @PLANTS.caught_by("positions-equal-fills", "balances-sum-to-zero")
-def lot_from_nowhere(tables: Tables) -> None:
+def invented_lot(tables: Tables) -> None:
     edits.change(tables, "positions", 0, qty=tables["positions"]["qty"].iloc[0] + 1)
 
 
 @PLANTS.caught_by("positions-equal-fills", "balances-sum-to-zero")
-def cash_from_nowhere(tables: Tables) -> None:
+def invented_cash(tables: Tables) -> None:
     edits.change(tables, "positions", 1, cash=tables["positions"]["cash"].iloc[1] - 1)
 
 
@@ -82,7 +82,7 @@ def message_is_missing(tables: Tables) -> None:
 
 @PLANTS.caught_by("stream-equals-ledger")
 def open_stream_goes_silent(tables: Tables) -> None:
-    """The subscriber listens for an hour more and hears nothing of what the ledger holds."""
+    """The subscriber stays connected for another hour and receives nothing."""
     stream = tables["stream"]
     tables["stream"] = stream[stream["seq"] < 10].reset_index(drop=True)
     dials = tables["connections"]
@@ -137,7 +137,7 @@ def filled_quantity_goes_back(tables: Tables) -> None:
 
 
 @PLANTS.caught_by("monotone-reads")
-def end_changes_into_another_end(tables: Tables) -> None:
+def final_status_changes_into_another(tables: Tables) -> None:
     order = edits.row(tables, "orders", status="CANCELLED")["order_id"]
     for status in ("CANCELLED", "FILLED"):
         edits.add_read(tables, order, reply=json.dumps({"orderId": order, "status": status, "filledQty": 0}))

@@ -1,4 +1,4 @@
-"""Anomalies that keep every total: two things change places, or one is a little other than what it should be."""
+"""Plant anomalies that keep all totals: two values are swapped, or one is slightly changed."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def time_in_force_is_ignored(tables: Tables) -> None:
 
 @PLANTS.caught_by("sequenced-as-sent")
 def order_goes_to_another_market(tables: Tables) -> None:
-    """Intake, ledger and answer agree; only what the client sent tells."""
+    """Intake, ledger and answer agree, but the client sent another market."""
     key = edits.row(tables, "events", type="accepted", market="ACME")["idempotency_key"]
     attempts = tables["attempts"]
     attempts.loc[(attempts["idempotency_key"] == key) & (attempts["op"] == "order"), "symbol"] = "BOLT"
@@ -153,7 +153,7 @@ def market_order_rests(tables: Tables) -> None:
 
 
 @PLANTS.caught_by("price-time-replay", "order-state-equals-fills")
-def rest_of_an_order_is_lost_and_said_to_be_cancelled(tables: Tables) -> None:
+def rest_of_an_order_is_lost_and_marked_cancelled(tables: Tables) -> None:
     """A GTC order that traded in part is treated as IOC."""
     off = edits.row(tables, "events", type="cancelled", reason="client")
     edits.change_first(tables, "events", {"type": "cancelled", "event_id": off["event_id"]}, reason="ioc")
@@ -175,7 +175,7 @@ def client_cancel_without_a_key(tables: Tables) -> None:
 
 @PLANTS.caught_by("cancels-follow-orders")
 def cancel_is_sequenced_before_its_order(tables: Tables) -> None:
-    """So it is refused as of an unknown order, which is what a replay of the ledger expects, too."""
+    """It is refused as UnknownOrder, which a replay of the ledger expects too."""
     fields = {"type": "rejected", "command": "cancel", "reason": "UnknownOrder", "qty": 0}
     off = edits.row(tables, "events", type="cancelled", reason="client")
     edits.drop(tables, "events", edits.rows(tables, "events", event_id=off["event_id"]).index)

@@ -1,4 +1,4 @@
-"""Anomalies of matching: the sequence and its replay, fills, cancels."""
+"""Plant anomalies in the ledger: its sequence, price-time priority, fills and cancels."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def ledger_starts_late(tables: Tables) -> None:
 
 
 @PLANTS.caught_by("price-time-replay")
-def younger_order_is_served_first(tables: Tables) -> None:
+def newer_order_is_served_first(tables: Tables) -> None:
     """Two resting orders at one price; the taker gets the second."""
     base = {"market": "ACME", "order_type": "LIMIT", "tif": "GTC", "qty": 5, "price": 10, "ts_ns": 1}
     events = tables["events"] = tables["events"].iloc[:0]
@@ -56,7 +56,7 @@ def younger_order_is_served_first(tables: Tables) -> None:
 
 @PLANTS.caught_by("price-time-replay")
 def fill_that_should_have_happened_is_missing(tables: Tables) -> None:
-    younger_order_is_served_first(tables)
+    newer_order_is_served_first(tables)
     edits.drop(tables, "events", 3)
 
 
@@ -112,8 +112,8 @@ def client_trades_with_itself(tables: Tables) -> None:
 
 
 @PLANTS.caught_by("fills-are-legal")
-def trade_for_nothing(tables: Tables) -> None:
-    """Its maker asked for nothing either: the price is the maker's and is still none."""
+def trade_at_price_zero(tables: Tables) -> None:
+    """The maker's price is zero too, so that the fill is at the maker's price."""
     fill = edits.row(tables, "events", type="fill")
     edits.change_first(tables, "events", {"type": "fill"}, price=0)
     edits.change_first(tables, "events", {"type": "accepted", "order_id": fill["maker_order_id"]}, price=0)
@@ -128,7 +128,10 @@ def trade_of_no_lots(tables: Tables) -> None:
 def more_trades_than_orders(tables: Tables) -> None:
     fills = edits.rows(tables, "events", type="fill")
     market = fills[fills["market"] == fills["market"].iloc[0]]
-    again = [market.assign(seq=market["seq"] + 1000 * lap, trade_id=f"{lap}-" + market["trade_id"]) for lap in range(5)]
+    again = [
+        market.assign(seq=market["seq"] + 1000 * number, trade_id=f"{number}-" + market["trade_id"])
+        for number in range(5)
+    ]
     tables["events"] = pd.concat([tables["events"], *again], ignore_index=True)
 
 
@@ -166,7 +169,7 @@ def acknowledged_cancel_leaves_no_trace(tables: Tables) -> None:
 
 
 @PLANTS.caught_by("no-phantom-cancels")
-def cancel_that_nobody_asked_for(tables: Tables) -> None:
+def cancel_without_a_request(tables: Tables) -> None:
     edits.change_first(tables, "events", {"type": "cancelled", "reason": "client"}, idempotency_key="nobody")
 
 

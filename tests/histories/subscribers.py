@@ -1,4 +1,4 @@
-"""The subscribers of the small exchange, one a market: they hear each event once, in order, while connected."""
+"""Simulate one subscriber for each market, which receives each event once, in order, while connected."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.histories.tables import Row, streamed
 
 @dataclass(slots=True)
 class Subscribers:
-    """`events` is the ledger's own list: it grows under them."""
+    """`events` is the list of the exchange itself, which grows."""
 
     clock: Clock
     events: list[Row]
     connections: list[Row] = field(default_factory=list)
     stream: list[Row] = field(default_factory=list)
     open: dict[str, Row] = field(default_factory=dict)
-    heard: dict[str, int] = field(default_factory=dict)
+    received: dict[str, int] = field(default_factory=dict)
 
     def connect(self, market: str) -> None:
         if market in self.open:
@@ -27,7 +27,7 @@ class Subscribers:
             "subscriber": f"s-{market}",
             "connection": number,
             "symbol": market,
-            "after_seq": self.heard.get(market, 0),
+            "after_seq": self.received.get(market, 0),
         }
         row |= {
             "dialed_ns": self.clock.tick(),
@@ -46,12 +46,12 @@ class Subscribers:
             row |= {"closed_ns": self.clock.tick(), "close_code": 1006}
 
     def deliver(self, market: str) -> None:
-        dial = self.open.get(market)
-        if dial is None:
+        connection = self.open.get(market)
+        if connection is None:
             return
         for event in self.events:
-            if event["market"] == market and event["seq"] > self.heard.get(market, 0):
-                row = {"subscriber": dial["subscriber"], "connection": dial["connection"], "symbol": market}
+            if event["market"] == market and event["seq"] > self.received.get(market, 0):
+                row = {"subscriber": connection["subscriber"], "connection": connection["connection"], "symbol": market}
                 row |= {"seq": event["seq"], "received_ns": self.clock.tick(0.05), "event": streamed(event)}
                 self.stream.append(row)
-                self.heard[market] = event["seq"]
+                self.received[market] = event["seq"]

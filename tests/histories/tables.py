@@ -1,4 +1,4 @@
-"""The recorded tables that the small exchange writes, and the shape of their rows."""
+"""Build the recorded tables of the small exchange."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def blank(columns: dict[str, str]) -> Row:
 
 
 def streamed(event: Row) -> str:
-    """The ledger item as JSON, without what its type lacks."""
+    """The event's stream message: JSON without empty fields."""
     return json.dumps({CAMEL.get(name, name): value for name, value in event.items() if value not in ("", 0)})
 
 

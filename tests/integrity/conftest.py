@@ -1,4 +1,4 @@
-"""The golden history, played once, and a copy of it for each test to spoil."""
+"""The golden history, played once, and a copy of it for each test to change."""
 
 from __future__ import annotations
 

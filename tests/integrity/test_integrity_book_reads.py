@@ -1,4 +1,4 @@
-"""Books that were read against the ledger: side by side or one by one, whatever was asked for, never amid a command."""
+"""Books that were read are compared with the ledger at any requested depth, but not in the middle of a command."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def test_books_are_the_same_side_by_side_and_one_by_one(tables, monkeypatch):
 
 
 @pytest.mark.parametrize(("depths", "status"), [((3,), Status.PASS), ((1, 2, 3), Status.FAIL)])
-def test_where_no_depth_was_recorded_the_deepest_answer_says_it(depths, status, tables):
-    """A book that shows fewer levels than others show, though there are more, leaves some out."""
+def test_where_no_depth_was_recorded_the_deepest_book_decides(depths, status, tables):
+    """A book with fewer levels than the deepest book is wrong if there were more."""
     attempts = tables["attempts"]
     books = attempts["op"] == "book"
     kept = attempts[~books | attempts["depth"].isin(depths)].reset_index(drop=True)
@@ -35,8 +35,8 @@ def test_where_no_depth_was_recorded_the_deepest_answer_says_it(depths, status, 
     assert judged(tables).status is status
 
 
-def test_a_book_read_amid_a_command_is_passed_over(tables):
-    """An order that trades is two events or more; between them a book shows what no command left behind."""
+def test_a_book_read_in_the_middle_of_a_command_is_skipped(tables):
+    """An order that trades makes two events or more, and no book is right between them."""
     events = tables["events"]
     fill = edits.row(tables, "events", type="fill")
     assert (
@@ -58,7 +58,7 @@ def test_an_answer_that_is_no_book_is_a_violation(reply, tables):
     assert "read is not a book" in found.detail
 
 
-def test_orders_that_were_let_in_twice_are_not_counted(golden):
-    """The lots at a price still are what the events say."""
-    tables: Any = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
+def test_orders_are_not_counted_where_one_was_accepted_twice(golden):
+    """The lots at each price are still compared."""
+    tables: Any = execution.play(execution.random_steps(seed=7, count=700), without_idempotency=True)
     assert judged(tables).status is Status.PASS

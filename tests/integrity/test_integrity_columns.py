@@ -1,4 +1,4 @@
-"""What checks stand on: hashes, numbers of ids, columns in memory and in files, texts proved equal without parsing."""
+"""Hashes, numbers of ids, columns in memory and in files, and texts proved equal without parsing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXTS = st.lists(st.text(max_size=30), min_size=1, max_size=30)
 @QUICK
 @given(TEXTS)
 def test_equal_texts_have_equal_hashes_and_others_do_not(texts):
-    """In any slice of any array, as codes or as such; only the empty text is 0."""
+    """In any slice of any array, dictionary encoded or not. Only the empty text is 0."""
     whole = hashing.texts(pa.array(texts, pa.string()))
     again = hashing.texts(pa.array(["before", *texts], pa.string()).slice(1))
     coded = hashing.texts(pa.array(texts, pa.string()).dictionary_encode())
@@ -67,7 +67,7 @@ def test_ids_are_numbered_alike_in_one_part_or_many(cells, monkeypatch):
 
 @pytest.mark.parametrize("memory_bytes_max", [0, 30, 1 << 20])
 def test_columns_are_what_was_appended_wherever_they_live(memory_bytes_max, tmp_path, monkeypatch):
-    """Small numbers first, then one that needs all 64 bits; a file where memory is full."""
+    """Small numbers first, then one that needs 64 bits, and files if memory is full."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     storage = ColumnStorage(memory_bytes_max)
     table, rows = Columns(storage, 10), []
@@ -116,7 +116,7 @@ def test_a_pair_leads_back_to_its_numbers(first, second):
 @QUICK
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 12)), min_size=1, max_size=40), st.booleans())
 def test_an_event_is_found_by_market_and_seq(rows, gaps):
-    """With gaps, repeats and markets that the ledger does not have."""
+    """With gaps, repeats and unknown markets."""
     rows = sorted((market, seq * 2 if gaps else seq) for market, seq in rows)
     events = Columns(ColumnStorage())
     events.append({"market": np.array([m for m, _ in rows]), "seq": np.array([s for _, s in rows])})
@@ -146,8 +146,8 @@ def _same(texts: list[str], rows: dict[str, list[Any]]) -> list[bool]:
     st.sampled_from([(",", ":"), (", ", ": "), (",", ": ")]),
     st.booleans(),
 )
-def test_what_is_called_equal_is_equal_when_parsed(held, said, separators, shuffled):
-    """Never a false proof, whatever stands in the values; the texts may say other rows' values."""
+def test_texts_proved_equal_are_equal_when_parsed(held, said, separators, shuffled):
+    """There is no false proof, whatever the values are. Some texts hold the values of other rows."""
     size = min(len(held), len(said))
     rows = {name: [row[n] for row in held[:size]] for n, name in enumerate(("order_id", "qty", "side"))}
     texts = []
@@ -162,7 +162,7 @@ def test_what_is_called_equal_is_equal_when_parsed(held, said, separators, shuff
 
 
 def test_plain_texts_of_one_layout_are_proved_equal():
-    """Otherwise the proof would be sound and of no use."""
+    """Otherwise the proof would be sound but useless."""
     count = 50
     rows = {"order_id": [f"o{n}" for n in range(count)], "qty": list(range(1, count + 1)), "side": ["BUY"] * count}
     texts = [
@@ -176,7 +176,7 @@ def test_plain_texts_of_one_layout_are_proved_equal():
     assert [place for place, same in enumerate(_same(texts, rows)) if not same] == [7, 9, 11]
 
 
-def test_a_violation_in_the_first_text_does_not_spoil_the_others():
+def test_a_violation_in_the_first_text_leaves_the_others_provable():
     rows = {"order_id": ["a", "b", "c"], "qty": [1, 2, 3], "side": ["BUY"] * 3}
     texts = [
         json.dumps({"orderId": order, "qty": 9 if order == "a" else qty, "side": "BUY"})

@@ -1,4 +1,4 @@
-"""A violation of several orders is told by the fewest that still show it, within a bound of questions."""
+"""A violation of several orders is shown by the fewest that still show it, within a bound of checks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_nothing_can_be_taken_away_from_the_smallest_part(size, guilty):
 @QUICK
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=30))
 def test_the_smallest_part_shows_the_violation_though_it_is_not_monotone(numbers):
-    """A sum of a part may be right where a larger part's is wrong."""
+    """A part may show it where a larger part does not."""
     things = list(enumerate(numbers))
 
     def shows(part: Any) -> bool:
@@ -59,7 +59,7 @@ def test_the_questions_are_bounded():
 
 
 def _swap_makers(tables: dict[str, Any]) -> tuple[str, str, str]:
-    """Let a taker that met two makers meet the second first; taker and both makers."""
+    """Let a taker trade with its second maker first. Returns the taker and both makers."""
     events = tables["events"]
     fills = events[events["type"] == "fill"].sort_values(["market", "seq"])
     after = fills.shift(-1)
@@ -73,8 +73,8 @@ def _swap_makers(tables: dict[str, Any]) -> tuple[str, str, str]:
     return events.loc[first, "taker_order_id"], makers[0], makers[1]
 
 
-def test_a_wrong_priority_is_told_by_the_taker_and_the_two_makers(tables):
-    """Of some 200 orders before it, with the trades among the three and nothing else of the ledger."""
+def test_a_wrong_priority_is_shown_by_the_taker_and_the_two_makers(tables):
+    """Of about 200 earlier orders, only these three and their trades are shown."""
     taker, passed_over, served = _swap_makers(tables)
     found = failed("price-time-replay", tables)
     steps = found.counterexample
@@ -85,23 +85,23 @@ def test_a_wrong_priority_is_told_by_the_taker_and_the_two_makers(tables):
     assert len(steps) <= 20
 
 
-def test_a_missing_fill_is_told_by_the_two_orders_that_had_to_trade(tables):
+def test_a_missing_fill_is_shown_by_the_two_orders_that_had_to_trade(tables):
     fill = edits.row(tables, "events", type="fill")
     edits.drop(tables, "events", edits.rows(tables, "events", trade_id=fill["trade_id"]).index)
     steps = failed("price-time-replay", tables).counterexample
-    told = " ".join(step["what"] for step in steps if step["source"] == "ledger")
-    assert fill["taker_order_id"] in told
-    assert fill["maker_order_id"] in told
+    shown = " ".join(step["what"] for step in steps if step["source"] == "ledger")
+    assert fill["taker_order_id"] in shown
+    assert fill["maker_order_id"] in shown
     assert any("replay of these 2 orders alone" in step["what"] for step in steps)
 
 
-def test_cash_from_nowhere_is_told_by_the_one_client_who_has_it(tables):
+def test_invented_cash_is_shown_by_the_one_client_who_has_it(tables):
     tables["positions"].loc[1, "cash"] += 5
     steps = failed("balances-sum-to-zero", tables).counterexample
     assert [step["client_id"] for step in steps] == [tables["positions"]["client_id"].iloc[1]]
 
 
-def test_a_fill_that_was_posted_twice_is_the_story_of_its_balance(tables):
+def test_a_fill_that_was_posted_twice_is_the_counterexample_of_its_balance(tables):
     fill = edits.row(tables, "events", type="fill", taker_side="BUY")
     held = edits.rows(tables, "positions", client_id=fill["taker_client_id"], market=fill["market"]).index[0]
     tables["positions"].loc[held, "qty"] += fill["qty"]
@@ -112,8 +112,8 @@ def test_a_fill_that_was_posted_twice_is_the_story_of_its_balance(tables):
     assert f"{fill['qty']} at {fill['price']}" in trades[0]
 
 
-def test_fills_that_were_never_posted_are_the_story_of_their_balance(tables):
-    """Three side by side, as a matcher that died leaves them; told are fills that sum to as much, and not all fills."""
+def test_fills_that_were_never_posted_are_the_counterexample_of_their_balance(tables):
+    """Three consecutive fills, as a killed matcher leaves them. Only fills with the same sum are shown."""
     fills = edits.rows(tables, "events", type="fill", market="ACME")
     own = fills[(fills["taker_client_id"] == "c001") | (fills["maker_client_id"] == "c001")].set_index("seq")
     bought = (own["taker_side"] == "BUY") == (own["taker_client_id"] == "c001")
@@ -124,23 +124,23 @@ def test_fills_that_were_never_posted_are_the_story_of_their_balance(tables):
     tables["positions"].loc[held, "qty"] -= lots[missing].sum()
     tables["positions"].loc[held, "cash"] -= cash[missing].sum()
     steps = failed("positions-equal-fills", tables).counterexample
-    told = [step["seq"] for step in steps if step["source"] == "ledger"]
-    assert len(told) <= len(missing) < len(own)
-    assert (abs(lots[told].sum()), abs(cash[told].sum())) == (abs(lots[missing].sum()), abs(cash[missing].sum()))
+    shown = [step["seq"] for step in steps if step["source"] == "ledger"]
+    assert len(shown) <= len(missing) < len(own)
+    assert (abs(lots[shown].sum()), abs(cash[shown].sum())) == (abs(lots[missing].sum()), abs(cash[missing].sum()))
 
 
-def test_more_trades_than_orders_are_told_by_the_fewest_orders(tables):
-    """A pair that traded three times is two orders with three trades."""
+def test_more_trades_than_orders_are_shown_by_the_fewest_orders(tables):
+    """Two orders that traded with each other three times have more trades than orders."""
     fill = edits.row(tables, "events", type="fill")
-    for lap in range(150):
-        edits.add_event(tables, fill, trade_id=f"again-{lap}")
+    for number in range(150):
+        edits.add_event(tables, fill, trade_id=f"again-{number}")
     steps = failed("trades-within-orders", tables).counterexample
     named = {word for step in steps if step["source"] == "ledger" for word in step["what"].replace(",", "").split()}
     orders = set(tables["events"]["order_id"]) - {""}
     assert named & orders == {fill["taker_order_id"], fill["maker_order_id"]}
 
 
-def test_only_orders_that_are_off_tell_of_legs_that_differ(tables):
+def test_unequal_sides_are_shown_only_by_orders_that_differ(tables):
     orders = tables["orders"]
     sold = orders[(orders["side"] == "SELL") & (orders["filled_qty"] > 0)].iloc[0]
     tables["orders"].loc[sold.name, "filled_qty"] = 0
@@ -149,7 +149,7 @@ def test_only_orders_that_are_off_tell_of_legs_that_differ(tables):
     assert stored == [sold["order_id"]]
 
 
-def test_the_story_of_a_doubled_order_is_that_of_one_key(tables):
+def test_the_counterexample_of_a_doubled_order_is_about_one_key(tables):
     fill = edits.row(tables, "events", type="fill")
     accepted = edits.row(tables, "events", type="accepted", order_id=fill["taker_order_id"])
     edits.add_event(tables, accepted, event_id="again")
@@ -160,7 +160,7 @@ def test_the_story_of_a_doubled_order_is_that_of_one_key(tables):
     assert pd.Series([step["t"] for step in steps if step["t"] is not None]).is_monotonic_increasing
 
 
-def test_a_gap_is_told_by_the_events_on_either_side_of_it(tables):
+def test_a_gap_is_shown_by_the_events_on_either_side_of_it(tables):
     events = tables["events"]
     gone = events.index[(events["market"] == "ACME") & events["seq"].between(20, 60)]
     edits.drop(tables, "events", gone)

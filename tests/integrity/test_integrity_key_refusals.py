@@ -1,4 +1,4 @@
-"""Who may be told that a key stands for other content: whoever may have sent some, and nobody else."""
+"""A key may be refused as reused only for a client that may have sent other content under it."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def found(*rows: dict[str, Any]) -> Finding:
 
 
 @pytest.mark.parametrize("answer", [ACCEPTED, TIMED_OUT, UNAVAILABLE, {"outcome": "info", "error": "reset"}])
-def test_whoever_may_have_used_the_key_for_other_content_may_be_refused(answer):
-    """Whatever became of it; a refusal need not know which of two contents was there first."""
+def test_a_client_that_may_have_used_the_key_for_other_content_may_be_refused(answer):
+    """Whatever the outcome was. The refusal need not depend on which content came first."""
     assert found(attempt(0, answer), attempt(10, REUSED, kind="reuse_key", qty=6)).status is Status.PASS
 
 
 def test_of_two_contents_at_once_either_may_be_refused():
-    """The second was let in while the first was still on its way."""
+    """The second was accepted while the first was still pending."""
     first, second = attempt(0, REUSED, took_ms=50), attempt(10, ACCEPTED, kind="reuse_key", qty=6)
     assert found(first, second).status is Status.PASS
     assert found(attempt(0, late(900)), attempt(800, ACCEPTED, kind="reuse_key", qty=6)).status is Status.PASS
@@ -78,7 +78,7 @@ def test_what_is_sent_after_the_refusal_is_no_reason():
 
 
 def test_two_refusals_are_no_reason_for_each_other():
-    """Nobody has used the key: each would have to have been there before the other."""
+    """A 409 binds nothing, so that neither of them used the key."""
     assert found(attempt(0, REUSED), attempt(1, REUSED, kind="reuse_key", qty=6)).measured == 1
 
 
@@ -96,7 +96,7 @@ def test_a_refusal_for_another_reason_is_not_judged():
     assert found(attempt(0, ID_TAKEN), attempt(1, ACCEPTED, idempotency_key="k2")).status is Status.PASS
 
 
-def test_a_clock_that_went_backwards_accuses_nobody():
+def test_a_clock_that_went_backwards_makes_the_check_invalid():
     assert found(attempt(0, ACCEPTED, qty=6), attempt(10, REUSED, kind="retry", took_ms=-20)).status is Status.INVALID
 
 

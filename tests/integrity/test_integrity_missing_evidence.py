@@ -1,4 +1,4 @@
-"""No evidence is INVALID and never a pass: nothing recorded, another run, truncated, clocks, crashes."""
+"""Missing evidence is INVALID and never a pass: nothing recorded, another run, truncated, wrong clocks, a crash."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def golden() -> dict[str, Any]:
 
 
 def answers_of_readers(tables: dict[str, Any], table: str) -> list[Finding]:
-    """What the checks that read `table` say; there is at least one."""
+    """The findings of all checks that read `table`, at least one."""
     readers = [check.name for check in integrity.CHECKS if table in (*check.needs, *check.reads)]
     assert readers
     return list(judge(tables, *readers).values())
@@ -40,7 +40,7 @@ def test_an_empty_table_is_no_evidence(name, tables):
 
 @pytest.mark.parametrize("name", sorted(COLUMNS))
 def test_a_table_that_was_not_recorded_is_no_evidence(name, tables):
-    """Nor does any check that reads others take its absence for a violation."""
+    """No other check takes its absence for a violation."""
     tables[name] = None
     assert {one.status for one in answers_of_readers(tables, name)} == {Status.INVALID}
     assert [one.detail for one in judge(tables).values() if one.status is Status.FAIL] == []
@@ -61,7 +61,7 @@ def test_a_column_of_a_wrong_type_is_no_evidence(tables):
 
 
 def test_missing_values_are_read_as_the_contract_says(tables):
-    """Nothing and zero are the same in columns that an event's type lacks."""
+    """Null, empty and zero are the same in columns that an event's type lacks."""
     events = tables["events"]
     tables["events"] = events.assign(trade_id=events["trade_id"].replace("", pd.NA))
     assert [one.name for one in judge(tables).values() if one.status is Status.FAIL] == []
@@ -89,7 +89,7 @@ def test_retries_without_a_first_attempt_mean_a_truncated_history(tables):
     assert "truncated" in found["no-phantom-orders"].detail
 
 
-def test_a_clients_clock_that_goes_backwards_takes_the_pass_away(tables):
+def test_a_clients_clock_that_goes_backwards_makes_a_pass_invalid(tables):
     tables["attempts"].loc[3, "completed_ns"] = tables["attempts"]["invoked_ns"].iloc[3] - 1
     found = judge(tables)
     for name in ("acknowledged-never-lost", "idempotent-replies", "monotone-reads"):
@@ -113,7 +113,7 @@ def test_the_clocks_of_clients_and_ledger_must_agree(tables):
 
 
 def test_rows_recorded_twice_are_no_evidence(tables):
-    """A part that is read twice makes every order look as if it had been sent twice."""
+    """A file that is read twice must not look like orders that were sent twice."""
     attempts = tables["attempts"]
     tables["attempts"] = pd.concat([attempts, attempts.head(5)])
     found = judge(tables)["acknowledged-never-lost"]
@@ -140,8 +140,8 @@ def test_the_stream_of_another_run_is_no_evidence(tables):
     assert "another run" in found.detail
 
 
-def test_a_subscriber_that_never_got_through_takes_the_others_pass_away(tables):
-    """Whoever hears nothing finds nothing wrong."""
+def test_a_subscriber_without_a_connection_makes_a_pass_invalid(tables):
+    """It received nothing that could be wrong."""
     dials, stream = tables["connections"], tables["stream"]
     deaf = dials["symbol"] == "BOLT"
     tables["connections"] = dials.assign(opened_ns=dials["opened_ns"].where(~deaf, 0))
@@ -150,7 +150,7 @@ def test_a_subscriber_that_never_got_through_takes_the_others_pass_away(tables):
     assert (found.status, found.detail) == (Status.INVALID, "subscriber s-BOLT of BOLT never got a connection")
 
 
-def test_a_market_that_nobody_heard_takes_the_others_pass_away(tables):
+def test_a_market_without_a_subscriber_makes_a_pass_invalid(tables):
     for name in ("connections", "stream"):
         tables[name] = tables[name][tables[name]["symbol"] != "BOLT"].reset_index(drop=True)
     found = judge(tables)["stream-equals-ledger"]
@@ -201,7 +201,7 @@ def test_nothing_at_all_is_invalid_throughout():
 
 
 def test_nothing_to_check_is_invalid(tables):
-    """Without one probe, that reused keys are refused is not known."""
+    """Without a reused key it is unknown whether reuse is refused."""
     attempts = tables["attempts"]
     tables["attempts"] = attempts[attempts["kind"] != "reuse_key"]
     assert judge(tables)["reused-key-refused"].status is Status.INVALID

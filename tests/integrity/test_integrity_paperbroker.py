@@ -1,4 +1,4 @@
-"""Two matching engines that were written apart, PaperBroker's and the replay's, agree on any commands."""
+"""PaperBroker's matcher and the reference book, two independent implementations, agree on any commands."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tests.histories.run_folder import judge
 
 
 def commands(seed: int, count: int, doubled: float) -> list[IntakeEvent]:
-    """Orders that cross, many small ones against few large, cancels of all kinds; some orders are let in twice."""
+    """Crossing orders, many small against few large, and all kinds of cancels. Some orders are accepted twice."""
     draw = random.Random(seed)
-    # Few clients meet themselves; many, whose prices rarely cross, fill the book until a large order meets the limit.
+    # Few clients trade with themselves. Many clients with prices that rarely cross fill the book to the fill limit.
     clients, reach = ((6, 5), (400, 0))[seed % 2]
     made: list[IntakeEvent] = []
     for n in range(count):
@@ -69,7 +69,7 @@ def test_the_replay_agrees_with_the_matcher(seed, doubled):
 
 
 def test_these_commands_meet_every_rule():
-    """Otherwise the agreement above would say nothing of it."""
+    """Otherwise the agreement above would not cover the rule."""
     events = pd.concat([ledger(commands(seed, 600, 0.0)) for seed in range(4)])
     assert {"accepted", "fill", "cancelled", "rejected"} == set(events["type"])
     wanted = {"MatchLimitExceeded", "self_trade", "ioc", "client", "AlreadyDone", "NotOwner", "UnknownOrder"}

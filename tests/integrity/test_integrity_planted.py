@@ -1,4 +1,4 @@
-"""Every check accepts the golden history and rejects each history with its anomaly planted."""
+"""Every check accepts the golden history and rejects each history in which its anomaly is planted."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_names_are_unique_and_kebab_case():
 
 
 def test_the_classic_bad_change_shows_as_double_fills():
-    tables = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
+    tables = execution.play(execution.random_steps(seed=7, count=700), without_idempotency=True)
     found = judge(tables)
     double = found["no-double-fill"]
     assert double.status is Status.FAIL
@@ -75,7 +75,7 @@ def test_the_classic_bad_change_shows_as_double_fills():
 
 
 def test_the_counterexample_of_a_doubled_order_shows_both_acceptances_both_fills_and_the_fault():
-    tables = execution.play(execution.random_steps(seed=7, count=700), forgetful=True)
+    tables = execution.play(execution.random_steps(seed=7, count=700), without_idempotency=True)
     found = judge(tables, "no-double-fill", fault=FAULT)["no-double-fill"]
     told = [step["what"] for step in found.counterexample]
     assert sum(" accepted: " in what for what in told) == 2

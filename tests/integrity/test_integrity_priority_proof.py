@@ -1,4 +1,4 @@
-"""A proof that a market needs no replay: correct markets have one, and what has one is never what a replay refutes."""
+"""The proof of price-time priority: correct markets have one, and a market that a replay refutes has none."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from kit.integrity.matching.reference_book import FILLS_MAX, Book
 
 ORDERS_MAX = 40
 NOBODY = -1
-CHANGES = 8  # of each market, one by one
+CHANGES = 8  # tried one by one in each market
 SEEDS = st.integers(0, 1_000_000)
 QUICK = settings(max_examples=200, deadline=None, derandomize=True)
 
 
 def market(draw: random.Random) -> list[Row]:
-    """A correct one: orders, cancels of some of them, and of orders that there never were."""
+    """A correct market: orders, and cancels of some of them and of unknown orders."""
     book, rows, owners = Book(ORDERS_MAX), [], []
     for _ in range(draw.randint(2, ORDERS_MAX - 1)):
         client, bits = draw.randint(NOBODY, 2), 0
@@ -38,16 +38,16 @@ def market(draw: random.Random) -> list[Row]:
 
 
 def changed(draw: random.Random, rows: list[Row]) -> list[Row]:
-    """With one row left out, told twice, in another's place, or with another number in it."""
+    """The rows with one of them left out, repeated, moved, or with another number."""
     rows, place = rows.copy(), draw.randrange(len(rows))
-    (outcome, client, bits), deed = rows[place], draw.randrange(5)
-    if deed == 0:
+    (outcome, client, bits), action = rows[place], draw.randrange(5)
+    if action == 0:
         del rows[place]
-    elif deed == 1:
+    elif action == 1:
         rows.insert(draw.randint(0, len(rows)), rows[place])
-    elif deed == 2:
+    elif action == 2:
         rows.insert(draw.randrange(len(rows)), rows.pop(place))
-    elif deed == 3:
+    elif action == 3:
         rows[place] = (outcome, draw.randint(NOBODY, 2), draw.randint(0, 7))
     else:
         numbers = list(outcome)
@@ -57,7 +57,7 @@ def changed(draw: random.Random, rows: list[Row]) -> list[Row]:
 
 
 def _recorded(numbers: list[int]) -> Any:
-    """As a ledger row can say it: an order is none or one, and what the row's type lacks is 0."""
+    """The numbers as a ledger row can hold them."""
     kind, order, second, price, qty = numbers
     order = max(order, NOBODY)
     if kind == ACCEPTED:
@@ -94,7 +94,7 @@ def test_no_market_that_a_replay_refutes_is_proven(seed):
 
 
 def test_a_command_of_too_many_trades_is_not_proven():
-    """Nor is the rejection that the rules ask for: only a replay knows that nothing came of it."""
+    """The rejection that the rules require is not proven either, because that takes a replay."""
     rows: list[Row] = [((ACCEPTED, order, 0, 10, 1), 0, RESTS) for order in range(FILLS_MAX + 1)]
     for lots in (FILLS_MAX, FILLS_MAX + 1):
         taker = FILLS_MAX + 1

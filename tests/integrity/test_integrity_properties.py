@@ -1,4 +1,4 @@
-"""Any correct execution passes, whatever crashed, hung or was retried in it; a forgetful intake is counted exactly."""
+"""Any correct execution passes, with any crash, delay or retry; every violation in it is found and counted."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.histories import execution, planted
 from tests.histories.run_folder import judge
 
 SMALL = st.integers(0, 999)
-STEPS = st.lists(st.tuples(st.sampled_from(execution.DEEDS), SMALL, SMALL, SMALL, SMALL), min_size=1, max_size=60)
-# Long executions come from a seed: what they lack in shrinking they have in depth.
+STEPS = st.lists(st.tuples(st.sampled_from(execution.ACTIONS), SMALL, SMALL, SMALL, SMALL), min_size=1, max_size=60)
+# Long executions come from a seed: they do not shrink, but they go deeper.
 SEEDS = st.integers(0, 10_000)
 QUICK = settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 def complaints(tables: dict[str, Any]) -> list[tuple[str, str]]:
-    """Checks that failed or broke; one that had nothing to check may be invalid."""
+    """Checks that failed or crashed. A check without evidence may be invalid."""
     found = judge(tables).values()
     return [(one.name, one.detail) for one in found if one.status is Status.FAIL or "crashed" in one.detail]
 
@@ -41,9 +41,9 @@ def test_a_long_correct_execution_never_fails(seed):
 
 @settings(QUICK, max_examples=4)
 @given(SEEDS)
-def test_a_forgetful_intake_is_counted_key_by_key(seed):
+def test_an_intake_without_idempotency_is_counted_key_by_key(seed):
     """The numbers of doubled keys and doubly filled keys equal what the exchange itself counts."""
-    tables: Any = execution.play(execution.random_steps(seed, 200), forgetful=True)
+    tables: Any = execution.play(execution.random_steps(seed, 200), without_idempotency=True)
     found = judge(tables)
     events = tables["events"]
     accepted = events[events["type"] == "accepted"]
@@ -59,7 +59,7 @@ def test_a_forgetful_intake_is_counted_key_by_key(seed):
 @QUICK
 @given(SEEDS, st.data())
 def test_the_replay_notices_any_changed_fill(seed, data):
-    """Whichever fill of whichever execution is altered or left out, the replay of its market diverges."""
+    """If any fill of any execution is altered or left out, the replay of its market diverges."""
     tables: Any = execution.play(execution.random_steps(seed, 80))
     fills = tables["events"].index[tables["events"]["type"] == "fill"]
     if fills.empty:
@@ -75,8 +75,8 @@ def test_the_replay_notices_any_changed_fill(seed, data):
 
 @QUICK
 @given(SEEDS, st.data())
-def test_the_pages_notice_any_trade_that_is_told_otherwise(seed, data):
-    """Whichever trade of whichever page is altered, left out or told twice, that page is wrong and no other."""
+def test_any_changed_trade_on_a_page_is_found(seed, data):
+    """If any trade of any page is altered, left out or repeated, that page is wrong and no other."""
     tables: Any = execution.play(execution.random_steps(seed, 150))
     attempts = tables["attempts"]
     pages = {i: json.loads(reply) for i, reply in attempts.loc[attempts["op"] == "trades", "reply"].items()}
@@ -96,7 +96,7 @@ def test_the_pages_notice_any_trade_that_is_told_otherwise(seed, data):
 
 
 def unnoticed(tables: Any, plant: Any, names: tuple[str, ...]) -> list[tuple[str, str]]:
-    """Checks that ought to fail on a correct history with this anomaly in it, and do not."""
+    """Checks that should fail on a correct history with this anomaly, but do not."""
     tables = {name: table.copy() for name, table in tables.items()}
     plant(tables)
     found = judge(tables, *names).values()

@@ -1,4 +1,4 @@
-"""The replay model by hand-made ledgers: priority, self-trade, IOC, the fill limit, cancels, and its speed."""
+"""The replay of hand-made ledgers: priority, self-trade, IOC, the fill limit, cancels, and its speed."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_best_price_first_then_the_oldest():
     assert found.status is Status.PASS
 
 
-def test_the_younger_at_one_price_must_wait():
+def test_the_newer_order_at_one_price_must_wait():
     found = replay(
         accepted("s1", "a", "SELL", 2, 10),
         accepted("s2", "b", "SELL", 2, 10),
@@ -99,7 +99,7 @@ def test_a_taker_that_meets_its_own_order_stops():
 
 
 def test_a_command_of_too_many_fills_is_rejected_whole_and_changes_nothing():
-    """Some makers at prices of their own, some queued: all are back in their places for the next taker."""
+    """All makers, at their own or at shared prices, keep their priority for the next taker."""
     count = FILLS_MAX + 1
     makers = [accepted(f"s{i}", "a", "SELL", 1, 10 + i // 3) for i in range(count)]
     rejected = accepted("t", "c", "BUY", count, 99) | {
@@ -129,7 +129,7 @@ def test_a_cancel_is_refused_for_its_reason(order, client, reason):
     assert replay(*rows, refusal | {"reason": "MatchLimitExceeded"}).status is Status.FAIL
 
 
-def test_an_order_that_was_let_in_twice_stands_in_the_book_twice():
+def test_an_order_that_was_accepted_twice_rests_in_the_book_twice():
     found = replay(
         accepted("s1", "a", "SELL", 2, 10),
         accepted("s1", "a", "SELL", 2, 10, event_id="again"),
@@ -150,7 +150,7 @@ def test_markets_are_counted_one_by_one():
 
 @pytest.mark.slow
 def test_the_model_replays_a_million_commands_in_seconds():
-    """250 to 390 thousand commands a second on two shared cores under load; far less means a search, not a walk."""
+    """250 to 390 thousand commands a second on two shared cores. Far less means that it no longer takes linear time."""
     count = 200_000
     rows = []
     for i in range(count // 2):

@@ -1,4 +1,4 @@
-"""A run's folder is judged in little memory, and what is missing or damaged in it is named with what was expected."""
+"""A run's folder is judged in little memory, and findings name each missing or damaged file and what was expected."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pages of trades against the ledger: whatever was answered is judged, and the story names the trade."""
+"""Pages of trades are compared with the ledger whatever the answer is, and the counterexample names the trade."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ def judged(tables: dict[str, Any], name: str = "trades-equal-ledger") -> Finding
 
 
 def a_page(tables: dict[str, Any], size: int = 3) -> tuple[int, dict[str, Any]]:
-    """The first page of at least so many trades, and what it says."""
+    """The index and the answer of the first page with at least so many trades."""
     replies = edits.rows(tables, "attempts", op="trades")["reply"].map(json.loads)
-    return next((index, said) for index, said in replies.items() if len(said["trades"]) >= size)
+    return next((index, answer) for index, answer in replies.items() if len(answer["trades"]) >= size)
 
 
-def read(tables: dict[str, Any], after: int, limit: int, upto: int, *places: int) -> None:
-    """A page of ACME's trades at these places of the ledger, long after everything."""
+def read(tables: dict[str, Any], after: int, limit: int, next_seq: int, *seqs: int) -> None:
+    """Add a read of ACME's trades at these seqs, after all other attempts."""
     events = tables["events"].set_index(["market", "seq"], drop=False).loc["ACME"]
-    told = [json.loads(streamed(events.loc[place].to_dict())) for place in places]
+    shown = [json.loads(streamed(events.loc[place].to_dict())) for place in seqs]
     row = {"op": "trades", "symbol": "ACME", "client_id": "c001", "after": after, "limit": limit, "outcome": "ok"}
-    reply = json.dumps({"symbol": "ACME", "trades": told, "next": upto})
+    reply = json.dumps({"symbol": "ACME", "trades": shown, "next": next_seq})
     edits.add_attempt(tables, row | {"status": 200, "reply": reply})
 
 
@@ -45,7 +45,7 @@ def test_pages_are_the_same_at_once_and_one_by_one(tables, monkeypatch):
 
 
 def test_the_golden_history_reads_pages_of_every_kind(golden):
-    """Else it would say little: empty and full ones, from the beginning and from where another led, both markets."""
+    """Empty and full pages, from the beginning and from the next of another page, in both markets."""
     reads = edits.rows(golden, "attempts", op="trades")
     counts = reads["reply"].map(lambda reply: len(json.loads(reply)["trades"]))
     assert {0, 1, 2, 3, 4} <= set(counts)
@@ -55,7 +55,7 @@ def test_the_golden_history_reads_pages_of_every_kind(golden):
 
 
 def test_a_page_may_stop_anywhere_and_hold_as_many_as_were_asked_for(tables):
-    """Amid a command, before the limit, at the limit or at the ledger's end: it says where to go on."""
+    """In the middle of a command, before the limit, at the limit or at the ledger's end."""
     first, second, third = fills(tables)[:3]
     end = int(edits.rows(tables, "events", market="ACME")["seq"].max())
     read(tables, 0, 9, first - 1)
@@ -80,7 +80,7 @@ def count(tables: dict[str, Any]) -> int:
     + ['{"symbol":"NOPE","trades":[],"next":0}', '{"symbol":7,"trades":[],"next":0}', '{"trades":[],"next":0}'],
 )
 def test_an_answer_that_is_no_page_is_a_violation(reply, tables):
-    """And all others, which are parsed one by one then, stay right."""
+    """All other pages, which are then parsed one by one, stay right."""
     edits.change_first(tables, "attempts", {"op": "trades", "symbol": "ACME"}, reply=reply)
     found = judged(tables)
     assert (found.status, found.measured) == (Status.FAIL, 1)
@@ -89,9 +89,9 @@ def test_an_answer_that_is_no_page_is_a_violation(reply, tables):
 
 @pytest.mark.parametrize("trade", [None, 7, "trade", [], {}])
 def test_a_trade_that_is_none_is_a_violation(trade, tables):
-    index, said = a_page(tables)
-    said["trades"][1] = trade
-    edits.change(tables, "attempts", index, reply=json.dumps(said))
+    index, answer = a_page(tables)
+    answer["trades"][1] = trade
+    edits.change(tables, "attempts", index, reply=json.dumps(answer))
     found = judged(tables)
     assert (found.status, found.measured) == (Status.FAIL, 1)
     assert "number 2 is seq 0, expected seq" in found.detail
@@ -100,25 +100,25 @@ def test_a_trade_that_is_none_is_a_violation(trade, tables):
 @pytest.mark.parametrize("field", list(trade_page_tables.TRADE))
 @pytest.mark.parametrize("value", [None, True, 1.5, 2**70, "other", -1, ["ACME"]])
 def test_a_trade_with_any_field_otherwise_is_a_violation(field, value, tables):
-    index, said = a_page(tables)
-    said["trades"][1][field] = value
-    edits.change(tables, "attempts", index, reply=json.dumps(said))
+    index, answer = a_page(tables)
+    answer["trades"][1][field] = value
+    edits.change(tables, "attempts", index, reply=json.dumps(answer))
     found = judged(tables)
     assert (found.status, found.measured) == (Status.FAIL, 1)
     assert field == "seq" or f"it says {field} {value}" in found.detail
 
 
-def test_what_a_trade_says_beyond_its_fields_is_nobodys_concern(tables):
-    index, said = a_page(tables)
-    told = [trade | {"venue": "local"} for trade in said["trades"]]
-    edits.change(tables, "attempts", index, reply=json.dumps(said | {"trades": told, "more": True}, indent=1))
+def test_further_fields_of_a_trade_are_ignored(tables):
+    index, answer = a_page(tables)
+    shown = [trade | {"venue": "local"} for trade in answer["trades"]]
+    edits.change(tables, "attempts", index, reply=json.dumps(answer | {"trades": shown, "more": True}, indent=1))
     assert judged(tables).status is Status.PASS
 
 
-def test_a_missing_trade_is_told_by_the_read_and_the_ledger_around_it(tables):
-    index, said = a_page(tables)
-    gone = said["trades"].pop(1)
-    edits.change(tables, "attempts", index, reply=json.dumps(said))
+def test_a_missing_trade_is_shown_by_the_read_and_the_ledger_around_it(tables):
+    index, answer = a_page(tables)
+    gone = answer["trades"].pop(1)
+    edits.change(tables, "attempts", index, reply=json.dumps(answer))
     found = judged(tables)
     assert f"expected seq {gone['seq']}, trade {gone['tradeId']}: order {gone['takerOrderId']}" in found.detail
     steps = found.counterexample
@@ -129,14 +129,14 @@ def test_a_missing_trade_is_told_by_the_read_and_the_ledger_around_it(tables):
 
 
 def test_the_last_trade_that_is_missing_is_named(tables):
-    index, said = a_page(tables)
-    gone = said["trades"].pop()
-    edits.change(tables, "attempts", index, reply=json.dumps(said))
+    index, answer = a_page(tables)
+    gone = answer["trades"].pop()
+    edits.change(tables, "attempts", index, reply=json.dumps(answer))
     assert f"seq {gone['seq']}, trade {gone['tradeId']}" in judged(tables).detail
     assert judged(tables).detail.endswith("is missing")
 
 
-def test_trades_that_a_page_far_ahead_should_have_told_are_counted(tables):
+def test_trades_that_a_page_far_ahead_should_have_shown_are_counted(tables):
     end = int(edits.rows(tables, "events", market="ACME")["seq"].max())
     read(tables, 0, 9, end)
     found = judged(tables)
@@ -146,7 +146,7 @@ def test_trades_that_a_page_far_ahead_should_have_told_are_counted(tables):
 
 @pytest.mark.parametrize("name", ["trades-equal-ledger", "trade-pages-advance"])
 def test_without_a_read_of_trades_there_is_nothing_to_check(name, tables):
-    """Nor is there with reads that nobody answered."""
+    """The same holds if no read was answered."""
     attempts = tables["attempts"]
     pages = attempts["op"] == "trades"
     unanswered = attempts.assign(
@@ -158,8 +158,8 @@ def test_without_a_read_of_trades_there_is_nothing_to_check(name, tables):
         assert found.detail == "nothing to check: no pages of trades read in the evidence"
 
 
-def test_a_page_that_leads_nowhere_is_right_until_more_is_known(tables):
-    """Nobody had heard of an event when it was asked for: the ledger may have ended there."""
+def test_a_page_that_does_not_advance_is_right_until_more_is_known(tables):
+    """No event was known when it was requested, so that the ledger may have ended there."""
     started = int(tables["attempts"]["invoked_ns"].min())
     read(tables, 0, 9, 0)
     last = tables["attempts"].index[-1]
@@ -170,7 +170,7 @@ def test_a_page_that_leads_nowhere_is_right_until_more_is_known(tables):
     assert "have next 0, but seq" in found.detail
 
 
-def test_what_a_page_showed_is_known_though_no_subscriber_heard_it(tables):
+def test_what_a_page_showed_is_known_though_no_subscriber_received_it(tables):
     end = int(edits.rows(tables, "events", market="ACME")["seq"].max())
     stream = tables["stream"]
     tables["stream"] = stream[(stream["symbol"] != "ACME") | (stream["seq"] < end)].reset_index(drop=True)
@@ -182,8 +182,8 @@ def test_what_a_page_showed_is_known_though_no_subscriber_heard_it(tables):
     assert (found.status, found.measured) == (Status.FAIL, 1)
 
 
-def test_a_place_that_the_ledger_does_not_have_is_nothing_known(tables):
-    """It is wrong and found; but then not every later page is behind it."""
+def test_a_seq_that_the_ledger_does_not_have_is_not_known_progress(tables):
+    """The page itself is wrong, but later pages are not behind it."""
     end = int(edits.rows(tables, "events", market="ACME")["seq"].max())
     read(tables, end, 9, 10**6)
     read(tables, end, 9, end)
@@ -191,10 +191,10 @@ def test_a_place_that_the_ledger_does_not_have_is_nothing_known(tables):
     assert judged(tables, "trade-pages-advance").status is Status.PASS
 
 
-def test_the_answers_of_one_market_are_held_against_no_other(tables):
-    """A ledger in which one market has no fill at all."""
+def test_pages_are_compared_with_their_own_market_only(tables):
+    """One market has no fill at all."""
     events = tables["events"]
     tables["events"] = events[(events["market"] != "BOLT") | (events["type"] != "fill")].reset_index(drop=True)
     pages = edits.rows(tables, "attempts", op="trades", symbol="BOLT")
-    told = sum(bool(json.loads(reply)["trades"]) for reply in pages["reply"])
-    assert (judged(tables).measured or 0) >= told > 0
+    shown = sum(bool(json.loads(reply)["trades"]) for reply in pages["reply"])
+    assert (judged(tables).measured or 0) >= shown > 0

@@ -35,7 +35,7 @@ FAULT_WORDS = ("fault AzLoss injected", "fault observed", "fault healed")
 @pytest.fixture(scope="module")
 def finding() -> Finding:
     """The classic bad change, with the fault in its timeline."""
-    tables: Any = execution.play(execution.random_steps(seed=7, count=400), forgetful=True)
+    tables: Any = execution.play(execution.random_steps(seed=7, count=400), without_idempotency=True)
     return judge(tables, "no-double-fill", fault=FAULT)["no-double-fill"]
 
 
@@ -82,7 +82,7 @@ def test_junit_shows_every_step_with_its_time(finding, record, tmp_path: Path):
 
 def test_a_long_timeline_is_cut_but_keeps_the_fault():
     """A key that was resubmitted many times has more steps than anybody reads."""
-    tables: Any = execution.play(execution.random_steps(seed=7, count=40), forgetful=True)
+    tables: Any = execution.play(execution.random_steps(seed=7, count=40), without_idempotency=True)
     attempts = tables["attempts"]
     key = attempts[attempts["op"] == "order"]["idempotency_key"].iloc[0]
     mine = attempts[attempts["idempotency_key"] == key]
