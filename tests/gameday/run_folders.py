@@ -14,7 +14,7 @@ from kit.collect.observations import MachineRecord
 from kit.collect.task_samples import TARGET_COLUMNS, TASK_COLUMNS
 from kit.model import WARM_UP_S, FaultWindow
 from tests.histories import execution
-from tests.histories.clients import FATES
+from tests.histories.clients import DELIVERIES
 from tests.histories.clock import T0_NS
 from tests.histories.run_folder import write
 from tests.verdict.records import run_facts
@@ -29,10 +29,14 @@ PARAMETERS = {
 def calm_history() -> dict[str, Any]:
     """A history that meets every objective: all operations of the golden one, each answered at once."""
     draw = random.Random(7)
-    deeds = draw.choices(("order", "cancel", "read", "reuse", "retry", "connect", "drop"), (6, 1, 1, 1, 1, 1, 1), k=700)
-    # Numbers of a step choose its fate by their remainders; these multiples choose the fate "ok".
+    actions = draw.choices(
+        ("order", "cancel", "read", "reuse", "retry", "connect", "drop"), (6, 1, 1, 1, 1, 1, 1), k=700
+    )
+    # Numbers of a step choose its delivery by their remainders. These multiples choose the delivery "ok".
     number = draw.randrange
-    steps = [(deed, number(99), 2 * number(99), 3 * number(99), 3 * len(FATES) * number(99)) for deed in deeds]
+    steps = [
+        (action, number(99), 2 * number(99), 3 * number(99), 3 * len(DELIVERIES) * number(99)) for action in actions
+    ]
     return execution.play([step for one in steps for step in (one, ("sequence", 3, 0, 0, 0))])
 
 
