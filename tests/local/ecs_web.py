@@ -19,9 +19,9 @@ if mode == "env":
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        bad = mode == "sick" and self.path == "/healthz"
+        failing = mode == "sick" and self.path == "/healthz"
         body = json.dumps({"pid": os.getpid(), "colour": os.environ.get("COLOUR", "")}).encode()
-        self.send_response(500 if bad else 200)
+        self.send_response(500 if failing else 200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

@@ -47,7 +47,7 @@ async def reach(task: Task, status: Status) -> None:
 
 
 def test_a_task_in_a_cut_zone_cannot_pull_until_the_zone_is_back(tmp_path: Path) -> None:
-    """It stays PENDING while the link is cut, and starts when it heals."""
+    """It stays PENDING while the link is cut, and starts when the rule is removed."""
 
     async def scenario() -> None:
         links, one = Links(1), task("python", "-c", "import time; time.sleep(60)")

@@ -49,7 +49,7 @@ class LoadBalancers:
         self._groups: dict[str, TargetGroup] = {}
         # Host port and endpoint of each registered address, kept after deregistration for a later registration.
         self._addresses: dict[tuple[str, int], tuple[int, Endpoint]] = {}
-        # Zonal shifts in force, as (load balancer, zone). Overlapping shifts of a zone are listed once each.
+        # Zonal shifts in force, as (load balancer, zone), with one entry for each shift that began.
         self._shifts: list[tuple[str, str]] = []
         self._checks: dict[tuple[Target, str], asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
