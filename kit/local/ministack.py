@@ -50,8 +50,6 @@ def install(patches: Patches) -> None:
     # A signed call names its service. Asking botocore whether that name exists costs 2.7 s and 400 MB.
     patches.replace(router, "_KNOWN_AWS_SERVICE_NAMES", EveryName())
     patches.decorate(app, "SERVICE_HANDLERS", Handlers)
-    # MiniStack's CloudFormation makes task definitions, but does not give them the stack's tags.
-    patches.pass_stack_tags("AWS::ECS::TaskDefinition", "list")
 
 
 class EveryName(frozenset[str]):

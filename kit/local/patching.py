@@ -52,6 +52,10 @@ class Patches:
         self._entry(module, table, key)
         self.add_entry(module, table, key, value)
 
+    def wrap_entry(self, module: ModuleType, table: str, key: str, around: Callable[..., Any]) -> None:
+        """Replace a handler in one of MiniStack's tables by `around(original, *arguments)`."""
+        self.add_entry(module, table, key, functools.partial(around, self._entry(module, table, key)))
+
     def add_entry(self, module: ModuleType, table: str, key: str, value: Any) -> None:
         """Add an entry to one of MiniStack's tables; an entry of this key is replaced."""
         require(module, table)

@@ -14,7 +14,7 @@ from kit.local.patching import Patches, require
 def module() -> ModuleType:
     """A module as MiniStack has them: a function, and a table of handlers."""
     made = ModuleType("ministack.fake")
-    vars(made).update(_answer=lambda number: number, _HANDLERS={"known": 1})
+    vars(made).update(_answer=lambda number: number, _HANDLERS={"known": 1}, _CALLS={"answer": lambda number: number})
     return made
 
 
@@ -36,6 +36,14 @@ def test_entries_of_a_table_are_replaced_added_and_removed_in_place_and_put_back
     assert table == {"new": 3}
     patches.undo()
     assert table == {"known": 1}
+
+
+def test_a_handler_in_a_table_is_wrapped(module):
+    patches = Patches()
+    patches.wrap_entry(module, "_CALLS", "answer", lambda call, number: call(number) + 1)
+    assert module._CALLS["answer"](1) == 2
+    patches.undo()
+    assert module._CALLS["answer"](1) == 1
 
 
 @pytest.mark.parametrize(

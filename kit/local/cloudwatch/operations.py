@@ -7,13 +7,14 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
+from kit.local.cloudwatch import wire
 from kit.local.cloudwatch.alarm_definitions import InvalidAlarm, as_math_alarm, check_alarm, keep_one_statistic
 from kit.local.cloudwatch.alarm_state import STATES
 from kit.local.cloudwatch.metric_queries import parse_queries
 from kit.local.cloudwatch.samples import Samples
-from kit.local.cloudwatch.series import Series, UnsupportedQuery
+from kit.local.cloudwatch.series import UnsupportedQuery
+from kit.local.cloudwatch.wire import Reply
 
-Reply = tuple[int, dict[str, str], bytes]
 Original = Callable[..., Reply]
 
 DATAPOINTS_DEFAULT_MAX = 100_800
@@ -33,11 +34,11 @@ class Operations:
         self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
     ) -> Reply:
         if not (is_cbor or is_json):
-            return _refuse_query_protocol("PutMetricAlarm")
+            return wire.refuse_query_protocol("PutMetricAlarm")
         try:
             check_alarm(data)
         except (InvalidAlarm, UnsupportedQuery) as error:
-            return _error(str(error), is_cbor, is_json)
+            return wire.validation_error(str(error), is_cbor, is_json)
         reply = original(params, data, is_cbor, is_json)
         if reply[0] == 200:
             alarm = cloudwatch._alarms[data["AlarmName"]]
@@ -52,7 +53,7 @@ class Operations:
     ) -> Reply:
         state = data.get("StateValue") or cloudwatch._p(params, "StateValue")
         if state not in STATES:
-            return _error(f"StateValue {state!r} must be one of {', '.join(STATES)}", is_cbor, is_json)
+            return wire.validation_error(f"StateValue {state!r} must be one of {', '.join(STATES)}", is_cbor, is_json)
         name = data.get("AlarmName") or cloudwatch._p(params, "AlarmName")
         alarm = cloudwatch._alarms.get(name)
         if alarm is not None:
@@ -63,15 +64,12 @@ class Operations:
         self, _original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
     ) -> Reply:
         if not (is_cbor or is_json):
-            return _refuse_query_protocol("GetMetricData")
+            return wire.refuse_query_protocol("GetMetricData")
         try:
             results = self._metric_data(data)
         except UnsupportedQuery as error:
-            return _error(str(error), is_cbor, is_json)
-        if is_cbor:
-            shown = [cloudwatch._cbor_metric_data_result(result) for result in results]
-            return cloudwatch._cbor_ok({"MetricDataResults": shown, "Messages": []})
-        return cloudwatch._json_ok({"MetricDataResults": results, "Messages": []})
+            return wire.validation_error(str(error), is_cbor, is_json)
+        return wire.metric_data(results, is_cbor=is_cbor)
 
     def _metric_data(self, data: dict) -> list[dict[str, Any]]:
         start, end = cloudwatch._parse_ts(data.get("StartTime")), cloudwatch._parse_ts(data.get("EndTime"))
@@ -85,29 +83,9 @@ class Operations:
             value = values[query.id]
             if query.return_data:
                 series_list = value if isinstance(value, list) else [value]
-                results += [_result(query.id, query.label, one, newest_first) for one in series_list]
+                results += [wire.metric_data_result(query.id, query.label, one, newest_first) for one in series_list]
         limit = int(data.get("MaxDatapoints") or DATAPOINTS_DEFAULT_MAX)
         count = sum(len(result["Values"]) for result in results)
         if count > limit:
             raise UnsupportedQuery(f"{count} datapoints exceed {limit}; paging is not supported locally")
         return results
-
-
-def _result(query_id: str, label: str, series: Any, newest_first: bool) -> dict[str, Any]:
-    points: Series = series if isinstance(series, dict) else {}
-    times = sorted(points, reverse=newest_first)
-    return {
-        "Id": query_id,
-        "Label": label,
-        "Timestamps": [cloudwatch._ts_iso(at) for at in times],
-        "Values": [points[at] for at in times],
-        "StatusCode": "Complete",
-    }
-
-
-def _error(message: str, is_cbor: bool, is_json: bool) -> Reply:
-    return cloudwatch._error("ValidationError", message, 400, use_json=is_json, use_cbor=is_cbor)
-
-
-def _refuse_query_protocol(operation: str) -> Reply:
-    return _error(f"{operation} by the Query protocol is not supported locally; use a current SDK", False, False)

@@ -68,6 +68,8 @@ class ServiceResource:
         patches.replace_entry(provisioners, "_RESOURCE_HANDLERS", TYPE, own)
         patches.wrap(stacks, "_runs_on_worker_thread", lambda original, name: name == TYPE or original(name))
         patches.wrap(stack_handlers, "_delete_stack_async", self._delete_stack)
+        # MiniStack makes task definitions, but does not give them the stack's tags.
+        patches.pass_stack_tags("AWS::ECS::TaskDefinition", "list")
 
     def close(self) -> None:
         """Let stacks that wait for a service fail at once."""

@@ -6,22 +6,18 @@ MiniStack serves Parameter Store, and refuses the operations that neither of us 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ministack import app
-
 from kit.local.patching import Patches
-from kit.local.ssm import cloudformation, operations, wire
+from kit.local.ssm import ministack, operations, wire
 from kit.local.ssm.api_calls import ApiCaller
 from kit.local.ssm.automations import Automations
 from kit.local.ssm.documents import Documents
 from kit.local.ssm.errors import SsmError, Unsupported
 from kit.local.ssm.journal import AutomationJournal
 from kit.local.ssm.opsitems import OpsItems
-
-SERVICE = "ssm"
 
 
 class Ssm:
@@ -32,14 +28,11 @@ class Ssm:
         self._caller = ApiCaller(endpoint)
         self.automations = Automations(documents, self._caller, AutomationJournal(state_dir))
         self._state = operations.State(documents=documents, automations=self.automations, opsitems=OpsItems())
-        self._ministack_handler: Any = None
         self._patches = Patches()
 
     async def start(self) -> None:
         """Serve, and put back what the automations of a killed server had changed."""
-        self._ministack_handler = app.SERVICE_HANDLERS[SERVICE]
-        self._patches.replace_entry(app, "SERVICE_HANDLERS", SERVICE, self.handle)
-        cloudformation.install(self._patches, self._state.documents)
+        ministack.install(self._patches, self._handle, self._state.documents)
         self.automations.repair()
 
     async def stop(self) -> None:
@@ -48,8 +41,14 @@ class Ssm:
         self._caller.close()
         self._patches.undo()
 
-    async def handle(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query_params: Mapping[str, Any]
+    async def _handle(
+        self,
+        serve_by_ministack: Callable[..., Awaitable[Any]],
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        query_params: Mapping[str, Any],
     ) -> Any:
         """Serve one request as MiniStack passes it on."""
         name = wire.operation_of(headers)
@@ -58,7 +57,7 @@ class Ssm:
                 raise Unsupported(f"the local AWS does not serve ssm {name}: no instance of it runs an agent")
             operation = self._operation(name, body)
             if operation is None:
-                return await self._ministack_handler(method, path, headers, body, query_params)
+                return await serve_by_ministack(method, path, headers, body, query_params)
             request = wire.load(body)
             await asyncio.to_thread(wire.model)
             wire.check(name, request)
