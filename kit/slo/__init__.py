@@ -1,7 +1,7 @@
-"""What clients felt, by phase, against the scenario's objectives; and whether the generator can be believed.
+"""Check what clients saw, phase by phase, against the scenario's objectives; and check the load generator itself.
 
-Pure functions on tables (`kit.model` columns). No samples, a missing column or a clock that went backwards is INVALID
-and never a pass.
+Pure functions on tables (`kit.model` columns). No samples, a missing column or a clock that went backwards is INVALID,
+never a pass.
 """
 
 from kit.slo.budget import error_budget

@@ -1,4 +1,4 @@
-"""The error budget: how fast failures use up what an availability objective allows over its window.
+"""Report how fast failures use up the error budget of an availability objective.
 
 With the objective S (0.999) over a window W (30 days) and the share e of attempts that failed in a phase of d seconds:
 
@@ -6,8 +6,8 @@ With the objective S (0.999) over a window W (30 days) and the share e of attemp
     spent     = burn rate · d ÷ W      the part of the window's budget that the phase cost, at an even load
 
 (Beyer et al., The Site Reliability Workbook, chapter 5, "Alerting on SLOs", burn rate.) A failure is what `error-rate`
-counts: an attempt without an answer, or with a 5xx. Burning is what faults do, so a finding tells and never fails;
-without attempts it is INVALID. Owns the arithmetic and its words; must not know limits of phases.
+counts: an attempt without an answer, or with a 5xx. A fault is expected to burn budget, so the finding never fails;
+without attempts it is INVALID.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ from kit.slo.objectives import Availability
 from kit.slo.samples import Table, defect, is_error, within
 
 NAME = "error-budget-burn"
-# From this burn rate on, sustained for an hour, the workbook wants a person woken: 2 % of a month's budget are gone.
+# At this burn rate, sustained for an hour, the workbook pages a person: 2 % of a month's budget are gone.
 PAGING_BURN_RATE = 14.4
 DAY_S = 86_400
 
 
 def burn_rate(error_rate: float, objective: Availability) -> float:
-    """How many times faster than allowed; 0 for no failure."""
+    """Return how many times faster than allowed the budget burns; 0 without failures."""
     return error_rate / (1 - objective.target)
 
 
 def spent(error_rate: float, duration_s: float, objective: Availability) -> float:
-    """The share of the window's whole budget that so many seconds of it cost."""
+    """Return the share of the window's whole budget that `duration_s` seconds at this error rate use."""
     return burn_rate(error_rate, objective) * duration_s / (objective.window_days * DAY_S)
 
 
 def error_budget(attempts: Table, phases: Sequence[Phase], objective: Availability) -> list[Finding]:
-    """One finding of kind slo for each phase in which something was sent, `measured` its burn rate. INVALID, one
-    finding, if nothing was sent at all or the history is no evidence.
+    """Make a finding of kind slo for each phase in which something was sent; `measured` is its burn rate.
+
+    One INVALID finding if nothing was sent at all, or the history cannot be used.
     """
     why = defect("attempts", attempts)
     if why:
@@ -51,7 +52,7 @@ def _phase(phase: Phase, failed: int, sent: int, objective: Availability) -> Fin
     rate, cost = burn_rate(failed / sent, objective), spent(failed / sent, phase.end - phase.start, objective)
     promise = f"{100 * objective.target:g} % over {objective.window_days:g} days"
     words = f"{rate:.4g} times as fast as {promise} allow; the phase cost {100 * cost:.3g} % of that budget"
-    paged = ", a rate that pages" if rate >= PAGING_BURN_RATE else ""
+    paged = ", a rate at which a person is paged" if rate >= PAGING_BURN_RATE else ""
     return _finding(
         phase.name, Status.PASS, f"{words} ({failed:,} of {sent:,} attempts failed{paged})", measured=round(rate, 4)
     )

@@ -1,6 +1,6 @@
-"""Which broken objectives no slow machine explains: those that answers of the build itself break, and no lost ones.
+"""Find the objectives that explicit denials alone break: CPU contention cannot explain them (see the noise rule).
 
-Owns what stands when the machine is to blame; whether it is to blame is not known here.
+A denial is an answer such as 400, 404 or 500. Time-outs, lost connections and answers of an overloaded server are not.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ from kit.slo.samples import Table, defect, is_denial, is_error, operations, with
 def broken_by_denials(
     attempts: Table, phases: Sequence[Phase], objectives: Sequence[Objective]
 ) -> frozenset[tuple[str, str]]:
-    """Check and phase of the objectives on errors and availability that would be broken even if every time-out, lost
-    connection and overloaded answer had been a success.
-    """
+    """Return check and phase of each objective that would be broken even if every other failure had been a success."""
     if defect("attempts", attempts):
         return frozenset()
     spans = {phase.name: phase for phase in phases}
@@ -43,7 +41,7 @@ def _orders(attempts: Table, phase: Phase) -> float:
     return float((rows["denied"] & ~rows["ok"]).mean()) if len(rows) else 0.0
 
 
-# The share of denials in all that the metric counts.
+# The share of denials in everything that the metric counts.
 DENIED: Mapping[Metric, Callable[[Table, Phase], float]] = {
     Metric.ERROR_RATE: _attempts,
     Metric.AVAILABILITY: _orders,

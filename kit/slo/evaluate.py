@@ -1,7 +1,6 @@
-"""Objectives against the history, phase by phase.
+"""Evaluate objectives on the history, phase by phase.
 
-Owns the findings and their words; samples come from `samples`, recovery from `windows`. What clients cannot know is
-read from the system's own series, by name.
+What clients cannot see, such as throttled calls to the store, comes from the metrics that the system publishes.
 """
 
 from __future__ import annotations
@@ -26,23 +25,23 @@ from kit.slo.samples import (
 from kit.slo.windows import BY_WINDOW, recovery_s
 
 STEADY_PHASE = "before"
-# Series of `kit.collect`: what the API counted of its calls to the store, and that it counted at all.
+# Series of `kit.collect`: the API's throttled calls to the store, and its requests, which show that it published.
 THROTTLED, REQUESTS = "store_throttled", "requests"
-# A point stands for the 10 s from its time on, and calls are published up to 5 s late: neither ends with a phase.
+# A point covers the 10 s after its time, and calls are published up to 5 s late, so points around a phase count too.
 POINT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """One metric in one phase: the number and what it was made of, or no number and why."""
+    """One metric in one phase. `text` says what the value was made of, or why there is none."""
 
     value: float | None
-    words: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What every measure may read."""
+    """What a measure may read."""
 
     tables: Mapping[str, Table]
     phases: Mapping[str, Phase]
@@ -65,9 +64,11 @@ def evaluate(
     steady: Sequence[Objective] = (),
     series: Mapping[str, Table] | None = None,
 ) -> list[Finding]:
-    """One finding of kind slo per objective. `steady` is what recovery means, second by second; by default the
-    objectives of the phase `before` that one second can answer. Recovery counts from its phase's start to the end of
-    the last phase. `series`: what the system published of itself, tables `t` (epoch s), `value` by name.
+    """Make one finding of kind slo per objective.
+
+    `steady`: the objectives that define recovery, by default those of the phase `before`. Recovery is measured from
+    the start of its phase to the end of the last phase. `series`: metrics that the system published, by name, as
+    tables `t` (epoch s), `value`.
     """
     steady = steady or [one for one in objectives if one.phase == STEADY_PHASE]
     tables = {"attempts": attempts, "stream": stream, "connections": connections, "events": events}
@@ -75,22 +76,13 @@ def evaluate(
     return [_judge(one, _measure(one, run)) for one in objectives]
 
 
-def steady_state(
-    attempts: Table,
-    phases: Sequence[Phase],
-    objectives: Sequence[Objective],
-    *,
-    stream: Table = None,
-    connections: Table = None,
-    events: Table = None,
-) -> list[Finding]:
-    """The hypothesis before anything is broken: findings of kind hypothesis, PASS or INVALID, one for each objective
-    of the phase `before`; one INVALID if there is none.
+def steady_state(attempts: Table, phases: Sequence[Phase], objectives: Sequence[Objective]) -> list[Finding]:
+    """Check the hypothesis before the fault: one finding of kind hypothesis per objective of the phase `before`.
 
-    Never FAIL: a system that is not steady to begin with is nothing that a fault can be judged on.
+    A broken objective is INVALID and not FAIL, because a fault cannot be judged on a system that was not steady.
+    Without such objectives there is one INVALID finding.
     """
-    tables = {"attempts": attempts, "stream": stream, "connections": connections, "events": events}
-    run = Run(tables=tables, phases={phase.name: phase for phase in phases}, steady=())
+    run = Run(tables={"attempts": attempts}, phases={phase.name: phase for phase in phases}, steady=())
     asked = [one for one in objectives if one.phase == STEADY_PHASE]
     if not asked:
         return [_no_hypothesis()]
@@ -102,7 +94,7 @@ def _no_hypothesis() -> Finding:
         name="steady-state",
         kind=CheckKind.HYPOTHESIS,
         status=Status.INVALID,
-        detail=f"nothing says what steady means: no objective for the phase {STEADY_PHASE!r}",
+        detail=f"steady state is not defined: the scenario has no objective for the phase {STEADY_PHASE!r}",
         phase=STEADY_PHASE,
     )
 
@@ -112,12 +104,12 @@ def _judge(
 ) -> Finding:
     metric = Metric(one.metric)
     if measure.value is None:
-        status, detail = Status.INVALID, measure.words
+        status, detail = Status.INVALID, measure.text
     else:
         good = one.met(measure.value)
         status = Status.PASS if good else broken
         bound = "at least" if metric.is_minimum else "at most"
-        detail = f"{_number(measure.value, metric)} {measure.words}, allowed {bound} {_number(one.limit, metric)}"
+        detail = f"{_number(measure.value, metric)} {measure.text}, allowed {bound} {_number(one.limit, metric)}"
         if not good and kind is CheckKind.HYPOTHESIS:
             detail = f"not steady before the fault: {detail}"
     return Finding(
@@ -141,10 +133,10 @@ def _number(value: float, metric: Metric) -> str:
 def _measure(one: Objective, run: Run) -> Measure:
     phase, metric = run.phases.get(one.phase), Metric(one.metric)
     if phase is None:
-        return Measure(value=None, words=f"the run has no phase {one.phase!r}")
+        return Measure(value=None, text=f"the run has no phase {one.phase!r}")
     needs, measure = MEASURES[metric]
-    missing = next((why for name in needs if (why := defect(name, run.tables[name]))), "")
-    return Measure(value=None, words=missing) if missing else measure(run, phase, metric)
+    missing = next((why for name in needs if (why := defect(name, run.tables.get(name)))), "")
+    return Measure(value=None, text=missing) if missing else measure(run, phase, metric)
 
 
 def _share(metric: Metric) -> int:
@@ -169,26 +161,26 @@ def _first_fill(run: Run, phase: Phase, metric: Metric) -> Measure:
 
 def _percentile(samples: Table, metric: Metric, what: str) -> Measure:
     if not len(samples):
-        return Measure(value=None, words=f"no samples: no {what} in this phase")
+        return Measure(value=None, text=f"no samples: no {what} in this phase")
     share = _share(metric)
-    return Measure(value=percentile(samples, share), words=f"at p{share} of {len(samples):,} {what}")
+    return Measure(value=percentile(samples, share), text=f"at p{share} of {len(samples):,} {what}")
 
 
 def _error_rate(run: Run, phase: Phase, _: Metric) -> Measure:
     rows = within(run.tables["attempts"], "intended_ns", phase)
     if rows.empty:
-        return Measure(value=None, words="no samples: no attempts in this phase")
+        return Measure(value=None, text="no samples: no attempts in this phase")
     errors = is_error(rows)
-    words = f"({int(errors.sum()):,} of {len(rows):,} attempts got no answer or a 5xx)"
-    return Measure(value=float(errors.mean()), words=words)
+    text = f"({int(errors.sum()):,} of {len(rows):,} attempts got no answer or a 5xx)"
+    return Measure(value=float(errors.mean()), text=text)
 
 
 def _availability(run: Run, phase: Phase, _: Metric) -> Measure:
     rows = within(operations(run.tables["attempts"]), "intended_ns", phase)
     if rows.empty:
-        return Measure(value=None, words="no samples: no orders in this phase")
-    words = f"({int(rows['ok'].sum()):,} of {len(rows):,} orders were acknowledged in the end)"
-    return Measure(value=float(rows["ok"].mean()), words=words)
+        return Measure(value=None, text="no samples: no orders in this phase")
+    text = f"({int(rows['ok'].sum()):,} of {len(rows):,} orders were acknowledged in the end)"
+    return Measure(value=float(rows["ok"].mean()), text=text)
 
 
 def _reconnect(run: Run, phase: Phase, _: Metric) -> Measure:
@@ -196,8 +188,8 @@ def _reconnect(run: Run, phase: Phase, _: Metric) -> Measure:
     lost = within(reconnects(connections, run.end), "lost_ns", phase)
     if len(lost):
         never = int((~lost["back"]).sum())
-        words = f"at most, {len(lost):,} streams were lost" + (f" and {never:,} never came back" if never else "")
-        return Measure(value=float(lost["ms"].max()), words=words)
+        text = f"at most, {len(lost):,} streams were lost" + (f" and {never:,} never came back" if never else "")
+        return Measure(value=float(lost["ms"].max()), text=text)
     ended = connections["closed_ns"].where(connections["closed_ns"] > 0, int(run.end * NS_PER_S) + 1)
     here = (
         (connections["opened_ns"] > 0)
@@ -205,41 +197,41 @@ def _reconnect(run: Run, phase: Phase, _: Metric) -> Measure:
         & (ended > phase.start * NS_PER_S)
     )
     if not here.any():
-        return Measure(value=None, words="no samples: no subscriber was connected in this phase")
-    return Measure(value=0.0, words=f"({int(here.sum()):,} streams were open and none was lost)")
+        return Measure(value=None, text="no samples: no subscriber was connected in this phase")
+    return Measure(value=0.0, text=f"({int(here.sum()):,} streams were open and none was lost)")
 
 
 def _recovery(run: Run, phase: Phase, _: Metric) -> Measure:
     attempts = run.tables["attempts"]
     if not any(Metric(one.metric) in BY_WINDOW for one in run.steady):
-        return Measure(value=None, words="nothing says what steady means: no latency or error objective")
+        return Measure(value=None, text="steady state is not defined: no latency or error objective")
     rest = Phase(name="rest", start=phase.start, end=run.end)
     if within(attempts, "intended_ns", rest).empty:
-        return Measure(value=None, words="no samples: no attempts from this phase on")
+        return Measure(value=None, text="no samples: no attempts from this phase on")
     took = recovery_s(attempts, since=phase.start, until=run.end, steady=run.steady)
     if took is None:
-        # A lower bound that no limit of a shorter run can meet: it was still unsteady when the load ended.
-        return Measure(value=max(run.end - phase.start, 0.0) + 1.0, words="at least: it was never steady again")
-    return Measure(value=took, words="until every following second was steady")
+        # A lower bound, longer than the run: the system was still unsteady when the load ended.
+        return Measure(value=max(run.end - phase.start, 0.0) + 1.0, text="at least: steady state never returned")
+    return Measure(value=took, text="until every later window was steady")
 
 
 def _throttled(run: Run, phase: Phase, _: Metric) -> Measure:
     attempts = within(run.tables["attempts"], "intended_ns", phase)
     if attempts.empty:
-        return Measure(value=None, words="no samples: no attempts in this phase")
+        return Measure(value=None, text="no samples: no attempts in this phase")
     if run.series.get(THROTTLED) is None:
-        return Measure(value=None, words=f"{THROTTLED}: was not recorded")
+        return Measure(value=None, text=f"{THROTTLED}: was not recorded")
     values = _published(run, THROTTLED, phase)
-    # An API that publishes, and no throttled calls, had none; one that is silent says nothing of them.
+    # An API that publishes metrics but no throttled calls had none. One that publishes nothing may have had some.
     if not len(values) and not len(_published(run, REQUESTS, phase)):
-        return Measure(value=None, words="no samples: the API published nothing in this phase")
+        return Measure(value=None, text="no samples: the API published nothing in this phase")
     calls = float(values.sum())
-    words = f"per attempt ({calls:,.0f} throttled calls to the store, {len(attempts):,} attempts)"
-    return Measure(value=calls / len(attempts), words=words)
+    text = f"per attempt ({calls:,.0f} throttled calls to the store, {len(attempts):,} attempts)"
+    return Measure(value=calls / len(attempts), text=text)
 
 
 def _published(run: Run, name: str, phase: Phase) -> Table:
-    """The values of the series' points that may tell of the phase; none if there is no such series."""
+    """Return the values of the points that may belong to the phase; none if there is no such series."""
     points = run.series.get(name)
     if points is None:
         return ()

@@ -1,7 +1,7 @@
-"""Did it get slower? A golden profile of repeated good runs, and candidates compared with it, run by run.
+"""Compare candidate runs with a golden profile of repeated good runs: did the build get slower?
 
-Owns the statistics and their words. The unit is the run, never the request: requests of one run share its weather,
-and a test over them finds a difference in every second pair of equal builds. Pure: values in, findings out.
+The unit of the statistics is the run, never the request. Requests of one run depend on each other, so that a test over
+requests finds a difference in every second pair of equal builds.
 
 For each phase and percentile with n golden runs and m candidates, d = mean log candidate - mean log golden and its
 prediction interval d ± t(n-1) · s · √(1/n + 1/m), s the golden runs' standard deviation (Hahn & Meeker, Statistical
@@ -23,7 +23,7 @@ from kit.model import CheckKind, Finding, Status
 from kit.slo.histogram import Histogram
 
 SCHEMA = "gameday.golden/1"
-# The golden runs that a profile needs, and the candidates that a verdict needs; fewer candidates can only warn.
+# How many golden runs a profile needs, and how many candidates a failure needs. Fewer candidates can only warn.
 GOLDEN_RUNS_MIN = 8
 CANDIDATES_MIN = 3
 RATIO_MIN = 1.2
@@ -31,7 +31,7 @@ ALPHA = 0.05
 SHARES = (50, 95, 99)
 # Below this many requests a percentile of one run's phase says little.
 REQUESTS_MIN = 100
-# With no spread at all in the golden runs every difference would be certain; a bucket's width is always possible.
+# Golden runs without any spread would make every difference certain; the width of a bucket is always possible.
 LOG_SPREAD_MIN = 0.02
 
 
@@ -46,7 +46,7 @@ class PhaseSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSample:
-    """What a golden profile keeps of one run. `load` and `machine` must be equal for runs to be comparable."""
+    """What a golden profile keeps of one run. Runs are comparable if their `load` and `machine` are equal."""
 
     run_id: str
     load: Mapping[str, Any]
@@ -63,7 +63,7 @@ class RunSample:
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> Self:
-        """Raises EvidenceMissing for anything that `to_plain` did not give."""
+        """Read what `to_plain` made. Raises EvidenceMissing for anything else."""
         try:
             phases = {
                 name: PhaseSample(
@@ -88,14 +88,16 @@ class Golden:
         if len(self.runs) < GOLDEN_RUNS_MIN:
             raise UsageError(f"a golden profile needs {GOLDEN_RUNS_MIN} runs, {len(self.runs)} were given")
         for run in self.runs[1:]:
-            _require_alike(self.runs[0], run)
+            _require_comparable(self.runs[0], run)
 
     def to_plain(self) -> dict[str, Any]:
         return {"schema": SCHEMA, "runs": [run.to_plain() for run in self.runs]}
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> Self:
-        """Raises EvidenceMissing for another schema or broken runs, UsageError for too few or unlike runs."""
+        """Read what `to_plain` made. Raises EvidenceMissing for another schema or broken runs, UsageError for too few
+        runs or runs that are not comparable.
+        """
         if not isinstance(value, Mapping) or value.get("schema") != SCHEMA:
             raise EvidenceMissing(f"not a {SCHEMA} record")
         return cls(runs=tuple(RunSample.from_plain(run) for run in value.get("runs", ())))
@@ -117,15 +119,15 @@ class Comparison:
 
 
 def compare(golden: Golden, candidates: Sequence[RunSample]) -> list[Finding]:
-    """One finding of kind golden for each metric and phase.
+    """Make one finding of kind golden for each metric and phase.
 
-    Raises UsageError when candidates ran under another load or on another class of machine: such runs are refused,
-    not compared. A phase that the golden runs have and a candidate lacks is invalid.
+    Raises UsageError for candidates of another load or another class of machine. A phase that the golden runs have
+    and a candidate lacks is INVALID.
     """
     if not candidates:
         raise UsageError("no candidate run was given")
     for run in candidates:
-        _require_alike(golden.runs[0], run)
+        _require_comparable(golden.runs[0], run)
     found: list[Finding] = []
     compared: list[Comparison] = []
     for phase in golden.runs[0].phases:
@@ -139,7 +141,7 @@ def compare(golden: Golden, candidates: Sequence[RunSample]) -> list[Finding]:
     return found + [_finding(one, certain, len(candidates)) for one, certain in zip(compared, significant, strict=True)]
 
 
-def _require_alike(one: RunSample, other: RunSample) -> None:
+def _require_comparable(one: RunSample, other: RunSample) -> None:
     for what in ("load", "machine"):
         ours, theirs = getattr(one, what), getattr(other, what)
         differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
@@ -182,7 +184,9 @@ def _latency(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase
 
 
 def _errors(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase: str) -> Comparison:
-    """The worst golden run counts as possible too: errors come in bursts, so that runs differ more than a coin does."""
+    """Compare error rates. The rate of the worst golden run is accepted too, because errors come in bursts, so that
+    runs differ more than a binomial distribution says.
+    """
     from scipy import stats
 
     ours = [run.phases[phase] for run in golden]
@@ -206,7 +210,7 @@ def _errors(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase:
 
 
 def _holm(ps: Sequence[float]) -> list[bool]:
-    """Which hypotheses Holm's step-down procedure rejects at ALPHA (Holm 1979)."""
+    """Return which hypotheses Holm's step-down procedure rejects at ALPHA (Holm 1979)."""
     rejected = [False] * len(ps)
     for rank, index in enumerate(sorted(range(len(ps)), key=lambda at: ps[at])):
         if ps[index] > ALPHA / (len(ps) - rank):
@@ -222,7 +226,7 @@ def _finding(one: Comparison, certain: bool, candidates: int) -> Finding:
         name=f"golden-{one.name}",
         kind=CheckKind.GOLDEN,
         status=Status.FAIL if failed else Status.PASS,
-        detail=_words(one, worse, candidates),
+        detail=_answer(one, worse, candidates),
         measured=one.ratio,
         limit=RATIO_MIN,
         unit="ratio",
@@ -230,8 +234,8 @@ def _finding(one: Comparison, certain: bool, candidates: int) -> Finding:
     )
 
 
-def _words(one: Comparison, worse: bool, candidates: int) -> str:
-    """The plain answer, with its interval."""
+def _answer(one: Comparison, worse: bool, candidates: int) -> str:
+    """Say whether it got worse, with the interval."""
     shown = f"{one.candidate:.4g} {one.unit} against {one.golden:.4g} {one.unit}"
     interval = f"{one.ratio:.2f} times, 95 % interval {one.low:.2f} to {one.high:.2f}"
     word = "more errors" if one.name == "error-rate" else "slower"

@@ -1,7 +1,7 @@
-"""Latencies as counts of logarithmic buckets: histograms of different runs, phases and machines add up exactly.
+"""Count latencies in logarithmic buckets.
 
-A bucket's middle is within ACCURACY of everything in it, so a percentile is too (the layout of DDSketch: Masson, Rim,
-Lee, VLDB 2019, section 2). Percentiles are never averaged; histograms are merged and asked again.
+The middle of a bucket is within ACCURACY of every value in it, so a percentile is too (the layout of DDSketch: Masson,
+Rim, Lee, VLDB 2019, section 2).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, Self
 
 ACCURACY = 0.01
 GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
-# Nothing that crosses a network takes less; below it the logarithm would run away.
+# No network call takes less. Below it the logarithm would tend to minus infinity.
 MS_MIN = 0.001
 
 
@@ -35,23 +35,15 @@ class Histogram:
         return cls(dict(counts))
 
     @classmethod
-    def merged(cls, parts: Iterable[Histogram]) -> Self:
-        """All of them as one."""
-        total: Counter[int] = Counter()
-        for part in parts:
-            total.update(part.counts)
-        return cls(dict(total))
-
-    @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> Self:
-        """What `to_plain` gave. Raises ValueError for anything else."""
+        """Read what `to_plain` made. Raises ValueError for anything else."""
         counts = {int(bucket): count for bucket, count in value.items()}
         if not all(isinstance(count, int) and count > 0 for count in counts.values()):
             raise ValueError("a histogram's counts are integers above 0")
         return cls(counts)
 
     def to_plain(self) -> dict[str, int]:
-        """JSON types, buckets in order."""
+        """Return JSON types, with the buckets in order."""
         return {str(bucket): self.counts[bucket] for bucket in sorted(self.counts)}
 
     @property
@@ -59,7 +51,7 @@ class Histogram:
         return sum(self.counts.values())
 
     def percentile(self, share: float) -> float:
-        """The value in ms that `share` percent do not exceed, within ACCURACY. Raises ValueError when empty."""
+        """Return the value in ms that `share` percent do not exceed, within ACCURACY. Raises ValueError when empty."""
         if not self.counts:
             raise ValueError("an empty histogram has no percentile")
         wanted, seen = math.ceil(self.total * share / 100), 0

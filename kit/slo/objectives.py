@@ -1,4 +1,4 @@
-"""What may be promised: a metric, its limit and the phase in which it must hold."""
+"""Define objectives: a metric, its limit and the phase in which it must hold."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Metric(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Availability:
-    """What is promised in the long run: `target`, the share of requests that succeed, over any `window_days`."""
+    """An availability objective: `target` is the share of requests that succeed, over any `window_days`."""
 
     target: float = 0.999
     window_days: float = 30

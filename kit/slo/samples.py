@@ -1,7 +1,4 @@
-"""Samples out of the history: how long, how often in error, when the first fill came, how long a stream was gone.
-
-Owns what counts as a sample; must not know limits or phases' meaning.
-"""
+"""Select samples from the history: latencies, errors, times to first fill, and how long streams were lost."""
 
 from __future__ import annotations
 
@@ -23,13 +20,13 @@ from kit.model import (
     Phase,
 )
 
-# DataFrame and Series, as the type checker is told of them: pandas' own unions drown every real error.
+# DataFrame and Series. The unions in pandas' own types would hide every real error.
 Table = Any
 Column = Any
 
 PERCENTILES = (50, 95, 99)
 NORMAL_CLOSURE = 1000
-# Answers that an overloaded machine may be the reason of: a time-out, a limit, a target that is gone or hangs.
+# Answers that an overloaded machine may cause: a time-out, a rate limit, a target that is gone or hangs.
 OVERLOADED = (408, 429, 502, 503, 504)
 COLUMNS = {
     "attempts": ATTEMPT_COLUMNS,
@@ -40,7 +37,7 @@ COLUMNS = {
 
 
 def defect(name: str, table: Table) -> str:
-    """Why the table is no evidence of time."""
+    """Say why the table cannot be used to measure times; empty if it can."""
     if table is None:
         return f"{name}: was not recorded"
     missing = [column for column in COLUMNS[name] if column not in table.columns]
@@ -56,16 +53,12 @@ def defect(name: str, table: Table) -> str:
 
 
 def percentile(values: Any, share: int) -> float:
-    """The smallest sample that at least `share` percent do not exceed: a value that a client really saw.
-
-    One run is judged on its own samples, exactly. What is added up over runs, phases and machines is the histogram of
-    each phase, which the run keeps beside this (`gameday.golden_runs`); it says the same within its ACCURACY.
-    """
+    """Return the smallest sample that at least `share` percent do not exceed: a value that a client really saw."""
     return float(np.percentile(np.asarray(values, dtype="float64"), share, method="inverted_cdf"))
 
 
 def within(table: Table, column: str, phase: Phase) -> Table:
-    """Rows whose time in `column` (ns) lies in the phase."""
+    """Select the rows whose time in `column` (ns) lies in the phase."""
     return table[(table[column] >= phase.start * NS_PER_S) & (table[column] < phase.end * NS_PER_S)]
 
 
@@ -74,14 +67,15 @@ def first_orders(attempts: Table) -> Table:
 
 
 def latency_ms(attempts: Table) -> Column:
-    """Intended send to answer, also to one that came after the time-out; without any, to the time-out."""
+    """Measure from the intended send to the answer, a late one included; without any, to the time-out."""
     return (np.maximum(attempts["completed_ns"], attempts["late_ns"]) - attempts["intended_ns"]) / NS_PER_MS
 
 
 def operations(attempts: Table) -> Table:
-    """One row per order as its client wanted it: intended_ns, invoked_ns, done_ns, ok, denied. `done_ns` is the first
-    2xx, late ones included; without any the end of its last attempt, so a lost order lasts at least that long.
-    `denied`: some answer to it was a denial.
+    """Make one row per order with all its attempts: intended_ns, invoked_ns, done_ns, ok, denied.
+
+    `done_ns` is the first 2xx, late ones included; without any it is the end of the last attempt, so that a lost order
+    takes at least that long. `denied`: some answer to it was a denial.
     """
     orders = attempts[(attempts["op"] == "order") & (attempts["kind"] != REUSE_KEY)]
     by = ["client_id", "idempotency_key"]
@@ -98,23 +92,23 @@ def operations(attempts: Table) -> Table:
 
 
 def is_error(attempts: Table) -> Column:
-    """No answer (time-out, reset, refused, …) or a 5xx."""
+    """Find attempts without an answer (time-out, reset, refused, …) or with a 5xx."""
     return (attempts["status"] == 0) | (attempts["status"] >= 500)
 
 
 def is_denial(attempts: Table) -> Column:
-    """An answer, late ones included, that refuses for a reason of its own: however little processor the machine has,
-    no build says 400, 404, 409 or 500 because of it.
+    """Find answers, late ones included, that deny for another reason than overload: no build answers 400, 404, 409 or
+    500 because the CPU is busy.
     """
     status = attempts["late_status"].where(attempts["late_status"] != 0, attempts["status"])
     return (status >= 400) & ~status.isin(OVERLOADED)
 
 
 def first_fills(attempts: Table, stream: Table, events: Table) -> Table:
-    """Orders that traded on arrival: `t` (intended, epoch s) and `ms` from first send to first fill.
+    """Measure orders that traded on arrival: `t` (intended, epoch s) and `ms` from first send to first fill.
 
-    An order that waits in the book waits for the market and not for the system, so makers are no samples. The fill's
-    time is when a subscriber first received it, by the client's own clock; without one, the ledger's.
+    Makers are not counted: an order in the book waits for the market and not for the system. The time of a fill is when
+    a subscriber first received it, by the client's clock; without one it is the ledger's.
     """
     fills = events[events["type"] == "fill"]
     fills = fills.sort_values("seq").drop_duplicates("taker_order_id")[["market", "seq", "ts_ns", "taker_order_id"]]
@@ -131,9 +125,10 @@ def first_fills(attempts: Table, stream: Table, events: Table) -> Table:
 
 
 def reconnects(connections: Table, end: float) -> Table:
-    """One row per lost stream: subscriber, symbol, lost_ns, ms until the next open one, `back`. A subscriber that never
-    came back counts until `end` (epoch s), whoever ended it; one that hung up and came back, or closed by itself and
-    dialled no more, was not lost.
+    """Make one row per lost stream: subscriber, symbol, lost_ns, ms until the next open one, `back`.
+
+    A subscriber that never came back counts until `end` (epoch s). One that left on purpose and came back, or closed by
+    itself and dialled no more, was not lost.
     """
     rows = connections.sort_values(["subscriber", "symbol", "dialed_ns"], kind="stable")
     opened = rows[rows["opened_ns"] > 0]
@@ -161,8 +156,8 @@ def reconnects(connections: Table, end: float) -> Table:
 
 
 def per_second(attempts: Table) -> Table:
-    """One row a second of intended sends, without holes: t (epoch s), sent, ok, fail, info, errors (counts of all
-    attempts), p50_ms, p95_ms, p99_ms (of first attempts of orders; NaN in a second without any).
+    """Make one row for every second of intended sends: t (epoch s), sent, ok, fail, info, errors (counts of attempts),
+    p50_ms, p95_ms, p99_ms (of first attempts of orders; NaN in a second without any).
     """
     names = ["sent", "ok", "fail", "info", "errors", *(f"p{share}_ms" for share in PERCENTILES)]
     if attempts.empty:

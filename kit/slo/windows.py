@@ -1,7 +1,4 @@
-"""When was it steady again: windows of the history against the steady objectives.
-
-Owns recovery; must not know phases' names.
-"""
+"""Measure recovery: the time until every later window of the history meets the steady-state objectives."""
 
 from __future__ import annotations
 
@@ -14,11 +11,11 @@ from kit.model import NS_PER_S
 from kit.slo.objectives import Metric, Objective
 from kit.slo.samples import Table, first_orders, is_error, latency_ms, percentile
 
-# Windows begin every second and last five: at 50 orders a second, one second's p95 is its third slowest order, and a
-# single slow second of a shared machine is not a system that has not recovered.
+# Windows begin every second and last five seconds. At 50 orders a second the p95 of one second is its third slowest
+# order, and one slow second of a shared machine does not mean that the system has not recovered.
 STEP_S = 1.0
 WINDOW_STEPS = 5
-# Metrics that one window can answer.
+# Metrics that can be measured in one window, with their percentile.
 BY_WINDOW = {
     Metric.LATENCY_MS_P50: 50,
     Metric.LATENCY_MS_P95: 95,
@@ -28,34 +25,34 @@ BY_WINDOW = {
 
 
 def recovery_s(attempts: Table, *, since: float, until: float, steady: Sequence[Objective]) -> float | None:
-    """Seconds from `since` (epoch s) to the first window from which every window until `until` keeps to `steady`.
+    """Return the seconds from `since` (epoch s) until every window up to `until` meets `steady`.
 
-    None if the last window does not, or if nothing was sent. A window in which nothing was meant to be sent says
-    nothing and counts as the one after it. Objectives that a window cannot answer are left to the phase.
+    None if the last window does not, or if nothing was sent. A window in which no send was scheduled counts as the one
+    after it. Objectives that cannot be measured in a window are ignored.
     """
     good = _windows(attempts, since, until, [one for one in steady if Metric(one.metric) in BY_WINDOW])
-    said = [place for place, met in enumerate(good) if met is not None]
-    if not said or not good[said[-1]]:
+    measured = [number for number, met in enumerate(good) if met is not None]
+    if not measured or not good[measured[-1]]:
         return None
-    bad = [place for place in said if not good[place]]
+    bad = [number for number in measured if not good[number]]
     if not bad:
         return 0.0
     return (bad[-1] + 1) * STEP_S
 
 
 def _windows(attempts: Table, since: float, until: float, steady: Sequence[Objective]) -> list[bool | None]:
-    """Per whole window whether it was steady; None if nothing was meant to be sent in it."""
+    """Return for each window whether it was steady; None if no send was scheduled in it."""
     count = max(1, int((until - since) / STEP_S) - WINDOW_STEPS + 1)
     step = np.floor((attempts["intended_ns"] - int(since * NS_PER_S)) / (STEP_S * NS_PER_S)).astype("int64")
     firsts = first_orders(attempts)
     latency = dict(iter(latency_ms(firsts).groupby(step[firsts.index])))
     errors = dict(iter(is_error(attempts).groupby(step)))
-    return [_steady(_joined(latency, place), _joined(errors, place), steady) for place in range(count)]
+    return [_steady(_joined(latency, step), _joined(errors, step), steady) for step in range(count)]
 
 
-def _joined(by_step: dict[int, Table], place: int) -> Table | None:
-    """The samples of the window that begins with the step `place`."""
-    parts = [by_step[step] for step in range(place, place + WINDOW_STEPS) if step in by_step]
+def _joined(by_step: dict[int, Table], first: int) -> Table | None:
+    """Join the samples of the window that begins with the step `first`."""
+    parts = [by_step[step] for step in range(first, first + WINDOW_STEPS) if step in by_step]
     return pd.concat(parts) if parts else None
 
 

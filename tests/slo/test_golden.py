@@ -1,4 +1,4 @@
-"""The golden profile: finds what got slower, and does not cry wolf over equal builds."""
+"""The golden profile: finds what got slower, without false alarms for equal builds."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def failed(found: list) -> list[str]:
     return [finding.name for finding in found if finding.status is Status.FAIL]
 
 
-def test_equal_builds_raise_no_alarm():
+def test_equal_builds_are_not_called_slower():
     """At most 5 % by the rule; the ratio's floor makes it rarer still."""
     dice = np.random.default_rng(1)
     alarms = sum(bool(failed(compare(golden_of(dice), [run_of(dice) for _ in range(3)]))) for _ in range(100))
     assert alarms <= 4
 
 
-def test_half_as_slow_again_is_found():
+def test_a_build_that_is_half_as_slow_again_is_found():
     dice = np.random.default_rng(2)
     found = [compare(golden_of(dice), [run_of(dice, factor=1.5) for _ in range(3)]) for _ in range(50)]
     assert sum(bool(failed(one)) for one in found) >= 48
@@ -105,7 +105,7 @@ def test_a_phase_without_requests_is_invalid():
     assert found.detail == "run hollow has 0 requests < 100"
 
 
-def test_a_profile_survives_its_file():
+def test_a_profile_is_read_back_as_it_was_written():
     golden = golden_of(np.random.default_rng(9))
     assert Golden.from_plain(json.loads(json.dumps(golden.to_plain()))) == golden
 
@@ -116,16 +116,15 @@ def test_a_broken_profile_is_no_evidence(broken):
         Golden.from_plain(broken)
 
 
-def test_merged_histograms_have_the_percentiles_of_all_values():
-    dice = np.random.default_rng(10)
-    parts = [dice.lognormal(3, 1, 500) for _ in range(4)]
-    merged = Histogram.merged(Histogram.of(part.tolist()) for part in parts)
+def test_a_histogram_has_the_percentiles_of_its_values():
+    values = np.random.default_rng(10).lognormal(3, 1, 2_000)
+    histogram = Histogram.of(values.tolist())
     for share in (50, 95, 99):
-        exact = float(np.percentile(np.concatenate(parts), share, method="inverted_cdf"))
-        assert merged.percentile(share) == pytest.approx(exact, rel=ACCURACY)
+        exact = float(np.percentile(values, share, method="inverted_cdf"))
+        assert histogram.percentile(share) == pytest.approx(exact, rel=ACCURACY)
 
 
 @pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf")])
-def test_a_latency_that_is_none_is_refused(value):
+def test_a_value_that_is_no_latency_is_refused(value):
     with pytest.raises(ValueError, match="is not a finite number"):
         Histogram.of([value])

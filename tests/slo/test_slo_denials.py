@@ -1,4 +1,4 @@
-"""What stands when a slow machine explains all that it can: answers that the build itself gave wrongly."""
+"""Objectives that denials alone break, which CPU contention cannot explain."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ def broken_by_denials(rows: list[dict[str, Any]], metric: str, limit: float) -> 
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 500])
-def test_orders_that_the_build_itself_denied_break_availability_whatever_the_machine(status):
+def test_denied_orders_break_availability_by_denial(status):
     rows = [denied(11, status), *(attempt(12 + i / 10) for i in range(9))]
     assert broken_by_denials(rows, "availability", 0.95) == {("availability", "during")}
     assert broken_by_denials(rows, "availability", 0.9) == frozenset()
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
-def test_orders_that_an_overloaded_machine_lost_break_nothing_by_denial(status):
+def test_orders_lost_by_overload_break_nothing_by_denial(status):
     rows = [denied(11, status), timed_out(11.5), attempt(12)]
     assert broken_by_denials(rows, "availability", 0.95) == frozenset()
 
@@ -74,13 +74,13 @@ def test_a_denied_retry_and_a_late_denial_count_and_an_order_acknowledged_in_the
 
 
 @pytest.mark.parametrize(("status", "broken"), [(500, True), (503, False), (409, False)])
-def test_an_error_rate_is_broken_by_denial_only_by_errors_that_no_slowness_explains(status, broken):
+def test_only_errors_that_overload_cannot_cause_break_the_error_rate_by_denial(status, broken):
     """A 409 is no error of that rate to begin with."""
     found = broken_by_denials([denied(11, status), attempt(12)], "error_rate", 0.1)
     assert found == ({("error-rate", "during")} if broken else frozenset())
 
 
-def test_objectives_of_time_and_histories_without_evidence_are_never_broken_by_denials():
+def test_latency_objectives_and_unusable_histories_are_never_broken_by_denials():
     assert broken_by_denials([denied(11, 409)], "latency_ms_p95", 1) == frozenset()
     assert broken_by_denials([denied(25, 409)], "availability", 1) == frozenset()
     assert broken_by_denials([], "availability", 1) == frozenset()

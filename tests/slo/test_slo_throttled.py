@@ -1,4 +1,4 @@
-"""What a throttled store is asked for each attempt of a client, from what the API publishes."""
+"""Throttled calls to the store per attempt of a client, from the metrics that the API publishes."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def test_throttled_calls_are_counted_by_attempt_and_the_limit_is_inclusive(limit
     )
 
 
-def test_throttled_calls_are_told_by_points_that_reach_into_the_phase_or_come_late():
+def test_throttled_calls_include_points_around_the_phase():
     series = points((-0.1, 100), (0, 1), (15, 1), (30, 1), (30.1, 100))
     assert throttled({"store_throttled": series}).measured == 1.0
 
 
-def test_an_api_that_publishes_and_names_no_throttled_call_had_none():
+def test_an_api_that_publishes_no_throttled_calls_had_none():
     found = throttled({"store_throttled": points(), "requests": points((15, 3))}, limit=0)
     assert (found.status, found.measured) == (Status.PASS, 0.0)
 
@@ -72,7 +72,7 @@ def test_an_api_that_publishes_and_names_no_throttled_call_had_none():
         ({"store_throttled": points(), "requests": points((45, 3))}, "the API published nothing in this phase"),
     ],
 )
-def test_a_silent_api_is_no_evidence_of_throttled_calls(series, why):
+def test_an_api_that_publishes_nothing_makes_throttled_calls_invalid(series, why):
     found = throttled(series)
     assert (found.status, found.measured) == (Status.INVALID, None)
     assert why in found.detail
