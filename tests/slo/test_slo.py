@@ -254,7 +254,7 @@ def test_a_system_that_was_always_steady_recovers_at_once():
 def test_a_system_that_is_never_steady_again_fails_whatever_the_limit():
     found = recovery([*steady(range(30)), timed_out(29.5)], limit=10)
     assert found.status is Status.FAIL
-    assert "never steady again" in found.detail
+    assert "steady state never returned" in found.detail
 
 
 def test_nothing_sent_after_the_fault_is_no_recovery():

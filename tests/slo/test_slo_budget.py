@@ -50,7 +50,7 @@ def test_each_phase_says_how_fast_it_burns_and_what_it_cost():
     assert [one.measured for one in found] == [0, 200]
     assert found[1].detail == (
         "200 times as fast as 99.9 % over 30 days allow; the phase cost 0.231 % of that budget "
-        "(20 of 100 attempts failed, a rate that pages)"
+        "(20 of 100 attempts failed, a rate at which a person is paged)"
     )
 
 
