@@ -49,7 +49,7 @@ def healed(local_session: aws.Session, deployment: Deployment) -> Iterator[None]
 
 
 def copy_template(session: aws.Session, template_id: str, **changes: Any) -> str:
-    """The template once more, with changes; its id."""
+    """Copy the template with changes, and return the id of the copy."""
     fis = session.client("fis")
     old = fis.get_experiment_template(id=template_id)["experimentTemplate"]
     wanted = ("description", "targets", "actions", "stopConditions", "roleArn", "tags")
@@ -60,7 +60,7 @@ def copy_template(session: aws.Session, template_id: str, **changes: Any) -> str
     return made["experimentTemplate"]["id"]
 
 
-def test_a_preview_names_the_zones_tasks_and_subnet_and_harms_none(
+def test_a_preview_names_the_zones_tasks_and_subnet_and_stops_none(
     local_session: aws.Session, deployment: Deployment, template_id: str
 ):
     targets = faults.preview(local_session, template_id, deployment)
@@ -87,7 +87,7 @@ def test_a_template_without_a_stop_condition_is_refused(
         ({"RunId": "other", "GameDay": "allowed"}, "belongs to run 'other', not to 'test-kit'"),
     ],
 )
-def test_a_template_of_somebody_else_is_refused(
+def test_a_template_of_another_run_is_refused(
     local_session: aws.Session, deployment: Deployment, template_id: str, tags: dict[str, str], told: str
 ):
     foreign = copy_template(local_session, template_id, tags=tags)
@@ -118,7 +118,7 @@ def test_a_target_whose_tags_are_unknown_is_refused():
         check_targets([{"name": "Others", "arn": "", "tags": {}}], "run")
 
 
-def test_a_guardrail_that_rings_already_is_told_instead_of_an_experiment_that_ends_at_once(
+def test_a_guardrail_in_alarm_is_an_error_before_the_experiment_starts(
     local_session: aws.Session, deployment: Deployment, template_id: str, no_waiting: dict[str, Any]
 ):
     cloudwatch = local_session.client("cloudwatch")
@@ -135,13 +135,13 @@ def test_a_guardrail_that_rings_already_is_told_instead_of_an_experiment_that_en
         faults.start(local_session, guarded, deployment, **no_waiting)
 
 
-def test_no_such_template_is_a_fault_error(local_session: aws.Session, deployment: Deployment):
+def test_a_missing_template_is_a_fault_error(local_session: aws.Session, deployment: Deployment):
     with pytest.raises(FaultError, match="preview of EXTnone"):
         faults.preview(local_session, "EXTnone", deployment)
 
 
 @pytest.mark.slow
-def test_the_loss_of_a_zone_is_proven_from_elsewhere(
+def test_the_loss_of_a_zone_is_proven_without_fis(
     local_session: aws.Session, deployment: Deployment, template_id: str, healed: None
 ):
     watch = collect.TaskWatch.start(local_session, deployment)
@@ -214,7 +214,7 @@ def seconds(start: int, end: int, count: int) -> dict[float, int]:
 PLAIN = Deployment(stack_name="s", run_id="r", api_url="")
 
 
-def test_a_cut_is_proven_by_targets_that_die_and_come_back():
+def test_a_cut_is_proven_by_targets_that_become_unhealthy_and_recover():
     context = cut_context(PLAIN, seconds(90, 106, 2) | seconds(106, 125, 0) | seconds(125, 130, 2))
     found = prove_cut(context, context.experiment.actions[0])
     assert (found.observed_at, found.healed_at) == (106.0, 125.0)
@@ -269,7 +269,7 @@ def test_an_action_without_a_proof_stays_unproven():
     ("zone", "stopped_at", "casualty"),
     [("a", 110.0, True), ("a", 140.0, True), ("a", 99.0, False), ("a", 200.0, False), ("b", 110.0, False)],
 )
-def test_only_a_stop_in_the_lost_zone_and_its_time_is_the_faults(zone: str, stopped_at: float, casualty: bool):
+def test_only_a_stop_in_the_lost_zone_and_in_its_time_is_explained(zone: str, stopped_at: float, casualty: bool):
     window = FaultWindow(
         experiment_id="E", template="T", status="completed", injected_at=100.0, ended_at=120.0, healed_at=125.0
     )

@@ -1,4 +1,4 @@
-"""The linter of FIS templates: a golden template that passes, and one planted fault per rule."""
+"""The linter of FIS templates: a golden template that passes, and one planted mistake per rule."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def _remarks(tmp_path: Path, plant: Callable[[Template], object]) -> list[Remark
     return [remark for _, remark in lint([_write(tmp_path / "t.json", template)])]
 
 
-def _told(remarks: list[Remark]) -> list[tuple[str, str]]:
+def _errors_and_warnings(remarks: list[Remark]) -> list[tuple[str, str]]:
     return [(remark.severity.value, remark.rule) for remark in remarks if remark.severity is not Severity.NOTE]
 
 
@@ -189,19 +189,32 @@ def test_the_golden_template_is_silent_but_for_notes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("severity", "rule", "plant", "says"), PLANTED)
-def test_each_planted_fault_is_told(
+def test_each_planted_mistake_is_reported(
     tmp_path: Path, severity: str, rule: str, plant: Callable[[Template], object], says: str
 ) -> None:
-    """By its own rule, with its own severity, in a sentence that helps."""
+    """By its own rule, with its own severity, in a helpful sentence."""
     remarks = _remarks(tmp_path, plant)
-    assert (severity, rule) in _told(remarks)
+    assert (severity, rule) in _errors_and_warnings(remarks)
     assert any(says in remark.sentence for remark in remarks if remark.rule == rule)
 
 
-def test_one_mistake_is_told_once(tmp_path: Path) -> None:
-    """A value out of shape is unknown to the other rules, not wrong for them as well."""
-    assert _told(_remarks(tmp_path, _tasks(resourceTags="App"))) == [("error", "template-shape")]
-    assert _told(_remarks(tmp_path, lambda t: t.update(targets=None))) == [("error", "target-defined")] * 2
+def test_one_mistake_is_reported_once(tmp_path: Path) -> None:
+    """The other rules ignore a malformed value."""
+    assert _errors_and_warnings(_remarks(tmp_path, _tasks(resourceTags="App"))) == [("error", "template-shape")]
+    assert (
+        _errors_and_warnings(_remarks(tmp_path, lambda t: t.update(targets=None))) == [("error", "target-defined")] * 2
+    )
+
+
+def test_an_ebs_pause_may_last_seconds(tmp_path: Path) -> None:
+    """AWS takes PT1S to PT12H for this action."""
+    pause = {"actionId": "aws:ebs:pause-volume-io", "parameters": {"duration": "PT5S"}, "targets": {"Volumes": "V"}}
+    volume = {"resourceType": "aws:ec2:ebs-volume", "resourceTags": {"App": "shop"}, "selectionMode": "COUNT(1)"}
+
+    def plant(template: Template) -> None:
+        template["actions"]["Pause"], template["targets"]["V"] = pause, volume
+
+    assert _errors_and_warnings(_remarks(tmp_path, plant)) == []
 
 
 def test_what_cannot_be_rehearsed_is_a_note(tmp_path: Path) -> None:
@@ -214,12 +227,12 @@ def test_what_cannot_be_rehearsed_is_a_note(tmp_path: Path) -> None:
         template["targets"]["Db"] = {**db, "selectionMode": "ALL"}
 
     remarks = _remarks(tmp_path, plant)
-    assert _told(remarks) == []
+    assert _errors_and_warnings(remarks) == []
     assert "note local-rehearsal: action Fail: aws:rds:failover-db-cluster acts on AWS only" in str(remarks[0])
 
 
 def test_what_can_be_rehearsed_is_what_the_local_aws_does() -> None:
-    """The list stands apart from the local AWS, which nothing above it may import: add what is missing to it."""
+    """The list cannot be imported from the local AWS: add a missing action to it."""
     from kit.local.fis.actions import ACTIONS as ACTING
 
     assert set(ACTING) == REHEARSABLE
@@ -235,7 +248,7 @@ def _stack(tmp_path: Path, **changes: str) -> list[str]:
 
 
 def test_functions_of_cloudformation_are_unknown_and_not_wrong(tmp_path: Path) -> None:
-    """Whatever !Ref, !Sub, !If and Fn::GetAtt stand for; and the task definition of another component is not meant."""
+    """!Ref, !Sub, !If and Fn::GetAtt; the task definition of another component is not checked."""
     assert _stack(tmp_path) == []
 
 
@@ -258,7 +271,7 @@ def test_prerequisites_without_task_definitions_are_a_note(tmp_path: Path) -> No
     notes = [remark for remark in remarks if remark.rule == "ecs-fault-prerequisites"]
     assert [note.severity for note in notes] == [Severity.NOTE]
     assert "needs the SSM agent as a sidecar container in the tasks' definition" in notes[0].sentence
-    assert _told(remarks) == []
+    assert _errors_and_warnings(remarks) == []
 
 
 def test_our_own_stack_has_no_errors() -> None:
@@ -274,10 +287,10 @@ def test_yaml_and_the_answer_of_the_api_are_read_too(tmp_path: Path) -> None:
     in_yaml = tmp_path / "t.yaml"
     in_yaml.write_text(yaml.safe_dump(GOLDEN))
     for path in (_write(tmp_path / "answer.json", answer), in_yaml):
-        assert _told([remark for _, remark in lint([path])]) == []
+        assert _errors_and_warnings([remark for _, remark in lint([path])]) == []
 
 
-def test_an_empty_resource_is_told_and_does_not_crash(tmp_path: Path) -> None:
+def test_an_empty_resource_is_reported_and_does_not_crash(tmp_path: Path) -> None:
     """Whatever stands where an object should."""
     for properties in (None, [], "x", {}, {"Actions": {"A": None, "B": []}, "Targets": {"T": {"Filters": [1]}}}):
         resources = {"E": {"Type": "AWS::FIS::ExperimentTemplate", "Properties": properties}, "F": []}
@@ -287,7 +300,7 @@ def test_an_empty_resource_is_told_and_does_not_crash(tmp_path: Path) -> None:
 
 
 def test_a_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
-    """Whoever reads the output by lines must not be misled by what a file says."""
+    """A name in a file cannot forge a line of the output."""
     remarks = _remarks(tmp_path, _add(**{"A\nB": {"actionId": "aws:fis:wait"}}))
     assert any("action A B:" in str(remark) for remark in remarks)
     assert not any("\n" in str(remark) for remark in remarks)

@@ -1,4 +1,4 @@
-"""Proofs from what clients saw and from the load balancer's targets, and the table of how each action is proven."""
+"""Effect checks by the clients' history and by target health, and the table of how each action is proven."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TASK = {
     "tags": {"Component": "api"},
 }  # fmt: skip
 # name → (from, to, share of orders that it hits)
-COURSES = {
+TIMELINES = {
     "effect": (START, END, 0.5),
     "null": (0, 0, 0.0),
     "began-before": (START - 30, END, 0.5),
@@ -36,9 +36,9 @@ COURSES = {
 }
 
 
-def attempts(course: str, *, slow_ms: float = 0.0, timeout: bool = False) -> pd.DataFrame:
+def attempts(timeline: str, *, slow_ms: float = 0.0, timeout: bool = False) -> pd.DataFrame:
     """First attempts of orders from 0 to STOP; the hit ones are slow or unanswered."""
-    begin, end, share = COURSES[course]
+    begin, end, share = TIMELINES[timeline]
     dice = np.random.default_rng(5)
     t = np.sort(dice.uniform(0, STOP, int(RATE_PER_S * STOP)))
     hit = (t >= begin) & (t < end) & (dice.random(len(t)) < share)
@@ -64,7 +64,7 @@ def prove(action: dict[str, Any], **seen: Any) -> Proof:
 
 
 class NoTask:
-    """An ECS that has forgotten every task."""
+    """An ECS that no longer lists any task."""
 
     def client(self, name: str) -> Any:
         return self
@@ -87,18 +87,18 @@ class Health:
         return pd.DataFrame(columns=pd.Index(["t", "zone", "service", "running"]))
 
 
-@pytest.mark.parametrize("course", COURSES)
-def test_slow_answers_are_a_witness_if_the_scenario_says_so(course: str):
-    found = prove(SLOW, attempts=attempts(course, slow_ms=400), evidence={"Hit": "client-latency"})
-    assert (found.observed_at is not None) is (course in ("effect", "never-healed")), found.detail
-    assert (found.healed_at is not None) is (course == "effect"), found.detail
+@pytest.mark.parametrize("timeline", TIMELINES)
+def test_slow_answers_are_evidence_if_the_scenario_names_them(timeline: str):
+    found = prove(SLOW, attempts=attempts(timeline, slow_ms=400), evidence={"Hit": "client-latency"})
+    assert (found.observed_at is not None) is (timeline in ("effect", "never-healed")), found.detail
+    assert (found.healed_at is not None) is (timeline == "effect"), found.detail
 
 
-@pytest.mark.parametrize("course", COURSES)
-def test_unanswered_requests_prove_a_port_that_swallows_them(course: str):
-    found = prove(BLACKHOLE, attempts=attempts(course, timeout=True))
-    assert (found.observed_at is not None) is (course in ("effect", "never-healed")), found.detail
-    assert (found.healed_at is not None) is (course == "effect"), found.detail
+@pytest.mark.parametrize("timeline", TIMELINES)
+def test_unanswered_requests_prove_a_blackholed_port(timeline: str):
+    found = prove(BLACKHOLE, attempts=attempts(timeline, timeout=True))
+    assert (found.observed_at is not None) is (timeline in ("effect", "never-healed")), found.detail
+    assert (found.healed_at is not None) is (timeline == "effect"), found.detail
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_a_target_that_is_lost_for_a_while_proves_it_too(health: Health, seen: b
     assert (found.observed_at is not None, found.healed_at is not None) == (seen, healed), found.detail
 
 
-def test_nothing_seen_is_said_with_all_that_was_looked_for():
+def test_an_unproven_fault_names_everything_that_was_checked():
     said = prove(BLACKHOLE).detail
     assert all(part in said for part in ("0 of 1 chosen tasks", "no samples", "no client's history"))
 
@@ -134,8 +134,8 @@ def test_an_action_that_has_not_ended_is_not_proven():
     )
 
 
-def test_every_prover_says_in_a_sentence_what_it_looks_at():
-    """A page for users shows them."""
+def test_every_effect_check_has_a_sentence_for_the_page():
+    """The fidelity page shows them."""
     for action_id in EFFECT_CHECKS:
         assert action_id in ACTIONS
         sentence = how_proven(action_id)
@@ -145,7 +145,7 @@ def test_every_prover_says_in_a_sentence_what_it_looks_at():
 
 
 def test_what_can_be_rehearsed_can_be_proven():
-    """But for calls that PaperBroker does not make, whose rehearsal proves nothing about it."""
+    """Except for calls that PaperBroker does not make."""
     unproven = {
         "aws:lambda:invocation-http-integration-response",
         "aws:network:route-table-disrupt-cross-region-connectivity",

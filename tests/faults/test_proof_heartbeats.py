@@ -1,4 +1,4 @@
-"""Heartbeats: what a busy machine makes of a healthy task is no silence, what a frozen one leaves out is."""
+"""Heartbeat rates: late heartbeats of a healthy task are no silence, missing ones of a stopped task are."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ from kit.faults.proofs.paperbroker_metrics import _rate
         ([], None),
     ],
 )
-def test_the_rate_is_that_of_the_pauses_between_beats(beats: list[tuple[float, float]], rate: float | None):
-    """Three beats in ten seconds are one each five seconds: counted as three, a healthy task seemed to fall silent."""
+def test_the_rate_counts_the_intervals_between_heartbeats(beats: list[tuple[float, float]], rate: float | None):
+    """Three heartbeats in ten seconds are one each five seconds, not three in ten."""
     assert _rate(beats) == rate

@@ -1,6 +1,6 @@
 """Proofs from PaperBroker's metrics: a real effect is seen and seen gone, everything that only looks like one is not.
 
-Each case plants the metrics of a fault that took its course, or did not, into a real local CloudWatch.
+Each case plants the metrics of a fault with or without its effect into a real local CloudWatch.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ QUEUE_LOST = {"lossPercent": 100, "sources": "sqs.us-east-1.amazonaws.com"}
 NUMBERS = itertools.count(1)
 # After so long under a fault its targets leave.
 REPLACED_S = 12.0
-# Shapes of which a proof must not be made.
+# Shapes that must not prove the effect.
 FALSE_SHAPES = ("null", "wrong-zone", "began-before", "just-before", "burst", "half-done")
 
 
 @pytest.fixture
 def broker(local_session: aws.Session) -> Callable[..., Broker]:
-    """A PaperBroker of the past, under an Env of its own."""
+    """Publish a PaperBroker's past metrics under an Env of its own."""
 
     def make(**more: Any) -> Broker:
         begin = time.time() - BEFORE_S - FAULT_S - AFTER_S
@@ -115,7 +115,7 @@ def test_an_effect_that_stays_is_never_healed(kind: str, broker: Callable[..., B
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_neighbours_show_too_is_not_the_actions_doing(kind: str, broker: Callable[..., Broker]):
+def test_an_effect_that_neighbours_show_too_is_not_the_actions(kind: str, broker: Callable[..., Broker]):
     """A machine that is slow for a while, a service or CloudWatch that is gone for a while."""
     action_id, parameters, effect, more = KINDS[kind]
     planted = broker()
@@ -135,14 +135,14 @@ def test_a_component_that_hardly_calls_is_left_out_but_not_all_of_them(broker: C
     assert alone.observed_at is None and "relay in us-east-1a: no store call before the fault" in alone.detail
 
 
-def test_the_detail_tells_the_added_latency_in_numbers(broker: Callable[..., Broker]):
+def test_the_detail_gives_the_added_latency_in_numbers(broker: Callable[..., Broker]):
     planted = broker()
     planted.publish(slow=in_force)
     detail = planted.prove(LATENCY, parameters={"delayMilliseconds": 300, "sources": "DYNAMODB"}).detail
     told = re.search(r"api in us-east-1a, median (\d+) → (\d+) ms: ([\d.]+) % of \d+ calls", detail)
     assert told is not None, detail
     before_ms, during_ms, share = (float(number) for number in told.groups())
-    # The first publish after the start also tells of calls from before it.
+    # The first publish after the start also covers calls from before it.
     assert before_ms < 20 and 290 <= during_ms <= 330 and share > 95, detail
 
 
@@ -162,8 +162,8 @@ def test_a_scope_that_nothing_calls_stays_unproven(broker: Callable[..., Broker]
     assert (found.observed_at, found.detail) == (None, "scope s3: PaperBroker calls nothing that it cuts")
 
 
-def test_a_thaw_ends_what_a_freeze_began(broker: Callable[..., Broker]):
-    """Frozen for twenty of the thirty seconds; each action gets its own proof."""
+def test_continuing_a_stopped_process_is_proven_by_the_end_of_its_silence(broker: Callable[..., Broker]):
+    """Stopped for twenty of the thirty seconds; each action gets its own proof."""
     planted = broker()
     planted.publish(silent=lambda component, zone, s: zone == HERE and 0 <= s < 20)
     signal = {"processName": "python"}
@@ -187,7 +187,7 @@ FREEZES_S = (13.0, 15.0, 17.0, 20.0, 25.0)
 
 @pytest.mark.parametrize("seed", range(6))
 def test_few_heartbeats_do_not_make_a_disarmed_freeze_a_silence(seed: int, broker: Callable[..., Broker]):
-    """Whenever its tasks publish, and however long it was to last: three beats in ten seconds make two pauses."""
+    """Whenever its tasks publish, and however long it was to last: three heartbeats have two intervals."""
     planted = broker(dice=random.Random(seed))
     planted.publish(silent=lambda component, zone, s: s < -BRIEF_STEADY_S)
     for freeze_s in FREEZES_S:
@@ -214,7 +214,9 @@ PART_S = 10.0
 
 
 @pytest.mark.parametrize(("slow", "lossy"), [(True, True), (True, False), (False, True), (False, False)])
-def test_short_actions_that_follow_each_other_are_told_apart(slow: bool, lossy: bool, broker: Callable[..., Broker]):
+def test_short_actions_that_follow_each_other_have_separate_proofs(
+    slow: bool, lossy: bool, broker: Callable[..., Broker]
+):
     """Slow calls are as slow as lost ones: the one action must not be proven by what the other did."""
     planted = broker()
     planted.publish(slow=between(0, PART_S) if slow else None, lossy=between(PART_S, 2 * PART_S) if lossy else None)
@@ -249,10 +251,10 @@ def test_a_cut_that_grows_is_proven_step_by_step(near: bool, far: bool, broker: 
 
 
 @pytest.mark.parametrize("leaves_after_s", [None, REPLACED_S])
-def test_targets_that_are_replaced_tell_for_as_long_as_they_are_there(
+def test_targets_that_are_replaced_count_until_they_stop(
     leaves_after_s: float | None, broker: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
 ):
-    """A deployment under the fault: the zone's new API tasks are no targets, and quick."""
+    """A deployment under the fault: the zone's new API tasks are no targets, and fast."""
     planted = broker()
     planted.publish(
         slow=lambda component, zone, s: in_force(component, zone, s) and (component != "api" or s < REPLACED_S)
@@ -266,7 +268,7 @@ def test_targets_that_are_replaced_tell_for_as_long_as_they_are_there(
     assert (found.observed_at is not None and found.healed_at is not None) is (leaves_after_s is not None), found
 
 
-# Scenario.evidence → what the witness then has to see.
+# Scenario.evidence → what the evidence source then has to see.
 EVIDENCE = {
     "store-latency": {"slow": in_force},
     "queue-latency": {"slow": in_force, "kind": "Queue"},
@@ -277,21 +279,21 @@ EVIDENCE = {
 }
 
 
-@pytest.mark.parametrize("witness", EVIDENCE)
-def test_an_automation_is_proven_by_the_witness_that_its_scenario_names(witness: str, broker: Callable[..., Broker]):
+@pytest.mark.parametrize("source", EVIDENCE)
+def test_an_automation_is_proven_by_the_evidence_that_its_scenario_names(source: str, broker: Callable[..., Broker]):
     planted = broker()
-    planted.publish(**EVIDENCE[witness])
-    assert is_whole(planted.prove(SSM, targets=[], evidence={"Hit": witness}), planted)
+    planted.publish(**EVIDENCE[source])
+    assert is_whole(planted.prove(SSM, targets=[], evidence={"Hit": source}), planted)
 
 
-@pytest.mark.parametrize("witness", EVIDENCE)
-def test_an_automation_that_did_nothing_has_no_witness(witness: str, broker: Callable[..., Broker]):
+@pytest.mark.parametrize("source", EVIDENCE)
+def test_an_automation_that_did_nothing_has_no_evidence(source: str, broker: Callable[..., Broker]):
     planted = broker(noise=0.03)
     planted.publish()
-    assert planted.prove(SSM, targets=[], evidence={"Hit": witness}).observed_at is None
+    assert planted.prove(SSM, targets=[], evidence={"Hit": source}).observed_at is None
 
 
-def test_without_a_known_witness_an_automation_stays_unproven(broker: Callable[..., Broker]):
+def test_without_a_known_evidence_source_an_automation_stays_unproven(broker: Callable[..., Broker]):
     """It may do anything."""
     planted = broker()
     said = planted.prove(SSM, targets=[]).detail
@@ -300,7 +302,7 @@ def test_without_a_known_witness_an_automation_stays_unproven(broker: Callable[.
     assert "'luck'; known: api-replaced, client-latency" in unknown
 
 
-def test_the_vocabulary_of_witnesses_is_what_scenarios_may_name():
+def test_scenarios_may_name_exactly_the_evidence_sources():
     assert set(EVIDENCE_SOURCES) == {*EVIDENCE, "api-replaced", "client-latency", "silence"}
 
 
@@ -313,7 +315,7 @@ def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broke
     assert found.observed_at is None and "its evidence could not be read: metric PaperBroker" in found.detail
 
 
-def test_a_meter_waits_for_what_was_published_last_but_not_for_ever(broker: Callable[..., Broker]):
+def test_meters_wait_for_the_last_publish_but_not_for_ever(broker: Callable[..., Broker]):
     planted = broker()
     planted.publish()
     deployment = planted.context(planted.action(LATENCY)).deployment

@@ -1,4 +1,4 @@
-"""The rule of shares: many odd calls show an effect however few calls there were, few calls refute nothing."""
+"""Rates: many affected calls show an effect however few calls there were; few calls refute nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ WINDOWS = Windows(injected_at=60.0, force_start=60.0, force_end=70.0, after_star
 
 
 def judged(calls: int, odd: int, *, before_odd: int = 0, expected: float = 0.3) -> State:
-    """With that many calls in force, half of them in each of two publishes."""
+    """Judge that many calls in force, half of them in each of two publishes."""
     before = [Tally(t=t, n=50, x=before_odd) for t in range(5, 61, 5)]
     force = [Tally(t=t, n=calls / 2, x=odd / 2) for t in (65, 70)]
     after = [Tally(t=t, n=50, x=0) for t in range(75, 101, 5)]
@@ -35,5 +35,5 @@ def test_few_calls_refute_nothing_and_show_what_many_of_them_were(calls: int, od
     assert judged(calls, odd) is state
 
 
-def test_what_was_there_before_is_shown_by_no_number():
+def test_no_number_shows_an_effect_that_was_there_before():
     assert judged(60, 18, before_odd=15) is State.REFUTED

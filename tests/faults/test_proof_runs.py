@@ -1,4 +1,4 @@
-"""Verdicts on experiments against a stack that is up: aborted by a guardrail, and disarmed behind the kit's back.
+"""Verdicts on experiments against a stack that is up: aborted by a guardrail, and disarmed without the kit's knowledge.
 
 The effect itself is looked at from inside: a call with a task's own credentials hangs as long as the task is cut off.
 """
@@ -31,7 +31,7 @@ WAIT_S_MAX = 30.0
 
 @pytest.fixture
 def template_id(local_session: aws.Session, deployment: Deployment) -> Iterator[str]:
-    """The API's task in one zone loses all that it sends to DynamoDB, for three seconds or until a guardrail rings."""
+    """The API's task in one zone loses all that it sends to DynamoDB, for 3 s or until a guardrail stops it."""
     fis, name = local_session.client("fis"), collect.guardrails(deployment)[0]
     arn = local_session.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["AlarmArn"]
     zone = deployment.outputs["FaultZone"]
@@ -129,7 +129,7 @@ def test_a_guardrail_aborts_the_run_and_its_fault_is_gone_within_two_seconds(
     assert window.targets[0]["zone"] == deployment.outputs["FaultZone"] and window.actions[0]["proof"]
 
 
-def test_a_fault_that_was_disarmed_behind_the_kits_back_is_no_evidence(
+def test_a_disarmed_fault_leaves_the_run_invalid(
     local_cloud: aws.LocalCloud, local_session: aws.Session, deployment: Deployment, template_id: str
 ):
     """FIS says completed, in its full time, with its targets; nothing was cut."""

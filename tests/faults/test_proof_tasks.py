@@ -22,7 +22,7 @@ FAILED = "Task failed ELB health checks in (target-group arn:g)"
 
 
 def proven(session: Any, kind: str, arns: list[str], start: float, *, signal: str = "SIGKILL") -> Proof:
-    """What the proof of this kind says of these tasks."""
+    """Prove an action of this kind by these tasks."""
     action = {
         "name": "Hit", "action_id": f"aws:ecs:task-{kind}", "targets": ["Tasks"], "status": "completed",
         "parameters": {"trafficType": "ingress", "signal": signal},
@@ -86,7 +86,7 @@ def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Ses
 def test_a_stop_proves_only_the_fault_that_causes_it(
     kind: str, code: str, reason: str, is_proven: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The words of ECS decide which."""
+    """The reason that ECS gives decides which."""
     stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=None, stopped_at=105.0)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
     assert (proven(None, kind, ["t"], 100.0).observed_at == 105.0) is is_proven
@@ -101,10 +101,10 @@ def test_a_stop_proves_only_the_fault_that_causes_it(
         ("UserInitiated", "", False),
     ],
 )
-def test_a_process_that_is_told_to_end_exits_or_says_that_it_is_not_ready(
+def test_a_process_that_gets_sigterm_exits_or_fails_its_health_checks(
     code: str, reason: str, is_proven: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may serve until the load balancer has given it up, and ECS with it."""
+    """It may serve until the load balancer has noticed, and ECS with it."""
     stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=0, stopped_at=105.0)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
     assert (proven(None, "kill-process", ["t"], 100.0, signal="SIGTERM").observed_at == 105.0) is is_proven
@@ -131,7 +131,7 @@ class OneApi:
 
 
 def replaced(monkeypatch: pytest.MonkeyPatch, *lives: TaskLife) -> Proof:
-    """What the witness says of a deployment that began at 100, where ECS tells these lives."""
+    """Prove a deployment that began at 100, from these lives of tasks."""
     monkeypatch.setattr(tasks, "lives", lambda *_: list(lives))
     action = {
         "name": "Deploy", "action_id": "aws:ssm:start-automation-execution", "targets": [], "status": "completed",
@@ -153,7 +153,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, *lives: TaskLife) -> Proof:
 
 
 def life(started_at: float, leaves_at: float | None = None, code: str = "ServiceSchedulerInitiated") -> TaskLife:
-    """A task that takes five seconds to leave."""
+    """Return a task that takes five seconds to stop."""
     stop = TaskStop(
         arn="t", service="api", zone="a", code=code, reason="", exit_code=0,
         stopping_at=leaves_at, stopped_at=None if leaves_at is None else leaves_at + 5,
@@ -161,7 +161,7 @@ def life(started_at: float, leaves_at: float | None = None, code: str = "Service
     return TaskLife(arn="t", started_at=started_at, stop=None if leaves_at is None else stop)
 
 
-def test_a_deployment_is_proven_by_the_tasks_that_went_and_came(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_deployment_is_proven_by_the_tasks_that_it_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     found = replaced(monkeypatch, life(10, 112), life(11, 113), life(104), life(105))
     assert (found.observed_at, found.healed_at) == (112, 130)
     assert found.detail == "ECS: 2 of 2 api tasks were stopped by their service, 2 others started, complete again"
@@ -183,7 +183,7 @@ def test_what_is_no_deployment_proves_none(lives: list[TaskLife], monkeypatch: p
     assert replaced(monkeypatch, *lives).observed_at is None
 
 
-def test_ecs_tells_the_lives_of_a_services_tasks(local_session: aws.Session, deployment: Deployment) -> None:
+def test_the_lives_of_a_services_tasks_are_read_from_ecs(local_session: aws.Session, deployment: Deployment) -> None:
     """Those of this service only, and when each began."""
     found = tasks.lives(local_session, deployment, deployment.outputs["ApiServiceName"])
     running = [life for life in found if life.stop is None]

@@ -1,4 +1,4 @@
-"""Two small web tasks behind a load balancer, one of which is hit: what the tests of task faults share."""
+"""Two small web tasks behind a load balancer, one of which is hit, for the tests of task faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the FIS tests share: templates in short, and waits."""
+"""Helpers of the FIS tests: short templates, and a client that waits."""
 
 from __future__ import annotations
 

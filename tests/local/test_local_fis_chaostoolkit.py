@@ -1,4 +1,4 @@
-"""A client that nobody here wrote: Chaos Toolkit starts, watches and stops experiments of the local AWS."""
+"""A third-party client: Chaos Toolkit starts, watches and stops experiments of the local AWS."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_its_functions_start_watch_and_stop_an_experiment(rig: FisRig) -> None:
 
 
 def test_it_stops_experiments_by_their_tags(rig: FisRig) -> None:
-    """Its way out when nobody knows the experiment's id."""
+    """Without knowing the experiment's id."""
     template_id = rig.template(actions={"wait": wait_action(60)})
     ours = start_experiment(template_id, tags="Run=ours", configuration=REGION)["experiment"]["id"]
     other = start_experiment(template_id, tags="Run=other", configuration=REGION)["experiment"]["id"]

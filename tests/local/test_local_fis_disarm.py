@@ -1,4 +1,4 @@
-"""A disarmed action: FIS runs it as ever, and nothing happens."""
+"""A disarmed action: FIS reports it as usual, and nothing is injected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTION_ID = "aws:network:disrupt-connectivity"
 
 @pytest.fixture
 def switch(cloud: RunningCloud) -> Iterator[Path]:
-    """The file; gone at the end."""
+    """Return the path of the file, and remove it at the end."""
     path = cloud.state_dir / disarm.FILE_NAME
     yield path
     path.unlink(missing_ok=True)
@@ -43,6 +43,6 @@ def test_a_disarmed_action_completes_in_its_time_and_changes_nothing(cloud: Runn
     assert changes(cloud) == before + 1
 
 
-def test_other_actions_stay_armed(cloud: RunningCloud, switch: Path):
+def test_other_actions_are_still_injected(cloud: RunningCloud, switch: Path):
     switch.write_text("aws:network:disrupt-connectivity-x\n")
     assert not disarm.is_disarmed(cloud.state_dir, ACTION_ID)

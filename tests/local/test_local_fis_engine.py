@@ -1,4 +1,4 @@
-"""The engine's promise on changes that last until the experiment ends: undone, or the experiment has failed."""
+"""Changes that last until the experiment ends are undone, or the experiment fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ACTION = "aws:fis:wait"
 
 
 class Keeps:
-    """Makes a change that outlives it."""
+    """An action with a change that outlives it."""
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:
@@ -32,7 +32,7 @@ class Keeps:
 
 
 def run(folder: Path, *, stops: bool = False) -> tuple[Experiment, list[str], list[str]]:
-    """One experiment of two such actions in turn; it, and how its journal ended: what was undone, what was not."""
+    """Run two such actions in turn; return the experiment, the undone changes and those still in force."""
     actions = {
         "first": {"actionId": ACTION, "parameters": {"duration": "PT0.01S"}},
         "second": {

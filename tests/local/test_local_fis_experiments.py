@@ -76,14 +76,14 @@ def test_an_alarm_stops_the_experiment_at_once(rig: FisRig) -> None:
     assert states(experiment) == {"wait": "stopped"}
 
 
-def test_an_alarm_that_is_already_on_stops_it_before_any_action(rig: FisRig) -> None:
+def test_an_alarm_that_is_already_in_alarm_stops_it_before_any_action(rig: FisRig) -> None:
     """Nothing is injected."""
     experiment = rig.run(actions={"wait": wait_action(60)}, stopConditions=stop_on(rig.alarm("ALARM")))
     assert (experiment["state"]["status"], states(experiment)) == ("stopped", {"wait": "cancelled"})
 
 
 def test_a_guardrail_that_does_not_exist_fails_the_experiment(rig: FisRig) -> None:
-    """A misspelt alarm must not look like a quiet one."""
+    """A misspelt alarm must not look like one that is OK."""
     missing = "arn:aws:cloudwatch:us-east-1:000000000000:alarm:misspelt"
     experiment = rig.run(stopConditions=stop_on(missing))
     assert experiment["state"]["status"] == "failed"
@@ -218,7 +218,7 @@ def test_at_most_five_experiments_are_active(rig: FisRig) -> None:
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 402
 
 
-def test_events_and_logs_tell_the_whole_story(rig: FisRig) -> None:
+def test_events_and_logs_carry_every_state_and_step(rig: FisRig) -> None:
     """EventBridge carries each state, the log group each step in schema version 2."""
     events, sqs, logs = (rig.cloud.client(each) for each in ("events", "sqs", "logs"))
     queue_url = sqs.create_queue(QueueName="fis-events")["QueueUrl"]
@@ -258,7 +258,7 @@ def test_events_and_logs_tell_the_whole_story(rig: FisRig) -> None:
 
 
 def test_logs_that_cannot_be_delivered_fail_the_experiment(rig: FisRig) -> None:
-    """No log group, or no bucket: said at the start, not found out after."""
+    """A missing log group or bucket fails the experiment at its start."""
     group = {"logGroupArn": "arn:aws:logs:us-east-1:000000000000:log-group:/none:*"}
     for where in ({"cloudWatchLogsConfiguration": group}, {"s3Configuration": {"bucketName": "no-such-bucket"}}):
         experiment = rig.run(logConfiguration={"logSchemaVersion": 2, **where})

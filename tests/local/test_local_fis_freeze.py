@@ -1,4 +1,4 @@
-"""A task frozen by SIGSTOP: for the experiment's time, whatever ends it, and found ill meanwhile as on AWS."""
+"""A task stopped by SIGSTOP stays so until the experiment ends, and fails its health checks as on AWS."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def rig(cloud: Any) -> FisRig:
 
 
 @pytest.fixture(autouse=True)
-def thawed(pair: Pair) -> Iterator[None]:
-    """A test that fails leaves nothing frozen for the next."""
+def continued(pair: Pair) -> Iterator[None]:
+    """Continue every process after a test that fails."""
     yield
     pair.rig.stop_all()
 
@@ -43,7 +43,7 @@ def freeze(pair: Pair, *after: str) -> dict[str, Any]:
 
 
 def test_a_frozen_task_goes_on_when_the_experiment_is_stopped(pair: Pair) -> None:
-    """It outlives its action, is written down, and answers again when the experiment has ended; a child runs on."""
+    """The stop outlives its action and is in the journal; the task answers again afterwards; a child runs on."""
     pair.ask_hit("child")
     actions = {"freeze": freeze(pair), "for": wait_action(60, startAfter=["freeze"])}
     experiment_id = pair.rig.running(actions=actions, targets=pair.targets)
@@ -58,7 +58,7 @@ def test_a_frozen_task_goes_on_when_the_experiment_is_stopped(pair: Pair) -> Non
 
 
 def test_a_frozen_task_goes_on_when_the_experiment_fails(pair: Pair) -> None:
-    """An action after the freeze fails: nothing was asked to thaw, and it thaws."""
+    """The experiment continues the task although no action asked for it."""
     wrong = {"alarmArns": pair.rig.alarm("OK"), "alarmStates": "ALARM"}
     check = {"actionId": "aws:cloudwatch:assert-alarm-state", "parameters": wrong, "startAfter": ["freeze"]}
     experiment = pair.rig.run(actions={"freeze": freeze(pair), "check": check}, targets=pair.targets)
@@ -67,8 +67,8 @@ def test_a_frozen_task_goes_on_when_the_experiment_fails(pair: Pair) -> None:
     assert pair.open_entries() == []
 
 
-def test_a_later_action_that_continues_the_task_strikes_the_undo_out(pair: Pair) -> None:
-    """Freeze, wait, thaw: from then on the experiment has nothing left to undo, though it goes on."""
+def test_a_later_action_that_continues_the_task_replaces_the_undo(pair: Pair) -> None:
+    """After stop, wait and continue, the running experiment has nothing left to undo."""
     actions = {
         "freeze": freeze(pair),
         "frozen": wait_action(0.3, startAfter=["freeze"]),
@@ -122,7 +122,7 @@ def test_a_name_matches_as_killall_compares_it(name: str, matches: bool) -> None
 
 
 @pytest.mark.slow
-def test_a_task_that_stays_frozen_is_found_ill_and_replaced(rig: FisRig) -> None:
+def test_a_task_that_stays_frozen_is_unhealthy_and_replaced(rig: FisRig) -> None:
     """Its container health check runs on beside it, fails, and ECS says why it replaced the task."""
     ask = "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'], timeout=1)"
     check = {"command": ["CMD", "python", "-c", ask], "interval": 5, "timeout": 2, "retries": 1}

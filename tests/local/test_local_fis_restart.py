@@ -1,4 +1,4 @@
-"""What outlives the server, however it ended; logs in S3; and the report that is not made."""
+"""Templates, experiments and levers outlive the server; logs reach S3; reports are refused."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_logs_are_put_into_a_bucket_when_the_experiment_has_ended(cloud: Any) ->
     ]  # fmt: skip
 
 
-def test_a_report_configuration_is_kept_and_the_missing_report_is_said(cloud: Any) -> None:
+def test_a_report_configuration_is_kept_and_its_report_has_failed(cloud: Any) -> None:
     """Echoed in template and experiment; the report's state is failed, with a reason."""
     rig = FisRig(cloud)
     configuration = {
@@ -110,7 +110,7 @@ def test_a_report_configuration_is_kept_and_the_missing_report_is_said(cloud: An
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_both_schema_versions_are_taken(cloud: Any, version: int) -> None:
-    """The record says which it follows."""
+    """The record names its version."""
     rig, logs = FisRig(cloud), cloud.client("logs")
     logs.create_log_group(logGroupName=f"/fis-v{version}")
     group = {"logGroupArn": f"arn:aws:logs:us-east-1:000000000000:log-group:/fis-v{version}:*"}

@@ -1,4 +1,4 @@
-"""Faults in where traffic goes: a VPC endpoint, another Region, a prefix list, a zone that is shifted away from."""
+"""Faults in routes: a VPC endpoint, another Region, a prefix list, a zonal shift."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_disrupted_vpc_endpoint_cuts_its_service_from_the_vpc(pair: Pair) -> N
     ],
 )
 def test_an_endpoint_that_cannot_be_cut_fails(pair: Pair, service: str, kind: str, named: str) -> None:
-    """Gateway endpoints have no security group; somebody else's service has no traffic here."""
+    """Gateway endpoints have no security group; a third party's service has no traffic here."""
     target = endpoint(pair, service, kind)
     experiment = pair.rig.run(actions={"cut": DISRUPT_ENDPOINT}, targets={"Endpoint": target})
     assert experiment["state"]["error"]["code"] == "ConfigurationFailure"
@@ -155,7 +155,7 @@ def test_a_prefix_list_cuts_the_subnets_that_it_covers(pair: Pair, by: str) -> N
 @pytest.mark.parametrize(
     ("identifier", "named"), [("pl-none", "does not exist"), ("com.amazonaws.us-east-1.s3", "is managed by AWS")]
 )
-def test_a_prefix_list_must_be_ones_own(pair: Pair, identifier: str, named: str) -> None:
+def test_a_prefix_list_must_be_customer_managed(pair: Pair, identifier: str, named: str) -> None:
     target = by_arn("aws:ec2:subnet", subnet_arn(pair.subnets[0]))
     experiment = pair.rig.run(actions={"cut": cut_list(identifier)}, targets={"Subnets": target})
     assert experiment["state"]["error"]["code"] == "ConfigurationFailure"

@@ -1,4 +1,4 @@
-"""Host names of AWS services, read backwards."""
+"""From host names to AWS services."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_host_name_of_aws_is_its_service(name: str, service: str, region: str)
     ["example.com", "sqs", "amazonaws.com", "nothing.us-east-1.amazonaws.com", "sqs.us-east-1.amazonaws.com.evil.org"],
 )
 def test_any_other_name_means_no_service(name: str) -> None:
-    """It is refused where it stands, never guessed."""
+    """It is refused, never guessed."""
     assert service_of_host(name) is None
 
 

@@ -1,4 +1,4 @@
-"""The task faults apart from their tasks: what their parameters mean, and what they write down before they act."""
+"""Task faults without tasks: the meaning of their parameters, and their entries in the journal."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_more_stress_leaves_a_smaller_share() -> None:
     assert TaskCpuStress(percent=100, workers=1000).share_left(0.25) == 0.02
 
 
-def test_sources_are_the_places_that_the_links_know(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sources_are_subnets_and_services(monkeypatch: pytest.MonkeyPatch) -> None:
     """Zones by name or id and networks are subnets of the task's VPC; an address of its own has no meaning."""
     here = {"VpcId": "vpc-1", "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "use1-az1"}
     subnets = {

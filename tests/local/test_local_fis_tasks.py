@@ -1,4 +1,4 @@
-"""Task faults with real effect: one task of a service is hit, its neighbour is not, and then both are well again."""
+"""Task faults with real effect: one task of a service is hit, its neighbour is not, and then both recover."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_a_process_is_killed_by_name_in_the_task_only(pair: Pair) -> None:
 
 
 def test_a_stressed_task_starves_and_its_neighbour_does_not(pair: Pair) -> None:
-    """20 ms of work take several periods; the machine is not burnt for it, and the task recovers at once."""
+    """20 ms of work take several periods; the machine itself is not loaded, and the task recovers at once."""
     spent_before = os.times()
     with pair.fault("cpu-stress"):
         hit = statistics.median(pair.ask_hit("burn")[0] for _ in range(5))
@@ -156,7 +156,7 @@ def test_a_stressed_task_can_still_be_stopped(pair: Pair) -> None:
 
 @pytest.mark.slow
 def test_a_task_that_is_blackholed_for_long_is_replaced(rig: FisRig) -> None:
-    """The load balancer finds it ill, and ECS says so when it stops it: the fault's proof stands on these words."""
+    """ECS stops it with the reason of the load balancer, on which the effect check relies."""
     pair = Pair(rig, failed_checks_max=2)
     try:
         with pair.fault("network-blackhole-port", port="8080", trafficType="ingress"):
@@ -181,7 +181,7 @@ def test_a_task_that_is_blackholed_for_long_is_replaced(rig: FisRig) -> None:
         ("kill-process", {"processName": "python", "signal": "SIGNOPE"}, "'SIGNOPE'"),
     ],
 )
-def test_what_would_do_nothing_fails_and_says_why(
+def test_a_fault_without_effect_fails_with_its_reason(
     pair: Pair, kind: str, parameters: dict[str, str], named: str
 ) -> None:
     """ConfigurationFailure that names the value; nothing is left in force."""
