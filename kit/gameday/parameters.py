@@ -118,7 +118,8 @@ def _check_folder(folder: Path) -> None:
     except OSError as error:
         raise UsageError(f"reports folder {folder} cannot be written: {error.strerror or error}") from error
     if free < DISK_FREE_MIN_BYTES:
-        raise UsageError(f"reports folder {folder} has {free >> 20} MiB free, a run needs {DISK_FREE_MIN_BYTES >> 20}")
+        needed = f"a run needs {DISK_FREE_MIN_BYTES >> 20} MiB"
+        raise UsageError(f"reports folder {folder} has {free >> 20} MiB free, {needed}")
 
 
 def _check_port(port: int) -> None:

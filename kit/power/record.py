@@ -14,6 +14,7 @@ from kit.power.judgement import Judged, Judgement, builds, judge
 from kit.power.outcome import Result, Run, expected_failed, last_of
 from kit.power.plan import Plan
 from kit.power.rates import Rate
+from kit.process.atomic_file import write_json
 
 SCHEMA = "gameday.power/2"
 FILE = "power.json"
@@ -67,9 +68,7 @@ def validate(made: Any) -> None:
 
 def write(made: Mapping[str, Any], folder: Path) -> None:
     """Replace the folder's `power.json` in one step."""
-    part = folder / f"{FILE}.part"
-    part.write_text(json.dumps(made, indent=1), encoding="utf-8")
-    part.replace(folder / FILE)
+    write_json(folder / FILE, made)
 
 
 def is_power(folder: Path) -> bool:

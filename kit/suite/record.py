@@ -12,6 +12,7 @@ from kit import schemas
 from kit.errors import EvidenceMissing
 from kit.model import CheckKind, Status, Verdict
 from kit.notebook import runner
+from kit.process.atomic_file import write_json
 from kit.suite.outcome import Outcome
 from kit.suite.plan import Plan
 from kit.verdict import gate
@@ -74,9 +75,7 @@ def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def write(record: Mapping[str, Any], folder: Path) -> None:
     """Replace the folder's `suite.json` in one step."""
-    part = folder / f"{FILE}.part"
-    part.write_text(json.dumps(record, indent=1), encoding="utf-8")
-    part.replace(folder / FILE)
+    write_json(folder / FILE, record)
 
 
 def is_suite(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""The papermill traps, each closed: what looks like a clean notebook and is no evidence."""
+"""Executed notebooks that look clean and are no evidence, parameters that are refused, and runs that are killed."""
 
 import json
 import os
@@ -60,7 +60,7 @@ def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "why"),
+    ("ending", "why"),
     [
         ({"about": {"exception": None}}, "no end time"),
         ({"about": {"end_time": "x", "exception": True}}, "exception"),
@@ -71,8 +71,8 @@ def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
     ],
     ids=["no-end-time", "exception", "exit-code", "killed", "supervisor-killed", "runner-vanished"],
 )
-def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, spoil, why):
-    run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])], **spoil)
+def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, ending, why):
+    run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])], **ending)
     record = runner.judge_run(run)
     assert record["verdict"] == "INVALID"
     assert why in " ".join(record["reasons"])
@@ -202,12 +202,8 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     mark = tmp_path / "child.pid"
     source = a_source(tmp_path, SLEEPER.format(mark=str(mark)))
     run_dir = tmp_path / "run"
-    code = (
-        "import sys; from pathlib import Path; from kit.notebook import runner; "
-        f"runner.execute(runner.Request(notebook=Path({str(source)!r}), parameters={{}}, "
-        f"run_dir=Path({str(run_dir)!r}), reproduce=''))"
-    )
-    command = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    argv = [sys.executable, Path(__file__).with_name("run_notebook.py"), source, run_dir]
+    command = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(mark.exists, timeout_s=30)
     family = psutil.Process(command.pid).children(recursive=True)
     victims = {
