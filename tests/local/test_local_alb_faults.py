@@ -21,11 +21,8 @@ TO_NODES: dict[str, Any] = {"src": Match(kinds=["client"]), "dst": Match(kinds=[
 
 async def until_every_node_sees(made: Rig, server: TargetServer, state: str) -> None:
     """Wait until every node sees this state. Each node routes by its own checks."""
-    targets = made.service._groups[made.group_arn].targets
-    target = targets[(f"10.0.0.{server.name}", 8080)]
-    await wait_until_async(
-        lambda: {view.state for view in target.views.values()} == {state}, f"every node sees {state}"
-    )
+    views = made.service._groups[made.group_arn].targets[(f"10.0.0.{server.name}", 8080)].views
+    await wait_until_async(lambda: {view.state for view in views.values()} == {state}, f"every node sees {state}")
 
 
 def test_a_cut_zone_turns_unhealthy_is_avoided_and_comes_back() -> None:
