@@ -13,6 +13,8 @@ from typing import Any
 from kit.errors import UsageError
 
 SEED_MAX = 2**31 - 1
+# Stands in the notebook for "the scenario's own value". No parameter accepts it from the command line.
+FROM_SCENARIO = 0
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -21,8 +23,8 @@ class ParameterSpec:
     """One parameter. `lowest` and `highest` are both accepted; `pattern` must match the whole text.
 
     `described` says in words what `pattern` accepts. `option` is the option of the command line; a parameter without
-    one is set by `-p NAME=VALUE`. `default` is None for a value that comes from the scenario. `subject` begins each
-    error message.
+    one is set by `-p NAME=VALUE`. `default` is FROM_SCENARIO for a value that the scenario chooses. `subject` begins
+    each error message.
     """
 
     name: str
@@ -84,17 +86,27 @@ _NAME = r"[a-z0-9][a-z0-9-]{0,39}"
 _NAME_WORDS = "1 to 40 lower-case letters, digits and hyphens, not beginning with a hyphen"
 
 _ALL = (
+    ParameterSpec(name="scenario", type=str, default="az-loss", help="name of the scenario"),
     ParameterSpec(
-        name="rate_per_s", type=int, lowest=1, highest=20_000, option="--rate", help="new orders a second"
+        name="rate_per_s", type=int, lowest=1, highest=20_000, option="--rate", default=FROM_SCENARIO,
+        help="new orders a second; 0: the scenario's own",
     ),
-    ParameterSpec(name="clients", type=int, lowest=2, highest=10_000, help="trading clients"),
     ParameterSpec(
         name="seed", type=int, lowest=0, highest=SEED_MAX, option="--seed", default=7,
         help="of every random choice: arrivals, order flow, targets",
     ),
-    ParameterSpec(name="steady_s", type=int, lowest=5, highest=3_600, help="load before the fault"),
-    ParameterSpec(name="fault_duration_s", type=int, lowest=5, highest=12 * 3_600, help="how long the fault lasts"),
-    ParameterSpec(name="recovery_s", type=int, lowest=5, highest=3_600, help="load after the fault"),
+    ParameterSpec(
+        name="steady_s", type=int, lowest=5, highest=3_600, default=FROM_SCENARIO,
+        help="load before the fault; 0: the scenario's own",
+    ),
+    ParameterSpec(
+        name="fault_duration_s", type=int, lowest=5, highest=12 * 3_600, default=FROM_SCENARIO,
+        help="how long the fault lasts; 0: the scenario's own",
+    ),
+    ParameterSpec(
+        name="recovery_s", type=int, lowest=5, highest=3_600, default=FROM_SCENARIO,
+        help="load after the fault; 0: the scenario's own",
+    ),
     ParameterSpec(
         name="change", type=str, option="--change", default="",
         help="a known bad change to apply to the build, empty for the tree as it is",
@@ -112,7 +124,7 @@ _ALL = (
     ),
 )  # fmt: skip
 
-# The parameters of every notebook, in the order of its parameters cell.
+# The parameters of the game-day notebook, in the order of its parameters cell.
 RUN_PARAMETERS = {spec.name: spec for spec in _ALL}
 
 # Not part of a notebook: the port belongs to the machine, the suite's name to a set of runs.

@@ -54,6 +54,8 @@ def run_parameters(args: argparse.Namespace, names: Sequence[str]) -> dict[str, 
         name, separator, value = pair.partition("=")
         if not separator:
             raise UsageError(f"--parameter {pair!r} is not NAME=VALUE")
+        if name == "scenario":
+            raise UsageError(f"--parameter {pair!r}: the scenario is an argument of the command, not a parameter")
         given[name] = value
     return given
 

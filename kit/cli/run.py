@@ -32,16 +32,15 @@ def run(args: argparse.Namespace) -> int:
     from kit import gameday
     from kit.notebook import runner
 
-    path = gameday.notebook_of(args.scenario)
     # Folder and port belong to the machine, not to the experiment: they reach the notebook through the environment.
     os.environ["GAMEDAY_REPORTS"] = str(args.reports.resolve())
     os.environ["GAMEDAY_PORT"] = str(args.port)
-    given = runner.strict_parameters(path, run_parameters(args, OPTIONS))
-    plan = gameday.from_notebook(args.scenario, runner.declared_parameters(path), given)
+    given = runner.strict_parameters(gameday.NOTEBOOK, run_parameters(args, OPTIONS))
+    plan = gameday.Parameters(scenario=args.scenario, **given)
     plan.preflight()
     request = runner.Request(
-        notebook=path,
-        parameters={**given, "run_id": plan.run_id},
+        notebook=gameday.NOTEBOOK,
+        parameters={**given, "scenario": plan.scenario, "run_id": plan.run_id},
         run_dir=plan.run_dir,
         reproduce=plan.reproduce,
     )

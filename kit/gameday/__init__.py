@@ -1,21 +1,22 @@
 """One run of one scenario: its stages, how it is judged, and the commands around it."""
 
 from kit.gameday.commands import (
+    NOTEBOOK,
     catalogue,
     cloud,
     fidelity_rows,
     hypothesis_of,
-    notebook_of,
     run_watchdog,
     stop_run,
     watched_run,
 )
 from kit.gameday.golden_runs import compare_with_golden, record_golden
 from kit.gameday.judging import Judgement, judge_folder
-from kit.gameday.parameters import Parameters, from_notebook
+from kit.gameday.parameters import Parameters
 from kit.gameday.run import GameDay
 
 __all__ = [
+    "NOTEBOOK",
     "GameDay",
     "Judgement",
     "Parameters",
@@ -23,10 +24,8 @@ __all__ = [
     "cloud",
     "compare_with_golden",
     "fidelity_rows",
-    "from_notebook",
     "hypothesis_of",
     "judge_folder",
-    "notebook_of",
     "record_golden",
     "run_watchdog",
     "stop_run",

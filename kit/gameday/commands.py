@@ -1,4 +1,4 @@
-"""Support a run from outside: find its notebook, clean up after it, keep a local AWS running.
+"""Support a run from outside: clean up after it, keep a local AWS running.
 
 The watchdog is a process of its own. Whatever kills the run, the watchdog stops the experiment and deletes the stack on
 an AWS that outlives the run. A local AWS that belongs to the run ends with it and needs no watchdog.
@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from kit import aws, build, deploy, faults, scenarios
 from kit.errors import UsageError
@@ -22,7 +21,7 @@ from kit.gameday.parameters import CHANGES, ROOT, Parameters
 from kit.process import terminal
 from kit.scenarios.fidelity import differences
 
-NOTEBOOKS = ROOT / "notebooks"
+NOTEBOOK = ROOT / "notebooks" / "game_day.ipynb"
 CLOUD_DIR = ROOT / "reports" / ".cloud"
 STOP_TIMEOUT_S = 900
 DONE = b"done"
@@ -32,12 +31,6 @@ LATE_START_S = 15.0
 LATE_START_POLL_S = 0.5
 
 log = logging.getLogger(__name__)
-
-
-def notebook_of(scenario: str) -> Path:
-    """Return the notebook of a scenario. Raises UsageError that names the known scenarios."""
-    scenarios.get(scenario)
-    return NOTEBOOKS / f"{scenario.replace('-', '_')}.ipynb"
 
 
 def hypothesis_of(scenario: str) -> str:

@@ -21,7 +21,7 @@ from kit.slo.histogram import Histogram
 SAMPLE_SCRAP = "sample"
 # Runs are comparable if these parameters are equal; the build may differ.
 LOAD_FIELDS = (
-    "scenario", "rate_per_s", "clients", "steady_s", "fault_duration_s", "recovery_s", "target", "region",
+    "scenario", "rate_per_s", "steady_s", "fault_duration_s", "recovery_s", "target", "region",
 )  # fmt: skip
 
 

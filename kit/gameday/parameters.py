@@ -8,14 +8,13 @@ import secrets
 import shlex
 import shutil
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kit import aws, build, scenarios
 from kit.errors import UsageError
-from kit.parameter_specs import PORT, RUN_PARAMETERS
+from kit.parameter_specs import FROM_SCENARIO, PORT, RUN_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "paperbroker"
@@ -36,16 +35,15 @@ def _default(name: str) -> Any:
 class Parameters:
     """What a run does. Raises UsageError for a value that its spec does not accept.
 
-    An empty `run_id` is replaced by a new one.
+    Values that are FROM_SCENARIO are replaced by the scenario's own, an empty `run_id` by a new one.
     """
 
     scenario: str
-    rate_per_s: int
-    clients: int
-    seed: int
-    steady_s: int
-    fault_duration_s: int
-    recovery_s: int
+    rate_per_s: int = _default("rate_per_s")
+    seed: int = _default("seed")
+    steady_s: int = _default("steady_s")
+    fault_duration_s: int = _default("fault_duration_s")
+    recovery_s: int = _default("recovery_s")
     change: str = _default("change")
     target: str = _default("target")
     region: str = _default("region")
@@ -54,8 +52,10 @@ class Parameters:
     reports: Path = field(default_factory=lambda: Path(os.environ.get(REPORTS_VARIABLE) or ROOT / "reports"))
 
     def __post_init__(self) -> None:
-        scenarios.get(self.scenario)
+        scenario = scenarios.get(self.scenario)
         for spec in (*RUN_PARAMETERS.values(), PORT):
+            if spec.lowest and getattr(self, spec.name) == spec.default == FROM_SCENARIO:
+                object.__setattr__(self, spec.name, getattr(scenario, spec.name))
             spec.check(getattr(self, spec.name))
         if not self.run_id:
             object.__setattr__(self, "run_id", _new_run_id(self.scenario))
@@ -70,7 +70,7 @@ class Parameters:
         words = ["gameday", "run", self.scenario]
         for name, spec in RUN_PARAMETERS.items():
             value = getattr(self, name)
-            if value == spec.default == "" or name == "run_id":
+            if value == spec.default == "" or name in ("scenario", "run_id"):
                 continue
             words += [spec.option, str(value)] if spec.option else ["-p", f"{name}={value}"]
         return shlex.join(words)
@@ -88,14 +88,6 @@ class Parameters:
             _check_port(self.port)
         if self.target == "aws":
             aws.session(target=self.target, region=self.region)
-
-
-def from_notebook(scenario: str, declared: Mapping[str, tuple[str, Any]], given: Mapping[str, Any]) -> Parameters:
-    """Return the parameters that a notebook would run with: what was given, and its own defaults for the rest."""
-    known = {item.name for item in fields(Parameters)}
-    defaults = {name: default for name, (_, default) in declared.items()}
-    values = {name: value for name, value in {**defaults, **given}.items() if name in known}
-    return Parameters(scenario=scenario, **values)
 
 
 def _new_run_id(scenario: str) -> str:

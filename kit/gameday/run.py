@@ -78,6 +78,10 @@ class GameDay:
         atexit.register(day.close)
         return day
 
+    def brief(self) -> None:
+        """Show what the scenario breaks and what it expects."""
+        views.show_brief(self.scenario.title, self.scenario.hypothesis)
+
     def deploy(self) -> None:
         """Start the local AWS if the target is one, build the image, bring the stack up, wait until it is ready."""
         record_phase(self.run_dir, RunPhase.DEPLOY)
@@ -109,7 +113,7 @@ class GameDay:
             run_id=p.run_id.rpartition("-")[2],
             seed=p.seed,
             rate_per_s=p.rate_per_s,
-            clients=p.clients,
+            clients=self.scenario.clients,
             duration_max_s=p.steady_s + p.fault_duration_s + p.recovery_s + 2 * EXPERIMENT_SLACK_S,
             **self.scenario.load,
         )
@@ -312,7 +316,7 @@ class GameDay:
             region=p.region,
             seed=p.seed,
             reproduce=p.reproduce,
-            parameters={"scenario": p.scenario, **{name: getattr(p, name) for name in RUN_PARAMETERS}},
+            parameters={name: getattr(p, name) for name in RUN_PARAMETERS},
             started_at=self.started_at,
         )
 

@@ -41,7 +41,7 @@ class LoadPlan:
     seed: int = _as_run_parameter("seed", default=1)
     rate_per_s: float = _as_run_parameter("rate_per_s", default=50.0)
     duration_max_s: float = _within(0.1, 86_400, default=3_600.0)
-    clients: int = _as_run_parameter("clients", default=50)
+    clients: int = _within(2, 10_000, default=50)
     resubmit_early_ratio: float = _within(0, 1, default=0.2)  # of orders and cancels: sent again within 0.2 s
     new_order_id_ratio: float = _within(0, 1, default=0.1)  # of orders that are sent again
     cancel_ratio: float = _within(0, 0.5, default=0.1)

@@ -232,7 +232,7 @@ def _invalid(run_dir: Path, state: Mapping[str, Any], reasons: list[str]) -> dic
         reasons = [_ending(state), *reasons]
     return gate.invalid_record(
         run_id=run_dir.name,
-        scenario=Path(state.get("notebook", "unknown")).stem.replace("_", "-"),
+        scenario=str(state.get("parameters", {}).get("scenario", "unknown")),
         parameters=state.get("parameters", {}),
         reasons=reasons,
         reproduce=state.get("reproduce", ""),

@@ -62,6 +62,12 @@ def _svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
+def show_brief(title: str, hypothesis: str) -> None:
+    """Show a scenario's title and hypothesis; the report has them on its first screen."""
+    text = f"<h3>{html.escape(title)}</h3><p>{html.escape(hypothesis)}</p>"
+    _show(text, **{HIDE_OUTPUT: True})
+
+
 def show_table(table: pd.DataFrame) -> None:
     """Show a table without its index."""
     _show(table.to_html(index=False, border=0, classes="gd"))

@@ -109,9 +109,8 @@ def plan_member(
     scenario: str, values: Mapping[str, Any], folder: Path, *, label: str = ""
 ) -> tuple[Member, gameday.Parameters]:
     """Plan one run of a scenario into `folder`, with parameters as its notebook takes them. Raises UsageError."""
-    path = gameday.notebook_of(scenario)
-    given = runner.strict_parameters(path, values)
-    parameters = gameday.from_notebook(scenario, runner.declared_parameters(path), {**given, "reports": folder})
+    given = runner.strict_parameters(gameday.NOTEBOOK, values)
+    parameters = gameday.Parameters(scenario=scenario, reports=folder, **given)
     measured_s = parameters.steady_s + parameters.fault_duration_s + parameters.recovery_s
     made = Member(
         scenario=scenario,

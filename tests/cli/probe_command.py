@@ -1,4 +1,4 @@
-"""Run the `gameday` command with a given notebook instead of a scenario's: probe_command.py NOTEBOOK WORD…"""
+"""Run the `gameday` command with a given notebook instead of the game-day notebook: probe_command.py NOTEBOOK WORD…"""
 
 import sys
 from pathlib import Path
@@ -8,5 +8,5 @@ from kit.cli.main import main
 
 NOTEBOOK = Path(sys.argv[1])
 
-gameday.notebook_of = lambda scenario: NOTEBOOK
+gameday.NOTEBOOK = NOTEBOOK
 sys.exit(main(sys.argv[2:]))

@@ -21,8 +21,8 @@ from tests.suite.suite_rig import DOUBLED, GOOD, a_finished_run, a_suite
 
 INVALID = Verdict.INVALID.exit_code
 ROOT = Path(__file__).parents[2]
-PARAMETERS = """rate_per_s: int = 5
-clients: int = 2
+PARAMETERS = """scenario: str = 'az-loss'
+rate_per_s: int = 5
 seed: int = 1
 steady_s: int = 5
 fault_duration_s: int = 5
@@ -45,10 +45,10 @@ def start_run(tmp_path: Path, cell: str, *, reports: Path, **options) -> subproc
     parameters = new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})
     made = new_notebook(cells=[parameters, new_code_cell(cell)])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-    nbformat.write(made, tmp_path / "az_loss.ipynb")
+    nbformat.write(made, tmp_path / "game_day.ipynb")
     script = Path(__file__).with_name("probe_command.py")
     command = ["run", "az-loss", "--run-id", "r1", "--reports", reports]
-    argv = [sys.executable, script, tmp_path / "az_loss.ipynb", *command]
+    argv = [sys.executable, script, tmp_path / "game_day.ipynb", *command]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, **options)
 

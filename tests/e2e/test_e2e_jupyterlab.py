@@ -44,14 +44,14 @@ pytestmark = [
 @pytest.fixture
 def notebooks(tmp_path: Path) -> Path:
     """Copies of the notebook with shorter times, one for each try; nothing else of it is changed."""
-    made = nbformat.read(ROOT / "notebooks" / "az_loss.ipynb", as_version=4)
+    made = nbformat.read(ROOT / "notebooks" / "game_day.ipynb", as_version=4)
     cell = next(cell for cell in made.cells if "parameters" in cell.metadata.get("tags", []))
     for name, value in SHORTER.items():
         cell.source = re.sub(rf"^{name}: int = \d+", f"{name}: int = {value}", cell.source, flags=re.MULTILINE)
     folder = tmp_path / "notebooks"
     folder.mkdir()
     for number in range(GOOD_RUNS_MAX):
-        nbformat.write(made, folder / f"az_loss_{number}.ipynb")
+        nbformat.write(made, folder / f"game_day_{number}.ipynb")
     return folder
 
 

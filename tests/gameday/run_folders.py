@@ -21,7 +21,7 @@ from tests.verdict.records import run_facts
 
 START = T0_NS / 1e9
 PARAMETERS = {
-    "scenario": "steady-state", "rate_per_s": 24, "clients": 3, "steady_s": 5, "fault_duration_s": 5, "recovery_s": 5,
+    "scenario": "steady-state", "rate_per_s": 24, "steady_s": 5, "fault_duration_s": 5, "recovery_s": 5,
     "target": "local", "region": "us-east-1",
 }  # fmt: skip
 

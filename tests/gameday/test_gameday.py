@@ -108,9 +108,7 @@ def test_a_report_repeats_only_the_differences_that_touch_its_scenario():
 def test_stages_out_of_order_say_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("GAMEDAY_REPORTS", str(tmp_path))
     monkeypatch.setenv("GAMEDAY_HEADLESS", "1")
-    day = GameDay.begin(
-        "az-loss", rate_per_s=10, clients=5, seed=1, steady_s=5, fault_duration_s=5, recovery_s=5, run_id="early"
-    )
+    day = GameDay.begin("az-loss", rate_per_s=10, seed=1, steady_s=5, fault_duration_s=5, recovery_s=5, run_id="early")
     with pytest.raises(EvidenceMissing, match=r"call deploy\(\) first"):
         day.steady_state()
     with pytest.raises(EvidenceMissing, match=r"call reconcile\(\) first"):
@@ -128,9 +126,7 @@ def test_reasons_of_a_verdict_are_left_to_the_command_to_print(tmp_path, monkeyp
     monkeypatch.setattr(views, "_show", lambda markup, **_: shown.append(markup))
     monkeypatch.setenv("GAMEDAY_REPORTS", str(tmp_path))
     monkeypatch.setenv("GAMEDAY_HEADLESS", "1")
-    day = GameDay.begin(
-        "az-loss", rate_per_s=10, clients=5, seed=1, steady_s=5, fault_duration_s=5, recovery_s=5, run_id="early"
-    )
+    day = GameDay.begin("az-loss", rate_per_s=10, seed=1, steady_s=5, fault_duration_s=5, recovery_s=5, run_id="early")
     with pytest.raises(VerdictNotPass, match="nothing was checked"):
         day.verdict()
     day.close()

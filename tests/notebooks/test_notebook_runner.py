@@ -45,7 +45,12 @@ def a_run(folder: Path, cells, *, exit_code=0, about=None) -> Path:
     made = new_notebook(cells=cells)
     made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None} if about is None else about
     nbformat.write(made, folder / runner.EXECUTED)
-    state = {"notebook": "az_loss.ipynb", "parameters": {}, "reproduce": "", "exit_code": exit_code}
+    state = {
+        "notebook": "game_day.ipynb",
+        "parameters": {"scenario": "az-loss"},
+        "reproduce": "",
+        "exit_code": exit_code,
+    }
     (folder / runner.RUN_FILE).write_text(json.dumps(state))
     return folder
 

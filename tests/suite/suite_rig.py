@@ -71,7 +71,7 @@ def a_finished_run(folder: Path, findings: Sequence[Finding] = GOOD, **more: Any
     made = new_notebook(cells=[cell])
     made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None}
     nbformat.write(made, folder / runner.EXECUTED)
-    state = {"notebook": "az_loss.ipynb", "parameters": {}, "reproduce": "", "exit_code": 0}
+    state = {"notebook": "game_day.ipynb", "parameters": {"scenario": "az-loss"}, "reproduce": "", "exit_code": 0}
     (folder / runner.RUN_FILE).write_text(json.dumps(state))
 
 

@@ -86,12 +86,6 @@ def test_papermill_understands_every_parameter(path: Path):
     assert len(declared_parameters(path)) == len(assigned)
 
 
-def test_every_scenario_has_its_notebook_and_every_notebook_its_scenario():
-    from kit import scenarios
-
-    assert {name.replace("-", "_") for name in scenarios.names()} == {path.stem for path in NOTEBOOKS}
-
-
 def test_modules_stay_short():
     long = {
         str(path.relative_to(ROOT)): lines
