@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from kit.errors import CloudError, UsageError
 from kit.process import lifeline
 from tests.polling import wait_until
 
+HERE = Path(__file__).parent
 WAIT_S_MAX = 15.0
 READY_S_MAX = 2.0
 DEAD_S_MAX = 2.0
@@ -135,18 +135,8 @@ def test_a_folder_that_cannot_be_written_is_one_line_and_exit_4(tmp_path):
 
 def test_a_full_disk_is_one_line_and_exit_4():
     """/dev/full replaces the disk: every write to it fails with ENOSPC."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent("""
-            import sys
-            from pathlib import Path
-            from kit.local import __main__, server
-            def full(path, data):
-                with open("/dev/full", "wb", buffering=0) as device: device.write(data)
-            Path.write_bytes = full
-            sys.exit(__main__.main(["--state-dir", sys.argv[1]]))
-        """), "/tmp"],
-        capture_output=True, text=True, timeout=WAIT_S_MAX, check=False,
-    )  # fmt: skip
+    argv = [sys.executable, str(HERE / "server_on_full_disk.py"), "/tmp"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=WAIT_S_MAX, check=False)
     assert done.returncode == 4
     assert done.stderr == "kit.local: state dir /tmp cannot be written: No space left on device\n"
 
@@ -184,15 +174,7 @@ def test_tasks_and_folder_of_a_killed_server_are_removed(tmp_path):
 
 def test_server_and_tasks_of_a_killed_owner_end(tmp_path):
     """The owner may be a notebook's kernel."""
-    code = """
-        import sys, time
-        from pathlib import Path
-        from kit import aws
-        cloud = aws.start_local(Path(sys.argv[1]) / "state")
-        print(cloud.endpoint, cloud.pid, flush=True)
-        time.sleep(300)
-    """
-    argv = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    argv = [sys.executable, str(HERE / "server_owner.py"), str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         endpoint, server = owner.stdout.readline().split()
@@ -220,8 +202,7 @@ def test_a_failed_start_has_a_reason(cloud, tmp_path):
 
 def test_a_detached_server_is_found_not_started_twice_and_stopped(tmp_path):
     """Between `cloud up`, `status` and `down` only the server and its supervisor run."""
-    code = "import sys; from pathlib import Path; from kit import aws; aws.start_local_detached(Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, timeout=WAIT_S_MAX)
+    subprocess.run([sys.executable, str(HERE / "server_starter.py"), str(tmp_path)], check=True, timeout=WAIT_S_MAX)
     try:
         found = aws.find_local(tmp_path)
         assert found is not None and found.alive()
@@ -246,8 +227,7 @@ def test_the_record_of_a_dead_server_is_ignored(tmp_path):
 @pytest.mark.slow
 def test_a_detached_server_whose_starter_was_killed_is_replaced(tmp_path):
     """The starter was killed before the server was ready: the next start ends that server first."""
-    code = "import sys; from pathlib import Path; from kit import aws; aws.start_local_detached(Path(sys.argv[1]))"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as starter:
+    with subprocess.Popen([sys.executable, str(HERE / "server_starter.py"), str(tmp_path)]) as starter:
         wait_until((tmp_path / "running.json").exists)
         starter.kill()
     left = json.loads((tmp_path / "running.json").read_text())["server"]["pid"]

@@ -1,0 +1,12 @@
+"""Start a local AWS that this process owns, print its endpoint and pid, and sleep. Argument: a folder."""
+
+import sys
+import time
+from pathlib import Path
+
+from kit import aws
+
+cloud = aws.start_local(Path(sys.argv[1]) / "state")
+sys.stdout.write(f"{cloud.endpoint} {cloud.pid}\n")
+sys.stdout.flush()
+time.sleep(300)
