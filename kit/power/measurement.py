@@ -14,7 +14,7 @@ from typing import Any
 from kit import build, reports, suite
 from kit.errors import UsageError
 from kit.gameday.parameters import SOURCE
-from kit.power import record
+from kit.power import record as power_record
 from kit.power.outcome import Result, Run, of_outcome, without_evidence
 from kit.power.session import Session
 from kit.process.machine import class_of_machine
@@ -70,10 +70,10 @@ class Measurement:
 
     def _publish(self, progress: suite.Progress) -> dict[str, Any]:
         self._take_outcomes(progress)
-        made = record.make(
+        record = power_record.make(
             self._plan,
             self._runs,
-            record.Facts(
+            power_record.Facts(
                 state=progress.state,
                 stopped_by=progress.stopped_by,
                 started_at=self._session.started_at or suite.iso(progress.started_at) or "",
@@ -83,10 +83,10 @@ class Measurement:
                 machine=class_of_machine(),
             ),
         )
-        record.write(made, self._plan.folder)
-        reports.write_power_html(made, self._plan.folder / PAGE)
-        reports.write_power_markdown(made, self._plan.folder / TABLE)
-        return made
+        power_record.write(record, self._plan.folder)
+        reports.write_power_html(record, self._plan.folder / PAGE)
+        reports.write_power_markdown(record, self._plan.folder / TABLE)
+        return record
 
     def _take_outcomes(self, progress: suite.Progress) -> None:
         """Add the runs that have ended since the last call; a run that was never started is not added."""
@@ -115,11 +115,11 @@ def _lock(folder: Path) -> Iterator[None]:
         yield
 
 
-def table(made: dict[str, Any], folder: Path) -> Iterator[str]:
+def table(record: dict[str, Any], folder: Path) -> Iterator[str]:
     """Summarize a measurement: a line per case with its result, then survivors by name and the rates in words."""
-    cases = {case["name"]: case for case in made["cases"]}
-    runs = {(run["case"], run["run_id"]): run for run in made["runs"]}
-    for one in (one for one in made["results"] if one["result"] != Result.NOT_RUN):
+    cases = {case["name"]: case for case in record["cases"]}
+    runs = {(run["case"], run["run_id"]): run for run in record["runs"]}
+    for one in (one for one in record["results"] if one["result"] != Result.NOT_RUN):
         case, run = cases[one["case"]], runs.get((one["case"], one["run_id"]))
         reason = ", ".join(one["failed_checks"]) or one["main_reason"]
         yield f"{case['name']:<30} {case['scenario']:<20} {one['result']:<23} {reason}"
@@ -127,7 +127,7 @@ def table(made: dict[str, Any], folder: Path) -> Iterator[str]:
             yield f"    {folder / where}"
     yield ""
     for label, key in LISTS.items():
-        if made[key]:
-            yield f"{label}: {', '.join(made[key])}"
-    for rate in made["rates"].values():
+        if record[key]:
+            yield f"{label}: {', '.join(record[key])}"
+    for rate in record["rates"].values():
         yield rate["words"]

@@ -36,39 +36,39 @@ class Facts:
 
 def make(plan: Plan, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
     """Make the record as JSON types and validate it."""
-    found = judge(plan.cases, runs, unfinished=unfinished(facts.state, facts.stopped_by), any_build=plan.any_build)
-    made = {
+    judgement = judge(plan.cases, runs, unfinished=unfinished(facts.state, facts.stopped_by), any_build=plan.any_build)
+    record = {
         "schema": SCHEMA,
         "power_id": plan.power_id,
         **asdict(facts),
-        "verdict": found.verdict.value,
-        "reasons": list(found.reasons),
+        "verdict": judgement.verdict.value,
+        "reasons": list(judgement.reasons),
         "rates": {
-            name: _rate(getattr(found, name)) for name in ("mutation_score", "caught_by_any_check", "false_alarms")
+            name: _rate(getattr(judgement, name)) for name in ("mutation_score", "caught_by_any_check", "false_alarms")
         },
-        **_names(found),
+        **_names(judgement),
         "source_tree": plan.source_tree,
         "builds": sorted(builds(plan.cases, last_of(runs))) or sorted({run.build for run in runs if run.origin}),
         "any_build": plan.any_build,
         "parameters": dict(plan.parameters),
         "cases": [case.plain() for case in plan.cases],
-        "results": [_result(one) for one in found.cases],
+        "results": [_result(one) for one in judgement.cases],
         "runs": [run.plain() for run in runs],
         "reproduce": plan.reproduce,
     }
-    made = json.loads(json.dumps(made))
-    validate(made)
-    return made
+    record = json.loads(json.dumps(record))
+    validate(record)
+    return record
 
 
-def validate(made: Any) -> None:
-    """Raises EvidenceMissing unless `made` is a `gameday.power/2` record."""
-    schemas.validate(made, "kit.power", "power.schema.json")
+def validate(record: Any) -> None:
+    """Validate a `gameday.power/2` record. Raises EvidenceMissing."""
+    schemas.validate(record, "kit.power", "power.schema.json")
 
 
-def write(made: Mapping[str, Any], folder: Path) -> None:
+def write(record: Mapping[str, Any], folder: Path) -> None:
     """Replace the folder's `power.json` in one step."""
-    write_json(folder / FILE, made)
+    write_json(folder / FILE, record)
 
 
 def is_power(folder: Path) -> bool:
@@ -79,11 +79,11 @@ def is_power(folder: Path) -> bool:
 def load(folder: Path) -> dict[str, Any]:
     """Read the record of a folder. Raises EvidenceMissing if it is missing, incomplete or not valid."""
     try:
-        made = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise EvidenceMissing(f"{folder / FILE} cannot be read: {error}") from error
-    validate(made)
-    return made
+    validate(record)
+    return record
 
 
 def unfinished(state: str, stopped_by: str) -> str:
@@ -93,13 +93,13 @@ def unfinished(state: str, stopped_by: str) -> str:
     return f"it was stopped by {stopped_by or 'an unknown signal'}" if state == suite.STOPPED else ""
 
 
-def _names(found: Judgement) -> dict[str, list[str]]:
+def _names(judgement: Judgement) -> dict[str, list[str]]:
     return {
-        "survivors": found.names(Result.SURVIVOR),
-        "caught_by_other": found.names(Result.CAUGHT_BY_OTHER),
-        "false_alarms": found.names(Result.FALSE_ALARM),
-        "no_evidence": found.names(Result.NO_EVIDENCE),
-        "not_run": found.names(Result.NOT_RUN),
+        "survivors": judgement.names(Result.SURVIVOR),
+        "caught_by_other": judgement.names(Result.CAUGHT_BY_OTHER),
+        "false_alarms": judgement.names(Result.FALSE_ALARM),
+        "no_evidence": judgement.names(Result.NO_EVIDENCE),
+        "not_run": judgement.names(Result.NOT_RUN),
     }
 
 

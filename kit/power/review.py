@@ -11,7 +11,7 @@ from pathlib import Path
 
 from kit.errors import EvidenceMissing
 from kit.model import Verdict
-from kit.power import record
+from kit.power import record as power_record
 from kit.power.judgement import judge
 from kit.power.outcome import Run, without_evidence
 from kit.power.plan import Case
@@ -37,16 +37,16 @@ class Review:
 def review(folder: Path) -> Review:
     """Judge a measurement's folder; a record that cannot be read is INVALID."""
     try:
-        made = record.load(folder)
+        record = power_record.load(folder)
     except EvidenceMissing as error:
         return Review(folder=folder, verdict=Verdict.INVALID, reasons=(str(error),))
-    cases = {case.name: case for case in map(Case.from_plain, made["cases"])}
-    runs = [_checked(Run.from_plain(run), folder, cases) for run in made["runs"]]
-    unfinished = record.unfinished(made["state"], made["stopped_by"])
-    found = judge(tuple(cases.values()), runs, unfinished=unfinished, any_build=made["any_build"])
-    rates = (found.mutation_score, found.caught_by_any_check, found.false_alarms)
+    cases = {case.name: case for case in map(Case.from_plain, record["cases"])}
+    runs = [_checked(Run.from_plain(run), folder, cases) for run in record["runs"]]
+    unfinished = power_record.unfinished(record["state"], record["stopped_by"])
+    judgement = judge(tuple(cases.values()), runs, unfinished=unfinished, any_build=record["any_build"])
+    rates = (judgement.mutation_score, judgement.caught_by_any_check, judgement.false_alarms)
     words = tuple(rate.words for rate in rates)
-    return Review(folder=folder, verdict=found.verdict, reasons=found.reasons, words=words)
+    return Review(folder=folder, verdict=judgement.verdict, reasons=judgement.reasons, words=words)
 
 
 def _checked(run: Run, folder: Path, cases: dict[str, Case]) -> Run:
@@ -54,4 +54,4 @@ def _checked(run: Run, folder: Path, cases: dict[str, Case]) -> Run:
     case = cases.get(run.case)
     if case is None or case.imported or not run.is_evidence or matches_folder(run, folder, case):
         return run
-    return without_evidence(run, f"{folder / run.run_id} does not agree with {record.FILE}")
+    return without_evidence(run, f"{folder / run.run_id} does not agree with {power_record.FILE}")

@@ -92,11 +92,11 @@ def matches_folder(run: Run, folder: Path, case: Case) -> bool:
     if not run.is_evidence:
         return False
     try:
-        found = json.loads((folder / run.run_id / "verdict.json").read_text(encoding="utf-8"))
-        gate.validate(found)
+        record = json.loads((folder / run.run_id / "verdict.json").read_text(encoding="utf-8"))
+        gate.validate(record)
     except (OSError, ValueError, EvidenceMissing):
         return False
-    return (found["verdict"], found["run_id"], found["change"]) == (run.verdict, run.run_id, case.change)
+    return (record["verdict"], record["run_id"], record["change"]) == (run.verdict, run.run_id, case.change)
 
 
 def _folder(which: str, reports: Path) -> Path:

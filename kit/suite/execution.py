@@ -18,7 +18,7 @@ from kit.gameday.phases import RunPhase
 from kit.model import Verdict
 from kit.process import cpu_contention
 from kit.process.signals import stop_on_signal
-from kit.suite import record
+from kit.suite import record as suite_record
 from kit.suite.concurrency import DEMAND_KNOWN_AFTER_S, OTHER_PROCESSES_WINDOW_S, ConcurrencySlots
 from kit.suite.outcome import Outcome, not_started
 from kit.suite.plan import Member, Plan, repeat_run_id
@@ -64,15 +64,15 @@ class Progress:
 def publish(progress: Progress) -> dict[str, Any]:
     """Write a suite's suite.json, junit.xml and index.html; return the record."""
     folder = progress.plan.folder
-    made = record.make(
+    record = suite_record.make(
         progress.plan, progress.outcomes, state=progress.state, started_at=progress.started_at,
         ended_at=progress.ended_at, jobs=progress.jobs, stopped_by=progress.stopped_by,
     )  # fmt: skip
-    record.write(made, folder)
-    counted = record.counting(progress.outcomes)
-    reports.write_suite_junit(made, [one.record for one in counted], folder / "junit.xml")
-    reports.write_suite_html(made, folder / "index.html")
-    return made
+    suite_record.write(record, folder)
+    counted = suite_record.counting(progress.outcomes)
+    reports.write_suite_junit(record, [one.record for one in counted], folder / "junit.xml")
+    reports.write_suite_html(record, folder / "index.html")
+    return record
 
 
 class Execution:
@@ -106,7 +106,7 @@ class Execution:
     def run(self) -> dict[str, Any]:
         """Run every member to its end; return the record."""
         self._plan.folder.mkdir(parents=True, exist_ok=True)
-        self._publish(record.RUNNING)
+        self._publish(suite_record.RUNNING)
         try:
             with stop_on_signal(self.stop):
                 while self._running or self._queue:
@@ -117,9 +117,9 @@ class Execution:
                 run.stop(f"the {self._plan.kind} ended")
             for run in self._running:
                 run.close()
-        made = self._publish(record.STOPPED if self._stopped_by else record.DONE, ended_at=time.time())
+        record = self._publish(suite_record.STOPPED if self._stopped_by else suite_record.DONE, ended_at=time.time())
         reports.write_index(self._plan.reports)
-        return made
+        return record
 
     def stop(self, by: str) -> None:
         """Stop all runs as a signal does; `run` returns when they have ended."""
@@ -191,7 +191,7 @@ class Execution:
             run_id = repeat_run_id(run.run_id)
             self._queue.append(QueuedRun(member=run.member, run_id=run_id, number=run.number + 1))
             self._log_run(run.member, f"will be repeated alone, because {reason}")
-        self._publish(record.RUNNING)
+        self._publish(suite_record.RUNNING)
 
     def _stop_all(self) -> None:
         """Stop every run and start no other; record the runs that were never started."""
@@ -217,14 +217,14 @@ class Execution:
         self._say(f"{_clock()} {member.name:<22} {text}")
 
 
-def table(made: dict[str, Any], plan: Plan) -> Iterator[str]:
+def table(record: dict[str, Any], plan: Plan) -> Iterator[str]:
     """Summarize a finished suite: a line per run that counts, and the reason of every run that is not PASS."""
-    for run in (run for run in made["runs"] if run["counts"]):
-        where = plan.folder / (run["report"] or run["log"] or record.FILE)
+    for run in (run for run in record["runs"] if run["counts"]):
+        where = plan.folder / (run["report"] or run["log"] or suite_record.FILE)
         yield f"{run['scenario']:<22} {run['verdict']:<8} {run['duration_s']:>5.0f} s  {where}"
         if run["verdict"] != Verdict.PASS:
             yield f"    {run['main_reason']}"
-        for first in (one for one in made["runs"] if one["scenario"] == run["scenario"] and not one["counts"]):
+        for first in (one for one in record["runs"] if one["scenario"] == run["scenario"] and not one["counts"]):
             yield f"    repeated alone, because {first['repeat_reason']}: {first['verdict']}, {first['main_reason']}"
 
 

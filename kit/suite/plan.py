@@ -93,7 +93,7 @@ def make_plan(
         raise UsageError(f"suite_id={suite_id!r}: {folder} exists; choose another or leave it empty")
     checked = [plan_member(name, {**suite.parameters(scenarios.get(name)), **asked}, folder) for name in names]
     checked[0][1].preflight()
-    members = [made for made, _ in checked]
+    members = [member for member, _ in checked]
     return Plan(
         suite=suite_name,
         suite_id=suite_id,
@@ -112,7 +112,7 @@ def plan_member(
     given = runner.strict_parameters(gameday.NOTEBOOK, values)
     parameters = gameday.Parameters(scenario=scenario, reports=folder, **given)
     measured_s = parameters.steady_s + parameters.fault_duration_s + parameters.recovery_s
-    made = Member(
+    member = Member(
         scenario=scenario,
         parameters=given,
         run_id=parameters.run_id,
@@ -120,7 +120,7 @@ def plan_member(
         limit_s=measured_s + OVERHEAD_S_MAX[parameters.target],
         label=label,
     )
-    return made, parameters
+    return member, parameters
 
 
 def parse_jobs(text: str) -> int | None:

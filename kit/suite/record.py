@@ -38,7 +38,7 @@ def make(
     runs = [_run(outcome, counts=outcome in counted) for outcome in outcomes]
     reasons = [*_unfinished(state, stopped_by), *_reasons(counted)]
     verdict = gate.worst([*(one.verdict for one in counted), *([Verdict.INVALID] if state != DONE else [])])
-    made = {
+    record = {
         "schema": SCHEMA,
         "suite": plan.suite,
         "suite_id": plan.suite_id,
@@ -54,13 +54,13 @@ def make(
         "runs": runs,
         "reproduce": plan.reproduce,
     }
-    validate(made)
-    return made
+    validate(record)
+    return record
 
 
-def validate(made: Any) -> None:
-    """Raises EvidenceMissing unless `made` is a `gameday.suite/2` record."""
-    schemas.validate(made, "kit.suite", "suite.schema.json")
+def validate(record: Any) -> None:
+    """Validate a `gameday.suite/2` record. Raises EvidenceMissing."""
+    schemas.validate(record, "kit.suite", "suite.schema.json")
 
 
 def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:

@@ -27,7 +27,7 @@ GOOD_RUNS_MAX = 3
 
 @dataclass
 class Run:
-    """One `gameday run` and every process that it ever had."""
+    """One `gameday run` and every process that it has started."""
 
     process: subprocess.Popen[str]
     run_dir: Path
@@ -35,11 +35,11 @@ class Run:
     family: dict[int, psutil.Process] = field(default_factory=dict)
 
     def wait_for_line(self, text: str, timeout_s: float = 90) -> None:
-        """Until the run says `text`, keeping count of its processes."""
+        """Wait until the log has `text`, and record its processes."""
         self.wait_until(lambda: text in self.log.read_text(), timeout_s, f"{text!r} in the log")
 
     def wait_until(self, condition: Callable[[], bool], timeout_s: float, what: str) -> None:
-        """Until `condition` holds, keeping count of its processes."""
+        """Wait until `condition` holds, and record its processes."""
 
         def holds() -> bool:
             self.look()
@@ -49,7 +49,7 @@ class Run:
         wait_until(holds, what, timeout_s, interval_s=0.1)
 
     def look(self) -> None:
-        """Note which processes the run has now."""
+        """Record which processes the run has now."""
         try:
             for child in psutil.Process(self.process.pid).children(recursive=True):
                 self.family.setdefault(child.pid, child)
@@ -57,14 +57,14 @@ class Run:
             return
 
     def find(self, *words: str) -> list[psutil.Process]:
-        """The living processes of the run whose command line has `words` in a row; at least one."""
+        """Return the living processes of the run whose command line contains `words` in a row; at least one."""
         self.look()
         found = [process for process in self.family.values() if has_words(process, words)]
         assert found, f"no process {' '.join(words)} in {[p.pid for p in self.family.values()]}"
         return found
 
     def end(self) -> int:
-        """Its exit code, with all output in the log."""
+        """Wait for its end and return its exit code."""
 
         def has_ended() -> bool:
             self.look()
@@ -74,7 +74,7 @@ class Run:
         return self.process.wait(1)
 
     def survivors(self) -> list[str]:
-        """Processes of the run that still live after the time that they have to go."""
+        """Return the processes of the run that are still alive after the time in which they must end."""
         _, alive = psutil.wait_procs(list(self.family.values()), timeout=GONE_S_MAX)
         return [" ".join(process.cmdline())[:120] for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
@@ -87,7 +87,7 @@ def has_words(process: psutil.Process, words: tuple[str, ...]) -> bool:
         line = process.cmdline()
     except psutil.Error:
         return False
-    # A supervisor's command line ends with its program's: it is told by the isolated mode that it runs in.
+    # A supervisor's command line contains its program's. The supervisor is the one in isolated mode.
     if "-I" in line[:2]:
         return False
     return any(tuple(line[at : at + len(words)]) == words for at in range(len(line)))
@@ -95,7 +95,7 @@ def has_words(process: psutil.Process, words: tuple[str, ...]) -> bool:
 
 @pytest.fixture
 def start_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
-    """Start `gameday run az-loss` with short times; whatever the test does, it is gone at the end."""
+    """Start `gameday run az-loss` with short times; it is always ended after the test."""
     runs: list[Run] = []
 
     def start(*arguments: str, command: tuple[str, ...] = ()) -> Run:

@@ -39,7 +39,7 @@ def command(scenario: str, tmp_path: Path, *more: str) -> tuple[str, ...]:
 
 
 def guardrail_of(scenario: str) -> str:
-    """One that may stop it. What breaks nothing is there to judge slow builds, and is stopped by silence alone."""
+    """Name a guardrail that may stop the scenario. A scenario that breaks nothing is stopped by silence alone."""
     return "guardrail-silence" if scenarios.get(scenario).breaks_nothing else "guardrail-latency"
 
 
@@ -59,7 +59,7 @@ class Cloud:
         return next(alarm for alarm in alarms if alarm["AlarmName"].endswith(f"-{self._guardrail}"))
 
     def tighten(self) -> None:
-        """The guardrail as it is, but over what is there at all times, and for one period."""
+        """Lower the guardrail's threshold so that any traffic is above it, for one period."""
         alarm = self.guardrail()
         same = ("AlarmName", "Namespace", "MetricName", "Dimensions", "ExtendedStatistic", "Statistic", "Period")
         self.cloudwatch.put_metric_alarm(
@@ -68,7 +68,7 @@ class Cloud:
         )  # fmt: skip
 
     def faults(self) -> int:
-        """How many changes FIS has made and not yet undone, as its journal has them."""
+        """Count the changes in FIS's journal that are not undone yet."""
         lines = [json.loads(line) for line in (self.state_dir / JOURNAL).read_text().splitlines() if line.endswith("}")]
         return sum("remember" in line for line in lines) - sum("forget" in line for line in lines)
 
@@ -106,13 +106,13 @@ def check_aborted(run: Any, guardrail: str) -> None:
 
 
 def one_in_ci(names: Iterable[str], first: str) -> list[Any]:
-    """All of them; CI has time for the first."""
+    """Mark all for the matrix, except the first, for which CI has time."""
     return [pytest.param(name, marks=pytest.mark.slow if name == first else pytest.mark.matrix) for name in names]
 
 
 @pytest.mark.parametrize("scenario", one_in_ci(scenarios.names(), first="matcher-freeze"))
-def test_a_guardrail_that_rings_aborts_any_scenario_and_undoes_its_faults(scenario, start_run, tmp_path):
-    """The guardrail is tightened while the experiment runs, so that it rings whatever the fault does."""
+def test_a_guardrail_in_alarm_aborts_any_scenario_and_undoes_its_faults(scenario, start_run, tmp_path):
+    """The guardrail is tightened while the experiment runs, so that it is in alarm regardless of the fault."""
     with running(start_run, command(scenario, tmp_path, *LONG_FAULT), "experiment running") as run:
         cloud = Cloud(tmp_path, guardrail_of(scenario))
         cloud.tighten()
@@ -122,7 +122,7 @@ def test_a_guardrail_that_rings_aborts_any_scenario_and_undoes_its_faults(scenar
 
 @pytest.mark.parametrize("scenario", one_in_ci(BREAKING, first="matcher-freeze"))
 def test_a_fault_that_somebody_disarms_makes_the_run_invalid(scenario, start_run, tmp_path):
-    """FIS says completed; nothing was broken, and the run must notice by itself."""
+    """FIS reports completed although nothing was broken, and the run must notice."""
     with running(start_run, command(scenario, tmp_path), "steady state") as run:
         disarmed = [action for action in scenarios.get(scenario).actions if action not in HARMLESS]
         (Cloud(tmp_path).state_dir / DISARM).write_text("\n".join(disarmed))

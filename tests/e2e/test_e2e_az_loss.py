@@ -37,14 +37,14 @@ def test_the_good_build_passes_and_shows_its_evidence(good_run, temporary_files)
     assert run.survivors() == [] and temporary_files() == []
 
 
-def test_the_classic_bad_change_is_caught_with_the_doubled_orders_story(start_run):
+def test_the_classic_bad_change_is_caught_with_the_doubled_orders_timeline(start_run):
     run = start_run(*LOAD, "--change", "drop-idempotency")
     assert run.end() == FAIL, run.log.read_text()
     checks = {check["name"]: check for check in run.verdict()["checks"]}
     doubled = checks["no-double-fill"]
     assert doubled["status"] == "fail" and doubled["measured"] > 0
-    story = [step["what"] for step in doubled["counterexample"]]
-    assert sum("accepted" in line for line in story) >= 2, story
+    timeline = [step["what"] for step in doubled["counterexample"]]
+    assert sum("accepted" in line for line in timeline) >= 2, timeline
     page = (run.run_dir / "report.html").read_text()
     assert "no-double-fill" in page and doubled["detail"].split(":")[0] in page
     case = ET.parse(run.run_dir / "junit.xml").find(".//testcase[@name='no-double-fill']/failure")

@@ -1,4 +1,4 @@
-"""A local AWS that stays up between runs: found, used, cleaned up after a run that was killed, and ended."""
+"""A local AWS that stays up between runs: one at a time, and cleaned up after a run that was killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 CLEANED_S_MAX = 60.0
 
 
-def test_a_second_one_is_refused_and_the_first_is_told(gameday, cloud: aws.Session):
+def test_a_second_one_is_refused_and_the_first_is_named(gameday, cloud: aws.Session):
     again = gameday("cloud", "up")
     assert again.returncode == 4 and cloud.endpoint in again.stderr
     assert cloud.endpoint in gameday("cloud", "status").stdout

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "gameday"
 SERVER_S_MAX = 40.0
 RUN_S_MAX = 200.0
-# A host that takes the processors away makes a good run INVALID, rightly: a person runs the notebook again.
+# CPU contention makes a good run INVALID, rightly. A person would run the notebook again.
 GOOD_RUNS_MAX = 3
 SHORTER = {"rate_per_s": 20, "steady_s": 5, "fault_duration_s": 10, "recovery_s": 8}
 NO_NEWS = {

@@ -45,11 +45,11 @@ def test_a_killed_command_takes_everything_with_it(start_run, temporary_files):
     assert not (run.run_dir / "verdict.json").exists()
 
 
-def test_a_matcher_killed_by_a_stranger_spoils_the_run_but_no_order(start_run):
-    """The orders survive it, and still the run is no evidence: something else than the experiment broke the system."""
+def test_a_matcher_killed_from_outside_makes_the_run_invalid_but_no_order_wrong(start_run):
+    """The orders are right, but the run is no evidence: something other than the experiment broke the system."""
     run = start_run()
     run.wait_for_line("experiment running")
-    # All of them: the one in the lost zone may die of the experiment, the other has no excuse.
+    # Both matchers: the experiment explains the end of the one in the lost zone, and nothing explains the other's.
     for process in run.find("-m", "paperbroker.main", "matcher"):
         process.kill()
     assert run.end() == INVALID, run.log.read_text()

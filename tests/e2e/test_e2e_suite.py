@@ -21,13 +21,13 @@ pytestmark = pytest.mark.timeout(900)
 
 PASS, FAIL, INVALID = 0, 1, 3
 TWO = catalogue.PR.members()[:2]
-# A run that is told to stop undoes its faults, judges and reports first; a busy machine needs its time for that.
+# A run that is told to stop undoes its faults, judges and reports first, which takes time under CPU contention.
 GONE_S_MAX = 45.0
 
 
 @pytest.fixture
 def start_suite(start_run, tmp_path):
-    """Start `gameday suite pr` with two scenarios; whatever the test does, it is gone at the end."""
+    """Start `gameday suite pr` with two scenarios; it is always ended after the test."""
 
     def start(*arguments: str):
         words = ("suite", "pr", "--only", ",".join(TWO), "--reports", str(tmp_path / "reports"), "--suite-id", "pr-1")
@@ -91,7 +91,7 @@ def test_a_killed_suite_takes_its_runs_with_it(start_suite, folder, temporary_fi
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_a_suite_and_leaves_what_it_knows(start_suite, folder, temporary_files):
+def test_ctrl_c_stops_a_suite_and_leaves_its_record(start_suite, folder, temporary_files):
     run = start_suite("--jobs", "2")
     run.wait_for_line(" fault", timeout_s=180)
     os.kill(run.process.pid, signal.SIGINT)

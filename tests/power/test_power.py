@@ -125,19 +125,19 @@ def many(no_evidence: int = 0, other: int = 0, survivors: int = 0, of: int = 40)
 )
 def test_pass_needs_evidence_and_a_mutation_score_of_95_per_cent(counts, verdict):
     """Two of 40 mutants may be missed. A mutant without evidence is not caught, but may still be."""
-    found = judged(*many(**counts))
-    assert found.verdict is verdict
-    assert found.mutation_score.count == 40 - sum(counts.values()) and found.mutation_score.of == 40
-    assert found.caught_by_any_check.count == found.mutation_score.count + counts.get("other", 0)
+    judgement = judged(*many(**counts))
+    assert judgement.verdict is verdict
+    assert judgement.mutation_score.count == 40 - sum(counts.values()) and judgement.mutation_score.of == 40
+    assert judgement.caught_by_any_check.count == judgement.mutation_score.count + counts.get("other", 0)
 
 
 def test_one_false_alarm_fails_and_a_good_run_without_evidence_is_not_one():
-    calm, loud, torn = a_case("calm", Kind.GOOD), a_case("loud", Kind.GOOD), a_case("torn", Kind.GOOD)
+    calm, loud, silent = a_case("calm", Kind.GOOD), a_case("loud", Kind.GOOD), a_case("silent", Kind.GOOD)
     quiet = (calm, a_run("calm", Verdict.PASS))
     assert judged(quiet).verdict is Verdict.PASS
-    found = judged(quiet, (loud, a_run("loud", Verdict.ABORTED)), (torn, a_run("torn", Verdict.INVALID)))
-    assert (found.verdict, found.false_alarms.count, found.false_alarms.of) == (Verdict.FAIL, 1, 2)
-    assert judged(quiet, (torn, a_run("torn", Verdict.INVALID))).verdict is Verdict.INVALID
+    judgement = judged(quiet, (loud, a_run("loud", Verdict.ABORTED)), (silent, a_run("silent", Verdict.INVALID)))
+    assert (judgement.verdict, judgement.false_alarms.count, judgement.false_alarms.of) == (Verdict.FAIL, 1, 2)
+    assert judged(quiet, (silent, a_run("silent", Verdict.INVALID))).verdict is Verdict.INVALID
 
 
 def test_a_measurement_that_has_not_ended_does_not_pass():

@@ -62,7 +62,7 @@ CALM = {"calm": (Kind.GOOD, GOOD)}
 ALARM = {"loud": (Kind.GOOD, DOUBLED)}
 MISSED = {"hides": (Kind.CHANGE, GOOD)}
 BY_OTHER = {"slows": (Kind.CHANGE, SLOW_RECOVERY)}
-NO_EVIDENCE = {"torn": (Kind.CHANGE, None)}
+NO_EVIDENCE = {"silent": (Kind.CHANGE, None)}
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ NO_EVIDENCE = {"torn": (Kind.CHANGE, None)}
         (changes(18) | MISSED, 1, "mutation score: 18 of 19"),
         (changes(2) | BY_OTHER, 1, "caught by another check: slows"),
         (changes(3) | CALM | ALARM, 1, "false alarm: loud"),
-        (changes(3) | NO_EVIDENCE, 3, "no evidence: torn"),
-        (changes(3) | NO_EVIDENCE | ALARM, 1, "no evidence: torn"),
+        (changes(3) | NO_EVIDENCE, 3, "no evidence: silent"),
+        (changes(3) | NO_EVIDENCE | ALARM, 1, "no evidence: silent"),
     ],
 )
 def test_the_exit_code_follows_the_rule_and_the_output_has_the_reason(measured, capsys, runs, code, words):

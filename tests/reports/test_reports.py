@@ -81,10 +81,10 @@ def test_the_report_shows_verdict_hypothesis_counterexample_limits_and_how_to_re
         assert shown in page, shown
 
 
-@pytest.mark.parametrize("torn", ["missing", "broken"])
-def test_a_report_is_written_even_without_a_readable_notebook(record, tmp_path, torn):
+@pytest.mark.parametrize("notebook", ["missing", "broken"])
+def test_a_report_is_written_even_without_a_readable_notebook(record, tmp_path, notebook):
     path = tmp_path / "executed.ipynb"
-    if torn == "broken":
+    if notebook == "broken":
         path.write_text("{")
     reports.write_html(record, path, tmp_path / "report.html")
     assert "filled twice" in (tmp_path / "report.html").read_text()
