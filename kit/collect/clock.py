@@ -1,8 +1,8 @@
-"""Epoch seconds as CloudWatch takes them."""
+"""Convert epoch seconds for calls to CloudWatch."""
 
 import datetime as dt
 
 
-def moment(epoch_s: float) -> dt.datetime:
-    """In UTC."""
+def utc(epoch_s: float) -> dt.datetime:
+    """Return the time as a datetime in UTC."""
     return dt.datetime.fromtimestamp(epoch_s, dt.UTC)

@@ -1,4 +1,4 @@
-"""Any one CloudWatch metric as points in time, as finely as it was published: what proofs are made of."""
+"""Read the points of one CloudWatch metric, as finely as it was published, for the effect checks."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kit.aws.client_errors import ClientSource, cloud_errors
-from kit.collect.clock import moment
+from kit.collect.clock import utc
 from kit.errors import CloudError
 from kit.model import Deployment
 
-# High-resolution metrics can be read by the second for three hours; what is older, and what AWS publishes itself, by
-# the minute.
+# High-resolution metrics can be read by the second for three hours. Older points, and metrics that AWS publishes
+# itself, can be read by the minute.
 FINE_PERIOD_S = 1
 FINE_S_MAX = 3 * 3600 - 300
 COARSE_PERIOD_S = 60
@@ -26,7 +26,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Meters:
-    """Reads points (epoch s, value). `now` and `sleep` are the clock's."""
+    """Read points (epoch s, value). `now` and `sleep` are the clock's, replaced in tests."""
 
     session: ClientSource
     now: Callable[[], float] = time.time
@@ -43,7 +43,7 @@ class Meters:
         end: float,
         fine: bool = True,
     ) -> list[Point]:
-        """In order of time. Fine points carry the second of their publishing, all others the end of their minute."""
+        """Return points in order: fine ones at the second of their publishing, others at the end of their minute."""
         period_s = FINE_PERIOD_S if fine and self.now() - start < FINE_S_MAX else COARSE_PERIOD_S
         named = [{"Name": name, "Value": value} for name, value in dimensions.items()]
         stat = {
@@ -59,8 +59,8 @@ class Meters:
                 .get_paginator("get_metric_data")
                 .paginate(
                     MetricDataQueries=[{"Id": "points", "MetricStat": stat}],
-                    StartTime=moment(first),
-                    EndTime=moment(last),
+                    StartTime=utc(first),
+                    EndTime=utc(last),
                     ScanBy="TimestampAscending",
                 )
             )
@@ -74,7 +74,10 @@ class Meters:
         return sorted((t + shift_s, value) for t, value in found)
 
     def settle(self, deployment: Deployment, until: float) -> bool:
-        """Wait, bounded, until CloudWatch shows what the API's tasks published after `until` (epoch s); if it did."""
+        """Wait, at most VISIBLE_S_MAX, until CloudWatch shows what the API's tasks published after `until` (epoch s).
+
+        Returns whether it did.
+        """
         deadline = self.now() + VISIBLE_S_MAX
         while self.now() < deadline:
             if self._shows(deployment, until):
@@ -90,6 +93,6 @@ class Meters:
                 start=until, end=math.inf,
             )  # fmt: skip
         except CloudError:
-            # Asked again; if CloudWatch stays away, the proofs say that they could not read it.
+            # It is asked again. If CloudWatch stays unreachable, the effect checks say that they could not read it.
             return False
         return any(t >= until for t, _ in beats)

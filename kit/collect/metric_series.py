@@ -1,4 +1,4 @@
-"""The metrics that a game day keeps, from CloudWatch to tables `t` (epoch s), `value`."""
+"""Read the metrics that a game day keeps from CloudWatch, as tables `t` (epoch s), `value`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from kit.aws.client_errors import ClientSource, cloud_errors
-from kit.collect.clock import moment
+from kit.collect.clock import utc
 from kit.model import Deployment
 
 # PaperBroker publishes at high resolution; AWS keeps the load balancer's metrics by the minute.
@@ -41,7 +41,7 @@ EDGE_SERIES = {
 
 
 def series(session: ClientSource, deployment: Deployment, start: float, end: float) -> dict[str, pd.DataFrame]:
-    """Every metric of a game day between two epoch seconds, as tables `t`, `value`; empty where nothing came."""
+    """Return every metric between two epoch seconds by name; a table is empty if nothing was published."""
     outputs = deployment.outputs
     queries = {name: _broker_query(outputs, *parts) for name, parts in BROKER_SERIES.items()}
     queries |= {name: _edge_query(outputs, *parts) for name, parts in EDGE_SERIES.items()}
@@ -53,8 +53,8 @@ def series(session: ClientSource, deployment: Deployment, start: float, end: flo
             .get_paginator("get_metric_data")
             .paginate(
                 MetricDataQueries=asked[:QUERIES_MAX],
-                StartTime=moment(start - PERIOD_S),
-                EndTime=moment(end + EDGE_PERIOD_S),
+                StartTime=utc(start - PERIOD_S),
+                EndTime=utc(end + EDGE_PERIOD_S),
                 ScanBy="TimestampAscending",
             )
         )

@@ -40,7 +40,7 @@ class PhaseStart:
 
 
 def record_phase(run_dir: Path, phase: RunPhase) -> None:
-    """Append that the phase begins now; other processes see the whole line or nothing of it."""
+    """Append that the phase begins now; other processes see the whole line or none of it."""
     line = json.dumps({"phase": phase.value, "t": time.time()}) + "\n"
     file = os.open(run_dir / PHASES_FILE, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:

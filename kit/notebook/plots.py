@@ -1,7 +1,7 @@
-"""The figures of a game day: tables in, matplotlib figures out. Knows nothing of where the tables came from.
+"""Draw the figures of a game day from tables.
 
-Every figure has seconds since the load's start on the x axis, the fault as a shaded band, and no title that the
-notebook's prose already says.
+Every figure has seconds since the load's start on the x axis and the fault as a shaded band. It has no title, because
+the notebook's text says what it shows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STATE_COLOURS = {"OK": "#2a9d8f", "ALARM": "#b3261e", "INSUFFICIENT_DATA": "#b0b
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What all figures of one run share: where time starts and ends and when the fault was on (epoch seconds)."""
+    """What all figures of one run share: start and end of the load and of the fault, in epoch seconds."""
 
     start: float
     end: float
@@ -36,7 +36,7 @@ class Frame:
 
 
 def latency(seconds: pd.DataFrame, frame: Frame, *, limit_ms: float | None = None) -> Figure:
-    """`seconds`: columns t (epoch s), p50_ms, p95_ms, p99_ms, one row a second."""
+    """Draw latency percentiles. `seconds`: columns t (epoch s), p50_ms, p95_ms, p99_ms, one row a second."""
     figure, axes = _axes(frame, "latency, ms (from the intended send)")
     for name, colour in COLOURS.items():
         axes.plot(seconds["t"] - frame.start, seconds[f"{name}_ms"], color=colour, label=name, linewidth=1.4)
@@ -47,24 +47,24 @@ def latency(seconds: pd.DataFrame, frame: Frame, *, limit_ms: float | None = Non
     return figure
 
 
-def live(seen: Sequence[Mapping[str, float | None]], frame: Frame) -> Figure:
-    """The load's own counters while it runs. `seen`: its progress records in order."""
+def live(progress: Sequence[Mapping[str, float | None]], frame: Frame) -> Figure:
+    """Draw the load's counters while it runs. `progress`: its progress records in order."""
     figure, (above, below) = _two_axes(frame)
-    at = [(one["t"] or 0.0) - frame.start for one in seen]
+    at = [(one["t"] or 0.0) - frame.start for one in progress]
     for name, colour in (("ok", "#2a9d8f"), ("fail", "#e9a23b"), ("info", "#b3261e")):
-        counts = [one[name] or 0 for one in seen]
+        counts = [one[name] or 0 for one in progress]
         rates = [later - earlier for earlier, later in pairwise([0, *counts])]
         above.step(at, rates, where="pre", color=colour, label=name)
-    above.set_ylabel("attempts since the last look")
+    above.set_ylabel("attempts since the last update")
     above.legend(ncols=3, fontsize=8, loc="upper left")
-    known = [(t, one["p95_ms_last"]) for t, one in zip(at, seen, strict=True) if one["p95_ms_last"] is not None]
+    known = [(t, one["p95_ms_last"]) for t, one in zip(at, progress, strict=True) if one["p95_ms_last"] is not None]
     below.plot([t for t, _ in known], [ms for _, ms in known], color=COLOURS["p95"])
     below.set_ylabel("p95, ms")
     return figure
 
 
 def throughput(seconds: pd.DataFrame, frame: Frame) -> Figure:
-    """`seconds`: columns t, sent, ok, fail, info: attempts a second by outcome."""
+    """Draw attempts a second by outcome. `seconds`: columns t, sent, ok, fail, info."""
     figure, axes = _axes(frame, "attempts a second")
     at = seconds["t"] - frame.start
     bottom = pd.Series(0, index=seconds.index)
@@ -76,7 +76,7 @@ def throughput(seconds: pd.DataFrame, frame: Frame) -> Figure:
 
 
 def fills(orders_t: Sequence[float], fills_t: Sequence[float], first_fill: pd.DataFrame, frame: Frame) -> Figure:
-    """Orders and fills by second, and time to first fill. `first_fill`: columns t, ms (one row per filled order)."""
+    """Draw orders and fills by second, and time to first fill. `first_fill`: columns t, ms, one row an order."""
     figure, (above, below) = _two_axes(frame)
     for times, colour, label in ((orders_t, "#264653", "orders accepted"), (fills_t, "#e76f51", "fills")):
         counts = Counter(int(t - frame.start) for t in times)
@@ -92,7 +92,7 @@ def fills(orders_t: Sequence[float], fills_t: Sequence[float], first_fill: pd.Da
 
 
 def tasks(samples: pd.DataFrame, frame: Frame) -> Figure:
-    """`samples`: columns t, zone, running: running tasks of all services by zone at each sample."""
+    """Draw the running tasks of all services by zone. `samples`: columns t, zone, running."""
     figure, axes = _axes(frame, "running tasks")
     for (zone, rows), colour in zip(samples.groupby("zone"), ("#264653", "#e76f51", "#2a9d8f"), strict=False):
         axes.step(rows["t"] - frame.start, rows["running"], where="post", label=zone, color=colour, linewidth=1.6)
@@ -102,7 +102,7 @@ def tasks(samples: pd.DataFrame, frame: Frame) -> Figure:
 
 
 def alarms(histories: Mapping[str, Sequence[tuple[float, str]]], frame: Frame) -> Figure:
-    """`histories`: alarm name → (epoch s, state) changes in order; the first one holds from the frame's start."""
+    """Draw alarm states. `histories`: alarm name → (epoch s, state) in order, the first at the frame's start."""
     figure, axes = _axes(frame, "", height_in=0.7 + 0.4 * max(1, len(histories)))
     for row, (_, changes) in enumerate(histories.items()):
         for index, (at, state) in enumerate(changes):
@@ -119,7 +119,7 @@ def alarms(histories: Mapping[str, Sequence[tuple[float, str]]], frame: Frame) -
 def _axes(frame: Frame, label: str, height_in: float = SIZE_IN[1]) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(SIZE_IN[0], height_in), layout="constrained")
     axes = figure.add_subplot()
-    _dress(axes, frame)
+    _set_up(axes, frame)
     axes.set_ylabel(label)
     axes.set_xlabel("seconds since the load started")
     return figure, axes
@@ -129,12 +129,12 @@ def _two_axes(frame: Frame) -> tuple[Figure, tuple[Axes, Axes]]:
     figure = Figure(figsize=(SIZE_IN[0], 4.6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     for axes in (above, below):
-        _dress(axes, frame)
+        _set_up(axes, frame)
     below.set_xlabel("seconds since the load started")
     return figure, (above, below)
 
 
-def _dress(axes: Axes, frame: Frame) -> None:
+def _set_up(axes: Axes, frame: Frame) -> None:
     axes.set_xlim(0, frame.end - frame.start)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

@@ -67,9 +67,7 @@ def test_the_tables_have_exactly_the_columns_and_types_of_the_model(local_sessio
         assert {name: str(dtype) for name, dtype in table.dtypes.items()} == columns
 
 
-def test_an_exchange_that_does_not_come_to_rest_is_told_within_the_time(
-    local_session: aws.Session, deployment: Deployment
-):
+def test_an_exchange_that_does_not_come_to_rest_is_reported_in_time(local_session: aws.Session, deployment: Deployment):
     trade(deployment, "ledger-2")
     # Positions never empty, as an outbox does that no relay looks after.
     stuck = replace(deployment, outputs={**deployment.outputs, "OutboxTable": deployment.outputs["PositionsTable"]})

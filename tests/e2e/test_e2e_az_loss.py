@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -12,6 +15,7 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 PASS, FAIL = 0, 1
+ROOT = Path(__file__).parents[2]
 LOAD = ("--rate", "40", "-p", "steady_s=8", "-p", "fault_duration_s=14", "-p", "recovery_s=18")
 
 
@@ -21,7 +25,16 @@ def gate(run_dir: Path) -> int:
     return subprocess.run(command, capture_output=True, timeout=60).returncode
 
 
-def test_the_good_build_passes_and_shows_its_evidence(good_run, temporary_files):
+def check_copy(run_dir: Path, copy: Path) -> dict:
+    """Judge a copy of the run's folder from another directory; returns the verdict record."""
+    shutil.copytree(run_dir, copy)
+    (copy / "verdict.json").unlink()
+    command = [sys.executable, "-m", "kit", "check", copy.name, "--write"]
+    subprocess.run(command, cwd=copy.parent, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60, check=False)
+    return json.loads((copy / "verdict.json").read_text())
+
+
+def test_the_good_build_passes_and_shows_its_evidence(good_run, temporary_files, tmp_path):
     run = good_run(*LOAD)
     assert run.process.returncode == PASS, run.log.read_text()
     record = run.verdict()
@@ -34,6 +47,7 @@ def test_the_good_build_passes_and_shows_its_evidence(good_run, temporary_files)
     page = (run.run_dir / "report.html").read_text()
     assert page.count("<figure") == 5
     assert gate(run.run_dir) == PASS
+    assert check_copy(run.run_dir, tmp_path / "elsewhere" / "copy") == record
     assert run.survivors() == [] and temporary_files() == []
 
 

@@ -25,9 +25,9 @@ def attempt(at: float, op: str = "order", kind: str = "first") -> dict[str, Any]
 ROWS = [attempt(9), attempt(11), attempt(12, kind="retry"), attempt(13, op="book"), attempt(20)]
 
 
-def points(*told: tuple[float, float]) -> Any:
+def points(*values: tuple[float, float]) -> Any:
     """A series as CloudWatch gives it: (seconds after the start, value)."""
-    return pd.DataFrame([(T0 + at, value) for at, value in told], columns=pd.Index(["t", "value"]), dtype="float64")
+    return pd.DataFrame([(T0 + at, value) for at, value in values], columns=pd.Index(["t", "value"]), dtype="float64")
 
 
 def throttled(series: Any, limit: float = 3, rows: list[dict[str, Any]] | None = None) -> Finding:

@@ -46,13 +46,13 @@ def make(findings=GREEN, fault: FaultWindow | None = FAULT) -> dict[str, Any]:
     )
 
 
-def test_everything_asked_and_answered_passes_without_reasons():
+def test_all_kinds_of_checks_passing_is_a_pass_without_reasons():
     assert gate.judge(GREEN, FAULT) == (Verdict.PASS, ())
 
 
 @pytest.mark.parametrize("chosen", [c for n in range(4) for c in itertools.combinations(range(3), n)])
 def test_fail_beats_aborted_beats_invalid_beats_pass(chosen):
-    """Every combination of the three bad tidings gives the worst of them, and lists all."""
+    """Every combination of the three gives the worst verdict, and lists all reasons."""
     findings = list(GREEN)
     if 0 in chosen:
         findings.append(finding(CheckKind.SLO, Status.FAIL, detail="too slow"))
@@ -75,7 +75,7 @@ def test_integrity_reasons_come_before_slo_reasons():
     assert reasons == ("no-double-fill: 2 orders were filled twice", "p95 (during): slow")
 
 
-def test_what_was_not_steady_is_told_before_what_could_not_be_measured_for_it():
+def test_an_unsteady_start_is_named_before_what_it_left_unmeasured():
     unmeasured = finding(CheckKind.SLO, Status.INVALID, name="p95", phase="during", detail="the run has no phase")
     unsteady = finding(CheckKind.HYPOTHESIS, Status.INVALID, name="p95", phase="before", detail="not steady")
     verdict, reasons = gate.judge([*GREEN, unmeasured, unsteady], None)
@@ -90,7 +90,7 @@ def test_no_findings_is_invalid():
 
 
 @pytest.mark.parametrize("kind", gate.REQUIRED_KINDS)
-def test_a_kind_that_was_never_asked_is_invalid(kind):
+def test_a_kind_of_check_that_is_missing_is_invalid(kind):
     verdict, reasons = gate.judge([one for one in GREEN if one.kind is not kind], FAULT)
     assert verdict is Verdict.INVALID
     assert kind.value in reasons[0]
@@ -182,7 +182,7 @@ def test_junk_is_no_record(junk):
         gate.validate(junk)
 
 
-def test_doubts_turn_a_pass_into_invalid_and_leave_a_fail():
+def test_problems_of_the_run_turn_a_pass_into_invalid_and_leave_a_fail():
     passed = gate.downgrade(make(), ["cell 7 did not run to its end"])
     assert (passed["verdict"], passed["reasons"]) == ("INVALID", ["cell 7 did not run to its end"])
     failed = gate.downgrade(make([*GREEN, finding(CheckKind.SLO, Status.FAIL)]), ["the runner was killed"])
