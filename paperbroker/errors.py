@@ -35,7 +35,7 @@ class NotOwner(PaperBrokerError):
 
 
 class Overloaded(PaperBrokerError):
-    """This process cannot finish the request in time: too many are in flight, or the store is too slow.
+    """The process cannot finish the request in time: too many are in flight, or the store is too slow.
 
     The request had no effect.
     """

@@ -54,7 +54,7 @@ class Observations:
     series: Mapping[str, pd.DataFrame]
 
     def tasks_by_zone(self) -> pd.DataFrame:
-        """Running tasks of all services: columns t, zone, running."""
+        """Count the running tasks of all services in each zone: columns t, zone, running."""
         return pd.DataFrame(self.tasks.groupby(["t", "zone"], as_index=False)["running"].sum())
 
 

@@ -82,7 +82,7 @@ class TaskWatch:
             self._thread.join(STOP_S_MAX)
 
     def tasks(self) -> pd.DataFrame:
-        """Running tasks: TASK_COLUMNS. A zone or service without tasks has a row with 0."""
+        """Return the running tasks with TASK_COLUMNS. A zone or service without tasks has a row with 0."""
         return pd.DataFrame(list(self._task_rows), columns=pd.Index(TASK_COLUMNS))
 
     def targets(self) -> pd.DataFrame:

@@ -259,7 +259,7 @@ class Engine:
         return operation.op != CANCEL or self._other_order(operation) != ""
 
     def _other_order(self, operation: Operation) -> str:
-        """The last acknowledged order of the client other than the order that the operation names."""
+        """Return the client's last acknowledged order, except the one that the operation names; empty if none."""
         known = self._last_orders.get(operation.client_id, ())
         return next((order_id for order_id in known if order_id not in ("", operation.order_id)), "")
 
@@ -353,7 +353,7 @@ class Engine:
 
 
 def _acknowledged_order_id(attempt: Attempt) -> str:
-    """The order id that the acknowledgement names; the id that was sent if it names none."""
+    """Return the order id that the acknowledgement names, or the id that was sent if it names none."""
     try:
         reply = json.loads(attempt.reply)
     except ValueError:

@@ -165,7 +165,10 @@ def _raise_open_file_limit(connections_max: int) -> None:
 
 
 def _epoch_ns() -> int:
-    """The epoch time of monotonic 0. Read once, so that times in the history never jump with the system's clock."""
+    """Return the epoch time of monotonic 0.
+
+    It is read once, so that a step of the system's clock does not appear in the history.
+    """
     return time.time_ns() - time.monotonic_ns()
 
 

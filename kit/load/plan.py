@@ -21,7 +21,7 @@ def _within(low: float | None, high: float | None, **default: Any) -> Any:
 
 
 def _as_run_parameter(name: str, **default: Any) -> Any:
-    """A field with the bounds of the run's parameter of that name."""
+    """Declare a field with the bounds of the run's parameter of that name."""
     spec = RUN_PARAMETERS[name]
     return _within(spec.lowest, spec.highest, **default)
 

@@ -105,7 +105,7 @@ class LoadRun:
         return read_summary(self._out_dir)
 
     def _log(self) -> str:
-        """The end of the generator's log."""
+        """Return the end of the generator's log."""
         try:
             text = (self._out_dir / LOG_FILE).read_text(errors="replace")
         except FileNotFoundError:

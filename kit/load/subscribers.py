@@ -121,7 +121,7 @@ class Subscriber:
 
 
 def _seq_of(text: str) -> int:
-    """The event's sequence number; 0, which no event has, if the message holds none."""
+    """Return the event's sequence number, or 0, which no event has, if the message holds none."""
     try:
         event = json.loads(text)
     except ValueError:

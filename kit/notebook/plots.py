@@ -48,7 +48,7 @@ def latency(seconds: pd.DataFrame, frame: Frame, *, limit_ms: float | None = Non
 
 
 def live(progress: Sequence[Mapping[str, float | None]], frame: Frame) -> Figure:
-    """Draw the load's counters while it runs. `progress`: its progress records in order."""
+    """Plot the load's own counters while it runs. `seen`: its progress records in order."""
     figure, (above, below) = _two_axes(frame)
     at = [(one["t"] or 0.0) - frame.start for one in progress]
     for name, colour in (("ok", "#2a9d8f"), ("fail", "#e9a23b"), ("info", "#b3261e")):
@@ -64,7 +64,7 @@ def live(progress: Sequence[Mapping[str, float | None]], frame: Frame) -> Figure
 
 
 def throughput(seconds: pd.DataFrame, frame: Frame) -> Figure:
-    """Draw attempts a second by outcome. `seconds`: columns t, sent, ok, fail, info."""
+    """Plot attempts a second by outcome. `seconds`: columns t, sent, ok, fail, info."""
     figure, axes = _axes(frame, "attempts a second")
     at = seconds["t"] - frame.start
     bottom = pd.Series(0, index=seconds.index)
@@ -76,7 +76,10 @@ def throughput(seconds: pd.DataFrame, frame: Frame) -> Figure:
 
 
 def fills(orders_t: Sequence[float], fills_t: Sequence[float], first_fill: pd.DataFrame, frame: Frame) -> Figure:
-    """Draw orders and fills by second, and time to first fill. `first_fill`: columns t, ms, one row an order."""
+    """Plot orders and fills by second, and time to first fill.
+
+    `first_fill`: columns t, ms (one row per filled order).
+    """
     figure, (above, below) = _two_axes(frame)
     for times, colour, label in ((orders_t, "#264653", "orders accepted"), (fills_t, "#e76f51", "fills")):
         counts = Counter(int(t - frame.start) for t in times)
@@ -92,7 +95,7 @@ def fills(orders_t: Sequence[float], fills_t: Sequence[float], first_fill: pd.Da
 
 
 def tasks(samples: pd.DataFrame, frame: Frame) -> Figure:
-    """Draw the running tasks of all services by zone. `samples`: columns t, zone, running."""
+    """Plot the running tasks of all services by zone. `samples`: columns t, zone, running."""
     figure, axes = _axes(frame, "running tasks")
     for (zone, rows), colour in zip(samples.groupby("zone"), ("#264653", "#e76f51", "#2a9d8f"), strict=False):
         axes.step(rows["t"] - frame.start, rows["running"], where="post", label=zone, color=colour, linewidth=1.6)

@@ -1,4 +1,4 @@
-"""Decide whether an executed notebook is evidence: did every cell run to its end, under a runner that ended well?"""
+"""Decide whether an executed notebook is evidence: every cell ran to its end, under a runner that ended well."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def _require_good(path: Path, record: dict[str, Any]) -> None:
 
 
 def _requested_change(path: Path) -> str:
-    """The change in a run's parameters, for a record that has none because the run failed before its build."""
+    """Return the change in a run's parameters, for a record that has none because the run failed before its build."""
     try:
         state = json.loads((path / runner.RUN_FILE).read_text(encoding="utf-8"))
         return str(state["parameters"].get("change", ""))

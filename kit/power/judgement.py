@@ -41,7 +41,7 @@ class Judgement:
     false_alarms: Rate
 
     def names(self, wanted: Result) -> list[str]:
-        """The names of the cases with that result."""
+        """Return the names of the cases with that result."""
         return [one.case.name for one in self.cases if one.result is wanted]
 
 
@@ -68,13 +68,13 @@ def judge(cases: Sequence[Case], runs: Sequence[Run], *, unfinished: str = "", a
 
 
 def builds(cases: Sequence[Case], last: Mapping[str, Run]) -> set[str]:
-    """The images of the good runs that this measurement made."""
+    """Return the images of the good runs that this measurement made."""
     own = {case.name for case in cases if case.kind is Kind.GOOD and not case.imported}
     return {run.build for name, run in last.items() if name in own and run.is_evidence and run.build}
 
 
 def _of_this_build(run: Run, own: Collection[str]) -> Run:
-    """An imported good run of another build is no evidence for the build that is measured."""
+    """Remove the evidence of an imported good run of another build than the one that is measured."""
     if not run.origin or not own or run.build in own:
         return run
     return without_evidence(

@@ -62,7 +62,7 @@ def make(plan: Plan, runs: Sequence[Run], facts: Facts) -> dict[str, Any]:
 
 
 def validate(record: Any) -> None:
-    """Validate a `gameday.power/2` record. Raises EvidenceMissing."""
+    """Raise EvidenceMissing unless `made` is a `gameday.power/2` record."""
     schemas.validate(record, "kit.power", "power.schema.json")
 
 
@@ -108,7 +108,7 @@ def _rate(rate: Rate) -> dict[str, Any]:
 
 
 def _result(one: Judged) -> dict[str, Any]:
-    """The result of one case in the record; `expected_failed`: the failed checks that the header names."""
+    """Return the result of one case in the record. `expected_failed`: the failed checks that the header names."""
     run = one.run
     return {
         "case": one.case.name,

@@ -39,7 +39,7 @@ class CpuSample:
     trees_s: Mapping[str, float] = field(default_factory=dict)
 
     def others_s(self, name: str) -> float:
-        """What everything but that tree took, the host included."""
+        """Return the CPU time of everything but that tree, the host included."""
         return max(0.0, self.busy_s + self.stolen_s - self.trees_s.get(name, 0.0))
 
     @property

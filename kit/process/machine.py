@@ -95,7 +95,7 @@ def class_of_machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's model as the kernel names it; the architecture where it does not."""
+    """Return the processor's model as the kernel names it, or the architecture where it names none."""
     for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
         name, _, value = line.partition(":")
         if name.strip() == "model name":

@@ -1,4 +1,4 @@
-"""Compare candidate runs with a golden profile of repeated good runs: did the build get slower?
+"""Compare candidate runs with a golden profile of repeated good runs, to tell whether the build got slower.
 
 The unit of the statistics is the run, never the request. Requests of one run depend on each other, so that a test over
 requests finds a difference in every second pair of equal builds.
@@ -95,8 +95,10 @@ class Golden:
 
     @classmethod
     def from_plain(cls, value: Mapping[str, Any]) -> Self:
-        """Read what `to_plain` made. Raises EvidenceMissing for another schema or broken runs, UsageError for too few
-        runs or runs that are not comparable.
+        """Read what `to_plain` made.
+
+        Raises EvidenceMissing for another schema or broken runs, UsageError for too few runs or runs that are not
+        comparable.
         """
         if not isinstance(value, Mapping) or value.get("schema") != SCHEMA:
             raise EvidenceMissing(f"not a {SCHEMA} record")
@@ -184,8 +186,10 @@ def _latency(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase
 
 
 def _errors(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase: str) -> Comparison:
-    """Compare error rates. The rate of the worst golden run is accepted too, because errors come in bursts, so that
-    runs differ more than a binomial distribution says.
+    """Compare error rates.
+
+    The rate of the worst golden run is accepted too: errors come in bursts, so that runs differ more than a binomial
+    distribution says.
     """
     from scipy import stats
 

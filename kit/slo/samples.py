@@ -97,8 +97,9 @@ def is_error(attempts: Table) -> Column:
 
 
 def is_denial(attempts: Table) -> Column:
-    """Find answers, late ones included, that deny for another reason than overload: no build answers 400, 404, 409 or
-    500 because the CPU is busy.
+    """Find answers, late ones included, that deny for another reason than overload.
+
+    No build answers 400, 404, 409 or 500 because the CPU is busy.
     """
     status = attempts["late_status"].where(attempts["late_status"] != 0, attempts["status"])
     return (status >= 400) & ~status.isin(OVERLOADED)
@@ -156,8 +157,10 @@ def reconnects(connections: Table, end: float) -> Table:
 
 
 def per_second(attempts: Table) -> Table:
-    """Make one row for every second of intended sends: t (epoch s), sent, ok, fail, info, errors (counts of attempts),
-    p50_ms, p95_ms, p99_ms (of first attempts of orders; NaN in a second without any).
+    """Make one row for every second of intended sends.
+
+    Columns: t (epoch s), sent, ok, fail, info, errors (counts of attempts), p50_ms, p95_ms, p99_ms (of first attempts
+    of orders; NaN in a second without any).
     """
     names = ["sent", "ok", "fail", "info", "errors", *(f"p{share}_ms" for share in PERCENTILES)]
     if attempts.empty:

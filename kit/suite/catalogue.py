@@ -35,13 +35,13 @@ class Suite:
     duration_factors: Mapping[str, int] = field(default_factory=dict)
 
     def members(self) -> tuple[str, ...]:
-        """The names of its scenarios, as far as the kit has them."""
+        """Return the names of the suite's scenarios that the kit has."""
         known = scenarios.names()
         unlisted = sorted(set(known) - set(self.scenarios)) if self.includes_unlisted else []
         return tuple(name for name in (*self.scenarios, *unlisted) if name in known)
 
     def parameters(self, scenario: Scenario) -> dict[str, int]:
-        """The suite's own parameters for a run of the scenario; the caller's parameters override them."""
+        """Return the suite's own parameters for a run of the scenario; the caller's parameters override them."""
         if self.brief:
             return dict(scenario.brief)
         return {name: getattr(scenario, name) * factor for name, factor in self.duration_factors.items()}

@@ -119,7 +119,7 @@ def _contradiction(record: Mapping[str, Any] | None, exit_code: int | None) -> s
 
 
 def _signal(exit_code: int | None) -> int:
-    """The signal that ended a program or (negative) its supervisor, 0 for none."""
+    """Return the signal that ended a program or (negative) its supervisor, 0 for none."""
     return 0 if exit_code is None else -exit_code if exit_code < 0 else max(0, exit_code - 128)
 
 

@@ -42,11 +42,11 @@ class Member:
         return self.label or self.scenario
 
     def arguments(self, run_id: str, folder: Path) -> list[str]:
-        """The arguments of `gameday run`."""
+        """Return the arguments of `gameday run`."""
         return [self.scenario, "--run-id", run_id, "--reports", str(folder), *parameter_options(self.parameters)]
 
     def command(self) -> str:
-        """The command with which a person repeats this run."""
+        """Return the command with which a person repeats this run."""
         return shlex.join(["gameday", "run", self.scenario, *parameter_options(self.parameters)])
 
 

@@ -59,7 +59,7 @@ def make(
 
 
 def validate(record: Any) -> None:
-    """Validate a `gameday.suite/2` record. Raises EvidenceMissing."""
+    """Raise EvidenceMissing unless `made` is a `gameday.suite/2` record."""
     schemas.validate(record, "kit.suite", "suite.schema.json")
 
 

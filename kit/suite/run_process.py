@@ -96,5 +96,5 @@ class RunProcess:
 
 
 def _environment() -> dict[str, str]:
-    """The environment without the variables of a notebook: a run of a suite is a headless command."""
+    """Return the environment without a notebook's variables, because a run of a suite is a headless command."""
     return {name: value for name, value in os.environ.items() if name not in {"GAMEDAY_HEADLESS", "GAMEDAY_PORT"}}

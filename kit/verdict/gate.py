@@ -250,7 +250,7 @@ def _fault(fault: FaultWindow | None) -> dict[str, Any] | None:
 
 
 def _load(load: LoadStats | None) -> dict[str, Any]:
-    """What the generator did: zeros, and no lag, if it never ran."""
+    """Report what the generator did: zeros, and no lag, if it never ran."""
     return {
         "intended": load.intended if load else 0,
         "sent": load.sent if load else 0,

@@ -1,4 +1,4 @@
-"""This process's copy of one market: its book at sequence `seq`, built from committed ledger events.
+"""Keep this process's copy of one market: its book at sequence `seq`, built from committed ledger events.
 
 Commits are planned on a draft of the book, never on the copy itself.
 """

@@ -151,7 +151,10 @@ class Sequencer:
             self._contended.discard(replica.market)
 
     def _commit(self, replica: Replica, plan: _Plan) -> frozenset[str]:
-        """The ids that are known to be in the ledger now: the plan's, or those for whose sake it was refused."""
+        """Commit the plan; return the ids known to be in the ledger now.
+
+        These are the plan's ids, or those for which the ledger refused the plan.
+        """
         try:
             self._ledger.commit(plan.commit)
         except AlreadyApplied as exc:

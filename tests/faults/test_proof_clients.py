@@ -134,12 +134,12 @@ def test_an_action_that_has_not_ended_is_not_proven():
     )
 
 
-def test_every_effect_check_has_a_sentence_for_the_page():
+def test_every_effect_check_has_a_text_for_the_page():
     """The fidelity page shows them."""
     for action_id in EFFECT_CHECKS:
         assert action_id in ACTIONS
-        sentence = how_proven(action_id)
-        assert sentence.endswith(".") and 30 < len(sentence) <= 120, (action_id, sentence)
+        text = how_proven(action_id)
+        assert text.startswith("Check ") and text.endswith(".") and len(text) <= 320, (action_id, text)
     assert how_proven("aws:fis:wait") == "It breaks nothing, and needs no proof."
     assert how_proven("aws:rds:failover-db-cluster") == "Nothing: a run that uses it is INVALID."
 

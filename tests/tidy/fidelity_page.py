@@ -2,7 +2,7 @@
 
 The differences come from kit/scenarios/fidelity.yaml. What an action of FIS does here is the first line of its module's
 docstring, how that differs from AWS the paragraph that begins with "Unlike AWS:". How the kit proves the action is the
-first sentence of its effect check.
+docstring of its effect check.
 """
 
 from __future__ import annotations

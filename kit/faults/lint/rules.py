@@ -24,14 +24,14 @@ ZONE_PARAMETER = "vailabilityZone"  # availabilityZoneIdentifier, writerAvailabi
 
 
 def check_stop_condition_present(template: Template) -> Iterator[Remark]:
-    """An alarm must stop an experiment that does more harm than wanted."""
+    """Report a template without an alarm that stops an experiment which does more harm than wanted."""
     if any(condition.source == NO_SOURCE for condition in template.known_stop_conditions()):
         sentence = "stop condition source is 'none': nothing stops the experiment; name a CloudWatch alarm"
         yield error("stop-condition-present", f"{sentence} (source {ALARM_SOURCE})")
 
 
 def check_durations(template: Template) -> Iterator[Remark]:
-    """A duration must be long enough for AWS; the local AWS takes shorter ones."""
+    """Report durations that are too short for AWS; the local AWS takes shorter ones."""
     for action, spec in template.specified_actions():
         for name, value in action.known_parameters().items():
             if name not in spec.parameters or spec.parameters[name].kind != "duration" or not isinstance(value, str):
@@ -43,7 +43,7 @@ def check_durations(template: Template) -> Iterator[Remark]:
 
 
 def check_targets_used(template: Template) -> Iterator[Remark]:
-    """A target that no action names is a mistake in one or the other."""
+    """Report targets that no action names: either the target or an action is wrong."""
     actions = template.known_actions().values()
     if template.actions is UNKNOWN or any(action.targets is UNKNOWN for action in actions):
         return

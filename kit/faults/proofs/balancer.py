@@ -21,7 +21,7 @@ NO_SAMPLES = "no samples of the load balancer's targets"
 
 
 def prove_cut(context: ProofContext, action: Action) -> Proof:
-    """The load balancer saw each chosen subnet's targets healthy before, none of them in force, and healthy again.
+    """Check that each chosen subnet had healthy targets before the action, none during it and healthy ones after it.
 
     Tasks that are only stopped are replaced and healthy again within the detection time. A cut without effect therefore
     differs from a real one even when tasks are stopped at the same time.
@@ -33,7 +33,10 @@ def prove_cut(context: ProofContext, action: Action) -> Proof:
 
 
 def prove_fewer(context: ProofContext, action: Action) -> Proof:
-    """Fewer targets of the chosen tasks' zones were healthy than ever before, for some samples; then as many again."""
+    """Check that fewer targets in the chosen tasks' zones were healthy than ever before, and later as many again.
+
+    Some samples must show it.
+    """
     windows = windows_of(context, action)
     if context.samples is None or windows is None:
         return unproven(NO_SAMPLES if windows else "the action has not ended")

@@ -28,7 +28,7 @@ NO_HISTORY = "no client's history"
 def prove_slow_clients(
     context: ProofContext, action: Action, *, added_ms: float | None = None, expected: float = UNKNOWN_EXPECTED
 ) -> Proof:
-    """Orders took longer from intended send to answer while the action was in force, and no longer after."""
+    """Check that orders took longer from intended send to answer while the action was in force, and not after it."""
     windows = windows_of(context, action)
     firsts = _firsts(context)
     if windows is None or firsts is None:
@@ -43,7 +43,7 @@ def prove_slow_clients(
 
 
 def prove_failed_clients(context: ProofContext, action: Action) -> Proof:
-    """Requests timed out or were answered 502, 503 or 504 while the action was in force, and no more after."""
+    """Check that requests timed out or got 502, 503 or 504 while the action was in force, and not after it."""
     windows = windows_of(context, action)
     firsts = _firsts(context)
     if windows is None or firsts is None:

@@ -61,7 +61,7 @@ def _throttle_events(context: ProofContext, windows: Windows) -> tuple[float, fl
 
 
 def prove_replication_paused(context: ProofContext, action: Action) -> Proof:
-    """DynamoDB's replication latency rose to half of the pause at least, far above its usual, and is back."""
+    """Check that DynamoDB's replication latency rose far above normal, to half of the pause at least, and fell."""
     windows = windows_of(context, action)
     if context.meters is None or windows is None:
         return unproven(paperbroker_metrics.NO_METERS if context.meters is None else paperbroker_metrics.NOT_OVER)

@@ -1,4 +1,4 @@
-"""Map action ids to effect checks. The first docstring line of a check appears in reports and on the fidelity page.
+"""Map action ids to effect checks. The docstring of a check appears on the fidelity page.
 
 A run that uses an action without an effect check is INVALID.
 """
@@ -29,8 +29,8 @@ EFFECT_CHECKS: Mapping[str, EffectCheck] = {
 
 
 def how_proven(action_id: str) -> str:
-    """Say in one sentence how the effect of an action is proven, or that it is not."""
+    """Say how the effect of an action is proven, or that it is not."""
     if action_id in HARMLESS:
         return "It breaks nothing, and needs no proof."
     check = EFFECT_CHECKS.get(action_id)
-    return (check.__doc__ or "").strip().splitlines()[0] if check else "Nothing: a run that uses it is INVALID."
+    return " ".join((check.__doc__ or "").split()) if check else "Nothing: a run that uses it is INVALID."

@@ -22,32 +22,32 @@ def _queue_latency(context: ProofContext, action: Action) -> Proof:
 
 
 def _store_errors(context: ProofContext, action: Action) -> Proof:
-    """PaperBroker's DynamoDB calls failed while the action was in force, and no longer after."""
+    """Check that PaperBroker's DynamoDB calls failed while the action was in force, and not after it."""
     return paperbroker_metrics.prove_counted(context, action, paperbroker_metrics.STORE_ERRORS, "failed store calls")
 
 
 def _queue_errors(context: ProofContext, action: Action) -> Proof:
-    """PaperBroker's SQS calls failed while the action was in force, and no longer after."""
+    """Check that PaperBroker's SQS calls failed while the action was in force, and not after it."""
     return paperbroker_metrics.prove_counted(context, action, paperbroker_metrics.QUEUE_ERRORS, "failed queue calls")
 
 
 def _silence(context: ProofContext, action: Action) -> Proof:
-    """The targeted tasks sent no heartbeat while the action was in force, and send them again."""
+    """Check that the targeted tasks sent no heartbeat while the action was in force, and sent them again after it."""
     return paperbroker_metrics.prove_silent(context, action)
 
 
 def _shed(context: ProofContext, action: Action) -> Proof:
-    """The API turned requests away while the action was in force, and no longer after."""
+    """Check that the API turned requests away while the action was in force, and not after it."""
     return paperbroker_metrics.prove_counted(context, action, paperbroker_metrics.SHED, "requests shed")
 
 
 def _client_latency(context: ProofContext, action: Action) -> Proof:
-    """Clients waited longer for their orders' answers while the action was in force, and no longer after."""
+    """Check that clients waited longer for answers to their orders while the action was in force, and not after it."""
     return clients.prove_slow_clients(context, action)
 
 
 def _api_replaced(context: ProofContext, action: Action) -> Proof:
-    """ECS says that the service replaced every API task that ran when the action began."""
+    """Check in ECS that the service replaced every API task that ran when the action began."""
     return prove_replaced(context, action, "ApiServiceName")
 
 

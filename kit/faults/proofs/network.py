@@ -26,14 +26,20 @@ AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws")
 
 
 def prove_latency(context: ProofContext, action: Action) -> Proof:
-    """The targets' own DynamoDB or SQS calls took longer by the delay, their neighbours' did not; back after."""
+    """Check that the targets' own DynamoDB or SQS calls took longer by the delay, and their neighbours' did not.
+
+    After the action they must be as fast as before.
+    """
     delay_ms = _number(action, "delayMilliseconds", DELAY_MS)
     share = _number(action, "flowsPercent", ALL_PCT) / ALL_PCT
     return _prove_slow(context, action, added_ms=delay_ms, share=share)
 
 
 def prove_loss(context: ProofContext, action: Action) -> Proof:
-    """The targets' calls waited for retransmissions in the share that is lost; if all is lost, they failed."""
+    """Check that the targets' calls waited for retransmissions, in the share that is lost.
+
+    If everything is lost, they must have failed.
+    """
     share = _number(action, "lossPercent", LOSS_PCT) * _number(action, "flowsPercent", ALL_PCT) / ALL_PCT**2
     if share < 1:
         return _prove_slow(context, action, added_ms=RETRANSMIT_MS, share=share)
@@ -41,7 +47,11 @@ def prove_loss(context: ProofContext, action: Action) -> Proof:
 
 
 def prove_blackhole(context: ProofContext, action: Action) -> Proof:
-    """Inwards: fewer healthy targets, or requests without an answer. Outwards: the targets fell silent or failed."""
+    """Check that clients or targets missed the traffic to the blackholed port.
+
+    Ingress: the load balancer saw fewer healthy targets, or requests got no answer. Egress: the targets published
+    nothing, or their calls failed.
+    """
     if _parameter(action, "trafficType", "") == "ingress":
         return first_of(
             lambda: balancer.prove_fewer(context, action),
@@ -59,14 +69,21 @@ def prove_blackhole(context: ProofContext, action: Action) -> Proof:
 
 
 def prove_connectivity(context: ProofContext, action: Action) -> Proof:
-    """By scope. all: the subnets lost all healthy targets; vpc: fell silent; dynamodb: their store calls failed."""
+    """Check that the chosen subnets lost the traffic that the scope cuts.
+
+    `all`: the subnets lost all healthy targets. `vpc`: their tasks published nothing. `dynamodb`: their DynamoDB calls
+    failed.
+    """
     scope = _parameter(action, "scope", "all")
     check = SCOPES.get(scope)
     return check(context, action) if check else unproven(f"scope {scope}: PaperBroker calls nothing that it cuts")
 
 
 def prove_endpoint(context: ProofContext, action: Action) -> Proof:
-    """Calls of the endpoint's service failed in all components: DynamoDB's, SQS's; CloudWatch's leave silence."""
+    """Check that calls of the endpoint's service (DynamoDB, SQS) failed in all components.
+
+    Without the CloudWatch endpoint, the components published nothing.
+    """
     ids = [target["id"] for target in context.chosen(action)]
     if not ids:
         return unproven("no VPC endpoint was chosen")

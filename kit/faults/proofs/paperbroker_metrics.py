@@ -78,7 +78,7 @@ def read(context: ProofContext, location: Location, metric: str, statistic: str,
 
 
 def prove_slow(context: ProofContext, action: Action, slowness: Slowness, *, until: float | None = None) -> Proof:
-    """Calls of the targeted components and zones became slow while the action was in force, and are fast again.
+    """Check that calls of the targeted components and zones were slow while the action was in force, and fast after it.
 
     `until`: when the targets stop publishing, if that is before the end of the action.
     """
@@ -103,7 +103,7 @@ def prove_slow_somewhere(context: ProofContext, action: Action, slowness: Slowne
 
 
 def prove_failed(context: ProofContext, action: Action, metric: str) -> Proof:
-    """Calls of the targeted components and zones failed while the action was in force, and no longer after."""
+    """Check that calls of the targeted components and zones failed while the action was in force, and not after it."""
     return prove_failed_in(context, action, metric, context.locations(action))
 
 
@@ -121,7 +121,7 @@ def prove_failed_in(context: ProofContext, action: Action, metric: str, location
 
 
 def prove_counted(context: ProofContext, action: Action, metric: str, words: str) -> Proof:
-    """Some component counted something repeatedly while the action was in force, and no longer after."""
+    """Check that some component counted `metric` repeatedly while the action was in force, and not after it."""
 
     def look(location: Location) -> Observation:
         windows = _windows(context, action, location, LINGER_S)
@@ -131,7 +131,7 @@ def prove_counted(context: ProofContext, action: Action, metric: str, words: str
 
 
 def prove_silent(context: ProofContext, action: Action, *, until: float | None = None) -> Proof:
-    """The targeted tasks published nothing to CloudWatch while their neighbours did, and published again after.
+    """Check that the targeted tasks published nothing to CloudWatch while their neighbours did, and again afterwards.
 
     `until`: when the silence ends, if not with the action.
     """

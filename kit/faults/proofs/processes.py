@@ -18,7 +18,11 @@ STARVED_EXPECTED = 0.5
 
 
 def prove_signalled(context: ProofContext, action: Action) -> Proof:
-    """Ended: ECS says why it stopped. Stopped (SIGSTOP): its heartbeats ended, until SIGCONT or the end."""
+    """Check that the signalled tasks ended, or were suspended and continued.
+
+    A task that ended must have a reason in ECS. A suspended task (SIGSTOP) must send no heartbeats until SIGCONT or the
+    end of the action.
+    """
     signal = _signal(action)
     if signal in STOPPING:
         return paperbroker_metrics.prove_silent(context, action, until=_continued_at(context, action))
@@ -28,7 +32,10 @@ def prove_signalled(context: ProofContext, action: Action) -> Proof:
 
 
 def prove_starved(context: ProofContext, action: Action) -> Proof:
-    """The targets' own DynamoDB calls became slow, those of their neighbours did not; fast again after."""
+    """Check that the targets' own DynamoDB calls were slow during the action and fast after it.
+
+    Their neighbours' calls must not have become slow.
+    """
     slowness = Slowness(metric=paperbroker_metrics.STORE_MS, added_ms=STARVED_ADDED_MS, expected=STARVED_EXPECTED)
     return paperbroker_metrics.prove_slow(context, action, slowness)
 

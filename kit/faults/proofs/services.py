@@ -26,7 +26,7 @@ ZONE_SHARE_MIN = 0.15
 
 
 def prove_automation(context: ProofContext, action: Action) -> Proof:
-    """By the evidence source that the scenario names for this action: a document may do anything."""
+    """Check by the evidence source that the scenario names for this action, because a document may do anything."""
     name = context.evidence.get(action["name"])
     if name is None:
         return unproven("its document may do anything: the scenario names no evidence")
@@ -36,17 +36,17 @@ def prove_automation(context: ProofContext, action: Action) -> Proof:
 
 
 def prove_functions_fail(context: ProofContext, action: Action) -> Proof:
-    """AWS/Lambda counted errors of the functions in the requested share, few before and after."""
+    """Check that AWS/Lambda counted errors of the functions in the requested share, and few before and after."""
     return _per_function(context, action, _failing)
 
 
 def prove_functions_late(context: ProofContext, action: Action) -> Proof:
-    """AWS/Lambda's average duration of the functions rose by part of the delay, and is back."""
+    """Check that AWS/Lambda's average duration of the functions rose by part of the delay, and fell again."""
     return _per_function(context, action, _late)
 
 
 def prove_shifted(context: ProofContext, action: Action) -> Proof:
-    """The API's requests in the zone, as its tasks count them, went to the other zones, and came back."""
+    """Check that the zone's API requests, as its tasks count them, moved to the other zones and came back."""
     windows = windows_of(context, action)
     if context.meters is None or windows is None:
         return unproven(paperbroker_metrics.NO_METERS if context.meters is None else paperbroker_metrics.NOT_OVER)

@@ -17,17 +17,20 @@ SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
 
 
 def prove_stopped(context: ProofContext, action: Action) -> Proof:
-    """ECS says that every chosen task stopped after the action began; healed when every service is complete again."""
+    """Check in ECS that every chosen task stopped after the action began, and that every service is complete again."""
     return prove_ended(context, action, "stopped", lambda stop: True)
 
 
 def prove_exited(context: ProofContext, action: Action) -> Proof:
-    """Check as `prove_stopped` does, for containers that exited: a task that was asked to stop proves no kill."""
+    """Check as `prove_stopped` does, but count only containers that exited by themselves.
+
+    A task that ECS was asked to stop does not prove that its processes were killed.
+    """
     return prove_ended(context, action, "exited", lambda stop: stop.code == CONTAINER_EXITED)
 
 
 def prove_left(context: ProofContext, action: Action) -> Proof:
-    """Check as `prove_exited` does; failed load balancer checks count too.
+    """Check as `prove_exited` does, and count failed load balancer checks too.
 
     A task that gets SIGTERM fails its health checks and serves until the load balancer has noticed.
     """

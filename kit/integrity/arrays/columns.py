@@ -40,7 +40,7 @@ class ColumnStorage:
         return self.bytes > self.memory_bytes_max
 
     def file(self) -> Path:
-        """The path of a new file, in a folder that is removed with the storage."""
+        """Return the path for a new file, in a folder that is removed with the storage."""
         if self._folder is None:
             self._folder = Path(tempfile.mkdtemp(prefix="integrity-"))
             self._cleanup = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
@@ -173,13 +173,13 @@ class Columns:
         return self._size
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """A column. A table without rows has every column, empty."""
+        """Return a column. In a table without rows, every column exists and is empty."""
         if name == INDEX:
             return np.arange(self._size)
         return self._columns[name].read() if self._columns else np.zeros(0, dtype=np.int64)
 
     def where(self, chosen: np.ndarray) -> Rows:
-        """The rows at these indices, or where this mask is true."""
+        """Return the rows at these indices, or the rows where this mask is true."""
         return Part(self, chosen)
 
 

@@ -29,31 +29,31 @@ def present(numbers: np.ndarray, size: int) -> np.ndarray:
 
 
 def firsts(numbers: np.ndarray, size: int) -> np.ndarray:
-    """The index of each number's first row, −1 for none."""
+    """Return the index of each number's first row, −1 where it has none."""
     indices = np.full(size + 1, -1, dtype=np.int64)
     indices[numbers[::-1]] = np.arange(len(numbers) - 1, -1, -1)
     return indices[:-1]
 
 
 def lasts(numbers: np.ndarray, size: int) -> np.ndarray:
-    """The index of each number's last row, −1 for none."""
+    """Return the index of each number's last row, −1 where it has none."""
     indices = np.full(size + 1, -1, dtype=np.int64)
     indices[numbers] = np.arange(len(numbers))
     return indices[:-1]
 
 
 def spread(numbers: np.ndarray, values: np.ndarray, size: int, default: int = 0) -> np.ndarray:
-    """The value of each number's first row, `default` where it has none."""
+    """Return the value of each number's first row, `default` where it has none."""
     out = np.full(size + 1, default, dtype=values.dtype)
     out[numbers[::-1]] = values[::-1]
     return out[:-1]
 
 
 def paired(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Two numbers of each row as one 64-bit number."""
+    """Pack two numbers of each row into one 64-bit number."""
     return (first.astype(np.int64) << 32) | (second.astype(np.int64) & 0xFFFFFFFF)
 
 
 def unpaired(pair: int | np.ndarray) -> tuple[int, int]:
-    """The two numbers of a pair."""
+    """Return the two numbers that `paired` packed."""
     return int(pair) >> 32, int(np.int64(int(pair) & 0xFFFFFFFF).astype(np.int32))

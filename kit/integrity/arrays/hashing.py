@@ -58,7 +58,7 @@ def _layout(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def one(text: str) -> int:
-    """The number of one text."""
+    """Return the hash of one text."""
     return int(texts(pa.array([text], pa.string()))[0])
 
 

@@ -21,7 +21,7 @@ CELLS_MAX = 1 << 22
 
 
 def codes(values: Any, words: Sequence[str]) -> np.ndarray:
-    """The index of each text in `words`, −1 for any other text."""
+    """Return the index in `words` of each text, −1 for any other text."""
     indices = {word: index for index, word in enumerate(words)}
     return _looked_up(values, lambda text: indices.get(text, -1)).astype(np.int8)
 
@@ -89,7 +89,7 @@ def number_ids(indices: Sequence[tuple[Columns, str]]) -> int:
 
 
 def _part(hashes: np.ndarray, part: int, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices and values of the hashes whose first `bits` bits are `part`."""
+    """Return the indices and values of the hashes whose first `bits` bits are `part`."""
     if not len(hashes):
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.uint64)
     mine = hashes != 0

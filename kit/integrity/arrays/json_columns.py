@@ -56,7 +56,7 @@ def _parse_each(texts: list[str], fields: Mapping[str, type]) -> Parsed:
 
 
 def loads(text: str) -> dict[str, Any]:
-    """The JSON object in the text; an empty one if there is none."""
+    """Parse the JSON object in the text. Returns an empty one if the text holds no JSON object."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -70,7 +70,7 @@ def _value(value: Any, kind: type) -> Any:
 
 
 def typed(value: Any, kind: type) -> Any:
-    """The value if it has this type (str or int) and fits a column, else None."""
+    """Return the value if it has this type (str or int) and fits a column, else None."""
     if not isinstance(value, kind) or isinstance(value, bool):
         return None
     if isinstance(value, int):

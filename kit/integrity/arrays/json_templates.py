@@ -46,7 +46,7 @@ class JsonTemplates:
         self._tried: dict[int, int] = {}
 
     def same(self, texts: Any, rows: Mapping[str, Any], at: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-        """True where text i says what row at[i] of `rows` holds, false where that is not proven.
+        """Return for each text whether it says what row `at[i]` of `rows` holds; false where that is not proven.
 
         Rows with equal numbers in `shapes` must have the same columns empty.
         """
@@ -75,7 +75,10 @@ class JsonTemplates:
 def learn(
     text: str, row: Mapping[str, Any], columns: Mapping[str, str], empty_too: frozenset[str] = frozenset()
 ) -> JsonTemplate | None:
-    """The layout of `text` if it says exactly what `row` holds. A number in its last field may have any value."""
+    """Derive the template from a text that says exactly what `row` holds; None if it does not.
+
+    A number in the text's last field may have any value.
+    """
     pairs = _pairs(text)
     if not pairs:
         return None
@@ -150,7 +153,10 @@ class Coded:
 
 
 def written(template: JsonTemplate, values: Values, at: np.ndarray, end: Sequence[Any] = ()) -> Any:
-    """The texts that these rows must have, up to the free digits, then `end`; None where a value would need escapes."""
+    """Write the texts that these rows must have, up to the free digits, followed by `end`.
+
+    Returns None where a value would have to be escaped.
+    """
     indices, pieces, constants = pa.array(at), [], list(template.constants)
     for slot, column in enumerate(template.slots):
         held = values[column]

@@ -31,10 +31,10 @@ def owners(evidence: Evidence) -> np.ndarray:
     needs=("attempts", "events"),
 )
 def unauthorized_refused(evidence: Evidence) -> Result:
-    """For each GET or cancel of an order by a client that did not send that order: its answer is no 2xx, and no
-    cancelled event (client) carries its key.
+    """Check that GETs and cancels by a client that did not send the order are refused and have no effect.
 
-    An indefinite answer (5xx, 408, 429 or none) is not counted unless the cancel was carried out.
+    Their answer is not a 2xx, and no cancelled event (client) carries the cancel's key. A request without a definite
+    answer (5xx, 408, 429 or none) is only counted if its cancel was carried out.
     """
     requests = _unauthorized(evidence)
     status, carried_out = final_status(requests), _carried_out(evidence, requests)
@@ -58,7 +58,7 @@ def unauthorized_refused(evidence: Evidence) -> Result:
 
 
 def _unauthorized(evidence: Evidence) -> Rows:
-    """GETs and cancels of orders that another client sent."""
+    """Find GETs and cancels of orders that another client sent."""
     attempts = evidence.attempts
     asked = attempts.where((attempts["op"] == GET_ORDER) | (attempts["op"] == CANCEL))
     asked = asked.where(asked["order"] >= 0)
@@ -67,7 +67,7 @@ def _unauthorized(evidence: Evidence) -> Rows:
 
 
 def _carried_out(evidence: Evidence, requests: Rows) -> np.ndarray:
-    """Which of them are cancels that the ledger carried out for a client."""
+    """Find the requests that are cancels and that the ledger carried out for a client."""
     cancelled = evidence.cancelled
     applied = present(cancelled["key"][cancelled["reason"] == CLIENT], evidence.key_count)
     return (requests["op"] == CANCEL) & np.append(applied, False)[requests["key"]]

@@ -25,14 +25,14 @@ AROUND = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """What books show and should show. `judged` says by read whether it can be compared."""
+    """The price levels that the books show and should show. `judged` marks the reads that can be compared."""
 
     judged: np.ndarray
     shown: Levels
     expected: Levels
 
     def wrong(self) -> np.ndarray:
-        """Indices of the reads that show anything else."""
+        """Return the indices of the reads whose levels differ from the expected ones."""
         size = len(self.judged)
         lengths = [np.bincount(one.read, minlength=size) for one in (self.shown, self.expected)]
         same = lengths[0] == lengths[1]
@@ -42,7 +42,7 @@ class Comparison:
         return np.flatnonzero(bad)
 
     def difference(self, read: int) -> str:
-        """The first wrong level of this book."""
+        """Describe the first wrong level of this read's book."""
         shown, expected = (_sides(one.where(one.read == read)) for one in (self.shown, self.expected))
         for name, found, wanted in zip(("bids", "asks"), shown, expected, strict=True):
             for index in range(max(len(found), len(wanted))):
@@ -71,11 +71,12 @@ def _words(level: Level | None) -> str:
     needs=("attempts", "events", "run"),
 )
 def book_equals_ledger(evidence: Evidence) -> Result:
-    """For each answered GET of a book at seq s: its best levels (price, Σ lots left, number of orders), as many as were
-    requested, follow from the ledger's events 1 … s, and s is a seq of that ledger.
+    """Check that each book that a GET returned at seq s follows from the ledger's events 1 … s.
 
-    A seq in the middle of a command is skipped: the command's events are committed together, but read page by page.
-    Orders are not counted in a market that accepted one twice. `measured` counts wrong books.
+    The best levels (price, Σ remaining lots, number of orders), as many as were requested, are compared, and s must be
+    a seq of that ledger. A seq in the middle of a command is skipped: the command's events are committed together, but
+    read page by page. The number of orders is not compared in a market that accepted an order twice. `measured` counts
+    wrong books.
     """
     books = evidence.book_reads
     compared = _compare(evidence)
@@ -126,8 +127,10 @@ def _compare(evidence: Evidence) -> Comparison:
 
 
 def _depth(evidence: Evidence, shown: Levels) -> np.ndarray:
-    """How many levels a side each book must show: as many as were requested. Where that was not recorded, as many as
-    the deepest book shows. A book that shows more levels is compared in all of them.
+    """Return how many levels a side each book must show: as many as were requested.
+
+    Where that was not recorded, as many as the deepest book shows. A book that shows more levels is compared in all of
+    them.
     """
     books = evidence.book_reads
     sides = np.bincount(shown.read * 2 + shown.buys, minlength=2 * len(books)).reshape(-1, 2).max(axis=1, initial=0)
@@ -135,8 +138,9 @@ def _depth(evidence: Evidence, shown: Levels) -> np.ndarray:
 
 
 def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
-    """The reads of a market's book that are not at the middle of a command, sorted by seq, and how many of the market's
-    events each of them holds.
+    """Return the reads of a market's book that can be compared, sorted by seq, and how many events precede each.
+
+    A read at the middle of a command cannot be compared. The counts are of the market's events up to the read's seq.
     """
     books, events = evidence.book_reads, evidence.events
     first, last = evidence.market_ranges.by_market[market]
@@ -162,8 +166,9 @@ def _judged(evidence: Evidence, market: int) -> tuple[np.ndarray, np.ndarray]:
     timed=True,
 )
 def monotone_books(evidence: Evidence) -> Result:
-    """For each answered GET of a book at seq s: before it was sent, no subscriber had received an event of its market
-    beyond s, and no client had read a book beyond s.
+    """Check that no book is older than what was known of its market before the GET was sent.
+
+    For a book at seq s, no subscriber had received an event beyond s by then, and no client had read a book beyond s.
     """
     books = evidence.book_reads.where(evidence.book_reads["seq"] != NO_BOOK)
     read = books["market"], books["seq"], books["completed_ns"]
@@ -185,7 +190,7 @@ def monotone_books(evidence: Evidence) -> Result:
 
 
 def _subject(evidence: Evidence, read: int) -> Subject:
-    """The read and the ledger around its seq."""
+    """Return the read and the part of the ledger around its seq."""
     row, seq = evidence.row("book_reads", read), int(evidence.book_reads["seq"][read])
     base = {"source": "client", "client_id": row["client_id"]}
     asked = f"client {row['client_id']} reads the book of {row['symbol']}"

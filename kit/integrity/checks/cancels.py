@@ -133,8 +133,10 @@ def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
     needs=("attempts", "events", "run"),
 )
 def no_phantom_cancels(evidence: Evidence) -> Result:
-    """{(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}. An event
-    without a key is a violation too.
+    """Check that every cancel in the ledger was sent by its client.
+
+    {(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}. An event without a
+    key is a violation too.
     """
     outcomes, sent = evidence.cancel_outcomes, evidence.cancels
     asked = paired(sent["key"], sent["order"])

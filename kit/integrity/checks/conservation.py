@@ -35,8 +35,10 @@ NOT_STORED = -1
     needs=("events", "orders"),
 )
 def order_state_equals_fills(evidence: Evidence) -> Result:
-    """C1a. For each order in the ledger or the store: stored filledQty = Σ fills, and the stored status follows from
-    its events: REJECTED, CANCELLED, FILLED, PARTIALLY_FILLED or OPEN, and ACCEPTED while it is not sequenced.
+    """C1a. Check that the stored status and filled quantity of each order follow from its ledger events.
+
+    Examined are the orders in the ledger or the store. The stored filledQty is Σ fills. The status is REJECTED,
+    CANCELLED, FILLED, PARTIALLY_FILLED or OPEN, and ACCEPTED for an order that is not sequenced.
     """
     size, orders = evidence.order_count, evidence.orders
     wanted, done = _ledger_state(evidence)
@@ -105,7 +107,7 @@ def bought_equals_sold(evidence: Evidence) -> Result:
 
 
 def _fewest(numbers: np.ndarray, off: np.ndarray) -> list[int]:
-    """The fewest of these orders whose differences sum to the difference of all."""
+    """Find the fewest of these orders whose differences sum to the difference of all."""
     known = dict(zip(numbers.tolist(), off.tolist(), strict=True))
     whole = sum(known.values())
     if len(known) > SUSPECTS_MAX:
@@ -185,7 +187,7 @@ def positions_equal_fills(evidence: Evidence) -> Result:
 
 
 def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Subject:
-    """The balance with the few fills that make up its difference, or with all of its client's fills."""
+    """Show the balance with the few fills that make up its difference, or with all of its client's fills."""
     fills = evidence.fills
     client, market = accounts.client[at], accounts.market[at]
     bought = np.where(fills["bits"] & BUYS > 0, 1, -1)
@@ -253,7 +255,7 @@ def balances_sum_to_zero(evidence: Evidence) -> Result:
 
 
 def _unbalanced_clients(evidence: Evidence, market: int) -> Subject:
-    """The fewest clients whose balances explain the difference from zero."""
+    """Find the fewest clients whose balances explain the difference from zero."""
     accounts = _accounts(evidence)
     suspects = np.flatnonzero((accounts.market == market) & (accounts.off != 0).any(axis=1)).tolist()
     whole = accounts.off[suspects].sum(axis=0)

@@ -90,8 +90,10 @@ def refused_has_no_effect(evidence: Evidence) -> Result:
     needs=("attempts", "events", "run"),
 )
 def sequenced_as_sent(evidence: Evidence) -> Result:
-    """E3a. Each accepted event has market, side, type, tif, qty and price of its key's first attempt, and an order id
-    that some attempt under the key carried. MARKET is IOC and has no price, whatever was sent.
+    """E3a. Check that each accepted event has the content that its client sent.
+
+    Market, side, type, tif, qty and price are those of the key's first attempt, and some attempt under the key carried
+    its order id. MARKET orders are IOC and have no price, whatever was sent.
     """
     sent, accepted = evidence.sent, evidence.accepted
     opening = sent.where(sent["kind"] == FIRST)
@@ -130,8 +132,10 @@ def sequenced_as_sent(evidence: Evidence) -> Result:
     needs=("attempts", "events", "run"),
 )
 def acknowledged_as_sequenced(evidence: Evidence) -> Result:
-    """E3b. orderId, symbol, side, type, tif, qty and price of a key's first 2xx body equal its accepted event, and it
-    names no other client nor key.
+    """E3b. Check that each acknowledged key was acknowledged with the content of its accepted event.
+
+    Compared are orderId, symbol, side, type, tif, qty and price in the key's first 2xx body. The body must not name
+    another client or key.
     """
     accepted = evidence.accepted
     confirmed = evidence.sent.where(acknowledged(evidence.sent))

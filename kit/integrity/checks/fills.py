@@ -29,10 +29,11 @@ BUSY_MAX = 64
     needs=("events",),
 )
 def no_double_fill(evidence: Evidence) -> Result:
-    """For all orders of each (client, key) together: Σ filled ≤ quantity, and they took liquidity under one event (an
-    order takes liquidity once, when it arrives).
+    """Check that no order was filled twice, by its quantity or by a second command.
 
-    Counted by key and not by order id, so that a retry that traded again under a new order id is found too.
+    For all orders of each (client, key) together, Σ filled ≤ quantity, and they took liquidity under one event: an
+    order takes liquidity once, when it arrives. Counted by key and not by order id, so that a retry that traded again
+    under a new order id is found too.
     """
     accepted, fills, size = evidence.accepted, evidence.fills, evidence.key_count
     if not len(fills):
@@ -189,11 +190,13 @@ def fill_parties_exist(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def fills_are_legal(evidence: Evidence) -> Result:
-    """F5. qty > 0 and price > 0; opposite sides; at the maker's price, within the taker's limit; the maker is GTC; two
-    different clients; seq(maker) < seq(taker) < seq(fill) and event(taker) = event(fill).
+    """F5. Check that each fill follows the rules of trading.
 
-    The last line is not checked where one of them was accepted twice, which is `one-event-per-order`. Fills whose
-    parties do not exist are `fill-parties-exist`.
+    qty > 0 and price > 0. The two orders are of opposite sides and of different clients. The price is the maker's and
+    within the taker's limit. The maker is GTC. seq(maker) < seq(taker) < seq(fill) and event(taker) = event(fill).
+
+    The order of events is not checked where one of the orders was accepted twice, which `one-event-per-order` reports.
+    Fills whose parties do not exist are reported by `fill-parties-exist`.
     """
     orders, fills = accepted_orders(evidence), evidence.fills
     taker, maker = fills["order"], fills["maker"]
@@ -239,7 +242,7 @@ def _rules(fills: Rows, orders: AcceptedOrders) -> list[tuple[str, np.ndarray]]:
 
 
 def _trade(evidence: Evidence, fills: Rows, bad: np.ndarray) -> Subject:
-    """The first of the bad fills and both of its orders."""
+    """Show the first of the bad fills and both of its orders."""
     numbers = (int(fills["order"][bad[0]]), int(fills["maker"][bad[0]]))
     around = stretch(evidence, int(fills["index"][bad[0]]))
     return Subject(orders=tuple(number for number in numbers if number >= 0), stretch=around)
@@ -253,7 +256,7 @@ def _trade(evidence: Evidence, fills: Rows, bad: np.ndarray) -> Subject:
     needs=("events",),
 )
 def accepted_orders_legal(evidence: Evidence) -> Result:
-    """F0. For each accepted order: qty > 0; price > 0 if it has a limit, price = 0 if it is MARKET."""
+    """F0. Check that each accepted order has qty > 0, and price > 0 if it has a limit or price = 0 if it is MARKET."""
     rows = evidence.accepted
     at_market, price = rows["bits"] & AT_MARKET > 0, rows["price"]
     bad = rows["order"][(rows["qty"] <= 0) | np.where(at_market, price != 0, price <= 0)]
@@ -273,8 +276,10 @@ def accepted_orders_legal(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def trades_within_orders(evidence: Evidence) -> Result:
-    """Each fill completes its taker or its maker, and an order is completed once, so for each market
-    |fills| ≤ |{orders that traded}|. `measured` is the excess.
+    """Check that each market has at most as many fills as orders that traded.
+
+    |fills| ≤ |{orders that traded}|, because each fill completes its taker or its maker, and an order is completed
+    once. `measured` is the excess.
     """
     fills = evidence.fills
     per_market, market = {}, fills["market"]
@@ -299,7 +304,7 @@ def trades_within_orders(evidence: Evidence) -> Result:
 
 
 def _fewest(fills: Rows) -> tuple[tuple[int, ...], np.ndarray]:
-    """The fewest orders that have more trades with each other than there are orders, and these trades."""
+    """Find the fewest orders that have more trades with each other than there are orders, and these trades."""
     taker, maker = fills["order"], fills["maker"]
 
     def among(orders: Sequence[int]) -> np.ndarray:

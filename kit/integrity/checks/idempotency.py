@@ -52,8 +52,10 @@ def exactly_once_per_key(evidence: Evidence) -> Result:
     needs=("attempts", "events", "orders", "run"),
 )
 def unknown_outcome_at_most_once(evidence: Evidence) -> Result:
-    """For each key that was never acknowledged and has an `info` attempt: |{accepted, rejected events}| =
-    |{stored orders}| ≤ 1.
+    """Check that a key without a known outcome took effect at most once, in the ledger and the store alike.
+
+    For each key that was never acknowledged and has an `info` attempt: |{accepted, rejected events}| = |{stored
+    orders}| ≤ 1.
     """
     sent, size = evidence.sent, evidence.key_count
     asked = present(sent["key"], size)
@@ -99,12 +101,11 @@ def one_event_per_order(evidence: Evidence) -> Result:
     needs=("attempts",),
 )
 def idempotent_replies(evidence: Evidence) -> Result:
-    """E4. All 2xx answers under one key, of an order or a cancel, have the same body, and where one is 2xx no other is
-    a definite refusal.
+    """E4. Check that all 2xx answers under one key have the same body and no definite refusal stands beside them.
 
-    A definite refusal is a 4xx other than 408 and 429; these and 5xx say nothing about the order. A cancel may be
-    refused before it is accepted, while its order is not there yet, but not afterwards. An answer after the time-out
-    counts like one before it. Only keys with two answers are counted.
+    This holds for orders and cancels. A definite refusal is a 4xx other than 408 and 429; these and 5xx say nothing
+    about the order. A cancel may be refused before it is accepted, while its order is not there yet, but not
+    afterwards. An answer after the time-out counts like one before it. Only keys with two answers are counted.
     """
     attempts, size = evidence.attempts, evidence.key_count
     cancels = attempts["op"] == CANCEL
@@ -154,8 +155,10 @@ def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
     needs=("attempts",),
 )
 def reused_key_refused(evidence: Evidence) -> Result:
-    """Every definite answer (2xx, or 4xx other than 408 and 429) to a used key with other content is 409
-    IdempotencyKeyReused. A 409 for another reason did not compare the content.
+    """Check that other content under a used key is answered 409 IdempotencyKeyReused.
+
+    Only definite answers (2xx, or 4xx other than 408 and 429) count. A 409 for another reason did not compare the
+    content.
     """
     probes = evidence.reused
     status, key = final_status(probes), probes["key"]
@@ -184,12 +187,11 @@ NEVER = np.iinfo(np.int64).max
     timed=True,
 )
 def unused_key_not_refused(evidence: Evidence) -> Result:
-    """For each attempt at an order or a cancel that ends with 409 IdempotencyKeyReused: before that answer came, other
-    content was sent under the same (client, key) by an attempt that did not end with 409 itself.
+    """Check that 409 IdempotencyKeyReused is only answered where other content was sent under the key before.
 
-    The converse of `reused-key-refused`. Any attempt may have bound the key to its content, whatever its outcome was,
-    unless it ended with 409, which binds nothing. PaperBroker compares all of an order but its id, and the order of a
-    cancel.
+    The converse of `reused-key-refused`, for orders and cancels. The other content must have been sent, before the 409
+    came, by an attempt that did not end with 409 itself. Any other attempt may have bound the key to its content,
+    whatever its outcome was. PaperBroker compares everything of an order except its id, and of a cancel its order.
     """
     attempts, size = evidence.attempts, evidence.key_count
     op = attempts["op"]

@@ -37,9 +37,9 @@ NEVER = np.iinfo(np.int64).max
     timed=True,
 )
 def read_your_writes(evidence: Evidence) -> Result:
-    """A GET that an order's client sends after the order's 2xx, if it is answered, is answered 200 with that order.
+    """Check that a GET by the order's client, sent after the order's 2xx, is answered 200 with that order.
 
-    Reads by other clients belong to `unauthorized-refused`.
+    GETs without an answer are not counted. Reads by other clients belong to `unauthorized-refused`.
     """
     reads, acknowledged_ns = evidence.order_reads, _first_acknowledged(evidence)
     order, invoked = reads["order"], reads["invoked_ns"]
@@ -76,8 +76,10 @@ def _first_acknowledged(evidence: Evidence) -> np.ndarray:
     needs=("attempts", "events", "orders", "run"),
 )
 def reads_as_ordered(evidence: Evidence) -> Result:
-    """Symbol, side, type, tif, qty and price of each 200 equal the order's accepted event, or its stored order where
-    it has none. The answer names no other client.
+    """Check that every 200 shows the order with the content that was sequenced.
+
+    Symbol, side, type, tif, qty and price equal the order's accepted event, or its stored order where it has none. The
+    answer names no other client.
     """
     reads = _found(evidence)
     size, accepted, orders = evidence.order_count, evidence.accepted, evidence.orders
@@ -118,8 +120,10 @@ def _found(evidence: Evidence) -> Rows:
     timed=True,
 )
 def monotone_reads(evidence: Evidence) -> Result:
-    """For reads a, b of one order, a answered before b was sent: filledQty and the rank of the status do not fall, and
-    a final status stays. What is stored at the end is not behind any read.
+    """Check that an order never goes back in status or filled quantity between two reads.
+
+    For reads a and b of one order, where a was answered before b was sent, filledQty and the rank of the status do not
+    fall, and a final status stays. What is stored at the end is not behind any read.
     """
     reads = _found(evidence)
     # Few orders are read back, so a small data frame is fast enough.
@@ -193,11 +197,11 @@ class States(NamedTuple):
     timed=True,
 )
 def reads_equal_ledger(evidence: Evidence) -> Result:
-    """For each answered GET of an order: (status, filledQty) is the order's state after some prefix of its ledger
-    events, and the prefix holds all events that any subscriber had received before the GET was sent.
+    """Check that each order read shows a state that the ledger's events give, and no outdated one.
 
-    OPEN may be read as ACCEPTED, because the contract does not say when it changes. An order that was accepted twice
-    has no single state and breaks `one-event-per-order`.
+    (status, filledQty) is the order's state after some prefix of its ledger events, and the prefix holds all events
+    that any subscriber had received before the GET was sent. OPEN may be read as ACCEPTED, because the contract does
+    not say when it changes. An order that was accepted twice has no single state and breaks `one-event-per-order`.
     """
     reads = evidence.order_reads.where(evidence.order_reads["status"] == FOUND)
     asked = present(reads["order"], evidence.order_count)
@@ -239,7 +243,7 @@ def _possible(states: States, order: np.ndarray, known: np.ndarray) -> tuple[np.
 
 
 def _states(evidence: Evidence, asked: np.ndarray) -> States:
-    """The states of each order that was read."""
+    """List the states of each order that was read."""
     before = np.flatnonzero(asked)
     nothing = np.zeros(len(before), dtype=np.int64)
     parts = [(before, nothing, nothing + BEFORE, nothing), *_events(evidence, asked)]

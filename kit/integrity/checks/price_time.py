@@ -68,7 +68,10 @@ def replay(rows: Iterable[Row], orders: int) -> Divergence | None:
 
 
 def rows_of(evidence: Evidence, indices: np.ndarray | slice) -> Iterator[Row]:
-    """These events of the ledger. itertools chains them in C; a generator would be resumed for each event."""
+    """Iterate over these events of the ledger.
+
+    itertools chains the blocks in C; a generator would be resumed for each event.
+    """
     return chain.from_iterable(_blocks(evidence, indices))
 
 
@@ -98,8 +101,9 @@ def _blocks(evidence: Evidence, indices: np.ndarray | slice) -> Iterator[Iterato
     needs=("events",),
 )
 def price_time_replay(evidence: Evidence) -> Result:
-    """R1. In each market, the fills and cancels of each command equal the reference book's, in order. The first
-    divergence ends the replay of its market. `measured` is the number of markets that diverge.
+    """R1. Check that the fills and cancels of each command equal those of the reference book, in order.
+
+    The first divergence ends the replay of its market. `measured` is the number of markets that diverge.
     """
     markets = evidence.market_ranges.by_market
     found = {market: _diverges(evidence, slice(*indices)) for market, indices in markets.items()}
@@ -115,7 +119,7 @@ def price_time_replay(evidence: Evidence) -> Result:
 
 
 def _diverges(evidence: Evidence, indices: slice) -> Divergence | None:
-    """The divergence of a market, by replay unless the much faster proof shows that there is none."""
+    """Return the divergence of a market, by replay unless the much faster proof shows that there is none."""
     if proven(_columns(evidence, indices), evidence.order_count):
         return None
     return replay(rows_of(evidence, indices), evidence.order_count)
@@ -146,7 +150,7 @@ def _expected_words(evidence: Evidence, expected: Outcome | None) -> str:
 
 
 def _subject(evidence: Evidence, market: int, divergence: Divergence) -> Subject:
-    """The fewest orders that diverge in the same way without the other orders of the market."""
+    """Find the fewest orders that diverge in the same way without the other orders of the market."""
     first, last = evidence.market_ranges.by_market[market]
     index = min(first + divergence.index, last - 1)
     seq, ts_ns = int(evidence.events["seq"][index]), int(evidence.events["ts_ns"][index])
@@ -165,7 +169,7 @@ def _subject(evidence: Evidence, market: int, divergence: Divergence) -> Subject
 
 
 def _named(evidence: Evidence, market: int, divergence: Divergence) -> list[int]:
-    """The orders that the unexpected event and the expected one name."""
+    """Return the orders that the unexpected event and the expected one name."""
     first, last = evidence.market_ranges.by_market[market]
     index = min(first + divergence.index, last - 1)
     named = [int(evidence.events[name][index]) for name in ("order", "maker")]

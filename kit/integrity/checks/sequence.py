@@ -45,12 +45,12 @@ def gap_free_sequence(evidence: Evidence) -> Result:
 
 
 def _around(market: np.ndarray, index: int) -> np.ndarray:
-    """The events next to this one in its market, whatever their numbers are."""
+    """Return the indices of the events next to this one in its market, whatever their seqs are."""
     near = np.arange(max(0, index - AROUND), min(len(market), index + AROUND + 1))
     return near[market[near] == market[index]]
 
 
 def stretch(evidence: Evidence, index: int) -> tuple[int, int, int]:
-    """The part of the ledger around the event at this index: market, first and last seq."""
+    """Return the part of the ledger around the event at this index: market, first and last seq."""
     seq = int(evidence.events["seq"][index])
     return int(evidence.events["market"][index]), seq - AROUND, seq + AROUND

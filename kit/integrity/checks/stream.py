@@ -40,12 +40,14 @@ class Missing:
     timed=True,
 )
 def stream_equals_ledger(evidence: Evidence) -> Result:
-    """W1, W2. Each message equals the ledger event of its (market, seq), and each ledger event within a subscriber's
-    range was received. `measured` counts wrong and missing events.
+    """W1, W2. Check that subscribers received every ledger event of their range, as it is in the ledger.
 
-    The range starts after its first `after`. It ends with its last message or with the last event `SETTLE_NS` before
-    it disconnected, whichever is later. A market without a subscriber, or a subscriber that never got a connection,
-    makes a pass INVALID: nothing is known of what they would have received.
+    Each message equals the ledger event of its (market, seq). A subscriber's range starts after its first `after`. It
+    ends with its last message or with the last event `SETTLE_NS` before it disconnected, whichever is later. `measured`
+    counts wrong and missing events.
+
+    A market without a subscriber, or a subscriber that never got a connection, turns PASS into INVALID: nothing is
+    known of what they would have received.
     """
     stream = evidence.stream
     wrong, missing = np.flatnonzero(stream["same"] == 0), list(_missing(evidence))
@@ -110,7 +112,7 @@ def _missing(evidence: Evidence) -> Iterator[Missing]:
 
 
 def _received(evidence: Evidence) -> dict[int, np.ndarray]:
-    """The sequence numbers that each (subscriber, symbol) received."""
+    """Return the sequence numbers that each (subscriber, symbol) received."""
     stream = evidence.stream
     pairs, seq = paired(stream["subscriber"], stream["symbol"]), stream["seq"]
     return {pair: seq[pairs == pair] for pair in pd.unique(pairs).tolist()}
@@ -129,7 +131,7 @@ def _missing_seqs(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
 
 
 def _last_ns(evidence: Evidence) -> int:
-    """The last time at which any subscriber is known to have been connected."""
+    """Return the last time at which any subscriber is known to have been connected."""
     ends = [
         evidence.stream["received_ns"],
         evidence.connections["opened_ns"],
@@ -146,8 +148,10 @@ def _last_ns(evidence: Evidence) -> int:
     needs=("stream", "connections"),
 )
 def stream_in_order(evidence: Evidence) -> Result:
-    """W3. For each subscriber and market, in order of receipt over all connections: the first seq is its first
-    `after` + 1, and each next seq is one more, also after a reconnect. `measured` counts the breaks.
+    """W3. Check that each subscriber received a market's events in order, without a gap or a repeat.
+
+    In order of receipt over all connections, the first seq is the subscriber's first `after` + 1, and each next seq is
+    one more, also after a reconnect. `measured` counts the breaks.
     """
     stream, order = evidence.stream, _by_receipt(evidence)
     pairs = paired(stream["subscriber"], stream["symbol"])[order]
@@ -178,7 +182,7 @@ def stream_in_order(evidence: Evidence) -> Result:
 
 
 def _by_receipt(evidence: Evidence) -> np.ndarray:
-    """Indices of the messages by (subscriber, symbol), connection and time."""
+    """Return the indices of the messages, sorted by (subscriber, symbol), connection and time."""
     stream = evidence.stream
     pairs = paired(stream["subscriber"], stream["symbol"])
     group, _ = pd.factorize(pairs)
@@ -193,14 +197,14 @@ def _by_receipt(evidence: Evidence) -> np.ndarray:
 
 
 def _first_after(evidence: Evidence) -> dict[int, int]:
-    """The smallest `after` of each (subscriber, symbol)."""
+    """Return the smallest `after` of each (subscriber, symbol)."""
     connections = evidence.connections
     pairs, after = paired(connections["subscriber"], connections["symbol"]), connections["after_seq"]
     return {pair: int(after[pairs == pair].min()) for pair in pd.unique(pairs).tolist()}
 
 
 def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Subject:
-    """The ledger around `seq`, what the subscriber got of it, and its connections."""
+    """Show the ledger around `seq`, what the subscriber got of it, and its connections."""
     stream, connections = evidence.stream, evidence.connections
     near = (stream["subscriber"] == subscriber) & (stream["symbol"] == symbol) & (np.abs(stream["seq"] - seq) <= NEAR)
     steps = []

@@ -32,8 +32,10 @@ SAME = ("seq", "event", "ts_ns", "qty", "price", "content", "order", "maker", "c
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageRanges:
-    """By page, the half-open ranges of the fills (`first` to `last` in `Evidence.fills`) that it covers and of the
-    trades (`begin` to `end` in `Evidence.page_trades`) that it shows. An `invalid` page covers nothing.
+    """Half-open ranges, one per page.
+
+    `first` to `last` are the fills in `Evidence.fills` that the page covers, `begin` to `end` the trades in
+    `Evidence.page_trades` that it shows. An `invalid` page covers nothing.
     """
 
     invalid: np.ndarray
@@ -51,9 +53,11 @@ class PageRanges:
     needs=("attempts", "events", "run"),
 )
 def trades_equal_ledger(evidence: Evidence) -> Result:
-    """For each answered GET of trades after seq a, with limit l and answered `next` n: a ≤ n, n is a or a seq of that
-    ledger, and the trades are all fills among the ledger's events a + 1 … n, at most l, in order and with all fields
-    equal. `measured` counts wrong pages.
+    """Check that each page of trades shows exactly the fills of the ledger's events that it covers.
+
+    For a GET after seq a with limit l and answered `next` n: a ≤ n, n is a or a seq of that ledger, and the trades are
+    all fills among the ledger's events a + 1 … n, at most l, in order and with all fields equal. `measured` counts
+    wrong pages.
     """
     pages = evidence.trade_pages
     ranges = _ranges(evidence)
@@ -135,7 +139,7 @@ def _bounds(ranges: PageRanges) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 
 
 def _difference(evidence: Evidence, ranges: PageRanges, page: int) -> str:
-    """The first wrong trade."""
+    """Describe the first wrong trade."""
     at, shown, fills = _first_difference(evidence, ranges, page)
     if at == len(fills):
         return f"number {at + 1} is not in the ledger"
@@ -151,14 +155,14 @@ def _difference(evidence: Evidence, ranges: PageRanges, page: int) -> str:
 
 
 def _trade(evidence: Evidence, page: int, at: int) -> Mapping[str, Any]:
-    """A trade as it stands in the page's reply."""
+    """Describe a trade as the page's reply shows it."""
     trades = loads(evidence.row("trade_pages", page)["reply"]).get("trades", ())
     trade = trades[at] if at < len(trades) else {}
     return trade if isinstance(trade, dict) else {}
 
 
 def _first_difference(evidence: Evidence, ranges: PageRanges, page: int) -> tuple[int, Rows, Rows]:
-    """The number of the first trade that differs from what the page covers; the page's trades, and the fills."""
+    """Return the number of the first trade that is wrong, the page's trades, and the fills that the page covers."""
     shown, fills = (
         rows.where(np.arange(a[page], b[page]))
         for rows, (a, b) in zip((evidence.page_trades, evidence.fills), _bounds(ranges), strict=True)
@@ -169,7 +173,7 @@ def _first_difference(evidence: Evidence, ranges: PageRanges, page: int) -> tupl
 
 
 def _wrong_seq(evidence: Evidence, ranges: PageRanges, page: int) -> int:
-    """The seq of the ledger at which the page is first wrong."""
+    """Return the seq of the ledger at which the page is first wrong."""
     at, _, fills = _first_difference(evidence, ranges, page)
     if at < len(fills):
         return int(fills["seq"][at])
@@ -185,8 +189,10 @@ def _wrong_seq(evidence: Evidence, ranges: PageRanges, page: int) -> int:
     timed=True,
 )
 def trade_pages_advance(evidence: Evidence) -> Result:
-    """For each answered GET of trades after seq a: if a subscriber had received an event of its market beyond a, or a
-    page's `next` was beyond a, before the GET was sent, then its `next` is beyond a. So a reader reaches the end.
+    """Check that a page of trades goes on as far as more was known, so that a reader reaches the end.
+
+    For a GET after seq a: if a subscriber had received an event of its market beyond a, or a page's `next` was beyond
+    a, before the GET was sent, then its own `next` is beyond a.
     """
     pages = evidence.trade_pages.where(evidence.trade_pages["next"] != NO_PAGE)
     led = evidence.trade_pages.where(_at_known_seq(evidence))
@@ -209,7 +215,7 @@ def trade_pages_advance(evidence: Evidence) -> Result:
 
 
 def _subject(evidence: Evidence, page: int, index: int) -> Subject:
-    """The read and the ledger around a seq."""
+    """Return the read and the part of the ledger around a seq."""
     row = evidence.row("trade_pages", page)
     base = {"source": "client", "client_id": row["client_id"]}
     asked = f"client {row['client_id']} reads {row['limit']} trades of {row['symbol']} after {row['after']}"

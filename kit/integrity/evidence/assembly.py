@@ -41,8 +41,9 @@ KEYS = (("attempts", "key"), ("events", "key"), ("orders", "key"))
 def read_evidence(
     run_dir: Path, storage: ColumnStorage, *, fault: FaultWindow | None = None, load: LoadStats | None = None
 ) -> Evidence:
-    """The evidence of a run. A table that cannot be used is empty and has a defect. Without `load` the generator's
-    counts are those of the history's summary.
+    """Read the evidence of a run. A table that cannot be used is empty and has a defect.
+
+    Without `load`, the generator's counts are read from the history's summary.
     """
     folder = RunFolder(run_dir, storage)
     recorded, defects = folder.tables, folder.defects

@@ -135,7 +135,7 @@ def _shapes(batch: Batch) -> np.ndarray:
 
 
 def _reads(batch: Batch, made: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
-    """The reads of orders with a definite answer: a state, or that there is no such order for this client."""
+    """Select the reads of orders with a definite answer: a state, or that the client has no such order."""
     answered = (made["outcome"] == OK) | np.isin(made["status"], (FORBIDDEN, NOT_FOUND))
     rows = np.flatnonzero((made["op"] == GET_ORDER) & answered & (made["order"] != 0))
     parsed = parse(decoded(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)

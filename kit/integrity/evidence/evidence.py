@@ -63,7 +63,7 @@ class Evidence:
     fault: FaultWindow | None
 
     def rows(self, name: str, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """Rows as they were recorded, by their index in the evidence's table `name`."""
+        """Return rows as they were recorded, by their index in the evidence's table `name`."""
         if not len(indices):
             return []
         if name in ("events", *READ_TABLES):
@@ -74,14 +74,14 @@ class Evidence:
         return self.rows(name, (index,))[0]
 
     def first_row(self, name: str, part: Rows, **numbers: int) -> dict[str, Any]:
-        """The recorded row of the first row of `part`, a part of the table `name`, that holds these numbers."""
+        """Return the recorded row of the first row in `part` (of the table `name`) whose columns hold these numbers."""
         indices = part["index"]
         for column, number in numbers.items():
             indices = indices[part[column] == number]
         return self.row(name, indices[0])
 
     def replies(self, indices: np.ndarray) -> Iterator[Any]:
-        """The replies to the attempts at these ascending indices, as Arrow arrays of texts. They are read anew."""
+        """Read the replies to the attempts at these ascending indices again, as Arrow arrays of texts."""
         begin = 0
         for batch in self.recorded["attempts"].batches(("reply",)) if len(indices) else ():
             size = len(batch["reply"])
@@ -90,11 +90,11 @@ class Evidence:
             begin += size
 
     def order_id(self, number: int) -> str:
-        """The order's id; "" for none."""
+        """Return the id of the order with this number; an empty text for none."""
         return self._text(number, _ORDER_TEXTS)
 
     def client_id(self, number: int) -> str:
-        """The client's id; "" for none."""
+        """Return the id of the client with this number; an empty text for none."""
         return self._text(number, _CLIENT_TEXTS)
 
     def _text(self, number: int, texts: Sequence[tuple[str, str, Callable[[Mapping[str, Any]], str]]]) -> str:
@@ -105,7 +105,7 @@ class Evidence:
         return ""
 
     def client_and_key(self, number: int) -> tuple[str, str]:
-        """The client's id and the idempotency key."""
+        """Return the client's id and the idempotency key that have this number."""
         for name in ("attempts", "events", "orders"):
             indices = np.flatnonzero(getattr(self, name)["key"] == number)[:1]
             if len(indices):
@@ -131,11 +131,11 @@ _CLIENT_TEXTS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], str]], ...] =
 
 
 def acknowledged(attempts: Rows) -> np.ndarray:
-    """Which attempts got a 2xx, before or after the client's time-out."""
+    """Find the attempts that got a 2xx, before or after the client's time-out."""
     return (attempts["outcome"] == OK) | good(attempts["late_status"])
 
 
 def final_status(attempts: Rows) -> np.ndarray:
-    """The status of each attempt: of the late answer where one came after the time-out."""
+    """Return the status of each attempt: that of the late answer, where one came after the time-out."""
     late = attempts["late_status"]
     return np.where(late == 0, attempts["status"], late)

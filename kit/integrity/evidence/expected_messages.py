@@ -66,7 +66,7 @@ class ExpectedMessages:
         self._names = names[self._order]
 
     def expected_texts(self, batch: Batch) -> np.ndarray:
-        """The number `text` of these ledger rows."""
+        """Return the number `text` of these ledger rows: the hash of the message that each must have."""
         text = np.full(len(batch["seq"]), NO_TEXT, dtype=np.int64)
         if self._texts is not None:
             shapes, values = _shapes(batch), Values(batch)
@@ -112,7 +112,7 @@ def _shapes(batch: Batch) -> np.ndarray:
 
 
 def text_hashes(texts: Any) -> np.ndarray:
-    """One number for each text, valid in this process. Python's hash is ten times as fast as ours on long texts."""
+    """Return a hash for each text, valid in this process. Python's hash is ten times as fast as ours on long texts."""
     raw, numbers = texts.cast(pa.binary()), np.empty(len(texts), dtype=np.int64)
     for start in range(0, len(raw), HASHED_AT_ONCE):
         part = raw[start : start + HASHED_AT_ONCE].to_pylist()
@@ -121,14 +121,15 @@ def text_hashes(texts: Any) -> np.ndarray:
 
 
 def field_hashes(texts: Any) -> np.ndarray:
-    """The hash of each message's fields, by parsing it."""
+    """Parse each message and return the hash of its fields."""
     parsed = parse(texts, {name: kind for name, (kind, _) in FIELDS.items()})
     return hashing.rows(*(_part(parsed[name], kind) for name, (kind, _) in FIELDS.items()))
 
 
 def expected_field_hashes(ledger: ParquetTable, rows: np.ndarray) -> np.ndarray:
-    """The field hashes that messages of these recorded ledger rows must have. This reads the ledger again, which most
-    runs do not need.
+    """Return the field hashes that messages of these recorded ledger rows must have.
+
+    It reads the ledger again. Most runs do not need it.
     """
     order, begin, found = np.argsort(rows, kind="stable"), 0, np.zeros(len(rows), dtype=np.uint64)
     ordered = rows[order]

@@ -25,7 +25,7 @@ class ObservedProgress:
             self._known[number] = (at_ns[mine], np.maximum.accumulate(seq[mine]))
 
     def before(self, market: np.ndarray, at_ns: np.ndarray) -> np.ndarray:
-        """The highest seq of each row's market that was known before the row's time; 0 for none."""
+        """Return the highest seq of each row's market that was known before the row's time; 0 for none."""
         highest = np.zeros(len(market), dtype=np.int64)
         for number, (times, seqs) in self._known.items():
             mine = np.flatnonzero(market == number)
@@ -35,6 +35,6 @@ class ObservedProgress:
 
 
 def streamed_events(stream: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The facts from the stream. Messages that equal no ledger event are left out."""
+    """Return market, seq and time of the messages that equal a ledger event."""
     events = stream.where(stream["same"] != 0)
     return events["symbol"], events["seq"], events["received_ns"]

@@ -90,7 +90,7 @@ def _load_stats(summary: Mapping[str, Any]) -> LoadStats:
 
 
 def _listed_files(summary: Mapping[str, Any], name: str) -> dict[str, int]:
-    """The table's files with their rows."""
+    """Return the table's files with their numbers of rows."""
     try:
         return {str(file): int(rows) for file, rows in summary["segments"][name]}
     except (KeyError, TypeError, ValueError) as error:

@@ -27,7 +27,7 @@ class MarketRanges:
         self.by_market = {int(market[a]): (a, b) for a, b in zip(firsts, lasts, strict=True)} if len(market) else {}
 
     def find(self, events: Columns, market: np.ndarray, seq: np.ndarray) -> np.ndarray:
-        """The index of the first event with each market and seq, −1 if there is none."""
+        """Return the index of the first event with each market and seq, −1 where there is none."""
         found, seqs = np.full(len(seq), -1, dtype=np.int64), events["seq"]
         for number in pd.unique(market).tolist():
             if number not in self.by_market:

@@ -47,8 +47,11 @@ PAGE = pa.schema(
 
 
 class TradePages:
-    """`reads`: row (of the attempt), market, after and limit as requested, next, times.
-    `trades`: page (index in `reads`) and the trade's fields, in the order of the answer. Ids are still hashes.
+    """The trade pages that clients read.
+
+    `reads` has a row for each answered page: row (of the attempt), market, after and limit as requested, next, times.
+    `trades` has a row for each trade of a page, in the order of the answer: page (index in `reads`) and the trade's
+    fields. Ids are still hashes.
     """
 
     def __init__(self, storage: ColumnStorage, markets: Names, clients: ClientIds) -> None:
@@ -80,7 +83,10 @@ class TradePages:
         )
 
     def _columns(self, trades: pa.StructArray) -> dict[str, np.ndarray]:
-        """The trades in the columns of a fill's ledger event. A field that is absent or of another type is "" or 0."""
+        """Convert the trades to the columns of a fill's ledger event.
+
+        A field that is absent or of another type becomes an empty text or 0.
+        """
         fields = {
             name: values.fill_null(kind()) for (name, kind), values in zip(TRADE.items(), trades.flatten(), strict=True)
         }
@@ -102,7 +108,7 @@ class TradePages:
 
 
 def _next(parsed: pa.Table, symbols: Any) -> np.ndarray:
-    """The `next` of each answer; NO_PAGE if it is not a page of the requested market."""
+    """Return the `next` of each answer; NO_PAGE if it is not a page of the requested market."""
     index = parsed["next"].combine_chunks()
     right = pc.and_(
         pc.fill_null(pc.equal(parsed["symbol"].combine_chunks(), symbols), False), parsed["trades"].is_valid()
@@ -112,7 +118,7 @@ def _next(parsed: pa.Table, symbols: Any) -> np.ndarray:
 
 
 def pages_of(replies: list[str]) -> pa.Table:
-    """The answers with the schema PAGE. What an answer lacks, or has with another type, is null."""
+    """Parse the answers into a table with the schema PAGE. A field that is absent or of another type becomes null."""
     fast = table_of(replies, PAGE)
     return pa.Table.from_pylist([_page(loads(reply)) for reply in replies], PAGE) if fast is None else fast
 

@@ -46,7 +46,7 @@ def find_defects(
 
 
 def _check_words(tables: Tables, defects: dict[str, str]) -> None:
-    """A word that the contract does not know makes its table invalid."""
+    """Reject tables with a word that the contract does not know."""
     for name, columns in (("attempts", ("op", "kind", "outcome")), ("events", ("type",)), ("orders", ("state",))):
         for column in columns:
             unknown = int((tables[name][column] < 0).sum())
@@ -56,7 +56,7 @@ def _check_words(tables: Tables, defects: dict[str, str]) -> None:
 
 
 def _check_same_run(tables: Tables, keys: int, defects: dict[str, str]) -> None:
-    """A ledger without any key of the history belongs to another run."""
+    """Reject a ledger that belongs to another run: none of its keys is in the history."""
     attempts, events = tables["attempts"], tables["events"]
     sent = present(attempts["key"][attempts["op"] == ORDER], keys)
     written = present(events["key"][_has_key(events)], keys)
@@ -88,7 +88,7 @@ def _check_stream(tables: Tables, recorded: Mapping[str, ParquetTable], defects:
 
 
 def _any_event_known(table: ParquetTable, events: Columns, size: int) -> bool:
-    """Whether any of the first messages names an event of this ledger."""
+    """Return whether any of the first messages names an event of this ledger."""
     named = []
     for row in table.at(range(min(size, SAMPLE_MAX))):
         try:
@@ -99,7 +99,7 @@ def _any_event_known(table: ParquetTable, events: Columns, size: int) -> bool:
 
 
 def _check_history(attempts: Columns, keys: int, load: LoadStats | None, defects: dict[str, str]) -> None:
-    """A history is truncated if the generator sent more, or if a retry has no first attempt."""
+    """Reject a truncated history: the generator sent more, or a retry has no first attempt."""
     if "attempts" in defects or not len(attempts):
         return
     if load is not None and load.sent != len(attempts):

@@ -78,7 +78,7 @@ class Checks:
 
 
 def run_check(check: Check, evidence: Evidence) -> Finding:
-    """The check's finding; INVALID where the evidence is not enough for it or the check itself crashed."""
+    """Run the check. Returns INVALID where the evidence is not enough for it or the check itself crashed."""
     reason = _missing_evidence(check, evidence)
     if reason:
         return invalid(check.name, reason)
@@ -91,7 +91,7 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
 
 
 def _missing_evidence(check: Check, evidence: Evidence) -> str:
-    """Why the check cannot judge at all: any violation that it found would be an artefact."""
+    """Return why the check cannot judge at all, because any violation that it found would be an artefact."""
     for name in (*check.needs, *check.reads):
         if name in evidence.defects:
             return evidence.defects[name]
@@ -101,7 +101,7 @@ def _missing_evidence(check: Check, evidence: Evidence) -> str:
 
 
 def _clock_defect(check: Check, evidence: Evidence) -> str:
-    """Why a pass would not count, although a violation would."""
+    """Return why a pass would not count, although a violation would."""
     return next((evidence.clock_defects[name] for name in check.needs if name in evidence.clock_defects), "")
 
 
@@ -132,7 +132,7 @@ def invalid(name: str, reason: str) -> Finding:
 
 
 def by_order(evidence: Evidence, *, examined: int, bad: np.ndarray, example: Callable[[int], str]) -> Result:
-    """The result where `bad` are numbers of the orders that break the invariant."""
+    """Make the result of a check whose violations are orders. `bad` are the numbers of the wrong orders."""
     return _by_number(evidence, examined, bad, bad, example, lambda number: Subject(orders=(number,)))
 
 
@@ -144,8 +144,9 @@ def by_key(
     example: Callable[[int], str],
     clearest: np.ndarray | None = None,
 ) -> Result:
-    """The result where `bad` are numbers of the (client, key) pairs that break the invariant, `clearest` those among
-    them that make the best counterexample.
+    """Make the result of a check whose violations are (client, key) pairs. `bad` are the numbers of the wrong pairs.
+
+    `clearest` are those among them that make the best counterexample.
     """
     shown = bad if clearest is None else clearest
     return _by_number(evidence, examined, bad, shown, example, lambda number: Subject(keys=(number,)))
@@ -160,7 +161,10 @@ def by_row(
     subject: Callable[[], Subject],
     inconclusive: str = "",
 ) -> Result:
-    """The result where a violation is neither an order nor a key. `subject` is what the counterexample is about."""
+    """Make the result of a check whose violations are neither orders nor keys.
+
+    `subject` is what the counterexample shows.
+    """
     return Result(
         examined=examined,
         violations=violations,
@@ -178,7 +182,7 @@ def _by_number(
     subject: Callable[[int], Subject],
 ) -> Result:
     def describe() -> tuple[str, Sequence[Step]]:
-        """The shortest timeline of the first few violations is the easiest to follow."""
+        """Describe the first few violations by the shortest timeline, which is the easiest to follow."""
         timelines = [(int(number), timeline(evidence, subject(int(number)))) for number in candidates(np.unique(shown))]
         number, steps = min(timelines, key=lambda one: len(one[1]))
         return example(number), steps

@@ -43,7 +43,7 @@ def candidates(bad: np.ndarray) -> np.ndarray:
 
 
 def timeline(evidence: Evidence, subject: Subject) -> list[Step]:
-    """The steps of `subject` by time, at most `STEPS_MAX`. A step says how many were left out."""
+    """List the steps of `subject` by time, at most `STEPS_MAX`. One step says how many were left out."""
     orders, keys = _related(evidence, subject)
     steps = [
         *_attempt_steps(evidence, orders, keys),
@@ -57,7 +57,7 @@ def timeline(evidence: Evidence, subject: Subject) -> list[Step]:
 
 
 def _related(evidence: Evidence, subject: Subject) -> tuple[np.ndarray, np.ndarray]:
-    """The subject's orders with all orders of their keys, and these keys."""
+    """Return the subject's orders with all orders of their keys, and these keys."""
     orders, keys = np.array(subject.orders, dtype=np.int64), np.array(subject.keys, dtype=np.int64)
     tables = (evidence.accepted, evidence.rejected, evidence.orders)
     if orders.size:
@@ -72,7 +72,7 @@ def _related(evidence: Evidence, subject: Subject) -> tuple[np.ndarray, np.ndarr
 
 
 def _events(evidence: Evidence, orders: np.ndarray, keys: np.ndarray, subject: Subject) -> np.ndarray:
-    """The indices of the ledger events to show."""
+    """Return the indices of the ledger events to show."""
     events = evidence.events
     if subject.only is not None:
         return subject.only
@@ -153,7 +153,7 @@ def _stored_steps(evidence: Evidence, orders: np.ndarray) -> Iterator[Step]:
 
 
 def balance_step(row: dict[str, Any]) -> Step:
-    """The step that shows a stored balance."""
+    """Make the step that shows a stored balance."""
     what = f"stored at the end: client {row['client_id']} {row['qty']} lots of {row['market']}, cash {row['cash']}"
     return {"t": None, "what": what, "source": "store", "client_id": row["client_id"]}
 
@@ -172,7 +172,7 @@ def _fault_steps(evidence: Evidence) -> Iterator[Step]:
 
 
 def _capped(steps: Sequence[Step]) -> list[Step]:
-    """The first and the last of too many steps. The steps of the fault always stay."""
+    """Keep the first and the last of too many steps, and every step of the fault."""
     if len(steps) <= STEPS_MAX:
         return list(steps)
     fault = {index for index, step in enumerate(steps) if step["source"] == FAULT}

@@ -12,9 +12,10 @@ T = TypeVar("T")
 
 
 def smallest(things: Sequence[T], shows: Callable[[Sequence[T]], bool], calls_max: int = CALLS_MAX) -> list[T]:
-    """A part of `things`, in their order, that `shows` the violation and stops showing it if any one is removed.
+    """Reduce `things` to a part that still `shows` the violation but no longer does if any one is removed.
 
-    After `calls_max` calls, the smallest part found so far. If all things together do not show it, all of them.
+    The part keeps their order. After `calls_max` calls, return the smallest part found so far. If all things together
+    do not show the violation, return all of them.
     """
     kept, calls = list(things), 0
 

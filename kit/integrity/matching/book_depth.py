@@ -30,10 +30,11 @@ class Changes(NamedTuple):
 
 
 def changes(evidence: Evidence, orders: AcceptedOrders, completed: np.ndarray, first: int, last: int) -> Changes:
-    """The changes by the events from `first` to `last`, which are one market's. `completed` is from `last_indices`.
+    """List the changes of the book by the events from `first` to `last`, which are of one market.
 
     An order that may rest is added with all its lots. Each fill removes lots from its maker and from a taker that may
-    rest, a cancel removes the rest. The order is removed with its last event if nothing of it is left.
+    rest; a cancel removes the rest. An order is removed with its last event if it has no lots left. `completed` is what
+    `last_indices` returned.
     """
     names = ("type", "order", "maker", "qty")
     kind, taker, maker, qty = (evidence.events[name][first:last] for name in names)

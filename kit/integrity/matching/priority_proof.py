@@ -160,13 +160,13 @@ def _removals(
 
 
 def _rests_or_stops(events: Events, intakes: Intakes, stops: np.ndarray, numbers: np.ndarray) -> bool:
-    """The rest of an order rests or is cancelled as a whole."""
+    """Check that the remaining lots of an order either rest in the book or are cancelled as a whole."""
     right = events["qty"][stops] == intakes.left[numbers[events["order"][stops]]]
     return bool(right.all() and (intakes.left >= 0).all() and (intakes.rests | intakes.stopped)[intakes.left > 0].all())
 
 
 def _refused(events: Events, intakes: Intakes, refused: np.ndarray, numbers: np.ndarray, end: np.ndarray) -> bool:
-    """A cancel is refused for the first reason that applies, and not while its order rests."""
+    """Check that a cancel is refused for the first reason that applies, and not while its order rests."""
     who, reason = numbers[events["order"][refused]], events["reason"][refused]
     known = (who >= 0) & (intakes.index[who] < refused)
     other = intakes.client[who] != events["client"][refused]
@@ -176,7 +176,7 @@ def _refused(events: Events, intakes: Intakes, refused: np.ndarray, numbers: np.
 
 
 def _traded(events: Events, intakes: Intakes, fills: np.ndarray, taker: np.ndarray, maker: np.ndarray) -> bool:
-    """Each trade takes all that its maker still has or its taker still asks for, at the maker's price."""
+    """Check that each trade takes all that its maker has left or its taker still asks for, at the maker's price."""
     lots = events["qty"][fills].astype(np.int64)
     had, wanted = intakes.rested[maker] - _before(maker, lots), intakes.qty[taker] - _before(taker, lots)
     right = (lots == np.minimum(had, wanted)) & (events["price"][fills] == intakes.price[maker])
@@ -184,7 +184,7 @@ def _traded(events: Events, intakes: Intakes, fills: np.ndarray, taker: np.ndarr
 
 
 def _before(numbers: np.ndarray, amounts: np.ndarray) -> np.ndarray:
-    """For each row the sum of all earlier amounts of its number."""
+    """Return for each row the sum of all earlier amounts of its number."""
     order = np.argsort(numbers, kind="stable")
     ordered, sums = numbers[order], np.cumsum(amounts[order]) - amounts[order]
     opening = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)]
@@ -196,9 +196,10 @@ def _before(numbers: np.ndarray, amounts: np.ndarray) -> np.ndarray:
 def _best_order_traded(
     events: Events, intakes: Intakes, end: np.ndarray, fills: np.ndarray, taker: np.ndarray, maker: np.ndarray
 ) -> bool:
-    """Each trade is with the best order of the other side, within the limit and with another client. The rest of an
-    order meets a best order out of its reach, or is cancelled because it meets its own client. An order that may rest
-    is not cancelled otherwise.
+    """Check that each trade is with the best order of the other side, within the limit and with another client.
+
+    The remaining lots of an order meet a best order out of its reach, or are cancelled because they meet their own
+    client. An order that may rest is not cancelled otherwise.
     """
     if not (intakes.reach(taker, maker) & (intakes.client[taker] != intakes.client[maker])).all():
         return False

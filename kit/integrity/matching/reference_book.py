@@ -89,7 +89,7 @@ class Book:
         return cancelled
 
     def refuse(self, order: int, client: int) -> list[Outcome]:
-        """The events that must follow from a cancel that the ledger refused."""
+        """Return the events that must follow a cancel that the ledger refused."""
         owner = self.owners[order]
         if owner == NOBODY:
             reason = UNKNOWN_ORDER
@@ -102,7 +102,7 @@ class Book:
         return [(REFUSED, order, reason, 0, 0)]
 
     def best_orders(self, depth: int) -> list[int]:
-        """The first `depth` orders of either side, in priority."""
+        """Return the first `depth` orders of either side, in priority."""
         found = []
         for levels in self.levels:
             entries = (entry for rank in sorted(levels) for entry in levels[rank] if entry[0])
@@ -110,7 +110,7 @@ class Book:
         return found
 
     def _resting(self, order: int) -> list[Outcome]:
-        """The cancelled events of the order's entries; empty if it does not rest."""
+        """Return the cancelled events of the order's entries; empty if it does not rest."""
         return [(CANCELLED, order, CLIENT, 0, entry[0]) for entry in self.entries.get(order, ()) if entry[0]]
 
     def _rest(self, order: int, client: int, buys: int, price: int, lots: int) -> None:
