@@ -21,7 +21,7 @@ from kit.process import lifeline
 
 READY_S_MAX = 40.0
 POLL_S = 0.01
-# The tasks of a detached cloud get their stop time-outs. An owned cloud ends with its run, without waiting for them.
+# A detached local AWS gives its tasks this time to stop. One that ends with its run does not wait for its tasks.
 DETACHED_GRACE_S = 10.0
 STOP_S_MAX = 20.0
 LOG_TAIL_BYTES = 2_000
@@ -35,7 +35,7 @@ AWS_PREFIX = "AWS_"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalCloud:
-    """A running local AWS. `owned` is None for a detached one, which `close` does not stop."""
+    """A running local AWS. `owned` is its process if it ends with this process, and None if it is detached."""
 
     endpoint: str
     region: str
@@ -45,19 +45,19 @@ class LocalCloud:
     owned: lifeline.Child | None = None
 
     def session(self) -> Session:
-        """Make a session for it."""
+        """Make a session for this local AWS."""
         return local_session(self.endpoint, self.region)
 
     def environment(self) -> dict[str, str]:
-        """Return variables with which any AWS tool or SDK calls this cloud."""
+        """Return the environment variables with which any AWS tool or SDK calls this local AWS."""
         return local_environment(self.endpoint, self.region)
 
     def alive(self) -> bool:
-        """Tell whether its process still runs."""
+        """Return whether the process of this local AWS still runs."""
         return lifeline.started_at(self.pid) is not None
 
     def close(self) -> None:
-        """Stop it and its tasks and remove its folder, if this process started it."""
+        """Stop this local AWS with its tasks and remove its folder. A detached local AWS is not stopped."""
         if self.owned is not None:
             self.owned.close()
 
@@ -76,7 +76,7 @@ def start_local(
     region: str = "us-east-1",
     log: Path | None = None,
 ) -> LocalCloud:
-    """Start a local AWS that ends with this process, however this process ends.
+    """Start a local AWS that ends with this process, even if this process is killed.
 
     `state_dir` (default: a temporary folder) is removed at the end, unless it was not empty before. The log is kept if
     `log` is given. Raises CloudError, with the end of the log, if the local AWS is not ready in time.
@@ -90,11 +90,11 @@ def start_local(
             _argv(folder, port, seed, region),
         )
         try:
-            facts = _await_ready(folder, owned.child_pid, owned.poll, reader)
+            details = _await_ready(folder, owned.child_pid, owned.poll, reader)
         except BaseException:
             owned.close()
             raise
-    return _cloud(folder, facts, owned)
+    return _cloud(folder, details, owned)
 
 
 def start_local_detached(
@@ -130,26 +130,26 @@ def start_local_detached(
         _write(state_dir / RECORD_FILE, record)
         try:
             with _log_reader(log) as reader:
-                facts = _await_ready(folder, server, _exit_probe(server), reader)
+                details = _await_ready(folder, server, _exit_probe(server), reader)
         except BaseException:
             _stop(state_dir)
             raise
-    return _cloud(folder, facts, None)
+    return _cloud(folder, details, None)
 
 
 def find_local(state_dir: Path) -> LocalCloud | None:
-    """Return the detached local AWS of this folder; None if its process died, also if its pid was reused."""
+    """Return the detached local AWS of this folder; None if its process died, even if another one has its pid now."""
     record = _read(state_dir / RECORD_FILE)
     if record is None or not _is_running(record["server"]):
         return None
-    facts = _read(state_dir / "cloud" / CLOUD_FILE)
-    if facts is None or facts["pid"] != record["server"]["pid"]:
+    details = _read(state_dir / "cloud" / CLOUD_FILE)
+    if details is None or details["pid"] != record["server"]["pid"]:
         return None
-    return _cloud(state_dir / "cloud", facts, None)
+    return _cloud(state_dir / "cloud", details, None)
 
 
 def stop_local(state_dir: Path) -> bool:
-    """Stop the detached local AWS of this folder and everything that it started; False if there is none."""
+    """Stop the detached local AWS of this folder and every process that it started; False if there is none."""
     if not state_dir.is_dir():
         return False
     with _locked(state_dir):
@@ -161,10 +161,10 @@ def _stop(state_dir: Path) -> bool:
     if record is None:
         return False
     stopped = _signal(record["supervisor"], signal.SIGTERM)
-    if not _await_gone(record["supervisor"]):
+    if not _await_end(record["supervisor"]):
         for process in (record["supervisor"], record["server"]):
             _signal(process, signal.SIGKILL)
-        if not _await_gone(record["server"]):
+        if not _await_end(record["server"]):
             raise CloudError(f"local AWS pid {record['server']['pid']} still runs {STOP_S_MAX:g} s after SIGKILL")
     (state_dir / RECORD_FILE).unlink(missing_ok=True)
     return stopped
@@ -186,9 +186,9 @@ def _spawn(start: Callable[[list[str], dict[str, str]], Any], argv: list[str]) -
 def _await_ready(folder: Path, pid: int, exited: Callable[[], int | None], log: BinaryIO) -> dict[str, Any]:
     deadline = time.monotonic() + READY_S_MAX
     while True:
-        facts = _read(folder / CLOUD_FILE)
-        if facts is not None and facts["pid"] == pid:
-            return facts
+        details = _read(folder / CLOUD_FILE)
+        if details is not None and details["pid"] == pid:
+            return details
         code = exited()
         if code is not None:
             raise CloudError(f"the local AWS ended with {code} before it was ready: {_tail(log)}")
@@ -206,7 +206,10 @@ def _is_running(process: dict[str, int]) -> bool:
 
 
 def _signal(process: dict[str, int], signum: int) -> bool:
-    """Signal exactly this process. A pidfd, opened before the start time is compared, protects against a reused pid."""
+    """Signal this process, and no other one that has got its pid.
+
+    The pidfd is opened before the start time is compared, so it refers to the process that was compared.
+    """
     try:
         pidfd = os.pidfd_open(process["pid"])
     except ProcessLookupError:
@@ -221,7 +224,7 @@ def _signal(process: dict[str, int], signum: int) -> bool:
         os.close(pidfd)
 
 
-def _await_gone(process: dict[str, int]) -> bool:
+def _await_end(process: dict[str, int]) -> bool:
     deadline = time.monotonic() + STOP_S_MAX
     while _is_running(process):
         if time.monotonic() > deadline:
@@ -230,13 +233,13 @@ def _await_gone(process: dict[str, int]) -> bool:
     return True
 
 
-def _cloud(folder: Path, facts: dict[str, Any], owned: lifeline.Child | None) -> LocalCloud:
+def _cloud(folder: Path, details: dict[str, Any], owned: lifeline.Child | None) -> LocalCloud:
     return LocalCloud(
-        endpoint=facts["endpoint"],
-        region=facts["region"],
-        account_id=facts.get("account_id", LOCAL_ACCOUNT_ID),
+        endpoint=details["endpoint"],
+        region=details["region"],
+        account_id=details.get("account_id", LOCAL_ACCOUNT_ID),
         state_dir=folder,
-        pid=facts["pid"],
+        pid=details["pid"],
         owned=owned,
     )
 

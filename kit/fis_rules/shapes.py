@@ -1,7 +1,7 @@
 """Check a request against botocore's own model of AWS FIS: types, required members, lengths, patterns, choices.
 
-One reader serves three callers: API requests, CloudFormation properties (the same members in PascalCase, whose numbers
-and booleans CloudFormation turns into text) and files that hold either. UNKNOWN values pass.
+The same reader is used for API requests, for CloudFormation properties and for template files of either kind.
+CloudFormation writes the members in PascalCase and turns numbers and booleans into text. UNKNOWN values are accepted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from botocore.model import ServiceModel
 
 from kit.fis_rules.problems import UNKNOWN, Problem, suggestion
 
-# Botocore types its shapes by descriptors that type checkers cannot follow: they are `Any` here.
+# Shapes are annotated as `Any`, because type checkers cannot infer the types of botocore's shape classes.
 API_VERSION = "2020-12-01"
 SHAPE_RULE = "template-shape"
 LIMITS_RULE = "template-limits"
@@ -56,19 +56,19 @@ class ShapeReader:
     def read_members(
         self, members: Mapping[str, Any], required: tuple[str, ...] | list[str], value: Any, path: str
     ) -> Any:
-        """Read the members of a structure; a required one that is absent is UNKNOWN."""
+        """Read the members of a structure. A required member that is absent is reported and read as UNKNOWN."""
         if not isinstance(value, Mapping):
             return self._wrong_type("structure", value, path)
-        names = {self._spelt(name): name for name in members}
+        names = {self._name_in_input(name): name for name in members}
         for key in value:
             if key not in names:
                 self._add(PROPERTY_RULE, path, f"property {key} is unknown; {suggestion(str(key), names)}")
         found: dict[str, Any] = {}
-        for spelt, name in names.items():
-            if value.get(spelt) is not None:
-                found[name] = self.read(members[name], value[spelt], _join(path, spelt))
+        for input_name, name in names.items():
+            if value.get(input_name) is not None:
+                found[name] = self.read(members[name], value[input_name], _join(path, input_name))
             elif name in required:
-                self._add(PROPERTY_RULE, path, f"{spelt} is required")
+                self._add(PROPERTY_RULE, path, f"{input_name} is required")
                 found[name] = UNKNOWN
         return found
 
@@ -113,7 +113,8 @@ class ShapeReader:
             return False
         if "enum" in limits and value not in limits["enum"]:
             return self._violated(path, value, f"satisfy enum value set: [{', '.join(limits['enum'])}]")
-        # AWS looks for the pattern in the text: its own published templates have spaces where the model says [\S]+.
+        # AWS searches for the pattern and does not match the whole text. Its own published templates have spaces
+        # where the model says [\S]+.
         if "pattern" in limits and not _pattern(limits["pattern"]).search(value):
             return self._violated(path, value, f"satisfy regular expression pattern: {limits['pattern']}")
         return True
@@ -137,7 +138,7 @@ class ShapeReader:
     def _add(self, rule: str, path: str, message: str) -> None:
         self.problems.append(Problem(rule=rule, path=path, message=message))
 
-    def _spelt(self, name: str) -> str:
+    def _name_in_input(self, name: str) -> str:
         return name[:1].upper() + name[1:] if self._is_cloudformation else name
 
 

@@ -1,7 +1,7 @@
-"""Open-loop engine: send each operation on schedule, regardless of earlier responses.
+"""Send each operation at its scheduled time, regardless of earlier responses (open loop).
 
-It follows an operation from its intended start to a known outcome: time-outs, late answers, retries, resubmissions, and
-the drain, which asks again for unknown outcomes.
+The engine follows each operation until its outcome is known. It handles time-outs, late answers, retries and
+resubmissions. At the end it drains: it repeats requests whose outcome is unknown, under the same key.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from kit import model as kinds
+from kit import model
 from kit.load import resubmissions, retry
 from kit.load.counts import Counts
 from kit.load.http_attempt import Attempt, OperationState
@@ -26,9 +26,9 @@ from kit.load.requests import Requests
 from kit.model import CANCEL, NS_PER_MS, NS_PER_S, ORDER, TRADES, Outcome
 
 SWEEP_S = 0.01  # between two searches for timed-out requests
-LATE_S_MAX = 10.0  # how long a late answer is awaited after the time-out
-REASKS_AT_ONCE = 32  # operations asked for again in parallel
-REASK_ATTEMPTS_MAX = 60  # for each operation, retries included
+LATE_S_MAX = 10.0  # how long after the time-out a late answer is still recorded
+REASKS_AT_ONCE = 32  # operations that the drain repeats in parallel
+REASK_ATTEMPTS_MAX = 60  # attempts of one operation, including its first one and its retries
 DRAIN_S_MAX = 30.0  # from the last operation to the end of the drain
 SETTLE_POLL_S = 0.02
 
@@ -38,7 +38,7 @@ Record = Callable[[Attempt], None]
 
 
 class Engine:
-    """Runs one plan once by `await run()`. `stop_issuing()` and `cut_short()` may be called at any time."""
+    """Run one plan once, by `await run()`. `stop_issuing()` and `cut_short()` may be called at any time."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class Engine:
         self._cursors = LedgerCursors(plan)
         self._requests = Requests(host=plan.host, port=plan.port, seed=plan.seed, started_s=int(time.time()))
         self._timeout_ns = plan.timeout_ms * NS_PER_MS
-        self._waiting: deque[Attempt] = deque()  # by deadline, because every attempt has the same time-out
-        self._late: deque[Attempt] = deque()  # timed out; their rows are still open for a late answer
+        self._waiting: deque[Attempt] = deque()  # in flight; ordered by deadline, since all have the same time-out
+        self._late: deque[Attempt] = deque()  # timed out, but not recorded yet, because a late answer may still come
         self._unknown: dict[int, OperationState] = {}
-        self._last_orders: dict[str, tuple[str, str]] = {}  # by client the last two acknowledged orders
-        self._open = 0  # operations with an attempt in flight or a timer
+        self._last_orders: dict[str, tuple[str, str]] = {}  # the last two acknowledged orders of each client
+        self._open = 0  # operations with an attempt in flight, or with a timer for the next attempt
         self._cut_short = False
         self.counts = Counts()
 
@@ -72,12 +72,12 @@ class Engine:
 
     @property
     def unknown(self) -> int:
-        """Operations that no definite answer has settled."""
+        """The number of operations whose outcome is not known yet."""
         return len(self._unknown)
 
     @property
     def unsettled(self) -> int:
-        """Operations that still have a request in flight or a timer."""
+        """The number of operations with a request in flight, or with a timer for the next one."""
         return self._open
 
     @property
@@ -90,11 +90,11 @@ class Engine:
 
     @property
     def intended(self) -> int:
-        """Operations whose scheduled time has come."""
+        """The number of operations whose scheduled time has passed."""
         return self._pacer.intended
 
     def stop_issuing(self) -> None:
-        """Start no new operation or resubmission; those under way are finished."""
+        """Start no new operation or resubmission, but finish those that have begun."""
         self._pacer.stop()
 
     def cut_short(self) -> None:
@@ -105,7 +105,7 @@ class Engine:
     async def run(self) -> None:
         """Send the whole schedule, then finish and drain; bounded by the plan's duration and `DRAIN_S_MAX`."""
         sweeper = self._loop.create_task(self._sweep())
-        sweeper.add_done_callback(self._sweeper_ended)
+        sweeper.add_done_callback(self._report_sweeper_error)
         try:
             self._pacer.start()
             await self._pacer.ended.wait()
@@ -124,12 +124,12 @@ class Engine:
         if operation.op == TRADES:
             operation = self._cursors.with_cursor(operation)
         state = OperationState(operation)
-        state.pending = 1  # keeps the operation open until everything below is under way
+        state.pending = 1  # keeps the operation open until the calls below have sent or scheduled its attempts
         self._open += 1
-        sent = self._send(state, kinds.FIRST, operation, intended_ns)
+        sent = self._send(state, model.FIRST, operation, intended_ns)
         delay_s = None if operation.op in READS else resubmissions.early_delay_s(self._plan, operation)
         if sent and delay_s is not None:
-            self._send_later(delay_s, state, kinds.RESUBMIT_EARLY)
+            self._send_later(delay_s, state, model.RESUBMIT_EARLY)
         self._release(state)
 
     def _send(self, state: OperationState, kind: str, content: Operation, intended_ns: int = 0) -> bool:
@@ -139,7 +139,7 @@ class Engine:
         payload = self._requests.encode(content, attempt.number)
         if intended_ns:
             self.counts.record_lag(now - intended_ns)
-        if kind in (kinds.FIRST, kinds.RETRY, kinds.REASK):
+        if kind in (model.FIRST, model.RETRY, model.REASK):
             state.tries += 1
         if not self._pool.send(attempt, payload) and not (self._make_room() and self._pool.send(attempt, payload)):
             self.counts.dropped += 1
@@ -150,10 +150,10 @@ class Engine:
         return True
 
     def _make_room(self) -> bool:
-        """Free the connection that has waited longest for a late answer; False if there is none."""
+        """Close the connection that has waited longest for a late answer; False if there is none."""
         if not self._late:
             return False
-        self._close_row(self._late.popleft())
+        self._stop_waiting(self._late.popleft())
         return True
 
     def _send_later(self, delay_s: float, state: OperationState, kind: str) -> None:
@@ -161,24 +161,24 @@ class Engine:
         self._loop.call_later(delay_s, self._send_due, state, kind)
 
     def _send_due(self, state: OperationState, kind: str) -> None:
-        is_settled = state.answered and kind in (kinds.RETRY, kinds.REASK)
+        is_settled = state.answered and kind in (model.RETRY, model.REASK)
         if not (self._cut_short or is_settled):
-            for _ in range(resubmissions.CONCURRENT_COUNT if kind == kinds.RESUBMIT_CONCURRENT else 1):
+            for _ in range(resubmissions.CONCURRENT_COUNT if kind == model.RESUBMIT_CONCURRENT else 1):
                 self._send(state, kind, self._content(state, kind))
         self._release(state)
 
     def _content(self, state: OperationState, kind: str) -> Operation:
         operation, number = state.operation, state.sent + 1
-        if kind == kinds.REASK:
+        if kind == model.REASK:
             return operation
-        if kind == kinds.REUSE_KEY:
+        if kind == model.REUSE_KEY:
             return resubmissions.reuse_content(self._plan, operation, number, self._other_order(operation))
         return resubmissions.resend_content(self._plan, operation, number)
 
     # Answers.
 
     def answered(self, attempt: Attempt, status: int, body: bytes) -> None:
-        """Handle a whole answer, which came before or after the time-out."""
+        """Handle a complete answer, which arrived before or after the time-out."""
         attempt.reply = body
         if attempt.outcome:
             attempt.late_status, attempt.late_ns = status, self._clock()
@@ -191,7 +191,7 @@ class Engine:
         self._complete(attempt, retry.outcome(status, ""))
 
     def lost(self, attempt: Attempt, error: str) -> None:
-        """Handle the loss of an attempt, which gets no whole answer."""
+        """Handle an attempt whose connection failed before a complete answer arrived."""
         if attempt.outcome:
             self._late.remove(attempt)
             self._record(attempt)
@@ -214,9 +214,12 @@ class Engine:
         self._release(attempt.state)
 
     def _settle(self, attempt: Attempt, status: int, error: str) -> None:
-        """Update the operation by a definite answer. The answer to a reused key says nothing about the operation."""
+        """Update the operation if the answer is definite.
+
+        The answer to a reused key (same key, other content) does not show what happened to the operation itself.
+        """
         state = attempt.state
-        if attempt.kind == kinds.REUSE_KEY or not retry.settles(status, error):
+        if attempt.kind == model.REUSE_KEY or not retry.settles(status, error):
             return
         state.answered = True
         self._unknown.pop(state.operation.op_id, None)
@@ -227,21 +230,21 @@ class Engine:
             if state.operation.op not in READS and self.issuing:
                 self._resubmit(state)
             if state.operation.op == ORDER and self.issuing:
-                self._request_acknowledged(state.operation, _acknowledged_order_id(attempt))
+                self._send_follow_ups(state.operation, _acknowledged_order_id(attempt))
 
     def _resubmit(self, state: OperationState) -> None:
-        """Resubmit an acknowledged key, if it is one of the plan's share."""
+        """Resubmit an acknowledged key, if the plan selects it for a resubmission."""
         planned = resubmissions.resubmission(self._plan, state.operation)
-        if planned is None or (planned.kind == kinds.REUSE_KEY and not self._may_reuse(state.operation)):
+        if planned is None or (planned.kind == model.REUSE_KEY and not self._may_reuse(state.operation)):
             return
-        if planned.kind == kinds.RESUBMIT_SEQUENTIAL:
+        if planned.kind == model.RESUBMIT_SEQUENTIAL:
             state.sequential_left = resubmissions.SEQUENTIAL_COUNT - 1
         if state.pending == 0:  # a late acknowledgement reopens an operation that had been released
             self._open += 1
         self._send_later(planned.delay_s, state, planned.kind)
 
-    def _request_acknowledged(self, operation: Operation, order_id: str) -> None:
-        """Send the reads of an acknowledged order and the request of an unauthorized client."""
+    def _send_follow_ups(self, operation: Operation, order_id: str) -> None:
+        """Schedule the reads that follow an acknowledged order, and the request of an unauthorized client."""
         plan, last = self._plan, self._last_orders.get(operation.client_id, ("", ""))[0]
         self._last_orders[operation.client_id] = order_id, last
         if resubmissions.is_read_back(plan, operation):
@@ -255,30 +258,30 @@ class Engine:
         self._loop.call_later(delay_s, lambda: self._issue(operation) if self.issuing else None)
 
     def _may_reuse(self, operation: Operation) -> bool:
-        """Whether there is other content to send: a cancel needs another order of its client."""
+        """Return whether the key can be sent with other content. A cancel needs another order of the same client."""
         return operation.op != CANCEL or self._other_order(operation) != ""
 
     def _other_order(self, operation: Operation) -> str:
-        """Return the client's last acknowledged order, except the one that the operation names; empty if none."""
+        """Return the client's last acknowledged order that is not the operation's own order; "" if there is none."""
         known = self._last_orders.get(operation.client_id, ())
         return next((order_id for order_id in known if order_id not in ("", operation.order_id)), "")
 
     def _send_next(self, attempt: Attempt) -> None:
-        """Schedule the attempt that follows this one: a sequential resubmission or a retry, if there is one."""
+        """Schedule the next attempt of the operation, if a sequential resubmission or a retry is due."""
         state = attempt.state
-        if attempt.kind == kinds.RESUBMIT_SEQUENTIAL and state.sequential_left:
+        if attempt.kind == model.RESUBMIT_SEQUENTIAL and state.sequential_left:
             state.sequential_left -= 1
-            self._send_later(0.0, state, kinds.RESUBMIT_SEQUENTIAL)
-        elif attempt.kind in (kinds.FIRST, kinds.RETRY) and self._may_retry(state):
+            self._send_later(0.0, state, model.RESUBMIT_SEQUENTIAL)
+        elif attempt.kind in (model.FIRST, model.RETRY) and self._may_retry(state):
             seed, after_s = self._plan.seed, attempt.retry_after_s
-            self._send_later(retry.backoff_s(seed, state.operation.op_id, state.tries, after_s), state, kinds.RETRY)
+            self._send_later(retry.backoff_s(seed, state.operation.op_id, state.tries, after_s), state, model.RETRY)
 
     def _may_retry(self, state: OperationState) -> bool:
         has_budget = state.tries < self._plan.attempts_max
         return has_budget and not state.answered and state.operation.op not in READS
 
     def _release(self, state: OperationState) -> None:
-        """Count off one finished attempt or timer. The last one closes the operation."""
+        """Count one attempt or timer as finished. The operation is closed when none is left."""
         state.pending -= 1
         if state.pending == 0:
             self._open -= 1
@@ -293,8 +296,8 @@ class Engine:
             self._time_out(self._clock() - self._timeout_ns)
             self._expire(self._clock() - self._timeout_ns - int(LATE_S_MAX * NS_PER_S))
 
-    def _sweeper_ended(self, sweeper: asyncio.Task[None]) -> None:
-        """Hand an error of the sweeper to the loop's handler, because without it no request would time out."""
+    def _report_sweeper_error(self, sweeper: asyncio.Task[None]) -> None:
+        """Pass an error of the sweeper to the loop's handler. Without the sweeper no request would time out."""
         if not sweeper.cancelled() and (error := sweeper.exception()) is not None:
             self._loop.call_exception_handler({"message": "time-out sweeper failed", "exception": error})
 
@@ -310,9 +313,9 @@ class Engine:
 
     def _expire(self, invoked_before_ns: int) -> None:
         while self._late and self._late[0].invoked_ns < invoked_before_ns:
-            self._close_row(self._late.popleft())
+            self._stop_waiting(self._late.popleft())
 
-    def _close_row(self, attempt: Attempt) -> None:
+    def _stop_waiting(self, attempt: Attempt) -> None:
         self._pool.give_up(attempt)
         self._record(attempt)
 
@@ -326,7 +329,7 @@ class Engine:
             await asyncio.sleep(SETTLE_POLL_S)
 
     async def _reask(self, deadline_ns: int) -> None:
-        """Ask again for every unknown outcome under its key, until it is known or a limit is reached."""
+        """Send operations of unknown outcome again under their keys, until they are known or a limit is reached."""
         while self._unknown and self._may_wait(deadline_ns):
             left = [state for state in self._unknown.values() if state.tries < REASK_ATTEMPTS_MAX]
             if not left:
@@ -335,25 +338,25 @@ class Engine:
                 del self._unknown[state.operation.op_id]
                 self._open += 1
                 delay_s = retry.backoff_s(self._plan.seed, state.operation.op_id, state.tries + 1)
-                self._send_later(delay_s, state, kinds.REASK)
+                self._send_later(delay_s, state, model.REASK)
             await self._wait_until_settled(deadline_ns)
 
     async def _wait_for_late_answers(self, deadline_ns: int) -> None:
-        """Wait while a late answer may still settle an unknown outcome."""
+        """Wait as long as a late answer could still settle an unknown outcome."""
         while self._late and self._unknown and self._may_wait(deadline_ns):  # noqa: ASYNC110 - as above
             await asyncio.sleep(SETTLE_POLL_S)
 
     def _close_all(self) -> None:
-        """Close every open row. Requests that are still in flight end as time-outs (`info`)."""
+        """Record every attempt that is still open. Requests in flight end as time-outs (`info`)."""
         self._cut_short = True
         self._time_out(self._clock() + 1)
         while self._late:
-            self._close_row(self._late.popleft())
+            self._stop_waiting(self._late.popleft())
         self._pool.close()
 
 
 def _acknowledged_order_id(attempt: Attempt) -> str:
-    """Return the order id that the acknowledgement names, or the id that was sent if it names none."""
+    """Return the order id in the acknowledgement, or the id that was sent if the acknowledgement has none."""
     try:
         reply = json.loads(attempt.reply)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Subscribe to the markets' event streams, and resume after every loss of a connection.
+"""Subscribe to the markets' event streams, and resume each stream after its connection was lost.
 
-A plan can let one subscriber of each market disconnect regularly, so that streams are resumed even if no fault breaks
-one. Every message is recorded as it came, also if it is a duplicate or out of order.
+A plan can let one subscriber of each market disconnect regularly, so that resuming is tested even if no fault breaks a
+stream. Every message is recorded unchanged, also if it is a duplicate or out of order.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ CLOSE_S_MAX = 1.0
 BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 1.0
 MESSAGE_BYTES_MAX = 64 * 1024
-QUIET_S = 2.0  # without an event on any stream: then all have caught up
+QUIET_S = 2.0  # if no stream has an event for this long, all subscribers have caught up
 CATCH_UP_S_MAX = 15.0
 CATCH_UP_POLL_S = 0.05
 ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without a close frame
@@ -37,8 +37,8 @@ Add = Callable[[str, tuple[Any, ...]], None]
 class Subscriber:
     """One subscriber of one market.
 
-    `add` takes the name of a table and a row of its columns, in epoch ns. `reconnect_s` is how long the subscriber
-    stays connected before it disconnects and resumes; None = as long as the connection lasts.
+    `add` appends a row to the table of that name in the history; times are in epoch ns. The subscriber disconnects and
+    resumes every `reconnect_s` seconds; None means that it never disconnects on purpose.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Subscriber:
         self._draws = Draws(plan.seed, plan.markets.index(symbol) * 128 + number, STREAM)
         self._epoch_ns = epoch_ns
         self._connection = 0
-        self._failures = 0  # connections in a row that brought no event
+        self._failures = 0  # connections in a row on which no event arrived
         self.seq = 0
         self.open = False
         self.last_event_s = time.monotonic()
@@ -61,7 +61,7 @@ class Subscriber:
         return time.monotonic_ns() + self._epoch_ns
 
     async def listen(self) -> None:
-        """Listen until cancelled, and reconnect after every loss, with a seeded and bounded delay."""
+        """Receive events until cancelled. Reconnect after every loss, with a seeded and bounded delay."""
         while True:
             await self._connect_once()
             self._connection += 1
@@ -121,7 +121,7 @@ class Subscriber:
 
 
 def _seq_of(text: str) -> int:
-    """Return the event's sequence number, or 0, which no event has, if the message holds none."""
+    """Return the event's sequence number; 0, which no event has, if the message has no valid number."""
     try:
         event = json.loads(text)
     except ValueError:
@@ -149,7 +149,10 @@ class Subscribers:
         self._tasks = [asyncio.create_task(subscriber.listen(), name=subscriber.name) for subscriber in self._all]
 
     async def catch_up(self, give_up: Callable[[], bool]) -> bool:
-        """Wait until all are connected and no event came for `QUIET_S`; False after `CATCH_UP_S_MAX`."""
+        """Wait until all are connected and no event has arrived for `QUIET_S`.
+
+        Returns False after `CATCH_UP_S_MAX`, or as soon as `give_up()` is true.
+        """
         started_s = time.monotonic()
         while time.monotonic() - started_s < CATCH_UP_S_MAX and not give_up():
             since_s = max([started_s, *(subscriber.last_event_s for subscriber in self._all)])
@@ -161,7 +164,7 @@ class Subscribers:
         return False
 
     async def close(self) -> None:
-        """Disconnect all. A stream that is open now keeps `closed_ns` 0, because it was not lost."""
+        """Disconnect all subscribers. Streams that are open now keep `closed_ns` 0, because they were not lost."""
         for task in self._tasks:
             task.cancel()
         ended = await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -1,8 +1,8 @@
 """Send outbox entries that intake did not send itself, because its task died or SQS was unreachable.
 
-A market's entries are sent in order of acceptance, markets in parallel. Several relays may run: the queue drops a
-message that is sent twice, and the matcher recognises one that still gets through (SQS deduplicates for five minutes)
-by its event id.
+A market's entries are sent in order of acceptance, several markets in parallel. Several relays may run, and two of them
+may send the same event. SQS drops the second message if it comes within five minutes. The matcher recognises a later
+one by its event id.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from paperbroker.storage.outbox import Outbox, Page
 from paperbroker.storage.queues import BATCH_MAX, CommandQueue
 
 TICK_S = 2.0
-SOON_S = 0.2  # After a sweep that found entries: a backlog takes several sweeps.
+BACKLOG_PAUSE_S = 0.2  # After a sweep that found entries, because a backlog takes several sweeps.
 RETRY_FIRST_S = 0.5
 RETRY_LIMIT_S = 3.0
-PAGES_MAX = 10  # Per market and sweep; the rest waits for the next sweep.
+PAGES_MAX = 10  # Pages of entries for each market in one sweep. The rest waits for the next sweep.
 MARKETS_AT_ONCE = 8
-UNREADABLE_MAX = 1000  # Entries remembered as reported.
+UNREADABLE_MAX = 1000  # Unreadable entries that are logged. Their ids are kept, so that each is logged once.
 
 
 class Relay:
@@ -59,7 +59,7 @@ class Relay:
         retry = Backoff(first_s=RETRY_FIRST_S, limit_s=RETRY_LIMIT_S)
         while not self._stopping.is_set():
             try:
-                pause_s = SOON_S if self.sweep() else tick.next_s()
+                pause_s = BACKLOG_PAUSE_S if self.sweep() else tick.next_s()
                 self.ready.set()
                 retry.reset()
             except (StoreUnavailable, QueueUnavailable) as exc:
@@ -73,7 +73,7 @@ class Relay:
         found = self._outbox.markets_older_than(before_ns)
         if not found:
             return 0
-        # All markets, because the scan stops at the first entries: where one market waits, others probably do.
+        # Drain all markets. The scan stops at the first entries it finds, so other markets may have entries too.
         drains = [self._pool.submit(self._drain, market, before_ns) for market in sorted(found | self._markets)]
         failures = [failure for drain in drains if (failure := drain.exception()) is not None]
         if failures:
@@ -103,7 +103,7 @@ class Relay:
         return len(sent)
 
     def _report(self, market: str, page: Page) -> None:
-        """Log each unreadable entry once. It must not keep the others from being sent."""
+        """Log each unreadable entry once, and go on, because the other entries must still be sent."""
         for event_id in page.unreadable:
             if event_id not in self._reported and len(self._reported) < UNREADABLE_MAX:
                 self._reported[event_id] = None

@@ -11,11 +11,11 @@ from paperbroker.storage.clients import unavailable_as
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-POLL_S_MIN = 15  # AppConfig allows no shorter interval, and uses 60 s if a session asks for none.
+POLL_S_MIN = 15  # The shortest interval that AppConfig allows. Its default is 60 s.
 
 
 class FlagSession:
-    """The configuration session of one reader. Not thread-safe."""
+    """A configuration session of AppConfig, for one caller. Not thread-safe."""
 
     def __init__(self, appconfigdata: BaseClient, source: FlagSource) -> None:
         self._appconfigdata: Any = appconfigdata
@@ -23,7 +23,10 @@ class FlagSession:
         self._token = ""
 
     def read(self) -> bytes:
-        """Return the configuration, b"" if unchanged. After FlagsUnavailable the next read starts a new session."""
+        """Return the configuration; b"" if it has not changed since the last read.
+
+        Raises FlagsUnavailable. The next read then starts a new session, because a token can be used only once.
+        """
         token, self._token = self._token, ""
         with unavailable_as(FlagsUnavailable, "GetLatestConfiguration"):
             answer = self._appconfigdata.get_latest_configuration(ConfigurationToken=token or self._start())

@@ -12,12 +12,12 @@ from kit.local.alb.framing import (
     request_body,
 )
 from kit.local.alb.nodes import Node
-from kit.local.alb.proxied_connection import HOLD_PIPELINE
+from kit.local.alb.proxied_connection import PAUSE_PIPELINE_FULL
 from kit.local.alb.replies import own_reply
 
-# How much of later requests is buffered while one is being answered. The rest stays in the client's socket.
+# How many bytes of later requests are buffered while one is being answered. The rest stays in the client's socket.
 PIPELINE_BYTES_MAX = 64 * 1024
-# How long a refused client that is still sending is read from before its connection is dropped.
+# A refused client may still be sending. Its bytes are read and ignored for this long, then the connection is dropped.
 LINGER_S = 2.0
 
 
@@ -46,7 +46,7 @@ class ClientConnection(Client):
             self.abort()
 
     def on_bytes(self, data: bytes) -> None:
-        """Take bytes of the current request's body, of a tunnel, or of a later request."""
+        """Receive bytes of the current request's body, of a tunnel, or of a later request."""
         if self.closing:
             return
         exchange = self.exchange
@@ -58,17 +58,17 @@ class ClientConnection(Client):
         if self.exchange is None:
             self._answer_requests()
         elif len(self._buffer) > PIPELINE_BYTES_MAX:
-            self.hold(HOLD_PIPELINE, True)
+            self.set_pause(PAUSE_PIPELINE_FULL, True)
 
     def on_lost(self) -> None:
-        """Abandon the request of a client that is gone."""
+        """Abandon the current request, because the client has disconnected."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             exchange.abandon()
         self._open_connections.discard(self)
 
     def done(self, *, keep_alive: bool, unread: bool = False) -> None:
-        """End the current exchange: go on with the next request, or close."""
+        """End the current exchange, then start the next request or close the connection."""
         self.exchange = None
         if not keep_alive:
             self._end(unread)
@@ -77,9 +77,9 @@ class ClientConnection(Client):
             self.loop.call_soon(self._answer_requests)
 
     def feed_tunnel(self) -> None:
-        """Pass what the client sent ahead into the tunnel that has opened."""
+        """Pass the bytes that the client sent early into the tunnel that has opened."""
         data, self._buffer = self._buffer, b""
-        self.hold(HOLD_PIPELINE, False)
+        self.set_pause(PAUSE_PIPELINE_FULL, False)
         if data and self.exchange is not None:
             self.exchange.feed(data)
 
@@ -89,9 +89,9 @@ class ClientConnection(Client):
         if now > self._drop_at:
             self.abort()
         elif exchange is None:
-            if now - self.heard_at > idle_s_max:
+            if now - self.last_received_at > idle_s_max:
                 self.abort() if self.closing else self.close()
-        elif now - max(self.heard_at, exchange.heard_at()) > idle_s_max:
+        elif now - max(self.last_received_at, exchange.last_received_at()) > idle_s_max:
             exchange.time_out()
 
     def _answer_requests(self) -> None:
@@ -111,7 +111,7 @@ class ClientConnection(Client):
                 return
             first = data[end + 4 : end + 4 + taken]
             self._buffer = data[end + 4 + taken :]
-            self.hold(HOLD_PIPELINE, False)
+            self.set_pause(PAUSE_PIPELINE_FULL, False)
             self.exchange = Exchange(self, head, body)
             self.exchange.start(data[:end], first)
 

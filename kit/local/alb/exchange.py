@@ -14,7 +14,7 @@ from kit.local.alb.framing import HEAD_END, BadMessage, Body, CloseBody, Head
 from kit.local.alb.listener_rules import Action, Rule, choose_action, redirect_location
 from kit.local.alb.metrics import Counters, NodeCounters, TargetCounters
 from kit.local.alb.nodes import Node
-from kit.local.alb.proxied_connection import HOLD_CONNECT, ProxiedConnection
+from kit.local.alb.proxied_connection import PAUSE_CONNECTING, ProxiedConnection
 from kit.local.alb.replies import build_reply, own_reply
 from kit.local.alb.targets import Target, TargetGroup
 from kit.local.alb.upstream import Pool, UpstreamConnection
@@ -141,16 +141,16 @@ class Exchange:
         else:
             self._unsent += part
             if len(self._unsent) > UNSENT_BYTES_MAX:
-                self._client.hold(HOLD_CONNECT, True)
+                self._client.set_pause(PAUSE_CONNECTING, True)
         return rest
 
-    def heard_at(self) -> float:
-        """Return the loop time at which the target was last heard."""
+    def last_received_at(self) -> float:
+        """Return the loop time at which the target last sent bytes."""
         upstream = self._upstream
-        return self._started_at if upstream is None else upstream.heard_at
+        return self._started_at if upstream is None else upstream.last_received_at
 
     def abandon(self) -> None:
-        """End the exchange because the client is gone. Bytes in transit must not reach the target."""
+        """End the exchange because the client has disconnected. Bytes in transit must not reach the target."""
         if not self._status and self._target is not None:
             self._client.counters.own_codes[CLIENT_CLOSED] += 1
         self._detach()
@@ -265,7 +265,7 @@ class Exchange:
             self._fail_to_connect(502)
         else:
             self._connecting = None
-            self._client.hold(HOLD_CONNECT, False)
+            self._client.set_pause(PAUSE_CONNECTING, False)
             self._send_on(upstream)
 
     def _fail_to_connect(self, status: int) -> None:
@@ -331,7 +331,7 @@ class Exchange:
         self._detach()
         keep_alive = self._keep_alive and self.request_done
         client = self._client
-        client.hold(HOLD_CONNECT, False)
+        client.set_pause(PAUSE_CONNECTING, False)
         client.counters.own_codes[status] += 1
         client.write(own_reply(status, method=self.method, close=not keep_alive))
         client.done(keep_alive=keep_alive, unread=not self.request_done)

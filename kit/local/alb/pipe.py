@@ -20,7 +20,7 @@ PIPE_PIECES_MAX = 32
 class Pipe:
     """Carry bytes from `src` to `dst`. An empty piece marks the end of the stream."""
 
-    __slots__ = ("_broke", "_bytes", "_deliver", "_drain", "_dst", "_held", "_hold", "_links", "_queue", "_src")
+    __slots__ = ("_bytes", "_deliver", "_drain", "_dst", "_full", "_links", "_on_reset", "_queue", "_set_full", "_src")
 
     def __init__(
         self,
@@ -29,16 +29,16 @@ class Pipe:
         dst: Endpoint,
         *,
         deliver: Callable[[bytes], None],
-        broke: Callable[[], None],
-        hold: Callable[[bool], None],
+        on_reset: Callable[[], None],
+        set_full: Callable[[bool], None],
     ) -> None:
         self._links = links
         self._src = src
         self._dst = dst
         self._deliver = deliver
-        self._broke = broke
-        self._hold = hold
-        self._held = False
+        self._on_reset = on_reset
+        self._set_full = set_full
+        self._full = False
         self._bytes = 0
         self._queue: deque[tuple[asyncio.Task[None], bytearray]] = deque()
         self._drain: asyncio.Task[None] | None = None
@@ -54,9 +54,9 @@ class Pipe:
             leg = asyncio.ensure_future(self._links.carry(self._src, self._dst))
             self._queue.append((leg, bytearray(data)))
         self._bytes += len(data)
-        if self._bytes > PIPE_BYTES_HIGH and not self._held:
-            self._held = True
-            self._hold(True)
+        if self._bytes > PIPE_BYTES_HIGH and not self._full:
+            self._full = True
+            self._set_full(True)
         if self._drain is None:
             self._drain = asyncio.ensure_future(self._drain_in_order())
 
@@ -80,14 +80,14 @@ class Pipe:
             except LinkReset:
                 self._drain = None
                 self.drop()
-                self._broke()
+                self._on_reset()
                 return
             if not self._queue:
                 return
             self._queue.popleft()
             self._bytes -= len(data)
             self._deliver(bytes(data))
-            if self._held and self._bytes < PIPE_BYTES_LOW:
-                self._held = False
-                self._hold(False)
+            if self._full and self._bytes < PIPE_BYTES_LOW:
+                self._full = False
+                self._set_full(False)
         self._drain = None

@@ -7,35 +7,40 @@ from kit.local.alb.pipe import Pipe
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
-# Reasons to pause reading. The socket is read while none of them holds.
-HOLD_PIPE = 1
-HOLD_PEER = 2
-HOLD_PIPELINE = 4
-HOLD_CONNECT = 8
-# Reasons not to write more.
+# Reasons to pause reading from the socket, as bits. The socket is read while no bit is set.
+PAUSE_PIPE_FULL = 1
+PAUSE_PEER_FULL = 2
+PAUSE_PIPELINE_FULL = 4
+PAUSE_CONNECTING = 8
+# Reasons to stop writing to this connection, as bits.
 _FULL_SOCKET = 1
 _FULL_PIPE = 2
 
 
 class ProxiedConnection(asyncio.Protocol):
-    """A connection to the far end. Its bytes reach `on_bytes`; `write` sends bytes to it."""
+    """A TCP connection to the far end. Received bytes are passed to `on_bytes`; `write` sends bytes."""
 
-    # The end of a target's stream passes the link like its bytes, however the target died. A client that hung up
-    # is gone at once: its bytes in transit must not be applied.
+    # True for connections to targets: the end of the stream is delayed by link rules like the bytes before it, even
+    # if the target was killed. False for clients: when a client disconnects, its bytes in transit are dropped at once,
+    # because they must not be applied.
     ends_through_link = True
 
     def __init__(self, links: Links, *, near: Endpoint, far: Endpoint) -> None:
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport | None = None
-        # Loop time at which bytes last arrived from the far end. A blackholed connection falls silent.
-        self.heard_at = self.loop.time()
+        # Loop time at which bytes last arrived from the far end. It does not advance while the link is blackholed.
+        self.last_received_at = self.loop.time()
         self.peer: ProxiedConnection | None = None
         self.closing = False
         self._lingers = False
-        self._holds = 0
+        self._pauses = 0
         self._full = 0
-        self._inward = Pipe(links, far, near, deliver=self._receive, broke=self.on_reset, hold=self._set_inward_full)
-        self._outward = Pipe(links, near, far, deliver=self._send, broke=self.on_reset, hold=self._set_outward_full)
+        self._inward = Pipe(
+            links, far, near, deliver=self._receive, on_reset=self.on_reset, set_full=self._set_inward_full
+        )
+        self._outward = Pipe(
+            links, near, far, deliver=self._send, on_reset=self.on_reset, set_full=self._set_outward_full
+        )
 
     def on_bytes(self, data: bytes) -> None:
         """Handle bytes that arrived. Empty bytes mark the end of the stream."""
@@ -52,16 +57,16 @@ class ProxiedConnection(asyncio.Protocol):
     def pair(self, peer: "ProxiedConnection") -> None:
         """Read from each connection only while the other can be written to."""
         self.peer, peer.peer = peer, self
-        self.hold(HOLD_PEER, bool(peer._full))
-        peer.hold(HOLD_PEER, bool(self._full))
+        self.set_pause(PAUSE_PEER_FULL, bool(peer._full))
+        peer.set_pause(PAUSE_PEER_FULL, bool(self._full))
 
     def unpair(self) -> None:
         """Undo `pair`."""
         peer, self.peer = self.peer, None
-        self.hold(HOLD_PEER, False)
+        self.set_pause(PAUSE_PEER_FULL, False)
         if peer is not None:
             peer.peer = None
-            peer.hold(HOLD_PEER, False)
+            peer.set_pause(PAUSE_PEER_FULL, False)
 
     def write(self, data: bytes) -> None:
         """Send bytes after everything sent before."""
@@ -80,20 +85,20 @@ class ProxiedConnection(asyncio.Protocol):
             self._outward.send(b"")
 
     def abort(self) -> None:
-        """Drop the connection and all bytes in transit now. The far end sees a reset."""
+        """Reset the connection now and discard all bytes in transit."""
         self.closing = True
         self._inward.drop()
         self._outward.drop()
         if self.transport is not None:
             self.transport.abort()
 
-    def hold(self, reason: int, held: bool) -> None:
-        """Set or clear one reason to pause reading."""
-        before = self._holds
-        self._holds = before | reason if held else before & ~reason
-        if self.transport is None or self.transport.is_closing() or bool(before) == bool(self._holds):
+    def set_pause(self, reason: int, paused: bool) -> None:
+        """Set or clear one reason to pause reading from the socket."""
+        before = self._pauses
+        self._pauses = before | reason if paused else before & ~reason
+        if self.transport is None or self.transport.is_closing() or bool(before) == bool(self._pauses):
             return
-        if self._holds:
+        if self._pauses:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
@@ -128,7 +133,7 @@ class ProxiedConnection(asyncio.Protocol):
         self._set_full(_FULL_SOCKET, False)
 
     def _receive(self, data: bytes) -> None:
-        self.heard_at = self.loop.time()
+        self.last_received_at = self.loop.time()
         self.on_bytes(data)
 
     def _send(self, data: bytes) -> None:
@@ -144,10 +149,10 @@ class ProxiedConnection(asyncio.Protocol):
     def _set_full(self, reason: int, full: bool) -> None:
         self._full = self._full | reason if full else self._full & ~reason
         if self.peer is not None:
-            self.peer.hold(HOLD_PEER, bool(self._full))
+            self.peer.set_pause(PAUSE_PEER_FULL, bool(self._full))
 
     def _set_inward_full(self, full: bool) -> None:
-        self.hold(HOLD_PIPE, full)
+        self.set_pause(PAUSE_PIPE_FULL, full)
 
     def _set_outward_full(self, full: bool) -> None:
         self._set_full(_FULL_PIPE, full)

@@ -73,7 +73,7 @@ class UpstreamConnection(ProxiedConnection):
     def begin(self, reader: ResponseReader) -> None:
         """Read the next response for `reader`."""
         self.reader = reader
-        self.heard_at = self.loop.time()
+        self.last_received_at = self.loop.time()
         self._body = None
         self._buffer = b""
 

@@ -1,4 +1,4 @@
-"""Let global secondary indexes lag: keep a table's recent changes, and compute its items as they were before them."""
+"""Let global secondary indexes lag: keep a table's recent writes, and compute the items without these writes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 from kit.errors import UsageError
 
-# The tag that sets the lag. AWS ignores it; its indexes lag by themselves.
+# The tag that sets the lag. AWS ignores this tag, because indexes on AWS lag anyway.
 TAG = "gameday:index-lag-ms"
 LAG_MS_MAX = 60_000
-# Changes kept for a table. With more of them, the index shows the oldest ones before the lag is over.
+# The number of writes kept for a table. If there are more, the index shows the oldest ones before the lag is over.
 CHANGES_MAX = 20_000
 
 Items = Mapping[Any, Mapping[Any, Any]]
 
 
 class IndexLagInvalid(UsageError):
-    """The tag's value is not a lag."""
+    """The tag's value is not a whole number of milliseconds within the limit."""
 
 
 def lag_s(tags: Iterable[Mapping[str, Any]]) -> float:
-    """Return the lag that a table's tags set, 0 without the tag. Raises IndexLagInvalid."""
+    """Return the lag in seconds that a table's tags set; 0 without the tag. Raises IndexLagInvalid."""
     for tag in tags:
         if tag.get("Key") == TAG:
             value = str(tag.get("Value", ""))
@@ -33,34 +33,34 @@ def lag_s(tags: Iterable[Mapping[str, Any]]) -> float:
 
 
 class RecentChanges:
-    """The items of one table before their latest writes."""
+    """The writes to one table during the last `lag_s` seconds, each with the item that it replaced."""
 
     def __init__(self, lag_s: float) -> None:
         self.lag_s = lag_s
         self._changes: deque[tuple[float, Any, Any, Any]] = deque(maxlen=CHANGES_MAX)
 
     def remember(self, now_s: float, pk: Any, sk: Any, old: Any) -> None:
-        """Record a write; `old` is None for a new item."""
+        """Record a write; `old` is the item before the write, None for a new item."""
         self._forget_before(now_s - self.lag_s)
         self._changes.append((now_s, pk, sk, old))
 
     def lagging_items(self, items: Items, now_s: float) -> Items:
-        """Return the items as they were `lag_s` ago, which the index shows now."""
+        """Return the items as they were `lag_s` ago. These are the items that the index shows now."""
         self._forget_before(now_s - self.lag_s)
         if not self._changes:
             return items
         past: dict[Any, Mapping[Any, Any]] = dict(items)
-        touched: dict[Any, dict[Any, Any]] = {}
+        partitions: dict[Any, dict[Any, Any]] = {}
         for _, pk, sk, old in reversed(self._changes):
-            if pk not in touched:
-                touched[pk] = dict(items.get(pk, {}))
+            if pk not in partitions:
+                partitions[pk] = dict(items.get(pk, {}))
             if old is None:
-                touched[pk].pop(sk, None)
+                partitions[pk].pop(sk, None)
             else:
-                touched[pk][sk] = old
-        for pk, bucket in touched.items():
-            if bucket:
-                past[pk] = bucket
+                partitions[pk][sk] = old
+        for pk, partition in partitions.items():
+            if partition:
+                past[pk] = partition
             else:
                 past.pop(pk, None)
         return past

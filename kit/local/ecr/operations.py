@@ -1,4 +1,4 @@
-"""Answer the layer calls of ECR, which MiniStack only pretends to serve."""
+"""Answer the layer operations of ECR. MiniStack answers them with success but stores nothing."""
 
 import base64
 import binascii
@@ -15,7 +15,7 @@ from kit.local.ecr.wire import DIGEST, RegistryRefused, digest_of, referenced_bl
 
 # ECR's own limit: parts of at most 20 MiB, which are 27 MiB in base64.
 PART_BYTES_MAX = 20 * 1024 * 1024
-# Our images are one layer of some hundred kB. Blobs are kept in memory.
+# Blobs are kept in memory. PaperBroker's layer has a few hundred kB.
 LAYER_BYTES_MAX = 256 * 1024 * 1024
 UPLOADS_MAX = 64
 
@@ -44,7 +44,7 @@ class Operations:
         }
 
     def answer(self, action: str, body: bytes) -> ministack.Answer | None:
-        """Answer a call, or return None if MiniStack is to answer it."""
+        """Answer a call, or return None if MiniStack must answer it."""
         call = self._calls.get(action)
         if call is None:
             return None
@@ -63,7 +63,7 @@ class Operations:
     def initiate_layer_upload(self, request: Mapping[str, Any]) -> dict[str, Any]:
         repository = _repository(request)
         if len(self._uploads) >= UPLOADS_MAX:
-            del self._uploads[next(iter(self._uploads))]  # The oldest upload was abandoned long ago.
+            del self._uploads[next(iter(self._uploads))]  # Drop the oldest upload, which was probably abandoned.
         upload_id = secrets.token_hex(16)
         self._uploads[upload_id] = Upload(repository)
         return {"uploadId": upload_id, "partSize": PART_BYTES_MAX // 2}

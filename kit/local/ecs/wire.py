@@ -12,8 +12,8 @@ from kit.errors import KitError
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.tasks import Container, Target
 
-# Members of a container definition whose own members have fixed names. MiniStack's CloudFormation lowers the first
-# letters of member names one level deep only.
+# Members of a container definition that are structures themselves. MiniStack's CloudFormation turns PascalCase names
+# into camelCase on the first level only, so the names inside these members are converted here.
 _NESTED = ("healthCheck", "dependsOn", "secrets", "ulimits")
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -23,7 +23,7 @@ Handler = Callable[[Request], Reply]
 
 
 class RequestRefused(KitError):
-    """A request that AWS would refuse. `code` is the type of the error."""
+    """A request that AWS would refuse. `code` is AWS's error code."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -31,18 +31,18 @@ class RequestRefused(KitError):
 
 
 def answer(handler: Handler, request: Request) -> Answer:
-    """Call the handler and write its answer. A refusal becomes AWS's error."""
+    """Call the handler and serialise its reply, or the error that it raises."""
     try:
         return json_response(handler(request))
     except RequestRefused as error:
         return error_response_json(error.code, str(error), 400)
     except ValueError as error:
-        # A number or an enumeration that does not parse.
+        # A handler could not parse a number or an enumeration of the request.
         return error_response_json("InvalidParameterException", f"Invalid value: {error}", 400)
 
 
 def page(name: str, arns: Sequence[str], request: Request, *, default: int) -> Reply:
-    """Return one page of a list, as `nextToken` and `maxResults` ask for."""
+    """Return the page of a list that the request's `nextToken` and `maxResults` select."""
     start = int(request.get("nextToken") or 0)
     size = int(request.get("maxResults") or default)
     reply: Reply = {name: list(arns[start : start + size])}
@@ -66,29 +66,29 @@ def task_definition(reference: str) -> dict[str, Any]:
     if found is None or found.get("status") != "ACTIVE":
         raise RequestRefused("ClientException", "Unable to find task definition: TaskDefinition not found.")
     definition = dict(found)
-    definition["containerDefinitions"] = [_normal(c) for c in found["containerDefinitions"]]
+    definition["containerDefinitions"] = [_with_api_names(c) for c in found["containerDefinitions"]]
     definition["_tags"] = tags(ecs._tags.get(definition["taskDefinitionArn"]))
     return definition
 
 
-def _normal(container: Mapping[str, Any]) -> dict[str, Any]:
-    normal = dict(container)
+def _with_api_names(container: Mapping[str, Any]) -> dict[str, Any]:
+    converted = dict(container)
     for name in _NESTED:
-        if name in normal:
-            normal[name] = _lower(normal[name])
-    return normal
+        if name in converted:
+            converted[name] = _in_camel_case(converted[name])
+    return converted
 
 
-def _lower(value: Any) -> Any:
+def _in_camel_case(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {key[:1].lower() + key[1:]: _lower(item) for key, item in value.items()}
-    return [_lower(item) for item in value] if isinstance(value, list) else value
+        return {key[:1].lower() + key[1:]: _in_camel_case(item) for key, item in value.items()}
+    return [_in_camel_case(item) for item in value] if isinstance(value, list) else value
 
 
 def containers(definition: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> list[Container]:
     """Return the containers of a task with this definition and these overrides."""
-    given = {o.get("name"): o for o in (overrides or {}).get("containerOverrides") or []}
-    return [_container(i, c, given.get(c["name"]) or {}) for i, c in enumerate(definition["containerDefinitions"])]
+    overridden = {o.get("name"): o for o in (overrides or {}).get("containerOverrides") or []}
+    return [_container(i, c, overridden.get(c["name"]) or {}) for i, c in enumerate(definition["containerDefinitions"])]
 
 
 def _container(index: int, definition: dict[str, Any], override: Mapping[str, Any]) -> Container:
@@ -122,7 +122,7 @@ def subnets(configuration: Mapping[str, Any] | None) -> tuple[Subnet, ...]:
 
 
 def targets(load_balancers: Sequence[Mapping[str, Any]], definition: Mapping[str, Any]) -> tuple[Target, ...]:
-    """Return the registrations that a service's `loadBalancers` ask for. Each must match a port mapping."""
+    """Return the targets to register for a service's `loadBalancers`. Each must match a port mapping."""
     return tuple(_target(entry, definition) for entry in load_balancers if entry.get("targetGroupArn"))
 
 
