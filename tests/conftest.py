@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -49,14 +48,3 @@ def deployment(local_session: aws.Session, image: build.Image) -> Deployment:
         parameters=scenarios.get("az-loss").stack_parameters(fault_duration_s=8),
         timeout_s=DEPLOY_S_MAX,
     )
-
-
-@pytest.fixture
-def no_waiting() -> dict[str, Any]:
-    """A clock that only sleeping moves, and sleeping that takes no time."""
-    now = [0.0]
-
-    def sleep(seconds: float) -> None:
-        now[0] += seconds
-
-    return {"sleep": sleep, "clock": lambda: now[0]}

@@ -9,7 +9,6 @@ from kit.collect.metric_points import Meters
 from kit.collect.metric_series import BROKER_SERIES, EDGE_SERIES, series
 from kit.collect.observations import Observations, observe
 from kit.collect.run_folder import (
-    CLEANUP_FILE,
     OBSERVATIONS_FILE,
     Cleanup,
     read_cleanup,
@@ -21,7 +20,6 @@ from kit.collect.task_samples import Gap, TaskWatch, task_table
 
 __all__ = [
     "BROKER_SERIES",
-    "CLEANUP_FILE",
     "EDGE_SERIES",
     "OBSERVATIONS_FILE",
     "Cleanup",

@@ -6,7 +6,7 @@ The layout of its DynamoDB tables is written down here once more, because the ki
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -100,27 +100,22 @@ def read_events(run_dir: Path) -> pd.DataFrame:
         raise EvidenceMissing(f"{LEDGER}/events.parquet cannot be read: {error}") from error
 
 
-def quiesce(
-    session: ClientSource,
-    deployment: Deployment,
-    timeout_s: float,
-    *,
-    sleep: Callable[[float], None] = time.sleep,
-    clock: Callable[[], float] = time.monotonic,
-) -> Quiescence:
+def quiesce(session: ClientSource, deployment: Deployment, timeout_s: float) -> Quiescence:
     """Wait until nothing moves any more, at most `timeout_s`."""
-    started = clock()
+    started = time.monotonic()
     with cloud_errors(f"quiescence of {deployment.stack_name}"):
         last, still = _look(session, deployment), 0
-        while clock() - started < timeout_s:
-            sleep(QUIESCE_POLL_S)
+        while time.monotonic() - started < timeout_s:
+            time.sleep(QUIESCE_POLL_S)
             seen = _look(session, deployment)
             still = still + 1 if _empty(seen) and seen["sequences"] == last["sequences"] else 0
             last = seen
             if still >= STILL_POLLS:
                 break
         dead_letters = _depth(session.client("sqs"), deployment.outputs["DeadLetterQueueUrl"])
-    return Quiescence(quiet=still >= STILL_POLLS, waited_s=clock() - started, dead_letters=dead_letters, **last)
+    return Quiescence(
+        quiet=still >= STILL_POLLS, waited_s=time.monotonic() - started, dead_letters=dead_letters, **last
+    )
 
 
 def _look(session: ClientSource, deployment: Deployment) -> dict[str, Any]:

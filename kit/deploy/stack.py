@@ -6,7 +6,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,6 @@ SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
 # The outputs that the readiness check needs.
 NEEDED_OUTPUTS = (*SERVICE_OUTPUTS, "ApiUrl", "ClusterName", "TargetGroupArn")
 
-Sleep = Callable[[float], None]
-Clock = Callable[[], float]
-
 
 class StackRefused(DeployFailed):
     """CloudFormation refused the call. No stack of this run was created, so none may be deleted."""
@@ -52,8 +49,6 @@ def deploy(
     template: Path,
     parameters: Mapping[str, str],
     timeout_s: float,
-    sleep: Sleep = time.sleep,
-    clock: Clock = time.monotonic,
 ) -> Deployment:
     """Create the stack of a run and wait until all its tasks serve.
 
@@ -64,13 +59,13 @@ def deploy(
     _refuse_production(values)
     stack_name = f"{STACK_PREFIX}{run_id}"
     body = _body(template)
-    deadline = clock() + timeout_s
+    deadline = time.monotonic() + timeout_s
     with cloud_errors(f"stack {stack_name}"):
         try:
             _create(session, stack_name, body, values)
-            outputs = _wait_created(session, stack_name, deadline, sleep, clock)
+            outputs = _wait_created(session, stack_name, deadline)
             deployment = _deployment(stack_name, run_id, outputs)
-            _wait_ready(session, deployment, deadline, sleep, clock)
+            _wait_ready(session, deployment, deadline)
         except StackRefused:
             raise
         except BaseException as error:
@@ -80,14 +75,7 @@ def deploy(
     return deployment
 
 
-def tear_down(
-    session: ClientSource,
-    stack_name: str,
-    timeout_s: float = TEAR_DOWN_S_MAX,
-    *,
-    sleep: Sleep = time.sleep,
-    clock: Clock = time.monotonic,
-) -> None:
+def tear_down(session: ClientSource, stack_name: str, timeout_s: float = TEAR_DOWN_S_MAX) -> None:
     """Delete a stack, if it exists, and the bucket of its template, and wait until the stack is gone.
 
     Raises UnsafeTarget if the stack is not tagged as a game day's, and CloudError if it is not gone in time.
@@ -103,8 +91,8 @@ def tear_down(
             return
         # A deleted stack can be described by its id, not by its name.
         cloudformation.delete_stack(StackName=stack["StackId"])
-        deadline = clock() + timeout_s
-        for _ in _polls(deadline, sleep, clock):
+        deadline = time.monotonic() + timeout_s
+        for _ in _polls(deadline):
             stack = _describe(cloudformation, stack["StackId"])
             if stack is None or stack["StackStatus"] == "DELETE_COMPLETE":
                 return
@@ -171,12 +159,10 @@ def _create(session: ClientSource, stack_name: str, body: str, values: Mapping[s
             raise StackRefused(f"stack {stack_name} was refused: {error}") from error
 
 
-def _wait_created(
-    session: ClientSource, stack_name: str, deadline: float, sleep: Sleep, clock: Clock
-) -> dict[str, str]:
+def _wait_created(session: ClientSource, stack_name: str, deadline: float) -> dict[str, str]:
     cloudformation = session.client("cloudformation")
     status = "unknown"
-    for _ in _polls(deadline, sleep, clock):
+    for _ in _polls(deadline):
         stack = _describe(cloudformation, stack_name)
         if stack is None:
             raise DeployFailed(f"stack {stack_name} disappeared while it was created")
@@ -200,9 +186,9 @@ def _deployment(stack_name: str, run_id: str, outputs: dict[str, str]) -> Deploy
     return Deployment(stack_name=stack_name, run_id=run_id, api_url=outputs["ApiUrl"], outputs=outputs)
 
 
-def _wait_ready(session: ClientSource, deployment: Deployment, deadline: float, sleep: Sleep, clock: Clock) -> None:
+def _wait_ready(session: ClientSource, deployment: Deployment, deadline: float) -> None:
     missing = "not checked"
-    for _ in _polls(deadline, sleep, clock):
+    for _ in _polls(deadline):
         missing = _not_ready(session, deployment)
         if not missing:
             return
@@ -245,14 +231,14 @@ def _delete_failed(session: ClientSource, stack_name: str, error: BaseException)
         error.add_note(f"and {deletion_error}")
 
 
-def _polls(deadline: float, sleep: Sleep, clock: Clock) -> Iterator[None]:
+def _polls(deadline: float) -> Iterator[None]:
     """Yield at least once and until the deadline, with growing pauses."""
     pause_s = POLL_S
     while True:
         yield
-        if clock() + pause_s > deadline:
+        if time.monotonic() + pause_s > deadline:
             return
-        sleep(pause_s)
+        time.sleep(pause_s)
         pause_s = min(pause_s * 1.2, POLL_S_MAX)
 
 

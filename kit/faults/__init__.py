@@ -1,12 +1,10 @@
 """Preview, start, watch and stop AWS FIS experiments, and prove their effects by evidence that is not from FIS."""
 
 from kit.faults.experiments import Experiment, preview, start, stop, stop_all, watch
-from kit.faults.proofs import EFFECT_CHECKS, EVIDENCE_SOURCES, how_proven, prove
+from kit.faults.proofs import how_proven, prove
 from kit.faults.tasks import unexplained_stops
 
 __all__ = [
-    "EFFECT_CHECKS",
-    "EVIDENCE_SOURCES",
     "Experiment",
     "how_proven",
     "preview",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -27,9 +27,6 @@ GUARDRAIL_SETTLE_S_MAX = 60.0
 STOP_S_MAX = 300.0
 # FIS is polled twice a second; after this many failures in a row the experiment counts as lost.
 FAILED_POLLS_MAX = 6
-
-Sleep = Callable[[float], None]
-Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,14 +53,7 @@ class Experiment:
         return self.status in TERMINAL
 
 
-def preview(
-    session: ClientSource,
-    template_id: str,
-    deployment: Deployment,
-    *,
-    sleep: Sleep = time.sleep,
-    clock: Clock = time.monotonic,
-) -> list[Target]:
+def preview(session: ClientSource, template_id: str, deployment: Deployment) -> list[Target]:
     """Return the targets that FIS resolves, without acting on them.
 
     Raises UnsafeTarget if the template, the stack or a target does not belong to the run, FaultError if a guardrail is
@@ -74,9 +64,9 @@ def preview(
         guards.check_stack(session, deployment)
         template = fis.get_experiment_template(id=template_id)["experimentTemplate"]
         guards.check_template(template, deployment)
-        _wait_for_guardrails(session, template, sleep, clock)
+        _wait_for_guardrails(session, template)
         trial = _begin(fis, template_id, deployment.run_id, actions_mode="skip-all")
-        for state in _follow(fis, trial, PREVIEW_S_MAX, sleep, clock):
+        for state in _follow(fis, trial, PREVIEW_S_MAX):
             trial = state
         if trial.status != "completed":
             raise FaultError(f"preview of {template_id} is {trial.status}: {trial.reason}")
@@ -85,28 +75,14 @@ def preview(
     return targets
 
 
-def start(
-    session: ClientSource,
-    template_id: str,
-    deployment: Deployment,
-    *,
-    sleep: Sleep = time.sleep,
-    clock: Clock = time.monotonic,
-) -> Experiment:
+def start(session: ClientSource, template_id: str, deployment: Deployment) -> Experiment:
     """Preview the experiment, so that no caller can skip the guards, then start it. Raises as `preview` does."""
-    preview(session, template_id, deployment, sleep=sleep, clock=clock)
+    preview(session, template_id, deployment)
     with cloud_errors(f"start of {template_id}", FaultError):
         return _begin(session.client("fis"), template_id, deployment.run_id, actions_mode="run-all")
 
 
-def watch(
-    session: ClientSource,
-    experiment: Experiment,
-    *,
-    timeout_s: float,
-    sleep: Sleep = time.sleep,
-    clock: Clock = time.monotonic,
-) -> Iterator[Experiment]:
+def watch(session: ClientSource, experiment: Experiment, *, timeout_s: float) -> Iterator[Experiment]:
     """Yield the experiment at every poll until it is over.
 
     Stops it and raises FaultError when it is not over within `timeout_s` or cannot be followed.
@@ -114,27 +90,20 @@ def watch(
     fis = session.client("fis")
     with cloud_errors(f"experiment {experiment.id}", FaultError):
         try:
-            yield from _follow(fis, experiment, timeout_s, sleep, clock)
+            yield from _follow(fis, experiment, timeout_s)
         except (FaultError, ClientError):
-            stop(session, experiment.id, sleep=sleep, clock=clock)
+            stop(session, experiment.id)
             raise
 
 
-def stop(
-    session: ClientSource,
-    experiment_id: str,
-    *,
-    timeout_s: float = STOP_S_MAX,
-    sleep: Sleep = time.sleep,
-    clock: Clock = time.monotonic,
-) -> Experiment:
+def stop(session: ClientSource, experiment_id: str, *, timeout_s: float = STOP_S_MAX) -> Experiment:
     """Stop an experiment, wait until its faults are undone, and return its last state. One that is over stays so."""
     with cloud_errors(f"stop of experiment {experiment_id}", FaultError):
         fis = session.client("fis")
         with suppress(fis.exceptions.ConflictException, fis.exceptions.ValidationException):
             fis.stop_experiment(id=experiment_id)
         asked = _read(fis, experiment_id)
-        *_, last = _follow(fis, asked, timeout_s, sleep, clock)
+        *_, last = _follow(fis, asked, timeout_s)
     return last
 
 
@@ -160,20 +129,20 @@ def refresh(session: ClientSource, experiment: Experiment) -> Experiment:
         return _read(fis, experiment.id, targets=tuple(_targets(session, fis, experiment.id)))
 
 
-def _wait_for_guardrails(session: ClientSource, template: Mapping[str, Any], sleep: Sleep, clock: Clock) -> None:
+def _wait_for_guardrails(session: ClientSource, template: Mapping[str, Any]) -> None:
     arns = [condition["value"] for condition in template["stopConditions"] if condition.get("value")]
     names = [arn.rsplit(":alarm:", 1)[-1] for arn in arns]
-    deadline = clock() + GUARDRAIL_SETTLE_S_MAX
+    deadline = time.monotonic() + GUARDRAIL_SETTLE_S_MAX
     while names:
         alarms = session.client("cloudwatch").describe_alarms(AlarmNames=names, StateValue="ALARM")
         ringing = [alarm["AlarmName"] for alarm in alarms["MetricAlarms"]]
         if not ringing:
             return
-        if clock() >= deadline:
+        if time.monotonic() >= deadline:
             raise FaultError(
                 f"guardrail {ringing[0]} is in ALARM before the experiment, still after {GUARDRAIL_SETTLE_S_MAX:g} s"
             )
-        sleep(POLL_S)
+        time.sleep(POLL_S)
 
 
 def _begin(fis: Any, template_id: str, run_id: str, *, actions_mode: str) -> Experiment:
@@ -188,8 +157,8 @@ def _begin(fis: Any, template_id: str, run_id: str, *, actions_mode: str) -> Exp
     return _experiment(answer["experiment"])
 
 
-def _follow(fis: Any, experiment: Experiment, timeout_s: float, sleep: Sleep, clock: Clock) -> Iterator[Experiment]:
-    deadline, failures = clock() + timeout_s, 0
+def _follow(fis: Any, experiment: Experiment, timeout_s: float) -> Iterator[Experiment]:
+    deadline, failures = time.monotonic() + timeout_s, 0
     while True:
         try:
             experiment, failures = _read(fis, experiment.id), 0
@@ -200,9 +169,9 @@ def _follow(fis: Any, experiment: Experiment, timeout_s: float, sleep: Sleep, cl
         yield experiment
         if experiment.over:
             return
-        if clock() >= deadline:
+        if time.monotonic() >= deadline:
             raise FaultError(f"experiment {experiment.id} is {experiment.status}, not over within {timeout_s:g} s")
-        sleep(POLL_S)
+        time.sleep(POLL_S)
 
 
 def _read(fis: Any, experiment_id: str, targets: tuple[Target, ...] = ()) -> Experiment:

@@ -11,14 +11,13 @@ from kit.gameday.commands import (
     watched_run,
 )
 from kit.gameday.golden_runs import compare_with_golden, record_golden
-from kit.gameday.judging import Judgement, judge_folder
+from kit.gameday.judging import judge_folder
 from kit.gameday.parameters import Parameters
 from kit.gameday.run import GameDay
 
 __all__ = [
     "NOTEBOOK",
     "GameDay",
-    "Judgement",
     "Parameters",
     "catalogue",
     "cloud",

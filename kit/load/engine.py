@@ -40,19 +40,11 @@ Record = Callable[[Attempt], None]
 class Engine:
     """Run one plan once, by `await run()`. `stop_issuing()` and `cut_short()` may be called at any time."""
 
-    def __init__(
-        self,
-        plan: LoadPlan,
-        loop: asyncio.AbstractEventLoop,
-        *,
-        record: Record,
-        clock: Callable[[], int] = time.monotonic_ns,
-    ) -> None:
+    def __init__(self, plan: LoadPlan, loop: asyncio.AbstractEventLoop, *, record: Record) -> None:
         self._plan = plan
         self._loop = loop
         self._record = record
-        self._clock = clock
-        self._pacer = Pacer(plan, loop, issue=self._issue, clock=clock)
+        self._pacer = Pacer(plan, loop, issue=self._issue)
         self._pool = Pool(loop, host=plan.host, port=plan.port, connections_max=plan.connections_max)
         self._pool.listener = self
         self._cursors = LedgerCursors(plan)
@@ -109,7 +101,7 @@ class Engine:
         try:
             self._pacer.start()
             await self._pacer.ended.wait()
-            deadline_ns = self._clock() + int(DRAIN_S_MAX * NS_PER_S)
+            deadline_ns = time.monotonic_ns() + int(DRAIN_S_MAX * NS_PER_S)
             await self._wait_until_settled(deadline_ns)
             await self._reask(deadline_ns)
             await self._wait_for_late_answers(deadline_ns)
@@ -134,7 +126,7 @@ class Engine:
 
     def _send(self, state: OperationState, kind: str, content: Operation, intended_ns: int = 0) -> bool:
         """Send one attempt now; False if it was dropped because all connections are in use."""
-        now = self._clock()
+        now = time.monotonic_ns()
         attempt = Attempt(state, kind, content, intended_ns or now, now)
         payload = self._requests.encode(content, attempt.number)
         if intended_ns:
@@ -181,7 +173,7 @@ class Engine:
         """Handle a complete answer, which arrived before or after the time-out."""
         attempt.reply = body
         if attempt.outcome:
-            attempt.late_status, attempt.late_ns = status, self._clock()
+            attempt.late_status, attempt.late_ns = status, time.monotonic_ns()
             self.counts.late += 1
             self._late.remove(attempt)
             self._settle(attempt, status, "")
@@ -200,7 +192,7 @@ class Engine:
         self._complete(attempt, retry.outcome(0, error))
 
     def _complete(self, attempt: Attempt, outcome: Outcome) -> None:
-        attempt.completed_ns = self._clock()
+        attempt.completed_ns = time.monotonic_ns()
         attempt.outcome = outcome.value
         if outcome is Outcome.INFO:
             attempt.state.maybe_applied = True
@@ -293,8 +285,8 @@ class Engine:
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_S)
-            self._time_out(self._clock() - self._timeout_ns)
-            self._expire(self._clock() - self._timeout_ns - int(LATE_S_MAX * NS_PER_S))
+            self._time_out(time.monotonic_ns() - self._timeout_ns)
+            self._expire(time.monotonic_ns() - self._timeout_ns - int(LATE_S_MAX * NS_PER_S))
 
     def _report_sweeper_error(self, sweeper: asyncio.Task[None]) -> None:
         """Pass an error of the sweeper to the loop's handler. Without the sweeper no request would time out."""
@@ -322,7 +314,7 @@ class Engine:
     # Drain.
 
     def _may_wait(self, deadline_ns: int) -> bool:
-        return not self._cut_short and self._clock() < deadline_ns
+        return not self._cut_short and time.monotonic_ns() < deadline_ns
 
     async def _wait_until_settled(self, deadline_ns: int) -> None:
         while self._open and self._may_wait(deadline_ns):  # noqa: ASYNC110 - the deadline ends the loop too
@@ -349,7 +341,7 @@ class Engine:
     def _close_all(self) -> None:
         """Record every attempt that is still open. Requests in flight end as time-outs (`info`)."""
         self._cut_short = True
-        self._time_out(self._clock() + 1)
+        self._time_out(time.monotonic_ns() + 1)
         while self._late:
             self._stop_waiting(self._late.popleft())
         self._pool.close()

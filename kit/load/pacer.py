@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterator
 
 from kit.load.orders import Operation, OrderFlow
@@ -23,13 +24,11 @@ class Pacer:
         loop: asyncio.AbstractEventLoop,
         *,
         issue: Callable[[Operation, int], None],
-        clock: Callable[[], int],
     ) -> None:
-        """`issue` is called with the operation and its intended time by `clock`, in ns."""
+        """`issue` is called with the operation and its intended time by the monotonic clock, in ns."""
         self._plan = plan
         self._loop = loop
         self._issue = issue
-        self._clock = clock
         self._flow = OrderFlow(plan)
         self._arrivals: Iterator[int] = iter(())
         self._timer: TimerFd | None = None
@@ -43,7 +42,7 @@ class Pacer:
         if self.ended.is_set():
             return
         plan = self._plan
-        self._zero_ns = self._clock() + int(START_S * NS_PER_S)
+        self._zero_ns = time.monotonic_ns() + int(START_S * NS_PER_S)
         self._arrivals = arrivals_ns(plan.seed, plan.rate_per_s, plan.duration_max_s)
         self._timer = TimerFd()
         self._loop.add_reader(self._timer.fd, self._tick)
@@ -67,14 +66,14 @@ class Pacer:
         if self._next is None:
             self.stop()
         elif self._timer is not None:
-            self._timer.arm(self._next_ns - self._clock())
+            self._timer.arm(self._next_ns - time.monotonic_ns())
 
     def _tick(self) -> None:
         if self._timer is None:
             return
         self._timer.clear()
         for _ in range(BURST_MAX):
-            if self._next is None or self._next_ns > self._clock():
+            if self._next is None or self._next_ns > time.monotonic_ns():
                 break
             self.intended += 1
             self._issue(self._next, self._next_ns)

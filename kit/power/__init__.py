@@ -7,13 +7,12 @@ and `review` reads that record back for the gate.
 from kit.power.measurement import Measurement, table
 from kit.power.plan import GOOD_RUNS
 from kit.power.record import is_power
-from kit.power.review import Review, review
+from kit.power.review import review
 from kit.power.session import Session, begin, reopen
 
 __all__ = [
     "GOOD_RUNS",
     "Measurement",
-    "Review",
     "Session",
     "begin",
     "is_power",

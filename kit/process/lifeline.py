@@ -146,7 +146,6 @@ def spawn_detached(
     argv: "Sequence[str | Path]",
     *,
     env: "Mapping[str, str] | None" = None,
-    cwd: "str | Path | None" = None,
     log: "Path | None" = None,
     remove: "Sequence[Path]" = (),
     grace_s: float = GRACE_S,
@@ -155,7 +154,7 @@ def spawn_detached(
 
     SIGTERM to the supervisor ends the program in order.
     """
-    supervisor, child_pid = _supervise(argv, env, cwd, log, remove, grace_s, None)
+    supervisor, child_pid = _supervise(argv, env, None, log, remove, grace_s, None)
     # This process will never reap it, and Popen warns about children that still run.
     supervisor.returncode = 0
     return supervisor.pid, child_pid

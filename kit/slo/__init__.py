@@ -7,29 +7,25 @@ never a pass.
 from kit.slo.budget import error_budget
 from kit.slo.denials import broken_by_denials
 from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
-from kit.slo.generator import DROPPED_MAX, LAG_MS_P99_MAX, generator, lag_ms_max
-from kit.slo.objectives import Availability, Metric, Objective
-from kit.slo.samples import first_fills, first_orders, is_error, latency_ms, per_second, reconnects, within
+from kit.slo.generator import LAG_MS_P99_MAX, generator, lag_ms_max
+from kit.slo.objectives import Metric, Objective
+from kit.slo.samples import first_orders, is_error, latency_ms, per_second, within
 from kit.slo.windows import recovery_s
 
 __all__ = [
-    "DROPPED_MAX",
     "LAG_MS_P99_MAX",
     "STEADY_PHASE",
-    "Availability",
     "Metric",
     "Objective",
     "broken_by_denials",
     "error_budget",
     "evaluate",
-    "first_fills",
     "first_orders",
     "generator",
     "is_error",
     "lag_ms_max",
     "latency_ms",
     "per_second",
-    "reconnects",
     "recovery_s",
     "steady_state",
     "within",

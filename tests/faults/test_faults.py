@@ -119,8 +119,9 @@ def test_a_target_whose_tags_are_unknown_is_refused():
 
 
 def test_a_guardrail_in_alarm_is_an_error_before_the_experiment_starts(
-    local_session: aws.Session, deployment: Deployment, template_id: str, no_waiting: dict[str, Any]
+    local_session: aws.Session, deployment: Deployment, template_id: str, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr("kit.faults.experiments.GUARDRAIL_SETTLE_S_MAX", 1.0)
     cloudwatch = local_session.client("cloudwatch")
     cloudwatch.put_metric_alarm(
         AlarmName="ringing", Namespace="N", MetricName="M", Period=10, EvaluationPeriods=1, Threshold=1,
@@ -132,7 +133,7 @@ def test_a_guardrail_in_alarm_is_an_error_before_the_experiment_starts(
         local_session, template_id, stopConditions=[{"source": "aws:cloudwatch:alarm", "value": arn}]
     )
     with pytest.raises(FaultError, match="guardrail ringing is in ALARM before the experiment"):
-        faults.start(local_session, guarded, deployment, **no_waiting)
+        faults.start(local_session, guarded, deployment)
 
 
 def test_a_missing_template_is_a_fault_error(local_session: aws.Session, deployment: Deployment):

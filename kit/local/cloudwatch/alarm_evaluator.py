@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable
 from typing import Any
 
 from ministack.core.responses import request_scope
@@ -31,9 +30,8 @@ Alarm = dict[str, Any]
 class AlarmEvaluator:
     """The evaluation of all alarms, and the states that SetAlarmState holds."""
 
-    def __init__(self, samples: Samples, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, samples: Samples) -> None:
         self._samples = samples
-        self._clock = clock
         self._held_until: dict[str, float] = {}
 
     def evaluate_all(self) -> None:
@@ -53,7 +51,7 @@ class AlarmEvaluator:
 
     def evaluate(self, alarm: Alarm) -> None:
         """Evaluate one alarm and change its state, unless SetAlarmState still holds it."""
-        now = self._clock()
+        now = time.time()
         if self._held_until.get(alarm["AlarmArn"], 0.0) > now:
             return
         self._held_until.pop(alarm["AlarmArn"], None)
@@ -95,12 +93,12 @@ class AlarmEvaluator:
         """Keep the state that SetAlarmState sets until the next evaluation."""
         high = alarm_period_s(alarm) < STANDARD_INTERVAL_S
         interval_s = HIGH_RESOLUTION_INTERVAL_S if high else STANDARD_INTERVAL_S
-        self._held_until[alarm["AlarmArn"]] = self._clock() + interval_s
+        self._held_until[alarm["AlarmArn"]] = time.time() + interval_s
 
     def _change_state(
         self, alarm: Alarm, state: str, recent: Series, *, periods: int, to_alarm: int, period_s: int
     ) -> None:
-        old_state, now = alarm["StateValue"], self._clock()
+        old_state, now = alarm["StateValue"], time.time()
         reason = alarm_reasons.reason(alarm, old_state, state, recent, periods=periods, to_alarm=to_alarm)
         data = alarm_reasons.reason_data(alarm, recent, now, period_s=period_s)
         alarm["StateValue"] = state

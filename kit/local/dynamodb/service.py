@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 from contextlib import suppress
 
 from kit.local.dynamodb.batches import BatchGate
@@ -27,14 +26,13 @@ log = logging.getLogger(__name__)
 class DynamoDb:
     """DynamoDB with limited capacity, transaction conflicts, and indexes and replicas that lag."""
 
-    def __init__(self, seed: int, *, period_s: float = PERIOD_S, clock: Callable[[], float] = time.monotonic) -> None:
-        self._period_s = period_s
+    def __init__(self, seed: int) -> None:
         self._metrics = Metrics()
-        self._tables = Tables(self._metrics, clock)
-        capacity, locks = Capacity(clock), Locks()
+        self._tables = Tables(self._metrics, time.monotonic)
+        capacity, locks = Capacity(time.monotonic), Locks()
         self._replication = Replication(seed, self._replicated)
         self._gates = Gates(
-            items=ItemGate(self._tables, capacity, locks, clock),
+            items=ItemGate(self._tables, capacity, locks, time.monotonic),
             batches=BatchGate(self._tables, capacity, locks),
             transactions=TransactionGate(self._tables, capacity, locks),
             table_operations=TableOperations(self._tables, self._replication),
@@ -82,10 +80,10 @@ class DynamoDb:
     async def _publish_each_period(self) -> None:
         while True:
             now = time.time()
-            ends_at = (now // self._period_s + 1) * self._period_s
+            ends_at = (now // PERIOD_S + 1) * PERIOD_S
             await asyncio.sleep(ends_at - now)
             try:
-                self._metrics.publish(ends_at - self._period_s)
+                self._metrics.publish(ends_at - PERIOD_S)
                 # Picks up tags and limits that were changed without a call that we patch.
                 self._tables.refresh()
             except Exception:  # boundary: a failure in one period must not end the publishing of metrics

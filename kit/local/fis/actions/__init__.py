@@ -74,4 +74,4 @@ UNDO: Mapping[str, Callable[[Collaborators, Entry], Awaitable[None]]] = {
     task_links.UNDO_KIND: link_rules.undo,
 }
 
-__all__ = ["ACTIONS", "UNDO", "Action", "ActionContext"]
+__all__ = ["ACTIONS", "UNDO", "ActionContext"]
