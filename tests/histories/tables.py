@@ -8,25 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from kit.model import (
-    ATTEMPT_COLUMNS,
-    CONNECTION_COLUMNS,
-    LEDGER_EVENT_COLUMNS,
-    ORDER_COLUMNS,
-    OUTBOX_COLUMNS,
-    POSITION_COLUMNS,
-    STREAM_COLUMNS,
-)
+from kit.integrity.evidence.run_folder import HISTORY_TABLES, LEDGER_TABLES
 
-COLUMNS = {
-    "attempts": ATTEMPT_COLUMNS,
-    "stream": STREAM_COLUMNS,
-    "connections": CONNECTION_COLUMNS,
-    "events": LEDGER_EVENT_COLUMNS,
-    "orders": ORDER_COLUMNS,
-    "positions": POSITION_COLUMNS,
-    "outbox": OUTBOX_COLUMNS,
-}
+COLUMNS = {**HISTORY_TABLES, **LEDGER_TABLES}
 CAMEL = {
     "event_id": "eventId",
     "ts_ns": "tsNs",
