@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
-from kit.aws import start_local
+from kit.aws import LocalCloud, start_local
+from tests.local.fis_rig import FisRig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunningCloud:
-    """A running local AWS: its endpoint, its folder, and clients for it."""
+class RunningCloud(LocalCloud):
+    """A running local AWS with its log, and clients for it."""
 
-    endpoint: str
-    region: str
-    account_id: str
-    state_dir: Path
-    pid: int
     log: Path
 
-    def client(self, service: str, *, access_key: str = "gameday", **config: Any) -> Any:
+    @classmethod
+    def of(cls, started: LocalCloud, log: Path) -> Self:
+        return cls(log=log, **{each.name: getattr(started, each.name) for each in fields(started)})
+
+    def client(self, service: str, *, access_key: str = "gameday", region: str = "", **config: Any) -> Any:
         """Create a boto3 client with the kit's settings; `config` is passed to botocore's Config."""
         import boto3
         from botocore.config import Config
@@ -35,7 +35,7 @@ class RunningCloud:
         return boto3.client(
             service,
             endpoint_url=self.endpoint,
-            region_name=self.region,
+            region_name=region or self.region,
             aws_access_key_id=access_key,
             aws_secret_access_key="gameday",
             config=Config(**settings),
@@ -50,15 +50,7 @@ def start_cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[.
         def start(**arguments: Any) -> RunningCloud:
             state_dir = tmp_path_factory.mktemp("cloud")
             log = state_dir.with_suffix(".log")
-            started = owned.enter_context(start_local(state_dir, log=log, **arguments))
-            return RunningCloud(
-                endpoint=started.endpoint,
-                region=started.region,
-                account_id=started.account_id,
-                state_dir=started.state_dir,
-                pid=started.pid,
-                log=log,
-            )
+            return RunningCloud.of(owned.enter_context(start_local(state_dir, log=log, **arguments)), log)
 
         yield start
 
@@ -70,11 +62,34 @@ def cloud(start_cloud: Callable[..., RunningCloud]) -> RunningCloud:
 
 
 @pytest.fixture(scope="session")
-def pair(cloud: RunningCloud) -> Iterator[Any]:
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
+    """Clients of the small cloud of the ECS tests, by service."""
+    from tests.local.ecs_fixtures import clients, start
+
+    process, state = start(tmp_path_factory.mktemp("ecs"))
+    yield clients(state)
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def rig(cloud: RunningCloud) -> FisRig:
+    """FIS of the shared cloud."""
+    return FisRig(cloud)
+
+
+@pytest.fixture
+def no_experiment_left(rig: FisRig) -> Iterator[None]:
+    """Stop what a test started and did not end."""
+    yield
+    rig.stop_all()
+
+
+@pytest.fixture(scope="session")
+def pair(rig: FisRig) -> Iterator[Any]:
     """Two web tasks behind a load balancer in the shared cloud; who hits them leaves them well."""
     from tests.local.fis_pair import Pair
-    from tests.local.fis_rig import FisRig
 
-    made = Pair(FisRig(cloud))
+    made = Pair(rig)
     yield made
     made.close()

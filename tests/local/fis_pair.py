@@ -5,58 +5,17 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from kit.local.fis.journal import FILE_NAME
 from tests.local.ecs_fixtures import processes
 from tests.local.fis_rig import FisRig
 from tests.polling import wait_until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
-# Answers who it is; `/dynamodb`, `/sqs` and `/sqs@eu-west-1` call AWS first, under the task's own key; `/burn`
-# computes for 20 ms, `/child` starts its child again if it was killed.
-APP = """
-import http.client, http.server, json, os, subprocess, time
-child = subprocess.Popen(["sleep", "600"])
-def renew():
-    global child
-    if child.poll() is not None:
-        child = subprocess.Popen(["sleep", "600"])
-task = os.environ["ECS_CONTAINER_METADATA_URI_V4"].rpartition("/")[2]
-TARGETS = {"dynamodb": "DynamoDB_20120810.ListTables", "sqs": "AmazonSQS.ListQueues"}
-def call(service, region):
-    aws = http.client.HTTPConnection(os.environ["AWS_ENDPOINT_URL"].rpartition("/")[2], timeout=30)
-    key = os.environ["AWS_ACCESS_KEY_ID"]
-    scope = f"Credential={key}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    aws.request("POST", "/", "{}", {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "X-Amz-Target": TARGETS[service],
-                                    "Content-Type": "application/x-amz-json-1.0"})
-    answer = aws.getresponse()
-    answer.read()
-    aws.close()
-    return answer.status
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        name, _, region = self.path.strip("/").partition("@")
-        status = call(name, region or "us-east-1") if name in TARGETS else 200
-        if name == "child":
-            renew()
-        if name == "burn":
-            end = time.thread_time() + 0.02
-            while time.thread_time() < end:
-                pass
-        body = json.dumps({"task": task, "port": os.environ["PORT"], "child": child.poll()}).encode()
-        self.send_response(status)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-    def log_message(self, *args):
-        pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
+APP = Path(__file__).with_name("fis_web.py")
 UP_S_MAX = 25.0
 # Far above what a busy machine adds, so that "late" and "in time" cannot be mistaken.
 DELAY_MS = 600
@@ -88,7 +47,7 @@ class Pair:
         self.host = balancer["DNSName"]
         self.ecs.create_cluster(clusterName=self.name)
         container = {
-            "name": "app", "image": IMAGE, "command": ["python", "-c", APP], "stopTimeout": 2,
+            "name": "app", "image": IMAGE, "command": ["python", "-c", APP.read_text()], "stopTimeout": 2,
             "portMappings": [{"containerPort": 8080}], **container_settings,
         }  # fmt: skip
         definition = self.ecs.register_task_definition(
@@ -131,23 +90,9 @@ class Pair:
         action = {"actionId": f"aws:ecs:task-{kind}", "parameters": parameters, "targets": {"Tasks": "Tasks"}}
         return {**action, "startAfter": list(after)}
 
-    @contextmanager
-    def fault(self, kind: str, **parameters: str) -> Iterator[None]:
-        """Hold the fault; stopping the experiment is what ends it."""
-        experiment_id = self.rig.running(**self.template(kind, duration="PT1M", **parameters))
-        try:
-            yield
-        finally:
-            self.rig.fis.stop_experiment(id=experiment_id)
-            ended = self.rig.end(experiment_id)
-        assert ended["state"]["status"] == "stopped", ended
-        assert self.open_entries() == []
-
-    def open_entries(self) -> list[str]:
-        """What the undo journal still holds: lines remembered and not forgotten."""
-        lines = [json.loads(line) for line in (self.rig.cloud.state_dir / FILE_NAME).read_text().splitlines()]
-        forgotten = {line["forget"] for line in lines if "forget" in line}
-        return [line["kind"] for line in lines if "remember" in line and line["remember"] not in forgotten]
+    def fault(self, kind: str, **parameters: str) -> AbstractContextManager[None]:
+        """Hold the fault until the end of the context."""
+        return self.rig.held(**self.template(kind, duration="PT1M", **parameters))
 
     def through_balancer(self, count: int, timeout_s: float = 5.0) -> dict[str, list[float]]:
         """`count` requests at once; the times of those that were answered, by task."""

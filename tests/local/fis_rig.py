@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+from kit.local.fis.journal import FILE_NAME
 from tests.polling import wait_until
 
 ROLE = "arn:aws:iam::000000000000:role/fis"
@@ -76,6 +80,25 @@ class FisRig:
         experiment_id = self.start(self.template(**settings))
         wait_until(lambda: self.status(experiment_id) == "running", "running")
         return experiment_id
+
+    @contextmanager
+    def held(self, **settings: Any) -> Iterator[None]:
+        """Run an experiment that lasts until this ends, and stop it. Nothing may be left to undo then."""
+        experiment_id = self.running(**settings)
+        try:
+            yield
+        finally:
+            if self.status(experiment_id) == "running":
+                self.fis.stop_experiment(id=experiment_id)
+            ended = self.end(experiment_id)
+        assert ended["state"]["status"] == "stopped", ended
+        assert self.open_entries() == []
+
+    def open_entries(self) -> list[str]:
+        """Return the kinds of the changes in the undo journal that are not undone yet."""
+        lines = [json.loads(line) for line in (self.cloud.state_dir / FILE_NAME).read_text().splitlines()]
+        forgotten = {line["forget"] for line in lines if "forget" in line}
+        return [line["kind"] for line in lines if "remember" in line and line["remember"] not in forgotten]
 
     def subnets(self, zones: str = "ab", count: int = 1) -> tuple[str, list[str]]:
         """A VPC with `count` subnets in each zone, tagged Group=<name>; the name and the subnet ids."""

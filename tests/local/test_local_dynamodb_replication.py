@@ -6,12 +6,9 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 
 from kit.local.dynamodb.replication import LAG_S, STAMPS_MAX, WAITING_MAX, Replication
 from tests.local.dynamodb_rig import make_table
@@ -26,24 +23,13 @@ SETTLED_S = LAG_S[1] + 0.3
 
 
 @pytest.fixture(scope="module")
-def client(cloud) -> Callable[[str], Any]:
-    def make(region: str) -> Any:
-        return boto3.client(
-            "dynamodb", endpoint_url=cloud.endpoint, region_name=region, aws_access_key_id="gameday",
-            aws_secret_access_key="gameday", config=Config(retries={"total_max_attempts": 1}),
-        )  # fmt: skip
-
-    return make
+def home(cloud):
+    return cloud.client("dynamodb", region=HOME)
 
 
 @pytest.fixture(scope="module")
-def home(client):
-    return client(HOME)
-
-
-@pytest.fixture(scope="module")
-def away(client):
-    return client(AWAY)
+def away(cloud):
+    return cloud.client("dynamodb", region=AWAY)
 
 
 @pytest.fixture
@@ -100,11 +86,7 @@ def test_a_new_replica_has_all_items(home, away):
 def test_the_replicas_stream_has_the_replicated_writes(cloud, home, away, table):
     write(home, table, "one")
     wait_until(lambda: read(away, table) == "one", "replicated")
-    streams = cloud.client("dynamodbstreams")
-    streams = boto3.client(
-        "dynamodbstreams", endpoint_url=cloud.endpoint, region_name=AWAY, aws_access_key_id="gameday",
-        aws_secret_access_key="gameday",
-    )  # fmt: skip
+    streams = cloud.client("dynamodbstreams", region=AWAY)
     arn = away.describe_table(TableName=table)["Table"]["LatestStreamArn"]
     shard = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"][0]["ShardId"]
     iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard, ShardIteratorType="TRIM_HORIZON")
@@ -143,11 +125,6 @@ def pause(table_arn: str, seconds: float) -> dict[str, Any]:
     }
     target = {"resourceType": "aws:dynamodb:global-table", "resourceArns": [table_arn], "selectionMode": "ALL"}
     return {"actions": {"pause": action}, "targets": {"Tables": target}}
-
-
-@pytest.fixture(scope="module")
-def rig(cloud) -> FisRig:
-    return FisRig(cloud)
 
 
 def arn_of(dynamodb, table: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import time
 import urllib.request
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.local.ecs_fixtures import Stage, alive, clients, kill, processes, stage_on, start
+from tests.local.ecs_fixtures import Stage, alive, kill, processes, stage_on
 from tests.polling import wait_until
 
 ROLLING = {"minimumHealthyPercent": 100, "maximumPercent": 200}
@@ -24,14 +23,6 @@ LOGS = {"logDriver": "awslogs", "options": {
     "awslogs-group": "/ecs/web", "awslogs-region": "us-east-1", "awslogs-stream-prefix": "web",
     "awslogs-create-group": "true",
 }}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    process, state = start(tmp_path_factory.mktemp("ecs"))
-    yield clients(state)
-    process.send_signal(signal.SIGTERM)
-    process.wait(10)
 
 
 @pytest.fixture

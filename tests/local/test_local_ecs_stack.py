@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +16,6 @@ import pytest
 
 from tests.local.ecs_fixtures import alive, clients, processes, stage_on, start
 from tests.polling import wait_until
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Any]]:
-    process, state = start(tmp_path_factory.mktemp("ecs-stack"))
-    yield clients(state)
-    process.send_signal(signal.SIGTERM)
-    process.wait(10)
 
 
 def template(mode: str, count: int = 2) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,7 @@ from tests.local.conftest import RunningCloud
 from tests.local.fis_rig import FisRig, disrupt, stop_on, subnets_by_tag, wait_action
 from tests.polling import wait_until
 
-
-@pytest.fixture(scope="module")
-def rig(cloud: Any) -> FisRig:
-    return FisRig(cloud)
-
-
-@pytest.fixture(autouse=True)
-def quiet(rig: FisRig) -> Iterator[None]:
-    """No experiment outlives its test."""
-    yield
-    rig.stop_all()
+pytestmark = pytest.mark.usefixtures("no_experiment_left")
 
 
 def states(experiment: dict[str, Any]) -> dict[str, str]:
@@ -296,7 +286,7 @@ def test_a_fault_outlives_neither_a_kill_nor_a_stop(tmp_path: Path) -> None:
     journal = state_dir / FILE_NAME
 
     def cut(cloud: Any) -> None:
-        rig = FisRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
+        rig = FisRig(RunningCloud.of(cloud, log))
         tag, _ = rig.subnets("a")
         rig.running(actions={"cut": disrupt()}, targets={"Subnets": subnets_by_tag(tag)})
         wait_until(lambda: "remember" in journal.read_text().splitlines()[-1], "the change is written down")
@@ -309,6 +299,3 @@ def test_a_fault_outlives_neither_a_kill_nor_a_stop(tmp_path: Path) -> None:
         assert "forget" in journal.read_text()
         cut(cloud)
     assert Journal(state_dir).load() == []
-
-
-FIELDS = ("endpoint", "region", "account_id", "state_dir", "pid")

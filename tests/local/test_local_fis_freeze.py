@@ -6,7 +6,6 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,17 +20,8 @@ from tests.local.fis_pair import UP_S_MAX, Pair, by_name, stopped_reason
 from tests.local.fis_rig import FisRig, wait_action
 from tests.polling import wait_until
 
-
-@pytest.fixture(scope="module")
-def rig(cloud: Any) -> FisRig:
-    return FisRig(cloud)
-
-
-@pytest.fixture(autouse=True)
-def continued(pair: Pair) -> Iterator[None]:
-    """Continue every process after a test that fails."""
-    yield
-    pair.rig.stop_all()
+# Continues every process after a test that fails.
+pytestmark = pytest.mark.usefixtures("no_experiment_left")
 
 
 def states(pair: Pair) -> set[str]:
@@ -50,11 +40,11 @@ def test_a_frozen_task_goes_on_when_the_experiment_is_stopped(pair: Pair) -> Non
     wait_until(lambda: states(pair) == {"T"}, "python is frozen")
     assert {state(pid) for pid in by_name(pair)["sleep"]} == {"S"}
     assert pair.ask_hit(timeout_s=0.3)[1] == {}
-    assert pair.open_entries() == [UNDO_KIND]
+    assert pair.rig.open_entries() == [UNDO_KIND]
     pair.rig.fis.stop_experiment(id=experiment_id)
     assert pair.rig.end(experiment_id)["state"]["status"] == "stopped"
     assert pair.ask_hit()[1]["task"] == pair.hit
-    assert pair.open_entries() == []
+    assert pair.rig.open_entries() == []
 
 
 def test_a_frozen_task_goes_on_when_the_experiment_fails(pair: Pair) -> None:
@@ -64,7 +54,7 @@ def test_a_frozen_task_goes_on_when_the_experiment_fails(pair: Pair) -> None:
     experiment = pair.rig.run(actions={"freeze": freeze(pair), "check": check}, targets=pair.targets)
     assert experiment["state"]["status"] == "failed"
     assert pair.ask_hit()[1]["task"] == pair.hit
-    assert pair.open_entries() == []
+    assert pair.rig.open_entries() == []
 
 
 def test_a_later_action_that_continues_the_task_replaces_the_undo(pair: Pair) -> None:
@@ -79,7 +69,7 @@ def test_a_later_action_that_continues_the_task_replaces_the_undo(pair: Pair) ->
     wait_until(lambda: states(pair) == {"T"}, "python is frozen")
     wait_until(lambda: pair.rig.get(experiment_id)["actions"]["thaw"]["state"]["status"] == "completed", "thawed")
     assert "T" not in states(pair)
-    assert pair.open_entries() == []
+    assert pair.rig.open_entries() == []
     pair.rig.fis.stop_experiment(id=experiment_id)
     assert pair.rig.end(experiment_id)["state"]["status"] == "stopped"
 
@@ -133,6 +123,6 @@ def test_a_task_that_stays_frozen_is_unhealthy_and_replaced(rig: FisRig) -> None
         wait_until(lambda: "health checks" in stopped_reason(pair), "replaced", 2 * UP_S_MAX)
         rig.fis.stop_experiment(id=experiment_id)
         assert rig.end(experiment_id)["state"]["status"] == "stopped"
-        assert pair.open_entries() == []
+        assert pair.rig.open_entries() == []
     finally:
         pair.close()

@@ -7,13 +7,12 @@ import json
 import time
 import uuid
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 
-from kit.local.fis.journal import FILE_NAME, Journal
+from kit.local.fis.journal import FILE_NAME
 from tests.local.fis_rig import FisRig
 from tests.polling import wait_until
 
@@ -68,16 +67,8 @@ class Function:
         }  # fmt: skip
         return {"actions": {"hit": action}, "targets": {"Functions": {**functions, **(target or {})}}}
 
-    @contextmanager
-    def fault(self, kind: str, target: dict[str, Any] | None = None, **parameters: str) -> Iterator[None]:
-        experiment_id = self.rig.running(**self.template(kind, target, **parameters))
-        try:
-            yield
-        finally:
-            self.rig.fis.stop_experiment(id=experiment_id)
-            ended = self.rig.end(experiment_id)
-        assert ended["state"]["status"] == "stopped", ended
-        assert Journal(self.rig.cloud.state_dir).load() == []
+    def fault(self, kind: str, target: dict[str, Any] | None = None, **parameters: str) -> AbstractContextManager[None]:
+        return self.rig.held(**self.template(kind, target, **parameters))
 
 
 @pytest.fixture(scope="module")

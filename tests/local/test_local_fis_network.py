@@ -21,17 +21,7 @@ from kit.local.links import Links
 from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag
 from tests.polling import wait_until
 
-# Writes a heartbeat under its own identity as often as it can.
-HEART = """
-import os, time, boto3
-from botocore.config import Config
-table = boto3.client("dynamodb", config=Config(read_timeout=30, retries={"total_max_attempts": 1}))
-while True:
-    now = str(time.time())
-    item = {"pk": {"S": os.environ["ECS_CONTAINER_METADATA_URI_V4"].rpartition("/")[2]}, "at": {"N": now}}
-    table.put_item(TableName=os.environ["TABLE"], Item=item)
-    time.sleep(0.1)
-"""
+HEART = Path(__file__).with_name("fis_heart.py")
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
 TASKS_UP_S_MAX = 25.0
 
@@ -50,7 +40,7 @@ class Hearts:
         )  # fmt: skip
         self.ecs.create_cluster(clusterName=self.tag)
         container = {
-            "name": "heart", "image": IMAGE, "command": ["python", "-c", HEART], "essential": True,
+            "name": "heart", "image": IMAGE, "command": ["python", "-c", HEART.read_text()], "essential": True,
             "environment": [{"name": "TABLE", "value": self.tag}], "stopTimeout": 2,
         }  # fmt: skip
         definition = self.ecs.register_task_definition(
@@ -74,11 +64,6 @@ class Hearts:
         items = self.dynamodb.scan(TableName=self.tag, ConsistentRead=True)["Items"]
         alive = {item["pk"]["S"] for item in items if float(item["at"]["N"]) > since}
         return {task["availabilityZone"][-1] for task in self.tasks() if task["taskArn"].rpartition("/")[2] in alive}
-
-
-@pytest.fixture(scope="module")
-def rig(cloud: Any) -> FisRig:
-    return FisRig(cloud)
 
 
 def test_an_availability_zone_is_lost_and_comes_back(rig: FisRig) -> None:

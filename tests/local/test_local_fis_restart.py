@@ -22,7 +22,6 @@ from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, wait_action
 pytestmark = pytest.mark.slow
 
 DASHBOARD = "arn:aws:cloudwatch::000000000000:dashboard/d"
-FIELDS = ("endpoint", "region", "account_id", "state_dir", "pid")
 
 
 @contextmanager
@@ -32,7 +31,7 @@ def running(tmp_path: Path) -> Iterator[FisRig]:
     state_dir.mkdir(exist_ok=True)
     (state_dir / "kept").touch()  # a folder that held something is not removed with its cloud
     with start_local(state_dir, log=log) as cloud:
-        yield FisRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
+        yield FisRig(RunningCloud.of(cloud, log))
 
 
 def test_templates_and_experiments_outlive_the_server(tmp_path: Path) -> None:

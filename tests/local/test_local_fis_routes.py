@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,25 +13,6 @@ from tests.local.fis_rig import FisRig, disrupt
 from tests.polling import wait_until
 
 HANGS_S = 0.8
-
-
-@pytest.fixture(scope="module")
-def rig(cloud: Any) -> FisRig:
-    return FisRig(cloud)
-
-
-@contextmanager
-def held(pair: Pair, actions: dict[str, Any], targets: dict[str, Any]) -> Iterator[None]:
-    """Run the actions; stopping the experiment is what ends them."""
-    experiment_id = pair.rig.running(actions=actions, targets=targets)
-    try:
-        yield
-    finally:
-        if pair.rig.status(experiment_id) == "running":
-            pair.rig.fis.stop_experiment(id=experiment_id)
-        ended = pair.rig.end(experiment_id)
-    assert ended["state"]["status"] == "stopped", ended["state"]
-    assert pair.open_entries() == []
 
 
 def by_arn(resource_type: str, *arns: str) -> dict[str, Any]:
@@ -74,7 +53,7 @@ def test_a_disrupted_vpc_endpoint_cuts_its_service_from_the_vpc(pair: Pair) -> N
     """SQS hangs for both tasks, DynamoDB does not; afterwards what hung gets through."""
     target = endpoint(pair, "com.amazonaws.us-east-1.sqs")
     with ThreadPoolExecutor(1) as pool:
-        with held(pair, {"cut": DISRUPT_ENDPOINT}, {"Endpoint": target}):
+        with pair.rig.held(actions={"cut": DISRUPT_ENDPOINT}, targets={"Endpoint": target}):
             hanging = pool.submit(pair.ask_hit, "sqs", 20.0)
             assert pair.ask_other("sqs", HANGS_S)[1] == {}
             assert pair.ask_hit("dynamodb")[1]
@@ -109,7 +88,7 @@ def test_a_lost_region_is_lost_for_the_subnet_only(pair: Pair) -> None:
     """Calls that are signed for the other Region hang; those of the own one, and of the other subnet, do not."""
     _, subnet = zone_of_hit(pair)
     target = by_arn("aws:ec2:subnet", subnet_arn(subnet))
-    with held(pair, {"cut": cross_region("eu-west-1")}, {"Subnets": target}):
+    with pair.rig.held(actions={"cut": cross_region("eu-west-1")}, targets={"Subnets": target}):
         assert hangs(pair, "sqs@eu-west-1")
         assert pair.ask_hit("sqs")[1] and pair.ask_hit("sqs@us-west-2")[1]
         assert pair.ask_other("sqs@eu-west-1")[1]
@@ -144,7 +123,7 @@ def test_a_prefix_list_cuts_the_subnets_that_it_covers(pair: Pair, by: str) -> N
     cidrs = [each["CidrBlock"] for each in pair.rig.ec2.describe_subnets(SubnetIds=[other, subnet])["Subnets"]]
     listed = prefix_list(pair, *cidrs)
     target = by_arn("aws:ec2:subnet", subnet_arn(subnet))
-    with held(pair, {"cut": cut_list(listed[by])}, {"Subnets": target}):
+    with pair.rig.held(actions={"cut": cut_list(listed[by])}, targets={"Subnets": target}):
         times = pair.through_balancer(12, timeout_s=HANGS_S)
         answered = {task: len(found) for task, found in times.items()}
         # Of each node's requests half go to each task; of the four ways two cross from one subnet to the other.
@@ -183,7 +162,7 @@ def test_a_zone_that_is_shifted_away_from_gets_no_request(pair: Pair) -> None:
     zone, subnet = zone_of_hit(pair)
     targets = {"Balancers": opt_in(pair), "Subnets": by_arn("aws:ec2:subnet", subnet_arn(subnet))}
     actions = {"shift": autoshift(zone, managedResourceTypes="ALB,NLB"), "cut": disrupt()}
-    with held(pair, actions, targets):
+    with pair.rig.held(actions=actions, targets=targets):
         answers = [get(pair.host, timeout_s=HANGS_S)[1].get("task") for _ in range(12)]
         assert answers == [pair.other] * 12
     # The load balancer's own checks may have given the task up meanwhile.

@@ -7,7 +7,6 @@ import signal
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import pytest
 
@@ -15,11 +14,6 @@ from tests.local.ecs_fixtures import processes, state
 from tests.local.fis_pair import DELAY_MS, IN_TIME_S, LATE_S, UP_S_MAX, Pair, stopped_reason
 from tests.local.fis_rig import FisRig, stop_on
 from tests.polling import wait_until
-
-
-@pytest.fixture(scope="module")
-def rig(cloud: Any) -> FisRig:
-    return FisRig(cloud)
 
 
 def test_latency_delays_what_the_task_sends(pair: Pair) -> None:
@@ -67,7 +61,7 @@ def test_two_network_actions_do_not_run_on_a_task_in_parallel(pair: Pair) -> Non
     then = pair.action("network-packet-loss", "first", duration="PT0.1S")
     experiment = pair.rig.run(actions={"first": first, "then": then}, targets=pair.targets)
     assert experiment["state"]["status"] == "completed", experiment["state"]
-    assert pair.open_entries() == []
+    assert pair.rig.open_entries() == []
 
 
 def test_packet_loss_costs_the_task_retransmissions(pair: Pair) -> None:
@@ -111,7 +105,7 @@ def test_stress_that_an_alarm_stops_leaves_no_process_stopped(pair: Pair) -> Non
     wait_until(lambda: {state(pid) for pid in pids} == {"T"}, "the whole task is frozen")
     pair.rig.set_alarm(alarm, "ALARM")
     ended = pair.rig.end(experiment_id)
-    assert (ended["state"]["status"], pair.open_entries()) == ("stopped", [])
+    assert (ended["state"]["status"], pair.rig.open_entries()) == ("stopped", [])
     assert "T" not in [state(pid) for pid in pids for _ in range(20) if not time.sleep(0.01)]
 
 
@@ -189,4 +183,4 @@ def test_a_fault_without_effect_fails_with_its_reason(
     assert experiment["state"]["status"] == "failed"
     assert experiment["state"]["error"]["code"] == "ConfigurationFailure"
     assert named in experiment["state"]["reason"]
-    assert pair.open_entries() == []
+    assert pair.rig.open_entries() == []

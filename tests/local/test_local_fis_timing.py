@@ -17,7 +17,6 @@ import pytest
 
 from tests.local.ecs_fixtures import state
 from tests.local.fis_pair import Pair, by_name, get
-from tests.local.fis_rig import FisRig
 from tests.polling import wait_until
 
 REPETITIONS = 9
@@ -27,11 +26,6 @@ HOLD_S = 0.5
 # A look takes this long at most; a probe that hangs in the fault is itself the effect.
 LOOK_S = 0.005
 SLOW_S = 0.06
-
-
-@pytest.fixture(scope="module")
-def rig(cloud: Any) -> FisRig:
-    return FisRig(cloud)
 
 
 class Watcher:

@@ -36,10 +36,7 @@ def fis(cloud: Any) -> FisRig:
 def quiet(fis: FisRig) -> Iterator[None]:
     """No experiment outlives its test."""
     yield
-    for each in fis.fis.list_experiments()["experiments"]:
-        if each["state"]["status"] in ("pending", "initiating", "running"):
-            fis.fis.stop_experiment(id=each["id"])
-            fis.end(each["id"])
+    fis.stop_all()
 
 
 def automation(rig: SsmRig, document: str, maximum: str = "PT1M", **values: Any) -> dict[str, Any]:

@@ -23,8 +23,6 @@ from tests.local.test_local_ssm_faults import automation
 from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
-
-FIELDS = ("endpoint", "region", "account_id", "state_dir", "pid")
 CHANGED = {"onFailure": "step:Restore", "onCancel": "step:Restore"}
 CONTENT = runbook(
     put("/mark/{{ Name }}", "changed", "Change", **CHANGED),
@@ -35,7 +33,7 @@ CONTENT = runbook(
 
 
 def rig_of(cloud: Any, log: Path) -> SsmRig:
-    return SsmRig(RunningCloud(**{name: getattr(cloud, name) for name in FIELDS}, log=log))
+    return SsmRig(RunningCloud.of(cloud, log))
 
 
 def execution_of(content: dict[str, Any], cloud: Any, **values: Any) -> Execution:
