@@ -1,7 +1,6 @@
-"""A whole PaperBroker from a tree of one's choice under the kit's own load, judged by the kit's own checks.
+"""Run PaperBroker from any source tree under the kit's load, and judge it by the kit's checks.
 
-The processes are real, the AWS is the local one; what a game day adds to this (ECS, a load balancer, FIS) is left out,
-so that one round takes seconds.
+Processes are real and use the local AWS. ECS, the load balancer and FIS are left out, so that one round takes seconds.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from kit.load import LoadPlan, LoadRun, read_history
 from kit.model import Deployment, Finding
 from tests.paperbroker.paperbroker_rig import Process, Stage, running
 
-RATE_PER_S = 24.0  # for one api: half of what a game day asks of two
-QUIET_S_MAX = 30.0
-# Whatever a change breaks must come up in seconds: more probes and reads than in a game day.
+RATE_PER_S = 24.0  # For one API task: half of what a game day sends to two.
+QUIESCE_S_MAX = 30.0
+# More resubmissions, cancels and reads than in a game day, so that a bad change shows within seconds.
 CLIENTS: dict[str, Any] = {
     "clients": 40,
     "seed": 5,
@@ -33,26 +32,27 @@ CLIENTS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exchange:
-    """The processes of one PaperBroker."""
+class Tasks:
+    """The processes of one PaperBroker; clients reach the API on `api_port`."""
 
-    api: Process
+    api_port: int
     matchers: tuple[Process, ...]
-    relay: Process
 
 
 @contextlib.contextmanager
-def exchange(stage: Stage, tree: Path, folder: Path, matchers: int = 2) -> Iterator[Exchange]:
-    """One api, some matchers and a relay, as `tree` has them, ready."""
+def running_tasks(stage: Stage, env: dict[str, str], tree: Path, folder: Path) -> Iterator[Tasks]:
+    """Run a relay, two matchers and an API from `tree` until they are ready."""
     with contextlib.ExitStack() as stack:
-        start: Callable[[str], Process] = lambda role: stack.enter_context(running(role, stage.env, folder, tree))  # noqa: E731
-        crew = tuple(start("matcher") for _ in range(matchers))
-        yield Exchange(relay=start("relay"), matchers=crew, api=start("api"))
+        _, *matchers, api = [
+            stack.enter_context(running(role, stage.env | env, folder, tree))
+            for role in ("relay", "matcher", "matcher", "api")
+        ]
+        yield Tasks(api_port=api.port, matchers=tuple(matchers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
-    """AWS clients by name, as the kit asks for them."""
+    """AWS clients by name, as the kit requests them."""
 
     dynamodb: Any
     sqs: Any
@@ -61,33 +61,31 @@ class Clients:
         return getattr(self, name)
 
 
-def deployment(stage: Stage, api: Process) -> Deployment:
-    """The stage as the kit knows a stack. There is no dead-letter queue here: the queue itself is empty at the end."""
+def deployment(stage: Stage, api_port: int) -> Deployment:
+    """Describe the stage as a stack. The queue is also named as the dead-letter queue: it must be empty at the end."""
     tables = stage.settings.tables
     names = {f"{name.capitalize()}Table": getattr(tables, name) for name in ("orders", "outbox", "ledger", "markets")}
     queues = dict.fromkeys(("QueueUrl", "DeadLetterQueueUrl"), stage.settings.queue_url)
     markets = {"Markets": ",".join(stage.settings.markets), "PositionsTable": tables.positions}
     return Deployment(
-        stack_name="rig", run_id="rig", api_url=f"http://127.0.0.1:{api.port}", outputs={**names, **queues, **markets}
+        stack_name="rig", run_id="rig", api_url=f"http://127.0.0.1:{api_port}", outputs={**names, **queues, **markets}
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """The findings of integrity, and what else can be judged by."""
+class Outcome:
+    """The integrity findings of one round, and the tables from which objectives are evaluated."""
 
-    found: list[Finding]
+    findings: list[Finding]
     attempts: Any
     stream: Any
     connections: Any
     events: Any
 
 
-def judged(
-    stage: Stage, running: Exchange, folder: Path, meanwhile: Callable[[], None], *, duration_s: float
-) -> Judged:
-    """Send a load, wait until all is quiet, and check everything; `meanwhile` runs while the load does."""
-    stack, clients = deployment(stage, running.api), Clients(dynamodb=stage.dynamodb, sqs=stage.sqs)
+def run_load(stage: Stage, api_port: int, folder: Path, meanwhile: Callable[[], None], *, duration_s: float) -> Outcome:
+    """Send a load while `meanwhile` runs, wait until the queue is drained, and check the recorded run."""
+    stack, clients = deployment(stage, api_port), Clients(dynamodb=stage.dynamodb, sqs=stage.sqs)
     plan = LoadPlan(
         api_url=stack.api_url,
         markets=stage.settings.markets,
@@ -96,23 +94,23 @@ def judged(
         duration_max_s=duration_s,
         **CLIENTS,
     )
-    sent = LoadRun.start(plan, folder / "history")
+    load = LoadRun.start(plan, folder / "history")
     try:
         meanwhile()
-        while (progress := sent.progress()) and progress["state"] == "issuing":
+        while (progress := load.progress()) and progress["state"] == "issuing":
             time.sleep(0.2)
-        stats = sent.finish()
+        stats = load.finish()
     finally:
-        sent.close()
-    ledger.quiesce(clients, stack, QUIET_S_MAX)
-    seen, kept = read_history(folder / "history"), ledger.read_ledger(clients, stack)
+        load.close()
+    ledger.quiesce(clients, stack, QUIESCE_S_MAX)
+    history, tables = read_history(folder / "history"), ledger.read_ledger(clients, stack)
     (folder / "ledger").mkdir()
     for name in ("events", "orders", "positions", "outbox"):
-        getattr(kept, name).to_parquet(folder / "ledger" / f"{name}.parquet", index=False)
-    return Judged(
-        found=integrity.check_run(folder, load=stats),
-        attempts=seen.attempts,
-        stream=seen.stream,
-        connections=seen.connections,
-        events=kept.events,
+        getattr(tables, name).to_parquet(folder / "ledger" / f"{name}.parquet", index=False)
+    return Outcome(
+        findings=integrity.check_run(folder, load=stats),
+        attempts=history.attempts,
+        stream=history.stream,
+        connections=history.connections,
+        events=tables.events,
     )

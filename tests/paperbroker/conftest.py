@@ -1,10 +1,9 @@
-"""A real DynamoDB and SQS for PaperBroker's tests: MiniStack in its own process, tables as in deploy/stack.yaml."""
+"""DynamoDB and SQS for PaperBroker's tests: MiniStack in its own process, with tables as in deploy/stack.yaml."""
 
 from __future__ import annotations
 
 import itertools
 import os
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -16,10 +15,12 @@ from typing import Any
 import pytest
 import yaml
 
+from kit.aws import LocalCloud
 from paperbroker.settings import Settings, Tables
 from paperbroker.storage.clients import Clients
 from tests.paperbroker.feature_flags import FlagStore
-from tests.paperbroker.paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, BlackHole, Stage
+from tests.paperbroker.paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, Stage, free_port
+from tests.paperbroker.tcp_proxy import TcpProxy
 from tests.polling import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -27,13 +28,7 @@ _numbers = itertools.count(1)
 NewStage = Callable[[Any, Any, dict[str, str]], Stage]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2):
             return True
@@ -43,7 +38,7 @@ def answers(url: str) -> bool:
 
 @pytest.fixture(scope="session")
 def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The endpoint of a fresh MiniStack, or of the one that the test run above us has started already."""
+    """The endpoint of a new MiniStack, or of the one in SHARED_ENDPOINT, which an outer test run has started."""
     if given := os.environ.get(SHARED_ENDPOINT):
         yield given
         return
@@ -54,7 +49,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen([*argv, "--log-level", "warning"], env=env, cwd=folder, stdout=log, stderr=log)
     try:
-        wait_until(lambda: answers(f"http://127.0.0.1:{port}/_ministack/health"), "MiniStack answers")
+        wait_until(lambda: is_up(f"http://127.0.0.1:{port}/_ministack/health"), "MiniStack answers")
         yield f"http://127.0.0.1:{port}"
     finally:
         server.terminate()
@@ -63,7 +58,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def aws_env(aws: str) -> dict[str, str]:
-    """What a task's environment says of AWS."""
+    """A task's environment variables for AWS."""
     return {
         "AWS_ENDPOINT_URL": aws,
         "AWS_ACCESS_KEY_ID": "test",
@@ -75,20 +70,20 @@ def aws_env(aws: str) -> dict[str, str]:
 
 @pytest.fixture
 def in_aws_env(aws_env: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients that the test itself makes reach this AWS."""
+    """Let the clients that a test makes use this AWS."""
     for name, value in aws_env.items():
         monkeypatch.setenv(name, value)
 
 
 @pytest.fixture
 def flag_store(in_aws_env: None) -> FlagStore:
-    """Feature flags of the test's own; nothing is deployed yet."""
+    """Feature flags of one test; none is deployed yet."""
     return FlagStore(Clients(REGION).make("appconfig"), f"t{os.getpid()}-{next(_numbers)}")
 
 
 @pytest.fixture(scope="session")
 def clients(aws_env: dict[str, str]) -> tuple[Any, Any]:
-    """DynamoDB and SQS, made once; the environment is touched only while they are made."""
+    """Clients of DynamoDB and SQS. The environment is changed only while they are made."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in aws_env.items():
             patch.setenv(name, value)
@@ -96,54 +91,61 @@ def clients(aws_env: dict[str, str]) -> tuple[Any, Any]:
         return factory.make("dynamodb"), factory.make("sqs", read_timeout_s=4)
 
 
-def _template_resources() -> dict[str, Any]:
-    """The stack's resources, with CloudFormation's tags read as plain values."""
+class Loader(yaml.SafeLoader):
+    """Reads CloudFormation's short forms as {"!Ref": …}."""
 
-    class Loader(yaml.SafeLoader):
-        pass
 
-    def plain(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
-        if isinstance(node, yaml.ScalarNode):
-            return loader.construct_scalar(node)
-        if isinstance(node, yaml.SequenceNode):
-            return loader.construct_sequence(node, deep=True)
-        assert isinstance(node, yaml.MappingNode)
-        return loader.construct_mapping(node, deep=True)
-
-    Loader.add_multi_constructor("!", plain)
-    return yaml.load((ROOT / "paperbroker/deploy/stack.yaml").read_text(), Loader)["Resources"]
+Loader.add_multi_constructor(
+    "!",
+    lambda loader, suffix, node: {
+        f"!{suffix}": loader.construct_scalar(node)
+        if isinstance(node, yaml.ScalarNode)
+        else loader.construct_sequence(node, deep=True)
+    },
+)
 
 
 @pytest.fixture(scope="session")
 def template() -> dict[str, Any]:
-    return _template_resources()
+    """The stack's template."""
+    return yaml.load((ROOT / "paperbroker/deploy/stack.yaml").read_text(), Loader)
 
 
 @pytest.fixture
 def stage(clients: tuple[Any, Any], new_stage: NewStage, aws_env: dict[str, str]) -> Stage:
-    """Empty tables and an empty queue, shaped by the stack that is deployed."""
+    """Empty tables and an empty queue with the schemas of the stack's template."""
     return new_stage(*clients, aws_env)
 
 
 @pytest.fixture
 def new_stage(template: dict[str, Any]) -> NewStage:
-    """Makes a stage in any AWS: `new_stage(dynamodb, sqs, env)`."""
-    return partial(_make_stage, template)
+    """A function that makes a stage in any AWS: `new_stage(dynamodb, sqs, env)`."""
+    return partial(_make_stage, template["Resources"])
 
 
-def _make_stage(template: dict[str, Any], dynamodb: Any, sqs: Any, aws_env: dict[str, str]) -> Stage:
+@pytest.fixture
+def local_stage(local_cloud: LocalCloud, new_stage: NewStage, monkeypatch: pytest.MonkeyPatch) -> Stage:
+    """A stage in the kit's local AWS, which has write capacities and feature flags."""
+    env = local_cloud.environment()
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    factory = Clients(REGION)
+    return new_stage(factory.make("dynamodb"), factory.make("sqs", read_timeout_s=4), env)
+
+
+def _make_stage(resources: dict[str, Any], dynamodb: Any, sqs: Any, aws_env: dict[str, str]) -> Stage:
     prefix = f"t{os.getpid()}-{next(_numbers)}"
     env = dict(aws_env)
     names: dict[str, str] = {}
     for logical in ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied"):
-        names[logical.lower()] = _create_table(dynamodb, template[f"{logical}Table"]["Properties"], prefix, logical)
+        names[logical.lower()] = _create_table(dynamodb, resources[f"{logical}Table"]["Properties"], prefix, logical)
     settings = Settings(
         env="test",
         run_id=prefix,
         region=REGION,
         markets=MARKETS,
         tables=Tables(**names),
-        queue_url=_create_queue(sqs, template["Queue"]["Properties"], prefix),
+        queue_url=_create_queue(sqs, resources["Queue"]["Properties"], prefix),
         metrics_namespace="PaperBroker",
         host="127.0.0.1",
         port=0,
@@ -173,8 +175,8 @@ def _create_queue(sqs: Any, properties: dict[str, Any], prefix: str) -> str:
 
 
 @pytest.fixture
-def hole(aws: str) -> Iterator[BlackHole]:
-    """A way to AWS that can be cut."""
-    hole = BlackHole(aws)
-    yield hole
-    hole.close()
+def aws_proxy(aws: str) -> Iterator[TcpProxy]:
+    """A proxy in front of AWS whose traffic a test can lose."""
+    proxy = TcpProxy(int(aws.rpartition(":")[2]))
+    yield proxy
+    proxy.close()

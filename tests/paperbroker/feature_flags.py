@@ -1,4 +1,4 @@
-"""An AppConfig application whose flags a test deploys."""
+"""Deploy feature flags in a test's own AppConfig application."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class FlagStore:
-    """`env` tells a task of it; `deploy` puts other flags into force at once."""
+    """One application. `env` are the variables with which a task finds it; a deployed flag is effective at once."""
 
     def __init__(self, appconfig: Any, name: str) -> None:
         self._appconfig = appconfig
@@ -31,12 +31,12 @@ class FlagStore:
         }
 
     def deploy(self, store_delay_ms: int) -> None:
-        place = {"ApplicationId": self._application, "ConfigurationProfileId": self._profile}
+        profile = {"ApplicationId": self._application, "ConfigurationProfileId": self._profile}
         version = self._appconfig.create_hosted_configuration_version(
-            **place, Content=json.dumps({"storeDelayMs": store_delay_ms}).encode(), ContentType="application/json"
+            **profile, Content=json.dumps({"storeDelayMs": store_delay_ms}).encode(), ContentType="application/json"
         )["VersionNumber"]
         self._appconfig.start_deployment(
-            **place,
+            **profile,
             EnvironmentId=self._environment,
             DeploymentStrategyId=self._strategy,
             ConfigurationVersion=str(version),

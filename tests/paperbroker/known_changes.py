@@ -1,4 +1,4 @@
-"""The known bad changes: what their headers say, and a tree that has one of them."""
+"""Read the headers of the known bad changes, and make a source tree with one of them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ CHANGES = sorted((ROOT / "paperbroker/changes").glob("*.diff"))
 
 
 def header(diff: Path) -> dict[str, str]:
-    """The comment lines before the diff, as the kit reads them."""
+    """Return the fields of the diff's header, as the kit reads them."""
     return dict(change_header.fields(diff))
 
 
 def copy_tree(to: Path, diff: Path | None = None) -> Path:
-    """The sources of PaperBroker and what its tests need in `to`, with the change applied."""
+    """Copy PaperBroker and its tests to `to` and apply the change."""
     ignore = shutil.ignore_patterns("__pycache__")
     for folder in ("paperbroker", "tests/paperbroker"):
         shutil.copytree(ROOT / folder, to / folder, ignore=ignore)
-    shutil.copy(ROOT / "pyproject.toml", to)
+    for file in ("pyproject.toml", "tests/polling.py"):
+        shutil.copy(ROOT / file, to / file)
     if diff is not None:
         subprocess.run(["git", "apply", str(diff)], cwd=to, check=True, capture_output=True, text=True)
     return to

@@ -1,4 +1,4 @@
-"""A ledger in memory with DynamoDB's conditional semantics: all of a commit or nothing, and the same refusals."""
+"""An in-memory ledger with DynamoDB's semantics: a commit is applied as a whole or refused with the same errors."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from paperbroker.storage.ledger import TRANSACTION_ITEMS_MAX, Commit
 
 
 class MemoryLedger:
-    """Shared by any number of matchers."""
+    """Any number of matchers may share one ledger."""
 
     def __init__(self) -> None:
         self.events: dict[str, list[LedgerEvent]] = defaultdict(list)
+        self.commits: list[Commit] = []
         self.applied: set[tuple[str, str]] = set()
         self.filled: dict[str, int] = defaultdict(int)
         self.status: dict[str, str] = {}
         self.qty: dict[tuple[str, str], int] = defaultdict(int)
         self.cash: dict[tuple[str, str], int] = defaultdict(int)
-        self.accepted: dict[str, IntakeEvent] = {}  # by order id, as intake would have stored them
+        self.accepted: dict[str, IntakeEvent] = {}  # By order id: the orders that intake has stored.
 
     def read_after(self, market: str, seq: int, limit: int = 0) -> list[LedgerEvent]:
         rows = self.events[market][seq:]
@@ -29,7 +30,7 @@ class MemoryLedger:
         return None if order_id in self.status else self.accepted.get(order_id)
 
     def probe(self) -> None:
-        """Always there."""
+        """Succeed: this ledger is always reachable."""
 
     def commit(self, commit: Commit) -> None:
         assert commit.items <= TRANSACTION_ITEMS_MAX
@@ -41,6 +42,7 @@ class MemoryLedger:
         self._apply(commit)
 
     def _apply(self, commit: Commit) -> None:
+        self.commits.append(commit)
         self.events[commit.market] += commit.events
         self.applied |= {(commit.market, event_id) for event_id in commit.event_ids}
         for order_id, change in commit.postings.orders.items():

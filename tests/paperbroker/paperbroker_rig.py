@@ -1,4 +1,4 @@
-"""What PaperBroker's tests stand on: a stage (tables, a queue) and its real processes, stopped as ECS would."""
+"""Test rig of PaperBroker: tables, a queue, builders of orders, and real processes that are stopped as ECS does."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from paperbroker.domain.events import IntakeEvent
 from paperbroker.domain.orders import NewOrder, OrderType, Side, TimeInForce
 from paperbroker.logs import Log
 from paperbroker.services.intake import Intake
@@ -40,7 +42,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One set of tables and a queue of its own, and the environment that tells a task of them."""
+    """Tables and a queue of one test, and the environment variables with which a task finds them."""
 
     settings: Settings
     dynamodb: Any
@@ -48,7 +50,7 @@ class Stage:
     env: dict[str, str]
 
     def items(self, table: str) -> list[dict[str, Any]]:
-        """Everything in a table, in plain values."""
+        """Return all items of a table as plain values."""
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         return [
             {name: int(v["N"]) if "N" in v else v["S"] for name, v in item.items()}
@@ -60,8 +62,23 @@ class Stage:
         rows = [row for row in self.items(self.settings.tables.ledger) if row["market"] == market]
         return sorted(rows, key=lambda row: row["seq"])
 
+    def accepted_ids(self, market: str = "ACME") -> list[str]:
+        """Return the ids of the market's accepted orders in the order of the ledger."""
+        return [row["orderId"] for row in self.ledger(market) if row["type"] == "accepted"]
+
+    def outbox(self) -> list[dict[str, Any]]:
+        return self.items(self.settings.tables.outbox)
+
+    def limit_order_writes(self, units_per_s: int) -> None:
+        """Limit the write capacity of the orders table; -1 removes the limit."""
+        limit = {"MaxWriteRequestUnits": units_per_s}
+        self.dynamodb.update_table(TableName=self.settings.tables.orders, OnDemandThroughput=limit)
+
     def queued(self) -> list[str]:
-        """The bodies that are in the queue; takes them out, because a group is locked while one of it is in hand."""
+        """Receive and delete all messages; return their bodies.
+
+        A received message blocks its group until it is deleted.
+        """
         bodies: list[str] = []
         url = self.settings.queue_url
         while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -71,7 +88,7 @@ class Stage:
         return bodies
 
     def match_all(self) -> None:
-        """Run a matcher here until the queue is empty."""
+        """Run a matcher in this process until the queue is empty."""
         log = Log(logging.getLogger("test"))
         queue = CommandQueue(self.sqs, self.settings.queue_url)
         ledger = LedgerTables(self.dynamodb, self.settings.tables)
@@ -81,7 +98,7 @@ class Stage:
 
 
 class IntakeRig:
-    """Intake with its sender, without HTTP; leaving it sends what waits."""
+    """Intake without HTTP. As a context manager it runs the sender, which sends all waiting events on exit."""
 
     def __init__(self, stage: Stage) -> None:
         tables = OrderTables(stage.dynamodb, stage.settings.tables)
@@ -101,7 +118,7 @@ class IntakeRig:
 def new_order(
     n: int, *, key: str = "", side: Side = Side.BUY, client: str = "c1", symbol: str = "ACME", **changed: Any
 ) -> NewOrder:
-    """A limit order for 5 at 100, number `n`."""
+    """Build limit order `n`: 5 lots at price 100."""
     fields: dict[str, Any] = {
         "client_id": client,
         "idempotency_key": key or f"k{n}",
@@ -116,9 +133,55 @@ def new_order(
     return NewOrder(**(fields | changed))
 
 
+def order_body(n: int = 1, **changed: Any) -> dict[str, Any]:
+    """Build the JSON body of limit order `n` to buy 5 lots at price 100. A field that is None is left out."""
+    base = {"clientId": "c1", "idempotencyKey": f"k{n}", "orderId": f"o{n}", "symbol": "ACME", "side": "BUY"}
+    body = base | {"type": "LIMIT", "qty": 5, "price": 100} | changed
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def order_event(n: int, **changed: Any) -> IntakeEvent:
+    """Build the event of accepted limit order `n` to buy 1 lot at price 100."""
+    fields: dict[str, Any] = {
+        "event_id": f"e{n}",
+        "type": "OrderAccepted",
+        "market": "ACME",
+        "order_id": f"o{n}",
+        "client_id": f"c{n}",
+        "idempotency_key": f"k{n}",
+        "side": "BUY",
+        "order_type": "LIMIT",
+        "tif": "GTC",
+        "qty": 1,
+        "price": 100,
+        "accepted_at_ns": 0,
+    }
+    return IntakeEvent(**(fields | changed))
+
+
+def environment(**changed: str) -> dict[str, str]:
+    """Return a task's smallest valid environment."""
+    tables = {f"PB_{t}_TABLE": t for t in ("ORDERS", "OUTBOX", "LEDGER", "MARKETS", "POSITIONS", "APPLIED")}
+    return {"AWS_REGION": REGION, "PB_MARKETS": "ACME,BOLT", "PB_QUEUE_URL": "q", **tables, **changed}
+
+
+class RecordedTelemetry:
+    """Telemetry that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.values: list[tuple[str, float]] = []
+
+    def count(self, name: str, n: int) -> None:
+        self.counts[name] += n
+
+    def observe(self, name: str, value: float) -> None:
+        self.values.append((name, value))
+
+
 @dataclass(slots=True)
 class Process:
-    """One role on a port; `log` is what it printed."""
+    """A running role. `log` is the file with its output."""
 
     role: str
     port: int
@@ -150,12 +213,16 @@ class Answer:
         return json.loads(self.text)
 
 
-@contextlib.contextmanager
-def running(role: str, env: dict[str, str], folder: Path, tree: Path = ROOT) -> Iterator[Process]:
-    """The role as `tree` has it, ready; killed at the end if it still runs."""
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(role: str, env: dict[str, str], folder: Path, tree: Path = ROOT) -> Iterator[Process]:
+    """Run a role from the sources in `tree` until it is ready, and kill it at the end if it still runs."""
+    port = free_port()
     log = folder / f"{role}-{port}.log"
     with log.open("wb") as out:
         popen = subprocess.Popen(
@@ -183,38 +250,3 @@ def _wait_until_ready(process: Process) -> None:
         return False
 
     wait_until(is_ready, f"{process.role} is ready", READY_S_MAX)
-
-
-class BlackHole:
-    """Accepts connections for AWS and answers nothing while `cut`; passes bytes through otherwise."""
-
-    def __init__(self, endpoint: str) -> None:
-        self._target = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.cut = threading.Event()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                inbound, _ = self._listener.accept()
-            except OSError:
-                return
-            outbound = socket.create_connection(self._target)
-            for pair in ((inbound, outbound), (outbound, inbound)):
-                threading.Thread(target=self._pass, args=pair, daemon=True).start()
-
-    def _pass(self, source: socket.socket, sink: socket.socket) -> None:
-        try:
-            while data := source.recv(65536):
-                if self.cut.is_set():
-                    continue  # as a blackholed route: the bytes are gone, the connection stands
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()

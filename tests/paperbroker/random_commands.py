@@ -1,4 +1,4 @@
-"""Random intake events for one market: few clients, few prices, so that they meet, trade and cancel."""
+"""Random intake events for one market: few clients and prices, so that orders meet, trade and are cancelled."""
 
 from __future__ import annotations
 
@@ -11,15 +11,13 @@ from hypothesis import strategies as st
 from paperbroker.domain.events import IntakeEvent, LedgerEvent
 
 MARKET = "ACME"
-
-
-# Enough to find what there is to find, quickly; no time limit for an example, because machines are shared.
+# No time limit per example, because machines are shared.
 PROPERTY = settings(max_examples=50, deadline=None, database=None)
 CODES = 4 * 8 * 4 * 4 * 2 * 9 * 6
 
 
 def command(n: int, code: int) -> IntakeEvent:
-    """Event number `n`: an order mostly, else a cancel of one that may exist. One integer, quick to draw."""
+    """Decode event `n` from one integer, which is quick to draw: mostly orders, else a cancel of a possible order."""
 
     def pick(choices: Sequence[Any]) -> Any:
         nonlocal code
@@ -55,5 +53,5 @@ def commands(max_size: int = 40) -> st.SearchStrategy[list[IntakeEvent]]:
 
 
 def timeless(events: Sequence[LedgerEvent]) -> list[dict[str, str | int]]:
-    """The events without the one field that a clock decides."""
+    """Return the events without their timestamps."""
     return [{name: value for name, value in e.to_record().items() if name != "tsNs"} for e in events]

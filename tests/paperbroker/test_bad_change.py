@@ -1,4 +1,4 @@
-"""Every known bad change applies, and every test that must notice it does: shown on a copy of the tree."""
+"""Every known bad change applies, and the tests that it names fail in a copy of the tree that has it."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from tests.paperbroker.known_changes import CHANGES, ROOT, copy_tree, header
 from tests.paperbroker.paperbroker_rig import SHARED_ENDPOINT
 
 HEADER = ("title", "breaks", "how", "visible-since", "scenario", "caught-by", "tests", "fix")
-# Where a change is visible first. Tests may be silent only about what needs a load or a fault to show.
-STAGES = {"unit", "integration", "load", "fault"}
-UNTESTED_STAGES = {"load", "fault"}
+# The first level at which a change is visible. Only a change that needs a load or a fault may name no test.
+LEVELS = {"unit", "integration", "load", "fault"}
+UNTESTED_LEVELS = {"load", "fault"}
 CHECKS = {check.name for check in integrity.CHECKS} | {metric.check for metric in Metric}
-# Shown on every run; the long run shows all of them.
-SHOWN = {"drop-idempotency", "float-cash", "any-content-is-a-retry"}
+# Tested in every run; the others are marked slow.
+ALWAYS_TESTED = {"drop-idempotency", "float-cash", "any-content-is-a-retry"}
 RUN_S_MAX = 110.0
 
 
 @pytest.mark.parametrize("diff", CHANGES, ids=lambda path: path.stem)
-def test_change_says_what_it_is(diff: Path):
-    """Each header line is there, and names a scenario, checks that the gate has, and tests that exist."""
-    said = header(diff)
-    assert tuple(said) == HEADER and all(said.values())
-    assert said["visible-since"] in STAGES
-    assert said["scenario"] in scenarios.names()
-    assert [check for check in said["caught-by"].split(", ") if check not in CHECKS] == []
-    if said["tests"] == "none":
-        assert said["visible-since"] in UNTESTED_STAGES
+def test_header_is_complete_and_names_what_exists(diff: Path):
+    """The scenario, the checks and the tests that it names exist."""
+    fields = header(diff)
+    assert tuple(fields) == HEADER and all(fields.values())
+    assert fields["visible-since"] in LEVELS
+    assert fields["scenario"] in scenarios.names()
+    assert [check for check in fields["caught-by"].split(", ") if check not in CHECKS] == []
+    if fields["tests"] == "none":
+        assert fields["visible-since"] in UNTESTED_LEVELS
     else:
-        assert [test for test in said["tests"].split(", ") if not (ROOT / test).is_file()] == []
+        assert [test for test in fields["tests"].split(", ") if not (ROOT / test).is_file()] == []
 
 
 @pytest.mark.parametrize("diff", CHANGES, ids=lambda path: path.stem)
-def test_change_applies_to_paperbrokers_code_alone(diff: Path, tmp_path: Path):
-    """By git as by the kit, and leaves code that can be compiled."""
+def test_change_applies_to_paperbroker_only(diff: Path, tmp_path: Path):
+    """git and the kit both apply it, and the changed files compile."""
     tree = copy_tree(tmp_path, diff)
     build.validate_change(ROOT / "paperbroker", diff.stem, diff.parent)
     touched = [line.removeprefix("+++ b/") for line in diff.read_text().splitlines() if line.startswith("+++ ")]
@@ -53,13 +53,13 @@ def test_change_applies_to_paperbrokers_code_alone(diff: Path, tmp_path: Path):
 @pytest.mark.parametrize(
     "diff",
     [
-        pytest.param(path, id=path.stem, marks=() if path.stem in SHOWN else (pytest.mark.slow,))
+        pytest.param(path, id=path.stem, marks=() if path.stem in ALWAYS_TESTED else (pytest.mark.slow,))
         for path in CHANGES
         if header(path)["tests"] != "none"
     ],
 )
-def test_change_turns_its_tests_red(diff: Path, tmp_path: Path, aws: str):
-    """In a copy of the tree with the change, each named test module fails, and fails by assertion."""
+def test_change_fails_the_tests_that_it_names(diff: Path, tmp_path: Path, aws: str):
+    """In a copy of the tree with the change, each named test module runs and has a failed test."""
     tests = header(diff)["tests"].split(", ")
     failed, ran = outcome(copy_tree(tmp_path, diff), tests, aws)
     assert ran == {Path(test).stem for test in tests}
@@ -67,7 +67,7 @@ def test_change_turns_its_tests_red(diff: Path, tmp_path: Path, aws: str):
 
 
 def outcome(tree: Path, tests: list[str], aws: str) -> tuple[set[str], set[str]]:
-    """The test modules that failed an assertion, and those that ran, under pytest in the copy."""
+    """Run pytest in the copy; return the test modules with a failed test, and those that ran without errors."""
     env = {**os.environ, "PYTHONPATH": str(tree), SHARED_ENDPOINT: aws, "PYTHONDONTWRITEBYTECODE": "1"}
     argv = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--junitxml=junit.xml", *tests]
     result = subprocess.run(argv, cwd=tree, env=env, timeout=RUN_S_MAX, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""A cancel that reaches the matcher before its order: the order is sequenced first, once, whatever comes later."""
+"""A cancel that reaches the matcher before its order: the order is sequenced first, and only once."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.paperbroker.paperbroker_rig import Stage, new_order
 from tests.paperbroker.random_commands import MARKET, PROPERTY, commands
 
 
-class Handed:
-    """What intake hands to its sender, kept back."""
+class Outbound:
+    """Keeps the events that intake would send."""
 
     def __init__(self) -> None:
         self.events: list[IntakeEvent] = []
@@ -36,43 +36,43 @@ class Handed:
 
 
 @pytest.fixture
-def taken(stage: Stage) -> tuple[IntakeEvent, IntakeEvent]:
-    """An order and its cancel, both accepted, neither sent."""
-    handed = Handed()
-    intake = Intake(OrderTables(stage.dynamodb, stage.settings.tables), handed)
+def accepted_pair(stage: Stage) -> tuple[IntakeEvent, IntakeEvent]:
+    """The events of an order and its cancel: both accepted, neither sent."""
+    outbound = Outbound()
+    intake = Intake(OrderTables(stage.dynamodb, stage.settings.tables), outbound)
     intake.submit(new_order(1), "trace")
     intake.cancel(CancelOrder(client_id="c1", idempotency_key="k-cancel", order_id="o1"), "trace")
-    order, cancel = handed.events
+    order, cancel = outbound.events
     return order, cancel
 
 
 def deliver(stage: Stage, *batches: tuple[IntakeEvent, ...]) -> None:
-    """Each batch as one receive of a matcher."""
+    """Handle each batch as one receive of a matcher."""
     ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
     queue = CommandQueue(stage.sqs, stage.settings.queue_url)
     matcher = Matcher(queue, ledger, Silent(), Log(logging.getLogger("test")), threading.Event())
     for batch in batches:
-        matcher.handle([Message(event=event, receipt="lapsed", body="") for event in batch], until=float("inf"))
+        matcher.handle([Message(event=event, receipt="expired", body="") for event in batch], until=float("inf"))
 
 
-@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("separate", [True, False])
 def test_order_is_sequenced_before_the_cancel_that_overtook_it(
-    stage: Stage, taken: tuple[IntakeEvent, IntakeEvent], apart: bool
+    stage: Stage, accepted_pair: tuple[IntakeEvent, IntakeEvent], separate: bool
 ):
-    """In one receive or in two: accepted, then cancelled; the order's own message adds nothing."""
-    order, cancel = taken
-    deliver(stage, *([(cancel,), (order,)] if apart else [(cancel, order)]))
+    """In one receive or in two. The order's own message has no further effect."""
+    order, cancel = accepted_pair
+    deliver(stage, *([(cancel,), (order,)] if separate else [(cancel, order)]))
     rows = [(row["type"], row["orderId"], row.get("reason")) for row in stage.ledger("ACME")]
     assert rows == [("accepted", "o1", None), ("cancelled", "o1", "client")]
     found = OrderTables(stage.dynamodb, stage.settings.tables).find_order("o1")
     assert found is not None and found["status"] == "CANCELLED"
 
 
-def test_another_matcher_that_sequenced_the_order_meanwhile_is_noticed(
-    stage: Stage, taken: tuple[IntakeEvent, IntakeEvent]
+def test_matcher_notices_that_another_one_sequenced_the_order(
+    stage: Stage, accepted_pair: tuple[IntakeEvent, IntakeEvent]
 ):
-    """The one with the cancel has not read that far: its commit is fenced, it reads on, and the cancel holds."""
-    order, cancel = taken
+    """Its commit is fenced, it reads on, and the cancel is carried out."""
+    order, cancel = accepted_pair
     ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
     behind = Sequencer(ledger, Silent())
     behind.catch_up("ACME")
@@ -81,9 +81,9 @@ def test_another_matcher_that_sequenced_the_order_meanwhile_is_noticed(
     assert [row["type"] for row in stage.ledger("ACME")] == ["accepted", "cancelled"]
 
 
-def test_cancel_of_a_rejected_order_is_still_refused(stage: Stage, taken: tuple[IntakeEvent, IntakeEvent]):
-    """The order was sequenced, as rejected: it must not be sequenced again for its cancel's sake."""
-    _, cancel = taken
+def test_cancel_of_a_rejected_order_is_refused(stage: Stage, accepted_pair: tuple[IntakeEvent, IntakeEvent]):
+    """The order was sequenced as rejected, so it must not be sequenced again."""
+    _, cancel = accepted_pair
     stage.dynamodb.update_item(
         TableName=stage.settings.tables.orders,
         Key={"pk": {"S": "order#o1"}},
@@ -97,8 +97,8 @@ def test_cancel_of_a_rejected_order_is_still_refused(stage: Stage, taken: tuple[
 
 @PROPERTY
 @given(commands(), st.integers(0, 2**32))
-def test_no_cancel_of_an_accepted_order_is_unknown_in_any_order_of_delivery(sequence: list[IntakeEvent], seed: int):
-    """Shuffled messages, delivered in small batches and some of them twice: each order once, no cancel unknown."""
+def test_a_cancel_finds_its_accepted_order_in_any_order_of_delivery(sequence: list[IntakeEvent], seed: int):
+    """Messages are shuffled and partly repeated: each order is sequenced once, and no cancel is refused as unknown."""
     ledger = MemoryLedger()
     ledger.accepted = {event.order_id: event for event in sequence if event.type == "OrderAccepted"}
     wanted = [event for event in sequence if event.order_id in ledger.accepted]

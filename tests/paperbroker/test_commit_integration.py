@@ -1,4 +1,4 @@
-"""Commits against a real DynamoDB: rivals, redelivery, and what clients read of their orders meanwhile."""
+"""Commits to a real DynamoDB: competing matchers, redelivery, and the order states that clients read."""
 
 from __future__ import annotations
 
@@ -15,72 +15,49 @@ from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 from paperbroker.storage.tables import OrderTables
 from tests.paperbroker.memory_ledger import MemoryLedger
-from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, new_order
+from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, new_order, order_event
 
 MARKET = "ACME"
 
 
-def order(n: int, side: str = "BUY", qty: int = 1) -> IntakeEvent:
-    return IntakeEvent(
-        event_id=f"e{n}",
-        type="OrderAccepted",
-        market=MARKET,
-        order_id=f"o{n}",
-        client_id=f"c{n}",
-        idempotency_key=f"k{n}",
-        side=side,
-        order_type="LIMIT",
-        tif="GTC",
-        qty=qty,
-        price=100,
-        accepted_at_ns=0,
-    )
-
-
-def plans(*events: IntakeEvent) -> list[Commit]:
-    """The commits of one event each, as one matcher would make them."""
-    made: list[Commit] = []
-
-    class Kept(MemoryLedger):
-        def commit(self, commit: Commit) -> None:
-            made.append(commit)
-            super().commit(commit)
-
-    sequencer = Sequencer(Kept(), Silent())
+def planned(*events: IntakeEvent) -> list[Commit]:
+    """Plan one commit per event, as one matcher would."""
+    ledger = MemoryLedger()
+    sequencer = Sequencer(ledger, Silent())
     for event in events:
         sequencer.apply(MARKET, [event])
-    return made
+    return ledger.commits
 
 
-def told(stage: Stage) -> list[str]:
+def sequenced(stage: Stage) -> list[str]:
     return [row["eventId"] for row in stage.ledger(MARKET)]
 
 
-def test_second_commit_from_one_place_writes_nothing(stage: Stage):
-    """Two matchers that believe in the same place: the later one is refused, whatever the two want to write there."""
+def test_second_commit_at_one_sequence_writes_nothing(stage: Stage):
+    """Of two matchers that plan from the same sequence the later one is refused."""
     ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
-    (first,), (rival,) = plans(order(1)), plans(order(2))
+    (first,), (second,) = planned(order_event(1)), planned(order_event(2))
     ledger.commit(first)
     with pytest.raises(FenceLost):
-        ledger.commit(rival)
-    assert told(stage) == ["e1"]
+        ledger.commit(second)
+    assert sequenced(stage) == ["e1"]
 
 
-def test_event_that_was_applied_is_not_applied_at_another_place(stage: Stage):
-    """A redelivery to a matcher that has read on, but does not remember."""
+def test_applied_event_is_not_applied_again_at_a_later_sequence(stage: Stage):
+    """A redelivery to a matcher that has read the ledger but does not remember the event."""
     ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
-    for commit in plans(order(1), order(2)):
+    for commit in planned(order_event(1), order_event(2)):
         ledger.commit(commit)
-    (again,) = plans(order(1))
+    (again,) = planned(order_event(1))
     with pytest.raises(AlreadyApplied):
         ledger.commit(replace(again, after_seq=2, events=tuple(replace(e, seq=3) for e in again.events)))
-    assert told(stage) == ["e1", "e2"]
+    assert sequenced(stage) == ["e1", "e2"]
 
 
-def test_what_is_filled_by_and_by_adds_up(stage: Stage):
-    """An order of five that trades with three commits after its own."""
+def test_fills_of_several_commits_add_up(stage: Stage):
+    """An order of five lots trades in three later commits."""
     sequencer = Sequencer(LedgerTables(stage.dynamodb, stage.settings.tables), Silent())
-    for event in (order(1, "SELL", 5), order(2, qty=2), order(3), order(4)):
+    for event in (order_event(1, side="SELL", qty=5), order_event(2, qty=2), order_event(3), order_event(4)):
         sequencer.apply(MARKET, [event])
     stored = {row["pk"]: row for row in stage.items(stage.settings.tables.orders)}
     assert {pk: row["filledQty"] for pk, row in stored.items()} == {
@@ -93,7 +70,7 @@ def test_what_is_filled_by_and_by_adds_up(stage: Stage):
 
 
 def test_order_can_be_read_as_soon_as_it_is_acknowledged(stage: Stage):
-    """Before any matcher has heard of it, and after."""
+    """Before and after a matcher has sequenced it."""
     tables = stage.settings.tables
     queries = Queries(OrderTables(stage.dynamodb, tables), LedgerTables(stage.dynamodb, tables), MARKETS)
     with IntakeRig(stage) as rig:

@@ -1,8 +1,8 @@
-"""Whatever is killed, redelivered, lost or run twice: the ledger is the one of a clean run.
+"""The ledger equals that of a run without failures, whatever is killed, redelivered, lost or run twice.
 
-A schedule is drawn: which of two matchers gets which messages again, whether its commit is refused or only its reply
-lost, when it forgets everything (killed, restarted). In a FIFO queue a message can come again at any time until it is
-deleted, but a message is not skipped: so a schedule hands out prefixes of what is not yet deleted.
+A schedule is drawn: which of two matchers receives messages again, whether its commit is refused or only the reply is
+lost, and when it is killed and restarted without memory. A FIFO queue may redeliver a message until it is deleted, but
+never skips one, so a schedule delivers prefixes of the messages that are not yet deleted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from paperbroker.services.sequencer import Ledger, Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 from tests.paperbroker.memory_ledger import MemoryLedger
-from tests.paperbroker.paperbroker_rig import Stage
+from tests.paperbroker.paperbroker_rig import Stage, order_event
 from tests.paperbroker.random_commands import MARKET, PROPERTY, commands, timeless
 
 TURNS_MAX = 12
@@ -29,7 +29,7 @@ TURNS_MAX = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One delivery: to which matcher, how many messages, what goes wrong, whether the delete is lost."""
+    """One delivery: to which matcher, how many messages, and what fails."""
 
     matcher: int
     messages: int
@@ -52,7 +52,7 @@ turns = st.lists(
 
 
 class Unreliable:
-    """A ledger whose next commits fail as a turn says; everything else is the real one."""
+    """A ledger whose next commit is refused or loses its reply."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -68,11 +68,11 @@ class Unreliable:
         self._ledger.commit(commit)
         if self.lose_reply:
             self.lose_reply = False
-            raise StoreUnavailable("applied, but the reply is lost")
+            raise StoreUnavailable("applied, reply lost")
 
 
 def play(ledger: Ledger, sequence: Sequence[IntakeEvent], schedule: Sequence[Turn]) -> None:
-    """Deliver as the schedule says, then in peace until the queue is empty."""
+    """Deliver by the schedule, then without failures until the queue is empty."""
     queue = list(sequence)
     unreliable = [Unreliable(ledger), Unreliable(ledger)]
     matchers = [Sequencer(each, Silent()) for each in unreliable]
@@ -88,7 +88,7 @@ def play(ledger: Ledger, sequence: Sequence[IntakeEvent], schedule: Sequence[Tur
     unreliable[0].refuse = unreliable[0].lose_reply = False
     while queue:
         done = matchers[0].apply(MARKET, queue[:10]).done
-        assert done, "no progress although nothing goes wrong any more"
+        assert done, "no progress without failures"
         queue = [event for event in queue if event.event_id not in done]
 
 
@@ -101,7 +101,7 @@ def clean_run(sequence: Sequence[IntakeEvent]) -> MemoryLedger:
 @PROPERTY
 @given(commands(), turns)
 def test_any_schedule_gives_the_ledger_of_a_clean_run(sequence: list[IntakeEvent], schedule: list[Turn]):
-    """Events, order states and balances are the same as if nothing had happened."""
+    """Events, order states and balances are the same."""
     ledger, clean = MemoryLedger(), clean_run(sequence)
     play(ledger, sequence, schedule)
     assert timeless(ledger.events[MARKET]) == timeless(clean.events[MARKET])
@@ -112,7 +112,7 @@ def test_any_schedule_gives_the_ledger_of_a_clean_run(sequence: list[IntakeEvent
 @settings(PROPERTY, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(commands(15), turns)
 def test_dynamodb_gives_the_ledger_of_a_clean_run(stage: Stage, sequence: list[IntakeEvent], schedule: list[Turn]):
-    """The same, with a real DynamoDB as the one who keeps the conditions."""
+    """The same with the conditional writes of a real DynamoDB."""
     empty(stage)
     ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
     play(ledger, sequence, schedule)
@@ -126,7 +126,7 @@ def test_dynamodb_gives_the_ledger_of_a_clean_run(stage: Stage, sequence: list[I
 
 
 def empty(stage: Stage) -> None:
-    """Delete every item: hypothesis runs all its examples on one stage."""
+    """Delete every item, because hypothesis runs all its examples on one stage."""
     tables = stage.settings.tables
     keys = {
         tables.orders: ("pk",),
@@ -140,63 +140,46 @@ def empty(stage: Stage) -> None:
             stage.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in names})
 
 
-def order(n: int, client: str = "a") -> IntakeEvent:
-    return IntakeEvent(
-        event_id=f"e{n}",
-        type="OrderAccepted",
-        market=MARKET,
-        order_id=f"o{n}",
-        client_id=client,
-        idempotency_key=f"k{n}",
-        side="BUY",
-        order_type="LIMIT",
-        tif="GTC",
-        qty=1,
-        price=100,
-        accepted_at_ns=0,
-    )
-
-
-def test_two_matchers_that_disagree_are_fenced():
-    """Who plans from an old sequence is refused, reads on, and adds nothing that is there already."""
+def test_matcher_with_an_old_sequence_is_fenced():
+    """It is refused, reads on, and adds only what is missing."""
     ledger = MemoryLedger()
-    events = [order(n) for n in range(3)]
-    stale, rival = Sequencer(ledger, Silent()), Sequencer(ledger, Silent())
+    events = [order_event(n) for n in range(3)]
+    stale, other = Sequencer(ledger, Silent()), Sequencer(ledger, Silent())
     assert stale.apply(MARKET, events[:1]).done == {"e0"}
-    rival.apply(MARKET, events[:2])
+    other.apply(MARKET, events[:2])
     assert stale.apply(MARKET, events).done == {"e0", "e1", "e2"}
     assert [e.event_id for e in ledger.events[MARKET]] == ["e0", "e1", "e2"]
 
 
 def test_a_batch_larger_than_a_transaction_is_committed_in_parts():
-    """Commands that need more than 100 items together are split, and all of them are applied."""
+    """Commands that need more than 100 items together are split, and all are applied."""
     ledger = MemoryLedger()
-    events = [order(n, client=f"c{n}") for n in range(80)]
+    events = [order_event(n) for n in range(80)]
     assert len(Sequencer(ledger, Silent()).apply(MARKET, events).done) == 80
     assert len(ledger.events[MARKET]) == 80
 
 
-def test_a_fence_lost_again_and_again_is_given_up():
-    """A market that somebody else keeps moving is left to the next delivery instead of being fought over."""
+def test_a_commit_that_is_fenced_again_and_again_is_given_up():
+    """The batch is left to its next delivery."""
 
     class Contested(MemoryLedger):
-        commits = 0
+        tries = 0
 
         def commit(self, commit: Commit) -> None:
-            self.commits += 1
+            self.tries += 1
             raise FenceLost("always")
 
     ledger = Contested()
-    assert Sequencer(ledger, Silent()).apply(MARKET, [order(1)]).done == frozenset()
-    assert 1 < ledger.commits <= 10
+    assert Sequencer(ledger, Silent()).apply(MARKET, [order_event(1)]).done == frozenset()
+    assert 1 < ledger.tries <= 10
 
 
-def test_an_event_that_memory_forgot_is_known_by_its_mark(monkeypatch: pytest.MonkeyPatch):
-    """A redelivery after more events than a matcher remembers is refused by the event's mark, and then deleted."""
+def test_an_event_beyond_the_matchers_memory_is_recognised_by_its_mark(monkeypatch: pytest.MonkeyPatch):
+    """Its redelivery is refused because of the mark in the Applied table, and counts as done."""
     monkeypatch.setattr(replica, "APPLIED_IDS_MAX", 1)
     ledger = MemoryLedger()
     sequencer = Sequencer(ledger, Silent())
-    assert sequencer.apply(MARKET, [order(1), order(2)]).done == {"e1", "e2"}
+    assert sequencer.apply(MARKET, [order_event(1), order_event(2)]).done == {"e1", "e2"}
     assert not sequencer.replica(MARKET).knows("e1")
-    assert sequencer.apply(MARKET, [order(1)]).done == {"e1"}
+    assert sequencer.apply(MARKET, [order_event(1)]).done == {"e1"}
     assert len(ledger.events[MARKET]) == 2

@@ -1,11 +1,9 @@
-"""Feature flags: what counts as one, how long the last known ones hold, and a real AppConfig behind them."""
+"""Feature flags: parsing, how long the last known flags are used, and reading them from AppConfig."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -16,7 +14,7 @@ from paperbroker.settings import FlagSource, from_environment
 from paperbroker.storage.clients import Clients
 from paperbroker.storage.flags import FlagSession
 from tests.paperbroker.feature_flags import FlagStore
-from tests.paperbroker.paperbroker_rig import REGION
+from tests.paperbroker.paperbroker_rig import REGION, environment
 
 LOG = Log(logging.getLogger("test"))
 
@@ -24,7 +22,7 @@ LOG = Log(logging.getLogger("test"))
 @pytest.mark.parametrize(
     ("content", "delay_ms"), [(b'{"storeDelayMs": 1500}', 1500), (b"{}", 0), (b'{"storeDelayMs": 0, "later": [1]}', 0)]
 )
-def test_flags_are_read_and_unknown_names_left_alone(content: bytes, delay_ms: int):
+def test_known_flags_are_parsed_and_unknown_names_ignored(content: bytes, delay_ms: int):
     assert parse(content) == Flags(store_delay_ms=delay_ms)
 
 
@@ -39,13 +37,13 @@ def test_flags_are_read_and_unknown_names_left_alone(content: bytes, delay_ms: i
         b'{"storeDelayMs": %d}' % (STORE_DELAY_MS_MAX + 1),
     ],
 )
-def test_what_is_no_flag_is_refused(content: bytes):
+def test_invalid_flags_are_refused(content: bytes):
     with pytest.raises(FlagsUnavailable):
         parse(content)
 
 
-class Scripted:
-    """A source that gives, or fails with, what it is told."""
+class ScriptedSource:
+    """A source that returns or raises `next`."""
 
     def __init__(self) -> None:
         self.next: bytes | FlagsUnavailable = b"{}"
@@ -56,15 +54,15 @@ class Scripted:
         return self.next
 
 
-def test_last_known_flags_hold_for_a_while_and_then_are_off():
-    """Unchanged (empty), unreadable and unreachable change nothing; too long without a look switches all off."""
-    source, now = Scripted(), [0.0]
+def test_last_known_flags_expire():
+    """An unchanged (empty), invalid or failed read keeps them; too long without a good read switches all off."""
+    source, now = ScriptedSource(), [0.0]
     watch = FlagWatch(source, 15.0, LOG, now_s=lambda: now[0])
     assert watch.now() == Flags()
     source.next = b'{"storeDelayMs": 700}'
     watch.poll()
-    for said in (b"", b"garbage", FlagsUnavailable("gone")):
-        source.next = said
+    for answer in (b"", b"garbage", FlagsUnavailable("gone")):
+        source.next = answer
         now[0] += KEPT_S / 4
         watch.poll()
         assert watch.store_delay_s() == 0.7
@@ -75,8 +73,8 @@ def test_last_known_flags_hold_for_a_while_and_then_are_off():
     assert watch.store_delay_s() == 0.7
 
 
-def test_a_long_poll_interval_does_not_switch_flags_off_between_looks():
-    source, now = Scripted(), [0.0]
+def test_flags_do_not_expire_within_a_long_poll_interval():
+    source, now = ScriptedSource(), [0.0]
     watch = FlagWatch(source, 600.0, LOG, now_s=lambda: now[0])
     source.next = b'{"storeDelayMs": 700}'
     watch.poll()
@@ -96,9 +94,7 @@ def session(aws: str, flag_store: FlagStore, in_aws_env: None) -> FlagSession:
     return FlagSession(Clients(REGION).make("appconfigdata", attempts=1), source)
 
 
-def test_session_reads_what_is_deployed_and_says_nothing_when_it_is_unchanged(
-    session: FlagSession, flag_store: FlagStore
-):
+def test_session_returns_deployed_flags_and_nothing_if_they_are_unchanged(session: FlagSession, flag_store: FlagStore):
     flag_store.deploy(0)
     assert parse(session.read()) == Flags()
     assert session.read() == b""
@@ -106,18 +102,18 @@ def test_session_reads_what_is_deployed_and_says_nothing_when_it_is_unchanged(
     assert parse(session.read()) == Flags(store_delay_ms=1500)
 
 
-def test_session_starts_anew_after_a_failure(session: FlagSession, flag_store: FlagStore):
-    """A token is good for one call: one that was used up, or is not known any more, costs one look."""
+def test_a_new_session_starts_after_a_failure(session: FlagSession, flag_store: FlagStore):
+    """A token that AppConfig no longer accepts costs one failed read."""
     flag_store.deploy(300)
     assert session.read()
-    session._token = "of another time"
+    session._token = "expired"
     with pytest.raises(FlagsUnavailable):
         session.read()
     assert parse(session.read()) == Flags(store_delay_ms=300)
 
 
-def test_unreachable_appconfig_hurts_nobody(aws_env: dict[str, str], monkeypatch: pytest.MonkeyPatch):
-    """The thread goes on, `now` answers at once."""
+def test_unreachable_appconfig_does_not_stop_the_watch(monkeypatch: pytest.MonkeyPatch):
+    """Its thread keeps running, and the flags are off."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
@@ -130,22 +126,14 @@ def test_unreachable_appconfig_hurts_nobody(aws_env: dict[str, str], monkeypatch
     watch.stop()
 
 
-def test_environment_names_the_flags_wholly_or_not_at_all(wanted: Callable[..., dict[str, str]]):
+def test_environment_names_all_ids_of_the_flags_or_none():
     flags = {"PB_FLAGS_APPLICATION": "a", "PB_FLAGS_ENVIRONMENT": "e", "PB_FLAGS_PROFILE": "p"}
-    assert from_environment(wanted()).flags is None
-    assert from_environment(wanted(**dict.fromkeys(flags, ""))).flags is None
-    assert from_environment(wanted(**flags)).flags == FlagSource(
+    assert from_environment(environment()).flags is None
+    assert from_environment(environment(**dict.fromkeys(flags, ""))).flags is None
+    assert from_environment(environment(**flags)).flags == FlagSource(
         application="a", environment="e", profile="p", poll_s=15.0
     )
     with pytest.raises(SettingsError, match="PB_FLAGS_PROFILE"):
-        from_environment(wanted(**flags | {"PB_FLAGS_PROFILE": ""}))
+        from_environment(environment(**flags | {"PB_FLAGS_PROFILE": ""}))
     with pytest.raises(SettingsError, match="PB_FLAGS_POLL_S"):
-        from_environment(wanted(**flags, PB_FLAGS_POLL_S="0"))
-
-
-@pytest.fixture
-def wanted() -> Callable[..., dict[str, Any]]:
-    """A good environment, with changes."""
-    tables = {f"PB_{t}_TABLE": t for t in ("ORDERS", "OUTBOX", "LEDGER", "MARKETS", "POSITIONS", "APPLIED")}
-    good = {"AWS_REGION": "us-east-1", "PB_MARKETS": "ACME", "PB_QUEUE_URL": "q", **tables}
-    return lambda **changed: good | changed
+        from_environment(environment(**flags, PB_FLAGS_POLL_S="0"))

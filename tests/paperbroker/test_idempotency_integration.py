@@ -1,4 +1,4 @@
-"""The same command twice against a real DynamoDB and SQS: one order, one event."""
+"""The same order submitted twice to a real DynamoDB and SQS gives one order and one event."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import json
 from tests.paperbroker.paperbroker_rig import IntakeRig, Stage, new_order
 
 
-def test_same_command_twice_is_one_accepted_order_and_one_event(stage: Stage):
-    """The retry gets the first answer; the order stays ACCEPTED; exactly one OrderAccepted message is in the queue."""
+def test_an_order_submitted_twice_is_one_order_and_one_event(stage: Stage):
+    """The retry gets the first answer, the order stays ACCEPTED, and the queue has one OrderAccepted message."""
     with IntakeRig(stage) as rig:
         first = rig.intake.submit(new_order(1), "trace-1")
         again = rig.intake.submit(new_order(1), "trace-2")

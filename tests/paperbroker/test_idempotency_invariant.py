@@ -1,4 +1,4 @@
-"""Under a burst with retries, trades reconcile with orders: nobody is filled twice."""
+"""After a burst with retries, trades reconcile with orders: no order is filled twice."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ RETRY_PROBABILITY = 0.2
 SEED = 7
 
 
-def test_burst_with_retries_fills_nobody_twice(stage: Stage):
-    """100 orders, each retried with probability 0.2, matched, reconciled: no order and no pair trades twice."""
+def test_burst_with_retries_fills_no_order_twice(stage: Stage):
+    """100 orders, each retried with probability 0.2: no order is overfilled and no pair of orders trades twice."""
     source = random.Random(SEED)
     orders = [
         new_order(n, side=Side.BUY if n % 2 else Side.SELL, client=f"c{n % 7}", symbol=source.choice(("ACME", "BOLT")))
@@ -33,10 +33,10 @@ def test_burst_with_retries_fills_nobody_twice(stage: Stage):
     pairs: Counter[tuple[str, str]] = Counter()
     for fill in (row for row in ledger if row["type"] == "fill"):
         pairs[fill["takerOrderId"], fill["makerOrderId"]] += 1
-        for leg in ("takerOrderId", "makerOrderId"):
-            filled[fill[leg]] += fill["qty"]
+        for side in ("takerOrderId", "makerOrderId"):
+            filled[fill[side]] += fill["qty"]
     doubled = {o.order_id: filled[o.order_id] for o in orders if filled[o.order_id] > o.qty}
-    assert retried >= 10 and filled, "the burst must hold retries and trades to say anything"
+    assert retried >= 10 and filled, "the burst has too few retries or no trades"
     assert doubled == {}
     assert [pair for pair, times in pairs.items() if times > 1] == []
     accepted = Counter(row["orderId"] for row in ledger if row["type"] == "accepted")

@@ -1,70 +1,32 @@
-"""Intake before a store in trouble: it asks again while there is time, and never says more than it knows."""
+"""Intake in front of a failing store: it retries within its budget, and its error tells whether a write may exist."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from paperbroker.domain.events import IntakeEvent, IntakeType
+from paperbroker.domain.events import IntakeType
 from paperbroker.domain.orders import CancelOrder
 from paperbroker.errors import NotOwner, Overloaded, StoreContended, StoreThrottled, StoreUnavailable
 from paperbroker.services import intake
-from paperbroker.services.intake import Intake, Receipt
+from paperbroker.services.intake import Receipt
 from paperbroker.services.retry_budget import CALL_S_MIN, REQUEST_S, THROTTLED_MAX, TRIES_MAX
-from paperbroker.storage.tables import OrderTables
 from tests.paperbroker.paperbroker_rig import new_order
-from tests.paperbroker.scripted_aws import TABLES, Step, cancelled, refusal, scripted
+from tests.paperbroker.scripted_aws import OK, ScriptedIntake, Step, cancelled, refusal
 
-WRITTEN: Step = (200, {})
-ABSENT: Step = (200, {})
+WRITTEN = ABSENT = OK
 THROTTLED = refusal("ProvisionedThroughputExceededException")
 THROTTLED_WRITE = cancelled("None", "None", "ThrottlingError")
 CONFLICT = cancelled("TransactionConflict", "None", "None")
 LOST = ReadTimeoutError(endpoint_url="http://nowhere")
 
 
-class IntakeRig:
-    """Intake on scripted answers, with a clock that moves only when it sleeps or a call takes time."""
-
-    def __init__(self, steps: Sequence[Step], call_s: float = 0.0) -> None:
-        self.now_s = 50.0
-        self.slept: list[float] = []
-        self.offered: list[IntakeEvent] = []
-        self.answers = iter(steps)
-
-        def step(request: dict[str, Any]) -> Step:
-            self.now_s += call_s
-            return next(self.answers)
-
-        client, self.sent = scripted("dynamodb", step, attempts=1)
-        self.intake = Intake(OrderTables(client, TABLES), self, now_s=lambda: self.now_s, sleep=self._sleep)
-
-    def _sleep(self, seconds: float) -> None:
-        self.slept.append(seconds)
-        self.now_s += seconds
-
-    def offer(self, event: IntakeEvent) -> None:
-        self.offered.append(event)
-
-    def submit(self) -> Receipt:
-        return self.intake.submit(new_order(1), "t", self.now_s + REQUEST_S)
-
-    def cancel(self) -> Receipt:
-        cancel = CancelOrder(client_id="c1", idempotency_key="k9", order_id="o1")
-        return self.intake.cancel(cancel, "t", self.now_s + REQUEST_S)
-
-    @property
-    def tokens(self) -> set[str]:
-        return {request["ClientRequestToken"] for request in self.sent if "ClientRequestToken" in request}
+def submit(rig: ScriptedIntake) -> Receipt:
+    return rig.intake.submit(new_order(1), "t")
 
 
-@pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def cancel(rig: ScriptedIntake, client: str = "c1") -> Receipt:
+    return rig.intake.cancel(CancelOrder(client_id=client, idempotency_key="k9", order_id="o1"), "t")
 
 
 @pytest.mark.parametrize(
@@ -77,100 +39,99 @@ def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
         [CONFLICT, ABSENT, CONFLICT, ABSENT, LOST, WRITTEN],
     ],
 )
-def test_trouble_that_passes_is_not_the_clients(steps: list[Step]):
-    """The same transaction is tried again, under one token, and the order is handed on once."""
-    rig = IntakeRig(steps)
-    assert rig.submit().first
+def test_a_passing_failure_is_hidden_from_the_client(steps: list[Step]):
+    """The same transaction is retried under one token, and the event is sent once."""
+    rig = ScriptedIntake(steps)
+    assert submit(rig).first
     assert len(rig.offered) == 1
-    assert rig.tokens == {rig.offered[0].event_id}
+    tokens = {request["ClientRequestToken"] for request in rig.sent if "ClientRequestToken" in request}
+    assert tokens == {rig.offered[0].event_id}
 
 
-def test_throttling_to_the_end_is_said_to_have_done_nothing():
-    """Few tries, each after a longer pause on average, then a refusal."""
-    rig = IntakeRig([THROTTLED_WRITE] * 20)
+def test_lasting_throttling_is_reported_as_a_write_without_effect():
+    """After few tries with pauses in between."""
+    rig = ScriptedIntake([THROTTLED_WRITE] * 20)
     with pytest.raises(StoreThrottled):
-        rig.submit()
+        submit(rig)
     assert len(rig.sent) == THROTTLED_MAX and len(rig.slept) == THROTTLED_MAX - 1
     assert rig.offered == []
 
 
-def test_rivals_to_the_end_are_said_to_have_left_nothing():
-    rig = IntakeRig([CONFLICT, ABSENT] * 20)
+def test_lasting_conflicts_are_reported_as_a_write_without_effect():
+    rig = ScriptedIntake([CONFLICT, ABSENT] * 20)
     with pytest.raises(StoreContended):
-        rig.submit()
+        submit(rig)
     assert len(rig.sent) <= 2 * TRIES_MAX
 
 
 @pytest.mark.parametrize("steps", [[LOST] * 9, [LOST, *[THROTTLED_WRITE] * 9], [LOST, *[CONFLICT, ABSENT] * 9]])
 def test_one_lost_answer_makes_the_outcome_unknown(steps: list[Step]):
-    """Whatever the later tries say: the first may have been written."""
-    rig = IntakeRig(steps)
+    """Whatever later tries return: the first one may have been written."""
+    rig = ScriptedIntake(steps)
     with pytest.raises(StoreUnavailable, match="unknown") as caught:
-        rig.submit()
+        submit(rig)
     assert type(caught.value) is StoreUnavailable
 
 
 @pytest.mark.parametrize(
-    "trouble", [[THROTTLED_WRITE] * 20, [CONFLICT, ABSENT] * 20, [LOST] * 20], ids=["throttled", "rivals", "lost"]
+    "failures", [[THROTTLED_WRITE] * 20, [CONFLICT, ABSENT] * 20, [LOST] * 20], ids=["throttled", "conflict", "lost"]
 )
-def test_retry_of_what_failed_is_asked_of_the_store(trouble: list[Step]):
-    """A 2xx stands on a transaction: a try that came to nothing has left no answer, neither an order's nor a
-    cancel's."""
-    rig = IntakeRig([])
-    for ask in (rig.submit, rig.cancel):
-        rig.answers = iter(trouble)
+def test_retry_of_a_failed_request_goes_to_the_store(failures: list[Step]):
+    """A 2xx needs a transaction: a failed try of an order or a cancel leaves no answer in memory."""
+    rig = ScriptedIntake([])
+    for request in (submit, cancel):
+        rig.steps = iter(failures)
         with pytest.raises(StoreUnavailable):
-            ask()
-        rig.answers = iter([WRITTEN])
-        assert ask().first
+            request(rig)
+        rig.steps = iter([WRITTEN])
+        assert request(rig).first
     assert [event.type for event in rig.offered] == [IntakeType.ORDER_ACCEPTED, IntakeType.CANCEL_REQUESTED]
 
 
 def test_pauses_have_full_jitter():
-    """Many clients' second tries are spread from at once to the limit."""
-    first = [rig.slept[0] for rig in (IntakeRig([THROTTLED_WRITE, WRITTEN]) for _ in range(60)) if rig.submit()]
+    """The first retries of many clients are spread from zero to the limit."""
+    first = [rig.slept[0] for rig in (ScriptedIntake([THROTTLED_WRITE, WRITTEN]) for _ in range(60)) if submit(rig)]
     assert min(first) < 0.2 * max(first) and len(set(first)) > 50
 
 
-def test_no_call_is_made_that_could_not_be_answered_in_time():
-    """Answers that take long use up the time; what is left of it is not spent on a call that would come too late."""
-    rig = IntakeRig([LOST] * 20, call_s=1.2)
-    started = rig.now_s
+def test_no_call_is_made_that_could_not_be_answered_before_the_deadline():
+    """Slow answers use up the request's time; what is left is not spent on a call that would end too late."""
+    rig = ScriptedIntake([LOST] * 20, call_s=1.2)
     with pytest.raises(StoreUnavailable):
-        rig.submit()
+        submit(rig)
     assert len(rig.sent) <= 2
-    assert rig.now_s - 1.2 <= started + REQUEST_S - CALL_S_MIN
+    assert rig.now_s - 1.2 <= rig.started_s + REQUEST_S - CALL_S_MIN
 
 
-def test_slow_read_leaves_a_cancel_unwritten_and_says_so():
-    """Its order was found too late: nothing was asked of the store that could have an effect."""
+def test_cancel_whose_order_is_read_too_late_has_no_effect():
+    """Nothing is written, and the error says so."""
     found = {"pk": {"S": "order#o1"}, "clientId": {"S": "c1"}, "market": {"S": "ACME"}}
-    rig = IntakeRig([(200, {"Item": found})], call_s=1.5)
+    rig = ScriptedIntake([(200, {"Item": found})], call_s=1.5)
     with pytest.raises(Overloaded):
-        rig.cancel()
+        cancel(rig)
     assert len(rig.sent) == 1
 
 
-def test_order_that_cannot_be_read_is_no_unknown_outcome():
+def test_cancel_whose_order_cannot_be_read_is_refused_without_effect():
     with pytest.raises(Overloaded):
-        IntakeRig([LOST] * 9, call_s=0.5).cancel()
+        cancel(ScriptedIntake([LOST] * 9, call_s=0.5))
     with pytest.raises(StoreThrottled):
-        IntakeRig([THROTTLED] * 9).cancel()
+        cancel(ScriptedIntake([THROTTLED] * 9))
 
 
-def test_cancel_that_follows_its_order_here_is_one_call():
-    """Client and market are known; a stranger is refused without any."""
-    rig = IntakeRig([WRITTEN, WRITTEN])
-    rig.submit()
-    assert rig.cancel().first
+def test_cancel_on_the_task_that_accepted_the_order_is_one_call():
+    """Client and market are in memory. Another client is refused without a call."""
+    rig = ScriptedIntake([WRITTEN, WRITTEN])
+    submit(rig)
+    assert cancel(rig).first
     assert len(rig.sent) == 2 and rig.offered[1].market == "ACME"
     with pytest.raises(NotOwner):
-        rig.intake.cancel(CancelOrder(client_id="c2", idempotency_key="k9", order_id="o1"), "t")
+        cancel(rig, client="c2")
 
 
-def test_orders_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch):
+def test_memory_of_accepted_orders_is_bounded(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(intake, "OWNERS_MAX", 2)
-    rig = IntakeRig([WRITTEN] * 4)
+    rig = ScriptedIntake([WRITTEN] * 4)
     for n in range(4):
         rig.intake.submit(new_order(n), "t")
     assert list(rig.intake._owners._found) == ["o2", "o3"]

@@ -1,4 +1,4 @@
-"""The book and its rules: by example where a rule has a name, by property where it must always hold."""
+"""The book and the matching rules: examples of each rule, and properties that hold for any commands."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from paperbroker.domain.matching import FILLS_MAX, match
 from paperbroker.domain.orders import Side
 from paperbroker.domain.postings import Postings
 from paperbroker.errors import LedgerCorrupt
+from tests.paperbroker.paperbroker_rig import order_event
 from tests.paperbroker.random_commands import MARKET, PROPERTY, commands
 
 
 class Exchange:
-    """One book, fed by hand."""
+    """One book with its events and postings."""
 
     def __init__(self) -> None:
         self.book = Book()
@@ -38,19 +39,15 @@ class Exchange:
         self._n += 1
         n = n or self._n
         return self.run(
-            IntakeEvent(
+            order_event(
+                n,
                 event_id=f"e{self._n}",
-                type="OrderAccepted",
-                market=MARKET,
-                order_id=f"o{n}",
                 client_id=client,
-                idempotency_key=f"k{n}",
                 side=side,
                 order_type="LIMIT" if price else "MARKET",
                 tif=tif if price else "IOC",
                 qty=qty,
                 price=price,
-                accepted_at_ns=0,
             )
         )
 
@@ -69,7 +66,7 @@ class Exchange:
         )
 
 
-def told(events: list[LedgerEvent]) -> list[tuple[str, int, int, str]]:
+def summary(events: list[LedgerEvent]) -> list[tuple[str, int, int, str]]:
     return [(e.type, e.qty, e.price, e.maker_order_id or e.reason) for e in events]
 
 
@@ -81,7 +78,7 @@ def exchange() -> Exchange:
 def test_best_price_first_then_oldest_at_the_makers_price(exchange: Exchange):
     for price in (101, 100, 100):
         exchange.order("SELL", 5, price, "a")
-    assert told(exchange.order("BUY", 12, 105, "b")) == [
+    assert summary(exchange.order("BUY", 12, 105, "b")) == [
         ("accepted", 12, 105, ""),
         ("fill", 5, 100, "o2"),
         ("fill", 5, 100, "o3"),
@@ -90,22 +87,22 @@ def test_best_price_first_then_oldest_at_the_makers_price(exchange: Exchange):
     assert exchange.book.depth(Side.SELL, 9) == [(101, 3, 1)]
 
 
-def test_partly_filled_maker_keeps_its_place(exchange: Exchange):
+def test_partly_filled_maker_keeps_its_priority(exchange: Exchange):
     exchange.order("SELL", 5, 100, "a")
     exchange.order("SELL", 5, 100, "c")
     exchange.order("BUY", 2, 100, "b")
-    assert told(exchange.order("BUY", 4, 100, "b"))[1:] == [("fill", 3, 100, "o1"), ("fill", 1, 100, "o2")]
+    assert summary(exchange.order("BUY", 4, 100, "b"))[1:] == [("fill", 3, 100, "o1"), ("fill", 1, 100, "o2")]
 
 
-def test_at_one_price_time_decides_and_nothing_else(exchange: Exchange):
-    """Whatever the orders are called, however large they are."""
+def test_at_one_price_only_time_decides(exchange: Exchange):
+    """Order ids and quantities do not matter."""
     for n, qty in ((9, 1), (10, 7), (2, 3)):
         exchange.order("SELL", qty, 100, "a", n=n)
     fills = exchange.order("BUY", 11, 100, "b", n=1)[1:]
     assert [(fill.maker_order_id, fill.qty) for fill in fills] == [("o9", 1), ("o10", 7), ("o2", 3)]
 
 
-def test_order_that_fills_by_and_by_is_filled_for_its_quantity_and_leaves(exchange: Exchange):
+def test_order_filled_in_parts_leaves_the_book_with_its_whole_quantity_filled(exchange: Exchange):
     exchange.order("SELL", 5, 100, "a")
     for qty in (2, 1, 2):
         exchange.order("BUY", qty, 100, "b")
@@ -114,15 +111,15 @@ def test_order_that_fills_by_and_by_is_filled_for_its_quantity_and_leaves(exchan
 
 
 def test_each_fill_has_a_trade_id_of_its_own(exchange: Exchange):
-    """Also the fills of one command, and those of another market at the same place."""
+    """Fills of one command differ, and so do fills of other markets at the same sequence."""
     for _ in range(3):
         exchange.order("SELL", 1, 100, "a")
     trades = [event.trade_id for event in exchange.order("BUY", 3, 100, "b")[1:]]
     assert len(set(trades)) == 3 and all(trade.startswith(f"{MARKET}-") for trade in trades)
 
 
-def test_cash_is_exact_and_changes_hands_whole(exchange: Exchange):
-    """To the tick, at prices and quantities that no rounder unit divides."""
+def test_cash_is_exact_and_balanced(exchange: Exchange):
+    """To the tick, at odd prices and quantities."""
     exchange.order("SELL", 7, 10_001, "a")
     exchange.order("BUY", 3, 10_003, "b")
     balances = {client: (each.qty, each.cash) for client, each in exchange.postings.balances.items()}
@@ -131,13 +128,13 @@ def test_cash_is_exact_and_changes_hands_whole(exchange: Exchange):
 
 def test_limit_ioc_never_becomes_a_maker(exchange: Exchange):
     exchange.order("BUY", 4, 100, "a", "IOC")
-    assert told(exchange.order("SELL", 4, 100, "b")) == [("accepted", 4, 100, "")]
+    assert summary(exchange.order("SELL", 4, 100, "b")) == [("accepted", 4, 100, "")]
 
 
 @pytest.mark.parametrize(("price", "tif"), [(100, "IOC"), (0, "IOC")])
-def test_rest_of_ioc_and_market_is_cancelled(exchange: Exchange, price: int, tif: str):
+def test_remainder_of_ioc_and_market_orders_is_cancelled(exchange: Exchange, price: int, tif: str):
     exchange.order("SELL", 2, 100, "a")
-    assert told(exchange.order("BUY", 5, price, "b", tif))[1:] == [
+    assert summary(exchange.order("BUY", 5, price, "b", tif))[1:] == [
         ("fill", 2, 100, "o1"),
         ("cancelled", 3, price, "ioc"),
     ]
@@ -148,54 +145,56 @@ def test_taker_that_meets_its_own_order_stops_there(exchange: Exchange):
     exchange.order("SELL", 2, 100, "a")
     exchange.order("SELL", 2, 101, "b")
     exchange.order("SELL", 2, 102, "a")
-    assert told(exchange.order("BUY", 6, 105, "b"))[1:] == [("fill", 2, 100, "o1"), ("cancelled", 4, 105, "self_trade")]
+    assert summary(exchange.order("BUY", 6, 105, "b"))[1:] == [
+        ("fill", 2, 100, "o1"),
+        ("cancelled", 4, 105, "self_trade"),
+    ]
     assert exchange.book.depth(Side.BUY, 9) == []
 
 
-def test_command_of_too_many_fills_is_rejected_whole(exchange: Exchange):
+def test_order_with_too_many_fills_is_rejected_as_a_whole(exchange: Exchange):
     for _ in range(FILLS_MAX + 1):
         exchange.order("SELL", 1, 100, "a")
-    assert told(exchange.order("BUY", FILLS_MAX + 1, 100, "b")) == [("rejected", 31, 100, "MatchLimitExceeded")]
+    assert summary(exchange.order("BUY", FILLS_MAX + 1, 100, "b")) == [("rejected", 31, 100, "MatchLimitExceeded")]
     assert len(exchange.order("BUY", FILLS_MAX, 100, "b")) == 1 + FILLS_MAX
 
 
-def test_cancel_takes_the_rest_off_the_book_once(exchange: Exchange):
+def test_cancel_removes_the_remainder_once(exchange: Exchange):
     exchange.order("SELL", 5, 100, "a")
     exchange.order("BUY", 2, 100, "b")
-    assert told(exchange.cancel(1, "a")) == [("cancelled", 3, 100, "client")]
-    assert told(exchange.cancel(1, "a")) == [("rejected", 0, 0, "AlreadyDone")]
-    assert told(exchange.cancel(1, "b")) == [("rejected", 0, 0, "NotOwner")]
-    assert told(exchange.cancel(99, "a")) == [("rejected", 0, 0, "UnknownOrder")]
+    assert summary(exchange.cancel(1, "a")) == [("cancelled", 3, 100, "client")]
+    assert summary(exchange.cancel(1, "a")) == [("rejected", 0, 0, "AlreadyDone")]
+    assert summary(exchange.cancel(1, "b")) == [("rejected", 0, 0, "NotOwner")]
+    assert summary(exchange.cancel(99, "a")) == [("rejected", 0, 0, "UnknownOrder")]
     assert exchange.postings.orders["o1"].status == "CANCELLED" and exchange.postings.orders["o1"].filled_qty == 2
 
 
-def test_order_that_has_begun_to_trade_is_taken_off_whole(exchange: Exchange):
-    """What is left of it does not trade any more."""
+def test_cancelled_order_that_was_partly_filled_trades_no_more(exchange: Exchange):
     exchange.order("SELL", 5, 100, "a")
     exchange.order("BUY", 2, 100, "b")
     exchange.cancel(1, "a")
     assert exchange.book.depth(Side.SELL, 9) == []
-    assert told(exchange.order("BUY", 3, 100, "b")) == [("accepted", 3, 100, "")]
+    assert summary(exchange.order("BUY", 3, 100, "b")) == [("accepted", 3, 100, "")]
 
 
 @pytest.mark.parametrize(("order", "client"), [(1, "a"), (1, "b"), (2, "a")])
 def test_every_cancel_has_exactly_one_outcome(exchange: Exchange, order: int, client: str):
-    """Of a finished order, of somebody else's, of none: a refusal under the cancel's own key."""
+    """The cancel of a finished, another client's or unknown order is refused under the cancel's own key."""
     exchange.order("SELL", 1, 100, "a")
     exchange.order("BUY", 1, 100, "c", n=3)
     (outcome,) = exchange.cancel(order, client)
     assert (outcome.type, outcome.command, outcome.idempotency_key) == ("rejected", "cancel", "k3")
 
 
-def test_an_order_let_in_twice_trades_twice(exchange: Exchange):
-    """The book does not hide a broken promise of intake: two events of one order are two entries."""
+def test_an_order_accepted_twice_trades_twice(exchange: Exchange):
+    """The book does not hide errors of intake: two events of one order are two entries."""
     exchange.order("SELL", 5, 100, "a", n=1)
     exchange.order("SELL", 5, 100, "a", n=1)
-    assert told(exchange.order("BUY", 10, 100, "b"))[1:] == [("fill", 5, 100, "o1"), ("fill", 5, 100, "o1")]
+    assert summary(exchange.order("BUY", 10, 100, "b"))[1:] == [("fill", 5, 100, "o1"), ("fill", 5, 100, "o1")]
 
 
-def test_fill_that_skips_the_first_in_line_is_refused(exchange: Exchange):
-    """A ledger that cannot follow from itself stops the reader instead of bending its book."""
+def test_fill_of_an_order_without_priority_is_refused(exchange: Exchange):
+    """A reader of an inconsistent ledger stops instead of building a wrong book."""
     exchange.order("SELL", 5, 100, "a")
     exchange.order("SELL", 5, 100, "b")
     fill = exchange.order("BUY", 1, 100, "c")[1]
@@ -206,7 +205,7 @@ def test_fill_that_skips_the_first_in_line_is_refused(exchange: Exchange):
 @PROPERTY
 @given(commands())
 def test_book_is_never_crossed_fifo_and_conserves_quantity(sequence: list[IntakeEvent]):
-    """After every command: best bid < best ask, entries of a price in order of arrival, lots in = lots out."""
+    """Best bid < best ask and entries at a price are in order of arrival; in the end, lots and cash balance."""
     exchange = Exchange()
     arrival: dict[str, int] = {}
     for command in sequence:
@@ -218,9 +217,9 @@ def test_book_is_never_crossed_fifo_and_conserves_quantity(sequence: list[Intake
             line = [(e.price, arrival[e.event_id]) for e in exchange.book.opposite(side)]
             assert line == sorted(line, key=lambda at: (at[0] if side is Side.BUY else -at[0], at[1]))
     filled = sum(e.qty for e in exchange.events if e.type == "fill")
-    taken_in = sum(e.qty for e in exchange.events if e.type == "accepted")
-    taken_off = sum(e.qty for e in exchange.events if e.type == "cancelled")
-    assert taken_in == 2 * filled + taken_off + sum(e.qty for e in exchange.book.resting())
+    accepted = sum(e.qty for e in exchange.events if e.type == "accepted")
+    cancelled = sum(e.qty for e in exchange.events if e.type == "cancelled")
+    assert accepted == 2 * filled + cancelled + sum(e.qty for e in exchange.book.resting())
     assert sum(b.qty for b in exchange.postings.balances.values()) == 0
     assert sum(b.cash for b in exchange.postings.balances.values()) == 0
 
@@ -228,7 +227,7 @@ def test_book_is_never_crossed_fifo_and_conserves_quantity(sequence: list[Intake
 @PROPERTY
 @given(commands(), st.data())
 def test_book_read_back_from_the_ledger_is_the_same_book(sequence: list[IntakeEvent], data: st.DataObject):
-    """Whoever catches up from the events, in pieces, holds what the matcher holds."""
+    """A replica that applies the events in several parts equals the matcher's book."""
     exchange, replica = Exchange(), Book()
     for command in sequence:
         exchange.run(command)
@@ -247,7 +246,7 @@ def test_book_read_back_from_the_ledger_is_the_same_book(sequence: list[IntakeEv
 @PROPERTY
 @given(commands(15))
 def test_a_dropped_draft_leaves_no_trace(sequence: list[IntakeEvent]):
-    """A plan that was not committed must not be remembered by the book that it was drafted from."""
+    """A plan that was not committed must not change the book that it was drafted from."""
     exchange = Exchange()
     for command in sequence[:-1]:
         exchange.run(command)

@@ -1,4 +1,4 @@
-"""What clients read of their orders: each as it stands when it is asked for, whoever has read it before."""
+"""Reads of orders return the current state, whatever was read before."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIFE = [("ACCEPTED", 0), ("OPEN", 0), ("PARTIALLY_FILLED", 2), ("PARTIALLY_FILLE
 
 
 class Store:
-    """Keeps what intake writes; what a matcher would write of an order is set by hand."""
+    """A table that stores intake's writes; `match` sets what a matcher would write."""
 
     def __init__(self) -> None:
         self._items: dict[str, dict[str, Any]] = {}
@@ -38,7 +38,7 @@ class Store:
         Intake(OrderTables(self.client, TABLES), self).submit(new_order(n), "trace")
 
     def offer(self, event: IntakeEvent) -> None:
-        """Nobody is sequencing here."""
+        """Drop the event: nothing is sequenced here."""
 
     def match(self, n: int, status: str, filled_qty: int) -> None:
         self._items[f"order#o{n}"] |= attributes({"status": status, "filledQty": filled_qty})
@@ -48,9 +48,7 @@ class Store:
 
 
 @pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Store:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def store() -> Store:
     return Store()
 
 
@@ -59,8 +57,8 @@ def state(task: Queries, n: int = 1) -> tuple[str, int]:
     return found["status"], found["filledQty"]
 
 
-def test_order_is_read_as_it_stands_each_time(store: Store):
-    """Through either of two tasks, and at once after each change: no read is older than one before it."""
+def test_each_read_returns_the_current_state(store: Store):
+    """In each of two tasks, right after each change: no read is older than one before it."""
     store.accept(1)
     tasks = [store.task(), store.task()]
     seen: list[tuple[str, int]] = []
@@ -70,7 +68,7 @@ def test_order_is_read_as_it_stands_each_time(store: Store):
     assert seen == [each for each in LIFE for _ in tasks]
 
 
-def test_orders_do_not_answer_for_each_other(store: Store):
+def test_a_read_returns_its_own_order(store: Store):
     store.accept(1)
     store.accept(2)
     task = store.task()
@@ -78,8 +76,8 @@ def test_orders_do_not_answer_for_each_other(store: Store):
     assert [state(task, n) for n in (1, 2, 1)] == [("ACCEPTED", 0), ("FILLED", 5), ("ACCEPTED", 0)]
 
 
-def test_order_that_was_asked_for_too_early_is_found_when_it_is_there(store: Store):
-    """That there was none is not remembered either."""
+def test_order_is_found_although_an_earlier_read_did_not_find_it(store: Store):
+    """A missing order is not cached."""
     task = store.task()
     with pytest.raises(UnknownOrder):
         task.order("o1", "c1")
@@ -87,7 +85,7 @@ def test_order_that_was_asked_for_too_early_is_found_when_it_is_there(store: Sto
     assert state(task) == ("ACCEPTED", 0)
 
 
-def test_stranger_is_refused_also_after_the_owner_has_read(store: Store):
+def test_another_client_is_refused_after_the_owner_has_read(store: Store):
     store.accept(1)
     task = store.task()
     assert state(task) == ("ACCEPTED", 0)
@@ -96,7 +94,7 @@ def test_stranger_is_refused_also_after_the_owner_has_read(store: Store):
 
 
 def test_every_read_of_an_order_is_consistent(store: Store):
-    """DynamoDB's default may be older than what was read before."""
+    """DynamoDB's default read may return an older state than an earlier read."""
     store.accept(1)
     task = store.task()
     before = len(store.sent)

@@ -1,4 +1,4 @@
-"""The relay and the sender: accepted events reach the queue in order, whatever the queue or an entry is like."""
+"""Sender and relay: accepted events reach the queue in order, through outages and unreadable outbox entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from paperbroker.storage import outbox as outboxes
 from paperbroker.storage.outbox import Outbox
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
-from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, new_order
+from tests.paperbroker.paperbroker_rig import MARKETS, IntakeRig, Stage, new_order, order_event
 from tests.polling import wait_until
 
 LOG = Log(logging.getLogger("test"))
@@ -32,23 +32,23 @@ LATER_NS = int((LOST_AFTER_S + 1) * 1e9)
 
 
 def relay(stage: Stage, commands: Any = None) -> Relay:
-    """A relay to whom everything in the outbox looks lost."""
+    """Make a relay whose clock is late enough that every outbox entry is due."""
     commands = commands or CommandQueue(stage.sqs, stage.settings.queue_url)
     outbox = Outbox(stage.dynamodb, stage.settings.tables)
     late = lambda: time.time_ns() + LATER_NS  # noqa: E731
     return Relay(commands, outbox, MARKETS, Silent(), LOG, threading.Event(), now_ns=late)
 
 
-def accept(stage: Stage, count: int, **changed: Any) -> list[str]:
-    """Orders that stay in the outbox, by turns in each market; their ids in the order of their acceptance."""
-    rig = IntakeRig(stage)  # not entered: its sender does not run
+def accept(stage: Stage, count: int) -> list[str]:
+    """Accept orders in alternating markets, leave them in the outbox, and return their ids in that order."""
+    rig = IntakeRig(stage)  # Not entered, so its sender does not run.
     for n in range(count):
-        rig.intake.submit(new_order(n, symbol=MARKETS[n % len(MARKETS)], **changed), "trace")
+        rig.intake.submit(new_order(n, symbol=MARKETS[n % len(MARKETS)]), "trace")
     return [f"o{n}" for n in range(count)]
 
 
 def queued_ids(stage: Stage) -> dict[str, list[str]]:
-    """Order ids in the queue by market, in the order in which they come out."""
+    """Receive all messages; return their order ids by market, in the order of the queue."""
     found: dict[str, list[str]] = {market: [] for market in MARKETS}
     for body in map(json.loads, stage.queued()):
         found[body["market"]].append(body["orderId"])
@@ -56,13 +56,13 @@ def queued_ids(stage: Stage) -> dict[str, list[str]]:
 
 
 def test_backlog_is_sent_in_the_order_of_acceptance(stage: Stage, monkeypatch: pytest.MonkeyPatch):
-    """Over several pages and markets; then the outbox is empty and the next sweep finds nothing."""
+    """Over several pages and markets. Then the outbox is empty and the next sweep finds nothing."""
     monkeypatch.setattr(outboxes, "PAGE_ENTRIES", 7)
     ids = accept(stage, 50)
     tested = relay(stage)
     assert tested.sweep() == 50
     assert queued_ids(stage) == {market: ids[n :: len(MARKETS)] for n, market in enumerate(MARKETS)}
-    assert stage.items(stage.settings.tables.outbox) == []
+    assert stage.outbox() == []
     assert tested.sweep() == 0
 
 
@@ -77,22 +77,22 @@ def test_two_relays_at_once_send_nothing_twice(stage: Stage):
 
 
 @pytest.mark.parametrize("body", [None, {"S": "no json"}, {"S": "{}"}, {"N": "7"}])
-def test_an_entry_that_holds_no_event_is_reported_and_passed_over(
+def test_an_unreadable_entry_is_logged_once_and_skipped(
     stage: Stage, body: dict[str, str] | None, caplog: pytest.LogCaptureFixture
 ):
-    """The others are sent, the bad one is left where it is and named once."""
+    """The others are sent, and the bad one stays in the outbox."""
     bad = {"market": {"S": "ACME"}, "eventId": {"S": "0bad"}, "acceptedAtNs": {"N": "1"}}
     stage.dynamodb.put_item(TableName=stage.settings.tables.outbox, Item=bad | ({"body": body} if body else {}))
     accept(stage, 4)
     tested = relay(stage)
     assert tested.sweep() == 4
     assert tested.sweep() == 0
-    assert [row["eventId"] for row in stage.items(stage.settings.tables.outbox)] == ["0bad"]
+    assert [row["eventId"] for row in stage.outbox()] == ["0bad"]
     assert caplog.messages.count("relay.unreadable_entry") == 1
 
 
-def test_entries_of_another_version_are_sent_too(stage: Stage):
-    """Their ids need not begin with a time, and their market need not be one of ours."""
+def test_entries_of_another_version_are_sent(stage: Stage):
+    """Their event ids may have another format, and their market may no longer be configured."""
     rig = IntakeRig(stage)
     rig.intake.submit(new_order(1, symbol="GONE"), "trace")
     (row,) = stage.dynamodb.scan(TableName=stage.settings.tables.outbox)["Items"]
@@ -103,91 +103,84 @@ def test_entries_of_another_version_are_sent_too(stage: Stage):
 
 
 @dataclass
-class Flaky:
-    """A queue that is away for a while, and then takes what it gets."""
+class Queue:
+    """A queue that fails while `down`, and keeps the order ids of what was sent."""
 
-    away: bool = True
-    asked: int = 0
-    taken: list[str] = field(default_factory=list)
+    down: bool = True
+    calls: int = 0
+    sent: list[str] = field(default_factory=list)
 
     def send(self, events: Sequence[IntakeEvent]) -> list[IntakeEvent]:
-        self.asked += 1
-        if self.away:
-            raise QueueUnavailable("away")
-        self.taken += [event.order_id for event in events]
+        self.calls += 1
+        if self.down:
+            raise QueueUnavailable("down")
+        self.sent += [event.order_id for event in events]
         return list(events)
 
 
-def test_relay_forgets_only_what_the_queue_has(stage: Stage):
-    """The queue goes away halfway: what it took leaves the outbox, the rest is sent by the next sweep, in order."""
+def test_relay_deletes_only_what_the_queue_accepted(stage: Stage):
+    """The queue fails halfway: what it accepted leaves the outbox, and the next sweep sends the rest in order."""
 
-    class Halfway(Flaky):
+    class Halfway(Queue):
         def send(self, events: Sequence[IntakeEvent]) -> list[IntakeEvent]:
-            if len(self.taken) >= 10:
-                raise QueueUnavailable("away")
+            if len(self.sent) >= 10:
+                raise QueueUnavailable("down")
             return super().send(events)
 
     rig = IntakeRig(stage)
     for n in range(25):
         rig.intake.submit(new_order(n), "trace")
-    halfway, whole = Halfway(away=False), Flaky(away=False)
+    halfway, recovered = Halfway(down=False), Queue(down=False)
     with pytest.raises(QueueUnavailable):
         relay(stage, halfway).sweep()
-    assert len(stage.items(stage.settings.tables.outbox)) == 15
-    assert relay(stage, whole).sweep() == 15
-    assert halfway.taken + whole.taken == [f"o{n}" for n in range(25)]
+    assert len(stage.outbox()) == 15
+    assert relay(stage, recovered).sweep() == 15
+    assert halfway.sent + recovered.sent == [f"o{n}" for n in range(25)]
 
 
-def test_sender_holds_its_order_through_a_short_outage(stage: Stage):
-    """What waited is sent first when the queue is back, then what came later."""
-    commands = Flaky()
-    tables = OrderTables(stage.dynamodb, stage.settings.tables)
+def started_sender(stage: Stage, commands: Queue) -> tuple[Sender, Intake]:
+    """Start a sender on `commands`; return it and the intake whose events it sends."""
     tested = Sender(commands, Outbox(stage.dynamodb, stage.settings.tables), LOG)  # pyright: ignore
-    intake = Intake(tables, tested)
     tested.start()
+    return tested, Intake(OrderTables(stage.dynamodb, stage.settings.tables), tested)
+
+
+def test_sender_keeps_the_order_through_a_short_outage(stage: Stage):
+    """When the queue is back, waiting events are sent before later ones."""
+    commands = Queue()
+    tested, intake = started_sender(stage, commands)
     for n in range(12):
         intake.submit(new_order(n), "trace")
-    wait_until(lambda: commands.asked >= 2)
-    commands.away = False
+    wait_until(lambda: commands.calls >= 2)
+    commands.down = False
     for n in range(12, 20):
         intake.submit(new_order(n), "trace")
-    wait_until(lambda: len(commands.taken) == 20)
+    wait_until(lambda: len(commands.sent) == 20)
     tested.stop(5)
-    assert commands.taken == [f"o{n}" for n in range(20)]
-    assert stage.items(stage.settings.tables.outbox) == []
+    assert commands.sent == [f"o{n}" for n in range(20)]
+    assert stage.outbox() == []
 
 
-def test_sender_leaves_what_is_old_to_the_relay(stage: Stage, monkeypatch: pytest.MonkeyPatch):
-    """After a long outage it holds almost nothing, and sends only what is young; the outbox still has the rest."""
+def test_sender_leaves_old_events_to_the_relay(stage: Stage, monkeypatch: pytest.MonkeyPatch):
+    """After a long outage it has dropped the old events, which the outbox still holds, and sends only new ones."""
     monkeypatch.setattr(sender, "LOST_AFTER_S", 0.3)
-    commands = Flaky()
-    tested = Sender(commands, Outbox(stage.dynamodb, stage.settings.tables), LOG)  # pyright: ignore
-    intake = Intake(OrderTables(stage.dynamodb, stage.settings.tables), tested)
-    tested.start()
+    commands = Queue()
+    tested, intake = started_sender(stage, commands)
     for n in range(5):
         intake.submit(new_order(n), "trace")
     time.sleep(0.3)
-    asked = commands.asked
-    wait_until(lambda: commands.asked > asked and not tested._held and tested._waiting.empty())
-    commands.away = False
+    calls = commands.calls
+    wait_until(lambda: commands.calls > calls and not tested._held and tested._waiting.empty())
+    commands.down = False
     intake.submit(new_order(9), "trace")
-    wait_until(lambda: commands.taken == ["o9"])
+    wait_until(lambda: commands.sent == ["o9"])
     tested.stop(5)
-    assert sorted(row["orderId"] for row in stage.items(stage.settings.tables.outbox)) == [f"o{n}" for n in range(5)]
+    assert sorted(row["orderId"] for row in stage.outbox()) == [f"o{n}" for n in range(5)]
 
 
-def test_senders_buffer_is_bounded_and_offer_never_waits():
-    """Nobody sends: the surplus is dropped without a wait or an error."""
-    tested = Sender(Flaky(), None, LOG)  # pyright: ignore - never started
-    event = IntakeEvent(
-        event_id="e",
-        type="OrderAccepted",
-        market="ACME",
-        order_id="o",
-        client_id="c",
-        idempotency_key="k",
-        accepted_at_ns=0,
-    )
+def test_a_full_buffer_of_the_sender_drops_events_without_waiting():
+    tested = Sender(Queue(), None, LOG)  # pyright: ignore - never started
+    event = order_event(1)
     for _ in range(WAITING_MAX + 50):
         tested.offer(event)
     assert tested._waiting.qsize() == WAITING_MAX

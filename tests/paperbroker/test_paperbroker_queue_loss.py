@@ -1,4 +1,4 @@
-"""PaperBroker while SQS is away, or a matcher is frozen: real processes, real signals, a route that can be cut."""
+"""PaperBroker while SQS is unreachable or a matcher is frozen, with real processes and signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.paperbroker.paperbroker_rig import BlackHole, Process, Stage, running
+from tests.paperbroker.paperbroker_rig import Process, Stage, order_body, running
+from tests.paperbroker.tcp_proxy import TcpProxy
 from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
@@ -22,10 +23,9 @@ ORDERS_MAX = 1000
 PAUSE_S = 0.08
 
 
-def order(n: int, **changed: Any) -> dict[str, Any]:
+def order(n: int) -> dict[str, Any]:
     side = "BUY" if n % 2 else "SELL"
-    base = {"clientId": f"c{n % 5}", "idempotencyKey": f"k{n}", "orderId": f"o{n}", "symbol": "ACME", "side": side}
-    return base | {"type": "LIMIT", "qty": 1, "price": 100} | changed
+    return order_body(n, clientId=f"c{n % 5}", side=side, qty=1)
 
 
 def submit(api: Process, numbers: range) -> None:
@@ -33,11 +33,10 @@ def submit(api: Process, numbers: range) -> None:
 
 
 def assert_each_once(stage: Stage, wanted: int) -> None:
-    """Every order sequenced once, without a gap, nobody filled beyond its quantity, nothing left on the way."""
+    """Assert that each order is in the ledger once, without gaps, and is filled for at most its quantity."""
     rows = stage.ledger("ACME")
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
-    accepted = Counter(row["orderId"] for row in rows if row["type"] == "accepted")
-    assert accepted == Counter({f"o{n}": 1 for n in range(wanted)})
+    assert Counter(stage.accepted_ids()) == Counter({f"o{n}": 1 for n in range(wanted)})
     filled: Counter[str] = Counter()
     for row in rows:
         if row["type"] == "fill":
@@ -47,20 +46,12 @@ def assert_each_once(stage: Stage, wanted: int) -> None:
     assert {name: item["filledQty"] for name, item in stored.items()} == {name: filled[name] for name in stored}
 
 
-def sequenced(stage: Stage) -> int:
-    return len([row for row in stage.ledger("ACME") if row["type"] == "accepted"])
-
-
-def emptied(stage: Stage) -> bool:
-    return stage.items(stage.settings.tables.outbox) == []
-
-
-def test_orders_taken_while_sqs_is_away_for_all_are_sequenced_once_it_is_back(
-    stage: Stage, tmp_path: Path, hole: BlackHole
+def test_orders_accepted_while_sqs_is_unreachable_are_sequenced_once_it_is_back(
+    stage: Stage, tmp_path: Path, aws_proxy: TcpProxy
 ):
-    """No answer fails, the API stays ready, cancels too; afterwards the backlog drains by itself, and fresh orders do
-    not wait for all of it."""
-    env = stage.env | {"AWS_ENDPOINT_URL_SQS": hole.endpoint}
+    """Orders and cancels are accepted and the API stays ready. Afterwards the backlog drains, and new orders do not
+    wait for all of it."""
+    env = stage.env | {"AWS_ENDPOINT_URL_SQS": aws_proxy.endpoint}
     with (
         running("api", env, tmp_path) as api,
         running("matcher", env, tmp_path),
@@ -69,43 +60,45 @@ def test_orders_taken_while_sqs_is_away_for_all_are_sequenced_once_it_is_back(
         running("relay", env, tmp_path),
     ):
         submit(api, range(4))
-        wait_until(lambda: sequenced(stage) == 4)
-        hole.cut.set()
+        wait_until(lambda: len(stage.accepted_ids()) == 4)
+        aws_proxy.blackholed.set()
         submit(api, range(4, 60))
         cancel = api.call("POST", "/orders/o50/cancel", {"clientId": "c0", "idempotencyKey": "cancel-50"})
         assert cancel.status == 202
-        time.sleep(4)  # longer than the sender keeps anything: all of it is the relay's
-        assert sequenced(stage) == 4
+        time.sleep(4)  # Longer than the sender keeps events, so the relay has to send all of them.
+        assert len(stage.accepted_ids()) == 4
         assert api.call("GET", "/readyz").status == 200
-        hole.cut.clear()
+        aws_proxy.blackholed.clear()
         submit(api, range(60, 64))
-        wait_until(lambda: sequenced(stage) == 64, timeout_s=DRAIN_S_MAX)
-        wait_until(lambda: emptied(stage), timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: len(stage.accepted_ids()) == 64, timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: not stage.outbox(), timeout_s=DRAIN_S_MAX)
         wait_until(lambda: [row for row in stage.ledger("ACME") if row.get("idempotencyKey") == "cancel-50"])
     assert_each_once(stage, 64)
     assert [row for row in stage.ledger("ACME") if row.get("reason") == "UnknownOrder"] == []
 
 
-def test_zone_without_sqs_is_served_by_the_other_zones_relay(stage: Stage, tmp_path: Path, hole: BlackHole):
-    """Only the API's and one matcher's way is cut: its orders arrive late, by the relay, not never."""
-    cut = stage.env | {"AWS_ENDPOINT_URL_SQS": hole.endpoint}
+def test_relay_of_another_zone_sends_the_orders_of_a_zone_without_sqs(
+    stage: Stage, tmp_path: Path, aws_proxy: TcpProxy
+):
+    """Only the API and one matcher lose SQS: the orders arrive late, through the relay."""
+    cut = stage.env | {"AWS_ENDPOINT_URL_SQS": aws_proxy.endpoint}
     with (
         running("api", cut, tmp_path) as api,
         running("matcher", cut, tmp_path),
         running("matcher", stage.env, tmp_path),
         running("relay", stage.env, tmp_path),
     ):
-        hole.cut.set()
+        aws_proxy.blackholed.set()
         submit(api, range(20))
-        wait_until(lambda: sequenced(stage) == 20, timeout_s=DRAIN_S_MAX)
-        wait_until(lambda: emptied(stage), timeout_s=DRAIN_S_MAX)
-        hole.cut.clear()
+        wait_until(lambda: len(stage.accepted_ids()) == 20, timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: not stage.outbox(), timeout_s=DRAIN_S_MAX)
+        aws_proxy.blackholed.clear()
     assert_each_once(stage, 20)
 
 
 @contextmanager
 def load(api: Process) -> Iterator[list[int]]:
-    """Orders 0, 1, … one after the other for as long as the body runs; what it gives are the answers' statuses."""
+    """Send orders 0, 1, … one by one while the body runs; yield the growing list of statuses."""
     statuses: list[int] = []
     over = threading.Event()
 
@@ -125,9 +118,11 @@ def load(api: Process) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("matchers", [1, 2])
-def test_frozen_matcher_wakes_and_neither_doubles_nor_loses(stage: Stage, tmp_path: Path, matchers: int):
-    """SIGSTOP under load for longer than its receipts hold, again and again: with a rival the market goes on
-    meanwhile, alone it catches up; in the end each order is there once."""
+def test_matcher_that_resumes_after_a_freeze_neither_doubles_nor_loses_orders(
+    stage: Stage, tmp_path: Path, matchers: int
+):
+    """It is suspended twice for longer than its receipts are valid. A second matcher carries on meanwhile; without one,
+    the resumed matcher catches up."""
     with ExitStack() as tasks:
         api, frozen, *_ = [
             tasks.enter_context(running(role, stage.env, tmp_path)) for role in ("api", *["matcher"] * matchers)
@@ -136,11 +131,11 @@ def test_frozen_matcher_wakes_and_neither_doubles_nor_loses(stage: Stage, tmp_pa
             for _ in range(2):
                 time.sleep(0.5)
                 frozen.popen.send_signal(signal.SIGSTOP)
-                asleep_at = sequenced(stage)
+                before = len(stage.accepted_ids())
                 time.sleep(7)
                 if matchers > 1:
-                    assert sequenced(stage) > asleep_at, "the market stood still although a rival was awake"
+                    assert len(stage.accepted_ids()) > before, "the other matcher sequenced nothing"
                 frozen.popen.send_signal(signal.SIGCONT)
-        wait_until(lambda: sequenced(stage) == len(statuses), timeout_s=DRAIN_S_MAX)
+        wait_until(lambda: len(stage.accepted_ids()) == len(statuses), timeout_s=DRAIN_S_MAX)
         assert frozen.popen.poll() is None
     assert_each_once(stage, len(statuses))

@@ -1,8 +1,6 @@
-"""The sequencer before a ledger that refuses for want of capacity, or because of rivals' transactions."""
+"""The sequencer with a ledger that refuses commits because of throttling or conflicting transactions."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import pytest
 
@@ -13,39 +11,26 @@ from paperbroker.services.sequencer import REFUSALS_MAX, Sequencer
 from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 from tests.paperbroker.memory_ledger import MemoryLedger
+from tests.paperbroker.paperbroker_rig import order_event
 from tests.paperbroker.scripted_aws import TABLES, cancelled, scripted
 
 MARKET = "ACME"
 
 
 def orders(count: int) -> list[IntakeEvent]:
-    common: dict[str, Any] = {"type": "OrderAccepted", "market": MARKET, "side": "BUY", "order_type": "LIMIT"}
-    return [
-        IntakeEvent(
-            event_id=f"e{n}",
-            order_id=f"o{n}",
-            client_id="a",
-            idempotency_key=f"k{n}",
-            tif="GTC",
-            qty=1,
-            price=100,
-            accepted_at_ns=0,
-            **common,
-        )
-        for n in range(count)
-    ]
+    return [order_event(n) for n in range(count)]
 
 
 class Refusing(MemoryLedger):
-    """Refuses commits of more than `events_max` events, and the first of those that are left, `times` times."""
+    """Refuses the first `times` commits, and every commit of more than `events_max` events."""
 
     def __init__(self, error: Exception, times: int = 0, events_max: int = 1000) -> None:
         super().__init__()
         self.error, self.times, self.events_max = error, times, events_max
-        self.asked: list[int] = []
+        self.sizes: list[int] = []
 
     def commit(self, commit: Commit) -> None:
-        self.asked.append(len(commit.events))
+        self.sizes.append(len(commit.events))
         if len(commit.events) > self.events_max or self.times > 0:
             self.times -= 1
             raise self.error
@@ -57,31 +42,31 @@ def sequencer(ledger: MemoryLedger) -> tuple[Sequencer, list[float]]:
     return Sequencer(ledger, Silent(), sleep=slept.append), slept
 
 
-@pytest.mark.parametrize("error", [StoreThrottled("no capacity"), StoreContended("rival")])
-def test_a_refused_commit_is_tried_again_after_a_pause(error: Exception):
-    """It wrote nothing, so nothing has to be read first; in the end every order is there once."""
+@pytest.mark.parametrize("error", [StoreThrottled("no capacity"), StoreContended("conflict")])
+def test_a_refused_commit_is_retried_after_a_pause(error: Exception):
+    """In the end every order is in the ledger once."""
     ledger = Refusing(error, times=2)
     tested, slept = sequencer(ledger)
     assert len(tested.apply(MARKET, orders(3)).done) == 3
     assert len(ledger.events[MARKET]) == 3 and len(slept) == 2
 
 
-def test_what_does_not_fit_the_capacity_is_asked_for_in_smaller_parts():
+def test_a_throttled_commit_is_retried_in_smaller_parts():
     ledger = Refusing(StoreThrottled("no capacity"), events_max=3)
     tested, _ = sequencer(ledger)
     assert len(tested.apply(MARKET, orders(10)).done) == 10
     assert [event.order_id for event in ledger.events[MARKET]] == [f"o{n}" for n in range(10)]
-    assert ledger.asked[:3] == [10, 5, 2]
+    assert ledger.sizes[:3] == [10, 5, 2]
 
 
-@pytest.mark.parametrize("error", [StoreThrottled("no capacity"), StoreContended("rival")])
-def test_refusals_to_the_end_are_told_and_bounded(error: StoreUnavailable):
-    """The batch goes back to the queue, and the loop hears why."""
+@pytest.mark.parametrize("error", [StoreThrottled("no capacity"), StoreContended("conflict")])
+def test_lasting_refusals_are_bounded_and_reported(error: StoreUnavailable):
+    """The batch stays in the queue, and the outcome has the reason."""
     ledger = Refusing(error, times=1000)
     tested, _ = sequencer(ledger)
     outcome = tested.apply(MARKET, orders(3))
     assert outcome.done == frozenset() and outcome.failure is error
-    assert len(ledger.asked) == REFUSALS_MAX
+    assert len(ledger.sizes) == REFUSALS_MAX
 
 
 @pytest.mark.parametrize(
@@ -98,12 +83,8 @@ def test_refusals_to_the_end_are_told_and_bounded(error: StoreUnavailable):
         (("None", "None", "ValidationError"), StoreUnavailable),
     ],
 )
-def test_what_the_reasons_of_a_cancelled_commit_mean(
-    reasons: tuple[str, ...], error: type[Exception], monkeypatch: pytest.MonkeyPatch
-):
-    """Fence first, then one mark, then what is written."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def test_error_of_a_cancelled_commit_depends_on_its_reasons(reasons: tuple[str, ...], error: type[Exception]):
+    """The items are the fence, one mark and one ledger event."""
     client, _ = scripted("dynamodb", [cancelled(*reasons)], attempts=1)
     ledger = MemoryLedger()
     Sequencer(ledger, Silent()).apply(MARKET, orders(1))

@@ -1,4 +1,4 @@
-"""The stack is a valid template, small enough, and safe to break."""
+"""The stack's template is valid, and its experiments reach only their own run and can be stopped."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 DEPLOY = Path(__file__).parents[2] / "paperbroker" / "deploy"
 TEMPLATE = DEPLOY / "stack.yaml"
 TAGS = {"Tier", "Component"}
-# CloudFormation hands these on; whoever deploys by hand must know them.
+# CloudFormation copies these to the resources; a manual deployment must set them.
 STACK_TAGS = ("App=PaperBroker", "Env=<EnvName>", "GameDay=allowed", "RunId=<RunId>")
-# CloudFormation takes no tags for these, or they are parts of one that says what they are.
+# CloudFormation accepts no tags for these, or they are parts of a tagged resource.
 UNTAGGED = {
     "AWS::AppConfig::ConfigurationProfile",
     "AWS::AppConfig::Deployment",
@@ -40,47 +39,28 @@ KEYS = {
 }
 
 
-class Loader(yaml.SafeLoader):
-    """Reads CloudFormation's short forms as {"!Ref": …}."""
-
-
-Loader.add_multi_constructor(
-    "!",
-    lambda loader, suffix, node: {
-        f"!{suffix}": loader.construct_scalar(node)
-        if isinstance(node, yaml.ScalarNode)
-        else loader.construct_sequence(node, deep=True)
-    },
-)
-
-
-@pytest.fixture(scope="module")
-def template() -> dict[str, Any]:
-    return yaml.load(TEMPLATE.read_text(), Loader)
-
-
 def of_type(template: dict[str, Any], kind: str) -> dict[str, Any]:
     found = {name: item["Properties"] for name, item in template["Resources"].items() if item["Type"] == kind}
     assert found, f"no {kind} in the template"
     return found
 
 
-def test_cfn_lint_has_nothing_to_say():
+def test_cfn_lint_finds_nothing():
     command = Path(sys.executable).with_name("cfn-lint")
     linted = subprocess.run([command, str(TEMPLATE)], capture_output=True, text=True, timeout=60, check=False)
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
-def test_cloudformation_takes_a_template_of_its_size():
-    """From S3, as the kit hands it over; the body of a call may hold 51,200 bytes only."""
+def test_template_is_within_cloudformations_size_limit():
+    """1 MB for a template in S3, where the kit puts it. In the body of a call the limit is 51,200 bytes."""
     assert len(TEMPLATE.read_bytes()) < 1_000_000
 
 
-def test_its_description_says_which_tags_the_stack_must_have(template: dict[str, Any]):
+def test_description_names_the_tags_that_the_stack_must_have(template: dict[str, Any]):
     assert [tag for tag in STACK_TAGS if tag not in template["Description"]] == []
 
 
-def test_everything_that_takes_tags_says_what_it_is(template: dict[str, Any]):
+def test_every_taggable_resource_has_the_tags(template: dict[str, Any]):
     for name, resource in template["Resources"].items():
         if resource["Type"] in UNTAGGED:
             continue
@@ -89,7 +69,7 @@ def test_everything_that_takes_tags_says_what_it_is(template: dict[str, Any]):
         assert keys >= TAGS, f"{name} lacks {TAGS - keys}"
 
 
-def test_services_hand_their_tags_to_their_tasks(template: dict[str, Any]):
+def test_services_propagate_their_tags_to_their_tasks(template: dict[str, Any]):
     assert all(item["PropagateTags"] == "SERVICE" for item in of_type(template, "AWS::ECS::Service").values())
 
 
@@ -111,7 +91,7 @@ def test_every_experiment_reaches_only_its_own_run(template: dict[str, Any]):
 
 
 def test_parameters_of_an_action_have_no_white_space(template: dict[str, Any]):
-    """FIS refuses it, and JSON is written with it all too easily."""
+    """FIS refuses white space, which JSON parameters often contain."""
     for experiment in of_type(template, "AWS::FIS::ExperimentTemplate").values():
         for action in experiment["Actions"].values():
             plain = [value for value in action.get("Parameters", {}).values() if isinstance(value, str)]
@@ -119,31 +99,33 @@ def test_parameters_of_an_action_have_no_white_space(template: dict[str, Any]):
             assert [text for text in (*plain, *written) if re.search(r"\s", text)] == []
 
 
-def test_an_automation_puts_back_what_it_changed_however_it_ends(template: dict[str, Any]):
-    """Every step but the last leads to the last, whether it fails or is cancelled; the last one is tried again."""
+def test_an_automation_restores_what_it_changed_however_it_ends(template: dict[str, Any]):
+    """A failed or cancelled step continues with a later one, so the last step, which restores, always runs."""
     for name, document in of_type(template, "AWS::SSM::Document").items():
         if name == "RollDocument":
-            continue  # a deployment lasts, and is meant to
+            continue  # A deployment changes nothing that has to be restored.
         *steps, restore = document["Content"]["mainSteps"]
         order = [step["name"] for step in (*steps, restore)]
-        for place, step in enumerate(steps):
-            for way in (step["onFailure"], step["onCancel"]):
-                assert order.index(way.removeprefix("step:")) > place, f"{name}: {step['name']} goes {way}"
+        for index, step in enumerate(steps):
+            for target in (step["onFailure"], step["onCancel"]):
+                assert order.index(target.removeprefix("step:")) > index, (
+                    f"{name}: {step['name']} continues with {target}"
+                )
         assert steps[0]["inputs"]["Api"] == restore["inputs"]["Api"]
         assert restore["maxAttempts"] > 1
         assert "onCancel" not in restore
 
 
 def test_the_automation_that_deploys_waits_for_the_deployment(template: dict[str, Any]):
-    """Else the experiment would be over, and healed, while tasks are still being replaced."""
+    """Otherwise the experiment would end while tasks are still being replaced."""
     deploy, *_, settle = template["Resources"]["RollDocument"]["Properties"]["Content"]["mainSteps"]
     assert (deploy["inputs"]["Api"], deploy["inputs"]["forceNewDeployment"]) == ("UpdateService", True)
     assert settle["inputs"]["DesiredValues"] == ["COMPLETED"]
     assert {deploy["inputs"]["service"]["!GetAtt"]} == {name["!GetAtt"] for name in settle["inputs"]["services"]}
 
 
-def test_tasks_are_ready_for_faults_inside_them(template: dict[str, Any]):
-    """What AWS asks for before it injects faults into ECS tasks; the agent must not end the task."""
+def test_tasks_meet_the_requirements_of_faults_inside_tasks(template: dict[str, Any]):
+    """AWS requires these settings. The agent's exit must not stop the task."""
     for name, definition in of_type(template, "AWS::ECS::TaskDefinition").items():
         assert (definition["PidMode"], definition["EnableFaultInjection"]) == ("task", True), name
         main, agent = definition["ContainerDefinitions"]
@@ -151,24 +133,24 @@ def test_tasks_are_ready_for_faults_inside_them(template: dict[str, Any]):
         assert agent["Name"] == "amazon-ssm-agent"
 
 
-def test_a_matcher_outlives_a_stall_and_is_replaced_when_it_hangs_for_good(template: dict[str, Any]):
+def test_a_matcher_survives_a_short_stall_and_is_replaced_when_it_hangs(template: dict[str, Any]):
     retries = template["Parameters"]["MatcherHealthRetries"]["Default"]
     for name in ("MatcherTaskDefinition", "RelayTaskDefinition"):
         check = template["Resources"][name]["Properties"]["ContainerDefinitions"][0]["HealthCheck"]
         assert check["Retries"] == {"!Ref": "MatcherHealthRetries"}
         assert 30 <= check["Interval"] * retries <= 60
-        # The first check within a stall may come at once: so many more must fail before it is too late.
+        # The first check of a stall of 20 s may come at its start; the remaining ones must take longer than the stall.
         assert check["Interval"] * (retries - 1) > 20
 
 
-def test_the_flags_are_the_ones_that_paperbroker_reads(template: dict[str, Any]):
+def test_the_flags_have_the_names_that_paperbroker_reads(template: dict[str, Any]):
     resources = template["Resources"]
     contents = {name: json.loads(resources[name]["Properties"]["Content"]) for name in ("FlagsNormal", "FlagsSlow")}
     assert contents == {"FlagsNormal": {"storeDelayMs": 0}, "FlagsSlow": {"storeDelayMs": 1500}}
     assert resources["FlagsDeployed"]["Properties"]["ConfigurationVersion"] == {"!Ref": "FlagsNormal"}
 
 
-def test_the_tables_have_the_keys_that_kit_and_broker_agreed_on(template: dict[str, Any]):
+def test_the_tables_have_the_keys_that_kit_and_paperbroker_use(template: dict[str, Any]):
     for name, table in of_type(template, "AWS::DynamoDB::Table").items():
         types = {item["AttributeName"]: item["AttributeType"] for item in table["AttributeDefinitions"]}
         keys = [(item["AttributeName"], types[item["AttributeName"]]) for item in table["KeySchema"]]
@@ -176,7 +158,7 @@ def test_the_tables_have_the_keys_that_kit_and_broker_agreed_on(template: dict[s
         assert table["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_the_queue_is_fifo_and_drops_no_message_early(template: dict[str, Any]):
+def test_the_queue_is_fifo_and_redelivers_at_least_a_hundred_times(template: dict[str, Any]):
     queue = template["Resources"]["Queue"]["Properties"]
     assert queue["FifoQueue"] is True
     assert queue["ContentBasedDeduplication"] is True
@@ -184,13 +166,13 @@ def test_the_queue_is_fifo_and_drops_no_message_early(template: dict[str, Any]):
 
 
 @pytest.mark.parametrize("env", ["prod", "production", "prod-eu"])
-def test_it_refuses_a_production_environment(template: dict[str, Any], env: str):
+def test_a_production_environment_is_refused(template: dict[str, Any], env: str):
     pattern = template["Parameters"]["EnvName"]["AllowedPattern"]
     assert re.fullmatch(pattern, "gameday")
     assert not re.fullmatch(pattern, env)
 
 
-def test_no_role_may_do_everything(template: dict[str, Any]):
+def test_no_role_allows_a_wildcard_action(template: dict[str, Any]):
     for role in of_type(template, "AWS::IAM::Role").values():
         for policy in role.get("Policies", []):
             for statement in policy["PolicyDocument"]["Statement"]:
@@ -198,7 +180,7 @@ def test_no_role_may_do_everything(template: dict[str, Any]):
                 assert "*" not in "".join([actions] if isinstance(actions, str) else actions)
 
 
-def test_the_image_pins_what_the_lock_pins():
+def test_the_image_pins_the_versions_of_the_lock_file():
     lock = (DEPLOY.parents[1] / "requirements.lock").read_text()
     pins = [line for line in (DEPLOY / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
     assert pins

@@ -1,9 +1,8 @@
-"""What is counted of the calls to DynamoDB and SQS: every attempt, through botocore's own machinery."""
+"""Metrics of calls to DynamoDB and SQS, counted per attempt inside botocore."""
 
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from typing import Any
 
 import pytest
@@ -13,30 +12,16 @@ from paperbroker.errors import QueueUnavailable, StoreThrottled, StoreUnavailabl
 from paperbroker.storage.queues import CommandQueue
 from paperbroker.storage.tables import OrderTables
 from paperbroker.storage.watch import Watch
-from tests.paperbroker.scripted_aws import TABLES, Step, cancelled, refusal, scripted
+from tests.paperbroker.paperbroker_rig import RecordedTelemetry
+from tests.paperbroker.scripted_aws import OK, TABLES, Step, cancelled, refusal, scripted
 
-OK: Step = (200, {})
 THROTTLED = refusal("ProvisionedThroughputExceededException")
 TIMED_OUT = ReadTimeoutError(endpoint_url="http://nowhere")
 
 
-class Meter:
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.values: list[tuple[str, float]] = []
-
-    def count(self, name: str, n: int) -> None:
-        self.counts[name] += n
-
-    def observe(self, name: str, value: float) -> None:
-        self.values.append((name, value))
-
-
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials, and no waits within botocore's own retries."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove the pauses between botocore's own retries."""
     monkeypatch.setattr("botocore.endpoint.time.sleep", lambda seconds: None)
 
 
@@ -54,46 +39,46 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_a_call_is_counted_by_how_it_ended(steps: list[Step], error: type[Exception] | None, counts: dict[str, int]):
-    """With two attempts: attempts that were throttled, calls that got no answer, and the time of each call."""
-    meter = Meter()
-    client, sent = scripted("dynamodb", steps, Watch("Store", meter), attempts=2)
-    said: type[Exception] | None = None
+    """With two attempts per call: throttled attempts, calls without an answer, and the duration of each call."""
+    telemetry = RecordedTelemetry()
+    client, sent = scripted("dynamodb", steps, Watch("Store", telemetry), attempts=2)
+    raised: type[Exception] | None = None
     try:
         OrderTables(client, TABLES).find_order("o1")
     except StoreUnavailable as exc:
-        said = type(exc)
-    assert said is error
-    assert dict(meter.counts) == counts
-    assert [name for name, _ in meter.values] == ["StoreMs"]
+        raised = type(exc)
+    assert raised is error
+    assert dict(telemetry.counts) == counts
+    assert [name for name, _ in telemetry.values] == ["StoreMs"]
     assert len(sent) <= 2
 
 
-def test_throttled_transaction_is_known_by_its_reasons():
-    """DynamoDB says so in a reason of the cancelled transaction; a failed condition is no throttling."""
-    meter = Meter()
+def test_throttled_transaction_is_recognised_by_its_cancellation_reasons():
+    """A failed condition does not count as throttling."""
+    telemetry = RecordedTelemetry()
     steps = [cancelled("None", "ThrottlingError"), cancelled("ConditionalCheckFailed", "None")]
-    client, _ = scripted("dynamodb", steps, Watch("Store", meter))
+    client, _ = scripted("dynamodb", steps, Watch("Store", telemetry))
     for _ in steps:
         with contextlib.suppress(client.exceptions.TransactionCanceledException):
             client.transact_write_items(TransactItems=[])
-    assert dict(meter.counts) == {"StoreThrottled": 1}
+    assert dict(telemetry.counts) == {"StoreThrottled": 1}
 
 
 def test_long_polls_are_not_timed_but_their_failures_count():
-    meter = Meter()
-    client, _ = scripted("sqs", [OK, TIMED_OUT, OK], Watch("Queue", meter), attempts=1)
+    telemetry = RecordedTelemetry()
+    client, _ = scripted("sqs", [OK, TIMED_OUT, OK], Watch("Queue", telemetry), attempts=1)
     queue = CommandQueue(client, "http://q/1/q.fifo")
     assert queue.receive() == []
     with pytest.raises(QueueUnavailable):
         queue.receive()
     queue.probe()
-    assert [name for name, _ in meter.values] == ["QueueMs"]
-    assert dict(meter.counts) == {"QueueErrors": 1}
+    assert [name for name, _ in telemetry.values] == ["QueueMs"]
+    assert dict(telemetry.counts) == {"QueueErrors": 1}
 
 
-def test_delay_belongs_to_the_call_and_is_heard():
-    """A call that the flag holds up looks like one to a slow store: in its time, and for the breaker."""
-    meter, heard, now, slept = Meter(), list[dict[str, Any]](), [100.0], list[float]()
+def test_delay_flag_counts_as_part_of_the_call():
+    """A delayed call looks like a call to a slow store, in the metric and to the breaker."""
+    telemetry, calls, now, slept = RecordedTelemetry(), list[dict[str, Any]](), [100.0], list[float]()
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
@@ -101,8 +86,8 @@ def test_delay_belongs_to_the_call_and_is_heard():
 
     watch = Watch(
         "Store",
-        meter,
-        on_call=lambda **told: heard.append(told),
+        telemetry,
+        on_call=lambda **call: calls.append(call),
         delay_s=lambda: 1.5,
         now_s=lambda: now[0],
         sleep=sleep,
@@ -110,5 +95,5 @@ def test_delay_belongs_to_the_call_and_is_heard():
     client, _ = scripted("dynamodb", [OK], watch)
     OrderTables(client, TABLES).find_order("o1")
     assert slept == [1.5]
-    assert meter.values == [("StoreMs", 1500.0)]
-    assert heard == [{"started_s": 100.0, "took_s": 1.5, "failed": False}]
+    assert telemetry.values == [("StoreMs", 1500.0)]
+    assert calls == [{"started_s": 100.0, "took_s": 1.5, "failed": False}]

@@ -1,4 +1,4 @@
-"""What a task says of itself: metrics as CloudWatch takes them, logs as lines of JSON."""
+"""Metrics as CloudWatch accepts them, logs as lines of JSON, and settings from the environment."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from paperbroker.logs import Log
 from paperbroker.services import telemetry
 from paperbroker.services.telemetry import VALUES_MAX, Metrics
 from paperbroker.settings import from_environment
+from tests.paperbroker.paperbroker_rig import environment
 from tests.paperbroker.random_commands import PROPERTY
 
 
-class Taken:
-    """CloudWatch's end of the wire."""
+class CloudWatch:
+    """Records requests; unreachable while `down`."""
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
@@ -34,9 +35,9 @@ class Taken:
         self.calls.append(request)
 
 
-def metrics(taken: Taken) -> Metrics:
+def metrics(cloudwatch: CloudWatch) -> Metrics:
     return Metrics(
-        taken,
+        cloudwatch,
         namespace="PaperBroker",
         env="e",
         component="api",
@@ -46,45 +47,45 @@ def metrics(taken: Taken) -> Metrics:
     )
 
 
-def test_counts_are_published_even_when_zero_in_both_sets_of_dimensions():
-    """Silence must mean that the task is gone."""
-    taken = Taken()
-    m = metrics(taken)
+def test_counts_are_published_in_both_sets_of_dimensions_even_when_zero():
+    """A missing metric must mean that the task is gone."""
+    cloudwatch = CloudWatch()
+    m = metrics(cloudwatch)
     m.count("Requests", 3)
     m.start()
     m.stop(5)
-    (call,) = taken.calls
-    said = {(d["MetricName"], len(d["Dimensions"]), d["Value"]) for d in call["MetricData"]}
+    (call,) = cloudwatch.calls
+    published = {(d["MetricName"], len(d["Dimensions"]), d["Value"]) for d in call["MetricData"]}
     counts = {("Requests", 3.0), ("Http5xx", 0.0), ("Heartbeat", 1.0)}
-    assert said == {(name, dimensions, value) for name, value in counts for dimensions in (2, 3)}
+    assert published == {(name, dimensions, value) for name, value in counts for dimensions in (2, 3)}
     assert all(datum["StorageResolution"] == 1 for datum in call["MetricData"])
 
 
 @PROPERTY
 @given(st.lists(st.floats(0, 1e5), min_size=1, max_size=400))
-def test_values_survive_aggregation_closely(values: list[float]):
-    """Nothing is lost, no datum holds more values than CloudWatch takes, and each value is nearly what it was."""
-    m = metrics(Taken())
+def test_aggregation_keeps_every_value_within_its_rounding(values: list[float]):
+    """No value is lost, and no datum holds more distinct values than CloudWatch accepts."""
+    m = metrics(CloudWatch())
     for value in values:
         m.observe("LatencyMs", value)
     data = [d for d in m._drain() if d["MetricName"] == "LatencyMs" and len(d["Dimensions"]) == 2]
     assert max(len(d["Values"]) for d in data) <= VALUES_MAX
-    kept = sorted(v for d in data for v, n in zip(d["Values"], d["Counts"], strict=True) for _ in range(int(n)))
-    assert len(kept) == len(values)
-    assert all(abs(a - b) <= max(0.051, b * 0.026) for a, b in zip(kept, sorted(values), strict=True))
+    found = sorted(v for d in data for v, n in zip(d["Values"], d["Counts"], strict=True) for _ in range(int(n)))
+    assert len(found) == len(values)
+    assert all(abs(a - b) <= max(0.051, b * 0.026) for a, b in zip(found, sorted(values), strict=True))
 
 
-def test_unreachable_cloudwatch_is_survived(monkeypatch: pytest.MonkeyPatch):
+def test_metrics_stop_normally_when_cloudwatch_is_unreachable(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(telemetry, "PERIOD_S", 0.01)
-    taken = Taken()
-    taken.down = True
-    m = metrics(taken)
+    cloudwatch = CloudWatch()
+    cloudwatch.down = True
+    m = metrics(cloudwatch)
     m.start()
     m.stop(5)
-    assert taken.calls == []
+    assert cloudwatch.calls == []
 
 
-def test_lines_are_json_with_event_fields_and_run(monkeypatch: pytest.MonkeyPatch):
+def test_log_lines_are_json_with_event_fields_and_run_id(monkeypatch: pytest.MonkeyPatch):
     out = io.StringIO()
     monkeypatch.setattr("sys.stdout", out)
     root = logging.getLogger()
@@ -110,9 +111,7 @@ def test_lines_are_json_with_event_fields_and_run(monkeypatch: pytest.MonkeyPatc
     ("wrong", "named"),
     [({"PB_MARKETS": ""}, "PB_MARKETS"), ({"PORT": "http"}, "PORT"), ({"PB_QUEUE_URL": ""}, "PB_QUEUE_URL")],
 )
-def test_wrong_environment_names_the_variable(wrong: dict[str, str], named: str):
-    tables = {f"PB_{t}_TABLE": t for t in ("ORDERS", "OUTBOX", "LEDGER", "MARKETS", "POSITIONS", "APPLIED")}
-    good = {"AWS_REGION": "us-east-1", "PB_MARKETS": "ACME,BOLT", "PB_QUEUE_URL": "q", **tables}
-    assert from_environment(good).markets == ("ACME", "BOLT")
+def test_error_of_an_invalid_environment_names_the_variable(wrong: dict[str, str], named: str):
+    assert from_environment(environment()).markets == ("ACME", "BOLT")
     with pytest.raises(SettingsError, match=named):
-        from_environment(good | wrong)
+        from_environment(environment(**wrong))

@@ -1,4 +1,4 @@
-"""A market's trades, page by page: whoever goes on from `next` is told each trade once, whatever the size of pages."""
+"""A client that pages through a market's trades by `next` gets each trade once, whatever the page size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKET = "ACME"
 
 
 def queries_of(kinds: list[str]) -> Queries:
-    """On a ledger of these events, the first at seq 1."""
+    """Make queries on a ledger of events of these kinds; the first has sequence 1."""
     ledger: Any = MemoryLedger()
     no_orders: Any = None
     for seq, kind in enumerate(kinds, start=1):
@@ -24,8 +24,8 @@ def queries_of(kinds: list[str]) -> Queries:
     return Queries(no_orders, ledger, (MARKET,))
 
 
-def told(queries: Queries, limit: int) -> tuple[list[int], int]:
-    """The seqs of all trades that a reader is told who goes on until nothing is new; and how many pages it took."""
+def read_all(queries: Queries, limit: int) -> tuple[list[int], int]:
+    """Page through all trades; return their sequences and the number of pages."""
     seqs, after, pages = [], 0, 0
     while (page := queries.trades(MARKET, after, limit))["next"] != after:
         assert len(page["trades"]) <= limit
@@ -37,19 +37,19 @@ def told(queries: Queries, limit: int) -> tuple[list[int], int]:
 
 @pytest.mark.parametrize("limit", [1, 3, 7, TRADES_MAX])
 @pytest.mark.parametrize("size", [0, 1, 20, TRADES_MAX, 3 * TRADES_MAX + 1])
-def test_each_trade_is_told_once(limit: int, size: int):
-    """Across pages of the answer and of the ledger, whether the last event is a trade or not."""
+def test_each_trade_is_returned_once(limit: int, size: int):
+    """Across pages of the answer and of the ledger, whether or not the last event is a trade."""
     kinds = ["accepted", "fill", "fill", "cancelled", "fill"] * (size // 5) + ["fill"] * (size % 5)
-    seqs, _ = told(queries_of(kinds), limit)
+    seqs, _ = read_all(queries_of(kinds), limit)
     assert seqs == [seq for seq, kind in enumerate(kinds, start=1) if kind == "fill"]
 
 
-def test_a_page_reads_only_so_much_of_the_ledger():
-    """Long stretches without a trade are several pages, of no trade each; who asks for more may read more."""
+def test_a_page_reads_a_bounded_part_of_the_ledger():
+    """A long stretch without trades gives several empty pages. A larger limit may read more."""
     stretch = LEDGER_PAGES_MAX * LEDGER_PAGE_MIN
     queries = queries_of(["accepted"] * (2 * stretch) + ["fill"])
     assert queries.trades(MARKET, 0, 5) == {"symbol": MARKET, "trades": [], "next": stretch}
-    assert told(queries, 5) == ([2 * stretch + 1], 3)
+    assert read_all(queries, 5) == ([2 * stretch + 1], 3)
     longest = LEDGER_PAGES_MAX * LEDGER_PAGE_MAX
     queries = queries_of(["accepted"] * longest + ["fill"])
     assert queries.trades(MARKET, 0, TRADES_MAX) == {"symbol": MARKET, "trades": [], "next": longest}
