@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from kit.durations import duration_s
 from kit.fis_rules.catalog import ACTIONS, STALE_IDS, duration_limits
-from kit.fis_rules.parameters import wanted
+from kit.fis_rules.parameters import expectation
 from kit.fis_rules.problems import UNKNOWN, Problem, nearest, suggestion
 from kit.fis_rules.specs import ActionSpec
 from kit.fis_rules.template import Action, Template, Text
@@ -49,7 +49,7 @@ def _check_parameters(where: str, action: Action, spec: ActionSpec) -> Iterator[
             yield Problem(rule=PARAMETER_RULE, path=where, message=message)
         elif value is not UNKNOWN and parameter.kind == "duration":
             yield from _check_duration(where, spec, name, value)
-        elif value is not UNKNOWN and (expected := wanted(parameter.kind, value)):
+        elif value is not UNKNOWN and (expected := expectation(parameter.kind, value)):
             message = f"parameter {name}={value!r} must be {expected}"
             yield Problem(rule="action-parameter-value", path=where, message=message)
     for name, parameter in spec.parameters.items():

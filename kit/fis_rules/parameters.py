@@ -1,4 +1,7 @@
-"""The kinds of parameters that `catalog` names, and which texts each kind accepts. Every parameter is a text."""
+"""Say which values each kind of parameter accepts. Every value is a text; `catalog` gives each parameter its kind.
+
+A kind is a key of `_KINDS`, or a choice such as "ingress|egress", or a list of such choices: "list:a|b".
+"""
 
 import re
 from collections.abc import Callable, Mapping
@@ -8,24 +11,24 @@ from kit.durations import duration_s
 ALARM_ARNS_MAX = 5
 COUNT_MAX = 2_147_483_647
 MILLISECONDS_MAX = 600_000
-# A kind that begins so is a list of the choices that follow.
+# The prefix of a kind that accepts a list of choices instead of one choice.
 LIST_OF = "list:"
 
 _DECIMAL = re.compile(r"\d{1,3}(\.\d+)?", re.ASCII)
 
 
-def wanted(kind: str, value: str) -> str:
-    """Say what a kind accepts instead of the value; empty when it accepts the value."""
+def expectation(kind: str, value: str) -> str:
+    """Return what the kind expects if it does not accept the value; empty if it does."""
     if "|" in kind:
         choices = kind.removeprefix(LIST_OF).split("|")
         items = split_list(value) if kind.startswith(LIST_OF) else [value]
         return "" if items and set(items) <= set(choices) else f"one of {', '.join(choices)}"
-    accepts, words = _KINDS[kind]
-    return "" if accepts(value) else words
+    accepts, expected = _KINDS[kind]
+    return "" if accepts(value) else expected
 
 
 def split_list(value: str) -> list[str]:
-    """Return the items of a list with commas; white space around an item does not count."""
+    """Split a list at its commas, and strip white space around each item."""
     return [item for item in (part.strip() for part in value.split(",")) if item]
 
 
@@ -34,12 +37,12 @@ def is_true(value: str) -> bool:
     return value.lower() == "true"
 
 
-def _whole(low: int, high: int) -> tuple[Callable[[str], bool], str]:
+def _whole_number(low: int, high: int) -> tuple[Callable[[str], bool], str]:
     def accepts(value: str) -> bool:
-        # Twelve digits exceed every limit; more of them would only make `int` slow.
+        # Twelve digits exceed every limit. `int` is slow on very long texts.
         return value.isascii() and value.isdigit() and low <= int(value[:12]) <= high
 
-    return accepts, f"a whole number within {low} and {high}"
+    return accepts, f"a whole number between {low} and {high}"
 
 
 def _are_arns(value: str) -> bool:
@@ -51,15 +54,15 @@ _KINDS: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "arn": (lambda value: value.startswith("arn:"), "an ARN"),
     "arns": (_are_arns, f"1 to {ALARM_ARNS_MAX} ARNs separated by commas"),
     "boolean": (lambda value: value.lower() in ("true", "false"), "true or false"),
-    "count": _whole(0, COUNT_MAX),
+    "count": _whole_number(0, COUNT_MAX),
     "decimal": (
         lambda value: _DECIMAL.fullmatch(value) is not None and float(value) <= 100,
-        "a number within 0 and 100",
+        "a number between 0 and 100",
     ),
     "duration": (lambda value: duration_s(value) is not None, "an ISO 8601 duration such as PT5M"),
     "list": (lambda value: bool(split_list(value)), "a list separated by commas"),
-    "milliseconds": _whole(0, MILLISECONDS_MAX),
-    "percent": _whole(0, 100),
-    "port": _whole(1, 65_535),
-    "text": (lambda value: bool(value.strip()), "a text that is not empty"),
+    "milliseconds": _whole_number(0, MILLISECONDS_MAX),
+    "percent": _whole_number(0, 100),
+    "port": _whole_number(1, 65_535),
+    "text": (lambda value: bool(value.strip()), "a text that is not blank"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MODES = "ALL, COUNT(n) with n at least 1, or PERCENT(n) with n within 1 and 100"
+MODES = "ALL, COUNT(n) with n at least 1, or PERCENT(n) with n between 1 and 100"
 
 _MODE = re.compile(r"ALL|(COUNT|PERCENT)\((\d{1,12})\)", re.ASCII)
 

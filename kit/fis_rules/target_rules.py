@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kit.fis_rules.parameters import wanted
+from kit.fis_rules.parameters import expectation
 from kit.fis_rules.problems import UNKNOWN, Problem, nearest, suggestion
 from kit.fis_rules.selection_mode import MODES, parse_mode
 from kit.fis_rules.specs import TargetType
@@ -49,7 +49,7 @@ def _check_parameters(where: str, target: Target, kind: str, known: TargetType) 
         if spec is None:
             message = f"{kind} has no parameter {name}; {suggestion(name, known.parameters)}"
             yield Problem(rule=rule, path=where, message=message)
-        elif value is not UNKNOWN and (expected := wanted(spec.kind, value)):
+        elif value is not UNKNOWN and (expected := expectation(spec.kind, value)):
             message = f"parameter {name}={value!r} must be {expected}"
             yield Problem(rule="target-parameter-value", path=where, message=message)
     for name, spec in known.parameters.items():

@@ -78,7 +78,7 @@ def of_outcome(outcome: Outcome, case: Case, *, earlier: int) -> Run:
     run = Run(
         case=case.name,
         run_id=outcome.run_id,
-        attempt=earlier + outcome.number,
+        attempt=earlier + outcome.attempt,
         verdict=outcome.verdict,
         failed_checks=failed_checks(record),
         main_reason=main_reason(outcome),

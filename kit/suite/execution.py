@@ -1,6 +1,7 @@
-"""Run a suite: start runs as slots become free, repeat what CPU contention invalidated, write the record as it grows.
+"""Run a suite: start runs as slots become free, and repeat runs that CPU contention invalidated.
 
-All runs end with this process, however it ends. `kit.power` uses the same execution with its own `publish` function.
+The suite's record is written again after each run. If this process ends for any reason, its runs end with it.
+`kit.power` uses the same execution with its own `publish` function.
 """
 
 from __future__ import annotations
@@ -28,29 +29,30 @@ from kit.suite.run_process import RunProcess
 COMMAND = (sys.executable, "-m", "kit", "run")
 POLL_S = 0.2
 SAMPLE_EVERY_S = 1.0
-# CPU samples of the last four hours are kept.
+# The CPU samples of the last four hours are kept, one a second.
 SAMPLES_MAX = 4 * 3_600
-# A run that is being deployed keeps others from starting for at most this long.
+# No run starts while another one is being deployed, because both would be slow. After this time it starts all the same.
 DEPLOY_ALONE_S_MAX = 120.0
+# A run that CPU contention invalidated is repeated this often.
 REPEATS_MAX = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueuedRun:
-    """A run that waits for its start. A repeat (`number` 2) runs alone."""
+    """A run that waits for its start. A repeat (`attempt` 2) runs alone, so that no other run disturbs it again."""
 
     member: Member
     run_id: str
-    number: int = 1
+    attempt: int = 1
 
     @property
-    def alone(self) -> bool:
-        return self.number > 1
+    def is_repeat(self) -> bool:
+        return self.attempt > 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """The state of an execution, from which its record is written. `jobs`: how the slots changed."""
+    """The state of an execution, from which its record is written. `jobs`: the concurrency slots and their changes."""
 
     plan: Plan
     outcomes: Sequence[Outcome]
@@ -122,7 +124,7 @@ class Execution:
         return record
 
     def stop(self, by: str) -> None:
-        """Stop all runs as a signal does; `run` returns when they have ended."""
+        """Stop all runs in the same way as a signal. `run` returns when they have ended."""
         self._stopped_by = self._stopped_by or by
 
     def _step(self) -> None:
@@ -139,14 +141,16 @@ class Execution:
                 self._finish(run)
 
     def _may_start(self) -> bool:
-        """Whether a slot is free, no run is being deployed, and nothing runs beside a run that must be alone."""
+        """Return whether a slot is free, no run is being deployed, and a repeat would run alone."""
         if not self._queue:
             return False
-        if any(run.number > 1 for run in self._running) or (self._queue[0].alone and self._running):
+        if any(run.attempt > 1 for run in self._running) or (self._queue[0].is_repeat and self._running):
             return False
-        young = time.time() - DEPLOY_ALONE_S_MAX
-        deploying = [r for r in self._running if r.reached(RunPhase.STEADY_STATE) is None and r.started_at > young]
-        return not deploying and self._has_free_slot()
+        started_after = time.time() - DEPLOY_ALONE_S_MAX
+        is_deploying = any(
+            run.reached(RunPhase.STEADY_STATE) is None and run.started_at > started_after for run in self._running
+        )
+        return not is_deploying and self._has_free_slot()
 
     def _has_free_slot(self) -> bool:
         slots, reason = self._slots.update(time.time() - self._started_at)
@@ -156,10 +160,10 @@ class Execution:
 
     def _start(self, queued: QueuedRun) -> None:
         run = RunProcess(
-            queued.member, run_id=queued.run_id, folder=self._plan.folder, command=self._command, number=queued.number
+            queued.member, run_id=queued.run_id, folder=self._plan.folder, command=self._command, attempt=queued.attempt
         )
         self._running.append(run)
-        self._log_run(queued.member, f"start{', again and alone' if queued.alone else ''}  ({queued.run_id})")
+        self._log_run(queued.member, f"start{', repeated alone' if queued.is_repeat else ''}  ({queued.run_id})")
 
     def _sample_cpu(self) -> None:
         self._sampled_at = time.monotonic()
@@ -167,8 +171,8 @@ class Execution:
         if sample is None:
             return
         self._samples.append(sample)
-        since = sample.at - OTHER_PROCESSES_WINDOW_S
-        self._slots.other_processes_cores = cpu_contention.other_processes_cores(self._samples, since)
+        window_start = sample.at - OTHER_PROCESSES_WINDOW_S
+        self._slots.other_processes_cores = cpu_contention.other_processes_cores(self._samples, window_start)
         for run in self._running:
             name, steady_at = run.run_id, run.reached(RunPhase.STEADY_STATE)
             self._cpu_s[name] = max(self._cpu_s.get(name, 0.0), self._cpu_sampler.used_s(name))
@@ -182,22 +186,23 @@ class Execution:
         contention = cpu_contention.contention(self._samples, run.run_id, *outcome.measured_window)
         if contention:
             self._slots.demand_cores[run.run_id] = contention.own_cores
-        may_repeat = not self._stopped_by and not outcome.downgrade_reason and run.number <= REPEATS_MAX
+        may_repeat = not self._stopped_by and not outcome.downgrade_reason and run.attempt <= REPEATS_MAX
         reason = repeat_reason(outcome.record, contention) if may_repeat else ""
         self._outcomes.append(replace(outcome, contention=contention, repeat_reason=reason))
         self._log_run(run.member, f"{outcome.verdict.value} after {outcome.duration_s:.0f} s")
         if reason:
             self._slots.run_invalidated = True
             run_id = repeat_run_id(run.run_id)
-            self._queue.append(QueuedRun(member=run.member, run_id=run_id, number=run.number + 1))
+            self._queue.append(QueuedRun(member=run.member, run_id=run_id, attempt=run.attempt + 1))
             self._log_run(run.member, f"will be repeated alone, because {reason}")
         self._publish(suite_record.RUNNING)
 
     def _stop_all(self) -> None:
-        """Stop every run and start no other; record the runs that were never started."""
+        """Stop every run, start no other, and record the runs that were never started."""
         reason = f"the {self._plan.kind} was stopped by {self._stopped_by}"
         for queued in self._queue:
-            if not queued.alone:
+            # For a repeat, the record already has the outcome of its first run.
+            if not queued.is_repeat:
                 self._outcomes.append(not_started(queued.member, self._plan.folder, f"not started: {reason}"))
         self._queue.clear()
         for run in self._running:

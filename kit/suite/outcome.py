@@ -23,13 +23,13 @@ REASON_CHARS_MAX = 300
 class Outcome:
     """A run that has ended.
 
-    `number`: 1, or 2 for a repeat. `downgrade_reason`: why the run's own verdict was replaced by INVALID, empty if it
+    `attempt`: 1, or 2 for a repeat. `downgrade_reason`: why the run's own verdict was replaced by INVALID, empty if it
     was not. `repeat_reason`: why it is repeated, empty if it is not.
     """
 
     member: Member
     run_id: str
-    number: int
+    attempt: int
     exit_code: int | None
     downgrade_reason: str
     started_at: float | None
@@ -66,7 +66,7 @@ class Outcome:
 def not_started(member: Member, folder: Path, reason: str) -> Outcome:
     """Return the outcome of a run that was never started."""
     return Outcome(
-        member=member, run_id=member.run_id, number=1, exit_code=None, downgrade_reason=reason, started_at=None,
+        member=member, run_id=member.run_id, attempt=1, exit_code=None, downgrade_reason=reason, started_at=None,
         ended_at=None, phases=(), record=_missing_record(member, member.run_id, [reason]), cpu_s=0.0,
         contention=None, folder=folder,
     )  # fmt: skip

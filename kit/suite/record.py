@@ -68,7 +68,7 @@ def counting(outcomes: Sequence[Outcome]) -> list[Outcome]:
     last: dict[str, Outcome] = {}
     for outcome in outcomes:
         known = last.get(outcome.member.name)
-        if known is None or outcome.number > known.number:
+        if known is None or outcome.attempt > known.attempt:
             last[outcome.member.name] = outcome
     return list(last.values())
 
@@ -146,7 +146,7 @@ def _run(outcome: Outcome, *, counts: bool) -> dict[str, Any]:
     return {
         "scenario": outcome.member.scenario,
         "run_id": outcome.run_id,
-        "attempt": outcome.number,
+        "attempt": outcome.attempt,
         "counts": counts,
         "repeat_reason": outcome.repeat_reason,
         "verdict": outcome.verdict.value,

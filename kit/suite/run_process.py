@@ -24,10 +24,10 @@ PHASE_ORDER = tuple(RunPhase)
 class RunProcess:
     """A running game day under a lifeline: it ends with this process, however this process ends."""
 
-    def __init__(self, member: Member, *, run_id: str, folder: Path, command: Sequence[str], number: int) -> None:
+    def __init__(self, member: Member, *, run_id: str, folder: Path, command: Sequence[str], attempt: int) -> None:
         self.member = member
         self.run_id = run_id
-        self.number = number
+        self.attempt = attempt
         self.folder = folder
         self.log = folder / f"{run_id}.log"
         self.started_at = time.time()
@@ -80,7 +80,7 @@ class RunProcess:
             self.member, self.run_id, self.folder, self.log, exit_code=exit_code, stop_reason=self.stop_reason
         )
         return Outcome(
-            member=self.member, run_id=self.run_id, number=self.number, exit_code=exit_code,
+            member=self.member, run_id=self.run_id, attempt=self.attempt, exit_code=exit_code,
             downgrade_reason=downgrade_reason, started_at=self.started_at, ended_at=self.ended_at,
             phases=self.phases, record=record, cpu_s=cpu_s, contention=None, folder=self.folder,
         )  # fmt: skip

@@ -327,7 +327,7 @@ def test_the_command_prints_a_line_a_remark_and_exits_by_the_worst(
     [
         (None, "cannot be read: No such file"),
         (b"a: [1", "neither JSON nor YAML"),
-        (b"\xff\xfe\x00", "no UTF-8"),
+        (b"\xff\xfe\x00", "not UTF-8"),
         (b"", "holds no FIS template"),
         (b"just words", "holds no FIS template"),
         (b"{}", "holds no FIS template"),

@@ -3,7 +3,7 @@
 import pytest
 
 from kit.durations import duration_s
-from kit.fis_rules.parameters import wanted
+from kit.fis_rules.parameters import expectation
 from kit.fis_rules.selection_mode import SelectionMode, parse_mode
 
 
@@ -67,5 +67,5 @@ def test_other_texts_are_no_selection_modes(text: str) -> None:
 )
 def test_each_kind_accepts_its_texts_and_says_what_it_wants(kind: str, good: list[str], bad: list[str]) -> None:
     """No text raises anything."""
-    assert [text for text in good if wanted(kind, text)] == []
-    assert [text for text in bad if not wanted(kind, text)] == []
+    assert [text for text in good if expectation(kind, text)] == []
+    assert [text for text in bad if not expectation(kind, text)] == []

@@ -17,18 +17,20 @@ FILE_BYTES_MAX = 4 * 1024 * 1024
 EXPERIMENT_TYPE = "AWS::FIS::ExperimentTemplate"
 TASK_DEFINITION_TYPE = "AWS::ECS::TaskDefinition"
 FUNCTION_TYPES = ("AWS::Lambda::Function", "AWS::Serverless::Function")
-# Members that only a request, and only the answer of GetExperimentTemplate, have besides the template's own.
+# Members of a CreateExperimentTemplate request that are no part of the template.
 REQUEST_ONLY = {"clientToken"}
+# Members of a GetExperimentTemplate answer that are no part of the template.
 ANSWER_ONLY = {"id", "arn", "creationTime", "lastUpdateTime", "targetAccountConfigurationsCount"}
 REQUEST_MEMBERS = {"actions", "stopConditions", "targets", "roleArn", "experimentOptions"}
-REQUEST_MEMBERS_MIN = 2  # fewer could be anything: many formats have "actions"
+# A document with fewer of these members may be in another format: many formats have "actions".
+REQUEST_MEMBERS_MIN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """One template as written, with the task definitions and functions of its file.
+    """One FIS template as it stands in a file, with the task definitions and Lambda functions of the same file.
 
-    `name` is its logical id in CloudFormation, else empty.
+    `name` is its logical id in CloudFormation, and empty for a request.
     """
 
     name: str
@@ -39,7 +41,7 @@ class Source:
 
 
 class _Loader(yaml.SafeLoader):
-    """Load YAML; local tags become UNKNOWN, and dates stay text (`Version: 2012-10-17`)."""
+    """Load YAML. Tags such as !Ref and !Sub become UNKNOWN, and dates stay text (`Version: 2012-10-17`)."""
 
 
 def _unknown(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> Unknown:
@@ -93,7 +95,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is neither JSON nor YAML: it is no UTF-8 text") from error
+        raise UsageError(f"{path} is neither JSON nor YAML: it is not UTF-8 text") from error
 
 
 def _sources(document: Any) -> list[Source]:
@@ -120,29 +122,32 @@ def _resources(resources: Mapping[Any, Any]) -> list[Source]:
 
 def _of_type(resources: Mapping[Any, Any], kind: str) -> dict[str, Any]:
     return {
-        str(name): _without_functions(resource.get("Properties"), {})
+        str(name): _intrinsics_replaced(resource.get("Properties"), {})
         for name, resource in resources.items()
         if isinstance(resource, Mapping) and resource.get("Type") == kind
     }
 
 
-def _without_functions(value: Any, done: dict[int, Any]) -> Any:
-    """Replace {"Ref": …} and {"Fn::…": …} by UNKNOWN; each shared YAML alias is converted once."""
+def _intrinsics_replaced(value: Any, done: dict[int, Any]) -> Any:
+    """Replace intrinsic functions of CloudFormation, {"Ref": …} and {"Fn::…": …}, by UNKNOWN.
+
+    `done` holds converted values by id, so that a value that is shared by YAML aliases is converted once.
+    """
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, Mapping):
         if list(value) == ["Ref"] or any(str(key).startswith("Fn::") for key in value):
             return UNKNOWN
-        done[id(value)] = {key: _without_functions(item, done) for key, item in value.items()}
+        done[id(value)] = {key: _intrinsics_replaced(item, done) for key, item in value.items()}
     elif isinstance(value, list):
-        done[id(value)] = [_without_functions(item, done) for item in value]
+        done[id(value)] = [_intrinsics_replaced(item, done) for item in value]
     else:
         return value
     return done[id(value)]
 
 
 def texts(value: Any) -> Iterable[str]:
-    """Return every text inside a value; an alias that is used twice is read once."""
+    """Find every text inside a value. A value that is shared by YAML aliases is searched once."""
     todo, seen = [value], set()
     while todo:
         each = todo.pop()

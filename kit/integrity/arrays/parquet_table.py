@@ -1,6 +1,6 @@
-"""Read one recorded table from its Parquet files: batches of typed Arrow columns, and single rows.
+"""Read one recorded table from its Parquet files: in batches of typed Arrow columns, or single rows by their index.
 
-What cannot be read raises EvidenceMissing with the file and what was expected, and never gives an empty table.
+A file that is missing, damaged or lacks a column raises EvidenceMissing. It is never read as an empty table.
 """
 
 from __future__ import annotations
@@ -18,20 +18,27 @@ from kit.errors import EvidenceMissing
 from kit.integrity.arrays.columns import ColumnStorage
 
 BATCH_ROWS = 1 << 16
-# Columns whose texts mostly differ. All other texts are read as dictionary arrays: codes and the few distinct texts.
-MANY_TEXTS = frozenset(
+# Text columns in which most rows differ. All other text columns repeat a few texts. They are read as Arrow dictionary
+# arrays, which hold each distinct text once and a code for each row.
+DISTINCT_TEXT_COLUMNS = frozenset(
     ("idempotency_key", "order_id", "event_id", "trade_id", "taker_order_id", "maker_order_id", "reply", "event")
 )
-ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32()}
+ARROW_TYPES = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32()}
 
-Batch = dict[str, Any]  # column → Arrow array, texts perhaps as dictionary arrays
+Batch = dict[str, Any]  # Arrow arrays by column. Texts may be dictionary arrays, see DISTINCT_TEXT_COLUMNS.
 
 
 class ParquetTable:
-    """A table in one or more Parquet files. `storage` holds a copy of its rows once single rows are asked for."""
+    """A table in one or more Parquet files.
+
+    The first call of `at` copies the table to a file in `storage`, because compressed files have no random access.
+    """
 
     def __init__(self, name: str, paths: Sequence[Path], types: Mapping[str, str], storage: ColumnStorage) -> None:
-        """`types` are the expected columns. Raises EvidenceMissing if a file is missing or damaged or has others."""
+        """Open the files and check that they have the columns `types` (name → kind, a key of ARROW_TYPES).
+
+        Raises EvidenceMissing if a file is missing or damaged, or if a column is missing or of another type.
+        """
         self._name, self._paths, self._types, self._storage = name, tuple(paths), types, storage
         self._row_copy: tuple[np.ndarray, Any] | None = None
         self.rows = 0
@@ -41,8 +48,9 @@ class ParquetTable:
             self.rows += file.metadata.num_rows
 
     def batches(self, columns: Sequence[str]) -> Iterator[Batch]:
-        """All rows in their order. Nulls become "" and 0. Raises EvidenceMissing."""
-        repeated = [name for name, kind in self._types.items() if kind == "string" and name not in MANY_TEXTS]
+        """Read all rows in their order. Nulls become "" and 0. Raises EvidenceMissing for a damaged file."""
+        texts = (name for name, kind in self._types.items() if kind == "string")
+        repeated = [name for name in texts if name not in DISTINCT_TEXT_COLUMNS]
         for path in self._paths:
             file = self._open(path, repeated)
             batches = file.iter_batches(BATCH_ROWS, columns=list(columns), use_threads=False)
@@ -53,21 +61,20 @@ class ParquetTable:
                 raise self._damaged(path, error) from error
 
     def at(self, indices: Sequence[int]) -> list[dict[str, Any]]:
-        """The rows at these indices with every expected column, in the order asked for."""
-        # Compressed files have no random access: the first call copies the table to a file that has.
-        begins, file = self._row_copy = self._row_copy or self._copy_rows()
-        wanted, found = np.unique(np.array(indices, dtype=np.int64)), {}
-        numbers = np.searchsorted(begins, wanted, side="right") - 1
-        for number in np.unique(numbers).tolist():
-            mine = wanted[numbers == number]
-            rows = file.get_batch(number).take(pa.array(mine - begins[number])).to_pylist()
-            found |= dict(zip(mine.tolist(), rows, strict=True))
-        return [found[int(index)] for index in indices]
+        """Return the rows at these indices with every expected column, in the order of `indices`."""
+        first_rows, file = self._row_copy = self._row_copy or self._copy_rows()
+        wanted, rows = np.unique(np.array(indices, dtype=np.int64)), {}
+        batch_of = np.searchsorted(first_rows, wanted, side="right") - 1
+        for batch in np.unique(batch_of).tolist():
+            in_batch = wanted[batch_of == batch]
+            taken = file.get_batch(batch).take(pa.array(in_batch - first_rows[batch])).to_pylist()
+            rows |= dict(zip(in_batch.tolist(), taken, strict=True))
+        return [rows[int(index)] for index in indices]
 
     def _copy_rows(self) -> tuple[np.ndarray, Any]:
-        """The first row of each block in the copy, and the copy."""
+        """Copy the table to an uncompressed file. Returns the index of each batch's first row, and the open file."""
         path, sizes = self._storage.file(), [0]
-        schema = pa.schema([(column, ARROW[kind]) for column, kind in self._types.items()])
+        schema = pa.schema([(column, ARROW_TYPES[kind]) for column, kind in self._types.items()])
         with pa.OSFile(str(path), "wb") as target, pa.ipc.new_file(target, schema) as writer:
             for batch in self.batches(tuple(self._types)):
                 rows = pa.record_batch([decoded(batch[column]) for column in self._types], schema=schema)
@@ -94,7 +101,7 @@ class ParquetTable:
                 raise EvidenceMissing(f"{self._name}: {_short(path)}: column {column} is {found}, expected {kind}")
 
     def _typed(self, values: Any, column: str) -> Any:
-        wanted = ARROW[self._types[column]]
+        wanted = ARROW_TYPES[self._types[column]]
         if isinstance(values, pa.DictionaryArray) and pa.types.is_string(values.type.value_type):
             return values if not values.null_count else values.cast(wanted).fill_null("")
         values = values if values.type == wanted else values.cast(wanted)
@@ -102,12 +109,12 @@ class ParquetTable:
 
 
 def _short(path: Path) -> str:
-    """The file within its run's folder."""
+    """Return the name of the file and its folder."""
     return f"{path.parent.name}/{path.name}"
 
 
 def _fits(found: Any, kind: str) -> bool:
-    """Whether a stored type can be read as `kind`; a column of nulls fits all."""
+    """Return whether a stored type can be read as `kind`. A column of nulls can be read as any kind."""
     if isinstance(found, pa.DictionaryType):
         found = found.value_type
     if kind == "string":
@@ -117,10 +124,10 @@ def _fits(found: Any, kind: str) -> bool:
 
 @contextmanager
 def system_memory_pool() -> Iterator[None]:
-    """Let Arrow use the system's allocator in the whole process for a while.
+    """Let Arrow use the system's allocator in the whole process until the context ends.
 
-    Arrow's own allocator returns pages and gets them anew with each of the hundreds of batches, which costs a twelfth
-    of the time in which a run is judged.
+    Arrow's own allocator returns its pages after each of the hundreds of batches and requests them again. That takes a
+    twelfth of the time of judging a run.
     """
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
@@ -131,10 +138,10 @@ def system_memory_pool() -> Iterator[None]:
 
 
 def decoded(values: Any) -> Any:
-    """An Arrow array of texts; a dictionary array is decoded."""
+    """Convert a dictionary array to a plain array of texts; return any other array as it is."""
     return values.cast(pa.string()) if isinstance(values, pa.DictionaryArray) else values
 
 
 def to_numpy(values: Any) -> np.ndarray:
-    """An Arrow array of numbers as a NumPy array."""
+    """Convert an Arrow array of numbers to a NumPy array."""
     return values.to_numpy(zero_copy_only=False)

@@ -1,4 +1,4 @@
-"""Compose, start and stop the local CloudWatch, and announce changes of alarms' states."""
+"""Compose, start and stop the local CloudWatch, and report every change of an alarm's state."""
 
 from __future__ import annotations
 
@@ -52,12 +52,15 @@ class CloudWatch:
         self._patches.undo()
 
     def subscribe(self, callback: Callback) -> Callable[[], None]:
-        """Call `callback(arn, old state, new state)` on every change of state; return a function that ends that."""
+        """Call `callback(arn, old state, new state)` on every change of an alarm's state.
+
+        Returns a function that ends the subscription.
+        """
         self._callbacks.append(callback)
         return lambda: self._callbacks.remove(callback)
 
     def state_of(self, arn: str) -> str | None:
-        """Return OK, ALARM or INSUFFICIENT_DATA, or None if there is no such alarm."""
+        """Return the state of an alarm: OK, ALARM or INSUFFICIENT_DATA; None if there is no such alarm."""
         try:
             spec = parse_arn(arn)
         except ArnParseError:
@@ -81,7 +84,11 @@ class CloudWatch:
     def _announce(
         self, notify: Callable[..., None], alarm: dict[str, Any], old_state: str, new_state: str, reason: str
     ) -> None:
-        """Announce a change of state of a metric or composite alarm, or by SetAlarmState."""
+        """Report a change of an alarm's state to subscribers, to the alarm's SNS actions and to EventBridge.
+
+        It is called for metric and composite alarms and for SetAlarmState. `notify` is MiniStack's function that runs
+        the alarm's actions.
+        """
         log.info("alarm state changed", extra={"alarm": alarm["AlarmName"], "old": old_state, "new": new_state})
         # Callbacks first: FIS stop conditions must not wait for notifications.
         for callback in list(self._callbacks):

@@ -1,7 +1,7 @@
-"""Create, update and delete AWS::ECS::Service, with the waits of AWS's own handler.
+"""Create, update and delete AWS::ECS::Service, and wait for the service to be steady or gone, as CloudFormation does.
 
-MiniStack calls handlers on the event loop, except for resource types that it is told to run in a worker thread. Ours
-waits in such a thread, and everything it asks of the scheduler runs on the loop.
+MiniStack calls handlers on the event loop, except for resource types that are registered for a worker thread. These
+handlers are registered, because they wait. Their calls of the scheduler run on the event loop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ TYPE = "AWS::ECS::Service"
 POLL_S = 0.1
 # How long DeleteStack waits for the rollback of the creation that it interrupts.
 CANCEL_S_MAX = 120.0
-# By the resource reference, changes of other properties need a new service. MiniStack keeps them unchanged.
+# The properties that UpdateService can change. A change of any other property replaces the service on AWS. Here it is
+# ignored.
 _UPDATABLE = (
     "TaskDefinition",
     "DesiredCount",
@@ -43,13 +44,13 @@ StackKey = tuple[str, str, str]
 
 
 class StackResourceFailed(KitError):
-    """The service did not become what the template says. The message is the stack event's reason."""
+    """The service could not be created, updated or deleted. The message becomes the reason of the stack event."""
 
 
 class ServiceResource:
     """The handlers of AWS::ECS::Service.
 
-    MiniStack calls them on its worker threads only, one at a time for each stack.
+    MiniStack calls them only on its worker threads, and only one at a time for each stack.
     """
 
     def __init__(self, scheduler: Scheduler, handlers: Mapping[str, wire.Handler]) -> None:
@@ -58,8 +59,8 @@ class ServiceResource:
         self._closed = False
         self._creating: set[StackKey] = set()
         self._interrupted: set[StackKey] = set()
-        # Services of a stack that were created and are not steady yet, by logical id.
-        self._unsettled: dict[StackKey, dict[str, dict[str, Any]]] = {}
+        # By stack and logical id: services that were created and that no handler has waited for yet.
+        self._not_awaited: dict[StackKey, dict[str, dict[str, Any]]] = {}
 
     def install(self, patches: Patches) -> None:
         """Replace MiniStack's handlers."""
@@ -78,7 +79,7 @@ class ServiceResource:
     async def _delete_stack(
         self, delete_stack: Callable[..., Any], stack_name: str, *args: Any, **options: Any
     ) -> None:
-        # A deletion during the creation would leave behind the resources that are created after it.
+        # The creation must end first. Otherwise it would go on to create resources that nobody deletes.
         await self.interrupt(_key(stack_name))
         await delete_stack(stack_name, *args, **options)
 
@@ -92,21 +93,22 @@ class ServiceResource:
 
     def _create(self, key: StackKey, logical_id: str, props: dict[str, Any]) -> tuple[str, dict[str, str]]:
         name = props.get("ServiceName") or provisioners._physical_name(key[-1], logical_id)
-        given = {k: v for k, v in props.items() if k not in ("Tags", "ServiceName")}
-        record = self._call("CreateService", {**_camel(given), "serviceName": name, "tags": _tags(props)})["service"]
-        unsettled = self._unsettled.setdefault(key, {})
-        unsettled[logical_id] = record
-        # CloudFormation creates services in parallel, MiniStack one by one. So the last service waits for all of them.
-        if not _has_more_services(key[-1], set(unsettled), logical_id):
+        others = {k: v for k, v in props.items() if k not in ("Tags", "ServiceName")}
+        record = self._call("CreateService", {**_camel(others), "serviceName": name, "tags": _tags(props)})["service"]
+        not_awaited = self._not_awaited.setdefault(key, {})
+        not_awaited[logical_id] = record
+        # CloudFormation creates services in parallel, MiniStack one by one. To let them start in parallel all the same,
+        # only the last one waits, for all of them.
+        if not _later_service_waits(key[-1], set(not_awaited), logical_id):
             try:
-                for created in list(unsettled.values()):
+                for created in list(not_awaited.values()):
                     self._await_rollout(created, key)
             except StackResourceFailed:
                 # CloudFormation deletes what it could not create, but MiniStack does not know this service yet.
                 self._remove(record["serviceArn"])
                 raise
             finally:
-                self._unsettled.pop(key, None)
+                self._not_awaited.pop(key, None)
         return record["serviceArn"], {"ServiceArn": record["serviceArn"], "Name": name}
 
     def update(
@@ -122,18 +124,18 @@ class ServiceResource:
         return physical_id, {"ServiceArn": physical_id, "Name": record["serviceName"]}
 
     def delete(self, physical_id: str, props: dict[str, Any]) -> None:
-        for unsettled in self._unsettled.values():
-            for logical_id in [k for k, record in unsettled.items() if record["serviceArn"] == physical_id]:
-                del unsettled[logical_id]
+        for services in self._not_awaited.values():
+            for logical_id in [k for k, record in services.items() if record["serviceArn"] == physical_id]:
+                del services[logical_id]
         self._remove(physical_id)
 
     async def interrupt(self, key: StackKey) -> None:
-        """End a creation in progress and wait for its rollback, at most CANCEL_S_MAX."""
+        """Cancel a creation in progress and wait at most CANCEL_S_MAX until it is rolled back."""
         if key not in self._creating:
             return
         self._interrupted.add(key)
         deadline = time.monotonic() + CANCEL_S_MAX
-        # MiniStack does not announce changes of the status.
+        # MiniStack sends no event when the status changes, so it is polled.
         while _status(key[-1]) in ("CREATE_IN_PROGRESS", "ROLLBACK_IN_PROGRESS"):
             if time.monotonic() > deadline:
                 break
@@ -194,8 +196,11 @@ def _status(stack_name: str) -> str:
     return str((_stacks.get(stack_name) or {}).get("StackStatus", ""))
 
 
-def _has_more_services(stack_name: str, created: set[str], logical_id: str) -> bool:
-    """Return whether the stack will create further services, and no resource depends on this one."""
+def _later_service_waits(stack_name: str, created: set[str], logical_id: str) -> bool:
+    """Return whether a later service of the stack will wait for this one too.
+
+    The stack must still have a service to create, and no resource may depend on this one.
+    """
     stack = _stacks.get(stack_name) or {}
     if stack.get("StackStatus") != "CREATE_IN_PROGRESS":
         return False
