@@ -32,7 +32,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def watchdog(args: argparse.Namespace) -> int:
-    """Wait for the end of the run's process, and stop the run unless it cleaned up by itself."""
+    """Wait for the end of the run's process, and stop the run unless it has cleaned up already."""
     from kit import gameday
 
     gameday.run_watchdog(args.run_id, target=args.target, region=args.region)

@@ -21,7 +21,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Start the local AWS, stop it, or say whether it runs."""
+    """Start the local AWS, stop it, or print whether it runs."""
     from kit import gameday
 
     for line in gameday.cloud(args.action, port=args.port, seed=args.seed, region=args.region):

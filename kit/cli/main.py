@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             terminal.warn(f"gameday: {error.filename or 'a file'} cannot be written: {error.strerror}")
     except Exception as error:  # noqa: BLE001
-        # The kit itself is at fault here, which says nothing about the build.
+        # This is a defect of the kit. It gives no information about the build.
         terminal.warn(_internal_error(error))
     finally:
         terminal.write("")

@@ -69,16 +69,16 @@ def deploy(
         except StackRefused:
             raise
         except BaseException as error:
-            # This includes Ctrl-C. The caller has no Deployment yet, so it could not delete the stack.
+            # Ctrl-C ends up here, too. The caller has no Deployment yet, so it could not delete the stack.
             _delete_failed(session, stack_name, error)
             raise
     return deployment
 
 
 def tear_down(session: ClientSource, stack_name: str, timeout_s: float = TEAR_DOWN_S_MAX) -> None:
-    """Delete a stack, if it exists, and the bucket of its template, and wait until the stack is gone.
+    """Delete a stack, if it exists, and the bucket of its template, and wait until the stack is deleted.
 
-    Raises UnsafeTarget if the stack is not tagged as a game day's, and CloudError if it is not gone in time.
+    Raises UnsafeTarget if the stack is not tagged as a game day's, and CloudError if it still exists after `timeout_s`.
     """
     cloudformation = session.client("cloudformation")
     with cloud_errors(f"deleting stack {stack_name}"):

@@ -29,7 +29,7 @@ DEFAULT_REGION = "us-east-1"
 # With a hyphen and the longest stack name this makes 61 characters. A bucket name may have 63.
 DIGEST_CHARS = 12
 GONE = frozenset({"404", "NoSuchBucket"})
-# A bucket of that name in another account, which does not concern us.
+# Errors for a bucket of that name in another account. Such a bucket is not touched.
 OTHER_OWNER = frozenset({"403", "AccessDenied"})
 
 

@@ -90,7 +90,7 @@ class _Generator:
         self._sigterms += 1
         if self._sigterms == 1:
             self._engine.stop_issuing()
-            self._writer.flush()  # whoever sent the signal may kill this process next
+            self._writer.flush()  # the sender of the signal may kill this process next
         else:
             self._engine.cut_short()
 

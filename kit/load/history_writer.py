@@ -20,7 +20,7 @@ Row = tuple[Any, ...]
 
 
 class HistoryWriter:
-    """Takes the rows of all tables. `as_row` converts, by table, what is added into a row, if it is not one."""
+    """Collect the rows of all tables. `as_row` has, for tables whose items are not rows, the function that converts."""
 
     def __init__(self, out_dir: Path, as_row: dict[str, Callable[[Any], Row]] | None = None) -> None:
         self._dir = out_dir

@@ -16,8 +16,8 @@ class OperationState:
 
     `tries` counts the attempts that the retry budget limits (first, retry, reask), `sent` all attempts. `pending`
     counts attempts in flight and attempts that wait for their timer. `maybe_applied` is true once an attempt ended
-    without an answer and may have had an effect. `answered` is true once a definite answer came: a 2xx or a refusal of
-    the content.
+    without an answer and may have had an effect. `answered` is true once a definite answer arrived: a 2xx or a refusal
+    of the content.
     """
 
     __slots__ = (
@@ -88,7 +88,7 @@ class Attempt:
         self.status = 0
         self.error = ""
         self.reply = b""
-        self.retry_after_s = 0.0  # the wait that the answer asks for
+        self.retry_after_s = 0.0  # the answer's Retry-After
         self.late_status = 0
         self.late_ns = 0
         self.connection: Droppable | None = None

@@ -1,4 +1,4 @@
-"""Choose the ledger cursor after which each read of trades asks for a page.
+"""Choose the ledger cursor of each read of trades.
 
 All clients share the cursors, so that some reads reach the end of a ledger instead of repeating its first pages.
 """

@@ -202,7 +202,7 @@ class Pool:
             if connection is None:
                 self.count -= 1
         if connection is None:
-            # The name was not found, or the host refused or was unreachable. The request was never sent.
+            # The request was not sent: the name was not found, or the host refused or was unreachable.
             self.listener.lost(attempt, REFUSED)
             return
         connection.closed = False

@@ -30,7 +30,7 @@ EARLY_S_MAX = 0.2  # from the first attempt to its early resubmission
 RESUBMIT_S_MAX = 3.0  # from the acknowledgement to the resubmission of its key
 SEQUENTIAL_COUNT = 2
 CONCURRENT_COUNT = 3
-ATTEMPTS_PER_KEY = 128  # more attempts than any key gets
+ATTEMPTS_PER_KEY = 128  # larger than the number of attempts of any key
 CANCELS_FACTOR = 5  # cancels are few, so their keys are resubmitted five times as often as those of orders
 READS_BACK = 3  # of one order, one after the other
 READ_BACK_S_MAX = 1.0  # from one read to the next
@@ -65,7 +65,7 @@ def resubmission(plan: LoadPlan, operation: Operation) -> Resubmission | None:
 
 
 def is_read_back(plan: LoadPlan, operation: Operation) -> bool:
-    """Tell whether the acknowledged order is read at once (read your writes)."""
+    """Return whether the acknowledged order is read at once (read your writes)."""
     return Draws(plan.seed, operation.op_id, READ_BACK).unit() < plan.read_back_ratio
 
 

@@ -13,7 +13,7 @@ TOO_MANY_REQUESTS, UNAVAILABLE = 429, 503
 
 
 def outcome(status: int, error: str) -> Outcome:
-    """Classify one attempt. `status` is 0 when no whole answer came; `error` then says why.
+    """Classify one attempt. `status` is 0 if no complete answer arrived; `error` is then the reason.
 
     `fail` promises that nothing happened, so it needs proof: an explicit refusal (4xx) or a connection that was never
     made. A request that was sent and got no answer, or a 5xx, may have had an effect.
@@ -22,14 +22,14 @@ def outcome(status: int, error: str) -> Outcome:
         return Outcome.FAIL if error == REFUSED else Outcome.INFO
     if 200 <= status < 300:
         return Outcome.OK
-    # 408 is the server's own time-out. It does not say that nothing happened.
+    # 408 is the server's own time-out. The request may still have had an effect.
     if 400 <= status < 500 and status != 408:
         return Outcome.FAIL
     return Outcome.INFO
 
 
 def settles(status: int, error: str) -> bool:
-    """Tell whether the answer settles its key for good: a 2xx, or a refusal of the content (4xx)."""
+    """Return whether the answer settles its key finally: a 2xx, or a refusal of the content (4xx)."""
     if error or status == TOO_MANY_REQUESTS:
         return False
     return outcome(status, error) is not Outcome.INFO

@@ -1,4 +1,4 @@
-"""Start, watch and stop the load generator's process, and read what it did.
+"""Start, watch and stop the load generator's process, and read its results.
 
 A generator that ended without a summary raises EvidenceMissing: its measurements cannot be trusted.
 """

@@ -11,8 +11,8 @@ from pathlib import Path
 from kit.errors import CloudError, UsageError
 from kit.model import USAGE_EXIT_CODE
 
-# The local AWS stands for other machines, so it gets more CPU time than ordinary programs. Tasks inherit this niceness;
-# see docs/adr/0006.
+# The local AWS takes the place of other machines, so it gets more CPU time than ordinary programs. Tasks inherit this
+# niceness; see docs/adr/0006.
 NICENESS = -10
 
 

@@ -1,6 +1,6 @@
 """Name the ends of network hops.
 
-Link rules, the load balancer, the task scheduler and the gateway use these values to say who talks to whom.
+Link rules, the load balancer, the task scheduler and the gateway use these values to name the sender and the receiver.
 """
 
 from dataclasses import dataclass

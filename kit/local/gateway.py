@@ -44,7 +44,7 @@ class CallerGone(Exception):
 
 
 class Tasks(Protocol):
-    """What the gateway asks the task scheduler."""
+    """The functions of the task scheduler that the gateway calls."""
 
     def endpoint_of_key(self, access_key: str) -> Endpoint | None:
         """Return the endpoint of the task with this access key, or None."""
@@ -130,7 +130,7 @@ class Gateway:
         await self._serve(scope, receive, carry_reply)
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Let MiniStack answer. Cancel a poll whose caller is gone: it would take messages that nobody receives."""
+        """Let MiniStack answer. Cancel a poll whose caller has disconnected, because it would consume messages."""
         if not _is_poll(scope):
             await self._app(scope, receive, send)
             return
@@ -220,7 +220,7 @@ async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:
         await asyncio.wait((carrying, watching), return_when=asyncio.FIRST_COMPLETED)
         if not watching.done():
             # A close that arrived meanwhile may still be in the socket. Let the loop read it, because a call
-            # whose caller is gone must not be applied.
+            # whose caller has disconnected must not be applied.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
         transport = scope.get(TRANSPORT)
@@ -232,7 +232,7 @@ async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:
         watching.cancel()
         await asyncio.wait((carrying, watching))
         if not carrying.cancelled():
-            carrying.exception()  # Mark it as retrieved: the caller that it was meant for is gone.
+            carrying.exception()  # Mark the exception as retrieved, because its caller has disconnected.
 
 
 async def _disconnected(receive: Receive) -> None:

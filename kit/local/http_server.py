@@ -65,7 +65,7 @@ async def http_running(app: Any, listener: socket.socket) -> AsyncIterator[None]
     try:
         yield
     finally:
-        # Uvicorn logs calls that it cuts off now, such as long polls, as errors.
+        # Uvicorn would log calls that the shut-down interrupts, such as long polls, as errors.
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         server.should_exit = True
         await serving

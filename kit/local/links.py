@@ -25,7 +25,7 @@ class LinkReset(KitError):
 
     @classmethod
     def by(cls, rule: "LinkRule", src: Endpoint, dst: Endpoint) -> "LinkReset":
-        """Name the rule and both ends."""
+        """Create the error, which names the rule and both ends."""
         return cls(f"link rule {rule.name!r} reset {_label(src)} → {_label(dst)}")
 
 

@@ -27,7 +27,7 @@ def on_main_loop(function: Function) -> Function:
 
 
 def on_loop(loop_of: Callable[[], asyncio.AbstractEventLoop | None], function: Function) -> Function:
-    """Decorate a function so that the loop's thread runs it, whichever thread calls."""
+    """Decorate a function so that the loop's thread runs it, whichever thread calls it."""
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -32,7 +32,7 @@ def environment(*, state_dir: Path, region: str, host: str, port: int) -> dict[s
         "MINISTACK_REGION": region,
         "MINISTACK_HOST": host,
         "GATEWAY_PORT": str(port),
-        # Listeners on fixed ports that nobody here uses.
+        # Disable MiniStack's listeners on fixed ports, which are not used here.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         # MiniStack must not use Docker even if it is installed, because we could not clean up its containers.

@@ -18,7 +18,7 @@ def require(module: ModuleType, *names: str) -> None:
     """Raise CloudError unless the module has all these names."""
     for name in names:
         if not hasattr(module, name):
-            raise CloudError(f"{module.__name__}.{name} is gone: this MiniStack is not the pinned one")
+            raise CloudError(f"{module.__name__}.{name} does not exist: this MiniStack is not the pinned version")
 
 
 class Patches:
@@ -95,14 +95,16 @@ class Patches:
         handlers = self._entry(provisioners, "_RESOURCE_HANDLERS", resource_type)
         if verb not in handlers:
             where = f"{provisioners.__name__}._RESOURCE_HANDLERS[{resource_type!r}][{verb!r}]"
-            raise CloudError(f"{where} is gone: this MiniStack is not the pinned one")
+            raise CloudError(f"{where} does not exist: this MiniStack is not the pinned version")
         self._put(handlers, verb, functools.partial(around, handlers[verb]))
 
     def _entry(self, module: ModuleType, table: str, key: str) -> Any:
         require(module, table)
         entries = getattr(module, table)
         if key not in entries:
-            raise CloudError(f"{module.__name__}.{table}[{key!r}] is gone: this MiniStack is not the pinned one")
+            raise CloudError(
+                f"{module.__name__}.{table}[{key!r}] does not exist: this MiniStack is not the pinned version"
+            )
         return entries[key]
 
     def _put(self, entries: MutableMapping[str, Any], key: str, value: Any) -> None:

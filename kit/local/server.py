@@ -55,7 +55,7 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
     stopping = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
-    # MiniStack's KMS warns at each start that it cannot sign, which nothing here needs.
+    # MiniStack's KMS warns at each start that it cannot sign. Signing is not used here.
     logging.getLogger("kms").setLevel(logging.ERROR)
     from ministack import app as ministack_app
 
@@ -89,7 +89,7 @@ async def _stop(name: str, service: Any) -> None:
 
 
 def write_cloud_file(state_dir: Path, endpoint: str, region: str) -> None:
-    """Tell other processes that the local AWS is ready, and its endpoint."""
+    """Write the endpoint for other processes. The file also shows that the local AWS is ready."""
     facts = {
         "endpoint": endpoint,
         "pid": os.getpid(),

@@ -1,4 +1,4 @@
-"""MiniStack is patched by name, refuses to start when a name is gone, and gets every original back."""
+"""Test that MiniStack is patched by name, that a missing name prevents the start, and that patches are undone."""
 
 from __future__ import annotations
 
@@ -57,5 +57,7 @@ def test_a_handler_in_a_table_is_wrapped(module):
     ],
 )
 def test_a_missing_name_is_an_error_that_names_it(module, patch, name):
-    with pytest.raises(CloudError, match=rf"^ministack\.fake\.{name} is gone: this MiniStack is not the pinned one$"):
+    with pytest.raises(
+        CloudError, match=rf"^ministack\.fake\.{name} does not exist: this MiniStack is not the pinned version$"
+    ):
         patch(module)

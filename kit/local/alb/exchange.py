@@ -23,12 +23,12 @@ from kit.local.links import LinkReset
 
 # How much of a request's body is buffered while the connection to the target is being made.
 UNSENT_BYTES_MAX = 256 * 1024
-# The status that AWS counts when the client hangs up before its answer. It is never sent.
+# The status that AWS counts when the client disconnects before the answer. It is never sent.
 CLIENT_CLOSED = 460
 
 
 class LoadBalancer(Protocol):
-    """What an exchange reads of its load balancer."""
+    """The attributes of a load balancer that an exchange uses."""
 
     listener_port: int
     rules: tuple[Rule, ...]
@@ -187,7 +187,7 @@ class Exchange:
             self._tunnel = True
             self.request_done = False
         else:
-            # No request can follow an answer to a half-sent request, or an answer that ends with the connection.
+            # The connection cannot be reused after a request that was sent in part, or an answer that closes it.
             if isinstance(body, CloseBody) or not self.request_done:
                 self._keep_alive = False
             if not self._keep_alive:

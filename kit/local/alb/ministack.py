@@ -1,4 +1,4 @@
-"""Patch MiniStack's elbv2: observe its stores, and answer from the data plane what only that knows.
+"""Patch MiniStack's elbv2: observe its stores, and answer calls about targets from the data plane.
 
 MiniStack's stores are the control plane. Each new load balancer gets a local address when its record is stored.
 """

@@ -32,7 +32,7 @@ class Node:
         return pool
 
     def drop_pool(self, target: Target) -> None:
-        """Drop every connection to a target that is gone."""
+        """Drop every connection to a target that was removed."""
         pool = self._pools.pop(target, None)
         if pool is not None:
             pool.abort()

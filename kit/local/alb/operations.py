@@ -13,7 +13,7 @@ Params = Mapping[str, Any]
 
 
 class Targets(Protocol):
-    """What the operations ask of the data plane."""
+    """The functions of the data plane that the operations call."""
 
     def register_address(self, group_arn: str, target_id: str, port: int) -> None:
         """Register a target. Raises UsageError for an address that cannot be reached here."""

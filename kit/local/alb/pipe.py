@@ -61,7 +61,7 @@ class Pipe:
             self._drain = asyncio.ensure_future(self._drain_in_order())
 
     def drop(self) -> None:
-        """Discard everything in transit, because the connection is gone."""
+        """Discard everything in transit, because the connection has ended."""
         for leg, _ in self._queue:
             if not leg.cancel() and not leg.cancelled():
                 # Retrieve the exception of a leg that was reset while it waited. Nobody awaits it any more.

@@ -21,7 +21,7 @@ from kit.local.alb.wire import TargetRow
 from kit.local.endpoints import TASK, Endpoint
 from kit.local.links import Links
 
-# How late a record that MiniStack changes in place is noticed. AWS takes longer.
+# The interval at which records that MiniStack changes in place are compared. AWS takes longer to apply changes.
 RECONCILE_INTERVAL_S = 1.0
 DRAIN_POLL_S = 0.05
 

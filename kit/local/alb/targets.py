@@ -145,7 +145,7 @@ class TargetGroup:
     def pick(self, node: str, away_from: Collection[str] = ()) -> Target | None:
         """Choose a target by round robin over those healthy for this node, or over all when none is (fail open).
 
-        Targets in zones that traffic was shifted away from are left out, unless all targets are there.
+        Targets in zones that traffic was shifted away from are left out, unless all targets are in such zones.
         """
         usable = [t for t in self.targets.values() if not t.draining]
         if away_from:

@@ -19,7 +19,7 @@ from kit.local.alb.targets import Target
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 
-# Fixed on AWS as well: a target must accept a connection within ten seconds, else the answer is 504.
+# The limit is fixed on AWS too: if a target does not accept a connection within ten seconds, the answer is 504.
 TARGET_CONNECT_TIMEOUT_S = 10.0
 IDLE_CONNECTIONS_MAX = 64
 HOST = "127.0.0.1"
@@ -107,7 +107,7 @@ class UpstreamConnection(ProxiedConnection):
         self._break("the connection was reset")
 
     def on_lost(self) -> None:
-        """Leave the pool. A reader learns it from `on_bytes(b"")`, after the last bytes."""
+        """Leave the pool. The current reader gets the end of the stream through `on_bytes(b"")`."""
         self.pool.forget(self)
 
     def _on_head(self, data: bytes) -> None:
@@ -201,7 +201,7 @@ class Pool:
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
-        """Remove a connection that is gone."""
+        """Remove a closed connection."""
         self.connections.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)

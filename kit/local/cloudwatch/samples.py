@@ -101,7 +101,7 @@ class Samples:
 
 
 def _seconds(known: Collection[int], start: int, end: int) -> Collection[int]:
-    """Return the known seconds in the range, by iterating over whichever of both is shorter."""
+    """Return the known seconds in the range, by iterating over the shorter one of the range and the index."""
     if end - start < len(known):
         return [second for second in range(start, end) if second in known]
     return [second for second in known if start <= second < end]

@@ -21,7 +21,7 @@ from kit.local.dynamodb.update_expression import syntax_error
 from kit.local.main_loop import on_main_loop
 from kit.local.patching import Patches
 
-# Programs send the same few expressions again and again.
+# Programs repeat a small number of expressions.
 EXPRESSIONS_REMEMBERED_MAX = 4096
 _TRANSACT_WRITE = ".TransactWriteItems"
 

@@ -84,7 +84,7 @@ class DynamoDb:
             await asyncio.sleep(ends_at - now)
             try:
                 self._metrics.publish(ends_at - PERIOD_S)
-                # Picks up tags and limits that were changed without a call that we patch.
+                # Read tags and limits again, because calls that we do not patch may have changed them.
                 self._tables.refresh()
             except Exception:  # boundary: a failure in one period must not end the publishing of metrics
                 log.exception("DynamoDB metrics not published")

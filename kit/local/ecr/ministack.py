@@ -13,7 +13,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 
 def install(patches: Patches, answer: Callable[[str, bytes], Answer | None]) -> None:
-    """Answer ECR calls by `answer(action, body)`. MiniStack answers those for which that returns None."""
+    """Answer ECR calls by `answer(action, body)`. MiniStack answers the calls for which it returns None."""
     require(ecr, "_repositories", "_images", "_layer_blobs", "_create_repository", "_put_image")
     original = app.SERVICE_HANDLERS["ecr"]
 

@@ -25,7 +25,7 @@ from kit.local.links import LinkReset, Links
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-# The endpoint that images are pulled from.
+# The endpoint from which images are pulled.
 REGISTRY = Endpoint(kind=AWS, id="ecr", service="ecr")
 
 METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
@@ -33,7 +33,7 @@ ESSENTIAL_EXITED = "Essential container in task exited"
 
 
 class Images(Protocol):
-    """Where the root file systems of containers come from."""
+    """The source of the root file systems of containers."""
 
     def unpack(self, image_uri: str) -> Path:
         """Return the image's root file system; called in a worker thread."""
@@ -41,7 +41,7 @@ class Images(Protocol):
 
 
 class LoadBalancers(Protocol):
-    """Where tasks are registered as targets."""
+    """The load balancers at which tasks are registered as targets."""
 
     def register(self, group_arn: str, *, target_id: str, port: int, host_port: int, endpoint: Endpoint) -> None:
         """Register a target that listens on 127.0.0.1:`host_port`."""
@@ -273,7 +273,7 @@ class Lifecycle:
             )
 
     async def _deregister(self, task: Task) -> None:
-        """Remove the task from its target groups, which drain it, before its containers are told to stop."""
+        """Remove the task from its target groups, which drain it, before its containers get SIGTERM."""
         if task.started_at is None or not task.targets:
             return
         drains = [

@@ -113,5 +113,5 @@ def _emit(task: Task, record: dict[str, Any]) -> None:
             eventbridge._ensure_default_bus()
             eventbridge._put_events({"Entries": [entry]}, allow_aws_source=True)
     except Exception:
-        # Boundary: a rule or target of the user that fails must not disturb the task.
+        # Boundary: an error in a rule or target of the user must not disturb the task.
         log.exception("ecs.event.failed", extra={"task": task.id})

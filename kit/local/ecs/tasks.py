@@ -160,7 +160,7 @@ class Task:
 
     @property
     def live(self) -> bool:
-        """Whether nobody has asked the task to stop. A service counts its live tasks."""
+        """Whether the task was not asked to stop. A service counts its live tasks."""
         return self.desired is Status.RUNNING
 
     @property

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 # Fargate takes 20 to 40 s to start a task. Ours takes about a second, with jitter from the run's seed. The order of
-# the steps is the same, and a replacement is never there at once.
+# the steps is the same, and a replacement is never available at once.
 PROVISION_S = (0.4, 0.8)
 PULL_S = (0.3, 0.6)
 # A pull without an answer fails after this time. On AWS the agent's retries take about two minutes.
@@ -20,7 +20,7 @@ BACKOFF_S_MAX = 900.0
 # The stopTimeout of container definitions: 30 s by default, at most 120 s.
 STOP_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S_MAX = 120.0
-# A process is gone soon after SIGKILL. This bounds the wait for the kernel and uninterruptible I/O.
+# A process ends soon after SIGKILL. This bounds the wait for the kernel and uninterruptible I/O.
 KILLED_S_MAX = 5.0
 # Target groups allow a deregistration delay of up to an hour.
 DEREGISTER_S_MAX = 3600.0

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 def _never_raises(publish: Callable[P, None]) -> Callable[P, None]:
-    """Log what a function raises. Targets of EventBridge rules run code of others (Lambda, SNS over HTTP)."""
+    """Log the errors of a function instead of raising them. Targets of EventBridge rules run users' code."""
 
     @functools.wraps(publish)
     def call(*args: P.args, **kwargs: P.kwargs) -> None:

@@ -33,7 +33,7 @@ class _TemplateResource:
         return template["id"], {"Id": template["id"]}
 
     def update(self, physical_id: str, old: Properties, new: Properties, stack_name: str) -> tuple[str, Properties]:
-        """Replace everything: CloudFormation declares the whole, so a property that is gone is reset."""
+        """Replace the whole template, so that a property that was removed from the stack's template is reset."""
         self._plane.replace_template(templates.replaced(self._plane.template(physical_id), _request(new)))
         return physical_id, {"Id": physical_id}
 

@@ -1,4 +1,4 @@
-"""The services of the local AWS on which FIS acts."""
+"""Hold the services of the local AWS on which FIS acts."""
 
 from dataclasses import dataclass
 from pathlib import Path

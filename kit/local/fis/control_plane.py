@@ -49,7 +49,7 @@ class ControlPlane:
         for experiment in self._store.load_experiments(EXPERIMENTS_KEPT_MAX):
             self.experiments._data[(experiment.account_id, experiment.region, experiment.id)] = experiment
         for lever in self._levers._data.values():
-            # An engaging lever has nothing left to stop: no experiment survives its process.
+            # A lever that was engaging when the server ended is engaged now, because no experiment outlives its server.
             if lever["state"]["status"] == "engaging":
                 lever["state"]["status"] = "engaged"
 
@@ -124,7 +124,7 @@ class ControlPlane:
         return experiment
 
     def end_experiment(self, experiment_id: str, cause: Cause) -> None:
-        """Ask an experiment to end; one that does not run is left as it is."""
+        """Ask an experiment to end. An experiment that does not run is not changed."""
         run = self._runs.get(experiment_id)
         if run is not None:
             run[0].end(cause)

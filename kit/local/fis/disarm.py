@@ -10,7 +10,7 @@ FILE_NAME = "fis-disarm"
 
 
 def is_disarmed(state_dir: Path, action_id: str) -> bool:
-    """Tell whether an action that starts now injects nothing."""
+    """Return whether an action that starts now must inject nothing."""
     try:
         return action_id in (state_dir / FILE_NAME).read_text(encoding="utf-8").split()
     except FileNotFoundError:

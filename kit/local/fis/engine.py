@@ -89,7 +89,7 @@ class Run:
             self._enter(STOPPING, "Stopping Experiment.")
 
     async def run(self) -> None:
-        """Run the experiment to its end. Raises nothing but CancelledError."""
+        """Run the experiment to its end. Raises CancelledError only."""
         experiment = self.experiment
         self._enter(INITIATING, "Experiment is initiating.")
         experiment.started_at = time.time()

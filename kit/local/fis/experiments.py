@@ -40,7 +40,7 @@ class ActionState:
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
     def describe(self) -> dict[str, Any]:
-        """Describe it as the API does."""
+        """Return the action as the API describes it."""
         keys = ("actionId", "description", "parameters", "targets", "startAfter")
         return {
             **{key: self.definition.get(key) for key in keys},
@@ -97,7 +97,7 @@ class Experiment:
         return self.status not in ENDED
 
     def describe(self) -> dict[str, Any]:
-        """Describe it as GetExperiment does."""
+        """Return the experiment as GetExperiment describes it."""
         return {
             **self.summary(),
             "roleArn": self.template["roleArn"],
@@ -113,7 +113,7 @@ class Experiment:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Describe it as ListExperiments does."""
+        """Return the experiment as ListExperiments describes it."""
         return {
             "id": self.id,
             "arn": self.arn,
@@ -125,7 +125,7 @@ class Experiment:
         }
 
     def resolved_targets(self, target_name: str | None) -> list[dict[str, Any]]:
-        """Describe the targets as ListExperimentResolvedTargets does."""
+        """Return the targets as ListExperimentResolvedTargets describes them."""
         return [
             {"resourceType": target.type, "targetName": target.name, "targetInformation": {"arn": resource.arn}}
             for target in self.resolved

@@ -26,7 +26,7 @@ class ResolvedTarget:
 
 
 def is_resolvable(target: Mapping[str, Any]) -> bool:
-    """Tell whether the local AWS has resources of this type; actions on others cannot work here anyway."""
+    """Tell whether the local AWS has resources of this type; actions on other types cannot work here."""
     return target["resourceType"] in PROVIDERS
 
 

@@ -1,6 +1,6 @@
 """Make, change and show experiment templates.
 
-A template is kept in the API's own shape (camelCase dicts), because everything that reads it speaks that shape.
+A template is kept in the API's own shape (camelCase dicts), because everything that reads it uses that shape.
 """
 
 import secrets
@@ -20,7 +20,7 @@ ID_LETTERS = 17
 
 Template = dict[str, Any]
 
-# What a template without these members has.
+# The defaults of members that a template may omit.
 _DEFAULTS: Mapping[str, Any] = {"targets": {}, "logConfiguration": None, "experimentReportConfiguration": None}
 _DEFAULT_OPTIONS = {"accountTargeting": "single-account", "emptyTargetResolutionMode": "fail"}
 _UPDATABLE = (
@@ -84,7 +84,7 @@ def replaced(template: Template, request: Mapping[str, Any]) -> Template:
 
 
 def summary(template: Template) -> dict[str, Any]:
-    """Show it as ListExperimentTemplates does."""
+    """Return the template as ListExperimentTemplates describes it."""
     return {key: template[key] for key in ("id", "arn", "description", "creationTime", "lastUpdateTime", "tags")}
 
 

@@ -56,7 +56,7 @@ class Automations:
             try:
                 execution = Execution.from_record(record)
             except (SsmError, KeyError, TypeError) as error:
-                # Another version of the kit wrote the record. The file stays for whoever reads the log.
+                # Another version of the kit wrote the record. Keep the file, so that a person can inspect it.
                 log.error("automation record unusable", extra={"execution": record.get("id"), "reason": repr(error)})
                 continue
             log.warning("automation repair started", extra={"execution": execution.id, "step": execution.current})

@@ -75,7 +75,7 @@ class ExecutionRunner:
         self._stopping.set()
 
     async def run(self) -> None:
-        """Run the execution to its end. Raises nothing but asyncio's cancellation."""
+        """Run the execution to its end. Raises CancelledError only."""
         await self._run_from(self.execution.runbook.steps[0].name)
 
     async def repair(self, is_repairing: bool) -> None:

@@ -31,7 +31,7 @@ Response = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the operations read and change."""
+    """The state that the operations read and change."""
 
     documents: Documents
     automations: Automations

@@ -1,4 +1,4 @@
-"""Store OpsItems. Nothing reacts to them."""
+"""Store OpsItems. The local AWS does not act on them."""
 
 from __future__ import annotations
 

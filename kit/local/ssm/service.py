@@ -1,6 +1,6 @@
 """Compose, start and stop the local Systems Manager, and route its calls.
 
-MiniStack serves Parameter Store, and refuses the operations that neither of us has.
+MiniStack serves Parameter Store, and refuses the operations that are not served here either.
 """
 
 from __future__ import annotations

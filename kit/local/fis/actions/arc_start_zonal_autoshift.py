@@ -1,4 +1,4 @@
-"""aws:arc:start-zonal-autoshift: load balancers stop using a zone, as if AWS had seen it impaired.
+"""aws:arc:start-zonal-autoshift: shift load balancers away from a zone, as if AWS had found it impaired.
 
 A recovery action: the zone's nodes leave DNS, and its targets get no request from any node (cross-zone load
 balancing is on). A load balancer is ARC's when its attribute zonal_shift.config.enabled is true.

@@ -24,7 +24,7 @@ class ActionContext:
     kept: list[Entry] = field(default_factory=list)
 
     def remember(self, kind: str, data: dict[str, Any], *, until_experiment_ends: bool = False) -> Entry:
-        """Write down a change before making it. The engine undoes it when the action, or the experiment, ends."""
+        """Record a change before it is made. The engine undoes the change when the action or the experiment ends."""
         entry = self.journal.remember(kind, data)
         (self.kept if until_experiment_ends else self.changes).append(entry)
         return entry

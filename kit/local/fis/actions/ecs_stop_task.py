@@ -1,4 +1,4 @@
-"""aws:ecs:stop-task: StopTask on every target, all at once. Nothing to undo: the service replaces what it lost.
+"""aws:ecs:stop-task: call StopTask on all targets at the same time. Nothing to undo: the service replaces what it lost.
 
 Unlike AWS: a replacement is up in about a second, not in 20 to 60.
 """
@@ -13,7 +13,7 @@ from kit.local.fis.actions.context import ActionContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopTask:
-    """All targets at once, as an Availability Zone would lose them."""
+    """Stop all targets at the same time, as the loss of an Availability Zone does."""
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:

@@ -1,4 +1,4 @@
-"""aws:ecs:task-cpu-stress: a task gets a part of its processor time only.
+"""aws:ecs:task-cpu-stress: leave a task only a part of its CPU time.
 
 On Fargate the stress workers run inside the task's CPU quota: they use it up early in each 100 ms period, and the
 kernel then freezes the whole task until the next period. Here the task's own processes are stopped and continued

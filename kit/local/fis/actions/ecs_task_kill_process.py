@@ -63,7 +63,7 @@ class TaskKillProcess:
             _strike_out(context, {tuple(process) for processes in found for process in processes})
 
     def _find(self, task: Task) -> list[list[int]]:
-        """Return [process id, start time] of each match; the start time tells reused process ids apart."""
+        """Return [process id, start time] of each match. The start time distinguishes reused process ids."""
         identities = ([pid, started_at] for pid in task.pids() if (started_at := _started_at(pid)) is not None)
         return [identity for identity in identities if self._matches(identity[0])]
 
@@ -72,7 +72,7 @@ class TaskKillProcess:
             # psutil completes a name that the kernel has cut off; killall compares the cut one.
             name = psutil.Process(pid).name()[:NAME_CHARS_MAX]
         except psutil.NoSuchProcess:
-            return False  # It has just ended.
+            return False  # The process has just ended.
         names = {self.process_name[:NAME_CHARS_MAX]}
         if self.process_name in INTERPRETERS:
             names.add(PurePath(sys.executable).name[:NAME_CHARS_MAX])
@@ -95,7 +95,7 @@ def _strike_out(context: ActionContext, continued: set[tuple[int, ...]]) -> None
 
 def _send(pid: int, started_at: int, signum: signal.Signals) -> None:
     if _started_at(pid) != started_at:
-        return  # It ended by itself, or with its parent that was signalled just before.
+        return  # The process has ended already, perhaps with its parent that was signalled just before.
     try:
         os.kill(pid, signum)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""aws:ecs:task-network-blackhole-port: packets to a port vanish, on their way into the task or out of it.
+"""aws:ecs:task-network-blackhole-port: drop packets to a port, on their way into the task or out of it.
 
 As with the `iptables` rule on AWS, only packets *to* the port are dropped; answers in flight still arrive.
 
@@ -42,7 +42,7 @@ class TaskNetworkBlackholePort:
 
     async def start(self, context: ActionContext) -> None:
         if self.protocol != "tcp":
-            raise ConfigurationFailure(f"protocol {self.protocol!r}: nothing in the local AWS speaks it")
+            raise ConfigurationFailure(f"protocol {self.protocol!r}: the local AWS has no traffic of that protocol")
         egress_ports = {HTTPS, urlsplit(context.services.endpoint).port or HTTPS}
         add_rules(context, "blackhole port", lambda task, name: [self._rule(task, name, egress_ports)])
 

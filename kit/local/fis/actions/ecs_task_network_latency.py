@@ -1,4 +1,4 @@
-"""aws:ecs:task-network-latency: what a task sends to the sources arrives late.
+"""aws:ecs:task-network-latency: delay the packets that a task sends to the sources.
 
 As netem on the task's interface: an exchange pays the delay once, a new connection once more.
 

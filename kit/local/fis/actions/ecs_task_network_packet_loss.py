@@ -1,4 +1,4 @@
-"""aws:ecs:task-network-packet-loss: some of what a task sends to the sources is lost.
+"""aws:ecs:task-network-packet-loss: lose a share of the packets that a task sends to the sources.
 
 A lost packet is sent again, as TCP would, so loss shows as delay. When all of every flow is lost nothing ever
 arrives: that is a blackhole.

@@ -1,4 +1,4 @@
-"""aws:fis:wait: nothing happens, for a duration.
+"""aws:fis:wait: wait for a duration without injecting a fault.
 
 Unlike AWS: nothing, but that seconds are accepted.
 """
@@ -12,7 +12,7 @@ from kit.local.fis.actions.context import ActionContext
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """The engine holds every action for its `duration`; there is nothing more to do."""
+    """Do nothing. The engine keeps every action running for its `duration`."""
 
     @classmethod
     def parse(cls, parameters: Mapping[str, str]) -> Self:

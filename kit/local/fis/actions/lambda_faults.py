@@ -22,7 +22,7 @@ UNDO_KIND = "lambda-invocations"
 PERCENT = 100
 # Lambda's default, for a function that names none.
 TIMEOUT_S = 3.0
-# Environment variables that AWS's extension needs: where it reads its faults, and what starts it.
+# Environment variables that AWS's extension needs: the place of its faults, and the script that starts it.
 LOCATION, LOCATION_PREFIX = "AWS_FIS_CONFIGURATION_LOCATION", "arn:aws:s3:::"
 WRAPPER, WRAPPER_PATH = "AWS_LAMBDA_EXEC_WRAPPER", "/opt/aws-fis/bootstrap"
 
@@ -144,5 +144,5 @@ def _check_prepared(arn: str, configuration: Mapping[str, Any]) -> None:
     if variables.get(WRAPPER) != WRAPPER_PATH:
         raise ConfigurationFailure(
             f"function {arn}: environment variable {WRAPPER}={variables.get(WRAPPER, '')!r} must be {WRAPPER_PATH}, "
-            "or the FIS extension never acts"
+            "otherwise the FIS extension does nothing"
         )

@@ -1,4 +1,4 @@
-"""aws:lambda:invocation-add-delay: the function's code starts late, within its own time-out.
+"""aws:lambda:invocation-add-delay: delay the start of the function's code. The delay counts towards its time-out.
 
 Unlike AWS: no extension layer is needed, only its environment variables; a fault begins and ends at once, not up to
 a minute later, and invocations that still wait at its end go on.

@@ -1,4 +1,4 @@
-"""aws:lambda:invocation-error: invocations fail, with or without running the function's code first.
+"""aws:lambda:invocation-error: let invocations fail, with or without running the function's code first.
 
 Unlike AWS: no extension layer is needed, only its environment variables; a fault begins and ends at once; the
 error's type and words are made up here.

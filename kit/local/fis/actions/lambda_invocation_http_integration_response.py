@@ -1,4 +1,4 @@
-"""aws:lambda:invocation-http-integration-response: the answer is an HTTP status and content type of one's choice.
+"""aws:lambda:invocation-http-integration-response: answer with a chosen HTTP status and content type.
 
 Unlike AWS: no extension layer is needed, only its environment variables; a fault begins and ends at once.
 """

@@ -12,7 +12,7 @@ from kit.local.links import LinkRule
 
 
 def impose(context: ActionContext, kind: str, data: dict[str, Any], rules: Iterable[LinkRule]) -> None:
-    """Put the rules in force as one change of this kind, which is undone at the end of the action."""
+    """Add the rules as one change of this kind, which is undone at the end of the action."""
     entry = context.remember(kind, data)
     for rule in rules:
         entry.handles.append(context.services.links.add(rule))

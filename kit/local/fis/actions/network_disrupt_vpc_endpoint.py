@@ -1,4 +1,4 @@
-"""aws:network:disrupt-vpc-endpoint: calls from the endpoint's VPC to its service hang.
+"""aws:network:disrupt-vpc-endpoint: let calls from the endpoint's VPC to its service hang.
 
 On AWS an empty security group takes the place of the endpoint's own: nothing enters or leaves its interfaces. The
 endpoint's private DNS name takes the service's name over in the whole VPC, so every subnet of it is cut from the

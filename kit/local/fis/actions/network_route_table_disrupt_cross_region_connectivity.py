@@ -1,4 +1,4 @@
-"""aws:network:route-table-disrupt-cross-region-connectivity: what the subnets send to another Region never arrives.
+"""aws:network:route-table-disrupt-cross-region-connectivity: drop what the subnets send to another Region.
 
 A call's Region is the one that it was signed for. Its requests hang; answers would come from the Region, where
 nothing is cut.

@@ -1,4 +1,4 @@
-"""Tell which AWS service, in which Region, a host name means. Botocore's endpoint data says what exists."""
+"""Find the AWS service and the Region of a host name. Botocore's endpoint data says what exists."""
 
 from __future__ import annotations
 

@@ -30,12 +30,12 @@ _INTERNET = ipaddress.IPv4Network("0.0.0.0/0")
 
 
 def tasks_of(context: ActionContext) -> list[Task]:
-    """Return the target tasks as ECS holds them. Raises InvalidTarget when one has ended."""
+    """Return the target tasks. Raises InvalidTarget if one of them has ended."""
     found = []
     for resource in context.targets["Tasks"]:
         task = context.services.ecs.task(resource.arn)
         if task is None:
-            raise InvalidTarget(f"task {resource.arn} is gone")
+            raise InvalidTarget(f"task {resource.arn} has ended")
         found.append(task)
     return found
 
@@ -128,7 +128,7 @@ def _subnets_of(source: str, vpc: str) -> set[str]:
         network = ipaddress.IPv4Network(source, strict=False)
     except ValueError:
         raise ConfigurationFailure(
-            f"sources: {source!r} means nothing in the local AWS: it is neither ALL, DYNAMODB or S3, nor a zone with "
+            f"sources: {source!r} is unknown to the local AWS: it is neither ALL, DYNAMODB or S3, nor a zone with "
             f"subnets of {vpc or 'the VPC'}, nor an IPv4 network, nor the host name of an AWS service; other domain "
             "names are not resolved"
         ) from None
