@@ -108,7 +108,7 @@ def prove(session: aws.Session, deployment: Deployment, experiment: faults.Exper
     return faults.prove(session, deployment, experiment, meters=collect.Meters(session=session))
 
 
-def test_a_guardrail_aborts_the_run_and_its_fault_is_gone_within_two_seconds(
+def test_a_guardrail_aborts_the_run_and_its_fault_is_undone_within_two_seconds(
     local_session: aws.Session, deployment: Deployment, template_id: str
 ):
     experiment = faults.start(local_session, template_id, deployment)

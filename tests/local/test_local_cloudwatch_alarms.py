@@ -107,7 +107,7 @@ def test_m_of_n_waits_for_m_breaches(metrics: Metrics) -> None:
     wait_for_reaction(lambda: metrics.state(name), "ALARM")
 
 
-def test_missing_data_is_treated_as_the_alarm_says(metrics: Metrics) -> None:
+def test_missing_data_is_treated_as_the_alarm_defines(metrics: Metrics) -> None:
     """Without any data the four treatments give different states."""
     treatments = ("missing", "breaching", "notBreaching", "ignore")
     names = {treat: metrics.alarm(TreatMissingData=treat) for treat in treatments}

@@ -82,7 +82,7 @@ def test_tags_of_the_service_reach_its_tasks(stage: Stage) -> None:
 
 
 def test_a_task_whose_process_is_killed_is_replaced(stage: Stage) -> None:
-    """Exit code 137, ECS's stop code and reason, and a new task in the same zone."""
+    """The task has exit code 137 and ECS's stop code and reason, and a new task starts in the same zone."""
     stage.serve(stage.define(), 2)
     before = stage.steady(2)
     victim = before[0]
@@ -99,7 +99,10 @@ def test_a_task_whose_process_is_killed_is_replaced(stage: Stage) -> None:
 
 
 def test_stop_task_ends_the_process_and_a_replacement_comes(stage: Stage) -> None:
-    """StopTask answers at once; the reason is the caller's, the code UserInitiated, the exit code SIGTERM's."""
+    """StopTask returns at once.
+
+    The task has the caller's reason, the code UserInitiated and the exit code of SIGTERM.
+    """
     stage.serve(stage.define(), 1)
     (task,) = stage.steady(1)
     (pid,) = processes(task["taskArn"])
@@ -140,7 +143,10 @@ def test_processes_that_left_the_session_end_with_their_task(stage: Stage) -> No
 
 
 def test_output_is_readable_in_cloudwatch_logs(stage: Stage) -> None:
-    """Group by option, stream prefix/container/task id, one event a line, also after the task's end."""
+    """Group and stream have the names that awslogs gives them.
+
+    Each line is one event, also after the end of the task.
+    """
     stage.serve(stage.define("web", logConfiguration=LOGS), 1)
     (task,) = stage.steady(1)
     wait_until(lambda: "started web " in printed(stage, task["taskArn"]), "the line is there")
@@ -150,7 +156,7 @@ def test_output_is_readable_in_cloudwatch_logs(stage: Stage) -> None:
 
 
 def test_a_task_has_its_own_environment(stage: Stage) -> None:
-    """Its own credentials, its zone from the metadata address, and nothing of the machine's user."""
+    """The task has its own credentials and its zone, and no variable of the machine's user."""
     stage.serve(stage.define("env", logConfiguration=LOGS, environment=[{"name": "PORT", "value": "8080"}]), 1)
     (task,) = stage.steady(1)
 
@@ -201,7 +207,7 @@ def test_the_circuit_breaker_rolls_back_to_the_last_good_deployment(stage: Stage
 
 
 def test_a_crash_loop_is_throttled_and_logged(stage: Stage) -> None:
-    """After some failed starts the next ones wait; the event log says why."""
+    """After some failed starts the next starts are delayed, and the event log gives the reason."""
     stage.serve(stage.define(command=CRASH), 1)
     wait_until(lambda: "unable to consistently start tasks" in stage.messages(), "throttled")
     stopped = len(stage.tasks("STOPPED"))
@@ -234,7 +240,7 @@ def test_scaling_in_keeps_the_zones_even(stage: Stage) -> None:
 
 
 def test_a_deleted_service_leaves_no_process(stage: Stage) -> None:
-    """DeleteService with force: INACTIVE once every process is gone."""
+    """With `force`, the service is INACTIVE when all of its processes have ended."""
     stage.serve(stage.define(), 2)
     pids = [pid for task in stage.steady(2) for pid in processes(task["taskArn"])]
     with pytest.raises(ClientError, match="scaled above 0"):

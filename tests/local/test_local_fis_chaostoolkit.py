@@ -36,7 +36,7 @@ def status(experiment_id: str) -> str:
 
 
 def test_its_functions_start_watch_and_stop_an_experiment(rig: FisRig) -> None:
-    """Each in the toolkit's own words; what it stops is undone."""
+    """Chaos Toolkit's own functions work, and the experiment that they stop is undone."""
     tag, _ = rig.subnets("a")
     template_id = rig.template(actions={"cut": disrupt()}, targets={"Subnets": subnets_by_tag(tag)})
     started = start_experiment(template_id, client_token=f"ctk-{tag}", tags={"Tool": "ctk"}, configuration=REGION)
@@ -50,7 +50,7 @@ def test_its_functions_start_watch_and_stop_an_experiment(rig: FisRig) -> None:
 
 
 def test_it_stops_experiments_by_their_tags(rig: FisRig) -> None:
-    """Without knowing the experiment's id."""
+    """Chaos Toolkit finds the experiment without its id."""
     template_id = rig.template(actions={"wait": wait_action(60)})
     ours = start_experiment(template_id, tags="Run=ours", configuration=REGION)["experiment"]["id"]
     other = start_experiment(template_id, tags="Run=other", configuration=REGION)["experiment"]["id"]
@@ -60,13 +60,13 @@ def test_it_stops_experiments_by_their_tags(rig: FisRig) -> None:
 
 
 def test_an_error_of_the_service_reaches_its_user(rig: FisRig) -> None:
-    """A template that is not there fails the activity, in FIS's words."""
+    """A missing template fails the activity with FIS's error message."""
     with pytest.raises(ActivityFailed, match="Experiment template EXTnone does not exist"):
         start_experiment("EXTnone", configuration=REGION)
 
 
 def test_a_declared_experiment_of_the_toolkit_runs_to_its_end(rig: FisRig) -> None:
-    """Method, probe and rollback as a user would write them in a file; its journal says completed."""
+    """Method, probe and rollback are declared in a file; the toolkit's journal reports completed."""
     template_id = rig.template(actions={"wait": wait_action(60)})
     fis: dict[str, Any] = {"type": "python", "module": "chaosaws.fis.actions"}
     start = {**fis, "func": "start_experiment", "arguments": {"experiment_template_id": template_id, "tags": "Run=ctk"}}

@@ -67,7 +67,7 @@ def run(folder: Path, *, stops: bool = False) -> tuple[Experiment, list[str], li
 def test_kept_changes_are_undone_last_first_when_the_experiment_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool, status: str
 ) -> None:
-    """Not when their action ends: the second finds the first's in force."""
+    """They are not undone when their action ends: the second action finds the first one's change in force."""
     undone: list[str] = []
 
     async def undo(_cloud: Any, entry: Any) -> None:
@@ -83,7 +83,10 @@ def test_kept_changes_are_undone_last_first_when_the_experiment_ends(
 def test_a_kept_change_that_cannot_be_undone_fails_the_experiment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stops: bool
 ) -> None:
-    """Even one that was stopped; the entry stays for the next start, and the other change is undone all the same."""
+    """This holds for a stopped experiment, too.
+
+    The entry stays for the next start, and the other change is still undone.
+    """
 
     async def undo(_cloud: Any, entry: Any) -> None:
         if entry.data["by"] == "second":

@@ -27,7 +27,7 @@ def states(experiment: dict[str, Any]) -> dict[str, str]:
 
 
 def test_actions_run_in_their_order_and_the_experiment_completes(rig: FisRig) -> None:
-    """`startAfter` waits for completion, a duration is held, times are in order."""
+    """`startAfter` waits for completion, each action keeps its duration, and times are in order."""
     actions = {"one": wait_action(0.3), "two": wait_action(0.2, startAfter=["one"]), "beside": wait_action(0.1)}
     experiment = rig.run(actions=actions)
     assert experiment["state"] == {"status": "completed", "reason": "Experiment completed."}
@@ -40,8 +40,8 @@ def test_actions_run_in_their_order_and_the_experiment_completes(rig: FisRig) ->
     assert two["endTime"] <= experiment["endTime"]
 
 
-def test_stop_undoes_and_cancels_what_had_not_begun(rig: FisRig) -> None:
-    """The running action is stopped, the waiting one cancelled; a second stop is refused."""
+def test_stop_undoes_running_actions_and_cancels_waiting_ones(rig: FisRig) -> None:
+    """The running action is stopped, the waiting one is cancelled, and a second stop is refused."""
     tag, _ = rig.subnets("a")
     actions = {"cut": disrupt(), "later": wait_action(startAfter=["cut"])}
     experiment_id = rig.running(actions=actions, targets={"Subnets": subnets_by_tag(tag)})
@@ -55,7 +55,7 @@ def test_stop_undoes_and_cancels_what_had_not_begun(rig: FisRig) -> None:
 
 
 def test_an_alarm_stops_the_experiment_at_once(rig: FisRig) -> None:
-    """Within 250 ms of the transition the experiment is stopped, its faults undone."""
+    """Within 250 ms of the alarm the experiment is stopped and its faults are undone."""
     arn, other = rig.alarm(), rig.alarm()
     experiment_id = rig.running(actions={"wait": wait_action(60)}, stopConditions=stop_on(other, arn))
     rig.set_alarm(arn, "ALARM")
@@ -67,7 +67,7 @@ def test_an_alarm_stops_the_experiment_at_once(rig: FisRig) -> None:
 
 
 def test_an_alarm_that_is_already_in_alarm_stops_it_before_any_action(rig: FisRig) -> None:
-    """Nothing is injected."""
+    """The experiment is stopped and no fault is injected."""
     experiment = rig.run(actions={"wait": wait_action(60)}, stopConditions=stop_on(rig.alarm("ALARM")))
     assert (experiment["state"]["status"], states(experiment)) == ("stopped", {"wait": "cancelled"})
 
@@ -81,7 +81,7 @@ def test_a_guardrail_that_does_not_exist_fails_the_experiment(rig: FisRig) -> No
 
 
 def test_the_first_failed_action_ends_the_experiment(rig: FisRig) -> None:
-    """Its error is the experiment's; what ran is stopped, what waited is cancelled."""
+    """The experiment fails with the action's error. Running actions are stopped, waiting ones are cancelled."""
     alarm = rig.alarm("OK")
     check = {
         "actionId": "aws:cloudwatch:assert-alarm-state",
@@ -101,14 +101,14 @@ def test_the_first_failed_action_ends_the_experiment(rig: FisRig) -> None:
 
 
 def test_an_alarm_in_the_asserted_state_lets_the_experiment_go_on(rig: FisRig) -> None:
-    """assert-alarm-state completes."""
+    """The action assert-alarm-state completes."""
     parameters = {"alarmArns": rig.alarm("OK"), "alarmStates": "OK,INSUFFICIENT_DATA"}
     check = {"actionId": "aws:cloudwatch:assert-alarm-state", "parameters": parameters}
     assert rig.run(actions={"check": check})["state"]["status"] == "completed"
 
 
 def test_an_action_that_the_local_aws_lacks_fails_by_name(rig: FisRig) -> None:
-    """It never completes silently."""
+    """An action that is not supported never completes silently."""
     target = {"resourceType": "aws:rds:cluster", "resourceTags": {"a": "b"}, "selectionMode": "ALL"}
     action = {"actionId": "aws:rds:failover-db-cluster", "targets": {"Clusters": "Db"}}
     experiment = rig.run(actions={"failover": action}, targets={"Db": target})
@@ -117,7 +117,7 @@ def test_an_action_that_the_local_aws_lacks_fails_by_name(rig: FisRig) -> None:
 
 
 def test_skip_all_previews_the_targets(rig: FisRig) -> None:
-    """Targets resolve, filters and parameters apply, no action runs."""
+    """Targets are resolved with their filters and parameters, but no action runs."""
     tag, subnets = rig.subnets("ab", 2)
     zone_a = subnets_by_tag(tag, filters=[{"path": "AvailabilityZone", "values": ["us-east-1a"]}])
     zone_b = subnets_by_tag(tag, parameters={"availabilityZoneIdentifier": "us-east-1b"})
@@ -136,7 +136,7 @@ def test_skip_all_previews_the_targets(rig: FisRig) -> None:
 
 @pytest.mark.slow
 def test_the_seed_chooses_the_same_targets_again(start_cloud: Callable[..., Any]) -> None:
-    """Two clouds of one seed choose alike although every id differs; the choice has the asked size."""
+    """Two clouds of one seed choose the same targets although every id differs."""
 
     def chosen(one: FisRig) -> list[list[str]]:
         tag, subnets = one.subnets("abc", 4)
@@ -156,8 +156,8 @@ def test_the_seed_chooses_the_same_targets_again(start_cloud: Callable[..., Any]
 
 
 @pytest.mark.parametrize(("mode", "status"), [("fail", "failed"), ("skip", "completed")])
-def test_no_target_at_all(rig: FisRig, mode: str, status: str) -> None:
-    """emptyTargetResolutionMode: fail with InvalidTarget, or skip the action and go on."""
+def test_an_empty_target_fails_the_experiment_or_skips_the_action(rig: FisRig, mode: str, status: str) -> None:
+    """emptyTargetResolutionMode decides: the experiment fails with InvalidTarget, or the action is skipped."""
     experiment = rig.run(
         actions={"cut": disrupt(), "wait": wait_action(0.1, startAfter=["cut"])},
         targets={"Subnets": subnets_by_tag("nothing-has-this")},
@@ -171,7 +171,7 @@ def test_no_target_at_all(rig: FisRig, mode: str, status: str) -> None:
         assert states(experiment) == {"cut": "skipped", "wait": "completed"}
 
 
-def test_an_arn_that_is_not_there_is_an_invalid_target(rig: FisRig) -> None:
+def test_an_arn_that_does_not_exist_is_an_invalid_target(rig: FisRig) -> None:
     """Also when another one is."""
     arns = [f"arn:aws:ec2:us-east-1:000000000000:subnet/{name}" for name in (rig.subnets("a")[1][0], "subnet-0")]
     target = {"resourceType": "aws:ec2:subnet", "resourceArns": arns, "selectionMode": "ALL"}
@@ -180,8 +180,8 @@ def test_an_arn_that_is_not_there_is_an_invalid_target(rig: FisRig) -> None:
     assert "subnet-0 does not exist" in experiment["state"]["reason"]
 
 
-def test_the_safety_lever_stops_what_runs_and_cancels_what_starts(rig: FisRig) -> None:
-    """It needs a reason; disengaged, experiments run again."""
+def test_the_safety_lever_stops_running_and_cancels_new_experiments(rig: FisRig) -> None:
+    """Moving the lever needs a reason. After it is disengaged, experiments run again."""
     running = rig.running(actions={"wait": wait_action(60)})
     with pytest.raises(ClientError, match="reason"):
         rig.fis.update_safety_lever_state(id="default", state={"status": "engaged", "reason": " "})
@@ -198,7 +198,7 @@ def test_the_safety_lever_stops_what_runs_and_cancels_what_starts(rig: FisRig) -
 
 
 def test_at_most_five_experiments_are_active(rig: FisRig) -> None:
-    """The sixth is refused with 402."""
+    """The sixth experiment is refused with status 402."""
     template_id = rig.template(actions={"wait": wait_action(60)})
     for _ in range(5):
         rig.start(template_id)
@@ -209,7 +209,7 @@ def test_at_most_five_experiments_are_active(rig: FisRig) -> None:
 
 
 def test_events_and_logs_carry_every_state_and_step(rig: FisRig) -> None:
-    """EventBridge carries each state, the log group each step in schema version 2."""
+    """EventBridge gets each state, and the log group gets each step in schema version 2."""
     events, sqs, logs = (rig.cloud.client(each) for each in ("events", "sqs", "logs"))
     queue_url = sqs.create_queue(QueueName="fis-events")["QueueUrl"]
     queue = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]

@@ -1,4 +1,4 @@
-"""A task stopped by SIGSTOP stays so until the experiment ends, and fails its health checks as on AWS."""
+"""Test that a task stopped by SIGSTOP stays stopped until the experiment ends, and fails its health checks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def freeze(pair: Pair, *after: str) -> dict[str, Any]:
 
 
 def test_a_frozen_task_goes_on_when_the_experiment_is_stopped(pair: Pair) -> None:
-    """The stop outlives its action and is in the journal; the task answers again afterwards; a child runs on."""
+    """The task stays stopped after its action and is in the journal. It answers again after the experiment."""
     pair.ask_hit("child")
     actions = {"freeze": freeze(pair), "for": wait_action(60, startAfter=["freeze"])}
     experiment_id = pair.rig.running(actions=actions, targets=pair.targets)
@@ -58,7 +58,7 @@ def test_a_frozen_task_goes_on_when_the_experiment_fails(pair: Pair) -> None:
 
 
 def test_a_later_action_that_continues_the_task_replaces_the_undo(pair: Pair) -> None:
-    """After stop, wait and continue, the running experiment has nothing left to undo."""
+    """After stop, wait and continue, the running experiment has no change left to undo."""
     actions = {
         "freeze": freeze(pair),
         "frozen": wait_action(0.3, startAfter=["freeze"]),
@@ -74,8 +74,11 @@ def test_a_later_action_that_continues_the_task_replaces_the_undo(pair: Pair) ->
     assert pair.rig.end(experiment_id)["state"]["status"] == "stopped"
 
 
-def test_the_journal_alone_continues_what_was_stopped_and_nothing_that_took_its_id(tmp_path: Path) -> None:
-    """A fresh process undoes it by process id and start time; repeating that, or a wrong time, does no harm."""
+def test_the_journal_continues_stopped_processes_but_none_with_a_reused_id(tmp_path: Path) -> None:
+    """A new process undoes the stop by process id and start time.
+
+    Repeating the undo, or a wrong start time, has no effect.
+    """
     with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)"]) as process:
         try:
             started_at = _started_at(process.pid)
@@ -100,7 +103,10 @@ def test_the_journal_alone_continues_what_was_stopped_and_nothing_that_took_its_
     ("name", "matches"), [("python", True), ("python3", True), ("pyth", False), ("sleep", False), ("web.py", False)]
 )
 def test_a_name_matches_as_killall_compares_it(name: str, matches: bool) -> None:
-    """The whole name, no word of the command line; `python` is whatever the shared interpreter is called."""
+    """The whole process name must match, not a word of the command line.
+
+    `python` also matches the interpreter's real name.
+    """
     with subprocess.Popen([sys.executable, "-S", "-c", "import time; time.sleep(60)", "web.py"]) as process:
         try:
             task: Any = SimpleNamespace(pids=lambda: [process.pid])
@@ -113,7 +119,7 @@ def test_a_name_matches_as_killall_compares_it(name: str, matches: bool) -> None
 
 @pytest.mark.slow
 def test_a_task_that_stays_frozen_is_unhealthy_and_replaced(rig: FisRig) -> None:
-    """Its container health check runs on beside it, fails, and ECS says why it replaced the task."""
+    """Its container health check still runs and fails, and ECS gives this as the reason of the replacement."""
     ask = "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['PORT'], timeout=1)"
     check = {"command": ["CMD", "python", "-c", ask], "interval": 5, "timeout": 2, "retries": 1}
     pair = Pair(rig, healthCheck=check)

@@ -1,12 +1,12 @@
-"""The undo journal survives what kills the process."""
+"""Test that the undo journal survives a kill of its process."""
 
 from pathlib import Path
 
 from kit.local.fis.journal import FILE_NAME, Journal
 
 
-def test_what_was_not_forgotten_is_there_after_a_restart_newest_first(tmp_path: Path) -> None:
-    """Only open entries come back, with their data, without handles."""
+def test_open_entries_are_loaded_after_a_restart_newest_first(tmp_path: Path) -> None:
+    """Only open entries are loaded, with their data but without handles."""
     journal = Journal(tmp_path)
     assert journal.load() == []
     first, second, third = (journal.remember("links", {"rule": name}) for name in "abc")
@@ -17,8 +17,8 @@ def test_what_was_not_forgotten_is_there_after_a_restart_newest_first(tmp_path: 
     assert left[0].id == third.id
 
 
-def test_a_torn_last_line_is_no_change(tmp_path: Path) -> None:
-    """A write that a kill cut short belongs to a change that was never made."""
+def test_an_incomplete_last_line_is_ignored(tmp_path: Path) -> None:
+    """A line that a kill cut short belongs to a change that was never made."""
     journal = Journal(tmp_path)
     journal.load()
     journal.remember("links", {"rule": "a"})
@@ -27,8 +27,8 @@ def test_a_torn_last_line_is_no_change(tmp_path: Path) -> None:
     assert [each.data["rule"] for each in Journal(tmp_path).load()] == ["a"]
 
 
-def test_ids_go_on_after_a_restart(tmp_path: Path) -> None:
-    """A new entry never takes the id of an open one."""
+def test_ids_continue_after_a_restart(tmp_path: Path) -> None:
+    """A new entry never gets the id of an open entry."""
     journal = Journal(tmp_path)
     journal.load()
     old = journal.remember("links", {})

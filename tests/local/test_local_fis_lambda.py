@@ -1,4 +1,4 @@
-"""Faults in Lambda invocations: late, failed, or answered by FIS, whichever way the invocation came."""
+"""Test faults in Lambda invocations: delays, errors and replaced answers, however the function was invoked."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PREPARED = {
 
 
 class Function:
-    """A function of its own name, tagged by it."""
+    """A function with a name of its own, which is also its tag."""
 
     def __init__(self, rig: FisRig, folder: Any, timeout_s: int = 3, environment: dict[str, str] | None = None) -> None:
         self.rig = rig
@@ -53,7 +53,7 @@ class Function:
         return self.ran.stat().st_size if self.ran.exists() else 0
 
     def invoke(self, **more: Any) -> tuple[float, dict[str, Any], str]:
-        """How long it took, the answer, and what kind of error it is."""
+        """Invoke the function. Return the duration, the answer and the kind of error."""
         began_at = time.perf_counter()
         answer = self.client.invoke(FunctionName=self.name, Payload=b'{"n": 1}', **more)
         body = json.loads(answer["Payload"].read() or b"null")
@@ -85,7 +85,7 @@ def function(rig: FisRig, tmp_path_factory: pytest.TempPathFactory) -> Function:
 
 
 def test_a_delay_makes_every_invocation_late(function: Function) -> None:
-    """By the whole delay, and then not at all."""
+    """Each invocation is late by the whole delay; after the experiment none is late."""
     with function.fault("add-delay", startupDelayMilliseconds="700"):
         took_s, answer, error = function.invoke()
         assert (answer, error) == ({"echo": {"n": 1}}, "")
@@ -94,7 +94,7 @@ def test_a_delay_makes_every_invocation_late(function: Function) -> None:
 
 
 def test_a_delay_beyond_the_functions_time_is_its_time_out(rig: FisRig, tmp_path: Any) -> None:
-    """The invocation ends when the function's own time is up; its code never ran."""
+    """The invocation ends at the function's time-out, and its code does not run."""
     function = Function(rig, tmp_path, timeout_s=1)
     with function.fault("add-delay", startupDelayMilliseconds="30000"):
         took_s, answer, error = function.invoke()
@@ -105,7 +105,7 @@ def test_a_delay_beyond_the_functions_time_is_its_time_out(rig: FisRig, tmp_path
 
 @pytest.mark.parametrize(("prevent", "runs"), [("true", 0), ("false", 1)])
 def test_an_error_marks_the_invocation_failed(function: Function, prevent: str, runs: int) -> None:
-    """With or without running the code."""
+    """The function's code runs before, or is prevented, as the parameter demands."""
     before = function.runs()
     with function.fault("error", preventExecution=prevent):
         _, answer, error = function.invoke()
@@ -115,7 +115,7 @@ def test_an_error_marks_the_invocation_failed(function: Function, prevent: str, 
 
 
 def test_an_http_answer_takes_the_place_of_the_functions_own(function: Function) -> None:
-    """Status and content type as the template says."""
+    """The answer has the status and content type of the template."""
     parameters: Any = {"statusCode": "503", "contentTypeHeader": "text/html", "preventExecution": "true"}
     with function.fault("http-integration-response", **parameters):
         _, answer, error = function.invoke()
@@ -123,14 +123,14 @@ def test_an_http_answer_takes_the_place_of_the_functions_own(function: Function)
 
 
 def test_a_percentage_hits_that_share(function: Function) -> None:
-    """Some of 30 invocations, not all; the seed says which."""
+    """Some of 30 invocations are hit, and the seed decides which."""
     with function.fault("error", preventExecution="true", invocationPercentage="50"):
         errors = [function.invoke()[2] for _ in range(30)]
     assert 5 <= errors.count("Unhandled") <= 25
 
 
 def test_a_qualifier_hits_the_invocations_that_name_it(function: Function) -> None:
-    """An alias of its own; the function by its bare name is untouched."""
+    """Invocations of the alias are hit, invocations without a qualifier are not."""
     version = function.client.publish_version(FunctionName=function.name)["Version"]
     function.client.create_alias(FunctionName=function.name, Name="live", FunctionVersion=version)
     with function.fault("error", {"parameters": {"functionQualifier": "live"}}, preventExecution="true"):
@@ -139,8 +139,8 @@ def test_a_qualifier_hits_the_invocations_that_name_it(function: Function) -> No
     assert function.invoke(Qualifier="live")[2] == ""
 
 
-def test_event_sources_and_step_functions_meet_the_fault_too(function: Function) -> None:
-    """A message of a queue runs nothing while invocations fail without running; the state machine sees the error."""
+def test_the_fault_also_hits_event_sources_and_step_functions(function: Function) -> None:
+    """A queue's message does not run the code while the fault prevents it, and a state machine gets the error."""
     sqs, states = (function.rig.cloud.client(each) for each in ("sqs", "stepfunctions"))
     queue_url = sqs.create_queue(QueueName=function.name, Attributes={"VisibilityTimeout": "1"})["QueueUrl"]
     queue = sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -180,7 +180,7 @@ def test_event_sources_and_step_functions_meet_the_fault_too(function: Function)
 def test_a_function_that_is_not_prepared_for_fis_fails_the_experiment(
     rig: FisRig, tmp_path: Any, environment: dict[str, str], named: str
 ) -> None:
-    """On AWS such a fault would do nothing, or not start; here it says what is missing."""
+    """On AWS such a fault would have no effect or not start. Here the error names what is missing."""
     function = Function(rig, tmp_path, environment=environment)
     experiment = rig.run(**function.template("error", preventExecution="true"))
     assert experiment["state"]["error"]["code"] == "ConfigurationFailure"

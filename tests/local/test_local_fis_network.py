@@ -1,4 +1,4 @@
-"""Losing an Availability Zone, for real: tasks die and a subnet's traffic hangs, then everything comes back."""
+"""Test the loss of an Availability Zone: its tasks end and a subnet's traffic hangs, then both recover."""
 
 from __future__ import annotations
 
@@ -60,14 +60,17 @@ class Hearts:
         return self.ecs.describe_tasks(cluster=self.tag, tasks=arns)["tasks"] if arns else []
 
     def zones_beating_since(self, since: float) -> set[str]:
-        """The zones whose present task wrote after `since`."""
+        """Return the zones whose current task has written since that time."""
         items = self.dynamodb.scan(TableName=self.tag, ConsistentRead=True)["Items"]
         alive = {item["pk"]["S"] for item in items if float(item["at"]["N"]) > since}
         return {task["availabilityZone"][-1] for task in self.tasks() if task["taskArn"].rpartition("/")[2] in alive}
 
 
 def test_an_availability_zone_is_lost_and_comes_back(rig: FisRig) -> None:
-    """Its tasks are stopped by name of the experiment, its traffic hangs, the other zone goes on, then all is well."""
+    """Its tasks are stopped by the experiment and its traffic hangs.
+
+    The other zone keeps working, and at the end both zones do.
+    """
     hearts = Hearts(rig)
     try:
         wait_until(lambda: hearts.zones_beating_since(0) == {"a", "b"}, "both zones beat", TASKS_UP_S_MAX)
@@ -125,7 +128,7 @@ EVERYTHING_OUTSIDE = set(OTHERS) - {"same subnet"}
 def test_each_scope_cuts_what_its_network_acl_would(
     scope: str, cut: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both directions, and nothing inside the subnet; the undo leaves no rule."""
+    """Traffic is cut in both directions, but not inside the subnet. The undo leaves no rule."""
     monkeypatch.setattr(ec2, "_vpcs", {"vpc-1": {}, "vpc-2": {}})
     described = {"SubnetId": "subnet-a", "VpcId": "vpc-1", "AvailabilityZone": "us-east-1a"}
     subnet = Resource(type="aws:ec2:subnet", arn="arn", tags={}, described=described)

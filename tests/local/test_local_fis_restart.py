@@ -35,7 +35,7 @@ def running(tmp_path: Path) -> Iterator[FisRig]:
 
 
 def test_templates_and_experiments_outlive_the_server(tmp_path: Path) -> None:
-    """Also a killed one: what ended is shown as it ended, what ran is shown as stopped, what was deleted is gone."""
+    """This also holds for a killed server: ended experiments keep their state, running ones are shown as stopped."""
     with running(tmp_path) as rig:
         tag, _ = rig.subnets("a")
         cut = {"actions": {"cut": disrupt(seconds=0.1)}, "targets": {"Subnets": subnets_by_tag(tag)}}
@@ -59,7 +59,7 @@ def test_templates_and_experiments_outlive_the_server(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", ["engaged", "engaging"])
 def test_an_engaged_lever_stays_engaged_over_a_restart(tmp_path: Path, status: str) -> None:
-    """Also one that was still stopping what ran: nothing runs any more."""
+    """A lever that was still engaging is engaged after the restart, because no experiment runs any more."""
     services: Any = SimpleNamespace(state_dir=tmp_path)
     before, after = (ControlPlane(services, Journal(tmp_path)) for _ in range(2))
     before.lever()["state"] = {"status": status, "reason": "real incident"}
@@ -69,7 +69,7 @@ def test_an_engaged_lever_stays_engaged_over_a_restart(tmp_path: Path, status: s
 
 
 def test_logs_are_put_into_a_bucket_when_the_experiment_has_ended(cloud: Any) -> None:
-    """One object under AWS's name, every record of the experiment in it."""
+    """The bucket gets one object with AWS's name and every record of the experiment."""
     rig, s3 = FisRig(cloud), cloud.client("s3")
     s3.create_bucket(Bucket="fis-logs")
     where = {"bucketName": "fis-logs", "prefix": "runs"}
@@ -88,7 +88,7 @@ def test_logs_are_put_into_a_bucket_when_the_experiment_has_ended(cloud: Any) ->
 
 
 def test_a_report_configuration_is_kept_and_its_report_has_failed(cloud: Any) -> None:
-    """Echoed in template and experiment; the report's state is failed, with a reason."""
+    """Template and experiment return the configuration. The report's state is failed, with a reason."""
     rig = FisRig(cloud)
     configuration = {
         "outputs": {"s3Configuration": {"bucketName": "reports", "prefix": "fis"}},
@@ -109,7 +109,7 @@ def test_a_report_configuration_is_kept_and_its_report_has_failed(cloud: Any) ->
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_both_schema_versions_are_taken(cloud: Any, version: int) -> None:
-    """The record names its version."""
+    """The log record names its schema version."""
     rig, logs = FisRig(cloud), cloud.client("logs")
     logs.create_log_group(logGroupName=f"/fis-v{version}")
     group = {"logGroupArn": f"arn:aws:logs:us-east-1:000000000000:log-group:/fis-v{version}:*"}

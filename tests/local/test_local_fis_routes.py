@@ -50,7 +50,10 @@ DISRUPT_ENDPOINT = {
 
 
 def test_a_disrupted_vpc_endpoint_cuts_its_service_from_the_vpc(pair: Pair) -> None:
-    """SQS hangs for both tasks, DynamoDB does not; afterwards what hung gets through."""
+    """Calls to SQS hang for both tasks and calls to DynamoDB do not.
+
+    After the experiment the hanging calls complete.
+    """
     target = endpoint(pair, "com.amazonaws.us-east-1.sqs")
     with ThreadPoolExecutor(1) as pool:
         with pair.rig.held(actions={"cut": DISRUPT_ENDPOINT}, targets={"Endpoint": target}):
@@ -69,7 +72,7 @@ def test_a_disrupted_vpc_endpoint_cuts_its_service_from_the_vpc(pair: Pair) -> N
     ],
 )
 def test_an_endpoint_that_cannot_be_cut_fails(pair: Pair, service: str, kind: str, named: str) -> None:
-    """Gateway endpoints have no security group; a third party's service has no traffic here."""
+    """Gateway endpoints have no security group, and services of third parties have no traffic here."""
     target = endpoint(pair, service, kind)
     experiment = pair.rig.run(actions={"cut": DISRUPT_ENDPOINT}, targets={"Endpoint": target})
     assert experiment["state"]["error"]["code"] == "ConfigurationFailure"
@@ -85,7 +88,7 @@ def cross_region(region: str) -> dict[str, Any]:
 
 
 def test_a_lost_region_is_lost_for_the_subnet_only(pair: Pair) -> None:
-    """Calls that are signed for the other Region hang; those of the own one, and of the other subnet, do not."""
+    """Calls to the other Region hang. Calls to the own Region, and calls from the other subnet, do not."""
     _, subnet = zone_of_hit(pair)
     target = by_arn("aws:ec2:subnet", subnet_arn(subnet))
     with pair.rig.held(actions={"cut": cross_region("eu-west-1")}, targets={"Subnets": target}):
@@ -117,7 +120,10 @@ def cut_list(identifier: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("by", ["PrefixListId", "PrefixListName", "PrefixListArn"])
 def test_a_prefix_list_cuts_the_subnets_that_it_covers(pair: Pair, by: str) -> None:
-    """The load balancer's node in the other subnet loses the task, the node in its own does not; AWS stays in reach."""
+    """The load balancer's node in the other subnet cannot reach the task.
+
+    The node in its own subnet can, and AWS stays reachable.
+    """
     _, subnet = zone_of_hit(pair)
     other = next(each for each in pair.subnets if each != subnet)
     cidrs = [each["CidrBlock"] for each in pair.rig.ec2.describe_subnets(SubnetIds=[other, subnet])["Subnets"]]
@@ -158,7 +164,7 @@ def opt_in(pair: Pair) -> dict[str, Any]:
 
 
 def test_a_zone_that_is_shifted_away_from_gets_no_request(pair: Pair) -> None:
-    """Even while it is cut off, so that a request to its node or its task would hang; then both tasks answer again."""
+    """This also holds while the zone is cut off, when a request to it would hang. Afterwards both tasks answer."""
     zone, subnet = zone_of_hit(pair)
     targets = {"Balancers": opt_in(pair), "Subnets": by_arn("aws:ec2:subnet", subnet_arn(subnet))}
     actions = {"shift": autoshift(zone, managedResourceTypes="ALB,NLB"), "cut": disrupt()}
@@ -170,7 +176,7 @@ def test_a_zone_that_is_shifted_away_from_gets_no_request(pair: Pair) -> None:
 
 
 def test_a_load_balancer_that_did_not_opt_in_is_no_target(rig: FisRig, pair: Pair) -> None:
-    """ARC does not manage it: the target does not exist."""
+    """ARC does not manage such a load balancer, so the target does not exist."""
     elb = rig.cloud.client("elbv2")
     made = elb.create_load_balancer(Name=f"{pair.name}-x", Subnets=pair.subnets)["LoadBalancers"][0]["LoadBalancerArn"]
     target = by_arn("aws:arc:zonal-shift-managed-resource", made)

@@ -1,4 +1,4 @@
-"""Which targets are hit: selection modes and filters, as properties."""
+"""Test which targets are chosen: properties of selection modes and filters."""
 
 import random
 
@@ -15,7 +15,7 @@ seeds = st.integers(0, 2**32)
 
 @given(names, st.integers(1, 100), seeds)
 def test_percent_rounds_down(resources: list[str], percent: int, seed: int) -> None:
-    """PERCENT(n) hits floor(n% of the matching), each at most once, in the given order."""
+    """PERCENT(n) chooses floor(n% of the matching targets), each at most once, in the given order."""
     chosen = choose(resources, SelectionMode(kind="PERCENT", amount=percent), random.Random(seed))
     assert len(chosen) == len(resources) * percent // 100
     assert chosen == [each for each in resources if each in set(chosen)]
@@ -69,12 +69,12 @@ DESCRIBED = {
     ],
 )
 def test_filters(filters: dict[str, list[str]], expected: bool) -> None:
-    """Filters AND, values OR, lists match on any member, paths are PascalCase over any case."""
+    """All filters must match; one of a filter's values is enough, as is one member of a list. Paths are PascalCase."""
     assert passes(DESCRIBED, [{"path": path, "values": values} for path, values in filters.items()]) is expected
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1), st.lists(st.sampled_from("abcd"), min_size=1))
 def test_a_multi_valued_path_matches_on_any(present: list[str], wanted: list[str]) -> None:
-    """Equivalent to the sets meeting."""
+    """The filter matches if the two sets of values have a common member."""
     described = {"Items": [{"Id": each} for each in present]}
     assert passes(described, [{"path": "Items.Id", "values": wanted}]) is bool(set(present) & set(wanted))

@@ -1,4 +1,4 @@
-"""Task faults without tasks: the meaning of their parameters, and their entries in the journal."""
+"""Test the parameters of task faults and their journal entries, without tasks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.polling import wait_until
 
 
 def test_parameters_default_as_on_aws() -> None:
-    """What a template leaves out."""
+    """Parameters that a template omits have AWS's defaults."""
     assert TaskNetworkLatency.parse({}) == TaskNetworkLatency(delay_ms=200, jitter_ms=10, flows_pct=100, sources="ALL")
     assert TaskNetworkPacketLoss.parse({}) == TaskNetworkPacketLoss(loss_pct=7, flows_pct=100, sources="ALL")
     assert TaskCpuStress.parse({}) == TaskCpuStress(percent=100, workers=0)
@@ -46,7 +46,7 @@ def test_parameters_default_as_on_aws() -> None:
 def test_rules_are_one_way_and_journaled(
     kind: str, parameters: dict[str, str], expected: dict[str, Any], tmp_path: Path
 ) -> None:
-    """One rule a task, from the task outwards, written down under its name, and taken back by the undo."""
+    """Each task gets one outgoing rule, which is in the journal and is removed by the undo."""
     task = SimpleNamespace(id="t1", arn="arn-1", endpoint=SimpleNamespace(vpc="vpc-1"))
     parts: Any = SimpleNamespace(links=Links(1), ecs=SimpleNamespace(task={"arn-1": task}.get))
     resource = Resource(type="aws:ecs:task", arn="arn-1", tags={}, described={})
@@ -66,7 +66,10 @@ def test_rules_are_one_way_and_journaled(
 
 
 def test_more_stress_leaves_a_smaller_share() -> None:
-    """No stress leaves all of it, a small task loses more than a big one, and nothing starves to death."""
+    """Without stress a task keeps all of its time.
+
+    A small task loses more than a large one, and none loses everything.
+    """
     stress = TaskCpuStress(percent=100, workers=1)
     assert TaskCpuStress(percent=0).share_left(0.25) == 1.0
     assert stress.share_left(1.0) == 0.5
@@ -75,7 +78,7 @@ def test_more_stress_leaves_a_smaller_share() -> None:
 
 
 def test_sources_are_subnets_and_services(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Zones by name or id and networks are subnets of the task's VPC; an address of its own has no meaning."""
+    """Zones (by name or id) and networks mean subnets of the task's VPC. A single address is refused."""
     here = {"VpcId": "vpc-1", "AvailabilityZone": "us-east-1a", "AvailabilityZoneId": "use1-az1"}
     subnets = {
         "a": {"SubnetId": "a", "CidrBlock": "10.0.0.0/24", **here},
@@ -99,7 +102,7 @@ def test_sources_are_subnets_and_services(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_task_left_stopped_by_a_killed_server_is_continued(tmp_path: Path) -> None:
-    """The journal alone tells the next server what to continue, and repeating it does no harm."""
+    """The journal is enough for the next server to continue the task, and repeating the undo has no effect."""
     marker = f"GAMEDAY_TEST_TASK={tmp_path.name}-{os.getpid()}"
     name, _, value = marker.partition("=")
     argv = [sys.executable, "-S", "-c", "import time; print(flush=True); time.sleep(60)"]

@@ -17,7 +17,7 @@ from tests.polling import wait_until
 
 
 def test_latency_delays_what_the_task_sends(pair: Pair) -> None:
-    """Through the load balancer the task's answers come late, the neighbour's do not."""
+    """Answers of the task through the load balancer are late, answers of the other task are not."""
     with pair.fault("network-latency", delayMilliseconds=str(DELAY_MS), jitterMilliseconds="0"):
         times = pair.through_balancer(6)
         assert min(times[pair.hit]) >= LATE_S
@@ -26,7 +26,10 @@ def test_latency_delays_what_the_task_sends(pair: Pair) -> None:
 
 
 def test_latency_with_a_source_delays_only_what_goes_there(pair: Pair) -> None:
-    """DYNAMODB is slow for the task; SQS and its own clients are not, nor DynamoDB for the neighbour."""
+    """With source DYNAMODB only the task's calls to DynamoDB are late.
+
+    Its calls to SQS, its clients' requests and the other task's calls are not.
+    """
     slow = {"delayMilliseconds": str(DELAY_MS), "jitterMilliseconds": "0", "sources": "DYNAMODB"}
     with pair.fault("network-latency", **slow):
         took_s, answer = pair.ask_hit("dynamodb")
@@ -38,7 +41,10 @@ def test_latency_with_a_source_delays_only_what_goes_there(pair: Pair) -> None:
 
 
 def test_the_host_name_of_a_service_is_that_service(pair: Pair) -> None:
-    """sqs.us-east-1.amazonaws.com is lost for the task; DynamoDB is not, nor SQS of another region."""
+    """The task's calls to sqs.us-east-1.amazonaws.com are lost.
+
+    Its calls to DynamoDB, or to SQS of another Region, are not.
+    """
     lost = {"lossPercent": "100", "sources": "sqs.us-east-1.amazonaws.com"}
     with ThreadPoolExecutor(1) as pool:
         with pair.fault("network-packet-loss", **lost):
@@ -51,7 +57,10 @@ def test_the_host_name_of_a_service_is_that_service(pair: Pair) -> None:
 
 
 def test_two_network_actions_do_not_run_on_a_task_in_parallel(pair: Pair) -> None:
-    """As the user guide says; the second fails in the words of the ECS agent, one after the other is fine."""
+    """The second action fails with the ECS agent's message, as the user guide documents.
+
+    Actions that follow one another are accepted.
+    """
     late = pair.action("network-latency", duration="PT30S")
     loss = pair.action("network-packet-loss", duration="PT30S")
     experiment = pair.rig.run(actions={"late": late, "loss": loss}, targets=pair.targets)
@@ -65,7 +74,7 @@ def test_two_network_actions_do_not_run_on_a_task_in_parallel(pair: Pair) -> Non
 
 
 def test_packet_loss_costs_the_task_retransmissions(pair: Pair) -> None:
-    """Answers are sent again after 200 ms or more, some too late for their client; the neighbour's are in time."""
+    """Some of the task's answers are late by 200 ms or more, and the other task's answers are in time."""
     with pair.fault("network-packet-loss", lossPercent="80"):
         times = pair.through_balancer(24, timeout_s=1.5)
         in_time = sum(took_s < 0.2 for took_s in times[pair.hit])
@@ -75,7 +84,7 @@ def test_packet_loss_costs_the_task_retransmissions(pair: Pair) -> None:
 
 
 def test_a_blackholed_ingress_port_hangs_until_it_is_undone(pair: Pair) -> None:
-    """Requests to the task hang, those to the neighbour are answered; the task itself reaches AWS all the time."""
+    """Requests to the task hang, requests to the other task are answered, and the task itself still reaches AWS."""
     with pair.fault("network-blackhole-port", port="8080", trafficType="ingress"):
         times = pair.through_balancer(6, timeout_s=0.8)
         assert times[pair.hit] == []
@@ -85,7 +94,10 @@ def test_a_blackholed_ingress_port_hangs_until_it_is_undone(pair: Pair) -> None:
 
 
 def test_a_blackholed_egress_port_cuts_the_task_from_aws(pair: Pair) -> None:
-    """A call hangs and then gets through; clients still reach the task, and the neighbour still reaches AWS."""
+    """The task's call hangs and completes after the experiment.
+
+    Clients still reach the task, and the other task still reaches AWS.
+    """
     with ThreadPoolExecutor(1) as pool:
         with pair.fault("network-blackhole-port", port="443", trafficType="egress", protocol="tcp"):
             hanging = pool.submit(pair.ask_hit, "sqs")
@@ -97,7 +109,10 @@ def test_a_blackholed_egress_port_cuts_the_task_from_aws(pair: Pair) -> None:
 
 
 def test_stress_that_an_alarm_stops_leaves_no_process_stopped(pair: Pair) -> None:
-    """It freezes all processes of the task; the stop condition ends it as the user would, and all go on."""
+    """The stress freezes all processes of the task.
+
+    A stop condition ends it like a stop by the user, and all processes continue.
+    """
     alarm, stress = pair.rig.alarm(), pair.template("cpu-stress", duration="PT20S", workers="8")
     pids = processes(pair.hit)
     assert pids
@@ -110,7 +125,7 @@ def test_stress_that_an_alarm_stops_leaves_no_process_stopped(pair: Pair) -> Non
 
 
 def test_a_process_is_killed_by_name_in_the_task_only(pair: Pair) -> None:
-    """The child named `sleep` gets the signal; its parent goes on, and so does the neighbour's child."""
+    """The child named `sleep` gets the signal. Its parent and the other task's child keep running."""
     experiment = pair.rig.run(**pair.template("kill-process", processName="sleep", signal="SIGUSR1"))
     assert experiment["state"]["status"] == "completed", experiment["state"]
     wait_until(lambda: pair.ask_hit()[1]["child"] == -signal.SIGUSR1, "the child is gone")
@@ -118,7 +133,7 @@ def test_a_process_is_killed_by_name_in_the_task_only(pair: Pair) -> None:
 
 
 def test_a_stressed_task_starves_and_its_neighbour_does_not(pair: Pair) -> None:
-    """20 ms of work take several periods; the machine itself is not loaded, and the task recovers at once."""
+    """20 ms of CPU time take the task several periods. The other task is not slower, and the task recovers at once."""
     spent_before = os.times()
     with pair.fault("cpu-stress"):
         hit = statistics.median(pair.ask_hit("burn")[0] for _ in range(5))
@@ -130,7 +145,7 @@ def test_a_stressed_task_starves_and_its_neighbour_does_not(pair: Pair) -> None:
 
 
 def test_a_stressed_task_can_still_be_stopped(pair: Pair) -> None:
-    """StopTask ends it in its usual time, and the experiment goes on to complete."""
+    """StopTask ends the task in its usual time, and the experiment completes."""
     network = {"awsvpcConfiguration": {"subnets": pair.subnets}}
     task = pair.ecs.run_task(cluster=pair.name, taskDefinition=pair.name, networkConfiguration=network)["tasks"][0]
     arn = task["taskArn"]
@@ -150,7 +165,7 @@ def test_a_stressed_task_can_still_be_stopped(pair: Pair) -> None:
 
 @pytest.mark.slow
 def test_a_task_that_is_blackholed_for_long_is_replaced(rig: FisRig) -> None:
-    """ECS stops it with the reason of the load balancer, on which the effect check relies."""
+    """ECS stops the task with the load balancer's reason, which the effect check needs."""
     pair = Pair(rig, failed_checks_max=2)
     try:
         with pair.fault("network-blackhole-port", port="8080", trafficType="ingress"):
@@ -178,7 +193,7 @@ def test_a_task_that_is_blackholed_for_long_is_replaced(rig: FisRig) -> None:
 def test_a_fault_without_effect_fails_with_its_reason(
     pair: Pair, kind: str, parameters: dict[str, str], named: str
 ) -> None:
-    """ConfigurationFailure that names the value; nothing is left in force."""
+    """The error is a ConfigurationFailure that names the value, and no change is left in force."""
     experiment = pair.rig.run(**pair.template(kind, **parameters))
     assert experiment["state"]["status"] == "failed"
     assert experiment["state"]["error"]["code"] == "ConfigurationFailure"

@@ -24,7 +24,7 @@ def refused(call: Callable[[], Any], code: str = "ValidationException") -> str:
 
 
 def test_a_template_is_kept_updated_and_deleted(rig: FisRig) -> None:
-    """Create, get, update in part, delete; times and options as AWS shows them."""
+    """Create, get, update a part, and delete. Times and options have AWS's format."""
     template_id = rig.template(tags={"App": "x"})
     template = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]
     assert template_id.startswith("EXT")
@@ -70,14 +70,14 @@ def test_the_message_says_what_is_wrong_with_a_template(rig: FisRig, words: str,
 
 
 def test_an_update_is_validated_as_a_whole(rig: FisRig) -> None:
-    """Removing a target that an action uses is refused and changes nothing."""
+    """An update that removes a target which an action uses is refused and changes nothing."""
     template_id = rig.template(actions={"a": disrupt()}, targets={"Subnets": subnets_by_tag("x")})
     refused(lambda: rig.fis.update_experiment_template(id=template_id, targets={}))
     assert rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]["targets"]
 
 
 def test_quotas_answer_402(rig: FisRig) -> None:
-    """Actions, parallel actions, stop conditions, the length of an experiment."""
+    """The quotas limit actions, parallel actions, stop conditions and the length of an experiment."""
     code = "ServiceQuotaExceededException"
     many = {f"a{i}": wait_action() for i in range(21)}
     refused(lambda: rig.template(actions=many), code)
@@ -101,7 +101,7 @@ def test_errors_carry_the_code_in_the_header(rig: FisRig) -> None:
 
 
 def test_a_client_token_makes_create_and_start_idempotent(rig: FisRig) -> None:
-    """The same token and request give the same thing, another request is a conflict."""
+    """The same token and request return the same object. The same token with another request is a conflict."""
 
     def create(description: str) -> str:
         return rig.template(clientToken=f"token-{id(rig)}", description=description)
@@ -115,7 +115,7 @@ def test_a_client_token_makes_create_and_start_idempotent(rig: FisRig) -> None:
 
 
 def test_lists_are_paged(rig: FisRig) -> None:
-    """Every item once, whatever the page; a wrong token is refused."""
+    """Each item is listed once for every page size, and a wrong token is refused."""
     ids = {rig.template() for _ in range(5)}
     found: list[str] = []
     token: dict[str, str] = {}
@@ -133,7 +133,7 @@ def test_lists_are_paged(rig: FisRig) -> None:
 
 
 def test_the_catalogue_lists_every_action_and_type(rig: FisRig) -> None:
-    """Each action can be got, and its targets are listed types."""
+    """GetAction returns each listed action, and the types of its targets are listed."""
     actions = rig.fis.list_actions()["actions"]
     types = {each["resourceType"] for each in rig.fis.list_target_resource_types()["targetResourceTypes"]}
     assert len(actions) >= 50
@@ -148,7 +148,7 @@ def test_the_catalogue_lists_every_action_and_type(rig: FisRig) -> None:
 
 
 def test_any_listed_action_makes_a_template(rig: FisRig) -> None:
-    """The catalogue and the validation agree: required parameters and targets are enough."""
+    """A template with the required parameters and targets of a listed action is accepted."""
     samples = {
         "duration": "PT1M", "percent": "50", "count": "1", "text": "x", "boolean": "true", "list": "a,b", "port": "80",
         "arn": "arn:aws:ssm:us-east-1:000000000000:document/d", "arns": ALARM, "milliseconds": "10", "decimal": "1.5",
@@ -190,7 +190,7 @@ def test_tags(rig: FisRig) -> None:
 
 
 def test_target_accounts_are_stored_and_their_experiments_refused(rig: FisRig) -> None:
-    """The local AWS has one account; a multi-account template can be kept, not run."""
+    """The local AWS has one account. A multi-account template can be stored but not started."""
     single = rig.template()
     account = {"accountId": "111111111111", "roleArn": ROLE}
     refused(lambda: rig.fis.create_target_account_configuration(experimentTemplateId=single, **account))
@@ -211,7 +211,7 @@ def test_target_accounts_are_stored_and_their_experiments_refused(rig: FisRig) -
 
 
 def test_cloudformation_makes_changes_and_deletes_a_template(rig: FisRig) -> None:
-    """PascalCase properties, Ref is the id, a change keeps it, an unknown property fails the stack."""
+    """Properties are PascalCase and Ref is the id. A change keeps the id, and an unknown property fails the stack."""
     cloudformation = rig.cloud.client("cloudformation")
 
     def body(duration: str, **more: Any) -> str:

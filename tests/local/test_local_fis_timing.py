@@ -1,6 +1,7 @@
-"""When a fault begins and when it is gone: within 100 ms of `running`, and 200 ms of its end. Medians, by design.
+"""Test that a fault begins within 100 ms of `running` and ends within 200 ms of its end.
 
-The effect is looked at by the task's own answers or processes, the action's times are FIS's own; both read one clock.
+The limits apply to medians. The effect is observed from the task's own answers or processes, and the action's times are
+FIS's own. Both read one clock.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def repeat(pair: Pair, actions: Callable[[], dict[str, Any]], is_there: Callable
 
 
 def is_late(pair: Pair, path: str) -> Callable[[], bool]:
-    """A call that took as long as the fault makes it, or hung."""
+    """Return whether a call took as long as the fault makes it, or hung."""
 
     def look() -> bool:
         took_s, answer = get(f"127.0.0.1:{pair.hit_port}", path, timeout_s=0.1)
@@ -97,7 +98,7 @@ def is_late(pair: Pair, path: str) -> Callable[[], bool]:
     ],
 )
 def test_network_faults_begin_and_end_in_time(pair: Pair, kind: str, parameters: dict[str, str], stops: bool) -> None:
-    """The task's own calls to SQS are late or hang, and then are not."""
+    """The task's own calls to SQS are late or hang during the fault only."""
     duration = "PT1M" if stops else f"PT{HOLD_S}S"
     actions = {"hit": pair.action(kind, duration=duration, **parameters)}
     wait_until(lambda: not is_late(pair, "sqs")(), "the task is quick")
@@ -107,7 +108,7 @@ def test_network_faults_begin_and_end_in_time(pair: Pair, kind: str, parameters:
 @pytest.mark.slow
 @pytest.mark.parametrize("stops", [False, True], ids=["by itself", "by a stop"])
 def test_stress_begins_and_ends_in_time(pair: Pair, stops: bool) -> None:
-    """The task's processes are seen stopped, and then never again."""
+    """The task's processes are seen stopped during the fault only."""
     actions = {"hit": pair.action("cpu-stress", duration="PT1M" if stops else f"PT{HOLD_S}S", workers="8")}
     (pid,) = by_name(pair)["python"]
     repeat(pair, lambda: actions, lambda: state(pid) == "T", stops=stops)
@@ -115,7 +116,7 @@ def test_stress_begins_and_ends_in_time(pair: Pair, stops: bool) -> None:
 
 @pytest.mark.slow
 def test_a_freeze_begins_and_ends_in_time(pair: Pair) -> None:
-    """Stopped by its signal, continued by the end of the experiment."""
+    """The signal stops the task, and the end of the experiment continues it."""
     wait = {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}, "startAfter": ["hit"]}
     freeze = pair.action("kill-process", processName="python", signal="SIGSTOP")
     (pid,) = by_name(pair)["python"]
@@ -124,7 +125,10 @@ def test_a_freeze_begins_and_ends_in_time(pair: Pair) -> None:
 
 @pytest.mark.slow
 def test_a_kill_begins_in_time(pair: Pair) -> None:
-    """Nine children of the task, killed by name one after the other: each is gone soon after the action began."""
+    """Nine children of the task are killed by name, one after the other.
+
+    Each ends soon after the start of its action.
+    """
     begins = []
     for _ in range(REPETITIONS):
         pair.ask_hit("child")

@@ -136,7 +136,7 @@ async def test_a_blackholed_request_is_applied_when_the_rule_is_removed(it: Rig)
 
 
 @in_rig
-async def test_a_request_whose_caller_is_gone_is_never_applied(it: Rig) -> None:
+async def test_a_request_whose_caller_has_disconnected_is_never_applied(it: Rig) -> None:
     rule = it.links.add(cut(blackhole=True))
     _, writer = await it.open()
     await wait_until_async(lambda: it.links.rules()[0].held)

@@ -54,7 +54,7 @@ def test_a_new_version_becomes_the_default_by_a_call_of_its_own(rig: SsmRig) -> 
     assert code_of(rig.ssm.update_document, Name=name, Content=changed) == "DuplicateDocumentContent"
 
 
-def test_a_deleted_document_is_gone(rig: SsmRig) -> None:
+def test_a_deleted_document_does_not_exist_any_more(rig: SsmRig) -> None:
     name = rig.document(runbook(sleep(1)))
     rig.ssm.delete_document(Name=name)
     assert code_of(rig.ssm.describe_document, Name=name) == "InvalidDocument"

@@ -60,13 +60,13 @@ def test_cores_that_the_run_itself_used_count_as_left_to_it():
 
 
 def test_a_quota_bounds_what_is_left_and_others_on_other_cores_take_nothing_of_it():
-    """Eight cores, of which others use four: a run that may use one has it."""
+    """On eight cores, of which other processes use four, a run with a quota of one core has the whole core."""
     samples = [machine_sample(0, 0, 0, cpus=8), machine_sample(10, 45, 5, cpus=8)]
     assert cores_left(samples, 1) == 1
     assert cores_left(samples, 8) == 4
 
 
-def test_one_sample_says_nothing_about_the_cores_left():
+def test_one_sample_gives_no_measurement_of_the_cores_left():
     assert cores_left([machine_sample(0, 1, 1)], 2) is None
 
 
@@ -83,7 +83,7 @@ def test_a_child_counts_as_own_and_a_detached_process_does_not():
 
 
 def test_a_named_process_belongs_to_the_run():
-    """A local AWS that stays up between runs is no child of the run, but works for it."""
+    """A local AWS that stays up between runs is not a child of the run, but it works for the run."""
     child = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"], start_new_session=True)
     other = [sys.executable, "-c", WATCH.format(pid=child.pid)]
     shown = subprocess.run(other, capture_output=True, text=True, check=True, timeout=30).stdout.split()
@@ -157,7 +157,7 @@ else:
 """
 
 
-def test_the_time_of_a_tree_counts_children_that_are_gone(tmp_path: Path):
+def test_the_time_of_a_tree_counts_children_that_have_ended(tmp_path: Path):
     (tmp_path / "burn.py").write_text(PARENT)
     sampler = CpuSampler()
     with subprocess.Popen([sys.executable, "-S", str(tmp_path / "burn.py")], stdout=subprocess.PIPE) as process:

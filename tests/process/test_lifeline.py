@@ -45,7 +45,7 @@ def owner(how: str, remove: Path, *program: str, log: Path = Path(os.devnull)) -
 
 
 def test_close_ends_the_program_and_every_descendant(tmp_path):
-    """Also the one in a session of its own."""
+    """A descendant in a session of its own ends, too."""
     child = lifeline.spawn(tree(tmp_path))
     started = pids(tmp_path)
     assert child.child_pid == started[0]
@@ -61,7 +61,7 @@ def a_folder(path: Path) -> Path:
 
 
 def test_a_killed_parent_takes_a_stubborn_tree_with_it(tmp_path):
-    """After SIGKILL of the parent all are dead within the promised time, although they ignore SIGTERM."""
+    """After SIGKILL of the parent all processes end within the limit, although they ignore SIGTERM."""
     folder = a_folder(tmp_path / "state")
     with subprocess.Popen(owner("spawn", folder, *tree(tmp_path, "stubborn"))) as parent:
         started = pids(tmp_path)
@@ -80,7 +80,7 @@ def test_files_of_a_nested_supervisor_that_is_killed_are_removed(tmp_path):
 
 
 def test_a_killed_supervisor_takes_its_program_with_it(tmp_path):
-    """The kernel kills the program when its supervisor is gone."""
+    """The kernel kills the program when its supervisor has ended."""
     child = lifeline.spawn(SLEEP)
     os.kill(child.pid, signal.SIGKILL)
     wait_until_dead(child.child_pid, timeout_s=DEAD_S_MAX)
@@ -88,7 +88,7 @@ def test_a_killed_supervisor_takes_its_program_with_it(tmp_path):
 
 
 def test_descendants_do_not_outlive_a_program_that_was_killed(tmp_path):
-    """SIGKILL of the program itself: its children die, the supervisor reports 137."""
+    """After SIGKILL of the program its children are killed, and the supervisor returns 137."""
     child = lifeline.spawn(tree(tmp_path), remove=[tmp_path / "pids"])
     started = pids(tmp_path)
     os.kill(started[0], signal.SIGKILL)
@@ -97,14 +97,14 @@ def test_descendants_do_not_outlive_a_program_that_was_killed(tmp_path):
     assert not (tmp_path / "pids").exists()
 
 
-def test_a_program_that_ends_by_itself_gives_its_exit_code():
+def test_a_program_that_exits_gives_its_exit_code():
     with lifeline.spawn([sys.executable, "-S", "-c", "raise SystemExit(7)"]) as child:
         assert child.wait(WAIT_S_MAX) == 7
     assert child.close() == 7
 
 
-def test_the_program_gets_its_grace(tmp_path):
-    """An orderly end within the grace is not cut short."""
+def test_the_program_gets_its_grace_period(tmp_path):
+    """A program that ends within the grace period is not killed."""
     child = lifeline.spawn([sys.executable, "-S", str(PROGRAMS / "slow_end.py"), str(tmp_path / "end")])
     wait_until((tmp_path / "end.up").exists)
     assert child.close() == 3
@@ -120,8 +120,8 @@ def test_terminate_asks_and_returns_at_once(tmp_path):
     assert child.wait(WAIT_S_MAX) == 128 + signal.SIGTERM
 
 
-def test_an_interrupt_does_not_reach_it(tmp_path):
-    """Ctrl-C in the notebook must let the local AWS end in order."""
+def test_an_interrupt_does_not_reach_the_program(tmp_path):
+    """After Ctrl-C in the notebook the local AWS must end in order, so the signal must not reach it."""
     child = lifeline.spawn(SLEEP)
     assert os.getpgid(child.pid) != os.getpgrp()
     os.kill(child.pid, signal.SIGINT)
