@@ -1,9 +1,8 @@
-"""Market data stream: send every ledger event of a market to every subscriber, once, in order, from any sequence.
+"""Send every ledger event of a market to every subscriber: once, in order, and from any sequence number on.
 
-Each market has one `Feed` per process: a single poller of the ledger, which runs only while there are subscribers. Its
-bounded ring is the only buffer, and a subscriber is a cursor into it. A subscriber that had caught up and then falls
-out of the ring is closed as too slow. One that joins far behind reads the ledger page by page until it reaches the
-ring.
+Each process has one `Feed` for each market: a poller of the ledger, which runs only while there are subscribers, and a
+ring buffer of the latest events. A subscriber is a cursor into the ring. One that joins far behind reads the ledger
+page by page until it reaches the ring. One that had reached the ring and then falls behind it is closed as too slow.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class Subscriber(Protocol):
     async def close(self, code: int, reason: str) -> None: ...
 
 
-class Run(Protocol):
+class RunInThread(Protocol):
     """Run a blocking call outside the event loop."""
 
     def __call__(self, call: Callable[..., R], /, *args: Any) -> Awaitable[R]: ...
@@ -57,7 +56,7 @@ class Run(Protocol):
 class Feed:
     """The tail of one market's ledger as JSON texts, kept up to date by a poller while there are subscribers."""
 
-    def __init__(self, market: str, ledger: Ledger, run: Run, log: Log, ring_max: int = RING_MAX) -> None:
+    def __init__(self, market: str, ledger: Ledger, run: RunInThread, log: Log, ring_max: int = RING_MAX) -> None:
         self.market = market
         self._ledger = ledger
         self._run = run
@@ -92,30 +91,33 @@ class Feed:
         return None if start < 0 else list(islice(self._ring, start, start + PAGE_MAX))
 
     async def news(self) -> None:
-        """Wait until there are new events or the feed has become stale."""
+        """Wait for new events, or until the feed is stale."""
         await self._news.wait()
 
     async def page(self, seq: int) -> list[str]:
-        """Read the texts after `seq` from the ledger."""
+        """Read up to PAGE_MAX texts after `seq` from the ledger."""
         return [event.to_json() for event in await self._run(self._ledger.read_after, self.market, seq, PAGE_MAX)]
 
     async def _poll(self) -> None:
         loop = asyncio.get_running_loop()
-        good_at, pause_s = loop.time(), POLL_S
+        read_at, pause_s = loop.time(), POLL_S
         while True:
             try:
                 found = await self._read()
-                good_at, self.stale = loop.time(), False
+                read_at, self.stale = loop.time(), False
                 pause_s = POLL_S if found else min(POLL_QUIET_S, pause_s * 1.5)
             except StoreUnavailable as exc:
                 self._log.warning("feed.unavailable", market=self.market, error=str(exc))
-                if loop.time() - good_at > STALE_AFTER_S:
+                if loop.time() - read_at > STALE_AFTER_S:
                     self.stale = True
                     self._wake()
             await asyncio.sleep(pause_s)
 
     async def _read(self) -> int:
-        """Extend the ring; the first read only finds the end of the ledger."""
+        """Add new events to the ring and return their number. The first read only finds the end of the ledger.
+
+        The ledger's sequence has no gaps, so the number of events moves the tail.
+        """
         if self._tail is None:
             self._tail = await self._run(self._ledger.seq_of, self.market)
             self._wake()
@@ -128,21 +130,22 @@ class Feed:
         return len(texts)
 
     def _wake(self) -> None:
+        # A new event object for the next wait: those who wait now hold the old one.
         self._news.set()
         self._news = asyncio.Event()
 
 
 class Hub:
-    """All feeds of this process. `serve` runs the loop of one subscriber."""
+    """All feeds of this process. `serve` serves one subscriber until its stream ends."""
 
-    def __init__(self, ledger: Ledger, run: Run, log: Log, ring_max: int = RING_MAX) -> None:
+    def __init__(self, ledger: Ledger, run: RunInThread, log: Log, ring_max: int = RING_MAX) -> None:
         self._feeds: dict[str, Feed] = {}
         self._make = lambda market: Feed(market, ledger, run, log, ring_max)
         self._log = log
         self.subscribers = 0
 
     async def serve(self, subscriber: Subscriber, market: str, after: int) -> None:
-        """Send every event after `after` until cancelled or until the subscriber has to be closed."""
+        """Send every event after `after` until the call is cancelled or the subscriber has to be closed."""
         if self.subscribers >= SUBSCRIBERS_MAX:
             await subscriber.close(TRY_ELSEWHERE, "too many subscribers here")
             return
@@ -155,7 +158,7 @@ class Hub:
             async with asyncio.timeout(CLOSE_S):
                 await subscriber.close(code, reason)
         except TimeoutError:
-            self._log.warning("stream.close_not_taken", market=market)
+            self._log.warning("stream.close_timed_out", market=market)
         finally:
             self.subscribers -= 1
             feed.leave()
@@ -167,7 +170,7 @@ class Hub:
             texts = feed.since(cursor)
             if texts is None:
                 if in_ring:
-                    return TOO_SLOW, f"too slow: fell out of the last events at seq {cursor}"
+                    return TOO_SLOW, f"too slow: the buffer no longer holds the events after seq {cursor}"
                 texts = await self._backfill(feed, cursor)
             else:
                 in_ring = True
@@ -178,7 +181,7 @@ class Hub:
                     async with asyncio.timeout(SEND_STALL_S):
                         await subscriber.send(text)
                 except TimeoutError:
-                    return TOO_SLOW, f"too slow: took nothing for {SEND_STALL_S} s at seq {cursor}"
+                    return TOO_SLOW, f"too slow: could not send for {SEND_STALL_S} s after seq {cursor}"
                 cursor += 1
         return TRY_ELSEWHERE, f"no market data here for {STALE_AFTER_S} s"
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Acceptance:
-    """One request to be written: its event, its content hash, and the answer that it will get."""
+    """One request to be written: its event, its content hash, and the answer that its client and every retry get."""
 
     event: IntakeEvent
     content_hash: str
@@ -47,8 +47,8 @@ class KeyRecord:
 class Refused:
     """The transaction wrote nothing.
 
-    `key` is the existing idempotency record; `order_id_taken` means that only the order id was taken. Neither means
-    that a concurrent transaction interfered.
+    `key` is the idempotency record if the key was already used. `order_id_taken` is true if only the order id was
+    already used. If neither is set, a concurrent transaction interfered.
     """
 
     key: KeyRecord | None = None
@@ -65,8 +65,9 @@ class OrderTables:
     def accept(self, acceptance: Acceptance, order: NewOrder | None) -> Refused | None:
         """Write the request once, as a whole or not at all; return None if written. `order` is None for a cancel.
 
-        The token makes a repeated call for the same acceptance (after a lost reply) succeed without a second write.
-        Raises StoreThrottled if nothing was written, StoreUnavailable if the outcome is unknown; `find_key` tells.
+        The ClientRequestToken lets a repeated call for the same acceptance, after a lost reply, succeed without a
+        second write. Raises StoreThrottled if nothing was written, and StoreUnavailable if the outcome is unknown:
+        `find_key` then tells whether the request was written.
         """
         writes = [self._key_write(acceptance), self._outbox_write(acceptance.event)]
         if order is not None:
@@ -82,7 +83,7 @@ class OrderTables:
         return None
 
     def _key_write(self, acceptance: Acceptance) -> dict[str, Any]:
-        """The idempotency record. A later write with the same key gets the existing record back."""
+        """Build the write of the idempotency record. If the key exists, the refusal carries the existing record."""
         event = acceptance.event
         item = {
             "pk": f"key#{idempotency_digest(event.client_id, event.idempotency_key)}",
@@ -101,7 +102,7 @@ class OrderTables:
         }
 
     def _order_write(self, order: NewOrder, event: IntakeEvent) -> dict[str, Any]:
-        """The order, once per order id."""
+        """Build the write of the order, which is refused if the order id exists."""
         item = {
             "pk": f"order#{order.order_id}",
             "orderId": order.order_id,
@@ -127,7 +128,7 @@ class OrderTables:
         }
 
     def _outbox_write(self, event: IntakeEvent) -> dict[str, Any]:
-        """The outbox entry, which is deleted once the queue has the event."""
+        """Build the write of the outbox entry, which is deleted once the queue has the event."""
         item = {
             "market": event.market,
             "eventId": event.event_id,
@@ -152,7 +153,7 @@ class OrderTables:
         return record(item) if (item := self._get(f"order#{order_id}")) else None
 
     def probe(self) -> None:
-        """Do one cheap read. Raises StoreUnavailable if the table cannot be reached; throttling counts as reached."""
+        """Do one cheap read. Raises StoreUnavailable if the table cannot be reached. Throttling is no error here."""
         with contextlib.suppress(StoreThrottled):
             self._get("probe#readiness")
 
@@ -163,10 +164,10 @@ class OrderTables:
 
 
 def _refused(reasons: list[dict[str, Any]]) -> Refused | None:
-    """Interpret the cancellation reasons of a transaction; None if they decide nothing (throttled, failed).
+    """Interpret the reasons for which a transaction was cancelled. Returns None for throttling and failures.
 
-    The key record is the first write, so its reason is looked at first: a retry fails on the record *and* on its own
-    order id.
+    The reason of the key record, which is the first write, is read first: a retry of an order is refused for the key
+    and for the order id.
     """
     codes = [reason.get("Code", "None") for reason in reasons]
     if not set(codes) & {"ConditionalCheckFailed", "TransactionConflict"}:
