@@ -41,7 +41,7 @@ def test_header_is_complete_and_names_what_exists(diff: Path):
 
 @pytest.mark.parametrize("diff", CHANGES, ids=lambda path: path.stem)
 def test_change_applies_to_paperbroker_only(diff: Path, tmp_path: Path):
-    """git and the kit both apply it, and the changed files compile."""
+    """Git and the kit both apply it, and the changed files compile."""
     tree = copy_tree(tmp_path, diff)
     build.validate_change(ROOT / "paperbroker", diff.stem, diff.parent)
     touched = [line.removeprefix("+++ b/") for line in diff.read_text().splitlines() if line.startswith("+++ ")]
