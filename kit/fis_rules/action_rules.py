@@ -34,7 +34,7 @@ def _check_id(where: str, action: Action) -> Iterator[Problem]:
     if action.id in STALE_IDS:
         hint = f"is out of date; its name today is {STALE_IDS[action.id]}"
     else:
-        hint = f"is no action of AWS FIS; the nearest is {nearest(action.id, ACTIONS)}"
+        hint = f"is not an action of AWS FIS; the nearest is {nearest(action.id, ACTIONS)}"
     yield Problem(rule="action-id-known", path=where, message=f"actionId {action.id!r} {hint}")
 
 

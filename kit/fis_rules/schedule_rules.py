@@ -71,6 +71,6 @@ def _held_s(action: Action) -> float:
 
 
 def _is_unsure(action: Action) -> bool:
-    """Tell whether the deployment decides when the action runs."""
+    """Return whether the deployment decides when the action runs."""
     unknown_start = action.start_after is UNKNOWN or UNKNOWN in action.start_after
     return unknown_start or action.parameters is UNKNOWN or action.known_parameters().get("duration") is UNKNOWN

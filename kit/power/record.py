@@ -72,7 +72,7 @@ def write(record: Mapping[str, Any], folder: Path) -> None:
 
 
 def is_power(folder: Path) -> bool:
-    """Whether a folder is that of a power measurement."""
+    """Return whether a folder is that of a power measurement."""
     return (folder / FILE).is_file()
 
 

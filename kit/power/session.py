@@ -88,7 +88,7 @@ def reopen(
 
 
 def matches_folder(run: Run, folder: Path, case: Case) -> bool:
-    """Whether a run is evidence and its folder still holds the verdict that the record has."""
+    """Return whether a run is evidence and its folder still holds the verdict that the record has."""
     if not run.is_evidence:
         return False
     try:

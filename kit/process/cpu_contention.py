@@ -48,7 +48,7 @@ class CpuSample:
         return max(0.0, self.busy_s + self.stolen_s - sum(self.trees_s.values()))
 
     def starves(self, name: str) -> bool:
-        """Whether that tree could get no more CPU, and others took a part of it."""
+        """Return whether that tree could get no more CPU, and others took a part of it."""
         full = self.busy_s + self.stolen_s > (1 - IDLE_SHARE_MIN) * self.all_s
         if full and self.others_s(name) >= OTHERS_SHARE_MIN * self.all_s:
             return True

@@ -79,7 +79,7 @@ def write(record: Mapping[str, Any], folder: Path) -> None:
 
 
 def is_suite(folder: Path) -> bool:
-    """Whether a folder is that of a suite."""
+    """Return whether a folder is that of a suite."""
     return (folder / FILE).is_file()
 
 

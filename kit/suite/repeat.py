@@ -40,5 +40,5 @@ def _is_duration(check: Mapping[str, Any]) -> bool:
 
 
 def _fell_under_noise_rule(check: Mapping[str, Any]) -> bool:
-    """Whether an objective was measured but is INVALID: the run itself saw that others left it too little CPU."""
+    """Return whether an objective was measured but is INVALID, because other processes left the run too little CPU."""
     return check["kind"] == CheckKind.SLO and check["measured"] is not None

@@ -159,7 +159,7 @@ def test_a_cut_subnet_is_proven_by_what_its_scope_cuts(scope: str, effect: Any, 
 
 def test_a_scope_that_nothing_calls_stays_unproven(broker: Callable[..., Broker]):
     found = broker().prove(CUT, parameters={"scope": "s3"}, targets=[subnet()])
-    assert (found.observed_at, found.detail) == (None, "scope s3: PaperBroker calls nothing that it cuts")
+    assert (found.observed_at, found.detail) == (None, "scope s3: PaperBroker makes no calls that this scope cuts")
 
 
 def test_continuing_a_stopped_process_is_proven_by_the_end_of_its_silence(broker: Callable[..., Broker]):

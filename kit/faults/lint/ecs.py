@@ -127,7 +127,7 @@ def _contradicts(definition: Any, target: Target) -> bool:
 
 
 def _lacks(definition: Any, need: str) -> bool:
-    """Tell whether the definition certainly lacks it; False when only the deployment knows."""
+    """Return whether the definition certainly lacks it; False when only the deployment knows."""
     if not isinstance(definition, Mapping):
         return definition is not UNKNOWN
     if need == PID_MODE:

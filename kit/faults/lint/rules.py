@@ -56,7 +56,7 @@ def check_targets_used(template: Template) -> Iterator[Remark]:
 
 
 def check_blast_radius(template: Template) -> Iterator[Remark]:
-    """Tags, filters or ARNs must keep a fault away from what it is not meant for."""
+    """Report targets without tags, filters or ARNs that keep the fault away from other resources."""
     for target in template.known_targets().values():
         if not target.arns:  # explicit ones, or ones that only the deployment knows, limit the target
             yield from _check_reach(target)

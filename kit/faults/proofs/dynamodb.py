@@ -26,7 +26,7 @@ MS_PER_S = 1_000
 
 
 def prove_throttled(context: ProofContext, action: Action) -> Proof:
-    """PaperBroker counted throttled DynamoDB calls while the action was in force, and none after.
+    """Check that PaperBroker counted throttled DynamoDB calls while the action was in force, and none after it.
 
     DynamoDB's own throttle events are reported too. They prove the effect alone where PaperBroker could not count, but
     only PaperBroker's count proves that it ended.

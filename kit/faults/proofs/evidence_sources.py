@@ -12,12 +12,12 @@ from kit.faults.proofs.task_replacement import prove_replaced
 
 
 def _store_latency(context: ProofContext, action: Action) -> Proof:
-    """PaperBroker's DynamoDB calls became slow while the action was in force, and are quick again."""
+    """Check that PaperBroker's DynamoDB calls were slow while the action was in force, and fast after it."""
     return paperbroker_metrics.prove_slow_somewhere(context, action, Slowness(metric=paperbroker_metrics.STORE_MS))
 
 
 def _queue_latency(context: ProofContext, action: Action) -> Proof:
-    """PaperBroker's SQS calls became slow while the action was in force, and are quick again."""
+    """Check that PaperBroker's SQS calls were slow while the action was in force, and fast after it."""
     return paperbroker_metrics.prove_slow_somewhere(context, action, Slowness(metric=paperbroker_metrics.QUEUE_MS))
 
 

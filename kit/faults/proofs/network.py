@@ -60,7 +60,7 @@ def prove_blackhole(context: ProofContext, action: Action) -> Proof:
         )
     port = _parameter(action, "port", "")
     if port != HTTPS:
-        return unproven(f"egress port {port}: PaperBroker calls AWS, by port {HTTPS}, and nothing else")
+        return unproven(f"egress port {port}: PaperBroker makes outgoing calls only to AWS, on port {HTTPS}")
     return first_of(
         lambda: paperbroker_metrics.prove_silent(context, action),
         lambda: paperbroker_metrics.prove_failed(context, action, paperbroker_metrics.STORE_ERRORS),
@@ -76,7 +76,9 @@ def prove_connectivity(context: ProofContext, action: Action) -> Proof:
     """
     scope = _parameter(action, "scope", "all")
     check = SCOPES.get(scope)
-    return check(context, action) if check else unproven(f"scope {scope}: PaperBroker calls nothing that it cuts")
+    if check is None:
+        return unproven(f"scope {scope}: PaperBroker makes no calls that this scope cuts")
+    return check(context, action)
 
 
 def prove_endpoint(context: ProofContext, action: Action) -> Proof:

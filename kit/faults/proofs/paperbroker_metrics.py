@@ -1,7 +1,7 @@
 """Check effects by PaperBroker's own metrics of a component in a zone: slow calls, failed calls, silence.
 
-Owns the metrics' names and dimensions; the rules are in tallies.py. A task that cannot reach CloudWatch publishes
-nothing, and what it would have told is lost: silence is then the only witness.
+The thresholds of rates and counts are in `rates`. A task that cannot reach CloudWatch publishes nothing, and its counts
+are lost. Its silence is then the only evidence.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ NOT_OVER = "the action has not ended"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowness:
-    """What an action promises: calls of this metric take `added_ms` longer (None: unknown), in a share of the calls."""
+    """The expected effect of an action: a share `expected` of the calls takes `added_ms` longer (None: unknown)."""
 
     metric: str
     added_ms: float | None = None
@@ -284,7 +284,7 @@ def _silent(
 
 
 def _publishes(beats: Sequence[Point], windows: Windows) -> bool:
-    """Tell whether a neighbour kept publishing; one that never published counts as publishing."""
+    """Return whether a neighbour kept publishing; one that never published counts as publishing."""
     before = [(t, n) for t, n in beats if windows.before(t, 0.0)]
     rate = _rate(before)
     if _total(before) < BEATS_BEFORE_MIN or rate is None:

@@ -44,7 +44,7 @@ def _prove_continued(context: ProofContext, action: Action) -> Proof:
     """Check that the tasks were silent while they were stopped, and published again afterwards."""
     stopped = [each for each in _signals(context, action, STOPPING) if each["start"] <= action["start"]]
     if not stopped:
-        return unproven("nothing was stopped before it")
+        return unproven("no earlier action stopped its targets")
     silence = paperbroker_metrics.prove_silent(
         context, max(stopped, key=lambda each: each["start"]), until=action["start"]
     )

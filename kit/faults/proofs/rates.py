@@ -75,7 +75,7 @@ def combine(seen: Sequence[Observation], what: str) -> Proof:
     shown = [each for each in seen if each.state is State.SHOWN]
     if refuted or not shown:
         said = "; ".join(each.words for each in refuted or seen)
-        return unproven(f"{what}: {said}" if said else f"{what}: no component and zone to look at")
+        return unproven(f"{what}: {said}" if said else f"{what}: no component and zone is known to be a target")
     return Proof(
         observed_at=min(each.observed_at for each in shown if each.observed_at is not None),
         healed_at=all_or_none([each.healed_at for each in shown], max),

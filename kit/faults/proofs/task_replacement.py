@@ -8,10 +8,10 @@ from kit.faults.proofs.task_stops import complete_again
 
 
 def prove_replaced(context: ProofContext, action: Action, output: str) -> Proof:
-    """Every task of the service that ran when the action began was stopped by its service, and as many started.
+    """Check that ECS stopped every task of the service that ran when the action began, and started as many.
 
-    `output` is the stack's output that names the service. A task that ended by itself proves no deployment. Healed when
-    every service is complete again and no old task is left.
+    `output` is the stack's output that names the service. A task that ended by itself proves no deployment. The fault
+    is healed when every service is complete again and no old task is left.
     """
     service, start = context.deployment.outputs[output], action["start"]
     known = tasks.lives(context.session, context.deployment, service)

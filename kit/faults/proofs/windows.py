@@ -60,7 +60,7 @@ class Windows:
         return max(0.0, self.force_end - self.force_start)
 
     def before(self, t: float, spread_s: float = PUBLISH_S) -> bool:
-        """Tell whether what is reported at `t` happened before the experiment's first action."""
+        """Return whether what is reported at `t` happened before the experiment's first action."""
         return self.before_start + spread_s <= t <= self.injected_at
 
     def covered(self, t: float, spread_s: float = PUBLISH_S, late_s: float = 0.0) -> float:
@@ -76,7 +76,7 @@ class Windows:
         return part if part >= COVERED_PART_MIN else 0.0
 
     def after(self, t: float) -> bool:
-        """Tell whether `t` is after the end of the experiment."""
+        """Return whether `t` is after the end of the experiment."""
         return t >= self.after_start
 
 
@@ -112,7 +112,7 @@ def windows_of(
 
 
 def _is_apart(other: Action, action: Action) -> bool:
-    """Tell whether it ran before or after the action. Actions at the same time differ only by their evidence."""
+    """Return whether it ran before or after the action. Actions at the same time differ only by their evidence."""
     if other["name"] == action["name"] or action["end"] is None:
         return False
     return (other["end"] or float("inf")) <= action["start"] + SKEW_S or other["start"] >= action["end"] - SKEW_S

@@ -1,7 +1,7 @@
-"""Keep a table as bare NumPy columns, in memory or, beyond a limit, in files of a temporary folder.
+"""Store a table as NumPy columns: in memory, or beyond a limit in files of a temporary folder.
 
-A check loads the columns that it needs and releases them, so that a run larger than memory costs a check the size of a
-few columns and not of all tables.
+A check loads the columns that it needs and releases them. A run that is larger than memory therefore costs a check only
+the size of a few columns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ColumnStorage:
     """The storage of one run's columns. `close` removes the files, as does the end of the process."""
 
     def __init__(self, memory_bytes_max: int | None = None) -> None:
-        """By default the limit is a third of the memory that is free now."""
+        """Limit the memory for columns, by default to a third of what is free now."""
         self.memory_bytes_max = int(_free_bytes() * MEMORY_SHARE) if memory_bytes_max is None else memory_bytes_max
         self.bytes = 0
         self._folder: Path | None = None
@@ -54,7 +54,7 @@ class ColumnStorage:
 
 
 def _free_bytes() -> int:
-    """Free memory of the machine, or the container's memory limit where that is less."""
+    """Return the free memory of the machine, or the container's memory limit where that is less."""
     free = psutil.virtual_memory().available
     try:
         limit = CGROUP_LIMIT.read_text().strip()
@@ -64,7 +64,7 @@ def _free_bytes() -> int:
 
 
 class Column:
-    """One column, appended to batch by batch and then read as a whole. Integers that fit are kept in 32 bits."""
+    """One column. It is appended to batch by batch, and then read as a whole. Integers that fit are kept in 32 bits."""
 
     __slots__ = ("_path", "_rows", "_size", "_storage", "_type", "_values")
 

@@ -10,19 +10,19 @@ import numpy as np
 
 
 def totals(numbers: np.ndarray, amounts: np.ndarray, size: int) -> np.ndarray:
-    """Σ amounts by number 0 … size − 1."""
+    """Sum the amounts of each number from 0 to size − 1."""
     sums = np.zeros(size + 1, dtype=np.int64)
     np.add.at(sums, numbers, amounts.astype(np.int64, copy=False))
     return sums[:-1]
 
 
 def counts(numbers: np.ndarray, size: int) -> np.ndarray:
-    """How often each number occurs."""
+    """Count how often each number occurs."""
     return np.bincount(numbers.astype(np.int64) + 1, minlength=size + 1)[1:]
 
 
 def present(numbers: np.ndarray, size: int) -> np.ndarray:
-    """Which numbers occur."""
+    """Return which numbers occur."""
     there = np.zeros(size + 1, dtype=bool)
     there[numbers] = True
     return there[:-1]

@@ -19,7 +19,7 @@ _MASKS = np.array([(1 << (WORD * left)) - 1 for left in range(WORD)] + [2**64 - 
 
 
 def texts(values: Any) -> np.ndarray:
-    """One number for each text of an Arrow string array; 0 only for the empty text."""
+    """Hash each text of an Arrow string array. Only the empty text has the hash 0."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if isinstance(values, pa.DictionaryArray):
@@ -40,7 +40,7 @@ def texts(values: Any) -> np.ndarray:
 
 
 def _layout(values: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where each text starts, how long it is, and the eight bytes from any offset on."""
+    """Return where each text starts, how long it is, and the eight bytes from any offset on."""
     wide = pa.types.is_large_string(values.type)
     _, offsets, data = values.buffers()
     if offsets is None or not len(values):
@@ -72,9 +72,9 @@ def joined(mixed: np.ndarray, word: np.ndarray) -> np.ndarray:
 
 
 def rows(*columns: np.ndarray) -> np.ndarray:
-    """One number for each row of `columns`, which are integers or hashes of texts. The order of columns matters.
+    """Hash each row of `columns`, which are integers or hashes of texts. The order of columns matters.
 
-    Each column has its own odd factor, so that rows that differ in a single column always get different numbers.
+    Each column has its own odd factor, so that rows that differ in a single column always get different hashes.
     """
     mixed = np.full(len(columns[0]), _ODD_3, dtype=np.uint64)
     for column, factor in zip(columns, _factors(len(columns)), strict=True):

@@ -27,7 +27,7 @@ def codes(values: Any, words: Sequence[str]) -> np.ndarray:
 
 
 class Names:
-    """Numbers for a few names (markets, subscribers), which can be looked up again."""
+    """Numbers for a few names (markets, subscribers). The name of a number can be looked up."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}

@@ -1,6 +1,6 @@
 """Parse JSON bodies into columns: replies of the API and messages of the stream.
 
-A body that is no JSON object gives "" and 0 in every column, which equals no ledger row.
+A body that is not a JSON object gives "" and 0 in every column, which equals no ledger row.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Parsed = dict[str, Any]  # field → Arrow array
 
 
 def parse(bodies: Any, fields: Mapping[str, type]) -> Parsed:
-    """One array for each field (JSON name → str or int). Absent and null become "" and 0."""
+    """Parse texts into one array for each field (JSON name → str or int). Absent and null become "" and 0."""
     texts = bodies.to_pylist()
     parsed = _parse_fast(texts, fields) if len(texts) > FEW else None
     return _parse_each(texts, fields) if parsed is None else parsed

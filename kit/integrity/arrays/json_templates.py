@@ -1,8 +1,11 @@
-"""Prove that JSON texts say what table rows hold, without parsing them.
+"""Prove that JSON texts say what table rows hold, without parsing each text.
 
-Texts with the same layout differ only in their values. The layout is learnt from one parsed text. Then the text that
-each row must have is written and compared byte for byte, which is five times as fast as parsing. Equal bytes prove
-equal values. Different bytes prove nothing (other field order, escapes, a real difference): the caller parses those.
+Texts of one kind have the same layout and differ only in their values. The layout is learnt from one parsed text. Then
+the text that each row must have is written in this layout and compared byte for byte, which is five times as fast as
+parsing.
+
+Equal bytes prove equal values. Different bytes prove nothing: the text may have another field order or escapes, or may
+really differ. The caller parses those texts.
 """
 
 from __future__ import annotations
@@ -126,7 +129,7 @@ class Values:
         self._made: dict[str, Any] = {}
 
     def __getitem__(self, column: str) -> Any:
-        """Texts, or a dictionary array of texts; None where a value would need escapes."""
+        """Return texts, or a dictionary array of texts; None where a value would need escapes."""
         if column not in self._made:
             made = _repeated(self._rows[column])
             texts = made.dictionary if isinstance(made, pa.DictionaryArray) else made
@@ -184,7 +187,7 @@ def _put(pieces: list[Any], piece: Coded) -> None:
 
 
 def _repeated(values: Any) -> Any:
-    """As texts, in a dictionary array if they repeat a lot."""
+    """Return the values as texts, in a dictionary array if they repeat a lot."""
     if isinstance(values, pa.DictionaryArray) or pa.types.is_string(values.type):
         return values
     if len(values[:SAMPLE].unique()) * REPEATED_MIN > min(SAMPLE, len(values)):
@@ -209,7 +212,7 @@ def _matches(template: JsonTemplate, texts: Any, values: Values, at: np.ndarray)
 
 
 def _needs_escapes(values: Any) -> bool:
-    """Whether JSON would write one of the values with an escape."""
+    """Return whether JSON would write one of the values with an escape."""
     _, offsets, data = values.buffers()
     if offsets is None or data is None:
         return False
@@ -219,7 +222,7 @@ def _needs_escapes(values: Any) -> bool:
 
 
 def empty(values: Any) -> np.ndarray:
-    """Where an Arrow array holds "" or 0."""
+    """Return where an Arrow array holds "" or 0."""
     if isinstance(values, pa.DictionaryArray):
         return empty(values.dictionary)[to_numpy(values.indices)] if len(values) else np.zeros(0, dtype=bool)
     if not pa.types.is_string(values.type):

@@ -18,7 +18,10 @@ NOBODY = -1
 
 
 def owners(evidence: Evidence) -> np.ndarray:
-    """By order number the client that sent the order, NOBODY where no client did. Taken from the history alone."""
+    """Return by order number the client that sent the order, NOBODY where no client did.
+
+    Only the history is used.
+    """
     sent = evidence.sent
     return spread(sent["order"], sent["client"], evidence.order_count, NOBODY)
 

@@ -102,7 +102,7 @@ def book_equals_ledger(evidence: Evidence) -> Result:
 
 
 def _invalid(evidence: Evidence) -> np.ndarray:
-    """Which reads are no book, or at a seq that the ledger does not have."""
+    """Return which reads are not a book, or are at a seq that the ledger does not have."""
     books = evidence.book_reads
     there = evidence.market_ranges.find(evidence.events, books["market"], books["seq"]) >= 0
     return (books["seq"] != 0) & ~there

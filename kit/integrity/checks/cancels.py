@@ -23,7 +23,7 @@ CHECKS = Checks()
     needs=("events",),
 )
 def no_fill_after_cancel(evidence: Evidence) -> Result:
-    """F6. No fill of an order has a greater seq than the order's first cancelled event, of any reason.
+    """F6. Check that no order is filled after its first cancelled event, of any reason.
 
     An order that was accepted again after its cancel and traded counts too; it also breaks `one-event-per-order`.
     """
@@ -54,7 +54,10 @@ def no_fill_after_cancel(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def cancelled_or_filled(evidence: Evidence) -> Result:
-    """For each order with a cancelled event: Σ filled + Σ cancelled = quantity, and each cancelled quantity > 0."""
+    """Check that each lot of a cancelled order was either filled or cancelled.
+
+    For each order with a cancelled event: Σ filled + Σ cancelled = quantity, and each cancelled quantity > 0.
+    """
     orders, cancelled, size = accepted_orders(evidence), evidence.cancelled, evidence.order_count
     order, qty = cancelled["order"], cancelled["qty"]
     there, off, done = present(order, size), totals(order, qty, size), filled(evidence)
@@ -77,7 +80,10 @@ def cancelled_or_filled(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def cancel_takes_effect_once(evidence: Evidence) -> Result:
-    """For each (client, key) of a cancel: |{intake events that carried it out or refused it}| ≤ 1, and not both."""
+    """Check that a cancel is carried out or refused once.
+
+    For each (client, key) of a cancel: |{intake events that carried it out or refused it}| ≤ 1, and not both.
+    """
     outcomes = evidence.cancel_outcomes
     outcomes = outcomes.where(outcomes["key"] >= 0)  # an event without a key breaks `no-phantom-cancels`
     key = outcomes["key"]
@@ -111,7 +117,10 @@ def cancel_takes_effect_once(evidence: Evidence) -> Result:
     needs=("attempts", "events", "run"),
 )
 def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
-    """{keys of cancels with a 2xx} ⊆ {keys of cancelled (client) and rejected cancel events}."""
+    """Check that every acknowledged cancel is in the ledger.
+
+    {keys of cancels with a 2xx} ⊆ {keys of cancelled (client) and rejected cancel events}.
+    """
     size = evidence.key_count
     confirmed = evidence.cancels.where(acknowledged(evidence.cancels))
     wanted, found = present(confirmed["key"], size), present(evidence.cancel_outcomes["key"], size)
@@ -158,7 +167,7 @@ def no_phantom_cancels(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def cancels_follow_orders(evidence: Evidence) -> Result:
-    """No cancel is refused as UnknownOrder if the ledger accepts its order, before or after the cancel.
+    """Check that no cancel is refused as UnknownOrder if the ledger accepts its order, before or after the cancel.
 
     Intake accepts a cancel only after its order, so the order must be sequenced first.
     """

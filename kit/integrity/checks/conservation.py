@@ -61,7 +61,7 @@ def order_state_equals_fills(evidence: Evidence) -> Result:
 
 
 def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
-    """Status and lots filled by order number, from the events alone; NOT_STORED where the order has no event."""
+    """Compute status and lots filled by order number from the events alone; NOT_STORED where the order has no event."""
     size, accepted = evidence.order_count, evidence.accepted
     let_in, refused = present(accepted["order"], size), present(evidence.rejected["order"], size)
     qty, done = spread(accepted["order"], accepted["qty"], size), filled(evidence)
@@ -83,7 +83,10 @@ def _ledger_state(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     needs=("orders",),
 )
 def bought_equals_sold(evidence: Evidence) -> Result:
-    """C0. In each market, over the stored orders: Σ filledQty of buyers = Σ filledQty of sellers."""
+    """C0. Check that each market's stored orders bought as many lots as they sold.
+
+    Σ filledQty of buyers = Σ filledQty of sellers.
+    """
     orders = evidence.orders
     signed = np.where(orders["buys"] != 0, 1, -1) * orders["filled"].astype(np.int64)
     market = orders["market"]
@@ -162,7 +165,10 @@ def _account(client: np.ndarray, market: np.ndarray, markets: int) -> np.ndarray
     needs=("events", "positions"),
 )
 def positions_equal_fills(evidence: Evidence) -> Result:
-    """C1b. For each (client, market): qty = Σ bought − Σ sold, cash = Σ sold · price − Σ bought · price."""
+    """C1b. Check that each stored balance is the sum of its client's fills in the market.
+
+    qty = Σ bought − Σ sold, cash = Σ sold · price − Σ bought · price.
+    """
     accounts = _accounts(evidence)
     bad = np.flatnonzero((accounts.off != 0).any(axis=1))
 
@@ -205,7 +211,7 @@ def _difference(evidence: Evidence, accounts: Accounts, at: int) -> Subject:
 
 
 def _consecutive(posted: np.ndarray, total: np.ndarray) -> np.ndarray:
-    """Consecutive fills that sum to `total`, such as a batch that was never posted; empty if there are none."""
+    """Find consecutive fills that sum to `total`, such as a batch that was never posted; empty if there are none."""
     sums = np.concatenate([[[0, 0]], np.cumsum(posted, axis=0)])
     ends = {tuple(end): index for index, end in enumerate(sums.tolist())}
     for first, end in enumerate((sums + total).tolist()):
@@ -234,7 +240,7 @@ def _balance(evidence: Evidence, accounts: Accounts, at: int) -> dict[str, Any]:
     needs=("positions",),
 )
 def balances_sum_to_zero(evidence: Evidence) -> Result:
-    """C2. In each market, over the stored balances of all clients: Σ qty = 0 and Σ cash = 0."""
+    """C2. Check that the stored balances of all clients sum to zero in each market: Σ qty = 0 and Σ cash = 0."""
     positions = evidence.positions
     sums = np.zeros((max(1, len(evidence.markets)), 2), dtype=np.int64)
     np.add.at(sums[:, 0], positions["market"], positions["qty"].astype(np.int64))
@@ -280,9 +286,10 @@ SAME = ("content", "client", "key")
     needs=("events", "orders"),
 )
 def stored_as_sequenced(evidence: Evidence) -> Result:
-    """E3c. Client, key, market, side, type, tif, qty and price of each stored order equal its accepted event's.
+    """E3c. Check that each stored order has the content of its accepted event.
 
-    An order that is stored and never sequenced breaks `accepted-equals-sequenced`.
+    Compared are client, key, market, side, type, tif, qty and price. An order that is stored and never sequenced breaks
+    `accepted-equals-sequenced`.
     """
     orders, accepted = evidence.orders, evidence.accepted
     index = np.append(firsts(accepted["order"], evidence.order_count), -1)[orders["order"]]

@@ -22,7 +22,10 @@ CHECKS = Checks()
     needs=("attempts", "events", "run"),
 )
 def acknowledged_never_lost(evidence: Evidence) -> Result:
-    """E2. {keys with a 2xx, before or after the time-out} ⊆ {keys of accepted and rejected events}."""
+    """E2. Check that every acknowledged order is in the ledger.
+
+    {keys with a 2xx, before or after the time-out} ⊆ {keys of accepted and rejected events}.
+    """
     sent, size = evidence.sent, evidence.key_count
     confirmed = present(sent["key"][acknowledged(sent)], size)
     bad = np.flatnonzero(confirmed & ~_written(evidence))
@@ -42,7 +45,10 @@ def acknowledged_never_lost(evidence: Evidence) -> Result:
     needs=("attempts", "events", "run"),
 )
 def no_phantom_orders(evidence: Evidence) -> Result:
-    """E5. {keys of accepted and rejected events} ⊆ {keys sent}. An event without a key is a violation too."""
+    """E5. Check that every order in the ledger was sent by a client.
+
+    {keys of accepted and rejected events} ⊆ {keys sent}. An event without a key is a violation too.
+    """
     asked = np.append(present(evidence.sent["key"], evidence.key_count), False)  # the last entry is for no key, −1
     tables = (evidence.accepted, evidence.rejected)
     orders = np.concatenate([table["order"] for table in tables])
@@ -65,9 +71,10 @@ def no_phantom_orders(evidence: Evidence) -> Result:
     needs=("attempts", "events", "run"),
 )
 def refused_has_no_effect(evidence: Evidence) -> Result:
-    """E6. {keys whose every attempt is `fail`} ∩ {keys of accepted and rejected events} = ∅.
+    """E6. Check that an order whose every attempt was refused is not in the ledger.
 
-    After an `info` attempt the order may be in the ledger; `exactly-once-per-key` checks that it is there once.
+    {keys whose every attempt is `fail`} ∩ {keys of accepted and rejected events} = ∅. After an `info` attempt the order
+    may be in the ledger; `exactly-once-per-key` checks that it is there once.
     """
     sent, size = evidence.sent, evidence.key_count
     key, asked = sent["key"], present(sent["key"], size)

@@ -68,7 +68,7 @@ def no_double_fill(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def no_over_fill(evidence: Evidence) -> Result:
-    """F3. For each order: Σ fills ≤ its quantity, and each fill > 0."""
+    """F3. Check that no order got more lots than it asked for: Σ fills ≤ its quantity, and each fill > 0."""
     orders, sides, got = accepted_orders(evidence), fill_sides(evidence), filled(evidence)
     not_positive = sides.order[(sides.qty <= 0) & (sides.order >= 0)]
     bad = np.union1d(np.flatnonzero((orders.seq > 0) & (got > orders.qty)), not_positive)
@@ -89,7 +89,10 @@ def no_over_fill(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def pair_trades_once(evidence: Evidence) -> Result:
-    """F2. For each (taker order, maker order): |fills| ≤ 1. A match fills one of the two orders completely."""
+    """F2. Check that each (taker order, maker order) has at most one fill.
+
+    A match fills one of the two orders completely.
+    """
     fills = evidence.fills
     pairs = paired(fills["order"], fills["maker"])
     ordered = np.sort(pairs)
@@ -119,7 +122,7 @@ def pair_trades_once(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def trade_ids_unique(evidence: Evidence) -> Result:
-    """F1. |{trade ids}| = |{fills}|, and no trade id is empty."""
+    """F1. Check that each fill has a trade id of its own: |{trade ids}| = |{fills}|, and no trade id is empty."""
     fills = evidence.fills
     trade = fills["content"]  # the content of a fill is its trade id
     bad = np.flatnonzero(_again(trade) | (trade == 0))
@@ -137,7 +140,10 @@ def trade_ids_unique(evidence: Evidence) -> Result:
 
 
 def _again(ids: np.ndarray) -> np.ndarray:
-    """Which ids occurred before. Sorting the ids is much faster than sorting indices by them, so it comes first."""
+    """Return which ids occurred before.
+
+    Sorting the ids is much faster than sorting indices by them, so it comes first.
+    """
     again, ordered = np.zeros(len(ids), dtype=bool), np.sort(ids)
     if (ordered[1:] == ordered[:-1]).any():
         order = np.argsort(ids, kind="stable")
@@ -153,7 +159,7 @@ def _again(ids: np.ndarray) -> np.ndarray:
     needs=("events",),
 )
 def fill_parties_exist(evidence: Evidence) -> Result:
-    """F4. Taker and maker of each fill are orders that the same market accepted, of the clients that the fill names."""
+    """F4. Check that taker and maker of each fill are orders that its market accepted, of the clients that it names."""
     orders, fills = accepted_orders(evidence), evidence.fills
     wrong = np.zeros(len(fills), dtype=bool)
     for party, client in (("order", "client"), ("maker", "maker_client")):

@@ -17,7 +17,7 @@ CHECKS = Checks()
 
 
 def sequenced(evidence: Evidence) -> np.ndarray:
-    """How often each key was sequenced, accepted or rejected."""
+    """Count how often each key was sequenced, accepted or rejected."""
     return counts(evidence.accepted["key"], evidence.key_count) + counts(evidence.rejected["key"], evidence.key_count)
 
 
@@ -29,7 +29,10 @@ def sequenced(evidence: Evidence) -> np.ndarray:
     needs=("events", "orders"),
 )
 def exactly_once_per_key(evidence: Evidence) -> Result:
-    """E1. For each (client, key): |{accepted, rejected events}| ≤ 1 and |{stored orders}| ≤ 1."""
+    """E1. Check that each (client, key) was sequenced and stored at most once.
+
+    |{accepted, rejected events}| ≤ 1 and |{stored orders}| ≤ 1.
+    """
     written = sequenced(evidence)
     stored = counts(evidence.orders["key"], evidence.key_count)
     bad = np.flatnonzero((written > 1) | (stored > 1))
@@ -82,7 +85,7 @@ def unknown_outcome_at_most_once(evidence: Evidence) -> Result:
     needs=("events",),
 )
 def one_event_per_order(evidence: Evidence) -> Result:
-    """E7. For each order id: |{accepted, rejected events}| ≤ 1."""
+    """E7. Check that each order id was sequenced at most once: |{accepted, rejected events}| ≤ 1."""
     size = evidence.order_count
     times = counts(evidence.accepted["order"], size) + counts(evidence.rejected["order"], size)
     bad = np.flatnonzero(times > 1)
@@ -134,7 +137,7 @@ def idempotent_replies(evidence: Evidence) -> Result:
 
 
 def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
-    """By key the time of its first 2xx."""
+    """Return by key the time of its first 2xx."""
     ended = np.maximum(sent["completed_ns"], sent["late_ns"])
     first = np.full(size + 1, np.iinfo(np.int64).max)  # the last entry is for no key, −1
     np.minimum.at(first, sent["key"][fine], ended[fine])
@@ -142,7 +145,7 @@ def _first_answer(sent: Rows, fine: np.ndarray, size: int) -> np.ndarray:
 
 
 def _bodies(evidence: Evidence, sent: Rows, chosen: np.ndarray) -> np.ndarray:
-    """Hashes of the replies to some attempts. Few keys are answered twice, so only these replies are read again."""
+    """Hash the replies to some attempts. Few keys are answered twice, so only these replies are read again."""
     hashes = [hashing.texts(texts) for texts in evidence.replies(sent.where(chosen)["index"])]
     return np.concatenate(hashes) if hashes else np.zeros(0, dtype=np.uint64)
 
@@ -218,7 +221,7 @@ def unused_key_not_refused(evidence: Evidence) -> Result:
 
 
 def _unexplained(asked: Rows, size: int) -> np.ndarray:
-    """Which attempts got a 409 before other content was sent under their key by an attempt that got no 409."""
+    """Return which attempts got a 409 before other content was sent under their key by an attempt that got no 409."""
     key, refused = asked["key"], final_status(asked) == CONFLICT
     sent_ns = asked["invoked_ns"].astype(np.int64)
     ended_ns = np.maximum(asked["completed_ns"], asked["late_ns"])
@@ -234,7 +237,7 @@ def _unexplained(asked: Rows, size: int) -> np.ndarray:
 
 
 def _for_other_content(evidence: Evidence, refused: Rows) -> Rows:
-    """Those whose reason is IdempotencyKeyReused."""
+    """Select the attempts whose reason is IdempotencyKeyReused."""
     reasons = [
         hashing.texts(parse(texts, {"error": str})["error"]) == REUSED for texts in evidence.replies(refused["index"])
     ]

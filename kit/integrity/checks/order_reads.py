@@ -60,7 +60,7 @@ def read_your_writes(evidence: Evidence) -> Result:
 
 
 def _first_acknowledged(evidence: Evidence) -> np.ndarray:
-    """When each order was first acknowledged, by the order id in the answer. NEVER if it was not."""
+    """Return when each order was first acknowledged, by the order id in the answer. NEVER if it was not."""
     sent, times = evidence.sent, np.full(evidence.order_count, NEVER, dtype=np.int64)
     order = sent["answer_order"]
     good = (sent["outcome"] == OK) & (order >= 0)
@@ -143,7 +143,7 @@ def monotone_reads(evidence: Evidence) -> Result:
 
 
 def _went_back(seen: pd.DataFrame) -> np.ndarray:
-    """Orders with a read that shows less than an earlier one."""
+    """Find orders with a read that shows less than an earlier one."""
     earlier = seen.sort_values("completed_ns")
     done = earlier[["completed_ns", "order"]].assign(
         most=earlier.groupby("order")["filled"].cummax(),
@@ -165,7 +165,7 @@ def _went_back(seen: pd.DataFrame) -> np.ndarray:
 
 
 def _ahead_of_store(evidence: Evidence, seen: pd.DataFrame) -> np.ndarray:
-    """Orders of which a client read more than is stored at the end."""
+    """Find orders of which a client read more than is stored at the end."""
     orders = evidence.orders
     stored = spread(orders["order"], orders["filled"], evidence.order_count, -1)
     final = stored[seen["order"]]
@@ -233,7 +233,7 @@ def _markets(evidence: Evidence) -> np.ndarray:
 
 
 def _possible(states: States, order: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (read, index in `states`): the states that a read of `order` may show when the seq `known` was known."""
+    """List (read, index in `states`): the states that a read of `order` may show when the seq `known` was known."""
     begin, end = (np.searchsorted(states.order, order, side=side) for side in ("left", "right"))  # type: ignore[call-overload]
     sizes = end - begin
     read = np.repeat(np.arange(len(order)), sizes)
@@ -264,7 +264,7 @@ def _states(evidence: Evidence, asked: np.ndarray) -> States:
 
 
 def _events(evidence: Evidence, asked: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-    """(order, seq, type, lots) of every event of these orders, as their own or as makers."""
+    """List (order, seq, type, lots) of every event of these orders, as their own or as makers."""
     events, asked = evidence.events, np.append(asked, False)  # the last entry is for no order, −1
     relevant = np.isin(events["type"], (ACCEPTED, REJECTED, CANCELLED, FILL))
     for column in ("order", "maker"):

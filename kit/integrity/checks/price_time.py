@@ -204,7 +204,7 @@ class Reduction:
         return cls(rows=rows, expected=divergence.expected, end=end)
 
     def diverges(self, orders: Iterable[int]) -> bool:
-        """Whether these orders alone lead to the same divergence."""
+        """Return whether these orders alone lead to the same divergence."""
         kept, indices = self._cut(set(orders))
         numbers = {order: number for number, order in enumerate(sorted(set(orders)))}
         found = replay([_renumbered(row, numbers) for row in kept], len(numbers))
@@ -236,7 +236,7 @@ class Reduction:
         return kept, indices
 
     def _traded_with_others(self, orders: set[int]) -> dict[int, int]:
-        """Lots that each of the orders traded with others before the divergence."""
+        """Count the lots that each of the orders traded with others before the divergence."""
         traded: dict[int, int] = {}
         for index, (outcome, _, _) in self.rows:
             if outcome[0] == FILL and index < self.end:

@@ -21,7 +21,10 @@ CHECKS = Checks()
     needs=("orders", "events"),
 )
 def accepted_equals_sequenced(evidence: Evidence) -> Result:
-    """Q1. {orders stored by intake} ⊆ {orders of accepted and rejected events}: accepted − sequenced = 0."""
+    """Q1. Check that every order that intake stored was sequenced.
+
+    {orders stored by intake} ⊆ {orders of accepted and rejected events}: accepted − sequenced = 0.
+    """
     size = evidence.order_count
     stored = present(evidence.orders["order"], size)
     sequenced = present(evidence.accepted["order"], size) | present(evidence.rejected["order"], size)
@@ -45,7 +48,7 @@ def accepted_equals_sequenced(evidence: Evidence) -> Result:
     reads=("outbox",),
 )
 def outbox_empty(evidence: Evidence) -> Result:
-    """Q2. |outbox| = 0 after the drain."""
+    """Q2. Check that the outbox is empty after the drain."""
 
     def example() -> str:
         row = evidence.row("outbox", 0)

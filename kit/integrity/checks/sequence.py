@@ -22,7 +22,10 @@ AROUND = 3
     needs=("events",),
 )
 def gap_free_sequence(evidence: Evidence) -> Result:
-    """S1. In each market, the sorted seqs are 1, 2, …, n. A violation is an event whose seq is not the last + 1."""
+    """S1. Check that the sorted seqs of each market are 1, 2, …, n.
+
+    A violation is an event whose seq is not the last one + 1.
+    """
     events = evidence.events
     market, seq = events["market"], events["seq"].astype(np.int64)
     before = np.concatenate([[0], seq[:-1]])

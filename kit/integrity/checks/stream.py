@@ -76,7 +76,7 @@ def stream_equals_ledger(evidence: Evidence) -> Result:
 
 
 def _not_subscribed(evidence: Evidence) -> str:
-    """Which subscriber never got a connection, or which market had no subscriber."""
+    """Say which subscriber never got a connection, or which market had no subscriber."""
     connections = evidence.connections
     heard = connections.where(connections["opened_ns"] > 0)
     wanted, got = (paired(rows["subscriber"], rows["symbol"]) for rows in (connections, heard))
@@ -119,7 +119,10 @@ def _received(evidence: Evidence) -> dict[int, np.ndarray]:
 
 
 def _missing_seqs(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """`seqs` that are not in `got`. Both may hold repeats; a bit map is used where there are no large gaps."""
+    """Return the `seqs` that are not in `got`. Both may hold repeats.
+
+    A bit map is used where there are no large gaps.
+    """
     if not len(seqs):
         return seqs
     low, high = int(seqs.min()), int(seqs.max())

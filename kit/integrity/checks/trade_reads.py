@@ -95,13 +95,13 @@ def _ranges(evidence: Evidence) -> PageRanges:
 
 
 def _at_known_seq(evidence: Evidence) -> np.ndarray:
-    """Which pages end at a seq that their ledger has."""
+    """Return which pages end at a seq that their ledger has."""
     pages = evidence.trade_pages
     return evidence.market_ranges.find(evidence.events, pages["market"], pages["next"]) >= 0
 
 
 def _differ(evidence: Evidence, ranges: PageRanges) -> np.ndarray:
-    """Which pages show more or fewer trades than they cover, or a trade with another content."""
+    """Return which pages show more or fewer trades than they cover, or a trade with another content."""
     bad = ranges.end - ranges.begin != ranges.last - ranges.first
     page = evidence.page_trades["page"]
     shown = np.flatnonzero(~bad[page])
@@ -112,7 +112,7 @@ def _differ(evidence: Evidence, ranges: PageRanges) -> np.ndarray:
 
 
 def _unlike(shown: Rows, fills: Rows) -> np.ndarray:
-    """Row by row, whether the trade differs from the fill."""
+    """Return row by row whether the trade differs from the fill."""
     differs = [shown[column] != fills[column] for column in SAME]
     differs += [~shown["fill"], shown["market"] != fills["market"], shown["buys"] != (fills["bits"] & BUYS)]
     return np.logical_or.reduce(differs)

@@ -51,7 +51,7 @@ def good(status: np.ndarray) -> np.ndarray:
 
 
 def refused(status: np.ndarray) -> np.ndarray:
-    """Definite refusals: 4xx other than 408 and 429, which say nothing about the request."""
+    """Return which statuses are definite refusals: 4xx other than 408 and 429, which say nothing about the request."""
     return (status >= 400) & (status < 500) & (status != REQUEST_TIMEOUT) & (status != TOO_MANY)
 
 
@@ -97,7 +97,7 @@ def _attempts(batch: Batch, clients: ClientIds, templates: JsonTemplates) -> dic
 def _answers(
     batch: Batch, made: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, templates: JsonTemplates
 ) -> dict[str, np.ndarray]:
-    """Order and content in the acknowledgements. An answer that repeats the attempt needs no parsing."""
+    """Return order and content in the acknowledgements. An answer that repeats the attempt needs no parsing."""
     answer_order, answer = np.zeros_like(made["order"]), np.zeros_like(made["content"])
     own = np.zeros(len(answer), dtype=bool)
     acknowledged = good(made["status"]) | good(made["late_status"])
@@ -121,13 +121,13 @@ def _answers(
 
 
 def _names_other(parsed: Any, own: np.ndarray) -> np.ndarray:
-    """Where an answer names another client or key than the attempt. It may leave them out."""
+    """Return where an answer names another client or key than the attempt. It may leave them out."""
     names = hashing.texts(parsed)
     return (names != 0) & (names != own)
 
 
 def _shapes(batch: Batch) -> np.ndarray:
-    """One number for each row, equal for rows with the same empty columns."""
+    """Return one number for each row, equal for rows with the same empty columns."""
     shapes = np.zeros(len(batch["op"]), dtype=np.int64)
     for bit, column in enumerate(REPEATED.values()):
         shapes |= empty(batch[column]).astype(np.int64) << bit

@@ -23,11 +23,13 @@ READ_TABLES = ("order_reads", "book_reads", "trade_pages")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One run. `defects` says by table why it is no evidence, `clock_defects` why its times are not.
+    """The tables of one run.
 
-    Columns `key`, `order`, `maker`, `answer_order` and `client`, `maker_client` hold numbers that mean the same in all
-    tables, −1 for none; `market` and `symbol` are numbers in `markets`. The text behind a number is looked up in
-    `recorded`.
+    `defects` says for each table that cannot be used why not, `clock_defects` the same for its times.
+
+    The columns `key`, `order`, `maker`, `answer_order`, `client` and `maker_client` hold numbers instead of ids. A
+    number stands for the same id in all tables, −1 for none. `market` and `symbol` are numbers in `markets`. The id
+    itself is looked up in `recorded`.
     """
 
     attempts: Columns

@@ -1,7 +1,7 @@
-"""Tell how far each market's ledger was known to have come at a time, by the generator's clock.
+"""Tell which seq of each market was known to clients at a given time of the generator's clock.
 
-A fact is an event that a subscriber had received, or a seq that a client had read. A read that starts later and shows
-less is outdated.
+A seq is known once a subscriber has received that event, or a client has read that seq. A read that starts later and
+shows less is outdated.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Give the content of an order as one number: market, side, type, time in force, lots and price.
+"""Hash the content of an order: market, side, type, time in force, lots and price.
 
 MARKET orders are IOC and have no price, whatever was sent. An empty time in force is GTC.
 """
@@ -22,7 +22,7 @@ REPLY_FIELDS = {"orderId": str, "symbol": str, "side": str, "type": str, "tif": 
 
 
 def number(columns: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> np.ndarray:
-    """One number for each row, equal for equal content."""
+    """Return one number for each row, equal for equal content."""
     kind, tif = hashing.texts(columns[names["type"]]), hashing.texts(columns[names["tif"]])
     at_market = kind == MARKET
     tif = np.where(at_market, np.uint64(IOC), np.where(tif == 0, np.uint64(GTC), tif))
@@ -32,7 +32,7 @@ def number(columns: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> np.
 
 
 def canonical(row: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> dict[str, Any]:
-    """One row's content as it is compared."""
+    """Return one row's content as it is compared."""
     content = {what: row.get(name, "") for what, name in names.items()}
     if content["type"] == "MARKET":
         content |= {"tif": "IOC", "price": 0}

@@ -100,7 +100,7 @@ def fill_sides(evidence: Evidence) -> FillSides:
 
 
 def filled(evidence: Evidence) -> np.ndarray:
-    """Σ lots of all fills by order number."""
+    """Sum the lots of all fills by order number."""
     sides = evidence.fills
     taken, given = (totals(sides[column], sides["qty"], evidence.order_count) for column in ("order", "maker"))
     return taken + given

@@ -1,4 +1,4 @@
-"""Read the trades that clients read: one row for each answered page, one for each trade that it shows."""
+"""Read the pages of trades that clients got: one row for each answered page, and one for each trade in its answer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class TradePages:
         self._markets, self._clients = markets, clients
 
     def put(self, batch: Batch, chosen: np.ndarray, begin: int) -> None:
-        """Add the reads at the indices `chosen` of a batch whose first attempt has the index `begin`."""
+        """Add the reads at the indices `chosen` of a batch of attempts. The batch's first attempt is row `begin`."""
         for start in range(0, len(chosen), PAGES_AT_ONCE):
             self._put(batch, chosen[start : start + PAGES_AT_ONCE], begin)
 

@@ -120,7 +120,7 @@ def _got(row: dict[str, Any]) -> str:
 
 
 def event_steps(evidence: Evidence, indices: np.ndarray) -> Iterator[Step]:
-    """One step for each ledger event at these indices of the evidence."""
+    """Yield one step for each ledger event at these indices of the evidence."""
     # Enough of both ends, because the steps are cut later, all together.
     if len(indices) > 4 * STEPS_MAX:
         indices = np.concatenate([indices[: 2 * STEPS_MAX], indices[-STEPS_MAX:]])

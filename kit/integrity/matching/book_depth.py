@@ -59,7 +59,7 @@ def _part(chosen: np.ndarray, order: np.ndarray, lots: np.ndarray, come: int) ->
 
 
 def last_indices(evidence: Evidence, orders: AcceptedOrders) -> np.ndarray:
-    """By order number the index of the event that completes the order; −1 if some of it is left."""
+    """Return by order number the index of the event that completes the order; −1 if some of it is left."""
     events, cancelled, size = evidence.events, evidence.cancelled, evidence.order_count
     takes = np.flatnonzero((events["type"] == FILL) | (events["type"] == CANCELLED))
     last = np.maximum(*(lasts(events[column][takes], size) for column in ("order", "maker")))
@@ -85,9 +85,9 @@ class Levels(NamedTuple):
 
 
 def books_at(made: Changes, counts: np.ndarray, depth: np.ndarray) -> Levels:
-    """Book i has the best `depth[i]` levels of either side after the first `counts[i]` events. `counts` ascend.
+    """Compute several books: book i is the best `depth[i]` levels of either side after the first `counts[i]` events.
 
-    Many books are computed side by side, each as a row of all prices of its market.
+    `counts` ascend. Many books are computed side by side, each as a row of all prices of its market.
     """
     prices, level = np.unique(made.price, return_inverse=True)
     size = len(prices)
@@ -111,13 +111,13 @@ def books_at(made: Changes, counts: np.ndarray, depth: np.ndarray) -> Levels:
 
 
 def _summed(before: np.ndarray, at: np.ndarray, amounts: np.ndarray, rows: int) -> np.ndarray:
-    """One row for each book: the values before, and all changes up to it."""
+    """Return one row for each book: the values before, and all changes up to it."""
     cells = np.zeros(rows * len(before), dtype=np.int64)
     np.add.at(cells, at, amounts)
     return before + np.cumsum(cells.reshape(rows, len(before)), axis=0)
 
 
 def _best(there: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Of the existing levels, the first `depth` of either half of each row."""
+    """Return which of the existing levels are among the first `depth` of either half of each row."""
     sides = there.reshape(len(there), 2, -1)
     return (sides & (np.cumsum(sides, axis=2) <= depth[:, None, None])).reshape(there.shape)

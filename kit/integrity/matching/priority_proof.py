@@ -1,9 +1,11 @@
 """Prove from sums that a market traded by price-time priority, so that most markets need no replay.
 
-When each order rested follows from sums of the ledger's own events. If every trade then is with the best resting order
-of its moment, and every order stops for the reason that the rules give, a replay would expect each event as it stands.
-This takes a few sorts of arrays. No proof does not mean a violation: there is none for a market with an order accepted
-twice or a rejected order, and the replay decides. The rules are those of `reference_book`; tests compare the two.
+Sums of the ledger's own events tell from when to when each order rested in the book. If every trade is with the best
+order that rested at that time, and every order stops for the reason that the rules give, then a replay would expect
+exactly the events of the ledger. This takes a few sorts of arrays.
+
+A market without a proof need not be wrong: there is no proof for a market with an order accepted twice or a rejected
+order. The replay then decides. The rules are those of `reference_book`; tests compare the two.
 """
 
 from __future__ import annotations
@@ -37,17 +39,17 @@ Events = Mapping[str, np.ndarray]  # of one market, sorted by seq
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intakes:
-    """The market's accepted orders in sequence: what each asked for, took, left in the book and gave to others."""
+    """The market's accepted orders in sequence, one entry of each array for each order."""
 
-    index: np.ndarray  # of its accepted event
+    index: np.ndarray  # index of the accepted event
     after: np.ndarray  # index of the next command
     qty: np.ndarray
     price: np.ndarray
     client: np.ndarray
     bits: np.ndarray
-    stopped: np.ndarray  # the rest was cancelled at once
-    left: np.ndarray  # lots left after it took liquidity
-    made: np.ndarray  # lots that others took of it
+    stopped: np.ndarray  # whether its remaining lots were cancelled at once
+    left: np.ndarray  # lots that remained after it took liquidity
+    made: np.ndarray  # lots that later orders took from it
 
     @property
     def buys(self) -> np.ndarray:
@@ -63,14 +65,14 @@ class Intakes:
         return np.where(self.rests, self.left, 0)
 
     def reach(self, takers: np.ndarray, makers: np.ndarray) -> np.ndarray:
-        """Whether the limit of each taker reaches the price of its maker; false for no maker, −1."""
+        """Return whether the limit of each taker reaches the price of its maker; false for no maker, −1."""
         limit, price, buys = self.price[takers], self.price[makers], self.buys[takers]
         fits = (self.bits[takers] & AT_MARKET > 0) | np.where(buys, price <= limit, price >= limit)
         return fits & (makers >= 0)
 
 
 def proven(events: Events, orders: int) -> bool:
-    """Whether a replay of these events' commands is proven to expect them. Orders have numbers below `orders`."""
+    """Return whether a replay is proven to expect these events. Orders have numbers below `orders`."""
     kind, reason = events["type"], events["reason"]
     asked = (kind == CANCELLED) & (reason == CLIENT)
     commands = (kind == ACCEPTED) | (kind == REFUSED) | asked
@@ -104,7 +106,7 @@ def proven(events: Events, orders: int) -> bool:
 
 
 def _numbers_in_range(events: Events) -> bool:
-    """Quantities are positive, and all numbers so small that no sum of them overflows."""
+    """Check that quantities are positive, and that all numbers are so small that no sum of them overflows."""
     small = all(
         -INT32_MAX <= int(events[name].min()) <= int(events[name].max()) <= INT32_MAX for name in ("qty", "price")
     )
@@ -112,7 +114,7 @@ def _numbers_in_range(events: Events) -> bool:
 
 
 def _events_follow_commands(events: Events, commands: np.ndarray, stops: np.ndarray) -> bool:
-    """Every event that is no command follows the command of its order, and nothing follows after the order stops."""
+    """Check that every other event follows the command of its order, and that nothing follows after the order stops."""
     heads = np.maximum.accumulate(np.where(commands, np.arange(len(commands)), -1))
     if heads[0] < 0 or not np.append(commands[1:], True)[stops].all():
         return False
@@ -144,7 +146,7 @@ def _intakes(
 def _removals(
     events: Events, intakes: Intakes, asked: np.ndarray, numbers: np.ndarray, fills: np.ndarray, maker: np.ndarray
 ) -> np.ndarray | None:
-    """By order the index of the event that removes it from the book, or the end; None where a cancel is wrong.
+    """Return by order the index of the event that removes it from the book, or the end; None if a cancel is wrong.
 
     A client's cancel removes all lots that nobody took, and nobody takes any of them later.
     """
@@ -220,7 +222,7 @@ def _best_order_traded(
 
 
 def _best_orders(intakes: Intakes, end: np.ndarray, buys: bool, size: int) -> np.ndarray:
-    """Before each event, and at the end, the best order of a side by price, then time; −1 for none.
+    """Return, before each event and at the end, the best order of a side by price, then time; −1 for none.
 
     An order counts from its own event on, because its side is not used before its command is over.
     """
@@ -230,7 +232,9 @@ def _best_orders(intakes: Intakes, end: np.ndarray, buys: bool, size: int) -> np
 
 
 def _first_covering(begin: np.ndarray, end: np.ndarray, size: int) -> np.ndarray:
-    """At each of `size` positions the first of the intervals [begin, end) that cover it; their number where none does.
+    """Return for each position the first interval [begin, end) that covers it, or the number of intervals.
+
+    The number of intervals stands for none. `size` is the number of positions.
 
     Two blocks with the length of the largest power of two within an interval cover it. From the longest blocks down,
     what covers a block covers both of its halves, so that the number of steps is the number of bits of `size`.

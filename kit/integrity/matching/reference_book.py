@@ -129,7 +129,7 @@ class Book:
     def _take(
         self, order: int, client: int, buys: int, qty: int, limit: int | None, fills: list[Outcome]
     ) -> tuple[int, int]:
-        """Match a taker and add its `fills`. Returns (lots left, why it stopped). At MATCH_LIMIT all is undone."""
+        """Match a taker and add its `fills`. Returns the lots left and why it stopped. At MATCH_LIMIT all is undone."""
         levels, prices = self.levels[1 - buys], self.prices[1 - buys]
         worst = None if limit is None else (limit if buys else -limit)
         met: list[Entry] = []
