@@ -171,7 +171,7 @@ def _is_order(item: Item) -> bool:
 
 
 def _table(items: Iterable[Item], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Items as a table of exactly these columns and types; what an item lacks is ""/0."""
+    """Make a table of exactly these columns and types from items. What an item lacks is "" or 0."""
     sources = [(RENAMED.get(column) or _camel(column), dtype == "string") for column, dtype in columns.items()]
     rows = [[_cell(item.get(name), text) for name, text in sources] for item in items]
     return pd.DataFrame(rows, columns=pd.Index(columns)).astype(dict(columns))
@@ -185,7 +185,7 @@ def _cell(value: Mapping[str, Any] | None, text: bool) -> str | int:
 
 
 def _plain(value: Mapping[str, Any]) -> Any:
-    """DynamoDB's typed value as text; None for NULL. A number stays text until its column gives it a type."""
+    """Convert DynamoDB's typed value to text; None for NULL. A number stays text until its column gives it a type."""
     (kind, content), *_ = value.items()
     return None if kind == "NULL" else content
 

@@ -28,7 +28,7 @@ class MachineRecord:
     samples: tuple[machine.MachineSample, ...]
 
     def cores_left(self, start: float, end: float) -> float | None:
-        """How many cores other processes left to the run between two epoch seconds; None without samples."""
+        """Return how many cores other processes left to the run between two epoch seconds; None without samples."""
         return machine.cores_left([sample for sample in self.samples if start <= sample.t <= end], self.cores)
 
 

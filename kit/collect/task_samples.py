@@ -67,7 +67,7 @@ class TaskWatch:
 
     @classmethod
     def start(cls, session: ClientSource, deployment: Deployment) -> TaskWatch:
-        """Take the first sample here, so that a wrong set-up fails at once, then start the thread."""
+        """Take the first sample, so that a wrong set-up fails at once, then start the thread."""
         with cloud_errors(f"subnets of {deployment.stack_name}"):
             watch = cls(session=session, deployment=deployment, zones=_zones(session, deployment))
             watch._sample()
@@ -86,11 +86,11 @@ class TaskWatch:
         return pd.DataFrame(list(self._task_rows), columns=pd.Index(TASK_COLUMNS))
 
     def targets(self) -> pd.DataFrame:
-        """Load balancer targets: TARGET_COLUMNS. Each subnet has a row for the state `healthy`."""
+        """Return the load balancer's targets with TARGET_COLUMNS. Each subnet has a row for the state `healthy`."""
         return pd.DataFrame(list(self._target_rows), columns=pd.Index(TARGET_COLUMNS))
 
     def gaps(self) -> tuple[Gap, ...]:
-        """When no sample could be taken."""
+        """Return when no sample could be taken."""
         return tuple(self._gaps)
 
     def _run(self) -> None:
@@ -131,7 +131,7 @@ class TaskWatch:
 
 
 def _running(ecs: Any, cluster: str) -> Iterator[tuple[str, str]]:
-    """(service, zone) of every running task."""
+    """Return (service, zone) of every running task."""
     arns = [arn for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster) for arn in page["taskArns"]]
     for first in range(0, len(arns), DESCRIBE_TASKS_MAX):
         answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + DESCRIBE_TASKS_MAX])

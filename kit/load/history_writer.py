@@ -43,7 +43,7 @@ class HistoryWriter:
             self._send_rows(table)
 
     def flush(self) -> None:
-        """Have all rows written now."""
+        """Let the writer process write all rows now."""
         self._send_all_rows()
         self._send(FLUSH, "", None)
 

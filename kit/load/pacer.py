@@ -25,7 +25,7 @@ class Pacer:
         *,
         issue: Callable[[Operation, int], None],
     ) -> None:
-        """`issue` is called with the operation and its intended time by the monotonic clock, in ns."""
+        """Prepare to call `issue` with each operation and its intended time by the monotonic clock, in ns."""
         self._plan = plan
         self._loop = loop
         self._issue = issue

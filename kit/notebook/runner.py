@@ -151,7 +151,7 @@ def run_papermill(run_dir: Path) -> None:
 
 
 def _literal(path: str) -> str:
-    """Papermill fills braces in a path with parameters; in our paths they are part of a folder's name."""
+    """Escape the braces in a path, which are part of a folder's name. Papermill would fill them with parameters."""
     return path.replace("{", "{{").replace("}", "}}")
 
 

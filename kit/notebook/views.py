@@ -95,7 +95,7 @@ def target_table(targets: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def reconciliation_table(stats: LoadStats, events: pd.DataFrame, pending: Mapping[str, int]) -> pd.DataFrame:
-    """Set what was sent against what the ledger recorded; `pending`: what was still under way at the end."""
+    """Compare what was sent with what the ledger recorded. `pending`: what was still under way at the end."""
     rows = {
         "operations intended": stats.intended,
         "attempts sent": stats.sent,
@@ -106,12 +106,12 @@ def reconciliation_table(stats: LoadStats, events: pd.DataFrame, pending: Mappin
 
 
 def event_times(events: pd.DataFrame, kind: str) -> list[float]:
-    """When the ledger recorded events of a kind, in epoch seconds."""
+    """Return when the ledger recorded events of a kind, in epoch seconds."""
     return (events.loc[events["type"] == kind, "ts_ns"] / NS_PER_S).tolist()
 
 
 def first_fill_times(events: pd.DataFrame) -> pd.DataFrame:
-    """Time from acceptance to first fill by order, by the ledger's clock: columns t (epoch s), ms."""
+    """Return the time from acceptance to first fill by order, by the ledger's clock: columns t (epoch s), ms."""
     accepted = events.loc[events["type"] == "accepted", ["order_id", "ts_ns"]].drop_duplicates("order_id")
     fills = events[events["type"] == "fill"]
     sides = [

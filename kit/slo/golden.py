@@ -54,7 +54,7 @@ class RunSample:
     phases: Mapping[str, PhaseSample]
 
     def to_plain(self) -> dict[str, Any]:
-        """JSON types; `from_plain` reads them back."""
+        """Return the JSON form; `from_plain` reads it back."""
         phases = {
             name: {"latency": one.latency.to_plain(), "attempts": one.attempts, "errors": one.errors}
             for name, one in self.phases.items()

@@ -63,18 +63,18 @@ class RunProcess:
         return [start.phase for start in self.phases[known:]]
 
     def stop(self, reason: str) -> None:
-        """Ask it to end; it undoes its faults and keeps its evidence. Returns at once."""
+        """Ask the run to end, and return at once. The run undoes its faults and keeps its evidence."""
         self.stop_reason = self.stop_reason or reason
         self._kill_at = min(self._kill_at, time.monotonic() + STOP_GRACE_S + STOP_MARGIN_S)
         self._process.terminate()
 
     def close(self) -> None:
-        """End it, by force if necessary; safe to repeat."""
+        """End the run, by force if necessary; safe to repeat."""
         with contextlib.suppress(TimeoutError):
             self._process.close(STOP_GRACE_S + STOP_MARGIN_S)
 
     def outcome(self, *, cpu_s: float) -> Outcome:
-        """Collect what it left after it has ended. The caller adds the CPU contention."""
+        """Collect what the run left after it has ended. The caller adds the CPU contention."""
         exit_code = self._process.poll()
         record, downgrade_reason = accepted_record(
             self.member, self.run_id, self.folder, self.log, exit_code=exit_code, stop_reason=self.stop_reason

@@ -1,5 +1,6 @@
-"""SIGKILL of the command in each phase of a run, on a local AWS that outlives it: faults, processes and stack go, and
-the next run on the same AWS is as good as any.
+"""SIGKILL of the command in each phase of a run, on a local AWS that outlives it.
+
+Faults, processes and stack are gone afterwards, and the next run on the same AWS is as good as any.
 """
 
 from __future__ import annotations

@@ -204,8 +204,10 @@ def _sent_ns(number: np.ndarray) -> np.ndarray:
 
 
 def _attempts(blocks: np.ndarray) -> Made:
-    """Each order once, and the cancels. For every fiftieth order also a resubmission, a reuse of its key, and reads by
-    its own and by an unauthorized client. Now and then a read of the book or of the block's trades.
+    """Return each order once, and the cancels.
+
+    For every fiftieth order also a resubmission, a reuse of its key, and reads by its own and by an unauthorized
+    client. Now and then a read of the book or of the block's trades.
     """
     block, place = np.repeat(blocks, ORDERS), np.tile(np.arange(ORDERS), len(blocks))
     sometimes, seldom = blocks[blocks % 5 == 0], blocks[blocks % 50 == 0]

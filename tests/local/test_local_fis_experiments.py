@@ -157,7 +157,7 @@ def test_the_seed_chooses_the_same_targets_again(start_cloud: Callable[..., Any]
 
 @pytest.mark.parametrize(("mode", "status"), [("fail", "failed"), ("skip", "completed")])
 def test_an_empty_target_fails_the_experiment_or_skips_the_action(rig: FisRig, mode: str, status: str) -> None:
-    """emptyTargetResolutionMode decides: the experiment fails with InvalidTarget, or the action is skipped."""
+    """By emptyTargetResolutionMode, the experiment fails with InvalidTarget, or the action is skipped."""
     experiment = rig.run(
         actions={"cut": disrupt(), "wait": wait_action(0.1, startAfter=["cut"])},
         targets={"Subnets": subnets_by_tag("nothing-has-this")},

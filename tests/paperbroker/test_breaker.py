@@ -140,8 +140,9 @@ def test_half_open_breaker_closes_after_enough_fast_calls(breaker: Breaker, cloc
 
 
 def test_a_dependency_that_stays_slow_gets_as_many_calls_as_it_answers(breaker: Breaker, clock: Clock):
-    """Each slow success admits one more request at a time, up to the limit. Slow calls never close the breaker, and
-    interrupt a series of fast ones.
+    """Each slow success admits one more request at a time, up to the limit.
+
+    Slow calls never close the breaker, and interrupt a series of fast ones.
     """
     half_open(breaker, clock)
     for _ in range(GOOD_CALLS - 1):

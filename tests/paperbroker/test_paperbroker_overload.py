@@ -41,8 +41,9 @@ def all_accepted(answers: list[Timed]) -> bool:
 
 @pytest.mark.slow
 def test_slow_store_sheds_quickly_and_accepts_again_by_itself(stage: Stage, flag_store: FlagStore, tmp_path: Path):
-    """With the delay flag, after some slow answers further orders are refused at once with Retry-After, and the task
-    stays ready. Without the flag, everything is accepted again, each order once.
+    """With the delay flag, some slow answers make the API refuse further orders at once, while the task stays ready.
+
+    The refusals carry Retry-After. Without the flag, everything is accepted again, each order once.
     """
     flag_store.deploy(0)
     with running("api", stage.env | flag_store.env, tmp_path) as api:
@@ -70,8 +71,9 @@ def test_slow_store_sheds_quickly_and_accepts_again_by_itself(stage: Stage, flag
 
 @pytest.mark.slow
 def test_throttled_orders_are_refused_with_retry_after_and_none_is_lost_or_doubled(local_stage: Stage, tmp_path: Path):
-    """With too little write capacity, some orders are accepted and the rest refused without effect. With the capacity
-    back, all are accepted, and the matcher, which was throttled too, sequences each once.
+    """With too little write capacity, some orders are accepted and the rest refused without effect.
+
+    With the capacity back, all are accepted, and the matcher, which was throttled too, sequences each once.
     """
     stage = local_stage
     with running("api", stage.env, tmp_path) as api, running("matcher", stage.env, tmp_path):

@@ -49,8 +49,9 @@ def assert_each_once(stage: Stage, wanted: int) -> None:
 def test_orders_accepted_while_sqs_is_unreachable_are_sequenced_once_it_is_back(
     stage: Stage, tmp_path: Path, aws_proxy: TcpProxy
 ):
-    """Orders and cancels are accepted and the API stays ready. Afterwards the backlog drains, and new orders do not
-    wait for all of it.
+    """Orders and cancels are accepted and the API stays ready.
+
+    Afterwards the backlog drains, and new orders do not wait for all of it.
     """
     env = stage.env | {"AWS_ENDPOINT_URL_SQS": aws_proxy.endpoint}
     with (
@@ -122,8 +123,9 @@ def load(api: Process) -> Iterator[list[int]]:
 def test_matcher_that_resumes_after_a_freeze_neither_doubles_nor_loses_orders(
     stage: Stage, tmp_path: Path, matchers: int
 ):
-    """It is suspended twice for longer than its receipts are valid. A second matcher carries on meanwhile; without one,
-    the resumed matcher catches up.
+    """It is suspended twice for longer than its receipts are valid.
+
+    A second matcher carries on meanwhile; without one, the resumed matcher catches up.
     """
     with ExitStack() as tasks:
         api, frozen, *_ = [

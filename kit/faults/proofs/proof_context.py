@@ -29,11 +29,11 @@ class Samples(Protocol):
     """Tasks and target health, sampled from before the fault until after it."""
 
     def tasks(self) -> pd.DataFrame:
-        """Columns t, zone, service, running."""
+        """Return columns t, zone, service, running."""
         ...
 
     def targets(self) -> pd.DataFrame:
-        """Columns t, subnet, zone, state, count, with a row for `healthy` in every sample of a subnet."""
+        """Return columns t, subnet, zone, state, count, with a row for `healthy` in every sample of a subnet."""
         ...
 
 

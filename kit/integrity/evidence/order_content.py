@@ -40,7 +40,7 @@ def canonical(row: Mapping[str, Any], names: Mapping[str, str] = LEDGER) -> dict
 
 
 def differences(found: Mapping[str, Any], wanted: Mapping[str, Any], verb: str) -> str:
-    """Describe how two canonical contents differ; "" if they are equal."""
+    """Describe how two canonical contents differ; an empty text if they are equal."""
     return ", ".join(
         f"{what} {found[what]} was {verb} as {wanted[what]}" for what in found if found[what] != wanted[what]
     )
