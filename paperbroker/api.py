@@ -197,11 +197,11 @@ def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> 
 class Observed:
     """Middleware: counts and times requests, answers unexpected exceptions with 500, closes connections while draining.
 
-    `asked_at` is the time (monotonic, s) of the last request other than a health check.
+    `last_request_at` is the time (monotonic, s) of the last request other than a health check.
     """
 
     def __init__(self, app: Starlette, readiness: Readiness, telemetry: Telemetry, log: Log) -> None:
-        self.asked_at = float("-inf")
+        self.last_request_at = float("-inf")
         self._app = app
         self._readiness = readiness
         self._telemetry = telemetry
@@ -211,7 +211,7 @@ class Observed:
         if scope["path"] in ("/healthz", "/readyz"):
             await self._app(scope, receive, send)
             return
-        self.asked_at = time.monotonic()
+        self.last_request_at = time.monotonic()
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

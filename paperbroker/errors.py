@@ -54,7 +54,7 @@ class StoreThrottled(StoreUnavailable):
 
 
 class StoreContended(StoreUnavailable):
-    """Other transactions kept touching the same items; nothing was written."""
+    """Other transactions kept conflicting on the same items; nothing was written."""
 
 
 class QueueUnavailable(PaperBrokerError):

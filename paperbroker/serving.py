@@ -161,28 +161,30 @@ async def _serve(app: Observed, settings: Settings, readiness: Readiness, log: L
         timeout_graceful_shutdown=FINISH_S,
     )
     server = _Server(config)
-    told = asyncio.Event()
+    stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(name, told.set)
-    draining = loop.create_task(_drain(told, app, server, readiness, log))
+        loop.add_signal_handler(name, stop_requested.set)
+    draining = loop.create_task(_drain(stop_requested, app, server, readiness, log))
     log.info("task.started", port=settings.port)
     await server.serve()
     draining.cancel()
 
 
-def stop_listening_at(told_at: float, asked_at: float) -> float:
-    """Return when a draining server stops listening (s), from when it was told to stop and its last request."""
-    return min(max(told_at, asked_at) + QUIET_S, told_at + DRAIN_S_MAX)
+def stop_listening_at(signalled_at: float, last_request_at: float) -> float:
+    """Return when a draining server stops listening (s), given the times of its stop signal and of its last request."""
+    return min(max(signalled_at, last_request_at) + QUIET_S, signalled_at + DRAIN_S_MAX)
 
 
-async def _drain(told: asyncio.Event, app: Observed, server: uvicorn.Server, readiness: Readiness, log: Log) -> None:
+async def _drain(
+    stop_requested: asyncio.Event, app: Observed, server: uvicorn.Server, readiness: Readiness, log: Log
+) -> None:
     """On the stop signal fail readyz; stop the server after QUIET_S without a request, or after DRAIN_S_MAX."""
-    await told.wait()
+    await stop_requested.wait()
     log.info("task.draining")
     readiness.draining.set()
-    told_at = time.monotonic()
+    signalled_at = time.monotonic()
     # There is no event for the absence of requests, so this polls.
-    while (left_s := stop_listening_at(told_at, app.asked_at) - time.monotonic()) > 0:  # noqa: ASYNC110
+    while (left_s := stop_listening_at(signalled_at, app.last_request_at) - time.monotonic()) > 0:  # noqa: ASYNC110
         await asyncio.sleep(left_s)
     server.should_exit = True

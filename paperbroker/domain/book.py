@@ -194,11 +194,11 @@ class Book:
         others = self.of_order(entry.order_id)
         if left.qty:
             self._ladders[entry.side].put(left)
-            kept = tuple(left if other is entry else other for other in others)
+            entries = tuple(left if other is entry else other for other in others)
         else:
             self._ladders[entry.side].remove(entry)
-            kept = tuple(other for other in others if other is not entry)
-        if kept:
-            self._resting[entry.order_id] = kept
+            entries = tuple(other for other in others if other is not entry)
+        if entries:
+            self._resting[entry.order_id] = entries
         else:
             del self._resting[entry.order_id]

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from enum import Enum
 
 WINDOW_S = 4.0
-CALLS_MAX = 1000  # remembered at most; older ones make room
+CALLS_MAX = 1000  # At most this many calls are remembered; the oldest are dropped.
 CALLS_MIN = 10
 BAD_SHARE = 0.5
-SLOW_S = 1.0  # two such calls, a cancel's, take longer than a client waits
-OPEN_S = 1.0  # as long as a refused client is asked to stay away (`api.RETRY_AFTER_S`)
-TRIALS_FIRST = 4  # requests at a time when it has just become half-open
+SLOW_S = 1.0  # A cancel makes two calls; two such calls take as long as a client waits.
+OPEN_S = 1.0  # Equal to the Retry-After of a refused client (`api.RETRY_AFTER_S`).
+TRIALS_FIRST = 4  # Requests at a time right after it has become half-open.
 GOOD_CALLS = 3
 
 

@@ -17,7 +17,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from paperbroker.errors import PaperBrokerError
 
 CACHE_S = 1.0
-PROBE_S = 1.5  # below the load balancer's own time-out of 2 s
+PROBE_S = 1.5  # Below the load balancer's own timeout of 2 s.
 REQUEST_TIMEOUT_S = 5.0
 
 
@@ -29,7 +29,7 @@ class Readiness:
         self._ready = ready
         self._pool = ThreadPoolExecutor(max(1, len(probes)), thread_name_prefix="probe")
         self._lock = threading.Lock()
-        self._asked_at = float("-inf")
+        self._probed_at = float("-inf")
         self._running: dict[str, Future[str]] = {}
         self._failures: dict[str, str] = {}
         self.draining = threading.Event()
@@ -41,12 +41,12 @@ class Readiness:
         if not self._ready():
             return {"task": "starting"}
         with self._lock:
-            if time.monotonic() - self._asked_at >= CACHE_S:
-                self._failures = self._ask()
-                self._asked_at = time.monotonic()
+            if time.monotonic() - self._probed_at >= CACHE_S:
+                self._failures = self._probe()
+                self._probed_at = time.monotonic()
             return self._failures
 
-    def _ask(self) -> dict[str, str]:
+    def _probe(self) -> dict[str, str]:
         """Run the probes. A probe that still hangs from the last round is awaited, not started again."""
         until = time.monotonic() + PROBE_S
         for name, probe in self._probes.items():

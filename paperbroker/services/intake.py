@@ -171,7 +171,7 @@ class Intake:
             return self._first(acceptance)  # This request's own write, whose reply was lost.
         if key.content_hash != acceptance.content_hash:
             event = acceptance.event
-            raise IdempotencyKeyReused(f"{event.idempotency_key} of {event.client_id} stands for other content")
+            raise IdempotencyKeyReused(f"{event.idempotency_key} of {event.client_id} was used for other content")
         return Receipt(first=False, answer=key.answer)
 
 

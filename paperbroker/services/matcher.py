@@ -8,7 +8,7 @@ up. A commit that was under way is fenced by the market's sequence.
 
 Why an outage does not move good orders to the dead-letter queue: a matcher that could not commit receives nothing
 until a probe of the ledger succeeds. An outage costs each matcher one receive, and the queue allows many. Only a body
-that is not an intake event is received until the queue moves it away.
+that is not an intake event is received until the queue moves it to the dead-letter queue.
 """
 
 from __future__ import annotations

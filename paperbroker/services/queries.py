@@ -53,7 +53,7 @@ class Queries:
         if found["clientId"] != client_id:
             raise NotOwner(f"{order_id} is not of {client_id}")
         pairs = ((name, name) if isinstance(name, str) else name for name in _ORDER_NAMES)
-        return {said: found[stored] for said, stored in pairs}
+        return {name: found[stored] for name, stored in pairs}
 
     def book(self, market: str, depth: int) -> dict[str, Any]:
         """Return the best `depth` levels of each side as [price, lots, orders], at ledger sequence `seq`."""

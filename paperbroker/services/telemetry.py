@@ -35,7 +35,7 @@ class Telemetry(Protocol):
 
 
 class Silent:
-    """Says nothing; for tests and tools."""
+    """Discards all metrics; for tests and tools."""
 
     def count(self, name: str, n: int) -> None:
         """Not counted."""
@@ -103,12 +103,12 @@ class Metrics:
             counts, values = self._counts, self._values
             self._counts, self._values = Counter(dict.fromkeys(self._always, 0)), {}
         common = {"Timestamp": datetime.now(UTC), "StorageResolution": 1}
-        said = [*counts.items(), *((name, read()) for name, read in self._gauges.items())]
-        data = [{"MetricName": n, "Value": float(c), "Unit": "Count", **common} for n, c in said]
+        plain = [*counts.items(), *((name, read()) for name, read in self._gauges.items())]
+        data = [{"MetricName": n, "Value": float(c), "Unit": "Count", **common} for n, c in plain]
         for name, seen in values.items():
-            kept = sorted(seen.items())
-            for start in range(0, len(kept), VALUES_MAX):
-                part = kept[start : start + VALUES_MAX]
+            pairs = sorted(seen.items())
+            for start in range(0, len(pairs), VALUES_MAX):
+                part = pairs[start : start + VALUES_MAX]
                 data.append(
                     {
                         "MetricName": name,

@@ -207,7 +207,7 @@ def _token(commit: Commit) -> str:
 
 
 def _raise_decision(commit: Commit, reasons: list[dict[str, Any]]) -> None:
-    """Raise the error that the cancellation reasons stand for; return if they decide nothing (throttled, failed)."""
+    """Raise the error that the cancellation reasons mean; return if they mean throttling or a failure."""
     codes = [reason.get("Code", "None") for reason in reasons]
     if not codes:
         return

@@ -18,7 +18,7 @@ from paperbroker.storage.clients import unavailable_as
 if TYPE_CHECKING:
     from botocore.client import BaseClient
 
-DELETE_MAX = 25  # BatchWriteItem takes no more
+DELETE_MAX = 25  # The limit of BatchWriteItem.
 PAGE_ENTRIES = 200
 SCAN_ENTRIES = 1000
 SCAN_PAGES_MAX = 10
