@@ -1,4 +1,4 @@
-"""Refuse folders that hold nothing to judge, and say which folders a command expects."""
+"""Refuse folders without evidence, with an error that lists the folders that a command accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whole runs through the command, as a user starts them."""
+"""Start whole runs through the command, as a user does."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from kit.suite.repeat import repeat_reason
 from tests.polling import wait_until
 
 SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
-# After the end of a run, or of its owner, everything must be gone within this time.
+# After the end of a run, or of its owner, all processes and files of the run must be removed within this time.
 GONE_S_MAX = 5.0
 RUN_S_MAX = 600.0
-# CPU contention makes a good run INVALID, rightly. It is repeated, as a suite repeats it.
+# CPU contention can make a good run INVALID. The test then repeats the run, as a suite does.
 GOOD_RUNS_MAX = 3
 
 
@@ -157,5 +157,5 @@ def cloud(gameday: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[
 
 @pytest.fixture
 def temporary_files(tmp_path: Path) -> Callable[[], list[str]]:
-    """Names of the runs' own temporary folders that are still there."""
+    """Return the names of the runs' temporary folders that still exist."""
     return lambda: sorted(path.name for path in tmp_path.glob("gameday-*"))

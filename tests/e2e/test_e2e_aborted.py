@@ -1,4 +1,4 @@
-"""Whole runs that must not pass: aborted by a guardrail that is set low on purpose, and deceived by a disarmed FIS."""
+"""Test whole runs that must not pass: one that a guardrail aborts, and one whose fault is disarmed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALARM_S_MAX = 60.0
 KEPT = ("verdict.json", "executed.ipynb", "report.html", "junit.xml", "history/summary.json", "ledger/events.parquet")
 # Scenarios whose experiment has an effect to prove.
 BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks_nothing]
-# A run that is aborted early needs time to be aborted in: its fault lasts long.
+# The fault must last long enough for the guardrail to abort it.
 LONG_FAULT = ("-p", "fault_duration_s=60")
 
 
@@ -73,7 +73,7 @@ class Cloud:
         return sum("remember" in line for line in lines) - sum("forget" in line for line in lines)
 
     def undone_after_s(self) -> float:
-        """Seconds from the last look at which the guardrail was quiet to the first at which no fault was left."""
+        """Return the seconds from the last poll with a quiet guardrail to the first poll without a fault."""
         looks_at = [time.time()]
 
         def in_alarm() -> bool:
@@ -87,7 +87,7 @@ class Cloud:
 
 @contextmanager
 def running(start_run: Any, argv: tuple[str, ...], line: str) -> Iterator[Any]:
-    """A run that has said `line`; nothing of it is left afterwards."""
+    """Start a run and wait until its log has `line`. Its processes are ended after the test."""
     run = start_run(command=argv)
     run.wait_for_line(line, timeout_s=120)
     yield run
@@ -95,7 +95,7 @@ def running(start_run: Any, argv: tuple[str, ...], line: str) -> Iterator[Any]:
 
 
 def check_aborted(run: Any, guardrail: str) -> None:
-    """Its verdict, its reason, and all its evidence."""
+    """Check the run's verdict, its reason, and that all its evidence exists."""
     assert run.end() == ABORTED, run.log.read_text()
     record = run.verdict()
     assert record["verdict"] == "ABORTED"

@@ -1,4 +1,4 @@
-"""The main job, as a user runs it: the good build passes, the classic bad change turns the gate red."""
+"""Test the main use: the good build passes, and the classic bad change turns the gate red."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOAD = ("--rate", "40", "-p", "steady_s=8", "-p", "fault_duration_s=14", "-p", "
 
 
 def gate(run_dir: Path) -> int:
-    """What CI calls."""
+    """Run `gameday gate`, as CI does."""
     command = [sys.executable, "-m", "kit", "gate", str(run_dir)]
     return subprocess.run(command, capture_output=True, timeout=60).returncode
 

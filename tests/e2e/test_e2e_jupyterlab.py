@@ -1,4 +1,4 @@
-"""The same notebook, cell by cell in JupyterLab: a person opens it, runs all cells and sees plots and a verdict."""
+"""Test the notebook in JupyterLab: a person opens it, runs all cells and sees plots and a verdict."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "gameday"
 SERVER_S_MAX = 40.0
 RUN_S_MAX = 200.0
-# CPU contention makes a good run INVALID, rightly. A person would run the notebook again.
+# CPU contention can make a good run INVALID. A person would then run the notebook again.
 GOOD_RUNS_MAX = 3
 SHORTER = {"rate_per_s": 20, "steady_s": 5, "fault_duration_s": 10, "recovery_s": 8}
 NO_NEWS = {
@@ -43,7 +43,7 @@ pytestmark = [
 
 @pytest.fixture
 def notebooks(tmp_path: Path) -> Path:
-    """Copies of the notebook with shorter times, one for each try; nothing else of it is changed."""
+    """Make copies of the notebook with shorter times, one for each attempt."""
     made = nbformat.read(ROOT / "notebooks" / "game_day.ipynb", as_version=4)
     cell = next(cell for cell in made.cells if "parameters" in cell.metadata.get("tags", []))
     for name, value in SHORTER.items():
@@ -57,7 +57,7 @@ def notebooks(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lab(notebooks: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of a JupyterLab of its own, with no settings of the user's."""
+    """Start a JupyterLab without the user's settings. Return its address."""
     folders = {name: str(tmp_path / name.lower()) for name in (
         "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "JUPYTERLAB_SETTINGS_DIR",
         "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR",
@@ -97,7 +97,7 @@ def test_all_cells_run_and_the_verdict_is_seen(lab: str, notebooks: Path):
 
 
 def run_all_cells(lab: str, notebook: Path) -> list[dict[str, Any]]:
-    """Open the notebook in a browser, run it from its menu, and give the outputs of all of its code cells."""
+    """Open the notebook in a browser, run it from its menu, and return the outputs of all code cells."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -125,7 +125,7 @@ def scrap_name(output: dict[str, Any]) -> str:
 
 
 def done(page: Any, notebook: Path) -> bool:
-    """Whether all code cells have run, or one of them has failed, as the saved notebook says."""
+    """Return whether, in the saved notebook, all code cells have run or one of them has failed."""
     page.keyboard.press("Control+s")
     page.wait_for_timeout(1_000)
     cells = code_cells(notebook)

@@ -1,4 +1,4 @@
-"""Kill any part of a run in the middle of the fault: nothing stays behind, and the run never says PASS."""
+"""Kill each part of a run in the middle of the fault. All processes must end, and the verdict must not be PASS."""
 
 from __future__ import annotations
 

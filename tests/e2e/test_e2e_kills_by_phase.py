@@ -23,7 +23,7 @@ UNDONE_S_MAX = 2.0
 BEGINS_S_MAX = 5.0
 # Deleting the stack waits for its tasks to stop; a watchdog looks twice for what began in the meantime.
 CLEANED_S_MAX = 60.0
-# Phase → what the run has said, or left in its folder, when it is in it.
+# Phase → the log line, or the file in the run's folder, that shows that the run is in this phase.
 PHASES = {"deploy": "image sha256", "steady": "steady state:", "fault": "experiment running", "recovery": "recovery:"}
 LAST_PHASE = "reconcile"
 # It outlives the command for a while, to see what the command's other processes may still begin.
@@ -34,7 +34,7 @@ BREAKING = [name for name in scenarios.names() if not scenarios.get(name).breaks
 
 
 def faults() -> list[str]:
-    """What FIS has changed and not undone: its journal, as a server that starts again would find it."""
+    """Return the changes in FIS's journal that are not undone, as a restarted server would load them."""
     open_entries: dict[str, str] = {}
     for line in (CLOUD_DIR / "cloud" / JOURNAL).read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
@@ -75,7 +75,7 @@ def test_a_command_killed_in_any_phase_leaves_nothing_and_the_next_run_is_whole(
         enter(run, phase)
         run.look()
         if phase == "fault" and scenario not in NOTHING_TO_UNDO:
-            # The run says so when FIS has taken the experiment, and FIS acts a moment later.
+            # The run logs the start as soon as FIS has accepted the experiment. FIS acts a moment later.
             wait_until(faults, "a fault, without which the kill would prove nothing", BEGINS_S_MAX)
         run.process.kill()
         check_gone(run, cloud, phase)

@@ -1,4 +1,4 @@
-"""A suite of whole runs, as CI starts it: one gate, one JUnit file; and nothing of it outlives a kill."""
+"""Test a suite of whole runs, as CI starts it: one gate, one JUnit file, and no process left after a kill."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(900)
 
 PASS, FAIL, INVALID = 0, 1, 3
 TWO = catalogue.PR.members()[:2]
-# A run that is told to stop undoes its faults, judges and reports first, which takes time under CPU contention.
+# A run undoes its faults, judges and reports before it stops, which takes time under CPU contention.
 GONE_S_MAX = 45.0
 
 

@@ -49,7 +49,7 @@ SHAPES: Mapping[str, Active] = {
 
 @dataclass
 class Broker:
-    """Publish in the past: the timeline ends now."""
+    """Publish metrics with past timestamps. The timeline ends now."""
 
     session: Any
     env: str
@@ -82,7 +82,10 @@ class Broker:
         counting: Mapping[str, Active] | None = None,
         kind: str = "Store",
     ) -> None:
-        """All publishes of the timeline. `kind`: whose calls are slow or fail; a lossy link loses LOST of them once."""
+        """Publish the whole timeline.
+
+        Calls to `kind` (Store or Queue) are slow or fail; a lossy link loses LOST calls once.
+        """
         data: list[dict[str, Any]] = []
         for component in self.components:
             for zone in (HERE, THERE):
@@ -125,7 +128,7 @@ class Broker:
         ]
 
     def action(self, action_id: str, **more: Any) -> dict[str, Any]:
-        """An action as the experiment shows it, from the start of the fault to its end."""
+        """Return an action as the experiment describes it, from the start of the fault to its end."""
         parameters = {key: str(value) for key, value in more.pop("parameters", {}).items()}
         return {
             "name": "Hit", "action_id": action_id, "status": "completed", "reason": "", "duration": "",
@@ -133,7 +136,7 @@ class Broker:
         }  # fmt: skip
 
     def context(self, *actions: dict[str, Any], targets: Any = None, **more: Any) -> ProofContext:
-        """What the proofs of these actions may look at; the targets are all tasks in HERE."""
+        """Return the proof context of these actions. The targets are all tasks in HERE."""
         chosen = targets if targets is not None else [task(component) for component in self.components]
         experiment = Experiment(
             id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=self.start,
@@ -145,13 +148,13 @@ class Broker:
         )  # fmt: skip
 
     def prove(self, action_id: str, *, parameters: Mapping[str, Any] | None = None, **more: Any) -> Proof:
-        """What the proof of one action of this kind says."""
+        """Return the result of the proof of one action of this kind."""
         action = self.action(action_id, parameters=dict(parameters or {}))
         return proof_of(self.context(action, **more), action)
 
 
 class Zones:
-    """Samples that only tell which zones there are."""
+    """Task samples that only contain the zones."""
 
     def tasks(self) -> pd.DataFrame:
         return pd.DataFrame({"t": [0.0, 0.0], "zone": [HERE, THERE], "service": ["api"] * 2, "running": [1, 1]})
@@ -161,7 +164,7 @@ class Zones:
 
 
 def task(component: str, zone: str = HERE, name: str = "Tasks") -> dict[str, Any]:
-    """A resolved target as the guards describe it."""
+    """Return a resolved target as the guards describe it."""
     return {
         "name": name, "type": "aws:ecs:task", "arn": f"arn:{component}-{zone}", "id": f"{component}-{zone}",
         "zone": zone, "service": component, "tags": {"Component": component},

@@ -1,4 +1,4 @@
-"""Experiments on a real stack: guards, preview, start, stop, and the proof of the effect."""
+"""Test experiments on a real stack: guards, preview, start, stop, and the proof of the effect."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def template_id(deployment: Deployment) -> str:
 
 @pytest.fixture
 def healed(local_session: aws.Session, deployment: Deployment) -> Iterator[None]:
-    """Leave the shared stack whole."""
+    """Stop all experiments after the test, and wait until the shared stack has recovered."""
     yield
     faults.stop_all(local_session, deployment.run_id)
 
@@ -182,7 +182,7 @@ def test_an_experiment_that_outlasts_its_time_is_stopped(
 
 
 class Recorded:
-    """Samples as they would have been taken: healthy targets of one subnet by second."""
+    """Recorded task samples: the number of healthy targets of one subnet by second."""
 
     def __init__(self, healthy: dict[float, int]) -> None:
         self._healthy = healthy
@@ -199,7 +199,7 @@ class Recorded:
 
 
 def cut_context(deployment: Deployment, healthy: dict[float, int]) -> ProofContext:
-    """A cut of subnet-1 from 100 to 120."""
+    """Return the proof context of a cut of subnet-1 from 100 to 120."""
     target = {"name": "Subnets", "type": "aws:ec2:subnet", "arn": "arn:s", "id": "subnet-1", "zone": "a", "service": ""}
     experiment = Experiment(
         id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=100.0, ended_at=120.0,

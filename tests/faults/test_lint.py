@@ -1,4 +1,4 @@
-"""The linter of FIS templates: a golden template that passes, and one planted mistake per rule."""
+"""Test the linter of FIS templates: a golden template that passes, and one planted mistake for each rule."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ PLANTED: list[tuple[str, str, Callable[[Template], object], str]] = [
 
 
 def test_the_golden_template_is_silent_but_for_notes(tmp_path: Path) -> None:
-    """Nothing to say, and all of it can be rehearsed."""
+    """There are notes only, and every action can be rehearsed locally."""
     remarks = _remarks(tmp_path, lambda template: None)
     assert [str(remark) for remark in remarks] == [
         "note local-rehearsal: can be rehearsed on the local AWS: Stop, Wait, Cut"
@@ -192,7 +192,7 @@ def test_the_golden_template_is_silent_but_for_notes(tmp_path: Path) -> None:
 def test_each_planted_mistake_is_reported(
     tmp_path: Path, severity: str, rule: str, plant: Callable[[Template], object], says: str
 ) -> None:
-    """By its own rule, with its own severity, in a helpful sentence."""
+    """The remark has the right rule, severity and text."""
     remarks = _remarks(tmp_path, plant)
     assert (severity, rule) in _errors_and_warnings(remarks)
     assert any(says in remark.sentence for remark in remarks if remark.rule == rule)
@@ -207,7 +207,7 @@ def test_one_mistake_is_reported_once(tmp_path: Path) -> None:
 
 
 def test_an_ebs_pause_may_last_seconds(tmp_path: Path) -> None:
-    """AWS takes PT1S to PT12H for this action."""
+    """AWS accepts PT1S to PT12H for this action."""
     pause = {"actionId": "aws:ebs:pause-volume-io", "parameters": {"duration": "PT5S"}, "targets": {"Volumes": "V"}}
     volume = {"resourceType": "aws:ec2:ebs-volume", "resourceTags": {"App": "shop"}, "selectionMode": "COUNT(1)"}
 
@@ -218,7 +218,7 @@ def test_an_ebs_pause_may_last_seconds(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_rehearsed_is_a_note(tmp_path: Path) -> None:
-    """It names the action; such a template is still right."""
+    """The note names the action. Such a template is still valid."""
     reboot = {"actionId": "aws:rds:failover-db-cluster", "targets": {"Clusters": "Db"}}
     db = {"resourceType": "aws:rds:cluster", "resourceArns": ["arn:aws:rds:eu-west-1:1:cluster:c"]}
 
@@ -232,7 +232,7 @@ def test_what_cannot_be_rehearsed_is_a_note(tmp_path: Path) -> None:
 
 
 def test_what_can_be_rehearsed_is_what_the_local_aws_does() -> None:
-    """The list cannot be imported from the local AWS: add a missing action to it."""
+    """The list cannot be imported from the local AWS. If this fails, add the missing action to the list."""
     from kit.local.fis.actions import ACTIONS as ACTING
 
     assert set(ACTING) == REHEARSABLE
@@ -248,12 +248,12 @@ def _stack(tmp_path: Path, **changes: str) -> list[str]:
 
 
 def test_functions_of_cloudformation_are_unknown_and_not_wrong(tmp_path: Path) -> None:
-    """!Ref, !Sub, !If and Fn::GetAtt; the task definition of another component is not checked."""
+    """Values of !Ref, !Sub, !If and Fn::GetAtt are unknown. The task definition of another component is not checked."""
     assert _stack(tmp_path) == []
 
 
 def test_task_definitions_that_lack_the_prerequisites_are_errors(tmp_path: Path) -> None:
-    """Named, with what is missing."""
+    """The error names the task definition and what it lacks."""
     assert _stack(tmp_path, pid_mode="host", sidecar="nginx") == [
         "error ecs-fault-prerequisites: Slow: action Delay: aws:ecs:task-network-latency needs the SSM agent as a "
         "sidecar container and pidMode task, which task definition Api lacks"
@@ -261,7 +261,7 @@ def test_task_definitions_that_lack_the_prerequisites_are_errors(tmp_path: Path)
 
 
 def test_prerequisites_without_task_definitions_are_a_note(tmp_path: Path) -> None:
-    """Nobody can tell from the template alone."""
+    """The template alone does not show whether they are met."""
     stress = {
         "actionId": "aws:ecs:task-cpu-stress",
         "parameters": {"duration": "PT1M"},
@@ -275,12 +275,12 @@ def test_prerequisites_without_task_definitions_are_a_note(tmp_path: Path) -> No
 
 
 def test_our_own_stack_has_no_errors() -> None:
-    """Nor warnings."""
+    """PaperBroker's stack has no warnings either."""
     assert [str(remark) for _, remark in lint([STACK]) if remark.severity is not Severity.NOTE] == []
 
 
 def test_yaml_and_the_answer_of_the_api_are_read_too(tmp_path: Path) -> None:
-    """What `aws fis get-experiment-template` prints, and a request in YAML."""
+    """The linter reads the output of `aws fis get-experiment-template`, and a request in YAML."""
     answer = {
         "experimentTemplate": {**GOLDEN, "id": "EXT1", "creationTime": 1.5, "targetAccountConfigurationsCount": 0}
     }
@@ -291,7 +291,7 @@ def test_yaml_and_the_answer_of_the_api_are_read_too(tmp_path: Path) -> None:
 
 
 def test_an_empty_resource_is_reported_and_does_not_crash(tmp_path: Path) -> None:
-    """Whatever stands where an object should."""
+    """Any value may be in the place of an object."""
     for properties in (None, [], "x", {}, {"Actions": {"A": None, "B": []}, "Targets": {"T": {"Filters": [1]}}}):
         resources = {"E": {"Type": "AWS::FIS::ExperimentTemplate", "Properties": properties}, "F": []}
         remarks = lint([_write(tmp_path / "t.json", {"Resources": resources})])
@@ -309,7 +309,7 @@ def test_a_name_with_a_line_break_stays_on_one_line(tmp_path: Path) -> None:
 def test_the_command_prints_a_line_a_remark_and_exits_by_the_worst(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """0 without errors, warnings or not; 1 with."""
+    """The exit code is 1 if there are errors, otherwise 0."""
     warned, wrong = copy.deepcopy(GOLDEN), copy.deepcopy(GOLDEN)
     _tasks(selectionMode="ALL")(warned)
     wrong["stopConditions"] = []
@@ -340,7 +340,7 @@ def test_the_command_prints_a_line_a_remark_and_exits_by_the_worst(
 def test_wrong_usage_is_exit_4_and_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None, says: str
 ) -> None:
-    """Before anything is judged, and without a stack trace."""
+    """The command ends before it checks anything, and prints no stack trace."""
     good, path = _write(tmp_path / "good.json", GOLDEN), tmp_path / "x.yaml"
     if content is not None:
         path.write_bytes(content)

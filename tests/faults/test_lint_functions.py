@@ -1,4 +1,4 @@
-"""The linter's rule on Lambda faults: AWS's FIS extension, without which they do nothing."""
+"""Test the linter's rule on Lambda faults, which have no effect without AWS's FIS extension."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def told(tmp_path: Path, **changes: str) -> list[str]:
     ids=["prepared", "unknown layers", "unknown layer", "unknown environment"],
 )
 def test_a_prepared_function_or_an_unknown_one_is_not_remarked_on(tmp_path: Path, changes: dict[str, str]) -> None:
-    """Only the deployment knows what a function of CloudFormation stands for."""
+    """The value of a CloudFormation function is known at deployment only."""
     assert told(tmp_path, **changes) == []
 
 
@@ -62,7 +62,7 @@ def test_a_prepared_function_or_an_unknown_one_is_not_remarked_on(tmp_path: Path
     ],
 )
 def test_a_function_that_lacks_the_extension_is_an_error(tmp_path: Path, changes: dict[str, str], lacking: str) -> None:
-    """Named, with what is missing."""
+    """The error names the function and what it lacks."""
     (remark,) = told(tmp_path, **changes)
     assert remark.startswith(
         "error lambda-fault-prerequisites: Slow: action Late: aws:lambda:invocation-add-delay needs"
@@ -71,6 +71,6 @@ def test_a_function_that_lacks_the_extension_is_an_error(tmp_path: Path, changes
 
 
 def test_without_a_function_in_the_file_it_is_a_note(tmp_path: Path) -> None:
-    """The function of another component is not meant."""
+    """A function of another component is not checked."""
     (remark,) = told(tmp_path, tag="other")
     assert remark.startswith("note ") and "which is not in this file" in remark

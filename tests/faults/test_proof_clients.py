@@ -1,4 +1,4 @@
-"""Effect checks by the clients' history and by target health, and the table of how each action is proven."""
+"""Test effect checks by the clients' history and by target health, and the table of effect checks."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TIMELINES = {
 
 
 def attempts(timeline: str, *, slow_ms: float = 0.0, timeout: bool = False) -> pd.DataFrame:
-    """First attempts of orders from 0 to STOP; the hit ones are slow or unanswered."""
+    """Return first attempts of orders from 0 to STOP. Those that are hit are slow or get no answer."""
     begin, end, share = TIMELINES[timeline]
     dice = np.random.default_rng(5)
     t = np.sort(dice.uniform(0, STOP, int(RATE_PER_S * STOP)))
@@ -74,7 +74,7 @@ class NoTask:
 
 
 class Health:
-    """Healthy targets of zone a by second: `usual` but in [begin, end)."""
+    """The number of healthy targets of zone a by second: `usual`, except in [begin, end)."""
 
     def __init__(self, usual: int, fewer: int, begin: float = 0, end: float = 0) -> None:
         where = {"subnet": "s", "zone": "a", "state": "healthy"}
@@ -135,7 +135,7 @@ def test_an_action_that_has_not_ended_is_not_proven():
 
 
 def test_every_effect_check_has_a_text_for_the_page():
-    """The fidelity page shows them."""
+    """The fidelity page contains these texts."""
     for action_id in EFFECT_CHECKS:
         assert action_id in ACTIONS
         text = how_proven(action_id)
@@ -145,7 +145,7 @@ def test_every_effect_check_has_a_text_for_the_page():
 
 
 def test_what_can_be_rehearsed_can_be_proven():
-    """Except for calls that PaperBroker does not make."""
+    """Calls that PaperBroker does not make are excepted."""
     unproven = {
         "aws:lambda:invocation-http-integration-response",
         "aws:network:route-table-disrupt-cross-region-connectivity",

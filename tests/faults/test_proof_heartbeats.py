@@ -1,4 +1,4 @@
-"""Heartbeat rates: late heartbeats of a healthy task are no silence, missing ones of a stopped task are."""
+"""Test heartbeat rates: missing heartbeats of a stopped task are silence, late ones of a healthy task are not."""
 
 from __future__ import annotations
 

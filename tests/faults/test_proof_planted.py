@@ -1,4 +1,4 @@
-"""Proofs from PaperBroker's metrics: a real effect is seen and seen gone, everything that only looks like one is not.
+"""Test proofs from PaperBroker's metrics: real effects are proven, and similar disturbances are not.
 
 Each case plants the metrics of a fault with or without its effect into a real local CloudWatch.
 """
@@ -43,7 +43,7 @@ CUT, STRESS, KILL = "aws:network:disrupt-connectivity", "aws:ecs:task-cpu-stress
 SSM = "aws:ssm:start-automation-execution"
 QUEUE_LOST = {"lossPercent": 100, "sources": "sqs.us-east-1.amazonaws.com"}
 NUMBERS = itertools.count(1)
-# After so long under a fault its targets leave.
+# The targets end after so many seconds of the fault.
 REPLACED_S = 12.0
 # Shapes that must not prove the effect.
 FALSE_SHAPES = ("null", "wrong-zone", "began-before", "just-before", "burst", "half-done")
@@ -86,7 +86,7 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("noise", [0.01, 0.06])
 def test_an_effect_at_the_targets_is_proven_and_seen_healed(kind: str, noise: float, broker: Callable[..., Broker]):
-    """On a quiet machine, and on one where one call in sixteen is slow for no reason."""
+    """This holds on a quiet machine, and on one where one call in sixteen is slow for no reason."""
     action_id, parameters, effect, more = KINDS[kind]
     planted = broker(noise=noise)
     planted.publish(**{effect: in_force}, **more)
@@ -116,7 +116,7 @@ def test_an_effect_that_stays_is_never_healed(kind: str, broker: Callable[..., B
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_effect_that_neighbours_show_too_is_not_the_actions(kind: str, broker: Callable[..., Broker]):
-    """A machine that is slow for a while, a service or CloudWatch that is gone for a while."""
+    """The machine is slow for a while, or a service or CloudWatch does not answer for a while."""
     action_id, parameters, effect, more = KINDS[kind]
     planted = broker()
     planted.publish(**{effect: SHAPES["everywhere"]}, **more)
@@ -124,7 +124,7 @@ def test_an_effect_that_neighbours_show_too_is_not_the_actions(kind: str, broker
 
 
 def test_a_component_that_hardly_calls_is_left_out_but_not_all_of_them(broker: Callable[..., Broker]):
-    """A relay with nothing to do proves nothing and refutes nothing; alone it leaves the fault unproven."""
+    """An idle relay is ignored. If it is the only component, the fault is unproven."""
     planted = broker()
     planted.publish(slow=in_force)
     parameters = {"delayMilliseconds": 300, "sources": "DYNAMODB"}
@@ -163,7 +163,7 @@ def test_a_scope_that_nothing_calls_stays_unproven(broker: Callable[..., Broker]
 
 
 def test_continuing_a_stopped_process_is_proven_by_the_end_of_its_silence(broker: Callable[..., Broker]):
-    """Stopped for twenty of the thirty seconds; each action gets its own proof."""
+    """The process is stopped for twenty of the thirty seconds. Each action has its own proof."""
     planted = broker()
     planted.publish(silent=lambda component, zone, s: zone == HERE and 0 <= s < 20)
     signal = {"processName": "python"}
@@ -179,7 +179,7 @@ def test_continuing_a_stopped_process_is_proven_by_the_end_of_its_silence(broker
 
 
 FREEZE = {"processName": "python", "signal": "SIGSTOP"}
-# Of a brief steady phase each task has told three times when the fault begins, in ten seconds.
+# In a brief run each task has published three heartbeats, in ten seconds of steady state, when the fault begins.
 BRIEF_STEADY_S = 15.0
 # How long a brief freeze may last; in less than this no two heartbeats are due.
 FREEZES_S = (13.0, 15.0, 17.0, 20.0, 25.0)
@@ -187,7 +187,7 @@ FREEZES_S = (13.0, 15.0, 17.0, 20.0, 25.0)
 
 @pytest.mark.parametrize("seed", range(6))
 def test_few_heartbeats_do_not_make_a_disarmed_freeze_a_silence(seed: int, broker: Callable[..., Broker]):
-    """Whenever its tasks publish, and however long it was to last: three heartbeats have two intervals."""
+    """Three heartbeats have only two intervals, whenever the tasks publish and however long the freeze was to last."""
     planted = broker(dice=random.Random(seed))
     planted.publish(silent=lambda component, zone, s: s < -BRIEF_STEADY_S)
     for freeze_s in FREEZES_S:
@@ -217,7 +217,7 @@ PART_S = 10.0
 def test_short_actions_that_follow_each_other_have_separate_proofs(
     slow: bool, lossy: bool, broker: Callable[..., Broker]
 ):
-    """Slow calls are as slow as lost ones: the one action must not be proven by what the other did."""
+    """Both actions make calls equally slow, but the effect of one must not prove the other."""
     planted = broker()
     planted.publish(slow=between(0, PART_S) if slow else None, lossy=between(PART_S, 2 * PART_S) if lossy else None)
     middle, end = planted.start + PART_S, planted.start + 2 * PART_S
@@ -231,7 +231,7 @@ def test_short_actions_that_follow_each_other_have_separate_proofs(
 
 @pytest.mark.parametrize(("near", "far"), [(True, True), (True, False), (False, True)])
 def test_a_cut_that_grows_is_proven_step_by_step(near: bool, far: bool, broker: Callable[..., Broker]):
-    """First one zone, then both; calls that hung come back as failures up to six seconds after their cut."""
+    """First one zone is cut, then both. Hanging calls fail up to six seconds after the end of their cut."""
     planted = broker()
     planted.publish(
         failing=lambda component, zone, s: (
@@ -254,7 +254,7 @@ def test_a_cut_that_grows_is_proven_step_by_step(near: bool, far: bool, broker: 
 def test_targets_that_are_replaced_count_until_they_stop(
     leaves_after_s: float | None, broker: Callable[..., Broker], monkeypatch: pytest.MonkeyPatch
 ):
-    """A deployment under the fault: the zone's new API tasks are no targets, and fast."""
+    """A deployment during the fault starts new API tasks in the zone. They are not targets, and they are fast."""
     planted = broker()
     planted.publish(
         slow=lambda component, zone, s: in_force(component, zone, s) and (component != "api" or s < REPLACED_S)
@@ -294,7 +294,7 @@ def test_an_automation_that_did_nothing_has_no_evidence(source: str, broker: Cal
 
 
 def test_without_a_known_evidence_source_an_automation_stays_unproven(broker: Callable[..., Broker]):
-    """It may do anything."""
+    """An automation can do anything, so no general proof exists."""
     planted = broker()
     said = planted.prove(SSM, targets=[]).detail
     assert said == "its document may do anything: the scenario names no evidence"
@@ -307,7 +307,7 @@ def test_scenarios_may_name_exactly_the_evidence_sources():
 
 
 def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broker]):
-    """A CloudWatch that is gone leaves the fault unproven, and the rest of the verdict standing."""
+    """If CloudWatch cannot be reached, the fault is unproven, and the rest of the verdict is not affected."""
     planted = broker()
     gone = collect.Meters(session=local_session_of("http://127.0.0.1:9", "us-east-1"))
     action = planted.action(LATENCY, parameters={"sources": "DYNAMODB"})

@@ -1,4 +1,4 @@
-"""Rates: many affected calls show an effect however few calls there were; few calls refute nothing."""
+"""Test rates: many affected calls prove an effect even if there were few calls. Few calls refute nothing."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Verdicts on experiments against a stack that is up: aborted by a guardrail, and disarmed without the kit's knowledge.
+"""Test verdicts on experiments against a real stack: one is aborted by a guardrail, one is disarmed.
 
-The effect itself is looked at from inside: a call with a task's own credentials hangs as long as the task is cut off.
+The effect is observed from inside: a call with a task's own credentials hangs as long as the task is cut off.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ WAIT_S_MAX = 30.0
 
 @pytest.fixture
 def template_id(local_session: aws.Session, deployment: Deployment) -> Iterator[str]:
-    """The API's task in one zone loses all that it sends to DynamoDB, for 3 s or until a guardrail stops it."""
+    """Create a template that drops all traffic of one API task to DynamoDB, for 3 s or until a guardrail stops it."""
     fis, name = local_session.client("fis"), collect.guardrails(deployment)[0]
     arn = local_session.client("cloudwatch").describe_alarms(AlarmNames=[name])["MetricAlarms"][0]["AlarmArn"]
     zone = deployment.outputs["FaultZone"]
@@ -55,7 +55,7 @@ def template_id(local_session: aws.Session, deployment: Deployment) -> Iterator[
 
 
 def credentials_of(task_id: str) -> tuple[str, str]:
-    """(access key, endpoint) of a task, from the environment of its process."""
+    """Return access key and endpoint of a task, from the environment of its process."""
     for process in psutil.process_iter():
         try:
             environment = process.environ() if "paperbroker.main" in process.cmdline() else {}
@@ -67,7 +67,7 @@ def credentials_of(task_id: str) -> tuple[str, str]:
 
 
 class Probe:
-    """One call to DynamoDB as a task, in a thread: `returned_at` is when it came through."""
+    """One call to DynamoDB as a task, in a thread. `returned_at` is the time at which it completed."""
 
     def __init__(self, task_id: str) -> None:
         key, endpoint = credentials_of(task_id)
@@ -90,7 +90,7 @@ class Probe:
 
 
 def wait_running(session: aws.Session, experiment: faults.Experiment) -> dict[str, Any]:
-    """The cut's one task, once the cut is in force."""
+    """Wait until the cut is in force, and return its only task."""
     fis = session.client("fis")
     wait_for_value(
         lambda: fis.get_experiment(id=experiment.id)["experiment"]["actions"]["Cut"]["state"]["status"], "running"
@@ -99,7 +99,7 @@ def wait_running(session: aws.Session, experiment: faults.Experiment) -> dict[st
 
 
 def verdict_on(window: FaultWindow) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict of a run that is fine but for its fault."""
+    """Return the verdict of a run in which everything except the fault is good."""
     fine = [Finding(name="fine", kind=kind, status=Status.PASS, detail="") for kind in CheckKind]
     return gate.judge([*fine, *findings.fault_findings(scenarios.get("az-loss"), window)], window)
 
@@ -132,7 +132,7 @@ def test_a_guardrail_aborts_the_run_and_its_fault_is_undone_within_two_seconds(
 def test_a_disarmed_fault_leaves_the_run_invalid(
     local_cloud: aws.LocalCloud, local_session: aws.Session, deployment: Deployment, template_id: str
 ):
-    """FIS says completed, in its full time, with its targets; nothing was cut."""
+    """FIS reports a completed action with its full duration and targets, but nothing was cut."""
     assert faults.preview(local_session, template_id, deployment)
     switch = local_cloud.state_dir / DISARM
     switch.write_text(LOSS)

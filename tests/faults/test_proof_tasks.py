@@ -1,4 +1,4 @@
-"""Proofs of task faults: what ECS says of real tasks that were killed, and of stops that prove something else."""
+"""Test proofs of task faults by ECS's reasons for the end of tasks."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Ses
 def test_a_stop_proves_only_the_fault_that_causes_it(
     kind: str, code: str, reason: str, is_proven: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The reason that ECS gives decides which."""
+    """The stopped reason of ECS decides which fault is proven."""
     stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=None, stopped_at=105.0)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
     assert (proven(None, kind, ["t"], 100.0).observed_at == 105.0) is is_proven
@@ -104,7 +104,7 @@ def test_a_stop_proves_only_the_fault_that_causes_it(
 def test_a_process_that_gets_sigterm_exits_or_fails_its_health_checks(
     code: str, reason: str, is_proven: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may serve until the load balancer has noticed, and ECS with it."""
+    """The process may keep serving until load balancer and ECS have noticed."""
     stop = TaskStop(arn="t", service="api", zone="a", code=code, reason=reason, exit_code=0, stopped_at=105.0)
     monkeypatch.setattr(tasks, "describe", lambda *_: {"t": stop})
     assert (proven(None, "kill-process", ["t"], 100.0, signal="SIGTERM").observed_at == 105.0) is is_proven
@@ -184,7 +184,7 @@ def test_what_is_no_deployment_proves_none(lives: list[TaskLife], monkeypatch: p
 
 
 def test_the_lives_of_a_services_tasks_are_read_from_ecs(local_session: aws.Session, deployment: Deployment) -> None:
-    """Those of this service only, and when each began."""
+    """Only tasks of this service are read, each with the time of its start."""
     found = tasks.lives(local_session, deployment, deployment.outputs["ApiServiceName"])
     running = [life for life in found if life.stop is None]
     assert len(running) == 2

@@ -1,4 +1,4 @@
-"""A local AWS for these tests: the real server in a process of its own."""
+"""Start a local AWS for these tests: the real server in its own process."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def no_experiment_left(rig: FisRig) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def pair(rig: FisRig) -> Iterator[Any]:
-    """Two web tasks behind a load balancer in the shared cloud; who hits them leaves them well."""
+    """Two web tasks behind a load balancer in the shared cloud. A test that hits one must leave both healthy."""
     from tests.local.fis_pair import Pair
 
     made = Pair(rig)

@@ -1,4 +1,4 @@
-"""Two small web tasks behind a load balancer, one of which is hit, for the tests of task faults."""
+"""Provide two small web tasks behind a load balancer for the tests of task faults, which hit one of them."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ class Pair:
         self.ecs.delete_service(cluster=self.name, service="app", force=True)
 
     def template(self, kind: str, **parameters: str) -> dict[str, Any]:
-        """One action of this kind on the one task."""
+        """Return a template with one action of this kind on the task to hit."""
         return {"actions": {"hit": self.action(kind, **parameters)}, "targets": self.targets}
 
     @property
     def targets(self) -> dict[str, Any]:
-        """The one task, as the target Tasks."""
+        """Return the task to hit, as the target Tasks."""
         arn = f"arn:aws:ecs:us-east-1:000000000000:task/{self.name}/{self.hit}"
         return {"Tasks": {"resourceType": "aws:ecs:task", "resourceArns": [arn], "selectionMode": "ALL"}}
 
     def action(self, kind: str, *after: str, **parameters: str) -> dict[str, Any]:
-        """An action on the target Tasks that starts after others."""
+        """Return an action on the target Tasks that starts after others."""
         action = {"actionId": f"aws:ecs:task-{kind}", "parameters": parameters, "targets": {"Tasks": "Tasks"}}
         return {**action, "startAfter": list(after)}
 
@@ -95,7 +95,7 @@ class Pair:
         return self.rig.held(**self.template(kind, duration="PT1M", **parameters))
 
     def through_balancer(self, count: int, timeout_s: float = 5.0) -> dict[str, list[float]]:
-        """`count` requests at once; the times of those that were answered, by task."""
+        """Send `count` requests at once. Return the durations of the answered ones, by task."""
         times: dict[str, list[float]] = {self.hit: [], self.other: []}
         with ThreadPoolExecutor(count) as pool:
             for took_s, answer in pool.map(lambda _: get(self.host, timeout_s=timeout_s), range(count)):
@@ -104,7 +104,7 @@ class Pair:
         return times
 
     def ask_hit(self, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[str, Any]]:
-        """Ask the task that is hit, past the load balancer."""
+        """Send a request directly to the task that is hit, without the load balancer."""
         return get(f"127.0.0.1:{self.hit_port}", path, timeout_s)
 
     def ask_other(self, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[str, Any]]:
@@ -112,7 +112,7 @@ class Pair:
 
 
 def get(host: str, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[str, Any]]:
-    """How long it took, and the answer; an empty one when the time was up or the status was not 200."""
+    """Return the duration and the answer; the answer is empty after a time-out or if the status is not 200."""
     began_at = time.perf_counter()
     connection = http.client.HTTPConnection(host, timeout=timeout_s)
     try:
@@ -127,7 +127,7 @@ def get(host: str, path: str = "", timeout_s: float = 5.0) -> tuple[float, dict[
 
 
 def by_name(pair: Pair) -> dict[str, list[int]]:
-    """The processes of the task that is hit: its interpreter's, and those of its child `sleep`."""
+    """Return the processes of the task that is hit: those of its interpreter and those of its child `sleep`."""
     found: dict[str, list[int]] = {"python": [], "sleep": []}
     for pid in processes(pair.hit):
         name = Path("/proc", str(pid), "comm").read_text().strip()
@@ -136,5 +136,5 @@ def by_name(pair: Pair) -> dict[str, list[int]]:
 
 
 def stopped_reason(pair: Pair) -> str:
-    """Why ECS stopped the task that is hit; empty while it runs."""
+    """Return ECS's reason for stopping the task that is hit; empty while it runs."""
     return pair.ecs.describe_tasks(cluster=pair.name, tasks=[pair.hit])["tasks"][0].get("stoppedReason", "")

@@ -1,4 +1,4 @@
-"""Helpers of the FIS tests: short templates, and a client that waits."""
+"""Provide short templates for the FIS tests, and a client that waits."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ ENDED = ("completed", "stopped", "failed", "cancelled")
 
 
 def wait_action(seconds: float = 0.2, **more: Any) -> dict[str, Any]:
-    """An aws:fis:wait action."""
+    """Return an aws:fis:wait action."""
     return {"actionId": "aws:fis:wait", "parameters": {"duration": f"PT{seconds:g}S"}, **more}
 
 
 def disrupt(target: str = "Subnets", seconds: float = 60, scope: str = "all", **more: Any) -> dict[str, Any]:
-    """An aws:network:disrupt-connectivity action."""
+    """Return an aws:network:disrupt-connectivity action."""
     parameters = {"duration": f"PT{seconds:g}S", "scope": scope}
     targets = {"Subnets": target}
     return {"actionId": "aws:network:disrupt-connectivity", "parameters": parameters, "targets": targets, **more}
 
 
 def subnets_by_tag(tag: str, mode: str = "ALL", **more: Any) -> dict[str, Any]:
-    """A target of subnets that carry `Group=tag`."""
+    """Return a target of the subnets with the tag `Group=tag`."""
     return {"resourceType": "aws:ec2:subnet", "resourceTags": {"Group": tag}, "selectionMode": mode, **more}
 
 
 class FisRig:
-    """A cloud, its FIS client, and what tests do with it."""
+    """A cloud, its FIS client, and the operations of the tests."""
 
     def __init__(self, cloud: Any) -> None:
         self.cloud = cloud
@@ -43,7 +43,7 @@ class FisRig:
         self.cloudwatch = cloud.client("cloudwatch")
 
     def template(self, **settings: Any) -> str:
-        """A template of one short wait, but for `settings`; its id."""
+        """Create a template of one short wait, changed by `settings`. Return its id."""
         request = {
             "description": "test", "roleArn": ROLE, "stopConditions": [{"source": "none"}],
             "actions": {"wait": wait_action()}, **settings,
@@ -60,23 +60,23 @@ class FisRig:
         return self.get(experiment_id)["state"]["status"]
 
     def end(self, experiment_id: str, limit_s: float = WAIT_S_MAX) -> dict[str, Any]:
-        """Wait until it ended; the experiment."""
+        """Wait until the experiment has ended, and return it."""
         wait_until(lambda: self.status(experiment_id) in ENDED, f"{experiment_id} ended", limit_s)
         return self.get(experiment_id)
 
     def stop_all(self) -> None:
-        """No experiment outlives its test."""
+        """Stop all experiments, so that none outlives its test."""
         for each in self.fis.list_experiments()["experiments"]:
             if each["state"]["status"] in ("pending", "initiating", "running"):
                 self.fis.stop_experiment(id=each["id"])
                 self.end(each["id"])
 
     def run(self, **settings: Any) -> dict[str, Any]:
-        """Create, start, wait."""
+        """Create a template, start it, wait for the end, and return the experiment."""
         return self.end(self.start(self.template(**settings)))
 
     def running(self, **settings: Any) -> str:
-        """Create, start, wait until it runs; its id."""
+        """Create a template, start it, and wait until it runs. Return the experiment's id."""
         experiment_id = self.start(self.template(**settings))
         wait_until(lambda: self.status(experiment_id) == "running", "running")
         return experiment_id
@@ -101,7 +101,7 @@ class FisRig:
         return [line["kind"] for line in lines if "remember" in line and line["remember"] not in forgotten]
 
     def subnets(self, zones: str = "ab", count: int = 1) -> tuple[str, list[str]]:
-        """A VPC with `count` subnets in each zone, tagged Group=<name>; the name and the subnet ids."""
+        """Create a VPC with `count` subnets in each zone, tagged Group=<name>. Return the name and the subnet ids."""
         name = f"g-{uuid.uuid4().hex[:8]}"
         vpc = self.ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         tags = [{"ResourceType": "subnet", "Tags": [{"Key": "Group", "Value": name}]}]
@@ -114,7 +114,7 @@ class FisRig:
         ]  # fmt: skip
 
     def alarm(self, state: str = "OK") -> str:
-        """An alarm that stays where it is put; its ARN."""
+        """Create an alarm whose state changes only by SetAlarmState. Return its ARN."""
         name = f"guard-{uuid.uuid4().hex[:8]}"
         self.cloudwatch.put_metric_alarm(
             AlarmName=name, Namespace="Test", MetricName=name, Statistic="Sum", Period=60, EvaluationPeriods=1,
@@ -129,5 +129,5 @@ class FisRig:
 
 
 def stop_on(*arns: str) -> list[dict[str, str]]:
-    """Stop conditions."""
+    """Return stop conditions for these alarms."""
     return [{"source": "aws:cloudwatch:alarm", "value": arn} for arn in arns]

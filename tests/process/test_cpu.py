@@ -1,4 +1,4 @@
-"""Reading CPU time from /proc: real processes that burn it, and planted counters."""
+"""Test how CPU time is read from /proc, with real processes that use it and with planted counters."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_one_sample_gives_no_measurement_of_the_cores_left():
 
 
 def own_s_while(program: str) -> float:
-    """CPU seconds that count as the test's own while `program` runs, until nobody holds its output."""
+    """Return the CPU seconds that count as the test's own while `program` runs."""
     before = cpu.tree_seconds({"own": [os.getpid()]})["own"]
     subprocess.run([sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, check=True, timeout=60)
     return cpu.tree_seconds({"own": [os.getpid()]})["own"] - before

@@ -1,4 +1,4 @@
-"""The lifeline: real processes that are really killed."""
+"""Test the lifeline by killing real processes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def wait_until_dead(*pids: int, timeout_s: float = WAIT_S_MAX) -> None:
 
 
 def tree(tmp_path: Path, *words: str) -> list[str]:
-    """A program with two descendants, one in a session of its own."""
+    """A program with two descendants, one of them in its own session."""
     return [sys.executable, "-S", str(PROGRAMS / "tree.py"), str(tmp_path / "pids"), *words]
 
 

@@ -1,4 +1,4 @@
-"""Signals as requests to stop, sent to this very process."""
+"""Test that signals become requests to stop. The tests signal their own process."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ def test_a_stop_signal_calls_back_and_the_earlier_handler_returns(number):
 
 
 def test_an_ignored_hang_up_stays_ignored():
-    """As under nohup."""
+    """The hang-up is ignored under nohup, for example."""
     before, names = signal.signal(signal.SIGHUP, signal.SIG_IGN), []
     try:
         with stop_on_signal(names.append):

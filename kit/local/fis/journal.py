@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class Entry:
     """One change. `kind` selects the undo function in `actions.UNDO`, `data` is all that it needs after a restart.
 
-    `handles` identify objects of this process, such as link rules; both are gone after a restart.
+    `handles` identify objects of this process, such as link rules; both do not exist after a restart.
     """
 
     id: str
