@@ -1,7 +1,7 @@
 """Write what was collected of a run into its folder, and read it back on any machine.
 
 The folder holds `observations.json` (values), `platform/*.parquet` (tables), `cleanup.json` (what was left behind),
-and beside them `history/`, written by the load generator, and `ledger/`. Nothing in it depends on where it lies.
+and beside them `history/`, written by the load generator, and `ledger/`. It can be moved or copied.
 """
 
 from __future__ import annotations

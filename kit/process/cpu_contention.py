@@ -15,7 +15,7 @@ from kit.process import cpu
 
 # In a second in which less than this share of the CPU was idle, no process could get more of it.
 IDLE_SHARE_MIN = 0.05
-# Others are to blame if they, or the host by stealing, took at least this share of the CPU in such a second.
+# In such a second the run was starved if other processes, or the host by stealing, took at least this share of the CPU.
 OTHERS_SHARE_MIN = 0.15
 # A run that was starved for more than this share of its measured time has invalid latencies.
 STARVED_SHARE_MAX = 0.10

@@ -53,7 +53,7 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 def _discard(stream: TextIO) -> None:
-    """Lead the stream to /dev/null, what it still holds included, so that the interpreter can close it."""
+    """Redirect the stream and what it still holds to /dev/null, so that the interpreter can close it."""
     descriptor = os.open(os.devnull, os.O_WRONLY)
     os.dup2(descriptor, stream.fileno())
     os.close(descriptor)

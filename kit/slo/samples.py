@@ -67,7 +67,10 @@ def first_orders(attempts: Table) -> Table:
 
 
 def latency_ms(attempts: Table) -> Column:
-    """Measure from the intended send to the answer, a late one included; without any, to the time-out."""
+    """Return the time from the intended send to the answer, or to the time-out if no answer came.
+
+    A late answer counts as an answer.
+    """
     return (np.maximum(attempts["completed_ns"], attempts["late_ns"]) - attempts["intended_ns"]) / NS_PER_MS
 
 

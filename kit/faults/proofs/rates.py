@@ -13,30 +13,34 @@ from enum import StrEnum
 from kit.faults.proofs.proof_context import Proof, all_or_none, healed_words, unproven
 from kit.faults.proofs.windows import PUBLISH_S, Windows
 
-# An effect must show in at least this part of what the action promises to hit.
+# Of the share of calls that the action should affect, at least this part must be affected.
 EXPECTED_PART_MIN = 0.5
-# Before the action the rate may be at most this part of the rate during it; right before it, at most the second part.
+# Before the action, the rate may be at most this part of the rate during the action.
 QUIET_PART_MAX = 0.25
+# The same in the last LATEST_S seconds before the action.
 LATEST_PART_MAX = 0.5
 LATEST_S = 10.0
-# The rate is back at QUIET_PART_MAX of its rise, or at this factor of what it was before.
+# Afterwards the rate is back if it is QUIET_PART_MAX of the rate during the action, or this factor of the one before.
 BACK_FACTOR_MAX = 1.5
-# Neighbours that are not targets may show at most this part of the rate.
+# Neighbours that are not targets may have at most this part of the rate.
 NEIGHBOUR_PART_MAX = 0.5
 # Fewer events before the fault give no baseline.
 BEFORE_N_MIN = 20
-# If fewer events than this should have been affected, chance could hide the effect: too few affected events then refute
-# nothing. SHOWN_X_MIN affected events of FORCE_N_MIN show the effect all the same.
+# If fewer events than this should have been affected, the effect may be missing by chance, so that too few affected
+# events refute nothing. It is still shown by SHOWN_X_MIN affected events, if there were FORCE_N_MIN events in all.
 EXPECTED_X_MIN = 20
 SHOWN_X_MIN = 10
 FORCE_N_MIN = 20
+# The return to the baseline must show in this many events.
 AFTER_N_MIN = 5
-# For counts: single events and single bursts also happen without a fault.
+# Limits for counts. Single events and single bursts also happen without a fault, so COUNT_MIN events in this share of
+# the publishes are needed, and this factor more than before.
 COUNT_MIN = 3
 COUNT_HITS_SHARE_MIN = 0.4
 COUNT_FACTOR_MIN = 10.0
-BEFORE_TOLD_MIN = 2
-AFTER_TOLD_MIN = 2
+# Publishes that are needed before and after the action.
+BEFORE_PUBLISHES_MIN = 2
+AFTER_PUBLISHES_MIN = 2
 # This many successful calls disprove a cut.
 ANSWERED_MIN = 5
 PERCENT = 100
@@ -151,7 +155,7 @@ def judge_count(
     listed = sorted(tallies, key=lambda tally: tally.t)
     before = [tally for tally in listed if windows.before(tally.t)]
     force = [tally for tally in listed if windows.covered(tally.t, late_s=PUBLISH_S)]
-    if len(before) < BEFORE_TOLD_MIN:
+    if len(before) < BEFORE_PUBLISHES_MIN:
         return Observation(state=State.UNKNOWN, words=f"{place}: {len(before)} publishes before the fault")
     if not force:
         return Observation(state=State.UNKNOWN, words=f"{place}: no publish in its time")
@@ -168,7 +172,7 @@ def judge_count(
         much = sum(tally.x for tally in beside)
         return Observation(state=State.REFUTED, words=f"{detail}; but {much:g} where the action did not act")
     quiet = _share(force) / COUNT_FACTOR_MIN
-    healed_at = first_back([tally for tally in listed if windows.after(tally.t)], quiet, AFTER_TOLD_MIN)
+    healed_at = first_back([tally for tally in listed if windows.after(tally.t)], quiet, AFTER_PUBLISHES_MIN)
     return Observation(
         state=State.SHOWN,
         words=detail + healed_words(healed_at, "quiet again"),
