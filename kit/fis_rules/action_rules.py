@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from kit.durations import duration_s
 from kit.fis_rules.catalog import ACTIONS, STALE_IDS, duration_limits
-from kit.fis_rules.parameters import expectation
+from kit.fis_rules.parameters import parameter_problems
 from kit.fis_rules.problems import UNKNOWN, Problem, nearest, suggestion
 from kit.fis_rules.specs import ActionSpec
 from kit.fis_rules.template import Action, Template, Text
@@ -42,19 +42,10 @@ def _check_parameters(where: str, action: Action, spec: ActionSpec) -> Iterator[
     given = action.parameters
     if given is UNKNOWN:
         return
+    yield from parameter_problems("action", where, spec.id, spec.parameters, given)
     for name, value in given.items():
-        parameter = spec.parameters.get(name)
-        if parameter is None:
-            message = f"{spec.id} has no parameter {name}; {suggestion(name, spec.parameters)}"
-            yield Problem(rule=PARAMETER_RULE, path=where, message=message)
-        elif value is not UNKNOWN and parameter.kind == "duration":
+        if name in spec.parameters and spec.parameters[name].kind == "duration" and value is not UNKNOWN:
             yield from _check_duration(where, spec, name, value)
-        elif value is not UNKNOWN and (expected := expectation(parameter.kind, value)):
-            message = f"parameter {name}={value!r} must be {expected}"
-            yield Problem(rule="action-parameter-value", path=where, message=message)
-    for name, parameter in spec.parameters.items():
-        if parameter.required and name not in given:
-            yield Problem(rule=PARAMETER_RULE, path=where, message=f"{spec.id} requires the parameter {name}")
     yield from _check_prefix_list(where, spec, given)
 
 

@@ -4,9 +4,11 @@ A kind is a key of `_KINDS`, or a choice such as "ingress|egress", or a list of 
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from kit.durations import duration_s
+from kit.fis_rules.problems import UNKNOWN, Problem, Unknown, suggestion
+from kit.fis_rules.specs import ParameterSpec
 
 ALARM_ARNS_MAX = 5
 COUNT_MAX = 2_147_483_647
@@ -25,6 +27,23 @@ def expectation(kind: str, value: str) -> str:
         return "" if items and set(items) <= set(choices) else f"one of {', '.join(choices)}"
     accepts, expected = _KINDS[kind]
     return "" if accepts(value) else expected
+
+
+def parameter_problems(
+    kind: str, where: str, owner: str, specs: Mapping[str, ParameterSpec], given: Mapping[str, str | Unknown]
+) -> Iterator[Problem]:
+    """Check the parameters of an action or a target (`kind`). Durations have limits of their own, checked elsewhere."""
+    rule = f"{kind}-parameters-known-and-required"
+    for name, value in given.items():
+        spec = specs.get(name)
+        if spec is None:
+            yield Problem(rule=rule, path=where, message=f"{owner} has no parameter {name}; {suggestion(name, specs)}")
+        elif value is not UNKNOWN and spec.kind != "duration" and (expected := expectation(spec.kind, value)):
+            message = f"parameter {name}={value!r} must be {expected}"
+            yield Problem(rule=f"{kind}-parameter-value", path=where, message=message)
+    for name, spec in specs.items():
+        if spec.required and name not in given:
+            yield Problem(rule=rule, path=where, message=f"{owner} requires the parameter {name}")
 
 
 def split_list(value: str) -> list[str]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from kit.fis_rules.parameters import expectation
-from kit.fis_rules.problems import UNKNOWN, Problem, nearest, suggestion
+from kit.fis_rules.parameters import parameter_problems
+from kit.fis_rules.problems import UNKNOWN, Problem, nearest
 from kit.fis_rules.selection_mode import MODES, parse_mode
-from kit.fis_rules.specs import TargetType
 from kit.fis_rules.target_types import TARGET_TYPES
 from kit.fis_rules.template import Target, Template
 
@@ -37,24 +36,8 @@ def _check_type(where: str, target: Target) -> Iterator[Problem]:
     if target.tags and target.tags is not UNKNOWN and not known.supports_tags:
         message = f"{kind} cannot be selected by resourceTags; use parameters"
         yield Problem(rule="target-tags-supported", path=where, message=message)
-    yield from _check_parameters(where, target, kind, known)
-
-
-def _check_parameters(where: str, target: Target, kind: str, known: TargetType) -> Iterator[Problem]:
-    rule, given = "target-parameters-known-and-required", target.parameters
-    if given is UNKNOWN:
-        return
-    for name, value in given.items():
-        spec = known.parameters.get(name)
-        if spec is None:
-            message = f"{kind} has no parameter {name}; {suggestion(name, known.parameters)}"
-            yield Problem(rule=rule, path=where, message=message)
-        elif value is not UNKNOWN and (expected := expectation(spec.kind, value)):
-            message = f"parameter {name}={value!r} must be {expected}"
-            yield Problem(rule="target-parameter-value", path=where, message=message)
-    for name, spec in known.parameters.items():
-        if spec.required and name not in given:
-            yield Problem(rule=rule, path=where, message=f"{kind} requires the parameter {name}")
+    if target.parameters is not UNKNOWN:
+        yield from parameter_problems("target", where, kind, known.parameters, target.parameters)
 
 
 def _check_selection(where: str, target: Target) -> Iterator[Problem]:
