@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from kit.cli import main
+from tests.cli.command_line import gameday_command
 
 USAGE = 4
 
@@ -22,13 +23,10 @@ def gameday(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     before = {child.pid for child in psutil.Process().children(recursive=True)}
 
     def run(*arguments: str) -> tuple[int, list[str]]:
-        try:
-            code = main.main([*arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
+        code, lines = gameday_command(capsys, *arguments)
         after = {child.pid for child in psutil.Process().children(recursive=True)}
         assert after <= before, "a process was started"
-        return code, capsys.readouterr().err.splitlines()
+        return code, lines
 
     return run
 

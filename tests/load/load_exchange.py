@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from kit.load import LoadPlan
+from kit.load import LoadPlan, resubmissions
 from kit.load.engine import Engine
 from kit.load.http_attempt import Attempt
 
@@ -155,6 +155,13 @@ class Ran:
 
     def of_kind(self, kind: str) -> list[Attempt]:
         return [attempt for attempt in self.attempts if attempt.kind == kind]
+
+
+@pytest.fixture
+def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resubmissions and reads follow within a fraction of a second instead of seconds."""
+    monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
+    monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
 
 
 def within(main: Coroutine[Any, Any, Any]) -> Any:

@@ -6,18 +6,12 @@ from dataclasses import dataclass
 
 import pytest
 
-from kit.load import resubmissions
 from kit.load.engine import Engine
 from kit.load.http_attempt import Attempt
 from kit.model import NS_PER_MS, NS_PER_S
 from tests.load.load_exchange import EOF, HANG, RESET, Exchange, Ran, Request, answer, plan_of, run_engine, within
 
-
-@pytest.fixture(autouse=True)
-def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resubmissions and reads follow within a fraction of a second instead of seconds."""
-    monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
-    monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 
 def latencies_ms(attempts: list[Attempt]) -> list[float]:

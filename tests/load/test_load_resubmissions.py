@@ -7,12 +7,7 @@ from kit.load import resubmissions
 from kit.load.http_attempt import Attempt
 from tests.load.load_exchange import run_engine
 
-
-@pytest.fixture(autouse=True)
-def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resubmissions and reads follow within a fraction of a second instead of seconds."""
-    monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
-    monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
+pytestmark = pytest.mark.usefixtures("short_delays")
 
 
 def test_keys_are_resubmitted_sequentially_concurrently_and_with_other_content() -> None:

@@ -78,6 +78,11 @@ def reply(status: int, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer nothing while the connection lasts."""
+    await reader.read()
+
+
 async def read_request(reader: asyncio.StreamReader) -> Request | None:
     try:
         raw = await reader.readuntil(b"\r\n\r\n")

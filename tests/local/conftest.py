@@ -73,6 +73,12 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], An
 
 
 @pytest.fixture(scope="session")
+def dynamodb(cloud: RunningCloud) -> Any:
+    """DynamoDB of the shared cloud, for up to 64 threads."""
+    return cloud.client("dynamodb", max_pool_connections=64)
+
+
+@pytest.fixture(scope="session")
 def rig(cloud: RunningCloud) -> FisRig:
     """FIS of the shared cloud."""
     return FisRig(cloud)

@@ -10,7 +10,7 @@ import pytest
 import websockets
 
 from kit.local.links import LinkRule, Match
-from tests.local.alb_rig import Request, Rig, TargetServer, call, pick, reply, run
+from tests.local.alb_rig import Request, Rig, TargetServer, call, hang, pick, reply, run
 from tests.polling import wait_until_async
 
 # The app subnet of zone a is cut off from everything else. The nodes are in pub-a and pub-b.
@@ -141,9 +141,6 @@ def test_a_new_connection_into_a_blackhole_is_504_after_the_connect_timeout() ->
 
 def test_a_target_killed_inside_a_cut_zone_is_noticed_by_timeout_only() -> None:
     """Its FIN and RST do not leave the zone, so the answer is 504 after the idle timeout, not 502 at once."""
-
-    async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
 
     async def scenario(made: Rig) -> None:
         await made.set_attributes(idle_timeout_s="0.6")

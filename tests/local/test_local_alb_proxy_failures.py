@@ -6,12 +6,8 @@ from typing import Any
 import pytest
 import websockets
 
-from tests.local.alb_rig import Request, Rig, run
+from tests.local.alb_rig import Request, Rig, hang, run
 from tests.polling import wait_until_async
-
-
-async def hang(request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.read()
 
 
 def test_no_registered_target_is_503() -> None:

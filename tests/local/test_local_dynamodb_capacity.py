@@ -26,12 +26,6 @@ from tests.local.dynamodb_rig import (
 )
 from tests.polling import wait_until
 
-
-@pytest.fixture(scope="module")
-def dynamodb(cloud):
-    return cloud.client("dynamodb")
-
-
 # ---- units and buckets ----
 
 

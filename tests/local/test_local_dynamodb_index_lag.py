@@ -15,11 +15,6 @@ LAG_MS = 700
 TAG = {"Key": index_lag.TAG, "Value": str(LAG_MS)}
 
 
-@pytest.fixture(scope="module")
-def dynamodb(cloud):
-    return cloud.client("dynamodb")
-
-
 def owners_items(dynamodb, table: str, **how) -> dict[str, str]:
     """Return one owner's items in the index: pk → note."""
     found = dynamodb.query(

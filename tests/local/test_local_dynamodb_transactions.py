@@ -22,11 +22,6 @@ BACKOFF_S_MAX = 0.4
 ROUNDS_MAX = 60
 
 
-@pytest.fixture(scope="module")
-def dynamodb(cloud):
-    return cloud.client("dynamodb", max_pool_connections=WRITERS)
-
-
 def add_one(table: str, pk: str, version: int) -> dict[str, Any]:
     """Return a conditional increment, as the matcher's fencing uses it."""
     return {

@@ -16,6 +16,7 @@ from kit.power import earlier_runs, plan, rates, record
 from kit.power.judgement import judge
 from kit.power.outcome import Result, Run, failed_checks
 from kit.power.plan import Kind
+from tests.cli.command_line import gameday_command
 from tests.power.power_rig import PowerRig, a_case, some_facts, write_change
 from tests.suite.suite_rig import DOUBLED, GOOD, LATE, a_finished_run, a_record, a_suite, finding
 
@@ -248,11 +249,7 @@ def test_a_wrong_argument_is_refused_in_one_line_before_anything_is_written(
 ):
     # If one of these is not refused by mistake, an hour of game days must not start here.
     monkeypatch.setattr(power, "Measurement", None)
-    try:
-        code = main.main(["power", *arguments, "--reports", str(tmp_path)])
-    except SystemExit as end:
-        code = end.code
-    lines = capsys.readouterr().err.splitlines()
+    code, lines = gameday_command(capsys, "power", *arguments, "--reports", str(tmp_path))
     assert code == USAGE and len(lines) == 1 and why in lines[0], lines
     assert list(tmp_path.iterdir()) == []
 

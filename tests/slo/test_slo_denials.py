@@ -4,36 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
 import pytest
 
 from kit import slo
-from kit.model import ATTEMPT_COLUMNS, Phase
-
-NS = 1_000_000_000
-T0 = 1_760_000_000
-PHASES = (Phase(name="before", start=T0, end=T0 + 10), Phase(name="during", start=T0 + 10, end=T0 + 20))
-
-
-def table(rows: list[dict[str, Any]]) -> Any:
-    return pd.DataFrame(
-        {
-            name: pd.Series([row.get(name, "" if kind == "string" else 0) for row in rows], dtype=kind)
-            for name, kind in ATTEMPT_COLUMNS.items()
-        }
-    )
-
-
-def attempt(at: float, *, key: str = "", **more: Any) -> dict[str, Any]:
-    """An acknowledged first attempt at an order, sent `at` seconds after the start."""
-    start = int((T0 + at) * NS)
-    row = {"op": "order", "kind": "first", "client_id": "c1", "idempotency_key": key or f"k{at}"}
-    row |= {"intended_ns": start, "invoked_ns": start, "completed_ns": start + NS // 100}
-    return row | {"outcome": "ok", "status": 201} | more
-
-
-def timed_out(at: float, **more: Any) -> dict[str, Any]:
-    return attempt(at, **{"outcome": "info", "status": 0, "error": "timeout", **more})
+from kit.model import ATTEMPT_COLUMNS
+from tests.slo.client_tables import NS, PHASES, T0, attempt, table, timed_out
 
 
 def denied(at: float, status: int, **more: Any) -> dict[str, Any]:
@@ -42,7 +17,7 @@ def denied(at: float, status: int, **more: Any) -> dict[str, Any]:
 
 def broken_by_denials(rows: list[dict[str, Any]], metric: str, limit: float) -> frozenset[tuple[str, str]]:
     objective = slo.Objective(metric=metric, limit=limit, phase="during")
-    return slo.broken_by_denials(table(rows), PHASES, [objective])
+    return slo.broken_by_denials(table(ATTEMPT_COLUMNS, rows), PHASES, [objective])
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 500])

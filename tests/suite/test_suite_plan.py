@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from kit import scenarios, suite
-from kit.cli import main
 from kit.model import CheckKind, Status, Verdict
 from kit.process.cpu_contention import STARVED_SHARE_MAX, CpuContention
 from kit.suite import catalogue
@@ -16,6 +16,7 @@ from kit.suite.concurrency import ConcurrencySlots
 from kit.suite.plan import repeat_run_id
 from kit.suite.repeat import repeat_reason
 from kit.verdict import gate
+from tests.cli.command_line import gameday_command
 from tests.suite.suite_rig import DOUBLED, GOOD, LATE, SLOW, a_finished_run, a_record, a_suite, finding
 
 USAGE = 4
@@ -23,17 +24,8 @@ INVALID = 3
 
 
 @pytest.fixture
-def gameday(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """Run the command; gives (exit code, lines on standard error)."""
-
-    def run(*arguments: str) -> tuple[int, list[str]]:
-        try:
-            code = main.main([*arguments])
-        except SystemExit as end:
-            code = int(end.code or 0)
-        return code, capsys.readouterr().err.splitlines()
-
-    return run
+def gameday(capsys: pytest.CaptureFixture[str]):
+    return partial(gameday_command, capsys)
 
 
 @pytest.mark.parametrize(
