@@ -266,7 +266,7 @@ def _first_failure(cloudformation: Any, stack: Mapping[str, Any]) -> str:
     failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     if not failed:
         return stack.get("StackStatusReason", "no reason given")
-    # Events of the stack itself come last, because they only say that a resource failed.
+    # Events of the stack itself come last, because they only report that a resource failed.
     event = min(failed, key=lambda event: (event["ResourceType"] == STACK_TYPE, event["Timestamp"]))
     return f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', 'no reason given')}"
 

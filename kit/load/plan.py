@@ -51,7 +51,9 @@ class LoadPlan:
     ioc_ratio: float = _within(0, 1, default=0.1)  # of the other new orders: LIMIT with IOC
     resubmit_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders; of cancels five times as many
     read_back_ratio: float = _within(0, 1, default=0.05)  # of acknowledged orders: their client reads them
-    unauthorized_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: another client asks for them
+    unauthorized_ratio: float = _within(
+        0, 1, default=0.02
+    )  # of acknowledged orders: another client tries to read or cancel them
     subscribers_per_market: int = _within(0, 100, default=1)
     reconnect_every_s: float = _within(0, 3_600, default=0.0)  # the last subscriber of each market; 0 = never
     timeout_ms: int = _within(10, 60_000, default=2_000)

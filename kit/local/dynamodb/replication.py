@@ -21,7 +21,7 @@ from ministack.services import dynamodb
 from kit.errors import UsageError
 from kit.local.dynamodb.tables import NO_SORT_KEY
 
-# AWS says "usually within a second".
+# AWS documents "usually within a second".
 LAG_S = (0.3, 0.9)
 # Writes applied before other tasks of the event loop run; a resumed table may have thousands waiting.
 DELIVERED_AT_ONCE_MAX = 200

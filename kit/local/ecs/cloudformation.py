@@ -104,7 +104,7 @@ class ServiceResource:
                 for created in list(not_awaited.values()):
                     self._await_rollout(created, key)
             except StackResourceFailed:
-                # CloudFormation deletes what it could not create, but MiniStack does not know this service yet.
+                # CloudFormation deletes what it could not create, but MiniStack has no record of this service yet.
                 self._remove(record["serviceArn"])
                 raise
             finally:

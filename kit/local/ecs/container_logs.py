@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 READ_BYTES = 65_536
 FLUSH_S = 0.25
-# Lines that wait for the next flush. Beyond it the oldest are dropped, and a log line says how many.
+# Lines that wait for the next flush. Beyond it the oldest are dropped, and a log line gives their number.
 BUFFER_LINES_MAX = 10_000
 # CloudWatch accepts 256 KiB per event, less 26 bytes of overhead.
 LINE_BYTES_MAX = 256 * 1024 - 26

@@ -144,7 +144,7 @@ class Lifecycle:
             await asyncio.gather(working, stopping, return_exceptions=True)
 
     async def _pull_all(self, task: Task) -> dict[str, Path]:
-        """Return the root folder of every container that has a process. A zone that is cut off can pull nothing."""
+        """Return the root folder of every container that has a process. In a cut-off zone no image can be pulled."""
         try:
             async with asyncio.timeout(PULL_S_MAX):
                 await self.links.carry(task.endpoint, REGISTRY)

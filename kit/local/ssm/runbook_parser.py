@@ -134,7 +134,7 @@ def _step(raw: Any) -> Step:
         on_cancel=_jump(where, raw, "onCancel", (ABORT,)),
         next_step=str(raw.get("nextStep") or ""),
         is_end=_boolean(where, raw, "isEnd", False),
-        # As on AWS: with onFailure Continue a failure does not count, unless isCritical says so.
+        # As on AWS: with onFailure Continue a failure does not count, unless isCritical is true.
         is_critical=_boolean(where, raw, "isCritical", on_failure != CONTINUE),
         attempts_max=_integer(where, "maxAttempts", raw.get("maxAttempts", 1), ATTEMPTS_MAX),
         timeout_s=None if timeout is None else float(_integer(where, "timeoutSeconds", timeout, TIMEOUT_S_MAX)),
@@ -243,7 +243,7 @@ def _pattern(where: str, text: str) -> str:
 def _check_keys(where: str, raw: Raw, keys: frozenset[str]) -> None:
     unknown = sorted(set(raw) - keys)
     if unknown:
-        raise InvalidDocumentContent(f"{where} has {unknown[0]!r}, which the local AWS does not know")
+        raise InvalidDocumentContent(f"{where} has {unknown[0]!r}, which is unknown to the local AWS")
 
 
 def _object(raw: Raw, key: str) -> dict[str, Any]:

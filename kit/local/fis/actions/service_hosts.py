@@ -1,4 +1,4 @@
-"""Find the AWS service and the Region of a host name. Botocore's endpoint data says what exists."""
+"""Find the AWS service and the Region of a host name. Botocore's endpoint data lists what exists."""
 
 from __future__ import annotations
 
