@@ -1,7 +1,7 @@
 """The specifications of actions, target types and parameters, and their short notation.
 
-A parameter is written `name:kind`, or `name?:kind` where AWS does not require it; `kit.fis_rules.parameters` knows the
-kinds. `a|b|c` is one of these choices, `list:a|b|c` a list of them.
+A parameter is written `name:kind`, or `name?:kind` where AWS does not require it. `kit.fis_rules.parameters` defines
+the kinds. `a|b|c` is one of these choices, `list:a|b|c` a list of them.
 """
 
 from collections.abc import Mapping
