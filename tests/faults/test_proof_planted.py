@@ -175,7 +175,7 @@ def test_continuing_a_stopped_process_is_proven_by_the_end_of_its_silence(broker
     assert planted.start + 20 <= frozen.healed_at <= planted.start + 20 + PUBLISH_S
     assert thawed.observed_at == thawed.healed_at == frozen.healed_at
     alone = proof_of(planted.context(thaw), thaw)
-    assert (alone.observed_at, alone.detail) == (None, "nothing was frozen before it")
+    assert (alone.observed_at, alone.detail) == (None, "no earlier action stopped its targets")
 
 
 FREEZE = {"processName": "python", "signal": "SIGSTOP"}

@@ -240,7 +240,7 @@ def test_an_undo_that_fails_fails_the_experiment(rig: SsmRig, fis: FisRig) -> No
     [
         ({"documentArn": "arn:aws:ssm:us-east-1:000000000000:document/not-there"}, "not-there"),
         ({"documentArn": "arn:aws:ssm:eu-west-1:000000000000:document/elsewhere"}, "elsewhere"),
-        ({"documentParameters": "not-json"}, "no JSON"),
+        ({"documentParameters": "not-json"}, "is not JSON"),
         ({"documentParameters": '{"Nonsense":"x"}'}, "Nonsense"),
         ({"documentVersion": "9"}, "no version 9"),
     ],
