@@ -39,8 +39,9 @@ power: setup  ## how good is the gate: bad changes that it must catch, good runs
 lab: setup  ## open JupyterLab on notebooks/
 	@$(BIN)/jupyter lab --notebook-dir=notebooks $(ARGS)
 
-test: setup  ## all tests but the slow ones; where CI is set, those too, but no matrices
-	@$(BIN)/python -m pytest --durations=20 $(if $(CI),-m "not matrix") $(ARGS)
+test: setup  ## all tests but the slow ones, in two processes; where CI is set, those too, one by one, but no matrices
+	@$(BIN)/python -m pytest --durations=20 --numprocesses=2 --dist=loadfile $(ARGS)
+	@$(if $(CI),$(BIN)/python -m pytest --durations=20 -m "slow and not matrix" $(ARGS))
 
 test-all: setup  ## all tests, the matrices of scenarios and bad changes too
 	@$(BIN)/python -m pytest -m "" $(ARGS)
