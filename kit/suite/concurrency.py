@@ -17,7 +17,7 @@ DEMAND_KNOWN_AFTER_S = 5.0
 OTHER_PROCESSES_WINDOW_S = 10.0
 # Parallel runs may demand this share of all cores on average, and there are never more runs than cores, because all
 # of them may be busy at once. Two runs of 0.6 to 0.8 cores must fit into two cores, and leave each other more than
-# what a run calls too little for a judgement (kit.gameday.findings.CORES_LEFT_MIN).
+# what a run calls too little for a judgement (kit.gameday.noise.CORES_LEFT_MIN).
 USABLE_SHARE = 0.9
 
 
