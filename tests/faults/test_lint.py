@@ -14,6 +14,7 @@ import yaml
 from kit.cli import main
 from kit.faults.lint import Remark, Severity, lint
 from kit.fis_rules.catalog import ACTIONS, REHEARSABLE, STALE_IDS
+from tests.faults.changed_stacks import with_properties
 
 ROOT = Path(__file__).parents[2]
 STACK = ROOT / "paperbroker" / "deploy" / "stack.yaml"
@@ -48,40 +49,7 @@ GOLDEN: dict[str, Any] = {
     },
 }
 
-CLOUDFORMATION = """
-Resources:
-  Api:
-    Type: AWS::ECS::TaskDefinition
-    Properties:
-      PidMode: {pid_mode}
-      EnableFaultInjection: true
-      ContainerDefinitions:
-        - {{Name: api, Image: !Ref Image}}
-        - {{Name: agent, Image: {sidecar}}}
-      Tags: [{{Key: Component, Value: api}}]
-  Other:
-    Type: AWS::ECS::TaskDefinition
-    Properties:
-      ContainerDefinitions: [{{Name: other, Image: !Ref Image}}]
-      Tags: [{{Key: Component, Value: other}}]
-  Slow:
-    Type: AWS::FIS::ExperimentTemplate
-    Properties:
-      Description: !Sub '${{AWS::StackName}} is slow'
-      RoleArn: {{'Fn::GetAtt': [Role, Arn]}}
-      StopConditions: !If [Guarded, [], !Ref AWS::NoValue]
-      Targets:
-        Tasks:
-          ResourceType: aws:ecs:task
-          ResourceTags: {{Component: api, Run: !Ref Run}}
-          SelectionMode: !Sub 'COUNT(${{Count}})'
-      Actions:
-        Delay:
-          ActionId: aws:ecs:task-network-latency
-          Parameters: {{duration: !Ref Duration, delayMilliseconds: 200, sources: ALL}}
-          Targets: {{Tasks: Tasks}}
-"""
-SIDECAR = "public.ecr.aws/amazon-ssm-agent/amazon-ssm-agent:latest"
+SLOW_TASKS = Path(__file__).with_name("stacks") / "slow_tasks.yaml"
 
 Template = dict[str, Any]
 
@@ -241,9 +209,8 @@ def test_what_can_be_rehearsed_is_what_the_local_aws_does() -> None:
     assert not set(STALE_IDS) & set(ACTIONS)
 
 
-def _stack(tmp_path: Path, **changes: str) -> list[str]:
-    path = tmp_path / "stack.yaml"
-    path.write_text(CLOUDFORMATION.format(**{"pid_mode": "task", "sidecar": SIDECAR, **changes}))
+def _stack(tmp_path: Path, **properties: str) -> list[str]:
+    path = with_properties(SLOW_TASKS, tmp_path / "stack.yaml", **properties)
     return [str(remark) for _, remark in lint([path]) if remark.rule != "local-rehearsal"]
 
 
@@ -254,7 +221,7 @@ def test_functions_of_cloudformation_are_unknown_and_not_wrong(tmp_path: Path) -
 
 def test_task_definitions_that_lack_the_prerequisites_are_errors(tmp_path: Path) -> None:
     """The error names the task definition and what it lacks."""
-    assert _stack(tmp_path, pid_mode="host", sidecar="nginx") == [
+    assert _stack(tmp_path, PidMode="host", Image="nginx") == [
         "error ecs-fault-prerequisites: Slow: action Delay: aws:ecs:task-network-latency needs the SSM agent as a "
         "sidecar container and pidMode task, which task definition Api lacks"
     ]

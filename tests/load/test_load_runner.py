@@ -80,12 +80,8 @@ def test_generator_whose_writer_dies_ends_with_an_error(exchange_thread: Exchang
 
 def test_orphaned_load_leaves_nothing_running(exchange_thread: Exchange, tmp_path: Path) -> None:
     """When the parent is killed, generator and writer end, and no more requests arrive."""
-    code = (
-        "import sys, time; from pathlib import Path; from kit.load import LoadPlan, LoadRun\n"
-        "run = LoadRun.start(LoadPlan.from_json(sys.argv[1]), Path(sys.argv[2])); print(run.pid, flush=True)\n"
-        "time.sleep(60)"
-    )
-    argv = [sys.executable, "-c", code, plan(exchange_thread).to_json(), str(tmp_path)]
+    program = Path(__file__).with_name("programs") / "load_owner.py"
+    argv = [sys.executable, str(program), plan(exchange_thread).to_json(), str(tmp_path)]
     parent = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     assert parent.stdout is not None
     generator = int(parent.stdout.readline())

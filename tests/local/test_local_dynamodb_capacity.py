@@ -197,8 +197,9 @@ def test_a_billing_mode_is_in_force_at_once(dynamodb):
 
 def test_an_on_demand_table_has_no_limit(dynamodb):
     table = make_table(dynamodb)
-    for _ in range(100):
-        dynamodb.put_item(TableName=table, Item=item(size=3000))
+    for number in range(100):
+        dynamodb.put_item(TableName=table, Item=item(str(number), size=3000))
+    assert dynamodb.scan(TableName=table, Select="COUNT")["Count"] == 100
 
 
 def test_an_on_demand_maximum_is_enforced_described_and_removed(dynamodb):

@@ -220,7 +220,9 @@ def test_the_pending_writes_of_a_long_pause_are_bounded_by_the_number_of_items()
 
 def test_a_resume_without_a_pause_changes_nothing():
     """As after a restart of the server, which has no pauses."""
-    Replication(1, lambda *_: None).resume(f"arn:aws:dynamodb:{HOME}:000000000000:table/gone", "nobody")
+    replicas = Replication(1, lambda *_: None)
+    replicas.resume(f"arn:aws:dynamodb:{HOME}:000000000000:table/gone", "nobody")
+    assert (replicas._pauses, replicas._links) == ({}, {})
 
 
 def test_old_timestamps_of_last_writes_are_dropped():

@@ -8,6 +8,7 @@ import time
 import uuid
 import zipfile
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,13 +20,7 @@ from tests.polling import wait_until
 pytestmark = pytest.mark.slow
 
 ROLE = "arn:aws:iam::000000000000:role/lambda"
-# Writes down that it ran, where the test sees it.
-CODE = """
-import os, pathlib
-def handler(event, context):
-    pathlib.Path(os.environ["RAN"]).open("a").write("x")
-    return {"echo": event}
-"""
+PROGRAM = Path(__file__).with_name("programs") / "recording_function.py"
 PREPARED = {
     "AWS_FIS_CONFIGURATION_LOCATION": "arn:aws:s3:::faults/fis/",
     "AWS_LAMBDA_EXEC_WRAPPER": "/opt/aws-fis/bootstrap",
@@ -42,7 +37,7 @@ class Function:
         self.client = rig.cloud.client("lambda")
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w") as archive:
-            archive.writestr("app.py", CODE)
+            archive.write(PROGRAM, "app.py")
         variables = {"RAN": str(self.ran), **(PREPARED if environment is None else environment)}
         self.arn = self.client.create_function(
             FunctionName=self.name, Runtime="python3.11", Role=ROLE, Handler="app.handler", Timeout=timeout_s,

@@ -173,6 +173,8 @@ def test_any_listed_action_makes_a_template(rig: FisRig) -> None:
             targets=targets,
             actions={"a": {"actionId": action["id"], "parameters": parameters, "targets": {s: s for s in slots}}},
         )
+        stored = rig.fis.get_experiment_template(id=template_id)["experimentTemplate"]["actions"]["a"]
+        assert (stored["actionId"], stored.get("parameters", {})) == (action["id"], parameters)
         rig.fis.delete_experiment_template(id=template_id)
 
 

@@ -55,8 +55,10 @@ class Watcher:
             time.sleep(LOOK_S)
 
 
-def repeat(pair: Pair, actions: Callable[[], dict[str, Any]], is_there: Callable[[], bool], *, stops: bool) -> None:
-    """Run it nine times; the medians of beginning and end must keep the promise."""
+def assert_begins_and_ends_in_time(
+    pair: Pair, actions: Callable[[], dict[str, Any]], is_there: Callable[[], bool], *, stops: bool
+) -> None:
+    """Run the fault nine times, and check the medians of its beginnings and ends."""
     begins, ends = [], []
     for _ in range(REPETITIONS):
         stopped_at = 0.0
@@ -102,7 +104,7 @@ def test_network_faults_begin_and_end_in_time(pair: Pair, kind: str, parameters:
     duration = "PT1M" if stops else f"PT{HOLD_S}S"
     actions = {"hit": pair.action(kind, duration=duration, **parameters)}
     wait_until(lambda: not is_late(pair, "sqs")(), "the task is quick")
-    repeat(pair, lambda: actions, is_late(pair, "sqs"), stops=stops)
+    assert_begins_and_ends_in_time(pair, lambda: actions, is_late(pair, "sqs"), stops=stops)
 
 
 @pytest.mark.slow
@@ -111,7 +113,7 @@ def test_stress_begins_and_ends_in_time(pair: Pair, stops: bool) -> None:
     """The task's processes are seen stopped during the fault only."""
     actions = {"hit": pair.action("cpu-stress", duration="PT1M" if stops else f"PT{HOLD_S}S", workers="8")}
     (pid,) = by_name(pair)["python"]
-    repeat(pair, lambda: actions, lambda: state(pid) == "T", stops=stops)
+    assert_begins_and_ends_in_time(pair, lambda: actions, lambda: state(pid) == "T", stops=stops)
 
 
 @pytest.mark.slow
@@ -120,7 +122,7 @@ def test_a_freeze_begins_and_ends_in_time(pair: Pair) -> None:
     wait = {"actionId": "aws:fis:wait", "parameters": {"duration": "PT1M"}, "startAfter": ["hit"]}
     freeze = pair.action("kill-process", processName="python", signal="SIGSTOP")
     (pid,) = by_name(pair)["python"]
-    repeat(pair, lambda: {"hit": freeze, "wait": wait}, lambda: state(pid) == "T", stops=True)
+    assert_begins_and_ends_in_time(pair, lambda: {"hit": freeze, "wait": wait}, lambda: state(pid) == "T", stops=True)
 
 
 @pytest.mark.slow

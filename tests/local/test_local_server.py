@@ -36,14 +36,12 @@ def run_task(session: aws.Session, name: str) -> list[int]:
     subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"]
     ecs.create_cluster(clusterName=name)
     marker = f"sleep-{name}-{os.getpid()}"
-    child = (
-        f"import subprocess,sys,time; subprocess.Popen([sys.executable,'-c','import time;time.sleep(300)','{marker}'])"
-    )
+    program = Path(__file__).with_name("programs") / "sleeping_parent.py"
     ecs.register_task_definition(
         family=name, networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="256", memory="512",
         containerDefinitions=[{
             "name": "main", "image": "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest",
-            "command": ["python", "-c", f"{child}; time.sleep(300)", marker], "essential": True,
+            "command": ["python", "-c", program.read_text(), marker], "essential": True,
         }],
     )  # fmt: skip
     network = {"awsvpcConfiguration": {"subnets": [subnet], "assignPublicIp": "DISABLED"}}

@@ -1,5 +1,6 @@
 """Executed notebooks that look clean and are no evidence, parameters that are refused, and runs that are killed."""
 
+import inspect
 import json
 import os
 import signal
@@ -168,7 +169,10 @@ def test_text_from_the_command_line_becomes_the_declared_type(tmp_path):
     assert values == {"rate_per_s": 7, "flag": True, "name": "7"}
 
 
-GLUE_PASS = "from kit.notebook import scraps\nimport json, pathlib\nscraps.glue('verdict', json.loads({record!r}))"
+def glue_pass() -> str:
+    """Return the source of a cell that glues a verdict of PASS."""
+    record = json.dumps(a_record(Verdict.PASS))
+    return f"import json\nfrom kit.notebook import scraps\nscraps.glue('verdict', json.loads({record!r}))"
 
 
 def execute(tmp_path: Path, *cells: str) -> dict:
@@ -179,8 +183,7 @@ def execute(tmp_path: Path, *cells: str) -> dict:
 
 
 def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
-    record = json.dumps(a_record(Verdict.PASS))
-    judged = execute(tmp_path, "assert rate_per_s == 9", GLUE_PASS.format(record=record))
+    judged = execute(tmp_path, "assert rate_per_s == 9", glue_pass())
     assert judged["verdict"] == "PASS"
     assert scraps.read(tmp_path / "run" / runner.EXECUTED)["verdict"]["run_id"] == "r1"
 
@@ -191,21 +194,28 @@ def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
     ids=["sys-exit-0", "kernel-killed"],
 )
 def test_a_run_that_ends_early_after_its_pass_is_invalid(tmp_path, ending):
-    judged = execute(tmp_path, GLUE_PASS.format(record=json.dumps(a_record(Verdict.PASS))), ending, "print('never')")
+    judged = execute(tmp_path, glue_pass(), ending, "print('never')")
     assert judged["verdict"] == "INVALID"
 
 
-SLEEPER = """import subprocess, pathlib, sys
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
-pathlib.Path({mark!r}).write_text(str(child.pid))
-import time; time.sleep(120)"""
+def sleep_with_a_detached_child(mark: str) -> None:
+    """Write the child's pid to `mark` and sleep. It is the source of a cell, so it imports what it needs."""
+    import subprocess
+    import sys
+    import time
+    from pathlib import Path
+
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"], start_new_session=True)
+    Path(mark).write_text(str(child.pid))
+    time.sleep(120)
 
 
 @pytest.mark.parametrize("victim", ["papermill", "kernel", "command"])
 def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     """The notebook's own detached child dies as well, whoever was killed."""
     mark = tmp_path / "child.pid"
-    source = a_source(tmp_path, SLEEPER.format(mark=str(mark)))
+    cell = f"{inspect.getsource(sleep_with_a_detached_child)}\n{sleep_with_a_detached_child.__name__}({str(mark)!r})"
+    source = a_source(tmp_path, cell)
     run_dir = tmp_path / "run"
     argv = [sys.executable, Path(__file__).with_name("run_notebook.py"), source, run_dir]
     command = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

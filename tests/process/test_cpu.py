@@ -16,19 +16,7 @@ from kit.process.cpu_contention import CpuSample, CpuSampler
 from kit.process.machine import MachineSample, MachineWatch, class_of_machine, cores_left
 
 BURN_S = 1.0
-# Burns CPU time, not wall time, so that it does not matter how busy the machine is.
-BURN = f"import time\nwhile time.process_time() < {BURN_S}: pass\n"
-# A double fork: the parent of what follows is no descendant of the test.
-DETACH = "import os\nif os.fork(): os._exit(0)\nos.setsid()\nif os.fork(): os._exit(0)\n"
-# Watches from a process that is no parent of `pid`: once without it, once with it as a member of the run.
-WATCH = """
-import time
-from kit.process.machine import MachineWatch
-watches = [MachineWatch.start(), MachineWatch.start([{pid}])]
-time.sleep(3)
-for watch in watches: watch.stop()
-print(*(watch.samples[-1].own_s - watch.samples[0].own_s for watch in watches))
-"""
+PROGRAMS = Path(__file__).with_name("programs")
 
 
 @pytest.mark.parametrize(
@@ -70,22 +58,23 @@ def test_one_sample_gives_no_measurement_of_the_cores_left():
     assert cores_left([machine_sample(0, 1, 1)], 2) is None
 
 
-def own_s_while(program: str) -> float:
-    """Return the CPU seconds that count as the test's own while `program` runs."""
+def own_s_while(*words: str) -> float:
+    """Return the CPU seconds that count as the test's own while another process burns them."""
+    argv = [sys.executable, "-S", str(PROGRAMS / "burn.py"), str(BURN_S), *words]
     before = cpu.tree_seconds({"own": [os.getpid()]})["own"]
-    subprocess.run([sys.executable, "-S", "-c", program], stdout=subprocess.PIPE, check=True, timeout=60)
+    subprocess.run(argv, stdout=subprocess.PIPE, check=True, timeout=60)
     return cpu.tree_seconds({"own": [os.getpid()]})["own"] - before
 
 
 def test_a_child_counts_as_own_and_a_detached_process_does_not():
-    assert own_s_while(BURN) >= 0.9 * BURN_S
-    assert own_s_while(DETACH + BURN) <= 0.5 * BURN_S
+    assert own_s_while() >= 0.9 * BURN_S
+    assert own_s_while("detached") <= 0.5 * BURN_S
 
 
 def test_a_named_process_belongs_to_the_run():
     """A local AWS that stays up between runs is not a child of the run, but it works for the run."""
     child = subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"], start_new_session=True)
-    other = [sys.executable, "-c", WATCH.format(pid=child.pid)]
+    other = [sys.executable, str(PROGRAMS / "watch.py"), str(child.pid)]
     shown = subprocess.run(other, capture_output=True, text=True, check=True, timeout=30).stdout.split()
     child.kill()
     child.wait()
@@ -146,21 +135,11 @@ def test_what_other_processes_take_is_averaged_over_the_last_samples():
     assert cpu_contention.other_processes_cores([], 0.0) == 0.0
 
 
-PARENT = """
-import subprocess, sys, time
-def burn(s):
-    end = time.process_time() + s
-    while time.process_time() < end: pass
-if len(sys.argv) > 1: burn(0.4)
-else:
-    subprocess.run([sys.executable, "-S", __file__, "child"]); burn(0.3); print(flush=True); time.sleep(60)
-"""
-
-
-def test_the_time_of_a_tree_counts_children_that_have_ended(tmp_path: Path):
-    (tmp_path / "burn.py").write_text(PARENT)
+def test_the_time_of_a_tree_counts_children_that_have_ended():
     sampler = CpuSampler()
-    with subprocess.Popen([sys.executable, "-S", str(tmp_path / "burn.py")], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, "-S", str(PROGRAMS / "burn_with_child.py")], stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         process.stdout.readline()
         sample = sampler.sample({"run": process.pid})
