@@ -9,20 +9,19 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from kit import aws
-from kit.suite.repeat import repeat_reason
+from tests.e2e.repetition import first_valid
 from tests.polling import wait_until
 
 SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
 # After the end of a run, or of its owner, all processes and files of the run must be removed within this time.
 GONE_S_MAX = 5.0
 RUN_S_MAX = 600.0
-# CPU contention can make a good run INVALID. The test then repeats the run, as a suite does.
-GOOD_RUNS_MAX = 3
 
 
 @dataclass
@@ -124,11 +123,12 @@ def good_run(start_run: Callable[..., Run]) -> Callable[..., Run]:
     """Run until a run is not invalidated by CPU contention; returns the last run."""
 
     def run(*arguments: str) -> Run:
-        for _ in range(GOOD_RUNS_MAX):
+        def attempt(_number: int) -> tuple[Run, dict[str, Any]]:
             last = start_run(*arguments)
             last.end()
-            if not repeat_reason(last.verdict(), None):
-                break
+            return last, last.verdict()
+
+        last, _record = first_valid(attempt)
         return last
 
     return run

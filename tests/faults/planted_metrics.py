@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 
 from kit import collect
-from kit.faults.experiments import Experiment
 from kit.faults.proofs import Proof, ProofContext, proof_of
 from kit.model import Deployment
+from tests.faults.proof_experiments import experiment
 
 BEFORE_S, FAULT_S, AFTER_S = 60, 30, 45
 PUBLISH_S = 5
@@ -138,14 +138,14 @@ class Broker:
     def context(self, *actions: dict[str, Any], targets: Any = None, **more: Any) -> ProofContext:
         """Return the proof context of these actions. The targets are all tasks in HERE."""
         chosen = targets if targets is not None else [task(component) for component in self.components]
-        experiment = Experiment(
-            id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=self.start,
-            ended_at=max(action["end"] for action in actions), actions=actions, alarms=(), targets=tuple(chosen),
-        )  # fmt: skip
         return ProofContext(
-            session=self.session, experiment=experiment, samples=Zones(), meters=collect.Meters(session=self.session),
-            deployment=Deployment(stack_name="s", run_id="r", api_url="", outputs={"MetricsEnv": self.env}), **more,
-        )  # fmt: skip
+            session=self.session,
+            deployment=Deployment(stack_name="s", run_id="r", api_url="", outputs={"MetricsEnv": self.env}),
+            experiment=experiment(*actions, targets=chosen),
+            samples=Zones(),
+            meters=collect.Meters(session=self.session),
+            **more,
+        )
 
     def prove(self, action_id: str, *, parameters: Mapping[str, Any] | None = None, **more: Any) -> Proof:
         """Return the result of the proof of one action of this kind."""

@@ -13,13 +13,13 @@ import pytest
 
 from kit import aws, collect, faults
 from kit.errors import FaultError, UnsafeTarget
-from kit.faults.experiments import Experiment
 from kit.faults.guards import check_targets, describe_targets
 from kit.faults.proofs import SKEW_S, ProofContext, proof_of
 from kit.faults.proofs.balancer import prove_cut
 from kit.faults.proofs.task_stops import prove_stopped
 from kit.faults.tasks import TaskStop, _is_casualty
 from kit.model import Deployment, FaultWindow
+from tests.faults.proof_experiments import experiment
 from tests.polling import wait_for_value, wait_until
 
 STEADY_S_MAX = 60
@@ -201,11 +201,8 @@ class Recorded:
 def cut_context(deployment: Deployment, healthy: dict[float, int]) -> ProofContext:
     """Return the proof context of a cut of subnet-1 from 100 to 120."""
     target = {"name": "Subnets", "type": "aws:ec2:subnet", "arn": "arn:s", "id": "subnet-1", "zone": "a", "service": ""}
-    experiment = Experiment(
-        id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=100.0, ended_at=120.0,
-        actions=({**CUT, "start": 100.0, "end": 120.0},), alarms=(), targets=(target,),
-    )  # fmt: skip
-    return ProofContext(session=None, deployment=deployment, experiment=experiment, samples=Recorded(healthy))  # type: ignore[arg-type]
+    cut = experiment({**CUT, "start": 100.0, "end": 120.0}, targets=[target])
+    return ProofContext(session=None, deployment=deployment, experiment=cut, samples=Recorded(healthy))  # type: ignore[arg-type]
 
 
 def seconds(start: int, end: int, count: int) -> dict[float, int]:

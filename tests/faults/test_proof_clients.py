@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kit.faults.experiments import Experiment
-from kit.faults.proofs import EFFECT_CHECKS, Proof, ProofContext, how_proven, proof_of
+from kit.faults.proofs import EFFECT_CHECKS, Proof, how_proven
 from kit.fis_rules.catalog import ACTIONS, HARMLESS, REHEARSABLE
-from kit.model import Deployment
+from tests.faults.proof_experiments import FakeEcs, prove_action
 
 START, END, STOP = 60.0, 90.0, 130.0
 RATE_PER_S = 30
@@ -54,23 +52,7 @@ def attempts(timeline: str, *, slow_ms: float = 0.0, timeout: bool = False) -> p
 
 def prove(action: dict[str, Any], **seen: Any) -> Proof:
     whole = {"name": "Hit", "status": "completed", "start": START, "end": END, "targets": ["Tasks"], **action}
-    experiment = Experiment(
-        id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=START, ended_at=END,
-        actions=(whole,), alarms=(), targets=(TASK,),
-    )  # fmt: skip
-    deployment = Deployment(stack_name="s", run_id="r", api_url="")
-    context = ProofContext(session=NoTask(), deployment=deployment, experiment=experiment, **seen)  # type: ignore[arg-type]
-    return proof_of(replace(context, deployment=replace(deployment, outputs={"ClusterName": "c"})), whole)
-
-
-class NoTask:
-    """An ECS that no longer lists any task."""
-
-    def client(self, name: str) -> Any:
-        return self
-
-    def describe_tasks(self, **_: Any) -> dict[str, Any]:
-        return {"tasks": []}
+    return prove_action(FakeEcs(), whole, targets=(TASK,), **seen)
 
 
 class Health:

@@ -10,14 +10,13 @@ import pytest
 
 from kit import aws
 from kit.faults import tasks
-from kit.faults.experiments import Experiment
-from kit.faults.proofs import Proof, ProofContext, proof_of
+from kit.faults.proofs import Proof
 from kit.faults.tasks import TaskLife, TaskStop
 from kit.model import Deployment
+from tests.faults.proof_experiments import CLUSTER, FakeEcs, prove_action
 from tests.polling import wait_until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
-CLUSTER = "proofs"
 FAILED = "Task failed ELB health checks in (target-group arn:g)"
 
 
@@ -30,13 +29,7 @@ def proven(session: Any, kind: str, arns: list[str], start: float, *, signal: st
     targets = tuple(
         {"name": "Tasks", "type": "aws:ecs:task", "arn": arn, "id": "", "zone": "", "service": ""} for arn in arns
     )
-    experiment = Experiment(
-        id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=start, ended_at=start,
-        actions=({**action, "start": start, "end": start},), alarms=(), targets=targets,  # type: ignore[arg-type]
-    )  # fmt: skip
-    deployment = Deployment(stack_name="s", run_id="r", api_url="", outputs={"ClusterName": CLUSTER})
-    context = ProofContext(session=session, deployment=deployment, experiment=experiment, samples=None)
-    return proof_of(context, experiment.actions[0])
+    return prove_action(session, {**action, "start": start, "end": start}, targets=targets)
 
 
 def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Session) -> None:
@@ -120,16 +113,6 @@ class Complete:
         return pd.DataFrame()
 
 
-class OneApi:
-    """An ECS in which each service wants one task."""
-
-    def client(self, name: str) -> Any:
-        return self
-
-    def describe_services(self, **_: Any) -> dict[str, Any]:
-        return {"services": [{"serviceName": "api", "desiredCount": 1}]}
-
-
 def replaced(monkeypatch: pytest.MonkeyPatch, *lives: TaskLife) -> Proof:
     """Prove a deployment that began at 100, from these lives of tasks."""
     monkeypatch.setattr(tasks, "lives", lambda *_: list(lives))
@@ -137,19 +120,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch, *lives: TaskLife) -> Proof:
         "name": "Deploy", "action_id": "aws:ssm:start-automation-execution", "targets": [], "status": "completed",
         "start": 100.0, "end": 120.0,
     }  # fmt: skip
-    experiment = Experiment(
-        id="EXP1", template_id="EXT1", run_id="r", status="completed", reason="", started_at=100.0, ended_at=120.0,
-        actions=(action,), alarms=(), targets=(),
-    )  # fmt: skip
-    outputs = {"ClusterName": "c", "ApiServiceName": "api", "MatcherServiceName": "m", "RelayServiceName": "r"}
-    context = ProofContext(
-        session=OneApi(),
-        deployment=Deployment(stack_name="s", run_id="r", api_url="", outputs=outputs),
-        experiment=experiment,
-        samples=Complete(),
-        evidence={"Deploy": "api-replaced"},
-    )
-    return proof_of(context, experiment.actions[0])
+    return prove_action(FakeEcs({"api": 1}), action, samples=Complete(), evidence={"Deploy": "api-replaced"})
 
 
 def life(started_at: float, leaves_at: float | None = None, code: str = "ServiceSchedulerInitiated") -> TaskLife:
