@@ -1,0 +1,1 @@
+"""Fuzz targets: each module has one `TARGET` and is named as on the command line."""
