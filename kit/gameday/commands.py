@@ -6,7 +6,6 @@ an AWS that outlives the run. A local AWS that belongs to the run ends with it a
 
 from __future__ import annotations
 
-import logging
 import signal
 import subprocess
 import sys
@@ -29,8 +28,6 @@ DONE = b"done"
 # processes to end (kit.notebook.runner.STOP_GRACE_S).
 LATE_START_S = 15.0
 LATE_START_POLL_S = 0.5
-
-log = logging.getLogger(__name__)
 
 
 def hypothesis_of(scenario: str) -> str:
@@ -129,9 +126,12 @@ def run_watchdog(run_id: str, *, target: str, region: str) -> None:
     if sys.stdin.buffer.read() == DONE:
         return
     deadline = time.monotonic() + LATE_START_S
+    said: set[str] = set()
     while True:
         for line in stop_run(run_id, target=target, region=region):
-            log.info(line)
+            if line not in said:
+                terminal.say(f"watchdog of {run_id}: {line}")
+            said.add(line)
         if time.monotonic() > deadline:
             return
         time.sleep(LATE_START_POLL_S)
