@@ -19,16 +19,18 @@ def broken_by_denials(
     if defect("attempts", attempts):
         return frozenset()
     spans = {phase.name: phase for phase in phases}
-    asked = [one for one in objectives if Metric(one.metric) in DENIED and one.phase in spans]
+    checked = [objective for objective in objectives if Metric(objective.metric) in DENIED and objective.phase in spans]
     return frozenset(
-        (Metric(one.metric).check, one.phase) for one in asked if not _met(one, attempts, spans[one.phase])
+        (Metric(objective.metric).check, objective.phase)
+        for objective in checked
+        if not _met(objective, attempts, spans[objective.phase])
     )
 
 
-def _met(one: Objective, attempts: Table, phase: Phase) -> bool:
-    metric = Metric(one.metric)
+def _met(objective: Objective, attempts: Table, phase: Phase) -> bool:
+    metric = Metric(objective.metric)
     denied = DENIED[metric](attempts, phase)
-    return one.met(1 - denied if metric.is_minimum else denied)
+    return objective.met(1 - denied if metric.is_minimum else denied)
 
 
 def _attempts(attempts: Table, phase: Phase) -> float:

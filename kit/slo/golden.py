@@ -56,8 +56,8 @@ class RunSample:
     def to_plain(self) -> dict[str, Any]:
         """Return the JSON form; `from_plain` reads it back."""
         phases = {
-            name: {"latency": one.latency.to_plain(), "attempts": one.attempts, "errors": one.errors}
-            for name, one in self.phases.items()
+            name: {"latency": phase.latency.to_plain(), "attempts": phase.attempts, "errors": phase.errors}
+            for name, phase in self.phases.items()
         }
         return {"run_id": self.run_id, "load": dict(self.load), "machine": dict(self.machine), "phases": phases}
 
@@ -67,11 +67,11 @@ class RunSample:
         try:
             phases = {
                 name: PhaseSample(
-                    latency=Histogram.from_plain(one["latency"]),
-                    attempts=int(one["attempts"]),
-                    errors=int(one["errors"]),
+                    latency=Histogram.from_plain(phase["latency"]),
+                    attempts=int(phase["attempts"]),
+                    errors=int(phase["errors"]),
                 )
-                for name, one in value["phases"].items()
+                for name, phase in value["phases"].items()
             }
             return cls(run_id=value["run_id"], load=value["load"], machine=value["machine"], phases=phases)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -139,18 +139,21 @@ def compare(golden: Golden, candidates: Sequence[RunSample]) -> list[Finding]:
             continue
         compared += [_latency(golden.runs, candidates, phase, share) for share in SHARES]
         compared.append(_errors(golden.runs, candidates, phase))
-    significant = _holm([one.p for one in compared])
-    return found + [_finding(one, certain, len(candidates)) for one, certain in zip(compared, significant, strict=True)]
+    significant = _holm([comparison.p for comparison in compared])
+    return found + [
+        _finding(comparison, certain, len(candidates))
+        for comparison, certain in zip(compared, significant, strict=True)
+    ]
 
 
-def _require_comparable(one: RunSample, other: RunSample) -> None:
+def _require_comparable(golden: RunSample, other: RunSample) -> None:
     for what in ("load", "machine"):
-        ours, theirs = getattr(one, what), getattr(other, what)
+        ours, theirs = getattr(golden, what), getattr(other, what)
         differing = sorted(key for key in {*ours, *theirs} if ours.get(key) != theirs.get(key))
         if differing:
             key = differing[0]
             raise UsageError(
-                f"run {other.run_id} cannot be compared with {one.run_id}: {what} {key}={theirs.get(key)!r}, "
+                f"run {other.run_id} cannot be compared with {golden.run_id}: {what} {key}={theirs.get(key)!r}, "
                 f"not {ours.get(key)!r}"
             )
 
@@ -195,9 +198,17 @@ def _errors(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase:
 
     ours = [run.phases[phase] for run in golden]
     theirs = [run.phases[phase] for run in candidates]
-    errors, attempts = sum(one.errors for one in theirs), sum(one.attempts for one in theirs)
-    pooled = stats.binomtest(sum(one.errors for one in ours), sum(one.attempts for one in ours))
-    limit = max(float(pooled.proportion_ci(1 - ALPHA).high), *(one.errors / one.attempts for one in ours))
+    errors, attempts = (
+        sum(phase_sample.errors for phase_sample in theirs),
+        sum(phase_sample.attempts for phase_sample in theirs),
+    )
+    pooled = stats.binomtest(
+        sum(phase_sample.errors for phase_sample in ours), sum(phase_sample.attempts for phase_sample in ours)
+    )
+    limit = max(
+        float(pooled.proportion_ci(1 - ALPHA).high),
+        *(phase_sample.errors / phase_sample.attempts for phase_sample in ours),
+    )
     test = stats.binomtest(errors, attempts, min(1.0, limit), alternative="greater")
     interval = stats.binomtest(errors, attempts).proportion_ci(1 - ALPHA)
     return Comparison(
@@ -223,26 +234,26 @@ def _holm(ps: Sequence[float]) -> list[bool]:
     return rejected
 
 
-def _finding(one: Comparison, certain: bool, candidates: int) -> Finding:
-    worse = certain and one.ratio > RATIO_MIN
+def _finding(comparison: Comparison, certain: bool, candidates: int) -> Finding:
+    worse = certain and comparison.ratio > RATIO_MIN
     failed = worse and candidates >= CANDIDATES_MIN
     return Finding(
-        name=f"golden-{one.name}",
+        name=f"golden-{comparison.name}",
         kind=CheckKind.GOLDEN,
         status=Status.FAIL if failed else Status.PASS,
-        detail=_answer(one, worse, candidates),
-        measured=one.ratio,
+        detail=_answer(comparison, worse, candidates),
+        measured=comparison.ratio,
         limit=RATIO_MIN,
         unit="ratio",
-        phase=one.phase,
+        phase=comparison.phase,
     )
 
 
-def _answer(one: Comparison, worse: bool, candidates: int) -> str:
+def _answer(comparison: Comparison, worse: bool, candidates: int) -> str:
     """Say whether it got worse, with the interval."""
-    shown = f"{one.candidate:.4g} {one.unit} against {one.golden:.4g} {one.unit}"
-    interval = f"{one.ratio:.2f} times, 95 % interval {one.low:.2f} to {one.high:.2f}"
-    word = "more errors" if one.name == "error-rate" else "slower"
+    shown = f"{comparison.candidate:.4g} {comparison.unit} against {comparison.golden:.4g} {comparison.unit}"
+    interval = f"{comparison.ratio:.2f} times, 95 % interval {comparison.low:.2f} to {comparison.high:.2f}"
+    word = "more errors" if comparison.name == "error-rate" else "slower"
     if not worse:
         return f"no evidence that it got {word}: {shown} ({interval})"
     if candidates < CANDIDATES_MIN:

@@ -72,7 +72,7 @@ def publish(progress: Progress) -> dict[str, Any]:
     )  # fmt: skip
     suite_record.write(record, folder)
     counted = suite_record.counting(progress.outcomes)
-    reports.write_suite_junit(record, [one.record for one in counted], folder / "junit.xml")
+    reports.write_suite_junit(record, [outcome.record for outcome in counted], folder / "junit.xml")
     reports.write_suite_html(record, folder / "index.html")
     return record
 
@@ -229,7 +229,9 @@ def table(record: dict[str, Any], plan: Plan) -> Iterator[str]:
         yield f"{run['scenario']:<22} {run['verdict']:<8} {run['duration_s']:>5.0f} s  {where}"
         if run["verdict"] != Verdict.PASS:
             yield f"    {run['main_reason']}"
-        for first in (one for one in record["runs"] if one["scenario"] == run["scenario"] and not one["counts"]):
+        for first in (
+            other for other in record["runs"] if other["scenario"] == run["scenario"] and not other["counts"]
+        ):
             yield f"    repeated alone, because {first['repeat_reason']}: {first['verdict']}, {first['main_reason']}"
 
 

@@ -37,7 +37,7 @@ def make(
     counted = counting(outcomes)
     runs = [_run(outcome, counts=outcome in counted) for outcome in outcomes]
     reasons = [*_unfinished(state, stopped_by), *_reasons(counted)]
-    verdict = gate.worst([*(one.verdict for one in counted), *([Verdict.INVALID] if state != DONE else [])])
+    verdict = gate.worst([*(outcome.verdict for outcome in counted), *([Verdict.INVALID] if state != DONE else [])])
     record = {
         "schema": SCHEMA,
         "suite": plan.suite,
@@ -123,7 +123,11 @@ def _unfinished(state: str, stopped_by: str) -> list[str]:
 
 
 def _reasons(counted: Sequence[Outcome]) -> list[str]:
-    return [f"{one.member.scenario}: {main_reason(one)}" for one in counted if one.verdict is not Verdict.PASS]
+    return [
+        f"{outcome.member.scenario}: {main_reason(outcome)}"
+        for outcome in counted
+        if outcome.verdict is not Verdict.PASS
+    ]
 
 
 def main_reason(outcome: Outcome) -> str:

@@ -83,8 +83,10 @@ def judge(
 def _reasons(findings: Sequence[Finding], status: Status) -> list[str]:
     order = CAUSE_ORDER if status is Status.INVALID else KIND_ORDER
     rank = {kind: place for place, kind in enumerate(order)}
-    chosen = sorted((one for one in findings if one.status is status), key=lambda one: rank[one.kind])
-    return [_reason(one) for one in chosen]
+    chosen = sorted(
+        (finding for finding in findings if finding.status is status), key=lambda finding: rank[finding.kind]
+    )
+    return [_reason(finding) for finding in chosen]
 
 
 def _reason(finding: Finding) -> str:
@@ -102,7 +104,7 @@ def _gaps(findings: Sequence[Finding], fault: FaultWindow | None, fault_expected
     """Say what is missing for a pass, apart from findings that are INVALID themselves."""
     if not findings:
         return ["nothing was checked: no findings at all"]
-    present = {one.kind for one in findings}
+    present = {finding.kind for finding in findings}
     wanted = [kind for kind in REQUIRED_KINDS if fault_expected or kind is not CheckKind.FAULT]
     gaps = [f"no check of kind {kind.value} was made" for kind in wanted if kind not in present]
     return [*(_fault_gaps(fault) if fault_expected else []), *gaps]
@@ -139,7 +141,7 @@ def record(
     The run's start and end are ISO 8601 in UTC, all other times epoch seconds. Raises EvidenceMissing for a number
     that is not finite, or a record that breaks the schema.
     """
-    made = plain(
+    verdict_record = plain(
         {
             "schema": VERDICT_SCHEMA,
             "run_id": facts.run_id,
@@ -161,8 +163,8 @@ def record(
         },
         "verdict",
     )
-    validate(made)
-    return made
+    validate(verdict_record)
+    return verdict_record
 
 
 def invalid_record(

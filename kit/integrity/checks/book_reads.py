@@ -34,16 +34,16 @@ class Comparison:
     def wrong(self) -> np.ndarray:
         """Return the indices of the reads whose levels differ from the expected ones."""
         size = len(self.judged)
-        lengths = [np.bincount(one.read, minlength=size) for one in (self.shown, self.expected)]
+        lengths = [np.bincount(levels.read, minlength=size) for levels in (self.shown, self.expected)]
         same = lengths[0] == lengths[1]
-        shown, expected = (one.where(same[one.read]) for one in (self.shown, self.expected))
+        shown, expected = (levels.where(same[levels.read]) for levels in (self.shown, self.expected))
         bad = self.judged & ~same
         bad[shown.read[np.logical_or.reduce([a != b for a, b in zip(shown, expected, strict=True)])]] = True
         return np.flatnonzero(bad)
 
     def difference(self, read: int) -> str:
         """Describe the first wrong level of this read's book."""
-        shown, expected = (_sides(one.where(one.read == read)) for one in (self.shown, self.expected))
+        shown, expected = (_sides(levels.where(levels.read == read)) for levels in (self.shown, self.expected))
         for name, found, wanted in zip(("bids", "asks"), shown, expected, strict=True):
             for index in range(max(len(found), len(wanted))):
                 pair = [side[index] if index < len(side) else None for side in (found, wanted)]
@@ -122,7 +122,7 @@ def _compare(evidence: Evidence) -> Comparison:
     expected = Levels.joined(parts) if parts else shown.where(np.zeros(len(shown.read), dtype=bool))
     expected = expected.where(np.argsort(expected.read, kind="stable"))
     both = (shown.where(judged[shown.read]), expected)
-    both = [one._replace(orders=np.where(counted[one.read], one.orders, 0)) for one in both]
+    both = [levels._replace(orders=np.where(counted[levels.read], levels.orders, 0)) for levels in both]
     return Comparison(judged=judged, shown=both[0], expected=both[1])
 
 

@@ -67,19 +67,19 @@ def read_attempts(
     """
     attempts, templates, begin = Columns(storage, table.rows), JsonTemplates(REPEATED, COMPARED), 0
     for batch in table.batches(READ):
-        made = _attempts(batch, clients, templates)
-        attempts.append(made)
-        reads.append(_reads(batch, made, begin))
-        found = made["status"] == FOUND
-        books.put(batch, np.flatnonzero((made["op"] == BOOK) & found), begin)
-        pages.put(batch, np.flatnonzero((made["op"] == TRADES) & found), begin)
-        begin += len(made["op"])
+        columns = _attempts(batch, clients, templates)
+        attempts.append(columns)
+        reads.append(_reads(batch, columns, begin))
+        found = columns["status"] == FOUND
+        books.put(batch, np.flatnonzero((columns["op"] == BOOK) & found), begin)
+        pages.put(batch, np.flatnonzero((columns["op"] == TRADES) & found), begin)
+        begin += len(columns["op"])
     return attempts
 
 
 def _attempts(batch: Batch, clients: ClientIds, templates: JsonTemplates) -> dict[str, np.ndarray]:
     client, name = hashing.texts(batch["client_id"]), hashing.texts(batch["idempotency_key"])
-    made = {
+    columns = {
         "op": codes(batch["op"], OPERATIONS),
         "kind": codes(batch["kind"], ATTEMPT_KINDS),
         "outcome": codes(batch["outcome"], OUTCOMES),
@@ -90,23 +90,23 @@ def _attempts(batch: Batch, clients: ClientIds, templates: JsonTemplates) -> dic
         "attempt_id": hashing.rows(to_numpy(batch["op_id"]), to_numpy(batch["attempt"])),
     }
     for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns"):
-        made[column] = to_numpy(batch[column])
-    return made | _answers(batch, made, client, name, templates)
+        columns[column] = to_numpy(batch[column])
+    return columns | _answers(batch, columns, client, name, templates)
 
 
 def _answers(
-    batch: Batch, made: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, templates: JsonTemplates
+    batch: Batch, columns: dict[str, np.ndarray], client: np.ndarray, name: np.ndarray, templates: JsonTemplates
 ) -> dict[str, np.ndarray]:
     """Return order and content in the acknowledgements. An answer that repeats the attempt needs no parsing."""
-    answer_order, answer = np.zeros_like(made["order"]), np.zeros_like(made["content"])
+    answer_order, answer = np.zeros_like(columns["order"]), np.zeros_like(columns["content"])
     own = np.zeros(len(answer), dtype=bool)
-    acknowledged = good(made["status"]) | good(made["late_status"])
-    asked = np.flatnonzero((made["op"] == ORDER) & (made["kind"] != REUSE_KEY) & acknowledged)
+    acknowledged = good(columns["status"]) | good(columns["late_status"])
+    asked = np.flatnonzero((columns["op"] == ORDER) & (columns["kind"] != REUSE_KEY) & acknowledged)
     if len(asked):
         texts = decoded(batch["reply"]).take(pa.array(asked))
         repeats = templates.same(texts, batch, asked, _shapes(batch)[asked])
         as_sent, other = asked[repeats], asked[~repeats]
-        own[as_sent], answer[as_sent] = True, made["content"][as_sent]
+        own[as_sent], answer[as_sent] = True, columns["content"][as_sent]
         if len(other):
             parsed = parse(texts.filter(pa.array(~repeats)), NAMED_FIELDS)
             answer_order[other] = hashing.texts(parsed["orderId"])
@@ -114,7 +114,7 @@ def _answers(
             differs = _names_other(parsed["clientId"], client[other])
             differs |= _names_other(parsed["idempotencyKey"], name[other])
             answer[other] = np.where(differs, ~answer[other], answer[other])
-    reused = np.flatnonzero(made["kind"] == REUSE_KEY)
+    reused = np.flatnonzero(columns["kind"] == REUSE_KEY)
     if len(reused):
         answer[reused] = hashing.texts(parse(decoded(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
     return {"answer_order": answer_order, "answer": answer, "answers_own_order": own}
@@ -134,15 +134,15 @@ def _shapes(batch: Batch) -> np.ndarray:
     return shapes
 
 
-def _reads(batch: Batch, made: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
+def _reads(batch: Batch, sent: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
     """Select the reads of orders with a definite answer: a state, or that the client has no such order."""
-    answered = (made["outcome"] == OK) | np.isin(made["status"], (FORBIDDEN, NOT_FOUND))
-    rows = np.flatnonzero((made["op"] == GET_ORDER) & answered & (made["order"] != 0))
+    answered = (sent["outcome"] == OK) | np.isin(sent["status"], (FORBIDDEN, NOT_FOUND))
+    rows = np.flatnonzero((sent["op"] == GET_ORDER) & answered & (sent["order"] != 0))
     parsed = parse(decoded(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
     answer = order_content.number(parsed, order_content.CLIENT)
     differs = _names_other(parsed["clientId"], hashing.texts(batch["client_id"])[rows])
     columns = ("order", "client", "outcome", "status", "invoked_ns", "completed_ns")
-    return {column: made[column][rows] for column in columns} | {
+    return {column: sent[column][rows] for column in columns} | {
         "row": rows + begin,
         "answer_order": hashing.texts(parsed["orderId"]),
         "state": codes(parsed["status"], STATES),

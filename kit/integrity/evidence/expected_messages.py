@@ -73,9 +73,9 @@ class ExpectedMessages:
             self._learn(batch, shapes)
             for shape, template in self._known.items():
                 rows = np.flatnonzero(shapes == shape)
-                made = written(template, values, rows) if len(rows) else None
-                if made is not None:
-                    text[rows] = text_hashes(made)
+                messages = written(template, values, rows) if len(rows) else None
+                if messages is not None:
+                    text[rows] = text_hashes(messages)
         return text
 
     def _learn(self, batch: Batch, shapes: np.ndarray) -> None:

@@ -45,17 +45,17 @@ def read_events(
     events, begin, ordered, last = Columns(storage, table.rows), 0, True, (-1, -1)
     for batch in table.batches(list(LEDGER_EVENT_COLUMNS)):
         ids = {column: hashing.texts(batch[column]) for column in IDS}
-        made = _events(batch, ids, markets, clients, begin)
-        begin += len(made["row"])
-        events.append(made | {"text": messages.expected_texts(batch)})
-        ordered, last = ordered and _ordered(made, last), (int(made["market"][-1]), int(made["seq"][-1]))
+        columns = _events(batch, ids, markets, clients, begin)
+        begin += len(columns["row"])
+        events.append(columns | {"text": messages.expected_texts(batch)})
+        ordered, last = ordered and _ordered(columns, last), (int(columns["market"][-1]), int(columns["seq"][-1]))
     if not ordered:
         events.reorder(np.lexsort((events["seq"], events["market"])))
     return events
 
 
-def _ordered(made: dict[str, np.ndarray], last: tuple[int, int]) -> bool:
-    market, seq = np.concatenate([[last[0]], made["market"]]), np.concatenate([[last[1]], made["seq"]])
+def _ordered(columns: dict[str, np.ndarray], last: tuple[int, int]) -> bool:
+    market, seq = np.concatenate([[last[0]], columns["market"]]), np.concatenate([[last[1]], columns["seq"]])
     step = np.diff(market)
     return bool(((step > 0) | ((step == 0) & (np.diff(seq) >= 0))).all())
 
@@ -113,8 +113,8 @@ def read_orders(table: ParquetTable, storage: ColumnStorage, markets: Names, cli
 def read_positions(table: ParquetTable, storage: ColumnStorage, markets: Names, clients: ClientIds) -> Columns:
     positions = Columns(storage)
     for batch in table.batches(("client_id", "market", "qty", "cash")):
-        made = {"client": clients.number(batch["client_id"]), "market": markets.number(batch["market"])}
-        positions.append(made | {"qty": to_numpy(batch["qty"]), "cash": to_numpy(batch["cash"])})
+        numbers = {"client": clients.number(batch["client_id"]), "market": markets.number(batch["market"])}
+        positions.append(numbers | {"qty": to_numpy(batch["qty"]), "cash": to_numpy(batch["cash"])})
     return positions
 
 

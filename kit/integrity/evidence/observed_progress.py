@@ -17,7 +17,7 @@ class ObservedProgress:
 
     def __init__(self, *facts: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
         """Each of `facts` has the columns market, seq, time in ns."""
-        market, seq, at_ns = (np.concatenate([one[n] for one in facts]).astype(np.int64) for n in range(3))
+        market, seq, at_ns = (np.concatenate([fact[n] for fact in facts]).astype(np.int64) for n in range(3))
         self._known: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         for number in pd.unique(market).tolist():
             mine = np.flatnonzero(market == number)

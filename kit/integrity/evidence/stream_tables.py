@@ -105,7 +105,7 @@ class UnprovenMessages:
 def read_connections(table: ParquetTable, storage: ColumnStorage, subscribers: Names, markets: Names) -> Columns:
     connections = Columns(storage)
     for batch in table.batches(CONNECTION_COLUMNS):
-        made = {"subscriber": subscribers.number(batch["subscriber"]), "symbol": markets.number(batch["symbol"])}
-        made |= {name: to_numpy(batch[name]) for name in CONNECTION_COLUMNS if name not in made}
-        connections.append(made)
+        columns = {"subscriber": subscribers.number(batch["subscriber"]), "symbol": markets.number(batch["symbol"])}
+        columns |= {name: to_numpy(batch[name]) for name in CONNECTION_COLUMNS if name not in columns}
+        connections.append(columns)
     return connections

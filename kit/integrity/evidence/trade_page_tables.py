@@ -70,9 +70,9 @@ class TradePages:
         counts = to_numpy(pc.fill_null(pc.list_value_length(trades), 0)).astype(np.int64)
         pages = np.repeat(np.arange(len(chosen)) + len(self.reads), counts)
         self.trades.append({"page": pages} | self._columns(trades.flatten()))
-        made = {name: to_numpy(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
+        times = {name: to_numpy(batch[name])[chosen] for name in ("invoked_ns", "completed_ns")}
         self.reads.append(
-            made
+            times
             | {
                 "row": chosen + begin,
                 "market": self._markets.number(symbols),

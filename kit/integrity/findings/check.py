@@ -70,8 +70,10 @@ class Checks:
         """Make a check of the decorated function."""
 
         def register(find: Callable[[Evidence], Result]) -> Callable[[Evidence], Result]:
-            made = Check(name=name, noun=noun, hold=hold, broke=broke, find=find, needs=needs, reads=reads, timed=timed)
-            self._checks.append(made)
+            check = Check(
+                name=name, noun=noun, hold=hold, broke=broke, find=find, needs=needs, reads=reads, timed=timed
+            )
+            self._checks.append(check)
             return find
 
         return register

@@ -84,16 +84,16 @@ class Levels(NamedTuple):
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def books_at(made: Changes, counts: np.ndarray, depth: np.ndarray) -> Levels:
+def books_at(changes: Changes, counts: np.ndarray, depth: np.ndarray) -> Levels:
     """Compute several books: book i is the best `depth[i]` levels of either side after the first `counts[i]` events.
 
     `counts` ascend. Many books are computed side by side, each as a row of all prices of its market.
     """
-    prices, level = np.unique(made.price, return_inverse=True)
+    prices, level = np.unique(changes.price, return_inverse=True)
     size = len(prices)
     # Buys from the highest price down, then sells from the lowest up, so that the best comes first.
-    column = np.where(made.buys > 0, size - 1 - level, size + level)
-    first = np.searchsorted(counts, made.index, side="right")  # the first book that includes each change
+    column = np.where(changes.buys > 0, size - 1 - level, size + level)
+    first = np.searchsorted(counts, changes.index, side="right")  # the first book that includes each change
     price, buys = np.concatenate([prices[::-1], prices]), np.repeat([1, 0], size)
     before, parts = np.zeros((2, 2 * size), dtype=np.int64), []
     step = max(1, CELLS_MAX // max(1, 2 * size))
@@ -102,7 +102,8 @@ def books_at(made: Changes, counts: np.ndarray, depth: np.ndarray) -> Levels:
         new = slice(*np.searchsorted(first, (begin, end)))
         at = (first[new] - begin) * 2 * size + column[new]
         lots, orders = (
-            _summed(before[n], at, column_of[new], end - begin) for n, column_of in enumerate((made.lots, made.orders))
+            _summed(before[n], at, column_of[new], end - begin)
+            for n, column_of in enumerate((changes.lots, changes.orders))
         )
         before = np.stack([lots[-1], orders[-1]])
         row, chosen = np.nonzero(_best(lots != 0, depth[begin:end]))
