@@ -31,6 +31,10 @@ class MachineRecord:
         """Return how many cores other processes left to the run between two epoch seconds; None without samples."""
         return machine.cores_left([sample for sample in self.samples if start <= sample.t <= end], self.cores)
 
+    def contended(self, left_min: float) -> tuple[tuple[float, float], ...]:
+        """Return from when to when (epoch s) other processes left the run fewer than `left_min` cores."""
+        return machine.contended(self.samples, self.cores, left_min)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observations:

@@ -11,9 +11,9 @@ from typing import Any
 
 from kit import slo
 from kit.gameday.evidence import RunEvidence, read_evidence
-from kit.gameday.findings import run_findings
-from kit.gameday.noise import apply_noise_rule
-from kit.model import Finding, Verdict
+from kit.gameday.findings import client_findings, run_findings
+from kit.gameday.noise import CORES_LEFT_MIN, apply_noise_rule, outside
+from kit.model import Finding, Status, Verdict
 from kit.verdict import gate
 
 
@@ -46,6 +46,21 @@ def judge_folder(run_dir: Path) -> Judgement:
     evidence = read_evidence(run_dir)
     observed, phases, scenario = evidence.observed, evidence.phases, evidence.scenario
     denied = slo.broken_by_denials(evidence.history.attempts, phases, scenario.objectives)
-    findings = apply_noise_rule(run_findings(evidence), phases, observed.machine.cores_left, denied=denied)
+    findings = apply_noise_rule(
+        run_findings(evidence),
+        phases,
+        observed.machine.cores_left,
+        denied=denied,
+        held_outside=lambda: _held_outside_contention(evidence),
+    )
     verdict, reasons = gate.judge(findings, observed.fault, fault_expected=not scenario.breaks_nothing)
     return Judgement(evidence=evidence, findings=tuple(findings), verdict=verdict, reasons=reasons)
+
+
+def _held_outside_contention(evidence: RunEvidence) -> frozenset[tuple[str, str]]:
+    """Return check and phase of each objective that does not fail without the seconds of CPU contention."""
+    contended, history = evidence.observed.machine.contended(CORES_LEFT_MIN), evidence.history
+    if not contended:
+        return frozenset()
+    quiet = replace(evidence, history=replace(history, attempts=outside(history.attempts, contended)))
+    return frozenset((one.name, one.phase) for one in client_findings(quiet) if one.status is not Status.FAIL)

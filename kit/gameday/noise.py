@@ -1,7 +1,9 @@
 """The noise rule: a broken objective proves nothing about the build when other processes took the CPU.
 
-A failed SLO check becomes INVALID if, during its phase, other processes left the run less CPU than it needs. Three
-kinds of failures stay failures, because a slow machine does not cause them:
+A failed SLO check becomes INVALID if, during its phase, other processes left the run less CPU than it needs: on
+average, or in the very seconds that broke the objective, which holds without them. Other runs of a suite are other
+processes too; the suite repeats an INVALID run alone. Three kinds of failures stay failures, because a slow machine
+does not cause them:
 
 - integrity checks: a busy machine answers late, but it does not lose or double orders;
 - objectives that count what the build did, such as its calls to the store;
@@ -13,11 +15,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
-from kit.model import CheckKind, Finding, Phase, Status
+import numpy as np
+
+from kit.model import NS_PER_S, CheckKind, Finding, Phase, Status
 from kit.slo.objectives import Metric
+from kit.slo.samples import Table
 
 # A run at the scenarios' rates keeps about one core busy (`gameday suite` prints how many).
 CORES_LEFT_MIN = 0.9
+# What was sent so long before a contended second was still in work during it; what follows waits for the backlog.
+CONTENTION_LEAD_S = 0.5
+CONTENTION_TAIL_S = 1.0
 COUNTED = frozenset({Metric.THROTTLED_CALLS_PER_ATTEMPT.check})
 
 
@@ -27,24 +35,47 @@ def apply_noise_rule(
     cores_left: Callable[[float, float], float | None],
     *,
     denied: Collection[tuple[str, str]] = (),
+    held_outside: Callable[[], Collection[tuple[str, str]]] = frozenset,
 ) -> list[Finding]:
     """Return the findings, with those invalidated that CPU contention may explain.
 
     `cores_left(start, end)`: the cores that other processes left to the run, None if nobody measured it; without a
     measurement nothing is invalidated. `denied`: check and phase of objectives that denials alone break.
+    `held_outside()`: check and phase of objectives that did not fail outside the contended seconds; asked only for
+    failures.
     """
     windows = {phase.name: (phase.start, phase.end) for phase in phases}
     if "recovery" in windows:
         # Recovery is measured until the end of the load.
         windows["recovery"] = (windows["recovery"][0], phases[-1].end)
-    judged = []
-    for finding in findings:
-        left = cores_left(*windows[finding.phase]) if _affected(finding, denied) and finding.phase in windows else None
+    affected = [one for one in findings if _affected(one, denied) and one.phase in windows]
+    held = held_outside() if affected else ()
+
+    def judged(finding: Finding) -> Finding:
+        if finding not in affected:
+            return finding
+        left = cores_left(*windows[finding.phase])
         if left is not None and left < CORES_LEFT_MIN:
-            why = f"CPU contention: other processes left the run {left:.2f} cores < {CORES_LEFT_MIN}"
-            finding = replace(finding, status=Status.INVALID, detail=f"{finding.detail}; invalidated by {why}")
-        judged.append(finding)
-    return judged
+            return _invalid(finding, f"other processes left the run {left:.2f} cores < {CORES_LEFT_MIN}")
+        if (finding.name, finding.phase) in held:
+            return _invalid(finding, f"it fails only with seconds in which they left less than {CORES_LEFT_MIN} cores")
+        return finding
+
+    return [judged(finding) for finding in findings]
+
+
+def outside(attempts: Table, contended: Sequence[tuple[float, float]]) -> Table:
+    """Return the attempts that were not in work during the contended times (epoch s)."""
+    keep = np.ones(len(attempts), dtype=bool)
+    at = attempts["intended_ns"].to_numpy() / NS_PER_S
+    for start, end in contended:
+        keep &= (at < start - CONTENTION_LEAD_S) | (at >= end + CONTENTION_TAIL_S)
+    return attempts[keep]
+
+
+def _invalid(finding: Finding, why: str) -> Finding:
+    detail = f"{finding.detail}; invalidated by CPU contention: {why}"
+    return replace(finding, status=Status.INVALID, detail=detail)
 
 
 def _affected(finding: Finding, denied: Collection[tuple[str, str]]) -> bool:

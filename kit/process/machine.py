@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import threading
@@ -81,6 +82,12 @@ def cores_left(samples: Sequence[MachineSample], cores: float) -> float | None:
     first, last = samples[0], samples[-1]
     others_s = max(0.0, (last.busy_s - first.busy_s) - (last.own_s - first.own_s))
     return min(cores, max(0.0, (last.all_s - first.all_s) - others_s) / (last.t - first.t))
+
+
+def contended(samples: Sequence[MachineSample], cores: float, left_min: float) -> tuple[tuple[float, float], ...]:
+    """Return from when to when (epoch s) other processes left the run less than `left_min` cores, sample by sample."""
+    pairs = itertools.pairwise(samples)
+    return tuple((a.t, b.t) for a, b in pairs if b.t > a.t and (cores_left((a, b), cores) or 0.0) < left_min)
 
 
 def class_of_machine() -> dict[str, Any]:

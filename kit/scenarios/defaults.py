@@ -38,9 +38,9 @@ STACK: Mapping[str, str] = {
 
 STEADY_LIMITS: Mapping[Metric, float] = {Metric.LATENCY_MS_P95: 250, Metric.ERROR_RATE: 0.01}
 
-# After the fault no effect of it may remain: no errors, no lost order, no backlog of fills.
+# After the fault no effect of it may remain: no slow answers, no errors, no lost order, no backlog of fills.
 HEALED_LIMITS: Mapping[Metric, float] = {
-    Metric.ERROR_RATE: 0.01,
+    **STEADY_LIMITS,
     Metric.AVAILABILITY: 1.0,
     Metric.TIME_TO_FIRST_FILL_MS_P95: 5_000,
 }

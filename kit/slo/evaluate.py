@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kit.model import NS_PER_MS, NS_PER_S, CheckKind, Finding, Phase, Status
+from kit.slo import blips
 from kit.slo.objectives import Metric, Objective
 from kit.slo.samples import (
     Table,
@@ -22,13 +23,14 @@ from kit.slo.samples import (
     reconnects,
     within,
 )
-from kit.slo.windows import BY_WINDOW, recovery_s
+from kit.slo.windows import BY_WINDOW, STRETCH_S, recovery_s
 
 STEADY_PHASE = "before"
 # Series of `kit.collect`: the API's throttled calls to the store, and its requests, which show that it published.
 THROTTLED, REQUESTS = "store_throttled", "requests"
 # A point covers the 10 s after its time, and calls are published up to 5 s late, so points around a phase count too.
 POINT_S = 10.0
+FIRST_ATTEMPTS = "first attempts, from the intended send"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,26 +146,32 @@ def _share(metric: Metric) -> int:
 
 
 def _latency(run: Run, phase: Phase, metric: Metric) -> Measure:
-    samples = latency_ms(within(first_orders(run.tables["attempts"]), "intended_ns", phase))
-    return _percentile(samples, metric, "first attempts, from the intended send")
+    rows = within(first_orders(run.tables["attempts"]), "intended_ns", phase)
+    return _percentile(rows["intended_ns"] / NS_PER_S, latency_ms(rows), metric, FIRST_ATTEMPTS)
 
 
 def _operation(run: Run, phase: Phase, metric: Metric) -> Measure:
     rows = within(operations(run.tables["attempts"]), "intended_ns", phase)
-    return _percentile((rows["done_ns"] - rows["intended_ns"]) / NS_PER_MS, metric, "orders with their retries")
+    took_ms = (rows["done_ns"] - rows["intended_ns"]) / NS_PER_MS
+    return _percentile(rows["intended_ns"] / NS_PER_S, took_ms, metric, "orders with their retries")
 
 
 def _first_fill(run: Run, phase: Phase, metric: Metric) -> Measure:
     rows = first_fills(run.tables["attempts"], run.tables["stream"], run.tables["events"])
     rows = rows[(rows["t"] >= phase.start) & (rows["t"] < phase.end)]
-    return _percentile(rows["ms"], metric, "orders that traded on arrival, from first send to first fill")
+    return _percentile(rows["t"], rows["ms"], metric, "orders that traded on arrival, from first send to first fill")
 
 
-def _percentile(samples: Table, metric: Metric, what: str) -> Measure:
+def _percentile(times_s: Table, samples: Table, metric: Metric, what: str) -> Measure:
+    """Measure the percentile without the phase's worst second; `text` also names the one with it if that differs."""
     if not len(samples):
         return Measure(value=None, text=f"no samples: no {what} in this phase")
     share = _share(metric)
-    return Measure(value=percentile(samples, share), text=f"at p{share} of {len(samples):,} {what}")
+    value, whole = blips.percentile(times_s, samples, share), percentile(samples, share)
+    text = f"at p{share} of {len(samples):,} {what}"
+    return Measure(
+        value=value, text=text if value == whole else f"{text}, without the worst second ({whole:.4g} ms with it)"
+    )
 
 
 def _error_rate(run: Run, phase: Phase, _: Metric) -> Measure:
@@ -210,9 +218,12 @@ def _recovery(run: Run, phase: Phase, _: Metric) -> Measure:
         return Measure(value=None, text="no samples: no attempts from this phase on")
     took = recovery_s(attempts, since=phase.start, until=run.end, steady=run.steady)
     if took is None:
-        # A lower bound, longer than the run: the system was still unsteady when the load ended.
-        return Measure(value=max(run.end - phase.start, 0.0) + 1.0, text="at least: steady state never returned")
-    return Measure(value=took, text="until every later window was steady")
+        # A lower bound, longer than the run: the system was not steady before the load ended.
+        return Measure(
+            value=max(run.end - phase.start, 0.0) + 1.0,
+            text=f"at least: there were never {STRETCH_S:g} s of steady state",
+        )
+    return Measure(value=took, text=f"until {STRETCH_S:g} s of steady state")
 
 
 def _throttled(run: Run, phase: Phase, _: Metric) -> Measure:

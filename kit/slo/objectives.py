@@ -10,7 +10,7 @@ from kit.errors import UsageError
 
 
 class Metric(StrEnum):
-    """What is measured. Latency counts from the intended send."""
+    """What is measured. Latency counts from the intended send; its percentiles leave out the phase's worst second."""
 
     LATENCY_MS_P50 = "latency_ms_p50"  # of first attempts of orders; a time-out counts as at least the time-out
     LATENCY_MS_P95 = "latency_ms_p95"
@@ -24,7 +24,7 @@ class Metric(StrEnum):
         "time_to_first_fill_ms_p95"  # of orders that traded on arrival: first send to first fill
     )
     RECONNECT_MS_MAX = "reconnect_ms_max"  # of subscribers: loss of the stream to the next open one
-    RECOVERY_S = "recovery_s"  # phase start until every following second is steady again
+    RECOVERY_S = "recovery_s"  # phase start until the first sustained stretch of steady state
     THROTTLED_CALLS_PER_ATTEMPT = "throttled_calls_per_attempt"  # of the API's calls to the store, by all attempts
 
     @property

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 
 from kit.collect.observations import MachineRecord
-from kit.gameday.noise import apply_noise_rule
+from kit.gameday.noise import apply_noise_rule, outside
 from kit.model import CheckKind, Finding, Phase, Status
 from kit.process.machine import MachineSample
 
@@ -61,3 +62,35 @@ def test_cores_left_are_measured_in_the_window_only():
         MachineSample(t=float(t), all_s=2.0 * t, busy_s=1.5 * t if t <= 8 else 99.0, own_s=0.3 * t) for t in range(10)
     )
     assert MachineRecord(kind={}, cores=2.0, samples=samples).cores_left(2.0, 8.0) == pytest.approx(0.8)
+
+
+def test_seconds_in_which_others_took_the_cores_are_found_one_by_one():
+    busy = [0.0, 0.2, 0.2, 1.6, 0.2]  # of other processes, in each second
+    totals = [sum(busy[: at + 1]) for at in range(5)]
+    samples = [
+        MachineSample(t=float(at), all_s=2.0 * at, busy_s=used + 0.3 * at, own_s=0.3 * at)
+        for at, used in enumerate(totals)
+    ]
+    assert MachineRecord(kind={}, cores=2.0, samples=tuple(samples)).contended(0.9) == ((2.0, 3.0),)
+    assert MachineRecord(kind={}, cores=2.0, samples=()).contended(0.9) == ()
+
+
+def test_a_failure_that_contended_seconds_alone_explain_is_invalid_although_the_average_is_fine():
+    finding = judged(1.4, held_outside=lambda: {("latency-ms-p95", "during")})
+    assert finding.status is Status.INVALID
+    assert "it fails only with seconds in which they left less than 0.9 cores" in finding.detail
+
+
+def test_a_failure_outside_the_contended_seconds_fails():
+    assert judged(1.4, held_outside=lambda: {("latency-ms-p95", "after")}).status is Status.FAIL
+    assert judged(1.4, name="throttled-calls-per-attempt", held_outside=_must_not_be_asked).status is Status.FAIL
+
+
+def _must_not_be_asked():
+    raise AssertionError("nothing that contention could explain has failed")
+
+
+def test_attempts_in_work_during_contention_are_left_out():
+    sent = [8.9, 9.6, 10.5, 11.9, 12.1]
+    attempts = pd.DataFrame({"intended_ns": [int(at * 1e9) for at in sent]})
+    assert (outside(attempts, [(10.0, 11.0)])["intended_ns"] / 1e9).tolist() == [8.9, 12.1]
