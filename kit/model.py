@@ -20,11 +20,6 @@ NS_PER_MS = 1_000_000
 # The load's first seconds are connection set-up and cold caches; nothing is judged by them.
 WARM_UP_S = 3.0
 
-NS_PER_S = 1_000_000_000
-NS_PER_MS = 1_000_000
-# The load's first seconds are spent on new connections and cold caches; no phase counts them.
-WARM_UP_S = 3.0
-
 
 class Outcome(StrEnum):
     """What a client knows about one attempt (Jepsen's rule): a time-out is `info`, never `fail`."""
@@ -67,6 +62,7 @@ class CheckKind(StrEnum):
     FAULT = "fault"
     HYPOTHESIS = "hypothesis"
     GENERATOR = "generator"
+    STACK = "stack"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Find known bad changes (unified diffs) by name, and apply them to a source tree in memory.
+"""Find known bad changes (unified diffs) by name, and apply them to a source tree and its stack template in memory.
 
 A change applies exactly or is refused with the name of the file and the hunk, because a game day must not judge a
 change that was applied in part. Line numbers may differ from the file; context lines may not.
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kit.build.source_tree import read_tree
+from kit.build.source_tree import read_template, read_tree, template_name
 from kit.errors import UsageError
 
 SUFFIXES = (".patch", ".diff")
@@ -46,13 +46,24 @@ def known_changes(changes_dir: Path) -> tuple[str, ...]:
 
 def validate_change(source: Path, change: str | None, changes_dir: Path) -> None:
     """Raise UsageError unless `change` is known and applies to `source`."""
-    changed_tree(source, change, changes_dir)
+    _changed_files(source, change, changes_dir)
 
 
 def changed_tree(source: Path, change: str | None, changes_dir: Path) -> dict[str, bytes]:
-    """Return the tree of `source` with `change` applied, if one is named."""
-    tree = read_tree(source)
-    return tree if change is None else apply(tree, change, path_of(change, changes_dir).read_text(encoding="utf-8"))
+    """Return the files of the image of `source` with `change` applied, if one is named."""
+    files = _changed_files(source, change, changes_dir)
+    return {name: content for name, content in files.items() if name != template_name(source)}
+
+
+def changed_template(source: Path, change: str | None, changes_dir: Path) -> str:
+    """Return the text of the stack template of `source` with `change` applied, if one is named."""
+    return _changed_files(source, change, changes_dir)[template_name(source)].decode()
+
+
+def _changed_files(source: Path, change: str | None, changes_dir: Path) -> dict[str, bytes]:
+    """Return the image's files and the stack template, which is not part of the image."""
+    files = {**read_tree(source), template_name(source): read_template(source)}
+    return files if change is None else apply(files, change, path_of(change, changes_dir).read_text(encoding="utf-8"))
 
 
 def apply(tree: Mapping[str, bytes], change: str, text: str) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Read a source tree into memory and pack it as an image layer."""
+"""Read a source tree and its stack template into memory, and pack the tree as an image layer."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from kit.errors import UsageError
 # Folders that are not part of the image: templates, bad changes, and Python's caches.
 EXCLUDED = frozenset({"deploy", "changes", "__pycache__"})
 EXCLUDED_SUFFIXES = frozenset({".pyc", ".pyo"})
+# The template of the stack in which the image runs, relative to the source.
+TEMPLATE = Path("deploy", "stack.yaml")
 # PaperBroker has a few hundred KB. A larger tree contains something else by mistake.
 TREE_BYTES_MAX = 32 * 1024 * 1024
 # The folder of the code inside the image.
@@ -50,6 +52,19 @@ def read_tree(source: Path) -> dict[str, bytes]:
     return tree
 
 
+def template_name(source: Path) -> str:
+    """Return the path of the stack template as a diff names it: `paperbroker/deploy/stack.yaml`."""
+    return (source.name / TEMPLATE).as_posix()
+
+
+def read_template(source: Path) -> bytes:
+    """Read the stack template of `source`. Raises UsageError if it cannot be read."""
+    try:
+        return (source / TEMPLATE).read_bytes()
+    except OSError as error:
+        raise UsageError(f"stack template {source / TEMPLATE} cannot be read: {error.strerror or error}") from error
+
+
 def pack(tree: Mapping[str, bytes]) -> Layer:
     """Pack the tree as a layer without times, owners and modes of this machine: the same tree gives the same bytes."""
     buffer = io.BytesIO()
@@ -68,8 +83,8 @@ def pack(tree: Mapping[str, bytes]) -> Layer:
 
 
 def digest_of(source: Path) -> str:
-    """Return the digest of the files of `source`, which does not depend on the base image."""
-    return pack(read_tree(source)).diff_id
+    """Return the digest of the files of `source` and its stack template, which does not depend on the base image."""
+    return sha256(f"{pack(read_tree(source)).diff_id} {sha256(read_template(source))}".encode())
 
 
 def sha256(content: bytes) -> str:

@@ -14,20 +14,26 @@ from kit.load import History, read_history
 from kit.model import WARM_UP_S, Phase
 from kit.scenarios import Scenario
 
-HISTORY, LEDGER = "history", "ledger"
+HISTORY, LEDGER, TEMPLATE = "history", "ledger", "stack.yaml"
+TEMPLATE_BYTES_MAX = 1_000_000
 # For messages about a folder that is not complete.
-EXPECTED = f"{collect.OBSERVATIONS_FILE}, {HISTORY}/summary.json, {LEDGER}/*.parquet, platform/*.parquet"
+EXPECTED = f"{collect.OBSERVATIONS_FILE}, {HISTORY}/summary.json, {LEDGER}/*.parquet, platform/*.parquet, {TEMPLATE}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEvidence:
-    """What a run is judged by. `events` are the ledger's; `cleanup` is None if the run never cleaned up."""
+    """What a run is judged by.
+
+    `events` are the ledger's; `template` is the text of the deployed stack template; `cleanup` is None if the run never
+    cleaned up.
+    """
 
     run_dir: Path
     scenario: Scenario
     observed: collect.Observations
     history: History
     events: pd.DataFrame
+    template: str
     cleanup: collect.Cleanup | None
 
     @property
@@ -54,10 +60,22 @@ def read_evidence(run_dir: Path) -> RunEvidence:
             observed=observed,
             history=read_history(run_dir / HISTORY),
             events=collect.read_events(run_dir),
+            template=_template(run_dir),
             cleanup=collect.read_cleanup(run_dir),
         )
     except EvidenceMissing as error:
         raise EvidenceMissing(f"{run_dir} cannot be judged: {error}; a run's folder holds {EXPECTED}") from error
+
+
+def _template(run_dir: Path) -> str:
+    try:
+        with (run_dir / TEMPLATE).open("rb") as file:
+            content = file.read(TEMPLATE_BYTES_MAX + 1)
+        if len(content) > TEMPLATE_BYTES_MAX:
+            raise EvidenceMissing(f"{TEMPLATE} is larger than {TEMPLATE_BYTES_MAX} bytes")
+        return content.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise EvidenceMissing(f"{TEMPLATE} cannot be read: {error}") from error
 
 
 def _scenario(name: str) -> Scenario:

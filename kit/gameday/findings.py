@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from kit import integrity, slo
+from kit import integrity, slo, stack_rules
 from kit.collect import Cleanup, Gap
 from kit.collect.ledger import Quiescence
+from kit.errors import UsageError
 from kit.gameday.evidence import RunEvidence
 from kit.model import CheckKind, FaultWindow, Finding, Phase, Status, TaskStop
 from kit.scenarios import AVAILABILITY_SLO, Scenario
@@ -16,6 +17,11 @@ from kit.scenarios import AVAILABILITY_SLO, Scenario
 SIGKILL_EXIT_CODE = 137
 # Above this share of the run without a sample of tasks and targets, their curves prove nothing.
 BLIND_SHARE_MAX = 0.25
+# Checks of every run that are neither of integrity nor of an objective, and that a bad change can fail.
+STACK_RULES, CAME_TO_REST = "stack-rules", "came-to-rest"
+OTHER_CHECKS = (STACK_RULES, CAME_TO_REST)
+# How many violations of the stack's rules a reason names.
+VIOLATIONS_SHOWN_MAX = 5
 
 
 def run_findings(evidence: RunEvidence) -> list[Finding]:
@@ -25,8 +31,30 @@ def run_findings(evidence: RunEvidence) -> list[Finding]:
     found += client_findings(evidence)
     found += slo.generator(evidence.history.stats, evidence.scenario.objectives)
     found += [rest_finding(observed.quiescence), *fault_findings(evidence.scenario, fault)]
+    found += [stack_finding(evidence.template)]
     found += [stops_finding(observed.stops), watch_finding(observed.gaps, phases), cleanup_finding(evidence.cleanup)]
     return found
+
+
+def stack_finding(template: str) -> Finding:
+    """Check the deployed stack against the promises that a run on one machine cannot show."""
+    try:
+        found = stack_rules.violations(template)
+    except UsageError as error:
+        return Finding(name=STACK_RULES, kind=CheckKind.STACK, status=Status.INVALID, detail=str(error))
+    shown = "; ".join(map(str, found[:VIOLATIONS_SHOWN_MAX]))
+    more = len(found) - VIOLATIONS_SHOWN_MAX
+    return Finding(
+        name=STACK_RULES,
+        kind=CheckKind.STACK,
+        status=Status.FAIL if found else Status.PASS,
+        detail=(shown + (f"; and {more} more" if more > 0 else ""))
+        if found
+        else f"the stack keeps all {len(stack_rules.RULES)} rules",
+        measured=len(found),
+        limit=0,
+        unit="violations",
+    )
 
 
 def client_findings(evidence: RunEvidence) -> list[Finding]:
@@ -82,7 +110,7 @@ def rest_finding(quiescence: Quiescence) -> Finding:
     else:
         status, detail = Status.PASS, f"outbox and queues were empty and no sequence number moved {waited}"
     return Finding(
-        name="came-to-rest",
+        name=CAME_TO_REST,
         kind=CheckKind.INTEGRITY,
         status=status,
         detail=detail,

@@ -17,7 +17,7 @@ from kit.collect import ledger
 from kit.errors import EvidenceMissing, KitError, VerdictNotPass
 from kit.gameday import golden_runs
 from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
-from kit.gameday.evidence import HISTORY, RunEvidence, read_evidence
+from kit.gameday.evidence import HISTORY, TEMPLATE, RunEvidence, read_evidence
 from kit.gameday.findings import steady_state_problems
 from kit.gameday.judging import Judgement, judge_folder
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
@@ -29,7 +29,6 @@ from kit.parameter_specs import RUN_PARAMETERS
 from kit.process.machine import MachineWatch
 from kit.verdict import gate
 
-TEMPLATE = SOURCE / "deploy" / "stack.yaml"
 DEPLOY_TIMEOUT_S = 900
 TEAR_DOWN_TIMEOUT_S = 900
 LOAD_FINISH_TIMEOUT_S = 60
@@ -90,11 +89,13 @@ class GameDay:
         image = build.build_image(session, source=SOURCE, change=p.change or None, changes_dir=CHANGES)
         self.build_digest = image.digest
         views.say(f"run {p.run_id}: image {image.digest[:19]}" + (f" with change {p.change}" if p.change else ""))
+        template = self.run_dir / TEMPLATE
+        template.write_text(build.changed_template(SOURCE, p.change or None, CHANGES), encoding="utf-8")
         self.deployment = deploy.deploy(
             session,
             image_uri=image.uri,
             run_id=p.run_id,
-            template=TEMPLATE,
+            template=template,
             parameters=self.scenario.stack_parameters(fault_duration_s=p.fault_duration_s),
             timeout_s=DEPLOY_TIMEOUT_S,
         )

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from kit import build, integrity, scenarios, suite
 from kit.errors import UsageError
+from kit.gameday.findings import OTHER_CHECKS
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.parameter_specs import SEED_MAX
 from kit.slo.objectives import Metric
@@ -195,7 +196,7 @@ def _scenario(header: build.ChangeHeader) -> scenarios.Scenario:
         raise UsageError(f"{file}: scenario={header.scenario!r} is unknown; known: {', '.join(scenarios.names())}")
     scenario = scenarios.get(header.scenario)
     promised = {Metric(objective.metric).check for objective in scenario.objectives}
-    checks = sorted({check.name for check in integrity.CHECKS} | promised)
+    checks = sorted({check.name for check in integrity.CHECKS} | promised | set(OTHER_CHECKS))
     for check in header.caught_by:
         if check not in checks:
             raise UsageError(

@@ -23,6 +23,7 @@ KIND_TITLES = {
     "hypothesis": "Steady state",
     "fault": "The fault itself",
     "generator": "The load generator",
+    "stack": "The stack",
 }
 STATUS_ORDER = ("fail", "invalid", "pass")
 

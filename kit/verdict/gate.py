@@ -33,12 +33,14 @@ REQUIRED_KINDS = (
     CheckKind.FAULT,
     CheckKind.HYPOTHESIS,
     CheckKind.GENERATOR,
+    CheckKind.STACK,
 )
 SEVERITY = (Verdict.FAIL, Verdict.ABORTED, Verdict.INVALID, Verdict.PASS)
-# The order of failures: wrong money, then what clients saw, then what invalidates the run.
+# The order of failures: wrong money, then what clients saw, then the stack, then what invalidates the run.
 KIND_ORDER = (
     CheckKind.INTEGRITY,
     CheckKind.SLO,
+    CheckKind.STACK,
     CheckKind.GOLDEN,
     CheckKind.HYPOTHESIS,
     CheckKind.FAULT,
@@ -53,6 +55,7 @@ CAUSE_ORDER = (
     CheckKind.INTEGRITY,
     CheckKind.SLO,
     CheckKind.GOLDEN,
+    CheckKind.STACK,
 )
 SCHEMA_PROBLEMS_SHOWN_MAX = 3
 # The verdict that a single finding would give.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tests.histories.clock import T0_NS
 from tests.histories.run_folder import write
 from tests.verdict.records import run_facts
 
+STACK = Path(__file__).parents[2] / "paperbroker" / "deploy" / "stack.yaml"
 START = T0_NS / 1e9
 PARAMETERS = {
     "scenario": "steady-state", "rate_per_s": 24, "steady_s": 5, "fault_duration_s": 5, "recovery_s": 5,
@@ -68,5 +70,6 @@ def write_run_folder(folder: Path, tables: dict[str, Any]) -> Path:
         },
     )
     collect.write_observations(observed, folder)
+    shutil.copy(STACK, folder / "stack.yaml")
     collect.write_cleanup(collect.Cleanup(leftovers=(), ended_at=end + 5), folder)
     return folder

@@ -35,7 +35,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_complete_folder_of_a_good_run_passes(finished):
     judgement = gameday.judge_folder(finished)
     assert (judgement.verdict, judgement.reasons) == (Verdict.PASS, ())
-    assert len({finding.kind for finding in judgement.findings}) == 5
+    assert len({finding.kind for finding in judgement.findings}) == 6
 
 
 def test_a_copied_folder_gives_the_same_record_from_anywhere(finished, run_dir, tmp_path, monkeypatch, capsys):

@@ -17,6 +17,11 @@ def header(diff: Path) -> dict[str, str]:
     return dict(change_header.fields(diff))
 
 
+def of_stack(diff: Path) -> bool:
+    """Return whether a change patches the stack's template, which only a whole game day deploys."""
+    return "+++ b/paperbroker/deploy/stack.yaml" in diff.read_text()
+
+
 def copy_tree(to: Path, diff: Path | None = None) -> Path:
     """Copy PaperBroker and its tests to `to` and apply the change."""
     ignore = shutil.ignore_patterns("__pycache__")

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from kit import build, integrity, scenarios
+from kit.gameday.findings import OTHER_CHECKS
 from kit.slo.objectives import Metric
+from kit.stack_rules.template import read_template
 from tests.paperbroker.known_changes import CHANGES, ROOT, copy_tree, header
 from tests.paperbroker.paperbroker_rig import SHARED_ENDPOINT
 
@@ -19,7 +21,7 @@ HEADER = ("title", "breaks", "how", "visible-since", "scenario", "caught-by", "t
 # The first level at which a change is visible. Only a change that needs a load or a fault may name no test.
 LEVELS = {"unit", "integration", "load", "fault"}
 UNTESTED_LEVELS = {"load", "fault"}
-CHECKS = {check.name for check in integrity.CHECKS} | {metric.check for metric in Metric}
+CHECKS = {check.name for check in integrity.CHECKS} | {metric.check for metric in Metric} | set(OTHER_CHECKS)
 # Tested in every run; the others are marked slow.
 ALWAYS_TESTED = {"drop-idempotency", "float-cash", "any-content-is-a-retry"}
 RUN_S_MAX = 110.0
@@ -47,7 +49,10 @@ def test_change_applies_to_paperbroker_only(diff: Path, tmp_path: Path):
     touched = [line.removeprefix("+++ b/") for line in diff.read_text().splitlines() if line.startswith("+++ ")]
     assert touched and all(path.startswith("paperbroker/") for path in touched)
     for path in touched:
-        compile((tree / path).read_text(), path, "exec")
+        if path.endswith(".py"):
+            compile((tree / path).read_text(), path, "exec")
+        else:
+            read_template((tree / path).read_text())
 
 
 @pytest.mark.parametrize(

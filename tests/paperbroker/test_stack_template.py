@@ -1,4 +1,4 @@
-"""The stack's template is valid, and its experiments reach only their own run and can be stopped."""
+"""The stack's template is valid and fits what kit and PaperBroker read of it; its rules are in `test_stack_rules`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 DEPLOY = Path(__file__).parents[2] / "paperbroker" / "deploy"
 TEMPLATE = DEPLOY / "stack.yaml"
@@ -69,27 +67,6 @@ def test_every_taggable_resource_has_the_tags(template: dict[str, Any]):
         assert keys >= TAGS, f"{name} lacks {TAGS - keys}"
 
 
-def test_services_propagate_their_tags_to_their_tasks(template: dict[str, Any]):
-    assert all(item["PropagateTags"] == "SERVICE" for item in of_type(template, "AWS::ECS::Service").values())
-
-
-def test_every_experiment_has_alarms_that_stop_it(template: dict[str, Any]):
-    alarms = {f"{name}.Arn" for name in of_type(template, "AWS::CloudWatch::Alarm")}
-    for name, experiment in of_type(template, "AWS::FIS::ExperimentTemplate").items():
-        conditions = experiment["StopConditions"]
-        assert conditions, name
-        assert all(condition["Source"] == "aws:cloudwatch:alarm" for condition in conditions)
-        assert {condition["Value"]["!GetAtt"] for condition in conditions} <= alarms
-
-
-def test_every_experiment_reaches_only_its_own_run(template: dict[str, Any]):
-    for experiment in of_type(template, "AWS::FIS::ExperimentTemplate").values():
-        assert experiment["Tags"]["RunId"] == {"!Ref": "RunId"}
-        for target in experiment["Targets"].values():
-            assert target["ResourceTags"]["RunId"] == {"!Ref": "RunId"}
-            assert target["ResourceTags"]["App"] == "PaperBroker"
-
-
 def test_parameters_of_an_action_have_no_white_space(template: dict[str, Any]):
     """FIS refuses white space, which JSON parameters often contain."""
     for experiment in of_type(template, "AWS::FIS::ExperimentTemplate").values():
@@ -97,23 +74,6 @@ def test_parameters_of_an_action_have_no_white_space(template: dict[str, Any]):
             plain = [value for value in action.get("Parameters", {}).values() if isinstance(value, str)]
             written = [value["!Sub"] for value in action.get("Parameters", {}).values() if "!Sub" in value]
             assert [text for text in (*plain, *written) if re.search(r"\s", text)] == []
-
-
-def test_an_automation_restores_what_it_changed_however_it_ends(template: dict[str, Any]):
-    """A failed or cancelled step continues with a later one, so the last step, which restores, always runs."""
-    for name, document in of_type(template, "AWS::SSM::Document").items():
-        if name == "RollDocument":
-            continue  # A deployment changes nothing that has to be restored.
-        *steps, restore = document["Content"]["mainSteps"]
-        order = [step["name"] for step in (*steps, restore)]
-        for index, step in enumerate(steps):
-            for target in (step["onFailure"], step["onCancel"]):
-                assert order.index(target.removeprefix("step:")) > index, (
-                    f"{name}: {step['name']} continues with {target}"
-                )
-        assert steps[0]["inputs"]["Api"] == restore["inputs"]["Api"]
-        assert restore["maxAttempts"] > 1
-        assert "onCancel" not in restore
 
 
 def test_the_automation_that_deploys_waits_for_the_deployment(template: dict[str, Any]):
@@ -156,28 +116,6 @@ def test_the_tables_have_the_keys_that_kit_and_paperbroker_use(template: dict[st
         keys = [(item["AttributeName"], types[item["AttributeName"]]) for item in table["KeySchema"]]
         assert keys == KEYS[name]
         assert table["BillingMode"] == "PAY_PER_REQUEST"
-
-
-def test_the_queue_is_fifo_and_redelivers_at_least_a_hundred_times(template: dict[str, Any]):
-    queue = template["Resources"]["Queue"]["Properties"]
-    assert queue["FifoQueue"] is True
-    assert queue["ContentBasedDeduplication"] is True
-    assert queue["RedrivePolicy"]["maxReceiveCount"] >= 100
-
-
-@pytest.mark.parametrize("env", ["prod", "production", "prod-eu"])
-def test_a_production_environment_is_refused(template: dict[str, Any], env: str):
-    pattern = template["Parameters"]["EnvName"]["AllowedPattern"]
-    assert re.fullmatch(pattern, "gameday")
-    assert not re.fullmatch(pattern, env)
-
-
-def test_no_role_allows_a_wildcard_action(template: dict[str, Any]):
-    for role in of_type(template, "AWS::IAM::Role").values():
-        for policy in role.get("Policies", []):
-            for statement in policy["PolicyDocument"]["Statement"]:
-                actions = statement["Action"]
-                assert "*" not in "".join([actions] if isinstance(actions, str) else actions)
 
 
 def test_the_image_pins_the_versions_of_the_lock_file():

@@ -56,6 +56,8 @@ class PowerRig(Rig):
         self.source.mkdir()
         self.changes.mkdir()
         (self.source / "main.py").write_text("good = True\n")
+        (self.source / "deploy").mkdir()
+        (self.source / "deploy" / "stack.yaml").write_text("Resources: {}\n")
         self.cases: list[Case] = []
 
     def change(self, name: str, findings: Sequence[Finding] | None = DOUBLED, **more: Any) -> None:
