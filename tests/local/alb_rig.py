@@ -9,15 +9,20 @@ from typing import Any
 from urllib.parse import urlencode
 
 import uvloop
+from botocore.parsers import create_parser
+from botocore.serialize import create_serializer
 from ministack.services import alb as elbv2
+from ministack.services import ec2
 
 from kit.local.alb import LoadBalancers
+from kit.local.alb.control import query
 from kit.local.alb.metrics import PERIOD_S
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
 from tests.polling import wait_until_async
 
 SCENARIO_S_MAX = 20
+VPC = "vpc-rig"
 Handler = Callable[["Request", asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -237,6 +242,26 @@ def run(scenario: Callable[[Rig], Coroutine[Any, Any, None]], **options: Any) ->
         runner.run(whole())
 
 
+class Refused(Exception):
+    """The answer of a request that was refused."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
+async def ask(action: str, **members: Any) -> dict[str, Any]:
+    """Call the elbv2 API as botocore does. Raises Refused."""
+    model = query.operation(action)
+    serialized = create_serializer("query").serialize_to_request(members, model)
+    status, headers, body = await elbv2.handle_request("POST", "/", {}, urlencode(serialized["body"]).encode(), {})
+    answer = {"body": body, "headers": headers, "status_code": status}
+    parsed = create_parser("query").parse(answer, model.output_shape)
+    if status >= 400:
+        raise Refused(parsed["Error"]["Code"], parsed["Error"]["Message"])
+    return parsed
+
+
 async def call(action: str, **params: str | int) -> str:
     """Call the elbv2 API of MiniStack."""
     body = urlencode({"Action": action, **params}).encode()
@@ -264,12 +289,16 @@ async def rig(
     made = Rig(links=links, service=service)
     await service.start()
     try:
+        make_network()
         created = await call(
             "CreateLoadBalancer", **{"Name": "web", "Subnets.member.1": "pub-a", "Subnets.member.2": "pub-b"}
         )
         made.arn = pick("LoadBalancerArn", created)
         made.port = int(pick("DNSName", created).rpartition(":")[2])
-        group = await call("CreateTargetGroup", Name="api", Port=8080, TargetType="ip", HealthCheckPath="/healthz")
+        group = await call(
+            "CreateTargetGroup", Name="api", Protocol="HTTP", Port=8080, TargetType="ip", VpcId=VPC,
+            HealthCheckPath="/healthz",
+        )  # fmt: skip
         made.group_arn = pick("TargetGroupArn", group)
         made.set_group(HealthCheckIntervalSeconds=0.1, HealthCheckTimeoutSeconds=0.15, HealthyThresholdCount=2)
         if listener:
@@ -283,6 +312,17 @@ async def rig(
             target.stop()
         elbv2.reset()
         elbv2._tgs.clear()
+        for store, keys in ((ec2._vpcs, [VPC]), (ec2._subnets, ["pub-a", "pub-b"])):
+            for key in keys:
+                store.pop(key, None)
+
+
+def make_network() -> None:
+    """Put a VPC with two subnets into MiniStack's EC2."""
+    ec2._vpcs[VPC] = {"VpcId": VPC}
+    for zone in "ab":
+        id = f"pub-{zone}"
+        ec2._subnets[id] = {"SubnetId": id, "VpcId": VPC, "AvailabilityZone": f"us-east-1{zone}"}
 
 
 async def add_listener(made: Rig) -> str:

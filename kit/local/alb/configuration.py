@@ -7,19 +7,29 @@ from ministack.services import alb, ec2
 
 from kit.local.alb.balancer import BalancerSpec
 from kit.local.alb.listener_rules import compile_rules
+from kit.local.alb.listeners import ListenerSpec
 from kit.local.alb.targets import GroupSpec
 from kit.local.endpoints import ALB, Endpoint
 
 
 def balancers() -> list[BalancerSpec]:
     """Return every load balancer of every account and Region."""
-    found = []
-    for (account_id, region, arn), record in list(alb._lbs._data.items()):
-        listeners = [ls for ls in list(alb._listeners._data.values()) if ls["LoadBalancerArn"] == arn]
-        # Each load balancer has one local port, which serves the listener with the lowest port.
-        listener = min(listeners, key=lambda ls: int(ls.get("Port", 80)), default=None)
-        found.append(_balancer_spec(account_id, region, record, listener))
-    return found
+    listeners: dict[str, list[ListenerSpec]] = {}
+    rules: dict[str, list[Mapping[str, Any]]] = {}
+    for record in list(alb._rules._data.values()):
+        rules.setdefault(record["ListenerArn"], []).append(record)
+    for record in list(alb._listeners._data.values()):
+        spec = _listener_spec(record, rules.get(record["ListenerArn"], []))
+        listeners.setdefault(record["LoadBalancerArn"], []).append(spec)
+    return [
+        _balancer_spec(account_id, region, record, listeners.get(arn, []))
+        for (account_id, region, arn), record in list(alb._lbs._data.items())
+    ]
+
+
+def _listener_spec(record: Mapping[str, Any], rules: list[Mapping[str, Any]]) -> ListenerSpec:
+    in_order = sorted(rules, key=lambda rule: (rule["IsDefault"], 0 if rule["IsDefault"] else int(rule["Priority"])))
+    return ListenerSpec(arn=record["ListenerArn"], port=record["Port"], rules=compile_rules(in_order))
 
 
 def group(arn: str) -> GroupSpec | None:
@@ -41,14 +51,10 @@ def full_group_name(arn: str) -> str:
 
 
 def _balancer_spec(
-    account_id: str, region: str, record: Mapping[str, Any], listener: Mapping[str, Any] | None
+    account_id: str, region: str, record: Mapping[str, Any], listeners: list[ListenerSpec]
 ) -> BalancerSpec:
     arn, name = record["LoadBalancerArn"], record["LoadBalancerName"]
     attributes = _attributes(alb._lb_attrs, account_id, arn)
-    rules = ()
-    if listener is not None:
-        own = [r for r in list(alb._rules._data.values()) if r.get("ListenerArn") == listener["ListenerArn"]]
-        rules = compile_rules(own, listener.get("DefaultActions", []))
     return BalancerSpec(
         arn=arn,
         name=name,
@@ -56,8 +62,7 @@ def _balancer_spec(
         account_id=account_id,
         region=region,
         nodes=tuple(_node_endpoints(account_id, region, record)),
-        listener_port=int(listener.get("Port", 80)) if listener else 80,
-        rules=rules,
+        listeners=tuple(sorted(listeners, key=lambda listener: listener.port)),
         idle_timeout_s=float(attributes.get("idle_timeout.timeout_seconds", 60)),
     )
 
@@ -93,6 +98,7 @@ def _group_spec(account_id: str, record: Mapping[str, Any]) -> GroupSpec:
         unhealthy_threshold=int(record.get("UnhealthyThresholdCount", 2)),
         matcher=str((record.get("Matcher") or {}).get("HttpCode", "200")),
         deregistration_delay_s=float(attributes.get("deregistration_delay.timeout_seconds", 300)),
+        fewest_outstanding=attributes.get("load_balancing.algorithm.type") == "least_outstanding_requests",
     )
 
 

@@ -30,12 +30,18 @@ CLIENT_CLOSED = 460
 class LoadBalancer(Protocol):
     """The attributes of a load balancer that an exchange uses."""
 
-    listener_port: int
-    rules: tuple[Rule, ...]
-    connect_timeout_s: float
-    counters: Counters
-    random: random.Random
-    away_from: frozenset[str]
+    @property
+    def listener_port(self) -> int: ...
+    @property
+    def rules(self) -> tuple[Rule, ...]: ...
+    @property
+    def connect_timeout_s(self) -> float: ...
+    @property
+    def counters(self) -> Counters: ...
+    @property
+    def random(self) -> random.Random: ...
+    @property
+    def away_from(self) -> frozenset[str]: ...
 
     def group(self, arn: str, /) -> TargetGroup | None:
         """Return the target group that a rule forwards to."""
@@ -116,9 +122,10 @@ class Exchange:
     def start(self, raw_head: bytes, first: bytes) -> None:
         """Choose the action for the request and start it. `first` holds the body bytes received so far."""
         _, target, _ = self._head.start
-        action = choose_action(self._client.balancer.rules, self.method, target, raw_head)
+        balancer = self._client.balancer
+        action = choose_action(balancer.rules, self.method, target, raw_head, self._client.address)
         if action.kind == "forward":
-            self._forward(action.target_group_arn, first)
+            self._forward(action.choose_group(balancer.random), first)
         else:
             self._answer_action(action, raw_head)
 
@@ -310,16 +317,12 @@ class Exchange:
         keep_alive = self._keep_alive and self.request_done
         if action.kind == "fixed-response":
             status, body, location = action.status, action.body.encode(), b""
-        elif action.kind == "redirect":
+        else:
             host = next((ln[5:].strip() for ln in raw_head.split(b"\r\n") if ln[:5].lower() == b"host:"), b"")
             target_url = redirect_location(
                 action, self._head.start[1], host.decode("latin-1"), self._client.balancer.listener_port
             )
             status, body, location = action.status, b"", target_url.encode("latin-1")
-        else:
-            # Refuse an action that is not implemented instead of pretending to perform it.
-            status, location = 501, b""
-            body = f"the local load balancer has no action {action.kind!r}".encode()
         self._client.counters.own_codes[status] += 1
         reply = build_reply(
             status, action.content_type.encode(), body, method=self.method, close=not keep_alive, location=location

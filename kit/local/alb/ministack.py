@@ -11,23 +11,35 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, request_scope
 from ministack.services import alb, cloudwatch
 
-from kit.local.alb import cloudformation, configuration, operations, wire
+from kit.local.alb import cloudformation, operations
 from kit.local.alb.balancer import BalancerSpec
 from kit.local.alb.metrics import NAMESPACE, Datum
 from kit.local.alb.upstream import HOST
 from kit.local.patching import Patches, require
 
+# The listener attribute that shows where on this machine a listener is served.
+ADDRESS_ATTRIBUTE = "local.address"
+
 
 class _ObservedStore(AccountRegionScopedDict):
-    """A store of MiniStack that calls `prepare` before a record is written and `changed` after every change."""
+    """A store of MiniStack that tells of its changes.
 
-    __slots__ = ("_changed", "_prepare")
+    It calls `prepare` before a record is written, `removed` after one is removed, and `changed` after every change.
+    """
+
+    __slots__ = ("_changed", "_prepare", "_removed")
 
     def __init__(
-        self, data: dict[Any, Any], *, prepare: Callable[[Any, dict[str, Any]], None], changed: Callable[[], None]
+        self,
+        data: dict[Any, Any],
+        *,
+        prepare: Callable[[Any, dict[str, Any]], None],
+        removed: Callable[[Any], None],
+        changed: Callable[[], None],
     ) -> None:
         self._data = data
         self._prepare = prepare
+        self._removed = removed
         self._changed = changed
 
     def __setitem__(self, key: Any, value: Any) -> None:
@@ -37,10 +49,12 @@ class _ObservedStore(AccountRegionScopedDict):
 
     def __delitem__(self, key: Any) -> None:
         super().__delitem__(key)
+        self._removed(key)
         self._changed()
 
     def pop(self, key: Any, *default: Any) -> Any:
         value = super().pop(key, *default)
+        self._removed(key)
         self._changed()
         return value
 
@@ -60,22 +74,18 @@ class ControlPlane:
 
     def install(self) -> None:
         """Patch MiniStack; `uninstall` undoes it."""
-        require(alb, "_p", "_xml", "_error", "_empty", "_parse_targets_param", "_lb_attrs", "_tg_attrs")
+        require(alb, "_xml", "_error", "_short_id", "_now_iso", "_lb_attrs", "_tg_attrs", "_listener_attrs", "_tags")
         require(cloudwatch, "_store_datum")
         self._observe("_lbs", self._prepare_balancer)
-        self._observe("_listeners", _refuse_unsupported_listener)
+        self._observe("_listeners", self._prepare_listener)
         self._observe("_rules")
         self._observe("_tgs")
-        self._patches.wrap(alb, "_lb_xml", wire.load_balancer_xml)
-        answers = operations.Operations(self._targets)
-        for action, answer in (
-            ("RegisterTargets", answers.register_targets),
-            ("DeregisterTargets", answers.deregister_targets),
-            ("DescribeTargetHealth", answers.describe_target_health),
-            ("CreateListener", functools.partial(operations.create_listener, alb._create_listener)),
-        ):
-            self._patches.replace_entry(alb, "_ACTION_MAP", action, answer)
-        cloudformation.install(self._patches, self._targets)
+        handlers = operations.Operations(self._targets).handlers
+        for action, handler in handlers.items():
+            self._patches.replace_entry(
+                alb, "_ACTION_MAP", action, functools.partial(operations.answer, action, handler)
+            )
+        cloudformation.install(self._patches, handlers)
 
     def uninstall(self) -> None:
         """Undo every patch, and free the ports that no load balancer has taken."""
@@ -84,9 +94,12 @@ class ControlPlane:
             reserved.close()
         self._sockets.clear()
 
-    def take_socket(self, arn: str) -> socket.socket:
-        """Return the socket that is bound to the load balancer's DNSName. The caller closes it."""
-        return self._sockets.pop(arn)
+    def take_socket(self, arn: str) -> socket.socket | None:
+        """Return the socket that is bound for a load balancer's DNSName or a listener. The caller closes it.
+
+        Returns None for a record that was removed meanwhile.
+        """
+        return self._sockets.pop(arn, None)
 
     def publish(self, spec: BalancerSpec, data: list[Datum], timestamp: float) -> None:
         """Store metric data in MiniStack's CloudWatch, in the load balancer's account and Region."""
@@ -99,25 +112,33 @@ class ControlPlane:
 
     def _observe(self, store: str, prepare: Callable[[Any, dict[str, Any]], None] = lambda *_: None) -> None:
         self._patches.decorate(
-            alb, store, lambda original: _ObservedStore(original._data, prepare=prepare, changed=self._changed)
+            alb,
+            store,
+            lambda original: _ObservedStore(
+                original._data, prepare=prepare, removed=self._release, changed=self._changed
+            ),
         )
+
+    def _release(self, arn: str) -> None:
+        """Free the port of a record that was removed before the data plane took its socket."""
+        reserved = self._sockets.pop(arn, None)
+        if reserved is not None:
+            reserved.close()
 
     def _prepare_balancer(self, arn: str, record: dict[str, Any]) -> None:
         if arn in alb._lbs:
             return
-        # Bound but not listening: connections are refused until a listener is created, as on AWS.
+        record["DNSName"] = self._reserve(arn)
+
+    def _prepare_listener(self, arn: str, record: dict[str, Any]) -> None:
+        if arn not in alb._listeners:
+            # AWS has no such attribute. Here all load balancers share one address, so each listener has another port.
+            shown = {"Key": ADDRESS_ATTRIBUTE, "Value": self._reserve(arn)}
+            alb._listener_attrs.setdefault(arn, []).append(shown)
+
+    def _reserve(self, arn: str) -> str:
+        """Bind a port, and return its address. It refuses connections until a listener is served, as on AWS."""
         reserved = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         reserved.bind((HOST, 0))
         self._sockets[arn] = reserved
-        record["DNSName"] = f"{HOST}:{reserved.getsockname()[1]}"
-        vpcs = [subnet["VpcId"] for subnet in configuration.subnets(record) if subnet.get("VpcId")]
-        if vpcs:
-            record["VpcId"] = vpcs[0]
-
-
-def _refuse_unsupported_listener(_arn: str, record: dict[str, Any]) -> None:
-    if record.get("Protocol", "HTTP") != "HTTP":
-        raise wire.UnsupportedListener(
-            f"listener protocol {record.get('Protocol')!r} on port {record.get('Port')}: "
-            "the local load balancer serves HTTP only"
-        )
+        return f"{HOST}:{reserved.getsockname()[1]}"

@@ -1,4 +1,6 @@
-"""Answer the elbv2 operations that need the data plane: targets and their health."""
+"""Answer the operations of the elbv2 API."""
+
+from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -7,9 +9,11 @@ from ministack.services import alb
 
 from kit.errors import UsageError
 from kit.local.alb import wire
+from kit.local.alb.control import listeners, load_balancers, query, records, rules, tags, target_groups
+from kit.local.alb.control.query import Request
 from kit.local.alb.targets import NOT_REGISTERED, State
 
-Params = Mapping[str, Any]
+Handler = Callable[[Request], dict[str, Any]]
 
 
 class Targets(Protocol):
@@ -29,56 +33,91 @@ class Targets(Protocol):
 
 
 class Operations:
-    """The operations on the targets of a group."""
+    """The handlers by operation. Those on the targets of a group ask the data plane."""
 
     def __init__(self, targets: Targets) -> None:
         self._targets = targets
+        self.handlers: dict[str, Handler] = {
+            "CreateLoadBalancer": load_balancers.create_load_balancer,
+            "DescribeLoadBalancers": load_balancers.describe_load_balancers,
+            "DeleteLoadBalancer": load_balancers.delete_load_balancer,
+            "DescribeLoadBalancerAttributes": load_balancers.describe_load_balancer_attributes,
+            "ModifyLoadBalancerAttributes": load_balancers.modify_load_balancer_attributes,
+            "SetSubnets": load_balancers.set_subnets,
+            "SetSecurityGroups": load_balancers.set_security_groups,
+            "SetIpAddressType": load_balancers.set_ip_address_type,
+            "CreateTargetGroup": target_groups.create_target_group,
+            "DescribeTargetGroups": target_groups.describe_target_groups,
+            "ModifyTargetGroup": target_groups.modify_target_group,
+            "DeleteTargetGroup": target_groups.delete_target_group,
+            "DescribeTargetGroupAttributes": target_groups.describe_target_group_attributes,
+            "ModifyTargetGroupAttributes": target_groups.modify_target_group_attributes,
+            "CreateListener": listeners.create_listener,
+            "DescribeListeners": listeners.describe_listeners,
+            "ModifyListener": listeners.modify_listener,
+            "DeleteListener": listeners.delete_listener,
+            "DescribeListenerAttributes": listeners.describe_listener_attributes,
+            "ModifyListenerAttributes": listeners.modify_listener_attributes,
+            "CreateRule": rules.create_rule,
+            "DescribeRules": rules.describe_rules,
+            "ModifyRule": rules.modify_rule,
+            "DeleteRule": rules.delete_rule,
+            "SetRulePriorities": rules.set_rule_priorities,
+            "RegisterTargets": self.register_targets,
+            "DeregisterTargets": self.deregister_targets,
+            "DescribeTargetHealth": self.describe_target_health,
+            "AddTags": tags.add_tags,
+            "RemoveTags": tags.remove_tags,
+            "DescribeTags": tags.describe_tags,
+        }
 
-    def register_targets(self, params: Params) -> Any:
+    def register_targets(self, request: Request) -> dict[str, Any]:
         """Answer RegisterTargets."""
-        arn = alb._p(params, "TargetGroupArn")
-        try:
-            for target_id, port in _requested_targets(arn, params):
+        arn = request["TargetGroupArn"]
+        for target_id, port in _requested(arn, request):
+            try:
                 self._targets.register_address(arn, target_id, port)
-        except UsageError as error:
-            return alb._error("ValidationError", str(error))
-        except KeyError:
-            return wire.group_not_found(arn)
-        return alb._empty("RegisterTargets")
+            except UsageError as error:
+                raise wire.RequestRefused("InvalidTarget", str(error)) from error
+        return {}
 
-    def deregister_targets(self, params: Params) -> Any:
+    def deregister_targets(self, request: Request) -> dict[str, Any]:
         """Answer DeregisterTargets."""
-        arn = alb._p(params, "TargetGroupArn")
-        try:
-            for target_id, port in _requested_targets(arn, params):
-                self._targets.deregister_soon(arn, target_id, port)
-        except KeyError:
-            return wire.group_not_found(arn)
-        return alb._empty("DeregisterTargets")
+        arn = request["TargetGroupArn"]
+        for target_id, port in _requested(arn, request):
+            self._targets.deregister_soon(arn, target_id, port)
+        return {}
 
-    def describe_target_health(self, params: Params) -> Any:
+    def describe_target_health(self, request: Request) -> dict[str, Any]:
         """Answer DescribeTargetHealth."""
-        arn = alb._p(params, "TargetGroupArn")
-        try:
-            requested = _requested_targets(arn, params)
-        except KeyError:
-            return wire.group_not_found(arn)
+        arn = request["TargetGroupArn"]
+        requested = _requested(arn, request)
         rows = self._targets.describe(arn)
         if requested:
             known = {(row[0], row[1]): row for row in rows}
             rows = [known.get((i, p), (i, p, "", State.UNUSED, NOT_REGISTERED)) for i, p in requested]
-        return wire.target_health(rows)
+        check_port = records.group(arn)["HealthCheckPort"]
+        return {"TargetHealthDescriptions": [_health(row, check_port) for row in rows]}
 
 
-def create_listener(create: Callable[[Any], Any], params: Params) -> Any:
-    """Answer CreateListener, and refuse listeners that the data plane cannot serve."""
+def answer(action: str, handler: Handler, params: Mapping[str, Any]) -> Any:
+    """Call a handler with the members of a request, and write its answer or its refusal."""
     try:
-        return create(params)
-    except wire.UnsupportedListener as error:
-        return alb._error("UnsupportedProtocol", str(error))
+        return query.answer(action, handler(query.parse(action, params)))
+    except wire.RequestRefused as error:
+        return alb._error(error.code, str(error))
 
 
-def _requested_targets(arn: str, params: Params) -> list[tuple[str, int]]:
-    """Return id and port of the targets in a request. Raises KeyError for an unknown group."""
-    port = int(alb._tgs[arn].get("Port", 80))
-    return [(t["Id"], int(t.get("Port", port))) for t in alb._parse_targets_param(params)]
+def _requested(arn: str, request: Request) -> list[tuple[str, int]]:
+    """Return id and port of the targets in a request. Raises RequestRefused for an unknown group."""
+    port = records.group(arn)["Port"]
+    return [(target["Id"], target.get("Port", port)) for target in request.get("Targets") or ()]
+
+
+def _health(row: wire.TargetRow, check_port: str) -> dict[str, Any]:
+    target_id, port, zone, state, reason = row
+    return {
+        "Target": {"Id": target_id, "Port": port, "AvailabilityZone": zone or None},
+        "HealthCheckPort": str(port) if check_port == "traffic-port" else check_port,
+        "TargetHealth": {"State": str(state), "Reason": reason.code or None, "Description": reason.text or None},
+    }

@@ -215,18 +215,21 @@ class LoadBalancers:
         for arn, spec in specs.items():
             balancer = self._balancers.get(arn)
             if balancer is None:
+                bound = self._control.take_socket(arn)
+                if bound is None:
+                    continue  # deleted meanwhile
                 balancer = self._balancers[arn] = Balancer(
                     self._links,
                     spec,
-                    self._control.take_socket(arn),
+                    bound,
                     self._group,
                     seed=self._seed,
                     connect_timeout_s=self._connect_timeout_s,
                 )
             else:
                 balancer.apply(spec)
-            if spec.rules:
-                await balancer.serve()
+            if spec.listeners:
+                await balancer.serve(self._control.take_socket)
         self._reconcile_groups()
         self._reconcile_checks()
 

@@ -58,6 +58,7 @@ class GroupSpec:
     unhealthy_threshold: int = 2
     matcher: str = "200"
     deregistration_delay_s: float = 300.0
+    fewest_outstanding: bool = False  # choose the target with the fewest requests in flight
 
     def accepts(self, status: int) -> bool:
         """Return whether the matcher (`200`, `200,202`, `200-299`) accepts a status."""
@@ -143,8 +144,9 @@ class TargetGroup:
         self._turns: dict[str, int] = {}
 
     def pick(self, node: str, away_from: Collection[str] = ()) -> Target | None:
-        """Choose a target by round robin over those healthy for this node, or over all when none is (fail open).
+        """Choose one of the targets that are healthy for this node, or of all when none is (fail open).
 
+        By round robin, unless the group asks for the target with the fewest requests in flight.
         Targets in zones that traffic was shifted away from are left out, unless all targets are in such zones.
         """
         usable = [t for t in self.targets.values() if not t.draining]
@@ -155,6 +157,9 @@ class TargetGroup:
         pool = usable
         if self.spec.check_enabled:
             pool = [t for t in usable if (view := t.views.get(node)) and view.state is State.HEALTHY] or usable
+        if self.spec.fewest_outstanding:
+            fewest = min(len(target.in_flight) for target in pool)
+            pool = [target for target in pool if len(target.in_flight) == fewest]
         # Nodes start at different positions. Otherwise all would send their first request to the same target.
         turn = self._turns.get(node)
         if turn is None:
