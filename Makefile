@@ -68,7 +68,7 @@ lock: setup  ## resolve pyproject.toml anew into requirements.lock, requirements
 	@$(BIN)/python tests/tidy/environment.py
 
 docs: setup  ## make the tables in docs/fidelity.md again, from the code and kit/scenarios/fidelity.yaml
-	@$(BIN)/python tests/tidy/fidelity_page.py
+	@$(BIN)/python -m tests.tidy.fidelity_page
 
 clean:  ## remove the environment and all reports
 	rm -rf $(VENV) reports/*/

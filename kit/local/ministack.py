@@ -1,21 +1,22 @@
-"""Configure and start MiniStack, and refuse the services that it does not have."""
+"""Configure and start MiniStack, and put the gate before its handlers."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from kit.local.patching import Patches
+from kit.local.requests import contract
+from kit.local.requests.gate import Gate
 
 # MiniStack's default account. An access key of twelve digits would select another one; ours never have twelve digits.
 ACCOUNT_ID = "000000000000"
 READY_S_MAX = 20.0
-
-Answer = tuple[int, dict[str, str], bytes]
+# Functions of MiniStack's front that answer for whole services before the table of services is asked.
+UNGUARDED = ("_handle_s3_control_request", "_handle_rds_data_request", "_handle_ses_v2_request")
 
 
 def environment(*, state_dir: Path, region: str, host: str, port: int) -> dict[str, str]:
@@ -45,11 +46,15 @@ def environment(*, state_dir: Path, region: str, host: str, port: int) -> dict[s
 def install(patches: Patches) -> None:
     """Patch the router and the table of services. Call once, before MiniStack starts."""
     from ministack import app
-    from ministack.core import router
+    from ministack.core import responses, router
 
     # A signed call names its service. Asking botocore whether that name exists costs 2.7 s and 400 MB.
     patches.replace(router, "_KNOWN_AWS_SERVICE_NAMES", EveryName())
-    patches.decorate(app, "SERVICE_HANDLERS", Handlers)
+    gate = Gate(contract.by_route(), scope=lambda: (responses.get_account_id(), responses.get_region()))
+    patches.decorate(app, "SERVICE_HANDLERS", lambda handlers: Handlers(handlers, gate))
+    for name in UNGUARDED:
+        # The request then goes to the service's handler, and the gate refuses it.
+        patches.replace(app, name, _do_not_handle)
 
 
 class EveryName(frozenset[str]):
@@ -60,18 +65,19 @@ class EveryName(frozenset[str]):
 
 
 class Handlers(dict[str, Any]):
-    """MiniStack's handlers by service; any other service gets a handler that refuses the call."""
+    """MiniStack's handlers by service. Who asks for one gets it behind the gate."""
+
+    def __init__(self, handlers: Mapping[str, Any], gate: Gate) -> None:
+        super().__init__(handlers)
+        self._gate = gate
 
     def get(self, service: str, default: Any = None) -> Any:  # type: ignore[override]
-        """Return the handler of `service`, never None."""
-        return super().get(service) or functools.partial(_refuse_service, service)
+        """Return the guarded handler of `service`, never None."""
+        return self._gate.guard(service, super().get(service))
 
 
-async def _refuse_service(service: str, method: str, path: str, headers: dict, body: bytes, query: dict) -> Answer:
-    from ministack.core.responses import error_response_json
-
-    message = f"the local AWS does not serve {service!r} ({method} {path})"
-    return error_response_json("UnsupportedOperation", message, 501)
+async def _do_not_handle(*_arguments: Any, **_named: Any) -> None:
+    """Answer nothing, which leaves the request to the service's handler."""
 
 
 @contextlib.asynccontextmanager

@@ -106,7 +106,7 @@ def test_a_second_upload_of_a_layer_is_refused(ecr, repository):
 
 def test_an_unknown_upload_and_repository_are_named(ecr, repository):
     assert refused(ecr.initiate_layer_upload, repositoryName="nobody") == "RepositoryNotFoundException"
-    done = {"uploadId": "none", "layerDigests": [digest(b"")]}
+    done = {"uploadId": "00000000-0000-4000-8000-000000000000", "layerDigests": [digest(b"")]}
     assert refused(ecr.complete_layer_upload, repositoryName=repository, **done) == "UploadNotFoundException"
 
 

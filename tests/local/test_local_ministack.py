@@ -145,7 +145,7 @@ def test_metric_filters_are_refused(cloud):
         filterPattern="",
         metricTransformations=[metric],
     )
-    assert "makes no metrics" in error["Error"]["Message"]
+    assert "PutMetricFilter: is not served here" in error["Error"]["Message"]
 
 
 def test_athena_does_not_invent_rows(cloud):

@@ -1,4 +1,4 @@
-"""Make the two tables of docs/fidelity.md from data and code: `make docs` runs this, a test compares the page.
+"""Make the tables of docs/fidelity.md from data and code: `make docs` runs this, a test compares the page.
 
 The differences come from kit/scenarios/fidelity.yaml. What an action of FIS does here is the first line of its module's
 docstring, how that differs from AWS the paragraph that begins with "Unlike AWS:". How the kit proves the action is the
@@ -18,6 +18,7 @@ from kit.fis_rules.catalog import ActionSpec
 from kit.local.fis.actions import ACTIONS
 from kit.local.fis.resources import PROVIDERS
 from kit.scenarios.fidelity import differences
+from tests.tidy import served_operations
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "fidelity.md"
@@ -28,6 +29,10 @@ DIFFERENCES = (
 ACTION_ROWS = (
     "<!-- Made by `make docs` from the docstrings of the actions; do not edit. -->",
     "<!-- End of the table of actions. -->",
+)
+SERVED = (
+    "<!-- Made by `make docs` from what the local AWS honours (honoured.yaml); do not edit. -->",
+    "<!-- End of the table of services. -->",
 )
 DIFFERENCES_HEAD = "| What | Here | On AWS | Touches |"
 ACTIONS_HEAD = "| Action | Control plane | Real effect here | How it differs from AWS | How the kit proves it |"
@@ -46,9 +51,18 @@ def actions_table() -> str:
     return "\n".join([*_head(ACTIONS_HEAD), *(_row(CATALOGUE[action_id]) for action_id in sorted(CATALOGUE))])
 
 
+def served_table() -> str:
+    """Make a row of every service that is served."""
+    return "\n".join([*_head(served_operations.HEAD), *(_cells(row) for row in served_operations.rows())])
+
+
 def page(text: str) -> str:
-    """Replace both tables of the page."""
-    return _replaced(_replaced(text, DIFFERENCES, differences_table()), ACTION_ROWS, actions_table())
+    """Replace the tables of the page."""
+    for marks, table in (
+        (DIFFERENCES, differences_table()), (SERVED, served_table()), (ACTION_ROWS, actions_table()),
+    ):  # fmt: skip
+        text = _replaced(text, marks, table)
+    return text
 
 
 def _replaced(text: str, marks: tuple[str, str], table: str) -> str:

@@ -1,6 +1,7 @@
 """Patch MiniStack's ECR handler, and read and write its stores of repositories, images and blobs."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ministack import app
@@ -14,7 +15,7 @@ Answer = tuple[int, dict[str, str], bytes]
 
 def install(patches: Patches, answer: Callable[[str, bytes], Answer | None]) -> None:
     """Answer ECR calls by `answer(action, body)`. MiniStack answers the calls for which it returns None."""
-    require(ecr, "_repositories", "_images", "_layer_blobs", "_create_repository", "_put_image")
+    require(ecr, "_repositories", "_images", "_layer_blobs", "_create_repository", "_put_image", "_batch_get_image")
     original = app.SERVICE_HANDLERS["ecr"]
 
     async def handle(method: str, path: str, headers: dict, body: bytes, query_params: dict) -> Answer:
@@ -35,6 +36,11 @@ def blobs(repository: str) -> dict[str, bytes]:
 def images(repository: str) -> list[dict[str, Any]]:
     """Return the images of a repository in the request's scope."""
     return ecr._images.get(repository, [])
+
+
+def batch_get_image(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return MiniStack's answer to BatchGetImage for a repository that exists."""
+    return json.loads(ecr._batch_get_image(request)[2])
 
 
 def scoped_images(account: str, region: str, repository: str) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import json
-import secrets
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from ministack.core.responses import error_response_json, get_account_id, json_response
 
 from kit.local.ecr import ministack
-from kit.local.ecr.wire import DIGEST, RegistryRefused, digest_of, referenced_blobs
+from kit.local.ecr.wire import DIGEST, RegistryRefused, digest_of, media_type_of, referenced_blobs
 
 # ECR's own limit: parts of at most 20 MiB, which are 27 MiB in base64.
 PART_BYTES_MAX = 20 * 1024 * 1024
@@ -41,6 +41,7 @@ class Operations:
             "BatchCheckLayerAvailability": self.check_layer_availability,
             "GetDownloadUrlForLayer": self.get_download_url,
             "PutImage": self.check_put_image,
+            "BatchGetImage": self.batch_get_image,
         }
 
     def answer(self, action: str, body: bytes) -> ministack.Answer | None:
@@ -64,7 +65,7 @@ class Operations:
         repository = _repository(request)
         if len(self._uploads) >= UPLOADS_MAX:
             del self._uploads[next(iter(self._uploads))]  # Drop the oldest upload, which was probably abandoned.
-        upload_id = secrets.token_hex(16)
+        upload_id = str(uuid.uuid4())
         self._uploads[upload_id] = Upload(repository)
         return {"uploadId": upload_id, "partSize": PART_BYTES_MAX // 2}
 
@@ -138,6 +139,24 @@ class Operations:
         stored = [image for image in ministack.images(repository) if image["imageDigest"] == digest]
         if stored and (not tag or tag in stored[0].get("imageTags", [])):
             raise RegistryRefused("ImageAlreadyExistsException", f"image {digest} with tag {tag!r} exists")
+
+    def batch_get_image(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the images; of those whose media type the caller does not accept, a failure."""
+        _repository(request)
+        answer = ministack.batch_get_image(request)
+        accepted = request.get("acceptedMediaTypes")
+        if not accepted:
+            return answer
+        images = []
+        for image in answer["images"]:
+            media_type = media_type_of(image["imageManifest"]) or image["imageManifestMediaType"]
+            if media_type in accepted:
+                images.append(image)
+                continue
+            reason = f"the image's media type {media_type} is not among the accepted ones; it is not converted here"
+            failure = {"imageId": image["imageId"], "failureCode": "ImageNotFound", "failureReason": reason}
+            answer["failures"].append(failure)
+        return {**answer, "images": images}
 
     def _upload(self, request: Mapping[str, Any]) -> tuple[str, Upload]:
         repository, upload_id = _repository(request), request.get("uploadId", "")

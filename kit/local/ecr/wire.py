@@ -41,6 +41,11 @@ def referenced_blobs(manifest: str) -> list[str]:
     return [entry["digest"] for entry in [value.get("config"), *value.get("layers", [])] if entry]
 
 
+def media_type_of(manifest: str) -> str | None:
+    """Return the media type that a stored manifest names, if it names one."""
+    return json.loads(manifest).get("mediaType")
+
+
 def digest_of(content: bytes) -> str:
     """Return the digest by which ECR names these bytes."""
     return f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Patch MiniStack's CloudWatch Logs: refuse the queries and metric filters that it accepts and then ignores."""
+"""Patch MiniStack's CloudWatch Logs: refuse the queries and the stacks that it accepts and then ignores."""
 
 import re
 from typing import Any
@@ -22,7 +22,6 @@ def install(patches: Patches) -> None:
     """Patch MiniStack's CloudWatch Logs and its CloudFormation type for metric filters."""
     require(cloudwatch_logs, "_split_insights_pipes", "_compile_insights_filter")
     patches.wrap(cloudwatch_logs, "_start_query", _start_query)
-    patches.replace(cloudwatch_logs, "_put_metric_filter", _refuse_metric_filter)
     # CloudFormation then refuses the stack and names the type.
     patches.remove_entry(provisioners, "_RESOURCE_HANDLERS", METRIC_FILTER_TYPE)
 
@@ -42,8 +41,3 @@ def _is_evaluated(stage: str) -> bool:
     if command.lower() == "fields":
         return {name.strip() for name in rest.split(",")} <= INSIGHTS_FIELDS
     return bool(INSIGHTS_SORT.fullmatch(stage.strip()) or INSIGHTS_LIMIT.fullmatch(stage.strip()))
-
-
-def _refuse_metric_filter(_request: dict[str, Any]) -> Answer:
-    message = "the local AWS makes no metrics from log metric filters: publish them with PutMetricData"
-    return error_response_json("UnsupportedOperation", message, 400)

@@ -56,7 +56,7 @@ def _call(service: str, action: str, given: Mapping[str, Any]) -> Any:
     body = request["body"] if isinstance(request["body"], bytes) else str(request["body"] or "").encode()
     headers = {key.lower(): value for key, value in request["headers"].items()}
     status, _, payload = app.call_service_handler_sync(
-        app.SERVICE_HANDLERS[service], request["method"], url.path, headers, body, query
+        app.SERVICE_HANDLERS.get(service), request["method"], url.path, headers, body, query
     )
     answer = _load(payload)
     if status >= 400:

@@ -1,0 +1,144 @@
+"""The data about what is honoured agrees with botocore's models and with the code that serves the operations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.local.requests import models
+from kit.local.requests.contract import Contract, Member, contracts
+from kit.local.requests.shapes import compile_check, compiled_pattern
+
+ROOMS = Path(__file__).parents[2] / "kit" / "local"
+# Rooms that answer operations themselves, and how their code names an operation.
+DISPATCHED = {
+    "ssm": ("operations.py", r"^    \"([A-Z]\w+)\": [a-z_]+,$"),
+    "ecr": ("operations.py", r"^            \"([A-Z]\w+)\": self\."),
+    "fis": ("operations.py", r"\"([A-Z]\w+)\": "),
+}
+# The rooms, or MiniStack, keep these tokens themselves.
+TOKENS_OF_THE_ROOM = {
+    "dynamodb.ExecuteTransaction", "dynamodb.TransactWriteItems", "fis.CreateExperimentTemplate", "fis.StartExperiment",
+    "fis.CreateTargetAccountConfiguration", "athena.StopQueryExecution", "secretsmanager.PutSecretValue",
+    "secretsmanager.UpdateSecret",
+}  # fmt: skip
+by_service = {contract.service: contract for contract in contracts()}
+everyone = pytest.mark.parametrize("contract", contracts(), ids=lambda contract: contract.service)
+
+
+@everyone
+def test_every_operation_and_member_exists_in_the_model(contract: Contract) -> None:
+    model = models.model(contract.service)
+    assert set(contract.operations) <= set(model.operation_names)
+    for operation in contract.operations.values():
+        shape = model.operation_model(operation.name).input_shape
+        unknown = list(_unknown(shape, operation.request, operation.name))
+        assert unknown == []
+
+
+@everyone
+def test_every_required_member_is_honoured(contract: Contract) -> None:
+    """Otherwise every call of the operation is refused."""
+    model = models.model(contract.service)
+    refused = [
+        f"{operation.name}.{name}"
+        for operation in contract.operations.values()
+        if (shape := model.operation_model(operation.name).input_shape) is not None
+        for name in shape.required_members
+        if operation.request.of(name) is None
+    ]
+    assert refused == []
+
+
+@everyone
+def test_every_idempotency_token_is_honoured(contract: Contract) -> None:
+    """Botocore makes up a token for each call, so it must be accepted; whoever sends it again expects one effect."""
+    model = models.model(contract.service)
+    for operation in contract.operations.values():
+        shape = model.operation_model(operation.name).input_shape
+        for name, member in shape.members.items() if shape is not None else ():
+            if member.metadata.get("idempotencyToken"):
+                assert operation.request.of(name) is not None
+                where = f"{contract.service}.{operation.name}"
+                assert operation.token == name or where in TOKENS_OF_THE_ROOM, where
+
+
+@everyone
+def test_every_operation_can_be_checked(contract: Contract) -> None:
+    model = models.model(contract.service)
+    for operation in contract.operations.values():
+        shape = model.operation_model(operation.name).input_shape
+        if shape is not None:
+            assert callable(compile_check(shape, operation.request))
+
+
+@everyone
+def test_values_and_tokens_name_members_of_their_kind(contract: Contract) -> None:
+    model = models.model(contract.service)
+    for operation in contract.operations.values():
+        shape = model.operation_model(operation.name).input_shape
+        if operation.token is not None:
+            assert shape.members[operation.token].type_name == "string"
+            assert operation.token_error
+        for leaf, member in _leaves(shape, operation.request):
+            if member.values is not None and leaf.metadata.get("enum"):
+                assert set(member.values) <= set(leaf.metadata["enum"])
+            if member.keys is not None:
+                assert leaf.type_name == "map"
+
+
+@pytest.mark.parametrize("room", DISPATCHED)
+def test_a_room_serves_what_its_data_says(room: str) -> None:
+    """Each operation that the room's code dispatches is in the data."""
+    file, pattern = DISPATCHED[room]
+    dispatched = set(re.findall(pattern, (ROOMS / room / file).read_text(), re.MULTILINE))
+    assert dispatched
+    assert dispatched <= set(by_service[room].operations)
+
+
+def test_python_can_read_nearly_all_patterns_of_the_models() -> None:
+    """A pattern that Python cannot read is not checked."""
+    unreadable: list[str] = []
+    total = 0
+    for contract in contracts():
+        model = models.model(contract.service)
+        for name in model.shape_names:
+            pattern = model.shape_for(name).metadata.get("pattern")
+            if pattern:
+                total += 1
+                if compiled_pattern(pattern) is None:
+                    unreadable.append(f"{contract.service}.{name}: {pattern}")
+    assert total > 500
+    assert unreadable == []
+
+
+def _unknown(shape: Any, member: Member, where: str) -> Iterator[str]:
+    if shape is None or shape.type_name not in ("structure", "list", "map"):
+        if member.members or (shape is None and member.members):
+            yield from (f"{where}.{name}" for name in member.members)
+        return
+    if shape.type_name != "structure":
+        yield from _unknown(shape.member if shape.type_name == "list" else shape.value, member, where)
+        return
+    for name, inner in member.members.items():
+        if name not in shape.members:
+            yield f"{where}.{name}"
+        else:
+            yield from _unknown(shape.members[name], inner, f"{where}.{name}")
+
+
+def _leaves(shape: Any, member: Member) -> Iterator[tuple[Any, Member]]:
+    if shape is None:
+        return
+    yield shape, member
+    inner = {"list": "member", "map": "value"}.get(shape.type_name)
+    if inner and member.members:
+        yield from _leaves(getattr(shape, inner), replace(member, values=None, keys=None))
+    elif shape.type_name == "structure":
+        for name, each in member.members.items():
+            yield from _leaves(shape.members[name], each)
