@@ -18,7 +18,9 @@ from kit.parameter_specs import FROM_SCENARIO, PORT, RUN_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "paperbroker"
-CHANGES = SOURCE / "changes"
+# Another folder of bad changes, such as the survivors of `python -m tests.mutation`; runs of a power measurement get it
+# through the environment.
+CHANGES = Path(os.environ.get("GAMEDAY_CHANGES") or SOURCE / "changes").resolve()
 # Where runs are written and which port the local AWS takes belong to the machine, not to the experiment. They come
 # through the environment and never appear among a report's parameters.
 REPORTS_VARIABLE = "GAMEDAY_REPORTS"

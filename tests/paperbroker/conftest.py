@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -19,21 +16,13 @@ from kit.aws import LocalCloud
 from paperbroker.settings import Settings, Tables
 from paperbroker.storage.clients import Clients
 from tests.paperbroker.feature_flags import FlagStore
-from tests.paperbroker.paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, Stage, free_port
+from tests.paperbroker.ministack_server import ministack
+from tests.paperbroker.paperbroker_rig import MARKETS, REGION, SHARED_ENDPOINT, Stage
 from tests.paperbroker.tcp_proxy import TcpProxy
-from tests.polling import wait_until
 
 ROOT = Path(__file__).parents[2]
 _numbers = itertools.count(1)
 NewStage = Callable[[Any, Any, dict[str, str]], Stage]
-
-
-def is_up(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="session")
@@ -42,18 +31,8 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get(SHARED_ENDPOINT):
         yield given
         return
-    port = free_port()
-    folder = tmp_path_factory.mktemp("ministack")
-    env = {**os.environ, "IOT_MTLS_ENABLED": "0", "STATE_DIR": str(folder), "GATEWAY_PORT": str(port)}
-    argv = [sys.executable, "-m", "uvicorn", "ministack.app:app", "--host", "127.0.0.1", "--port", str(port)]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([*argv, "--log-level", "warning"], env=env, cwd=folder, stdout=log, stderr=log)
-    try:
-        wait_until(lambda: is_up(f"http://127.0.0.1:{port}/_ministack/health"), "MiniStack answers")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(10)
+    with ministack(tmp_path_factory.mktemp("ministack")) as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="session")
