@@ -12,7 +12,7 @@ SUITE ?= pr
 CHANGE ?=
 ARGS ?=
 
-.PHONY: help setup gameday suite power lab test test-all coverage bench check fix lock docs gate clean
+.PHONY: help setup gameday suite power lab test test-all coverage mutation bench check fix lock docs gate clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,11 @@ test: setup  ## all tests but the slow ones, in two processes; where CI is set, 
 test-all: setup  ## all tests, the matrices of scenarios and bad changes too
 	@$(BIN)/python -m pytest -m "" $(ARGS)
 
-coverage: setup  ## the fast tests with line coverage of kit and paperbroker (child processes are not counted)
+coverage: setup  ## the fast tests with line coverage of kit and paperbroker (also of child processes, unless they are killed)
 	@$(BIN)/python -m pytest --cov=kit --cov=paperbroker --cov-report=term:skip-covered --cov-report=html:reports/coverage $(ARGS)
+
+mutation: setup  ## which faulty changes of PaperBroker the fast tests notice: ARGS="--seed 1 --count 200"
+	@$(BIN)/python -m tests.mutation $(ARGS)
 
 bench: setup  ## the benchmarks (they print, they do not judge the machine)
 	@$(BIN)/python -m tests.bench $(ARGS)
