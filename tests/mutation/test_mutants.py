@@ -121,12 +121,13 @@ def test_a_result_counts_for_exactly_the_same_mutant(tmp_path):
     assert results.get(moved) is None
 
 
-def test_survivors_are_changes_that_a_power_measurement_takes(tmp_path):
+def test_survivors_are_changes_that_a_power_measurement_takes(tmp_path, monkeypatch):
     chosen = choose(mutants_of(QUEUES, ROOT), seed=1, count=12)
     survivors.write(chosen, tmp_path / "changes")
     for mutant in chosen:
         tree = changed_tree(ROOT / "paperbroker", mutant.id, tmp_path / "changes")
         assert tree["paperbroker/storage/queues.py"].decode() == mutant.after
+    monkeypatch.setattr("kit.gameday.parameters.CHANGES", tmp_path / "changes")
     session = power.begin(reports=tmp_path / "reports", changes_dir=tmp_path / "changes", good=0)
     assert {case.change for case in session.plan.cases} == {mutant.id for mutant in chosen}
 
