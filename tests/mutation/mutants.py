@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutation.operators import OPERATORS, Edit
-from tests.mutation.syntax import Module, walk
+from tests.mutation.syntax import Module, Place, lines_of, walk
 
 DIGEST_CHARS = 8
 CONTEXT_LINES = 2
@@ -67,7 +67,7 @@ def mutants_of(path: Path, root: Path) -> Iterator[Mutant]:
                     path=relative,
                     qualname=place.qualname,
                     operator=name,
-                    lines=_lines(module, edit),
+                    lines=_lines(module, edit, place),
                     before=module.text,
                     after=after,
                 )
@@ -108,10 +108,12 @@ def _around(module: Module, edit: Edit) -> str:
     return " ".join(f"{old} => {new}".split())
 
 
-def _lines(module: Module, edit: Edit) -> tuple[int, ...]:
+def _lines(module: Module, edit: Edit, place: Place) -> tuple[int, ...]:
+    """Return the lines of the changed statements: a test that runs one of them runs the change."""
     first = module.text.count("\n", 0, edit.start) + 1
     last = module.text.count("\n", 0, max(edit.start, edit.end - 1)) + 1
-    return tuple(range(first, last + 1))
+    whole = lines_of(place.statement) if place.statement and place.function is not place.statement else ()
+    return tuple(sorted({*range(first, last + 1), *whole}))
 
 
 def _id(path: str, qualname: str, operator: str, text: str) -> str:

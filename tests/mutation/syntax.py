@@ -49,9 +49,10 @@ class Module:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a node stands: its function, the names that are bound there, and its block of statements."""
+    """Where a node stands: its function, the names that are bound there, its statement and that one's block."""
 
     qualname: str = ""
+    statement: ast.stmt | None = None
     function: Function | None = None
     names: frozenset[str] = frozenset()
     siblings: tuple[ast.stmt, ...] = ()
@@ -63,6 +64,13 @@ def walk(module: Module) -> Iterator[tuple[ast.AST, Place]]:
     Left out: docstrings, annotations, decorators, logging, texts of errors, protocols and imports.
     """
     yield from _block(module.tree.body, Place())
+
+
+def lines_of(statement: ast.stmt) -> range:
+    """Return the lines of a statement without those of its block. Python reports only some of them as run."""
+    body = getattr(statement, "body", None)
+    end = body[0].lineno - 1 if body else statement.end_lineno or statement.lineno
+    return range(statement.lineno, max(end, statement.lineno) + 1)
 
 
 def is_stub(function: Function) -> bool:
@@ -80,7 +88,7 @@ def name_of(node: ast.AST) -> str:
 def _block(statements: list[ast.stmt], place: Place) -> Iterator[tuple[ast.AST, Place]]:
     place = replace(place, siblings=tuple(statements))
     for statement in statements:
-        yield from _node(statement, place)
+        yield from _node(statement, replace(place, statement=statement))
 
 
 def _node(node: ast.AST, place: Place) -> Iterator[tuple[ast.AST, Place]]:
@@ -93,7 +101,8 @@ def _node(node: ast.AST, place: Place) -> Iterator[tuple[ast.AST, Place]]:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         if is_stub(node):
             return
-        inner = Place(qualname=_join(place.qualname, node.name), function=node, names=_names(node))
+        name = _join(place.qualname, node.name)
+        inner = Place(qualname=name, statement=node, function=node, names=_names(node))
         yield node, inner
         for default in [*node.args.defaults, *(each for each in node.args.kw_defaults if each)]:
             yield from _node(default, inner)
