@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -13,7 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kit import build
 from tests.mutation.mutants import Mutant
 from tests.mutation.selection import Selection, select
 from tests.paperbroker.ministack_server import ministack
@@ -42,8 +42,7 @@ class Runner:
 
         Raises RuntimeError if a test fails on the good tree.
         """
-        digest = "-".join(build.digest_of(self._tree / name).removeprefix("sha256:")[:12] for name in COPIED[:2])
-        file = cache / f"baseline-{digest}.json"
+        file = cache / f"baseline-{_digest(self._tree)}.json"
         if not file.exists():
             answer = self._ask({"kind": "baseline", "limit_s": BASELINE_S_MAX})
             if answer["failed"] or not answer.get("tests"):
@@ -116,6 +115,14 @@ def runner() -> Iterator[Runner]:
                 assert worker.stdin
                 worker.stdin.close()
                 worker.wait(30)
+
+
+def _digest(tree: Path) -> str:
+    """Return a digest of the names and contents of all modules."""
+    found = hashlib.sha256()
+    for path in sorted(tree.rglob("*.py")):
+        found.update(f"{path.relative_to(tree)}\0".encode() + path.read_bytes())
+    return found.hexdigest()[:16]
 
 
 def _copy(tree: Path) -> None:
