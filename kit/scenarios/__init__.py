@@ -13,6 +13,7 @@ from kit.scenarios.matcher_freeze import MATCHER_FREEZE
 from kit.scenarios.network_impairment import NETWORK_IMPAIRMENT
 from kit.scenarios.rolling_deploy import ROLLING_DEPLOY
 from kit.scenarios.scenario import Scenario
+from kit.scenarios.slow_commits import SLOW_COMMITS
 from kit.scenarios.steady_state import STEADY_STATE
 from kit.scenarios.store_cut import STORE_CUT
 
@@ -31,6 +32,7 @@ _BY_NAME = {
         MATCHER_FREEZE,
         NETWORK_IMPAIRMENT,
         ROLLING_DEPLOY,
+        SLOW_COMMITS,
         STEADY_STATE,
         STORE_CUT,
     )

@@ -20,7 +20,7 @@ OUTPUTS = {
     "LedgerTable", "MarketsTable", "PositionsTable", "AppliedTable", "QueueUrl", "DeadLetterQueueUrl",
     "AzLossTemplateId", "NetworkImpairmentTemplateId", "DataThrottlingTemplateId", "ApiLatencyTemplateId",
     "DependencyLossTemplateId", "MatcherFreezeTemplateId", "SteadyStateTemplateId", "StoreCutTemplateId",
-    "RollingDeployTemplateId", "AzLossThrottledTemplateId", "DeployLatencyTemplateId",
+    "RollingDeployTemplateId", "AzLossThrottledTemplateId", "DeployLatencyTemplateId", "SlowCommitsTemplateId",
     "ApiTerminationTemplateId",
     "GuardrailAlarms", "DashboardName", "LogGroupName",
     "LoadBalancerFullName", "TargetGroupArn", "TargetGroupFullName", "FaultZone", "AppSubnetA", "AppSubnetB", "Markets",
