@@ -13,7 +13,7 @@ from typing import Any
 from kit import scenarios, slo
 from kit.errors import EvidenceMissing, UsageError
 from kit.gameday.evidence import RunEvidence
-from kit.model import Finding, Verdict
+from kit.model import BOOK, CANCEL, GET_ORDER, TRADES, Finding, Verdict
 from kit.notebook import scraps
 from kit.slo import golden
 from kit.slo.histogram import Histogram
@@ -34,6 +34,10 @@ def sample(evidence: RunEvidence) -> golden.RunSample:
             latency=Histogram.of(slo.latency_ms(slo.first_orders(during)).tolist()),
             attempts=len(during),
             errors=int(slo.is_error(during).sum()),
+            operations={
+                operation: Histogram.of(slo.latency_ms(slo.first_attempts(during, (operation,))).tolist())
+                for operation in (CANCEL, GET_ORDER, BOOK, TRADES)
+            },
         )
     observed = evidence.observed
     load = {name: observed.facts.parameters[name] for name in LOAD_FIELDS}

@@ -38,9 +38,17 @@ STACK: Mapping[str, str] = {
 
 STEADY_LIMITS: Mapping[Metric, float] = {Metric.LATENCY_MS_P95: 250, Metric.ERROR_RATE: 0.01}
 
+# Every operation has a limit of its own.
+OPERATION_LIMITS: Mapping[Metric, float] = {Metric.CANCEL_MS_P95: 250, Metric.DELIVERY_MS_P95: 1_000}
+# Reads that a fault does not touch stay as fast as they are without it, however long the ledger is. They are judged
+# during the fault, because the phase after a brief one may have no read at all. The read of a market costs several
+# reads of the store.
+READ_LIMITS: Mapping[Metric, float] = {Metric.ORDER_READ_MS_P95: 250, Metric.MARKET_READ_MS_P95: 500}
+
 # After the fault no effect of it may remain: no slow answers, no errors, no lost order, no backlog of fills.
 HEALED_LIMITS: Mapping[Metric, float] = {
     **STEADY_LIMITS,
+    **OPERATION_LIMITS,
     Metric.AVAILABILITY: 1.0,
     Metric.TIME_TO_FIRST_FILL_MS_P95: 5_000,
 }

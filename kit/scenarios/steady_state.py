@@ -1,6 +1,6 @@
 """Break nothing, to show the system's own behaviour. Golden profiles and bad changes are measured on this scenario."""
 
-from kit.scenarios.defaults import scenario
+from kit.scenarios.defaults import OPERATION_LIMITS, READ_LIMITS, scenario
 from kit.slo.objectives import Metric
 
 STEADY_STATE = scenario(
@@ -16,6 +16,8 @@ STEADY_STATE = scenario(
         # The experiment only waits, so the limits of steady state stay in force.
         Metric.LATENCY_MS_P95: 250,
         Metric.ERROR_RATE: 0.01,
+        **OPERATION_LIMITS,
+        **READ_LIMITS,
         Metric.AVAILABILITY: 1.0,
         Metric.RECONNECT_MS_MAX: 1_000,
         Metric.TIME_TO_FIRST_FILL_MS_P95: 2_000,

@@ -9,7 +9,7 @@ from kit.slo.denials import broken_by_denials
 from kit.slo.evaluate import STEADY_PHASE, evaluate, steady_state
 from kit.slo.generator import LAG_MS_P99_MAX, generator, lag_ms_max
 from kit.slo.objectives import Metric, Objective
-from kit.slo.samples import first_orders, is_error, latency_ms, per_second, within
+from kit.slo.samples import first_attempts, first_orders, is_error, latency_ms, per_second, within
 from kit.slo.windows import recovery_s
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "broken_by_denials",
     "error_budget",
     "evaluate",
+    "first_attempts",
     "first_orders",
     "generator",
     "is_error",

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kit.model import NS_PER_MS, NS_PER_S, CheckKind, Finding, Phase, Status
+from kit.model import BOOK, CANCEL, GET_ORDER, NS_PER_MS, NS_PER_S, TRADES, CheckKind, Finding, Phase, Status
 from kit.slo import blips
 from kit.slo.objectives import Metric, Objective
 from kit.slo.samples import (
     Table,
     defect,
+    deliveries,
+    first_attempts,
     first_fills,
     first_orders,
     is_error,
@@ -30,6 +32,8 @@ STEADY_PHASE = "before"
 THROTTLED, REQUESTS = "store_throttled", "requests"
 # A point covers the 10 s after its time, and calls are published up to 5 s late, so points around a phase count too.
 POINT_S = 10.0
+# The error of an attempt without an answer in time.
+TIMEOUT = "timeout"
 FIRST_ATTEMPTS = "first attempts, from the intended send"
 
 
@@ -81,14 +85,27 @@ def evaluate(
 def steady_state(attempts: Table, phases: Sequence[Phase], objectives: Sequence[Objective]) -> list[Finding]:
     """Check the hypothesis before the fault: one finding of kind hypothesis per objective of the phase `before`.
 
-    A broken objective is INVALID and not FAIL, because a fault cannot be judged on a system that was not steady.
-    Without such objectives there is one INVALID finding.
+    A system that is too slow is INVALID and not FAIL, because a fault cannot be judged on a system that was not steady.
+    A build whose own errors break the objective is FAIL: nothing else makes it answer 5xx or drop connections before
+    anything is broken. Without such objectives there is one INVALID finding.
     """
     run = Run(tables={"attempts": attempts}, phases={phase.name: phase for phase in phases}, steady=())
     asked = [one for one in objectives if one.phase == STEADY_PHASE]
     if not asked:
         return [_no_hypothesis()]
-    return [_judge(one, _measure(one, run), kind=CheckKind.HYPOTHESIS, broken=Status.INVALID) for one in asked]
+    return [
+        _judge(one, _measure(one, run), kind=CheckKind.HYPOTHESIS, broken=_broken_hypothesis(one, run)) for one in asked
+    ]
+
+
+def _broken_hypothesis(one: Objective, run: Run) -> Status:
+    """Return FAIL for an error objective that is broken even if every time-out had been an answer in time."""
+    phase, attempts = run.phases.get(one.phase), run.tables["attempts"]
+    if Metric(one.metric) is not Metric.ERROR_RATE or phase is None or defect("attempts", attempts):
+        return Status.INVALID
+    rows = within(attempts, "intended_ns", phase)
+    own = float((is_error(rows) & (rows["error"] != TIMEOUT)).mean()) if len(rows) else 0.0
+    return Status.INVALID if one.met(own) else Status.FAIL
 
 
 def _no_hypothesis() -> Finding:
@@ -154,6 +171,18 @@ def _operation(run: Run, phase: Phase, metric: Metric) -> Measure:
     rows = within(operations(run.tables["attempts"]), "intended_ns", phase)
     took_ms = (rows["done_ns"] - rows["intended_ns"]) / NS_PER_MS
     return _percentile(rows["intended_ns"] / NS_PER_S, took_ms, metric, "orders with their retries")
+
+
+def _by_operation(run: Run, phase: Phase, metric: Metric) -> Measure:
+    operations, what = OPERATIONS[metric]
+    rows = within(first_attempts(run.tables["attempts"], operations), "intended_ns", phase)
+    return _percentile(rows["intended_ns"] / NS_PER_S, latency_ms(rows), metric, f"{what}, from the intended send")
+
+
+def _delivery(run: Run, phase: Phase, metric: Metric) -> Measure:
+    rows = deliveries(run.tables["stream"], run.tables["events"])
+    rows = rows[(rows["t"] >= phase.start) & (rows["t"] < phase.end)]
+    return _percentile(rows["t"], rows["ms"], metric, "ledger events, from commit to the first subscriber")
 
 
 def _first_fill(run: Run, phase: Phase, metric: Metric) -> Measure:
@@ -249,6 +278,12 @@ def _published(run: Run, name: str, phase: Phase) -> Table:
     return points.loc[points["t"].between(phase.start - POINT_S, phase.end + POINT_S), "value"]
 
 
+# The operations that a metric measures, and what their first attempts are called.
+OPERATIONS: Mapping[Metric, tuple[tuple[str, ...], str]] = {
+    Metric.CANCEL_MS_P95: ((CANCEL,), "cancels"),
+    Metric.ORDER_READ_MS_P95: ((GET_ORDER,), "reads of orders"),
+    Metric.MARKET_READ_MS_P95: ((BOOK, TRADES), "reads of books and trades"),
+}
 MEASURES: dict[Metric, tuple[tuple[str, ...], Callable[[Run, Phase, Metric], Measure]]] = {
     Metric.LATENCY_MS_P50: (("attempts",), _latency),
     Metric.LATENCY_MS_P95: (("attempts",), _latency),
@@ -256,6 +291,10 @@ MEASURES: dict[Metric, tuple[tuple[str, ...], Callable[[Run, Phase, Metric], Mea
     Metric.OPERATION_MS_P50: (("attempts",), _operation),
     Metric.OPERATION_MS_P95: (("attempts",), _operation),
     Metric.OPERATION_MS_P99: (("attempts",), _operation),
+    Metric.CANCEL_MS_P95: (("attempts",), _by_operation),
+    Metric.ORDER_READ_MS_P95: (("attempts",), _by_operation),
+    Metric.MARKET_READ_MS_P95: (("attempts",), _by_operation),
+    Metric.DELIVERY_MS_P95: (("stream", "events"), _delivery),
     Metric.ERROR_RATE: (("attempts",), _error_rate),
     Metric.AVAILABILITY: (("attempts",), _availability),
     Metric.TIME_TO_FIRST_FILL_MS_P95: (("attempts", "stream", "events"), _first_fill),

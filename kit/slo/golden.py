@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from kit.errors import EvidenceMissing, UsageError
@@ -31,17 +31,24 @@ ALPHA = 0.05
 SHARES = (50, 95, 99)
 # Below this many requests a percentile of one run's phase says little.
 REQUESTS_MIN = 100
+# The same for one operation other than an order, of which there are fewer; those with less are not compared.
+OPERATION_REQUESTS_MIN = 20
+OPERATION_SHARES = (50, 95)
 # Golden runs without any spread would make every difference certain; the width of a bucket is always possible.
 LOG_SPREAD_MIN = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseSample:
-    """One phase of one run: latency of first attempts, attempts and how many of them were errors."""
+    """One phase of one run: latency of first attempts, attempts and how many of them were errors.
+
+    `latency` is that of orders, `operations` that of other operations by name; profiles of older runs have none.
+    """
 
     latency: Histogram
     attempts: int
     errors: int
+    operations: Mapping[str, Histogram] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,12 @@ class RunSample:
     def to_plain(self) -> dict[str, Any]:
         """Return the JSON form; `from_plain` reads it back."""
         phases = {
-            name: {"latency": phase.latency.to_plain(), "attempts": phase.attempts, "errors": phase.errors}
+            name: {
+                "latency": phase.latency.to_plain(),
+                "attempts": phase.attempts,
+                "errors": phase.errors,
+                "operations": {operation: latency.to_plain() for operation, latency in phase.operations.items()},
+            }
             for name, phase in self.phases.items()
         }
         return {"run_id": self.run_id, "load": dict(self.load), "machine": dict(self.machine), "phases": phases}
@@ -70,6 +82,10 @@ class RunSample:
                     latency=Histogram.from_plain(phase["latency"]),
                     attempts=int(phase["attempts"]),
                     errors=int(phase["errors"]),
+                    operations={
+                        operation: Histogram.from_plain(latency)
+                        for operation, latency in phase.get("operations", {}).items()
+                    },
                 )
                 for name, phase in value["phases"].items()
             }
@@ -138,6 +154,8 @@ def compare(golden: Golden, candidates: Sequence[RunSample]) -> list[Finding]:
             found.append(_no_evidence(phase, lacking))
             continue
         compared += [_latency(golden.runs, candidates, phase, share) for share in SHARES]
+        for operation in _comparable_operations(phase, [*golden.runs, *candidates]):
+            compared += [_latency(golden.runs, candidates, phase, share, operation) for share in OPERATION_SHARES]
         compared.append(_errors(golden.runs, candidates, phase))
     significant = _holm([comparison.p for comparison in compared])
     return found + [
@@ -166,17 +184,28 @@ def _lacking(phase: str, runs: Sequence[RunSample]) -> str:
     return ""
 
 
-def _latency(golden: Sequence[RunSample], candidates: Sequence[RunSample], phase: str, share: int) -> Comparison:
+def _comparable_operations(phase: str, runs: Sequence[RunSample]) -> list[str]:
+    """Return the operations of which every run has enough requests in the phase."""
+    counted = [{name: one.total for name, one in run.phases[phase].operations.items()} for run in runs]
+    return [name for name in counted[0] if all(one.get(name, 0) >= OPERATION_REQUESTS_MIN for one in counted)]
+
+
+def _latency(
+    golden: Sequence[RunSample], candidates: Sequence[RunSample], phase: str, share: int, operation: str = ""
+) -> Comparison:
     from scipy import stats
 
-    ours = [math.log(run.phases[phase].latency.percentile(share)) for run in golden]
-    theirs = [math.log(run.phases[phase].latency.percentile(share)) for run in candidates]
+    def measured(run: RunSample) -> float:
+        sample = run.phases[phase]
+        return math.log((sample.operations[operation] if operation else sample.latency).percentile(share))
+
+    ours, theirs = [measured(run) for run in golden], [measured(run) for run in candidates]
     n, m = len(ours), len(theirs)
     difference = statistics.fmean(theirs) - statistics.fmean(ours)
     error = max(statistics.stdev(ours), LOG_SPREAD_MIN) * math.sqrt(1 / n + 1 / m)
     half = float(stats.t.ppf(1 - ALPHA, n - 1)) * error
     return Comparison(
-        name=f"latency-ms-p{share}",
+        name=f"{operation.replace('_', '-') or 'latency'}-ms-p{share}",
         phase=phase,
         golden=math.exp(statistics.fmean(ours)),
         candidate=math.exp(statistics.fmean(theirs)),

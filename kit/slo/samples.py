@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,10 @@ def first_orders(attempts: Table) -> Table:
     return attempts[(attempts["op"] == "order") & (attempts["kind"] == "first")]
 
 
+def first_attempts(attempts: Table, operations: Collection[str]) -> Table:
+    return attempts[attempts["op"].isin(operations) & (attempts["kind"] == "first")]
+
+
 def latency_ms(attempts: Table) -> Column:
     """Return the time from the intended send to the answer, or to the time-out if no answer came.
 
@@ -125,6 +130,17 @@ def first_fills(attempts: Table, stream: Table, events: Table) -> Table:
     both = fills.merge(sent, on=["client_id", "idempotency_key"])
     filled_ns = both["seen_ns"].where(both["seen_ns"].notna(), both["ts_ns"]).astype("int64")
     t, ms = both["intended_ns"] / NS_PER_S, (filled_ns - both["invoked_ns"]) / NS_PER_MS
+    return pd.DataFrame({"t": t, "ms": ms}).sort_values("t", ignore_index=True)
+
+
+def deliveries(stream: Table, events: Table) -> Table:
+    """Measure ledger events that a subscriber received: `t` (commit, epoch s) and `ms` to the first one that had it.
+
+    Subscribers that resume a stream get older events again or late; the one that stays connected does not.
+    """
+    seen = stream.groupby(["symbol", "seq"])["received_ns"].min().rename("seen_ns").reset_index()
+    both = events[["market", "seq", "ts_ns"]].merge(seen, left_on=["market", "seq"], right_on=["symbol", "seq"])
+    t, ms = both["ts_ns"] / NS_PER_S, (both["seen_ns"] - both["ts_ns"]) / NS_PER_MS
     return pd.DataFrame({"t": t, "ms": ms}).sort_values("t", ignore_index=True)
 
 

@@ -51,6 +51,30 @@ def test_a_build_that_is_half_as_slow_again_is_found():
     assert slow.detail.startswith("it got slower: ") and "95 % interval" in slow.detail
 
 
+def with_reads(run: RunSample, dice: np.random.Generator, *, factor: float = 1.0, count: int = 40) -> RunSample:
+    times = 5 * factor * np.exp(dice.normal(0, 0.3, count))
+    before = replace(run.phases["before"], operations={"get_order": Histogram.of(times.tolist())})
+    return RunSample.from_plain(replace(run, phases={"before": before}).to_plain())
+
+
+def test_slower_reads_are_found_although_orders_are_as_fast_as_before():
+    dice = np.random.default_rng(7)
+    golden = Golden(runs=tuple(with_reads(run, dice) for run in golden_of(dice).runs))
+    slower = [with_reads(run_of(dice), dice, factor=2.0) for _ in range(3)]
+    assert failed(compare(golden, slower)) == ["golden-get-order-ms-p50", "golden-get-order-ms-p95"]
+    equal = [with_reads(run_of(dice), dice) for _ in range(3)]
+    assert failed(compare(golden, equal)) == []
+
+
+def test_an_operation_with_few_requests_in_any_run_is_not_compared():
+    dice = np.random.default_rng(8)
+    golden = Golden(runs=tuple(with_reads(run, dice) for run in golden_of(dice).runs))
+    few = with_reads(run_of(dice), dice, factor=9.0, count=5)
+    names = {finding.name for finding in compare(golden, [few, few, few])}
+    assert not any("get-order" in name for name in names)
+    assert {finding.name for finding in compare(golden, [run_of(dice)])} == names
+
+
 def test_a_certain_but_small_difference_is_no_regression():
     dice = np.random.default_rng(3)
     steady = replace(run_of(dice), run_id="same")

@@ -286,12 +286,28 @@ def test_an_objective_that_cannot_be_evaluated_is_refused(metric, limit):
 # Steady state and generator
 
 
-def test_the_hypothesis_passes_or_is_invalid_but_never_fails():
+def test_a_system_that_is_slow_before_the_fault_is_invalid():
     attempts = table(ATTEMPT_COLUMNS, steady(range(10), took_ms=40))
     held, broken = slo.steady_state(attempts, PHASES, [P95, slo.Objective(metric=P95.metric, limit=39, phase="before")])
     assert (held.status, held.kind) == (Status.PASS, CheckKind.HYPOTHESIS)
     assert (broken.status, broken.measured, broken.limit) == (Status.INVALID, 40.0, 39)
     assert "not steady before the fault" in broken.detail
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ({"status": 500, "outcome": "info"}, Status.FAIL),
+        ({"status": 503, "outcome": "info"}, Status.FAIL),
+        ({"status": 0, "error": "reset", "outcome": "info"}, Status.FAIL),
+        ({"status": 0, "error": "timeout", "outcome": "info"}, Status.INVALID),
+        ({"status": 409, "outcome": "fail"}, Status.PASS),
+    ],
+)
+def test_errors_of_the_build_before_the_fault_fail_and_time_outs_do_not(answer, status):
+    rows = [*steady(range(10)), *(attempt(at + 0.5, key=f"x{at}", **answer) for at in range(10))]
+    (found,) = slo.steady_state(table(ATTEMPT_COLUMNS, rows), PHASES, [ERRORS])
+    assert (found.status, found.kind) == (status, CheckKind.HYPOTHESIS)
 
 
 def test_no_hypothesis_is_invalid():
