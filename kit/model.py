@@ -305,6 +305,9 @@ POSITION_COLUMNS: dict[str, str] = {
     "cash": "int64",  # ticks × lots, received minus paid
 }
 
+# One row per point of a metric that was read from CloudWatch; `name` is the table's name in `kit.collect`.
+SERIES_COLUMNS: dict[str, str] = {"name": "string", "t": "float64", "value": "float64"}
+
 # One row per outbox entry: an accepted order that is not known to be in the queue yet.
 OUTBOX_COLUMNS: dict[str, str] = {
     "market": "string",

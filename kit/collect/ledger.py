@@ -25,6 +25,7 @@ ITEMS_MAX = 5_000_000
 QUIESCE_POLL_S = 0.5
 # The sequence numbers must stand still this many polls in a row: longer than one commit and one queue hop.
 STILL_POLLS = 4
+STILL_S = STILL_POLLS * QUIESCE_POLL_S
 ORDER_PREFIX = "order#"
 LEDGER = "ledger"
 QUEUE_DEPTHS = (

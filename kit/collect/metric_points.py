@@ -17,8 +17,11 @@ from kit.model import Deployment
 FINE_PERIOD_S = 1
 FINE_S_MAX = 3 * 3600 - 300
 COARSE_PERIOD_S = 60
-# CloudWatch may show a point this much later than it was published; PaperBroker's tasks publish every 5 s.
+# CloudWatch may show a point this much later than it was published.
 VISIBLE_S_MAX = 60.0
+# PaperBroker's tasks publish this often.
+PUBLISH_EVERY_S = 5.0
+COMPONENTS = ("api", "matcher", "relay")
 POLL_S = 1.0
 
 Point = tuple[float, float]
@@ -74,19 +77,21 @@ class Meters:
         return sorted((t + shift_s, value) for t, value in found)
 
     def settle(self, deployment: Deployment, until: float) -> bool:
-        """Wait, at most VISIBLE_S_MAX, until CloudWatch shows what the API's tasks published after `until` (epoch s).
+        """Wait, at most VISIBLE_S_MAX, until CloudWatch shows all that the tasks counted up to `until` (epoch s).
 
-        Returns whether it did.
+        One task's publish that is a whole period later follows every other task's next one. Returns whether all
+        services showed it.
         """
-        deadline = self.now() + VISIBLE_S_MAX
+        deadline, silent = self.now() + VISIBLE_S_MAX, list(COMPONENTS)
         while self.now() < deadline:
-            if self._shows(deployment, until):
+            silent = [one for one in silent if not self._shows(deployment, one, until + PUBLISH_EVERY_S)]
+            if not silent:
                 return True
             self.sleep(POLL_S)
         return False
 
-    def _shows(self, deployment: Deployment, until: float) -> bool:
-        dimensions = {"Env": deployment.outputs["MetricsEnv"], "Component": "api"}
+    def _shows(self, deployment: Deployment, component: str, until: float) -> bool:
+        dimensions = {"Env": deployment.outputs["MetricsEnv"], "Component": component}
         try:
             beats = self.points(
                 namespace="PaperBroker", metric="Heartbeat", dimensions=dimensions, statistic="Sum",

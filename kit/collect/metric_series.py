@@ -21,6 +21,7 @@ BROKER_SERIES = {
     "latency_ms_p50": ("LatencyMs", "api", "p50"),
     "latency_ms_p95": ("LatencyMs", "api", "p95"),
     "latency_ms_p99": ("LatencyMs", "api", "p99"),
+    "latency_count": ("LatencyMs", "api", "SampleCount"),
     "requests": ("Requests", "api", "Sum"),
     "http_5xx": ("Http5xx", "api", "Sum"),
     "orders_accepted": ("OrdersAccepted", "api", "Sum"),
@@ -28,7 +29,12 @@ BROKER_SERIES = {
     "fills": ("Fills", "matcher", "Sum"),
     "time_to_first_fill_ms_p95": ("TimeToFirstFillMs", "matcher", "p95"),
     "matcher_lag_ms_max": ("MatcherLagMs", "matcher", "Maximum"),
+    "heartbeats_api": ("Heartbeat", "api", "Sum"),
+    "heartbeats_matcher": ("Heartbeat", "matcher", "Sum"),
+    "heartbeats_relay": ("Heartbeat", "relay", "Sum"),
 }
+# The same of the tasks in one zone, named with the zone: requests@us-east-1a.
+ZONE_SERIES = ("requests", "http_5xx")
 EDGE_SERIES = {
     "edge_requests": ("RequestCount", "Sum", False),
     "edge_5xx": ("HTTPCode_ELB_5XX_Count", "Sum", False),
@@ -40,10 +46,17 @@ EDGE_SERIES = {
 }
 
 
-def series(session: ClientSource, deployment: Deployment, start: float, end: float) -> dict[str, pd.DataFrame]:
+def series(
+    session: ClientSource, deployment: Deployment, start: float, end: float, *, zones: Iterable[str] = ()
+) -> dict[str, pd.DataFrame]:
     """Return every metric between two epoch seconds by name; a table is empty if nothing was published."""
     outputs = deployment.outputs
     queries = {name: _broker_query(outputs, *parts) for name, parts in BROKER_SERIES.items()}
+    queries |= {
+        f"{name}@{zone}": _broker_query(outputs, *BROKER_SERIES[name], zone=zone)
+        for name in ZONE_SERIES
+        for zone in sorted(zones)
+    }
     queries |= {name: _edge_query(outputs, *parts) for name, parts in EDGE_SERIES.items()}
     asked = [{"Id": f"q{index}", "MetricStat": query} for index, query in enumerate(queries.values())]
     points: dict[str, list[tuple[float, float]]] = {query["Id"]: [] for query in asked[:QUERIES_MAX]}
@@ -65,8 +78,10 @@ def series(session: ClientSource, deployment: Deployment, start: float, end: flo
     return {name: _points_table(points[f"q{index}"]) for index, name in enumerate(queries)}
 
 
-def _broker_query(outputs: Mapping[str, str], metric: str, component: str, statistic: str) -> dict[str, Any]:
-    dimensions = {"Env": outputs["MetricsEnv"], "Component": component}
+def _broker_query(
+    outputs: Mapping[str, str], metric: str, component: str, statistic: str, *, zone: str = ""
+) -> dict[str, Any]:
+    dimensions = {"Env": outputs["MetricsEnv"], "Component": component, **({"Az": zone} if zone else {})}
     return _stat("PaperBroker", metric, dimensions, PERIOD_S, statistic)
 
 

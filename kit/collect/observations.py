@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,7 @@ def observe(
 ) -> Observations:
     """Read alarms and metrics of the load's time; the ledger goes into the run's folder at once. Raises CloudError."""
     ledger.write_ledger(ledger.read_ledger(session, deployment), run_dir)
+    zones = {zone for zone, _ in watch.zones.values()}
     return Observations(
         facts=facts,
         load_started_at=load_started_at,
@@ -90,5 +92,5 @@ def observe(
         machine=MachineRecord(kind=machine.class_of_machine(), cores=cpu.cores(), samples=tuple(machine_samples)),
         tasks=watch.tasks(),
         targets=watch.targets(),
-        series=series(session, deployment, load_started_at, load_ended_at),
+        series=series(session, deployment, load_started_at, time.time(), zones=zones),
     )

@@ -19,13 +19,12 @@ from kit.collect.ledger import Quiescence
 from kit.collect.observations import MachineRecord, Observations
 from kit.collect.task_samples import TARGET_COLUMNS, TASK_COLUMNS, Gap
 from kit.errors import EvidenceMissing
-from kit.model import FaultWindow, RunFacts, TaskStop, plain
+from kit.model import SERIES_COLUMNS, FaultWindow, RunFacts, TaskStop, plain
 from kit.process import machine
 from kit.process.atomic_file import write_json
 
 SCHEMA = "gameday.observations/1"
 OBSERVATIONS_FILE, CLEANUP_FILE, PLATFORM = "observations.json", "cleanup.json", "platform"
-SERIES_COLUMNS = ("name", "t", "value")
 MACHINE_COLUMNS = tuple(machine.MachineSample.__slots__)
 
 
@@ -45,7 +44,7 @@ def write_observations(observed: Observations, run_dir: Path) -> None:
     tables = {
         "tasks": observed.tasks,
         "targets": observed.targets,
-        "series": pd.concat(points)[list(SERIES_COLUMNS)] if points else _empty(SERIES_COLUMNS),
+        "series": pd.concat(points)[list(SERIES_COLUMNS)] if points else _empty(tuple(SERIES_COLUMNS)),
         "machine": pd.DataFrame([asdict(one) for one in observed.machine.samples], columns=pd.Index(MACHINE_COLUMNS)),
     }
     for name, table in tables.items():
@@ -76,7 +75,7 @@ def read_observations(run_dir: Path) -> Observations:
     values = _read_json(run_dir / OBSERVATIONS_FILE)
     if values.get("schema") != SCHEMA:
         raise EvidenceMissing(f"{OBSERVATIONS_FILE}: schema is {values.get('schema')!r}, expected {SCHEMA!r}")
-    points = _read_table(run_dir, "series", SERIES_COLUMNS)
+    points = _read_table(run_dir, "series", tuple(SERIES_COLUMNS))
     samples = _read_table(run_dir, "machine", MACHINE_COLUMNS)
     try:
         fault = values["fault"]

@@ -5,7 +5,7 @@ average, or in the very seconds that broke the objective, which holds without th
 processes too; the suite repeats an INVALID run alone. Three kinds of failures stay failures, because a slow machine
 does not cause them:
 
-- integrity checks: a busy machine answers late, but it does not lose or double orders;
+- integrity checks: a busy machine answers late, but it does not lose or double orders. It may lose published metrics;
 - objectives that count what the build did, such as its calls to the store;
 - objectives that explicit denials alone break (`kit.slo.denials`).
 """
@@ -26,6 +26,12 @@ CORES_LEFT_MIN = 0.9
 # What was sent so long before a contended second was still in work during it; what follows waits for the backlog.
 CONTENTION_LEAD_S = 0.5
 CONTENTION_TAIL_S = 1.0
+# Objectives on what clients feel; those before the fault are the hypothesis.
+FELT = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
+# What a publish that timed out may explain: nothing published for a while, or counts that are missing. An API task
+# publishes all metrics in one call, so that its other counts are short only if those of its requests are.
+SILENCE = frozenset({"metrics-never-silent", "fills-counted", "requests-counted"})
+SHORT_WITH_REQUESTS = frozenset({"errors-counted", "latencies-counted", "accepted-orders-counted"})
 COUNTED = frozenset({Metric.THROTTLED_CALLS_PER_ATTEMPT.check})
 
 
@@ -48,13 +54,17 @@ def apply_noise_rule(
     if "recovery" in windows:
         # Recovery is measured until the end of the load.
         windows["recovery"] = (windows["recovery"][0], phases[-1].end)
+    whole = (phases[0].start, phases[-1].end) if phases else (0.0, 0.0)
     affected = [one for one in findings if _affected(one, denied) and one.phase in windows]
     held = held_outside() if affected else ()
+    failed = {one.name for one in findings if one.status is Status.FAIL}
+    unpublished = SILENCE | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
 
     def judged(finding: Finding) -> Finding:
-        if finding not in affected:
+        is_short = finding.name in unpublished and finding.status is Status.FAIL
+        if finding not in affected and not is_short:
             return finding
-        left = cores_left(*windows[finding.phase])
+        left = cores_left(*(whole if is_short else windows[finding.phase]))
         if left is not None and left < CORES_LEFT_MIN:
             return _invalid(finding, f"other processes left the run {left:.2f} cores < {CORES_LEFT_MIN}")
         if (finding.name, finding.phase) in held:
@@ -79,5 +89,5 @@ def _invalid(finding: Finding, why: str) -> Finding:
 
 
 def _affected(finding: Finding, denied: Collection[tuple[str, str]]) -> bool:
-    broken_slo = finding.kind is CheckKind.SLO and finding.status is Status.FAIL
-    return broken_slo and finding.name not in COUNTED and (finding.name, finding.phase) not in denied
+    broken = finding.kind in FELT and finding.status is Status.FAIL
+    return broken and finding.name not in COUNTED and (finding.name, finding.phase) not in denied

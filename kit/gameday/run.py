@@ -163,7 +163,10 @@ class GameDay:
         if self.load is not None:
             self.load.finish(LOAD_FINISH_TIMEOUT_S)
         quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
-        fault = self._proof(read_history(self.run_dir / HISTORY), load_ended_at)
+        meters = collect.Meters(session=session)
+        # The last answer and commit came before the exchange was at rest, and their counts are published later.
+        meters.settle(deployment, time.time() - ledger.STILL_S)
+        fault = self._proof(read_history(self.run_dir / HISTORY), meters)
         observed = collect.observe(
             session,
             deployment,
@@ -329,17 +332,13 @@ class GameDay:
     def _template(self) -> str:
         return self._up().outputs[self.scenario.template_output]
 
-    def _proof(self, history: History, load_ended_at: float) -> FaultWindow | None:
+    def _proof(self, history: History, meters: collect.Meters) -> FaultWindow | None:
         """Collect evidence, independent of FIS, that the fault took effect and was reverted."""
         if self._experiment is None:
             return None
-        session, deployment = self._connect(), self._up()
-        meters = collect.Meters(session=session)
-        # CloudWatch shows late what the tasks published after the fault.
-        meters.settle(deployment, load_ended_at)
         return faults.prove(
-            session,
-            deployment,
+            self._connect(),
+            self._up(),
             self._experiment,
             samples=self._tasks,
             meters=meters,

@@ -24,6 +24,8 @@ from kit.integrity.checks import (
     quiescence,
     sequence,
     stream,
+    telemetry,
+    telemetry_latency,
     trade_reads,
 )
 from kit.integrity.evidence.assembly import read_evidence
@@ -47,6 +49,8 @@ CHECKS: tuple[Check, ...] = (
     *book_reads.CHECKS,
     *trade_reads.CHECKS,
     *quiescence.CHECKS,
+    *telemetry.CHECKS,
+    *telemetry_latency.CHECKS,
 )
 
 

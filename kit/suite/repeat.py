@@ -12,6 +12,8 @@ from kit.slo.objectives import Metric
 LAG_CHECK = "generator-lag"
 # An INVALID run may be repeated because of checks of these kinds: CPU contention alone can make them invalid.
 SENSITIVE_KINDS = frozenset({CheckKind.GENERATOR, CheckKind.HYPOTHESIS, CheckKind.GOLDEN})
+# Checks of these kinds have a measured value and are INVALID only by the noise rule.
+NOISY_KINDS = frozenset({CheckKind.SLO, CheckKind.INTEGRITY})
 # Objectives on durations: without CPU to spare every answer is late. Shares of failed or lost orders are not among
 # them, and CPU contention never doubles an order.
 DURATION_CHECKS = frozenset(metric.check for metric in Metric if metric.unit in {"ms", "s"})
@@ -25,7 +27,7 @@ def repeat_reason(record: Mapping[str, Any], contention: CpuContention | None) -
     if verdict is Verdict.INVALID and LAG_CHECK in {check["name"] for check in invalid}:
         return "its load generator was late"
     if verdict is Verdict.INVALID and any(_fell_under_noise_rule(check) for check in invalid):
-        return "it was slow while other processes used the CPU"
+        return "it was slow or lost metrics while other processes used the CPU"
     if contention is None or not contention.high:
         return ""
     if verdict is Verdict.INVALID and SENSITIVE_KINDS & {check["kind"] for check in invalid}:
@@ -40,5 +42,5 @@ def _is_duration(check: Mapping[str, Any]) -> bool:
 
 
 def _fell_under_noise_rule(check: Mapping[str, Any]) -> bool:
-    """Return whether an objective was measured but is INVALID, because other processes left the run too little CPU."""
-    return check["kind"] == CheckKind.SLO and check["measured"] is not None
+    """Return whether a check was measured but is INVALID, because other processes left the run too little CPU."""
+    return check["kind"] in NOISY_KINDS and check["measured"] is not None

@@ -14,14 +14,15 @@ from kit.collect import ledger
 from kit.collect.observations import MachineRecord
 from kit.collect.task_samples import TARGET_COLUMNS, TASK_COLUMNS
 from kit.model import WARM_UP_S, FaultWindow
-from tests.histories import execution
+from tests.histories import execution, telemetry
 from tests.histories.clients import DELIVERIES
 from tests.histories.clock import T0_NS
-from tests.histories.run_folder import write
+from tests.histories.run_folder import SERIES, write
 from tests.verdict.records import run_facts
 
 STACK = Path(__file__).parents[2] / "paperbroker" / "deploy" / "stack.yaml"
 START = T0_NS / 1e9
+NOTHING = pd.DataFrame({"t": [], "value": []})
 PARAMETERS = {
     "scenario": "steady-state", "rate_per_s": 24, "steady_s": 5, "fault_duration_s": 5, "recovery_s": 5,
     "target": "local", "region": "us-east-1",
@@ -64,10 +65,7 @@ def write_run_folder(folder: Path, tables: dict[str, Any]) -> Path:
         machine=MachineRecord(kind={"cpus": 2}, cores=2.0, samples=()),
         tasks=tasks,
         targets=pd.DataFrame(columns=pd.Index(TARGET_COLUMNS)),
-        series={
-            "requests": pd.DataFrame({"t": [START], "value": [1.0]}),
-            "fills": pd.DataFrame({"t": [], "value": []}),
-        },
+        series=dict.fromkeys(SERIES, NOTHING) | dict(telemetry.as_tables(tables["series"])),
     )
     collect.write_observations(observed, folder)
     shutil.copy(STACK, folder / "stack.yaml")

@@ -37,6 +37,25 @@ def test_without_cpu_contention_a_broken_objective_fails(cores_left):
     assert judged(cores_left).status is Status.FAIL
 
 
+def test_counts_that_a_lost_publish_explains_are_invalid_under_contention():
+    def statuses(cores_left: float, *names: str) -> list[Status]:
+        found = [Finding(name=name, kind=CheckKind.INTEGRITY, status=Status.FAIL, detail="") for name in names]
+        return [one.status for one in apply_noise_rule(found, PHASES, lambda start, end: cores_left)]
+
+    assert statuses(0.5, "requests-counted", "errors-counted") == [Status.INVALID, Status.INVALID]
+    assert statuses(1.5, "requests-counted", "errors-counted") == [Status.FAIL, Status.FAIL]
+    assert statuses(0.5, "errors-counted") == [Status.FAIL]  # the same call published all requests
+
+
+def test_errors_before_the_fault_are_invalid_under_contention_unless_they_are_denials():
+    assert judged(0.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.INVALID
+    assert judged(1.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.FAIL
+    denied = {("error-rate", "before")}
+    assert (
+        judged(0.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before", denied=denied).status is Status.FAIL
+    )
+
+
 def test_integrity_fails_whatever_the_machine_did():
     assert judged(0.0, kind=CheckKind.INTEGRITY).status is Status.FAIL
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from tests.histories import telemetry
 from tests.histories.clients import DELIVERIES, Clients
 from tests.histories.exchange import MARKETS, Exchange, OrderRequest
 from tests.histories.tables import Row, table
@@ -91,7 +92,8 @@ def finish(clients: Clients) -> dict[str, pd.DataFrame]:
         ],
         "outbox": [],
     }
-    return {name: table(name, found) for name, found in rows.items()}
+    series = telemetry.published(rows["attempts"], rows["events"], rows["orders"])
+    return {**{name: table(name, found) for name, found in rows.items()}, "series": series}
 
 
 def _request(number: int, a: int, b: int, c: int, d: int) -> OrderRequest:

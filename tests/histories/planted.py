@@ -5,7 +5,14 @@ Each is a small edit of a correct history, so that a check cannot find it by any
 
 from __future__ import annotations
 
-from tests.histories import planted_orders, planted_records, planted_swaps, planted_trades, planted_views
+from tests.histories import (
+    planted_metrics,
+    planted_orders,
+    planted_records,
+    planted_swaps,
+    planted_trades,
+    planted_views,
+)
 
 PLANTS = [
     *planted_orders.PLANTS.rows,
@@ -13,4 +20,5 @@ PLANTS = [
     *planted_records.PLANTS.rows,
     *planted_swaps.PLANTS.rows,
     *planted_views.PLANTS.rows,
+    *planted_metrics.PLANTS.rows,
 ]

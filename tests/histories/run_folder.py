@@ -12,20 +12,24 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kit import integrity
+from kit import collect, integrity
+from kit.collect.metric_series import ZONE_SERIES
 from kit.integrity.arrays.columns import ColumnStorage
 from kit.integrity.evidence.assembly import read_evidence
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.evidence.run_folder import HISTORY_TABLES, LEDGER_TABLES
+from kit.integrity.evidence.run_folder import HISTORY_TABLES, LEDGER_TABLES, PLATFORM_TABLES
 from kit.integrity.findings.check import run_check
 from kit.model import FaultWindow, Finding, LoadStats
+from tests.histories.telemetry import ZONES
 
 Tables = Mapping[str, Any]
+# The metrics that were read, whether or not anything was published.
+SERIES = [*collect.BROKER_SERIES, *(f"{name}@{zone}" for name in ZONE_SERIES for zone in ZONES)]
 
 
 def write(tables: Tables, folder: Path, segments: int = 1) -> Path:
     """The history in so many files a table, the ledger in one. A table that is absent or None has no file."""
-    for name in ("history", "ledger"):
+    for name in ("history", "ledger", "platform"):
         (folder / name).mkdir(parents=True)
     listed: dict[str, list[tuple[str, int]]] = {}
     for name in HISTORY_TABLES:
@@ -36,9 +40,11 @@ def write(tables: Tables, folder: Path, segments: int = 1) -> Path:
         if table is not None:
             for (file, _), first, last in zip(listed[name], edges[:-1], edges[1:], strict=True):
                 _write(table.iloc[first:last], folder / "history" / file)
-    for name in LEDGER_TABLES:
-        if tables.get(name) is not None:
-            _write(tables[name], folder / "ledger" / f"{name}.parquet")
+    for where, names in (("ledger", LEDGER_TABLES), ("platform", PLATFORM_TABLES)):
+        for name in names:
+            if tables.get(name) is not None:
+                _write(tables[name], folder / where / f"{name}.parquet")
+    (folder / "observations.json").write_text(json.dumps({"series": SERIES, "stops": []}))
     sent = len(tables["attempts"]) if tables.get("attempts") is not None else 0
     counts = {"intended": sent, "sent": sent, "ok": sent, "fail": 0, "info": 0, "dropped": 0, "lag_ms_p99": 0.1}
     (folder / "history" / "summary.json").write_text(json.dumps(counts | {"segments": listed, "finished": True}))

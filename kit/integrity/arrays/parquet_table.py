@@ -23,7 +23,7 @@ BATCH_ROWS = 1 << 16
 DISTINCT_TEXT_COLUMNS = frozenset(
     ("idempotency_key", "order_id", "event_id", "trade_id", "taker_order_id", "maker_order_id", "reply", "event")
 )
-ARROW_TYPES = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32()}
+ARROW_TYPES = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32(), "float64": pa.float64()}
 
 Batch = dict[str, Any]  # Arrow arrays by column. Texts may be dictionary arrays, see DISTINCT_TEXT_COLUMNS.
 
@@ -119,6 +119,8 @@ def _fits(found: Any, kind: str) -> bool:
         found = found.value_type
     if kind == "string":
         return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_null(found)
+    if kind == "float64" and pa.types.is_floating(found):
+        return True
     return pa.types.is_integer(found) or pa.types.is_null(found)
 
 

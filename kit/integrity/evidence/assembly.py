@@ -12,12 +12,13 @@ from kit.errors import EvidenceMissing
 from kit.integrity.arrays.columns import Columns, ColumnStorage
 from kit.integrity.arrays.ids import ClientIds, Names, number_ids
 from kit.integrity.arrays.parquet_table import ParquetTable
-from kit.integrity.evidence import client_tables, ledger_tables, stream_tables, validity
+from kit.integrity.evidence import client_tables, ledger_tables, published_metrics, stream_tables, validity
 from kit.integrity.evidence.book_tables import BookReads
 from kit.integrity.evidence.client_tables import CANCEL, ORDER, REUSE_KEY
 from kit.integrity.evidence.evidence import READ_TABLES, Evidence
 from kit.integrity.evidence.expected_messages import ExpectedMessages
 from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REFUSED, REJECTED
+from kit.integrity.evidence.published_metrics import Published
 from kit.integrity.evidence.run_folder import RunFolder
 from kit.integrity.evidence.trade_page_tables import TradePages
 from kit.model import FaultWindow, LoadStats
@@ -89,9 +90,11 @@ def read_evidence(
     if "attempts" in defects:
         tables |= {name: Columns(storage) for name in (*READ_TABLES, "book_levels", "page_trades")}
     order_count, key_count = _number_ids(tables)
+    series = _series(folder, run_dir)
     clock_defects = validity.find_defects(tables, recorded, key_count, load or folder.load, defects)
     return Evidence(
         **tables,
+        series=series,
         **_parts(tables["attempts"], events),
         order_count=order_count,
         key_count=key_count,
@@ -104,6 +107,15 @@ def read_evidence(
         clock_defects=clock_defects,
         fault=fault,
     )
+
+
+def _series(folder: RunFolder, run_dir: Path) -> Published:
+    try:
+        if "series" in folder.tables:
+            return published_metrics.read_series(folder.tables["series"], run_dir)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with a foreign file, it is no evidence
+        folder.defects["series"] = f"series: cannot be read, {type(error).__name__}: {error}"
+    return Published()
 
 
 def _expected_messages(recorded: Mapping[str, ParquetTable]) -> ExpectedMessages:

@@ -14,6 +14,7 @@ from kit.integrity.arrays.columns import Columns, Rows
 from kit.integrity.arrays.ids import Names
 from kit.integrity.arrays.parquet_table import ParquetTable, decoded
 from kit.integrity.evidence.client_tables import OK, good
+from kit.integrity.evidence.published_metrics import Published
 from kit.integrity.evidence.stream_tables import MarketRanges
 from kit.model import FaultWindow
 
@@ -44,6 +45,7 @@ class Evidence:
     orders: Columns
     positions: Columns
     outbox: Columns
+    series: Published  # the metrics that were read from CloudWatch
     # Parts of the above that most checks want.
     sent: Rows  # order attempts under their own content
     reused: Rows  # attempts at orders and cancels that reuse a key for other content

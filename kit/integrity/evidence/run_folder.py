@@ -1,4 +1,4 @@
-"""Find the recorded tables in a run's folder: the clients' history and the exchange's ledger.
+"""Find the recorded tables in a run's folder: the clients' history, the exchange's ledger and the metrics.
 
 `history/summary.json` lists the history's Parquet files with their rows, so that an incomplete history is noticed.
 """
@@ -21,11 +21,12 @@ from kit.model import (
     ORDER_COLUMNS,
     OUTBOX_COLUMNS,
     POSITION_COLUMNS,
+    SERIES_COLUMNS,
     STREAM_COLUMNS,
     LoadStats,
 )
 
-HISTORY, LEDGER, SUMMARY_FILE = "history", "ledger", "summary.json"
+HISTORY, LEDGER, PLATFORM, SUMMARY_FILE = "history", "ledger", "platform", "summary.json"
 SUMMARY = f"{HISTORY}/{SUMMARY_FILE}"
 HISTORY_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"attempts": ATTEMPT_COLUMNS, "stream": STREAM_COLUMNS, "connections": CONNECTION_COLUMNS}
@@ -38,6 +39,7 @@ LEDGER_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "outbox": OUTBOX_COLUMNS,
     }
 )
+PLATFORM_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType({"series": SERIES_COLUMNS})
 
 
 class RunFolder:
@@ -61,8 +63,9 @@ class RunFolder:
             if name in self.tables and self.tables[name].rows != rows:
                 found = f"{self.tables.pop(name).rows:,} rows in {HISTORY}"
                 self.defects[name] = f"{name}: {found}, but {SUMMARY} says {rows:,}"
-        for name, types in LEDGER_TABLES.items():
-            self._add(name, [folder / LEDGER / f"{name}.parquet"], types, storage)
+        for where, tables in ((LEDGER, LEDGER_TABLES), (PLATFORM, PLATFORM_TABLES)):
+            for name, types in tables.items():
+                self._add(name, [folder / where / f"{name}.parquet"], types, storage)
 
     def _add(self, name: str, paths: list[Path], types: Mapping[str, str], storage: ColumnStorage) -> None:
         try:

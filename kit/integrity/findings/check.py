@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kit.errors import EvidenceMissing
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.counterexample import Step, Subject, candidates, timeline
 from kit.model import CheckKind, Finding, Status
@@ -86,6 +87,8 @@ def run_check(check: Check, evidence: Evidence) -> Finding:
         return invalid(check.name, reason)
     try:
         found = _finding(check, check.find(evidence))
+    except EvidenceMissing as missing:
+        return invalid(check.name, str(missing))
     except Exception as error:  # noqa: BLE001 - the one boundary: a check that crashed has judged nothing
         return invalid(check.name, f"the check itself crashed: {type(error).__name__}: {error}")
     reason = _clock_defect(check, evidence)

@@ -1,0 +1,275 @@
+"""Check that the metrics of PaperBroker are true: guardrails and objectives rest on them.
+
+Counts are compared over the whole run, in which every publish has come in, so that they must agree exactly but for:
+
+- requests whose answer no client saw: a task may have counted them or not;
+- what a task counted after its last publish, if it was killed or cut off from CloudWatch (`unpublished`);
+- fills of a commit whose answer the matcher did not get, because its network was disturbed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.integrity.arrays.columns import Rows
+from kit.integrity.evidence.client_tables import CANCEL, FAIL, ORDER
+from kit.integrity.evidence.evidence import Evidence, final_status
+from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, slow_networks, unpublished
+from kit.integrity.findings.check import Checks, Result, by_row
+from kit.integrity.findings.counterexample import Step, Subject
+from kit.model import NS_PER_S
+
+CHECKS = Checks()
+# Windows of POINT_S that a counterexample shows: those in which both sides differ most.
+SHOWN_MAX = 6
+CREATED = 201
+COMPONENTS = ("api", "matcher", "relay")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """The attempts that a task surely answered (`at`: when, epoch s), and how many more it may have counted."""
+
+    at: np.ndarray
+    possible: int
+
+
+def _done_s(attempts: Rows) -> np.ndarray:
+    return np.maximum(attempts["completed_ns"], attempts["late_ns"]) / NS_PER_S
+
+
+def _of_task(evidence: Evidence, attempts: Rows) -> np.ndarray:
+    """Find the answers that a task made, not the load balancer: each 2xx, and any other in PaperBroker's JSON."""
+    status = final_status(attempts)
+    found = (status >= 200) & (status < 300)
+    asked = np.flatnonzero((status > 0) & ~found)
+    first, index = 0, attempts["index"][asked]
+    for texts in evidence.replies(index):
+        size = len(texts)
+        found[asked[first : first + size]] = [text.as_py().startswith("{") for text in texts]
+        first += size
+    return found
+
+
+def _answers(evidence: Evidence, attempts: Rows, wanted: Callable[[np.ndarray], np.ndarray]) -> Answers:
+    """Return the task's answers whose status is `wanted`; those without an answer of a task may have had one."""
+    own = _of_task(evidence, attempts)
+    status = final_status(attempts)
+    never_sent = (status == 0) & (attempts["outcome"] == FAIL)
+    return Answers(at=_done_s(attempts)[own & wanted(status)], possible=int((~own & ~never_sent).sum()))
+
+
+def _any(status: np.ndarray) -> np.ndarray:
+    return status > 0
+
+
+def _server_error(status: np.ndarray) -> np.ndarray:
+    return status >= 500
+
+
+def _compared(
+    evidence: Evidence,
+    metric: str,
+    *,
+    seen: Answers,
+    lost: tuple[Window, ...],
+    what: str,
+    examined: int | None = None,
+) -> Result:
+    """Compare what was seen with the metric's total. `lost`: times whose counts may be missing."""
+    counted = evidence.series.total(metric)
+    unpublishable = int(inside(seen.at, lost).sum())
+    least, most = len(seen.at) - unpublishable, len(seen.at) + seen.possible
+    wrong = round(max(least - counted, counted - most, 0))
+    bound = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+    def example() -> str:
+        return f"{what}: {bound} must have been counted, the tasks published {counted:,.0f}"
+
+    return by_row(
+        evidence,
+        examined=max(len(seen.at) if examined is None else examined, wrong),
+        violations=wrong,
+        example=example,
+        subject=lambda: Subject(steps=tuple(_windows(evidence, metric, seen.at, what))),
+    )
+
+
+def _windows(evidence: Evidence, metric: str, seen_s: np.ndarray, what: str) -> Iterator[Step]:
+    """Yield the windows in which what was seen and what was published differ most."""
+    points = evidence.series.of(metric)
+    starts = np.unique(np.floor(np.concatenate([seen_s, points[:, 0]]) / POINT_S) * POINT_S)
+    rows = []
+    for start in starts.tolist():
+        here = int(((seen_s >= start) & (seen_s < start + POINT_S)).sum())
+        told = float(points[(points[:, 0] >= start) & (points[:, 0] < start + POINT_S), 1].sum())
+        rows.append((start, here, told))
+    for start, here, told in sorted(sorted(rows, key=lambda row: -abs(row[1] - row[2]))[:SHOWN_MAX]):
+        yield {
+            "t": start,
+            "what": f"in {POINT_S:g} s from here {what}: {here:,}, published as {metric}: {told:,.0f}",
+            "source": "telemetry",
+        }
+
+
+@CHECKS.add(
+    "requests-counted",
+    noun="answers of the API",
+    hold="are in its metric Requests, once",
+    broke="are missing in its metric Requests or counted too often",
+    needs=("attempts", "series"),
+)
+def requests_counted(evidence: Evidence) -> Result:
+    """Check that the metric Requests counts every request: answers that clients got ≤ Requests ≤ attempts sent."""
+    seen = _answers(evidence, evidence.attempts.where(_every(evidence)), _any)
+    return _compared(evidence, "requests", seen=seen, lost=_lost(evidence), what="answers that clients got")
+
+
+@CHECKS.add(
+    "errors-counted",
+    noun="answers of the API",
+    hold="are in its metric Http5xx exactly if they are a 5xx",
+    broke="are a 5xx that its metric Http5xx lacks, or are in it without being one",
+    needs=("attempts", "series"),
+)
+def errors_counted(evidence: Evidence) -> Result:
+    """Check that the metric Http5xx counts every 5xx of the API: seen ≤ Http5xx ≤ seen + attempts without an answer."""
+    attempts = evidence.attempts.where(_every(evidence))
+    seen = _answers(evidence, attempts, _server_error)
+    return _compared(
+        evidence,
+        "http_5xx",
+        seen=seen,
+        lost=_lost(evidence),
+        what="5xx answers that clients got",
+        examined=len(attempts),
+    )
+
+
+@CHECKS.add(
+    "latencies-counted",
+    noun="answers to orders and cancels",
+    hold="have a value in the metric LatencyMs, one each",
+    broke="have no value in the metric LatencyMs or too many",
+    needs=("attempts", "series"),
+)
+def latencies_counted(evidence: Evidence) -> Result:
+    """Check that LatencyMs has a value for each POST that was answered, whatever the answer."""
+    posts = evidence.attempts.where(np.isin(evidence.attempts["op"], (ORDER, CANCEL)))
+    seen = _answers(evidence, posts, _any)
+    return _compared(evidence, "latency_count", seen=seen, lost=_lost(evidence), what="answers to orders and cancels")
+
+
+@CHECKS.add(
+    "accepted-orders-counted",
+    noun="orders that were answered 201",
+    hold="are in the metric OrdersAccepted, once",
+    broke="are missing in the metric OrdersAccepted or counted too often",
+    needs=("attempts", "orders", "series"),
+)
+def accepted_orders_counted(evidence: Evidence) -> Result:
+    """Check that 201 answers ≤ OrdersAccepted ≤ stored orders; the answer to an accepted order may be lost."""
+    status = final_status(evidence.sent)
+    at = _done_s(evidence.sent)[status == CREATED]
+    seen = Answers(at=at, possible=max(0, len(evidence.orders) - len(at)))
+    return _compared(evidence, "orders_accepted", seen=seen, lost=_lost(evidence), what="orders that were answered 201")
+
+
+@CHECKS.add(
+    "fills-counted",
+    noun="trades of the ledger",
+    hold="are in the metric Fills, once",
+    broke="are missing in the metric Fills or counted too often",
+    needs=("attempts", "events", "series"),
+)
+def fills_counted(evidence: Evidence) -> Result:
+    """Check that the metric Fills counts every trade that the ledger got during the load."""
+    started_s = int(evidence.attempts["invoked_ns"].min()) / NS_PER_S
+    at = evidence.fills["ts_ns"] / NS_PER_S
+    seen = Answers(at=at[at >= started_s], possible=0)
+    lost = (*_lost(evidence), *slow_networks(evidence.fault))
+    return _compared(evidence, "fills", seen=seen, lost=lost, what="trades in the ledger")
+
+
+@CHECKS.add(
+    "metrics-have-zones",
+    noun="requests",
+    hold="are counted by zone as they are in total",
+    broke="are counted in total but not by zone, or the other way round",
+    needs=("attempts", "series"),
+)
+def metrics_have_zones(evidence: Evidence) -> Result:
+    """Check that a metric's points with the dimension Az add up to those without: for Requests and for Http5xx."""
+    series, wrong, told = evidence.series, 0, []
+    for name in ("requests", "http_5xx"):
+        zones = series.zones(name)
+        if not zones:
+            return Result(examined=0, inconclusive=f"series: {name} was not read by zone")
+        by_zone = sum(series.total(zone) for zone in zones)
+        wrong += round(abs(series.total(name) - by_zone))
+        told.append(f"{name}: {series.total(name):,.0f} in total, {by_zone:,.0f} in {len(zones)} zones")
+    step: Step = {"t": _start_s(evidence), "what": f"published from here on: {'; '.join(told)}", "source": "telemetry"}
+    return by_row(
+        evidence,
+        examined=max(round(series.total("requests")), wrong, 1),
+        violations=wrong,
+        example=lambda: "; ".join(told),
+        subject=lambda: Subject(steps=(step,)),
+    )
+
+
+@CHECKS.add(
+    "metrics-never-silent",
+    noun="periods of 10 s in which tasks of a service ran",
+    hold="have a heartbeat",
+    broke="have none",
+    needs=("attempts", "series"),
+)
+def metrics_never_silent(evidence: Evidence) -> Result:
+    """Check that of each service some task published in every period of the load; clients' traffic never stops."""
+    done = _done_s(evidence.attempts.where(_every(evidence)))
+    first, last = np.ceil(done.min() / POINT_S) * POINT_S, np.floor(done.max() / POINT_S) * POINT_S
+    # The last period also has what was published soon after it.
+    periods = [*((start, POINT_S) for start in np.arange(first, last, POINT_S).tolist()), (float(last), 2 * POINT_S)]
+    silent = [
+        (start, component)
+        for component in COMPONENTS
+        for start, span_s in periods
+        if not _beats(evidence, component, start, span_s)
+    ]
+
+    def steps() -> Iterator[Step]:
+        for start, component in sorted(silent)[:SHOWN_MAX]:
+            yield {
+                "t": start,
+                "what": f"no task of the service {component} published anything for {POINT_S:g} s from here",
+                "source": "telemetry",
+            }
+
+    return by_row(
+        evidence,
+        examined=len(COMPONENTS) * len(periods),
+        violations=len(silent),
+        example=lambda: f"service {silent[0][1]} was silent for {POINT_S:g} s",
+        subject=lambda: Subject(steps=tuple(steps())),
+    )
+
+
+def _beats(evidence: Evidence, component: str, start: float, span_s: float) -> bool:
+    points = evidence.series.of(f"heartbeats_{component}")
+    return bool(points[(points[:, 0] >= start) & (points[:, 0] < start + span_s), 1].sum() > 0)
+
+
+def _lost(evidence: Evidence) -> tuple[Window, ...]:
+    return unpublished(evidence.series, evidence.fault)
+
+
+def _every(evidence: Evidence) -> np.ndarray:
+    return np.ones(len(evidence.attempts), dtype=bool)
+
+
+def _start_s(evidence: Evidence) -> float:
+    return int(evidence.attempts["invoked_ns"].min()) / NS_PER_S

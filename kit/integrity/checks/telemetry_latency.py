@@ -1,0 +1,99 @@
+"""Check that the latency that PaperBroker publishes is the one that its clients saw, as far as it can see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.integrity.evidence.client_tables import CANCEL, ORDER
+from kit.integrity.evidence.evidence import Evidence, final_status
+from kit.integrity.evidence.published_metrics import POINT_S, PUBLISH_EVERY_S, inside, slow_networks
+from kit.integrity.findings.check import Checks, Result, by_row
+from kit.integrity.findings.counterexample import Step, Subject
+from kit.model import NS_PER_MS, NS_PER_S
+
+CHECKS = Checks()
+# Share of the clients' latency that a task measures at least, after what the way to it takes. In good runs on two busy
+# cores it was 0.5 to 0.9 at p50 and 0.18 to 0.95 at p95: where the CPU is short, requests wait before their task reads
+# them.
+PERCENTILES, SHARE_MIN, WAY_MS = (50, 95), 0.1, 10.0
+# A task cannot have taken longer than its clients waited. Its values are rounded, and its periods begin earlier.
+LONGER_MAX, LONGER_MS = 1.5, 20.0
+# Fewer answers in a period say nothing about a percentile; one period that differs is a pause of the machine.
+ANSWERS_MIN = 50
+PERIODS_MIN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """One published percentile beside that of the clients in the same period.
+
+    `disturbed`: a fault disturbed the network, so that clients waited for what no task can measure.
+    """
+
+    start: float
+    disturbed: bool
+    share: int
+    published_ms: float
+    clients_ms: float
+
+    @property
+    def is_wrong(self) -> bool:
+        too_short = not self.disturbed and self.published_ms < SHARE_MIN * (self.clients_ms - WAY_MS)
+        return too_short or self.published_ms > LONGER_MAX * self.clients_ms + LONGER_MS
+
+    def __str__(self) -> str:
+        return f"p{self.share} {self.published_ms:.1f} ms published, {self.clients_ms:.0f} ms for clients"
+
+
+@CHECKS.add(
+    "latency-as-clients-saw",
+    noun="periods of 10 s with a published latency",
+    hold="agree with what clients saw",
+    broke="have a latency that clients cannot have seen",
+    needs=("attempts", "series"),
+)
+def latency_as_clients_saw(evidence: Evidence) -> Result:
+    """Check that p50 and p95 of LatencyMs agree with the time that clients waited for answers to orders and cancels.
+
+    While a fault disturbs the network, tasks may measure less than clients wait, but never more.
+    """
+    periods = list(_periods(evidence))
+    wrong = [period for period in periods if period.is_wrong]
+    if len(wrong) < PERIODS_MIN:
+        wrong = []
+
+    def steps() -> Iterator[Step]:
+        for period in wrong[:8]:
+            yield {"t": period.start, "what": f"in {POINT_S:g} s from here: {period}", "source": "telemetry"}
+
+    return by_row(
+        evidence,
+        examined=len(periods),
+        violations=len(wrong),
+        example=lambda: str(wrong[0]),
+        subject=lambda: Subject(steps=tuple(steps())),
+    )
+
+
+def _periods(evidence: Evidence) -> Iterator[Period]:
+    posts = evidence.attempts.where(np.isin(evidence.attempts["op"], (ORDER, CANCEL)))
+    posts = posts.where(final_status(posts) > 0)
+    done_ns = np.maximum(posts["completed_ns"], posts["late_ns"])
+    at, took_ms = done_ns / NS_PER_S, (done_ns - posts["invoked_ns"]) / NS_PER_MS
+    disturbed = slow_networks(evidence.fault)
+    for share in PERCENTILES:
+        for start, published_ms in evidence.series.of(f"latency_ms_p{share}").tolist():
+            # A point holds what was published in its period: what happened up to one publish earlier.
+            begin, end = start - PUBLISH_EVERY_S, start + POINT_S
+            mine = took_ms[(at >= begin) & (at < end)]
+            if len(mine) >= ANSWERS_MIN:
+                yield Period(
+                    start=start,
+                    disturbed=bool(inside(np.array([begin, start, end]), disturbed).any()),
+                    share=share,
+                    published_ms=published_ms,
+                    clients_ms=float(np.percentile(mine, share, method="inverted_cdf")),
+                )

@@ -1,0 +1,103 @@
+"""Plant lies in the metrics that PaperBroker publishes."""
+
+from __future__ import annotations
+
+from kit.model import SERIES_COLUMNS
+from tests.histories import edits
+from tests.histories.edits import Plants, Tables
+
+PLANTS = Plants()
+
+
+def scale(tables: Tables, name: str, factor: float) -> None:
+    series = tables["series"]
+    series.loc[series["name"] == name, "value"] *= factor
+
+
+def remove(tables: Tables, name: str) -> None:
+    """Nothing of the metric was published: it was read, and has no point."""
+    series = tables["series"]
+    tables["series"] = series[series["name"] != name].reset_index(drop=True)
+
+
+def answer_5xx(tables: Tables) -> None:
+    """Make PaperBroker answer a few orders with a 503 of its own, in its JSON; the metrics do not count them."""
+    asked = edits.rows(tables, "attempts", op="get_order", status=404).index[:5]
+    for index in asked:
+        edits.change(tables, "attempts", index, status=503, outcome="info", reply='{"error":"StoreUnavailable"}')
+
+
+@PLANTS.caught_by("requests-counted", "metrics-have-zones")
+def every_other_request_is_not_counted(tables: Tables) -> None:
+    scale(tables, "requests", 0.5)
+
+
+@PLANTS.caught_by("requests-counted")
+def requests_are_counted_twice(tables: Tables) -> None:
+    for name in tables["series"]["name"].unique():
+        if name.startswith("requests"):
+            scale(tables, name, 2)
+
+
+@PLANTS.caught_by("requests-counted")
+def requests_are_never_published(tables: Tables) -> None:
+    remove(tables, "requests")
+
+
+@PLANTS.caught_by("errors-counted")
+def answers_503_are_no_errors(tables: Tables) -> None:
+    answer_5xx(tables)
+
+
+@PLANTS.caught_by("errors-counted")
+def more_errors_than_attempts(tables: Tables) -> None:
+    edits.add(tables, "series", SERIES_COLUMNS, {"name": "http_5xx", "t": tables["series"]["t"].max(), "value": 900.0})
+
+
+@PLANTS.caught_by("latencies-counted")
+def only_the_fast_answers_are_measured(tables: Tables) -> None:
+    scale(tables, "latency_count", 0.5)
+
+
+@PLANTS.caught_by("latency-as-clients-saw")
+def latency_is_longer_than_clients_waited(tables: Tables) -> None:
+    scale(tables, "latency_ms_p50", 1_000)
+    scale(tables, "latency_ms_p95", 1_000)
+
+
+@PLANTS.caught_by("latency-as-clients-saw")
+def latency_is_measured_after_the_work(tables: Tables) -> None:
+    """Clients waited for 200 ms, and the tasks say 0.1 ms."""
+    attempts = tables["attempts"]
+    slow = attempts["op"].isin(["order", "cancel"]) & (attempts["completed_ns"] - attempts["invoked_ns"] < 100_000_000)
+    for column in ("intended_ns", "invoked_ns"):
+        attempts.loc[slow, column] -= 200_000_000
+    for share in (50, 95):
+        tables["series"].loc[tables["series"]["name"] == f"latency_ms_p{share}", "value"] = 0.1
+
+
+@PLANTS.caught_by("accepted-orders-counted")
+def accepted_orders_are_not_counted(tables: Tables) -> None:
+    scale(tables, "orders_accepted", 0.1)
+
+
+@PLANTS.caught_by("fills-counted")
+def a_trade_is_not_counted(tables: Tables) -> None:
+    series = tables["series"]
+    series.loc[series.index[series["name"] == "fills"][0], "value"] -= 1
+
+
+@PLANTS.caught_by("fills-counted")
+def both_sides_of_a_trade_are_counted(tables: Tables) -> None:
+    scale(tables, "fills", 2)
+
+
+@PLANTS.caught_by("metrics-have-zones")
+def the_zone_is_missing(tables: Tables) -> None:
+    series = tables["series"]
+    series.loc[series["name"].str.contains("@"), "value"] = 0.0
+
+
+@PLANTS.caught_by("metrics-never-silent")
+def the_matchers_publish_nothing(tables: Tables) -> None:
+    remove(tables, "heartbeats_matcher")

@@ -1,0 +1,59 @@
+"""Publish the metrics of the small exchange as its tasks would: counted in two zones, read back in points of 10 s."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from kit.model import SERIES_COLUMNS
+from tests.histories.tables import Row
+
+POINT_S, PUBLISH_EVERY_S = 10, 5
+ZONES = ("us-east-1a", "us-east-1b")
+# A task measures less than its client waits.
+TASK_SHARE = 0.6
+
+
+def published(attempts: Sequence[Row], events: Sequence[Row], orders: Sequence[Row]) -> pd.DataFrame:
+    """The series of an honest exchange. Of requests that no client saw answered, its tasks counted every second one."""
+    points: dict[tuple[str, int], float] = defaultdict(float)
+    times: dict[int, list[float]] = defaultdict(list)
+    for row in attempts:
+        status, done_ns = row["late_status"] or row["status"], max(row["completed_ns"], row["late_ns"])
+        point, zone = _point(done_ns / 1e9), ZONES[row["op_id"] % 2]
+        by_task = 200 <= status < 300 or row["reply"].startswith("{")
+        if not by_task and row["op_id"] % 2:
+            continue
+        for name in ("requests", f"requests@{zone}"):
+            points[name, point] += 1
+        for name in ("http_5xx", f"http_5xx@{zone}"):
+            points[name, point] += by_task and status >= 500
+        if row["op"] in ("order", "cancel"):
+            points["latency_count", point] += 1
+            times[point].append(TASK_SHARE * (done_ns - row["invoked_ns"]) / 1e6)
+    for row in orders:
+        points["orders_accepted", _point(row["accepted_ns"] / 1e9)] += 1
+    for row in events:
+        points["fills", _point(row["ts_ns"] / 1e9)] += row["type"] == "fill"
+    for point, measured in times.items():
+        for share in (50, 95):
+            points[f"latency_ms_p{share}", point] = sorted(measured)[math.ceil(len(measured) * share / 100) - 1]
+    when = [_point(max(row["completed_ns"], row["late_ns"]) / 1e9) for row in attempts]
+    for point in range(min(when, default=0), max(when, default=-POINT_S) + POINT_S, POINT_S):
+        points |= {(f"heartbeats_{component}", point): 4.0 for component in ("api", "matcher", "relay")}
+    rows = [(name, float(point), float(value)) for (name, point), value in sorted(points.items())]
+    return pd.DataFrame(rows, columns=pd.Index(SERIES_COLUMNS)).astype(SERIES_COLUMNS)
+
+
+def as_tables(series: pd.DataFrame) -> Mapping[str, pd.DataFrame]:
+    """The series as `kit.collect` holds them: a table `t`, `value` by name."""
+    return {str(name): part[["t", "value"]].reset_index(drop=True) for name, part in series.groupby("name")}
+
+
+def _point(done_s: float) -> int:
+    """The point that holds what a task publishes after that time."""
+    at = (done_s // PUBLISH_EVERY_S + 1) * PUBLISH_EVERY_S
+    return int(at // POINT_S * POINT_S)

@@ -1,0 +1,90 @@
+"""What may be missing in honest metrics: what a killed task did not publish, what no client saw; and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from kit.model import FaultWindow, Finding, Status
+from tests.histories import planted_metrics
+from tests.histories.clock import T0_NS
+from tests.histories.run_folder import judge
+from tests.histories.telemetry import published
+
+T0 = T0_NS / 1e9
+COUNTS = ("requests-counted", "latencies-counted", "accepted-orders-counted", "fills-counted")
+
+
+def fault(action_id: str, at: float, **parameters: str) -> FaultWindow:
+    action = {"name": "A", "action_id": action_id, "parameters": parameters, "start": at, "end": at + 2, "proof": ""}
+    return FaultWindow(
+        experiment_id="EXP1", template="T", status="completed", actions=(action,), injected_at=at, ended_at=at + 2
+    )
+
+
+CUT = ("aws:network:disrupt-connectivity", {"scope": "all"})
+KILLED = ("aws:ecs:task-kill-process", {"signal": "SIGKILL"})
+
+
+def short(tables: dict[str, Any]) -> dict[str, Any]:
+    """The metrics without all that was published of the first half."""
+    for name in ("requests", "requests@us-east-1a", "requests@us-east-1b", "latency_count", "orders_accepted", "fills"):
+        planted_metrics.scale(tables, name, 0.5)
+    return tables
+
+
+def statuses(tables: dict[str, Any], window: FaultWindow | None) -> set[Status]:
+    return {one.status for one in judge(tables, *COUNTS, fault=window).values()}
+
+
+@pytest.mark.parametrize(("action_id", "parameters"), [CUT, KILLED])
+def test_what_a_task_counted_before_it_was_killed_or_cut_off_may_be_missing(tables, action_id, parameters):
+    assert statuses(short(tables), fault(action_id, T0 + 4.5, **parameters)) == {Status.PASS}
+
+
+@pytest.mark.parametrize(
+    "window",
+    [
+        None,
+        fault("aws:network:disrupt-connectivity", T0 + 4.5, scope="dynamodb"),
+        fault("aws:ecs:task-kill-process", T0 + 4.5, signal="SIGSTOP"),
+        fault("aws:ssm:start-automation-execution", T0 + 4.5),
+        fault(CUT[0], T0 + 100, **CUT[1]),
+    ],
+    ids=["no-fault", "only-the-store-is-cut", "frozen", "no-network", "another-time"],
+)
+def test_no_other_fault_explains_missing_counts(tables, window):
+    found = judge(short(tables), "requests-counted", "latencies-counted", "accepted-orders-counted", fault=window)
+    assert {one.status for one in found.values()} == {Status.FAIL}
+
+
+def test_a_commit_whose_answer_was_lost_may_miss_its_fills_only_while_the_network_is_disturbed(tables):
+    planted_metrics.scale(tables, "fills", 0.5)
+    disturbed = fault("aws:ecs:task-network-packet-loss", T0 + 1)
+    assert judge(tables, "fills-counted", fault=disturbed)["fills-counted"].status is Status.PASS
+    assert judge(tables, "fills-counted", fault=fault("aws:fis:wait", T0 + 1))["fills-counted"].status is Status.FAIL
+
+
+def test_the_load_balancers_own_503_is_no_error_of_the_api(tables):
+    balancer = tables["attempts"]["status"] == 503
+    assert balancer.any()
+    tables["attempts"].loc[balancer, "reply"] = "<html>503 Service Temporarily Unavailable</html>"
+    assert found(tables, "errors-counted").status is Status.PASS
+
+
+def test_metrics_that_were_not_read_are_no_evidence(tables, monkeypatch):
+    monkeypatch.setattr("tests.histories.run_folder.SERIES", ["edge_requests"])
+    tables["series"] = tables["series"].assign(name="edge_requests")
+    assert {one.status for one in judge(tables, *COUNTS).values()} == {Status.INVALID}
+    assert "requests was not read from CloudWatch" in found(tables, "requests-counted").detail
+
+
+def test_an_honest_exchange_publishes_what_its_history_says(golden):
+    rows = {name: golden[name].to_dict("records") for name in ("attempts", "events", "orders")}
+    again = published(rows["attempts"], rows["events"], rows["orders"])
+    assert again.equals(golden["series"])
+
+
+def found(tables: dict[str, Any], name: str) -> Finding:
+    return judge(tables, name)[name]
