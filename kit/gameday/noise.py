@@ -31,6 +31,8 @@ FELT = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
 # What a publish that timed out may explain: nothing published for a while, or counts that are missing. An API task
 # publishes all metrics in one call, so that its other counts are short only if those of its requests are.
 SILENCE = frozenset({"metrics-never-silent", "fills-counted", "requests-counted"})
+# Where the CPU is short, clients wait for what no task can measure: requests that no task has read yet.
+UNREAD = frozenset({"latency-as-clients-saw"})
 SHORT_WITH_REQUESTS = frozenset({"errors-counted", "latencies-counted", "accepted-orders-counted"})
 COUNTED = frozenset({Metric.THROTTLED_CALLS_PER_ATTEMPT.check})
 
@@ -58,13 +60,13 @@ def apply_noise_rule(
     affected = [one for one in findings if _affected(one, denied) and one.phase in windows]
     held = held_outside() if affected else ()
     failed = {one.name for one in findings if one.status is Status.FAIL}
-    unpublished = SILENCE | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
+    starved = SILENCE | UNREAD | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
 
     def judged(finding: Finding) -> Finding:
-        is_short = finding.name in unpublished and finding.status is Status.FAIL
-        if finding not in affected and not is_short:
+        is_starved = finding.name in starved and finding.status is Status.FAIL
+        if finding not in affected and not is_starved:
             return finding
-        left = cores_left(*(whole if is_short else windows[finding.phase]))
+        left = cores_left(*(whole if is_starved else windows[finding.phase]))
         if left is not None and left < CORES_LEFT_MIN:
             return _invalid(finding, f"other processes left the run {left:.2f} cores < {CORES_LEFT_MIN}")
         if (finding.name, finding.phase) in held:

@@ -44,6 +44,8 @@ def test_counts_that_a_lost_publish_explains_are_invalid_under_contention():
 
     assert statuses(0.5, "requests-counted", "errors-counted") == [Status.INVALID, Status.INVALID]
     assert statuses(1.5, "requests-counted", "errors-counted") == [Status.FAIL, Status.FAIL]
+    assert statuses(0.5, "latency-as-clients-saw") == [Status.INVALID]
+    assert statuses(1.5, "latency-as-clients-saw") == [Status.FAIL]
     assert statuses(0.5, "errors-counted") == [Status.FAIL]  # the same call published all requests
 
 
