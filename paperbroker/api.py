@@ -1,4 +1,4 @@
-"""Serve PaperBroker over HTTP and WebSocket: routes, request bodies, and the status of each error.
+"""Serve PaperBroker over HTTP and WebSocket: routes, and the status of each error.
 
 Requests pass a bulkhead (`services.bulkhead`). A request that cannot be served in time gets 503 at once, because a
 queue would only prolong the outage. One client may hold only a part of the bulkhead (429). Every answer comes within
@@ -8,15 +8,16 @@ REQUEST_S. A 503 after a write leaves the outcome unknown: resubmit under the sa
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
-import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
 from functools import partial
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -24,6 +25,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from paperbroker import errors
 from paperbroker.domain.orders import NewOrder, identifier, parse_cancel, parse_order
 from paperbroker.logs import Log
+from paperbroker.request_content import SEQ_MAX, query_identifier, query_integer, read_json, trace_id
 from paperbroker.services.bulkhead import Bulkhead
 from paperbroker.services.health import Readiness
 from paperbroker.services.intake import Intake, Receipt
@@ -31,11 +33,12 @@ from paperbroker.services.queries import DEPTH_MAX, TRADES_MAX, Queries
 from paperbroker.services.stream import UNKNOWN_MARKET, Hub
 from paperbroker.services.telemetry import Telemetry
 
-BODY_MAX_BYTES = 4096
 RETRY_AFTER_S = 1
 DEPTH_DEFAULT = 20
 TRADES_DEFAULT = 100
-SEQ_MAX = 2**53
+# The status that the load balancer counts for a client that has hung up. It is never sent.
+CLIENT_CLOSED = 460
+CLOSE_REASON_BYTES_MAX = 123  # Of a WebSocket close frame.
 
 STATUS: dict[type[errors.PaperBrokerError], int] = {
     errors.InvalidRequest: 400,
@@ -81,8 +84,8 @@ class Api:
 
     async def submit(self, request: Request) -> Response:
         until = self._writes.deadline()
-        order = parse_order(await _body(request), self._markets)
-        receipt = await self._writes.run(order.client_id, until, self._submit, order, _trace_id(request), until)
+        order = parse_order(await read_json(request), self._markets)
+        receipt = await self._writes.run(order.client_id, until, self._submit, order, trace_id(request), until)
         return _json(201 if receipt.first else 200, receipt.answer)
 
     def _submit(self, order: NewOrder, trace_id: str, until: float) -> Receipt:
@@ -94,42 +97,43 @@ class Api:
 
     async def cancel(self, request: Request) -> Response:
         until = self._writes.deadline()
-        cancel = parse_cancel(await _body(request), request.path_params["order_id"])
-        receipt = await self._writes.run(
-            cancel.client_id, until, self._intake.cancel, cancel, _trace_id(request), until
-        )
+        cancel = parse_cancel(await read_json(request), request.path_params["order_id"])
+        receipt = await self._writes.run(cancel.client_id, until, self._intake.cancel, cancel, trace_id(request), until)
         return _json(202 if receipt.first else 200, receipt.answer)
 
     async def order(self, request: Request) -> Response:
-        client_id = identifier(request.query_params, "clientId")
-        return await self._read(self._queries.order, request.path_params["order_id"], client_id)
+        order_id = identifier({"orderId": request.path_params["order_id"]}, "orderId")
+        client_id = query_identifier(request.query_params, "clientId")
+        return await self._read(self._queries.order, order_id, client_id)
 
     async def book(self, request: Request) -> Response:
         market = self._market(request)
-        depth = _query_int(request, "depth", DEPTH_DEFAULT, 1, DEPTH_MAX)
+        depth = query_integer(request.query_params, "depth", DEPTH_DEFAULT, 1, DEPTH_MAX)
         return await self._read(self._queries.book, market, depth)
 
     async def trades(self, request: Request) -> Response:
         market = self._market(request)
-        after = _query_int(request, "after", 0, 0, SEQ_MAX)
-        limit = _query_int(request, "limit", TRADES_DEFAULT, 1, TRADES_MAX)
+        after = query_integer(request.query_params, "after", 0, 0, SEQ_MAX)
+        limit = query_integer(request.query_params, "limit", TRADES_DEFAULT, 1, TRADES_MAX)
         return await self._read(self._queries.trades, market, after, limit)
 
     async def stream(self, websocket: WebSocket) -> None:
-        await websocket.accept()
-        market = websocket.path_params["symbol"]
-        text = websocket.query_params.get("after", "0")
-        if market not in self._markets:
-            await websocket.close(UNKNOWN_MARKET, f"unknown market {market[:64]}")
-        elif not text.isdecimal() or int(text) > SEQ_MAX:
-            await websocket.close(UNKNOWN_MARKET, "after must be a ledger sequence")
-        else:
-            await self._stream(websocket, market, int(text))
+        subscriber = _WebSocketSubscriber(websocket)
+        # In ASGI, sending to a client that has left raises OSError. A client may leave at any time.
+        with contextlib.suppress(WebSocketDisconnect, OSError):
+            await websocket.accept()
+            try:
+                market = self._market(websocket)
+                after = query_integer(websocket.query_params, "after", 0, 0, SEQ_MAX)
+            except errors.InvalidRequest as exc:
+                await subscriber.close(UNKNOWN_MARKET, str(exc))
+            else:
+                await self._stream(subscriber, market, after)
 
-    async def _stream(self, websocket: WebSocket, market: str, after: int) -> None:
+    async def _stream(self, subscriber: _WebSocketSubscriber, market: str, after: int) -> None:
         """Serve until the subscriber disconnects or the hub closes the stream."""
-        serving = asyncio.create_task(self._hub.serve(_WebSocketSubscriber(websocket), market, after))
-        listening = asyncio.create_task(_until_disconnected(websocket))
+        serving = asyncio.create_task(self._hub.serve(subscriber, market, after))
+        listening = asyncio.create_task(subscriber.until_disconnected())
         await asyncio.wait({serving, listening}, return_when=asyncio.FIRST_COMPLETED)
         for task in (serving, listening):
             task.cancel()
@@ -146,8 +150,8 @@ class Api:
         status, body = await asyncio.get_running_loop().run_in_executor(None, self._readiness.answer)
         return _json(status, body.decode())
 
-    def _market(self, request: Request) -> str:
-        market = request.path_params["symbol"]
+    def _market(self, connection: HTTPConnection) -> str:
+        market = connection.path_params["symbol"]
         if market not in self._markets:
             raise errors.InvalidRequest("symbol", f"unknown market {market[:64]!r}")
         return market
@@ -167,13 +171,13 @@ class _WebSocketSubscriber:
         await self._websocket.send_text(text)
 
     async def close(self, code: int, reason: str) -> None:
-        await self._websocket.close(code, reason)
+        text = reason.encode("ascii", "backslashreplace")[:CLOSE_REASON_BYTES_MAX].decode()
+        await self._websocket.close(code, text)
 
-
-async def _until_disconnected(websocket: WebSocket) -> None:
-    """Read and ignore what the subscriber sends until it disconnects."""
-    while (await websocket.receive())["type"] != "websocket.disconnect":
-        pass
+    async def until_disconnected(self) -> None:
+        """Read and ignore what the subscriber sends until it disconnects."""
+        while (await self._websocket.receive())["type"] != "websocket.disconnect":
+            pass
 
 
 def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> Observed:
@@ -189,8 +193,13 @@ def make_app(api: Api, readiness: Readiness, telemetry: Telemetry, log: Log) -> 
             Route("/readyz", api.readyz, methods=["GET"]),
             WebSocketRoute("/markets/{symbol}/stream", api.stream),
         ],
-        exception_handlers={errors.PaperBrokerError: partial(_refusal, log)},
+        exception_handlers={
+            errors.PaperBrokerError: partial(_refusal, log),
+            HTTPException: _http_refusal,
+            ClientDisconnect: _hung_up,
+        },
     )
+    app.router.redirect_slashes = False  # A redirect would send the client to whatever its Host header names.
     return Observed(app, readiness, telemetry, log)
 
 
@@ -252,40 +261,24 @@ async def _refusal(log: Log, request: Request, exc: Exception) -> Response:
     if status in (429, 503):
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
     if status >= 429:
-        log.warning("api.refused", status=status, error=str(exc), path=request.url.path, trace_id=_trace_id(request))
+        path = request.scope["path"]  # Not request.url, which cannot be built from every Host header.
+        log.warning("api.refused", status=status, error=str(exc), path=path, trace_id=trace_id(request))
     return response
+
+
+async def _http_refusal(request: Request, exc: Exception) -> Response:
+    """Answer 404 and 405."""
+    assert isinstance(exc, HTTPException)
+    response = _json(exc.status_code, {"error": exc.detail.replace(" ", "")})
+    response.headers.update(exc.headers or {})
+    return response
+
+
+async def _hung_up(request: Request, exc: Exception) -> Response:
+    """End a request whose client left before its end. It had no effect, and nobody is at fault."""
+    return Response(status_code=CLIENT_CLOSED)
 
 
 def _json(status: int, content: str | dict[str, Any]) -> Response:
     text = content if isinstance(content, str) else json.dumps(content, separators=(",", ":"))
     return Response(text, status, media_type="application/json")
-
-
-async def _body(request: Request) -> Any:
-    """Return the request's JSON. Raises InvalidRequest if it is not JSON or too long."""
-    data = bytearray()
-    async for chunk in request.stream():
-        data += chunk
-        if len(data) > BODY_MAX_BYTES:
-            raise errors.InvalidRequest("body", f"longer than {BODY_MAX_BYTES} bytes")
-    try:
-        return json.loads(bytes(data))
-    except ValueError as exc:
-        raise errors.InvalidRequest("body", "not JSON") from exc
-
-
-def _query_int(request: Request, name: str, default: int, low: int, high: int) -> int:
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdecimal()) or not low <= int(text[:20]) <= high:
-        raise errors.InvalidRequest(name, f"must be an integer from {low} to {high}")
-    return int(text)
-
-
-def _trace_id(request: Request) -> str:
-    """Return the load balancer's trace id, if there is one, so that its logs and ours can be joined."""
-    if not hasattr(request.state, "trace_id"):
-        root = request.headers.get("x-amzn-trace-id", "").partition("Root=")[2].partition(";")[0]
-        request.state.trace_id = root[:64] or uuid.uuid4().hex
-    return request.state.trace_id

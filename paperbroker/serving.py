@@ -20,6 +20,9 @@ import uvloop
 
 from paperbroker.api import Api, Observed, make_app
 from paperbroker.logs import Log
+from paperbroker.protocols.http import HttpProtocol
+from paperbroker.protocols.limits import KEEP_ALIVE_S, MESSAGE_BYTES_MAX, sweep
+from paperbroker.protocols.websocket import WebSocketProtocol
 from paperbroker.services.breaker import Breaker
 from paperbroker.services.bulkhead import Bulkhead
 from paperbroker.services.flags import FlagWatch
@@ -47,9 +50,6 @@ QUIET_S = 0.5  # After this time without a request, the load balancer has stoppe
 # Two health checks, 5 s apart, each with a timeout of 2 s. Together with FINISH_S less than the task's StopTimeout.
 DRAIN_S_MAX = 12
 FINISH_S = 3  # For the requests in flight.
-# Longer than the load balancer's idle timeout (60 s): if this side closed first, the load balancer could send a
-# request on a closed connection.
-KEEP_ALIVE_S = 75
 FEED_READERS = 4
 
 
@@ -144,31 +144,39 @@ def _flag_watch(settings: Settings, clients: Clients, log: Log) -> FlagWatch | N
     return FlagWatch(FlagSession(clients.make("appconfigdata", attempts=1), source), source.poll_s, log)
 
 
-async def _serve(app: Observed, settings: Settings, readiness: Readiness, log: Log) -> None:
-    config = uvicorn.Config(
+def uvicorn_config(app: Observed, host: str, port: int) -> uvicorn.Config:
+    """Configure uvicorn to serve `app` over the bounded protocols."""
+    return uvicorn.Config(
         app,
-        host=settings.host,
-        port=settings.port,
+        host=host,
+        port=port,
         loop="none",
-        http="httptools",
-        ws="websockets-sansio",
+        http=HttpProtocol,
+        ws=WebSocketProtocol,
+        ws_max_size=MESSAGE_BYTES_MAX,
         ws_per_message_deflate=False,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # Nothing here asks for the client's address.
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FINISH_S,
     )
-    server = _Server(config)
+
+
+async def _serve(app: Observed, settings: Settings, readiness: Readiness, log: Log) -> None:
+    server = _Server(uvicorn_config(app, settings.host, settings.port))
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stop_requested.set)
     draining = loop.create_task(_drain(stop_requested, app, server, readiness, log))
+    sweeping = loop.create_task(sweep(server.server_state.connections))
     log.info("task.started", port=settings.port)
     await server.serve()
     draining.cancel()
+    sweeping.cancel()
 
 
 def stop_listening_at(signalled_at: float, last_request_at: float) -> float:

@@ -55,6 +55,7 @@ def _report(name: str, outcome: Outcome, seed: int) -> int:
     print(f"{name}: {outcome.tried} cases with seed {seed}, {'1 finding' if outcome.finding else 'no finding'}")
     if outcome.finding is None:
         return 0
+    outcome.finding.error.__notes__ = []  # Hypothesis adds the case, which the last line holds.
     print("".join(traceback.format_exception(outcome.finding.error)))
     print(f"reproduce: python -m tests.fuzz {name} --case {shlex.quote(repr(outcome.finding.case))}")
     return FOUND
