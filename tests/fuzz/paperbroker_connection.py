@@ -217,8 +217,8 @@ def parse_answers(written: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
             return [*answers, (status, b"")], rest
         if status == 100:
             continue
-        # Bodies are JSON: what begins otherwise is the next answer, and this one is to HEAD.
-        size = int(fields[b"content-length"]) if rest[:1] in (b"{", b"[") else 0
+        # An answer to HEAD has no body.
+        size = int(fields[b"content-length"]) if rest and not rest.startswith(b"HTTP/1.1 ") else 0
         assert len(rest) >= size, f"{status}: the body is cut off"
         answers.append((status, rest[:size]))
         rest = rest[size:]

@@ -32,6 +32,7 @@ class Server:
         self.seen: list[str] = []
         self._config: Any = uvicorn_config(self.app, "127.0.0.1", 0)  # type: ignore[arg-type]
         self._config.load()
+        self._config.loaded_app = self.app
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
         self.seen.append(scope["path"])

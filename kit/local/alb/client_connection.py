@@ -1,15 +1,17 @@
 """Read a client's requests, one at a time and in order."""
 
 import asyncio
+import resource
 
 from kit.local.alb.exchange import Client, Exchange, LoadBalancer
-from kit.local.alb.framing import (
+from kit.local.alb.framing import request_body
+from kit.local.alb.heads import (
+    BARE_NEWLINE,
     HEAD_BYTES_MAX,
     HEAD_END,
-    REQUEST_LINE_BYTES_MAX,
+    LINE_BYTES_MAX,
     BadMessage,
     parse_request_head,
-    request_body,
 )
 from kit.local.alb.nodes import Node
 from kit.local.alb.proxied_connection import PAUSE_PIPELINE_FULL
@@ -19,6 +21,8 @@ from kit.local.alb.replies import own_reply
 PIPELINE_BYTES_MAX = 64 * 1024
 # A refused client may still be sending. Its bytes are read and ignored for this long, then the connection is dropped.
 LINGER_S = 2.0
+# Clients of one load balancer, so that a flood leaves descriptors for targets and the rest of the process.
+CLIENTS_MAX = min(4000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
 
 class ClientConnection(Client):
@@ -31,6 +35,8 @@ class ClientConnection(Client):
         self.exchange: Exchange | None = None
         self._open_connections = open_connections
         self._buffer = b""
+        self._scanned = 0  # No head ends in the buffer before this index.
+        self._head_began_at = self.last_received_at
         self._drop_at = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -44,6 +50,8 @@ class ClientConnection(Client):
         if not self.balancer.rules:
             # A load balancer without a listener would not have accepted the connection.
             self.abort()
+        elif len(self._open_connections) > CLIENTS_MAX:
+            self._make_room()
 
     def on_bytes(self, data: bytes) -> None:
         """Receive bytes of the current request's body, of a tunnel, or of a later request."""
@@ -54,10 +62,11 @@ class ClientConnection(Client):
             data = exchange.feed(data)
         if not data or self.closing:
             return
-        self._buffer = self._buffer + data if self._buffer else data
-        if self.exchange is None:
-            self._answer_requests()
-        elif len(self._buffer) > PIPELINE_BYTES_MAX:
+        if not self._buffer:
+            self._head_began_at = self.loop.time()
+        self._buffer += data
+        self._answer_requests()
+        if len(self._buffer) > PIPELINE_BYTES_MAX:
             self.set_pause(PAUSE_PIPELINE_FULL, True)
 
     def on_lost(self) -> None:
@@ -73,6 +82,7 @@ class ClientConnection(Client):
         if not keep_alive:
             self._end(unread)
         elif self._buffer:
+            self._head_began_at = self.loop.time()
             # A direct call would recurse through a long pipeline of short answers.
             self.loop.call_soon(self._answer_requests)
 
@@ -89,37 +99,68 @@ class ClientConnection(Client):
         if now > self._drop_at:
             self.abort()
         elif exchange is None:
-            if now - self.last_received_at > idle_s_max:
-                self.abort() if self.closing else self.close()
+            self._check_between_requests(now, idle_s_max)
         elif now - max(self.last_received_at, exchange.last_received_at()) > idle_s_max:
             exchange.time_out()
 
+    def _check_between_requests(self, now: float, idle_s_max: float) -> None:
+        """Apply the idle timeout, to a whole head as well: bytes that trickle in do not prolong it."""
+        if self._buffer and not self.closing:
+            if now - self._head_began_at > idle_s_max:
+                self.refuse(408)
+        elif now - self.last_received_at > idle_s_max:
+            self.abort() if self.closing else self.close()
+
+    def _make_room(self) -> None:
+        """Drop the client that has kept the load balancer waiting for longest; if none does, reject this one."""
+        waiting = [c for c in self._open_connections if c is not self and not c.closing and c.keeps_waiting]
+        if waiting:
+            min(waiting, key=lambda client: client.last_received_at).abort()
+        else:
+            self.counters.rejected_connections += 1
+            self.abort()
+
+    @property
+    def keeps_waiting(self) -> bool:
+        """Whether the client has to act next: send, or take what was sent."""
+        exchange = self.exchange
+        return exchange is None or bool(self._full) or not (exchange.request_done or exchange.is_tunnel)
+
+    def _set_full(self, reason: int, full: bool) -> None:
+        super()._set_full(reason, full)
+        if not self._full:
+            self.loop.call_soon(self._answer_requests)
+
     def _answer_requests(self) -> None:
-        while self.exchange is None and self._buffer and not self.closing:
-            data = self._buffer.lstrip(b"\r\n")
-            end = data.find(HEAD_END)
+        """Start the next request, unless the client still has to take answers: they would pile up."""
+        while self.exchange is None and self._buffer and not self.closing and not self._full:
+            if self._buffer[:1] in (b"\r", b"\n"):
+                self._buffer, self._scanned = self._buffer.lstrip(b"\r\n"), 0
+            data = self._buffer
+            end = data.find(HEAD_END, self._scanned)
             if end < 0:
-                self._buffer = data
-                self._refuse_if_oversized(data)
+                self._refuse_if_malformed(data)
                 return
             try:
                 head = parse_request_head(data[:end])
                 body = request_body(head)
                 taken = body.take(data[end + 4 :])
-            except BadMessage:
-                self.refuse(400)
+            except BadMessage as error:
+                self.refuse(error.status)
                 return
             first = data[end + 4 : end + 4 + taken]
-            self._buffer = data[end + 4 + taken :]
+            self._buffer, self._scanned = data[end + 4 + taken :], 0
             self.set_pause(PAUSE_PIPELINE_FULL, False)
             self.exchange = Exchange(self, head, body)
             self.exchange.start(data[:end], first)
 
-    def _refuse_if_oversized(self, data: bytes) -> None:
-        if b"\r\n" not in data and len(data) > REQUEST_LINE_BYTES_MAX:
+    def _refuse_if_malformed(self, data: bytes) -> None:
+        """Refuse a head that can have no good end."""
+        if b"\r\n" not in data and len(data) > LINE_BYTES_MAX:
             self.refuse(414)
-        elif len(data) > HEAD_BYTES_MAX:
+        elif len(data) > HEAD_BYTES_MAX or BARE_NEWLINE.search(data, self._scanned):
             self.refuse(400)
+        self._scanned = max(0, len(data) - len(HEAD_END))
 
     def refuse(self, status: int) -> None:
         """Answer the current request with an error and close."""

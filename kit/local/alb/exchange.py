@@ -10,7 +10,8 @@ import random
 import time
 from typing import Protocol
 
-from kit.local.alb.framing import HEAD_END, BadMessage, Body, CloseBody, Head
+from kit.local.alb.framing import Body, CloseBody
+from kit.local.alb.heads import HEAD_END, BadMessage, Head
 from kit.local.alb.listener_rules import Action, Rule, choose_action, redirect_location
 from kit.local.alb.metrics import Counters, NodeCounters, TargetCounters
 from kit.local.alb.nodes import Node
@@ -117,6 +118,11 @@ class Exchange:
         self._upstream: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
 
+    @property
+    def is_tunnel(self) -> bool:
+        """Whether client and target have switched to WebSocket."""
+        return self._tunnel
+
     # Called by the client's connection.
 
     def start(self, raw_head: bytes, first: bytes) -> None:
@@ -136,9 +142,9 @@ class Exchange:
         else:
             try:
                 taken = self._body.take(data)
-            except BadMessage:
+            except BadMessage as error:
                 self._detach()
-                self._client.refuse(400)
+                self._client.refuse(error.status)
                 return b""
             part, rest = data[:taken], data[taken:]
             self.request_done = self._body.done

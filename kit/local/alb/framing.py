@@ -1,113 +1,22 @@
-"""Parse HTTP/1.1 heads, and find where bodies end.
+"""Find where HTTP/1.1 bodies end.
 
 Bodies are never decoded. The load balancer forwards the sender's framing, so a framer only counts which bytes belong to
-the message.
+the message. It accepts one spelling of the framing only, because what is forwarded is read again by the target.
 """
 
 import re
-from dataclasses import dataclass, field
 
-from kit.errors import KitError
+from kit.local.alb.heads import FIELD_VALUE, HEAD_BYTES_MAX, TOKEN, BadMessage, Head
 
-HEAD_END = b"\r\n\r\n"
-# The limits of an Application Load Balancer: 16 KB request line, 64 KB header.
-REQUEST_LINE_BYTES_MAX = 16 * 1024
-HEAD_BYTES_MAX = 64 * 1024
 CHUNK_LINE_BYTES_MAX = 8 * 1024
 TRAILER_BYTES_MAX = HEAD_BYTES_MAX
+LENGTH_DIGITS_MAX = 15
 
-_HEX = re.compile(rb"[0-9A-Fa-f]{1,15}")
-_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
-# Fields that the load balancer reads, drops or rewrites. Every other line is forwarded unchanged.
-_READ = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"upgrade",
-        b"content-length",
-        b"transfer-encoding",
-        b"x-forwarded-for",
-        b"x-forwarded-proto",
-        b"x-forwarded-port",
-        b"x-amzn-trace-id",
-    }
-)
-_PASSED_TOO = frozenset({b"content-length", b"transfer-encoding"})
-
-
-class BadMessage(KitError):
-    """The peer sent a message that is not HTTP/1.x or exceeds the limits."""
-
-
-@dataclass(slots=True)
-class Head:
-    """A parsed head: the start line's three parts, the lines to forward, and the fields that are read."""
-
-    start: tuple[bytes, bytes, bytes]
-    passed: list[bytes] = field(default_factory=list)
-    read: dict[bytes, bytes] = field(default_factory=dict)
-
-    @property
-    def keeps_alive(self) -> bool:
-        """Whether the sender allows another message on its connection."""
-        connection = self.read.get(b"connection", b"").lower()
-        if b"close" in connection:
-            return False
-        version = self.start[2] if self.start[2] in _VERSIONS else self.start[0]
-        return version == b"HTTP/1.1" or b"keep-alive" in connection
-
-    @property
-    def upgrade(self) -> bytes:
-        """The requested protocol, or empty. A load balancer upgrades to WebSocket only."""
-        if b"upgrade" not in self.read.get(b"connection", b"").lower():
-            return b""
-        wanted = self.read.get(b"upgrade", b"")
-        return wanted if wanted.lower() == b"websocket" else b""
-
-
-def parse_request_head(raw: bytes) -> Head:
-    """Parse the bytes before the blank line. Raises BadMessage."""
-    lines = raw.split(b"\r\n")
-    start = lines[0].split(b" ")
-    if len(start) != 3 or start[2] not in _VERSIONS or not start[1] or not _TOKEN.fullmatch(start[0]):
-        raise BadMessage(f"request line {lines[0][:80]!r} is not METHOD target HTTP/1.x")
-    return _parse_fields(Head((start[0], start[1], start[2])), lines)
-
-
-def parse_response_head(raw: bytes) -> tuple[int, Head]:
-    """Parse status and fields of a response. Raises BadMessage."""
-    lines = raw.split(b"\r\n")
-    version, _, rest = lines[0].partition(b" ")
-    code, _, reason = rest.partition(b" ")
-    if version not in _VERSIONS or len(code) != 3 or not code.isdigit() or code < b"100":
-        raise BadMessage(f"status line {lines[0][:80]!r} is not HTTP/1.x NNN reason")
-    return int(code), _parse_fields(Head((version, code, reason)), lines)
-
-
-def _parse_fields(head: Head, lines: list[bytes]) -> Head:
-    passed, read = head.passed, head.read
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon or not _TOKEN.fullmatch(name):
-            raise BadMessage(f"header line {line[:80]!r} has no field name")
-        lower = name.lower()
-        if lower not in _READ:
-            passed.append(line)
-            continue
-        value = value.strip()
-        if lower in read:
-            if lower == b"content-length" and read[lower] != value:
-                raise BadMessage(f"content-length is both {read[lower][:20]!r} and {value[:20]!r}")
-            if lower == b"content-length":
-                continue
-            read[lower] += b", " + value
-        else:
-            read[lower] = value
-        if lower in _PASSED_TOO:
-            passed.append(line)
-    return head
+_TOKEN = TOKEN.pattern
+_QUOTED = rb'"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"'
+_CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]{1,%d})(?:;%s(?:=(?:%s|%s))?)*" % (LENGTH_DIGITS_MAX, _TOKEN, _TOKEN, _QUOTED))
+# In a trailer they would change the framing for a parser that merges trailers into the head.
+_NOT_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"trailer"})
 
 
 class LengthBody:
@@ -146,11 +55,12 @@ class CloseBody:
 class ChunkedBody:
     """A chunked body. Finds its end without decoding it."""
 
-    __slots__ = ("_data_left", "_in_trailer", "_line", "_trailer_bytes", "done")
+    __slots__ = ("_behind_data", "_data_left", "_in_trailer", "_line", "_trailer_bytes", "done")
 
     def __init__(self) -> None:
         self.done = False
         self._data_left = 0
+        self._behind_data = False  # The next line is the empty one that ends a chunk's data.
         self._in_trailer = False
         self._line = b""
         self._trailer_bytes = 0
@@ -165,32 +75,45 @@ class ChunkedBody:
                 at += step
                 continue
             newline = data.find(b"\n", at)
-            if newline < 0:
-                self._line += data[at:]
-                self._check_line_bytes()
-                return size
-            line = (self._line + data[at:newline]).strip()
-            self._line = b""
-            at = newline + 1
-            self._take_line(line)
+            end = newline + 1 if newline >= 0 else size
+            self._line += data[at:end]
+            at = end
+            if len(self._line) > CHUNK_LINE_BYTES_MAX:
+                raise BadMessage(f"chunk line over {CHUNK_LINE_BYTES_MAX} bytes")
+            if newline >= 0:
+                line, self._line = self._line, b""
+                self._take_line(line)
+            elif self._behind_data and not b"\r\n".startswith(self._line):
+                raise BadMessage(f"{self._line[:40]!r} behind the data of a chunk")
         return at
 
     def _take_line(self, line: bytes) -> None:
-        if self._in_trailer:
-            self._trailer_bytes += len(line)
-            self._check_line_bytes()
-            self.done = not line
-            return
-        digits = line.partition(b";")[0].strip()
-        if not _HEX.fullmatch(digits):
-            raise BadMessage(f"chunk size {line[:40]!r} is not hexadecimal")
-        length = int(digits, 16)
-        self._in_trailer = length == 0
-        self._data_left = length + 2 if length else 0
+        if not line.endswith(b"\r\n"):
+            raise BadMessage(f"chunk line {line[:40]!r} does not end with CRLF")
+        line = line[:-2]
+        if self._behind_data:
+            if line:
+                raise BadMessage(f"{line[:40]!r} behind the data of a chunk")
+            self._behind_data = False
+        elif self._in_trailer:
+            self._take_trailer(line)
+        else:
+            found = _CHUNK_LINE.fullmatch(line)
+            if not found:
+                raise BadMessage(f"chunk line {line[:40]!r} is not a hexadecimal size and extensions")
+            self._data_left = int(found[1], 16)
+            self._in_trailer = not self._data_left
+            self._behind_data = bool(self._data_left)
 
-    def _check_line_bytes(self) -> None:
-        if len(self._line) > CHUNK_LINE_BYTES_MAX or self._trailer_bytes > TRAILER_BYTES_MAX:
-            raise BadMessage(f"chunk line or trailer over {CHUNK_LINE_BYTES_MAX} bytes")
+    def _take_trailer(self, line: bytes) -> None:
+        self._trailer_bytes += len(line)
+        if self._trailer_bytes > TRAILER_BYTES_MAX:
+            raise BadMessage(f"trailer over {TRAILER_BYTES_MAX} bytes")
+        name, colon, value = line.partition(b":")
+        named = colon and TOKEN.fullmatch(name) and name.lower() not in _NOT_IN_TRAILERS
+        if line and not (named and FIELD_VALUE.fullmatch(value)):
+            raise BadMessage(f"trailer {line[:80]!r} is not name: value")
+        self.done = not line
 
 
 Body = LengthBody | ChunkedBody | CloseBody
@@ -199,26 +122,31 @@ Body = LengthBody | ChunkedBody | CloseBody
 def request_body(head: Head) -> Body:
     """Return the framer of a request's body. Raises BadMessage on ambiguous framing (request smuggling)."""
     if b"transfer-encoding" in head.read:
-        if b"content-length" in head.read or head.read[b"transfer-encoding"].lower() != b"chunked":
-            raise BadMessage("transfer-encoding must be chunked and exclude content-length")
-        return ChunkedBody()
+        return _chunked(head)
     return LengthBody(_content_length(head) or 0)
 
 
 def response_body(head: Head, method: bytes, status: int) -> Body:
-    """Return the framer of a response's body, by the rules of RFC 9112 section 6.3."""
+    """Return the framer of a response's body, by the rules of RFC 9112 section 6.3. Raises BadMessage."""
     if method == b"HEAD" or status in (204, 304) or status < 200:
         return LengthBody(0)
-    if head.read.get(b"transfer-encoding", b"").lower().endswith(b"chunked"):
-        return ChunkedBody()
+    if b"transfer-encoding" in head.read:
+        return _chunked(head)
     length = _content_length(head)
     return CloseBody() if length is None else LengthBody(length)
+
+
+def _chunked(head: Head) -> ChunkedBody:
+    coding = head.read[b"transfer-encoding"]
+    if coding.lower() != b"chunked" or b"content-length" in head.read or head.version != b"HTTP/1.1":
+        raise BadMessage(f"transfer-encoding {coding[:40]!r}: must be chunked, in HTTP/1.1, without content-length")
+    return ChunkedBody()
 
 
 def _content_length(head: Head) -> int | None:
     value = head.read.get(b"content-length")
     if value is None:
         return None
-    if not value.isdigit() or len(value) > 15:
-        raise BadMessage(f"content-length {value[:40]!r} is not a number")
+    if not value.isdigit() or len(value) > LENGTH_DIGITS_MAX:
+        raise BadMessage(f"content-length {value[:40]!r} is not a number of at most {LENGTH_DIGITS_MAX} digits")
     return int(value)

@@ -29,6 +29,7 @@ class NodeCounters:
 
     requests: int = 0
     new_connections: int = 0
+    rejected_connections: int = 0
     processed_bytes: int = 0
     own_codes: Counter[int] = field(default_factory=Counter)
 
@@ -103,6 +104,7 @@ def _node_data(load_balancer: str, nodes: dict[str, NodeCounters]) -> Iterator[D
     for node in nodes.values():
         total.requests += node.requests
         total.new_connections += node.new_connections
+        total.rejected_connections += node.rejected_connections
         total.processed_bytes += node.processed_bytes
         total.own_codes.update(node.own_codes)
     everywhere = (("LoadBalancer", load_balancer),)
@@ -112,6 +114,7 @@ def _node_data(load_balancer: str, nodes: dict[str, NodeCounters]) -> Iterator[D
         counts = {
             "RequestCount": node.requests,
             "NewConnectionCount": node.new_connections,
+            "RejectedConnectionCount": node.rejected_connections,
             "HTTPCode_ELB_4XX_Count": sum(n for code, n in node.own_codes.items() if 400 <= code < 500),
             "HTTPCode_ELB_5XX_Count": sum(n for code, n in node.own_codes.items() if code >= 500),
             **{f"HTTPCode_ELB_{c}_Count": node.own_codes[c] for c in (500, 502, 503, 504)},

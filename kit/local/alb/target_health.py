@@ -5,7 +5,7 @@ import contextlib
 import logging
 import random
 
-from kit.local.alb.framing import BadMessage, parse_response_head
+from kit.local.alb.heads import BadMessage, parse_response_head
 from kit.local.alb.nodes import Node
 from kit.local.alb.targets import CHECK_FAILED, TIMED_OUT, GroupSpec, NodeView, Reason, Target, TargetGroup, wrong_code
 from kit.local.alb.upstream import HOST

@@ -4,16 +4,8 @@ import asyncio
 from collections import deque
 from typing import Protocol
 
-from kit.local.alb.framing import (
-    HEAD_BYTES_MAX,
-    HEAD_END,
-    BadMessage,
-    Body,
-    CloseBody,
-    Head,
-    parse_response_head,
-    response_body,
-)
+from kit.local.alb.framing import Body, CloseBody, response_body
+from kit.local.alb.heads import BARE_NEWLINE, HEAD_BYTES_MAX, HEAD_END, BadMessage, Head, parse_response_head
 from kit.local.alb.proxied_connection import ProxiedConnection
 from kit.local.alb.targets import Target
 from kit.local.endpoints import Endpoint
@@ -117,8 +109,10 @@ class UpstreamConnection(ProxiedConnection):
             end = data.find(HEAD_END)
             if end < 0:
                 self._buffer = data
-                if len(data) > HEAD_BYTES_MAX:
-                    self._break(f"response head over {HEAD_BYTES_MAX} bytes")
+                if len(data) > HEAD_BYTES_MAX or BARE_NEWLINE.search(data):
+                    self._break(
+                        f"response head over {HEAD_BYTES_MAX} bytes, or with a line that does not end with CRLF"
+                    )
                 return
             try:
                 status, head = parse_response_head(data[:end])
