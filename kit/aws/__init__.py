@@ -4,10 +4,19 @@ Stages get a `Session`, which works the same for both targets. The local AWS is 
 """
 
 from kit.aws.local_process import LocalCloud, find_local, start_local, start_local_detached, stop_local
-from kit.aws.session import ACCOUNTS_VARIABLE, Session, local_session, session
+from kit.aws.session import (
+    ACCOUNTS_VARIABLE,
+    MISLEADING_VARIABLES,
+    Credentials,
+    Session,
+    local_session,
+    session,
+)
 
 __all__ = [
     "ACCOUNTS_VARIABLE",
+    "MISLEADING_VARIABLES",
+    "Credentials",
     "LocalCloud",
     "Session",
     "find_local",

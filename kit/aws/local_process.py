@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kit.aws.session import LOCAL_ACCOUNT_ID, Session, local_environment, local_session
+from kit.aws.session import LOCAL_ACCOUNT_ID, Credentials, Session, local_environment, local_session
 from kit.errors import CloudError, UsageError
 from kit.process import lifeline
 
@@ -29,8 +29,6 @@ CLOUD_FILE = "cloud.json"
 RECORD_FILE = "running.json"
 LOCK_FILE = "lock"
 LOG_FILE = "server.log"
-# Variables with this prefix are removed from the environment, so that they do not reach the server and its tasks.
-AWS_PREFIX = "AWS_"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +38,18 @@ class LocalCloud:
     endpoint: str
     region: str
     account_id: str
+    credentials: Credentials
     state_dir: Path
     pid: int
     owned: lifeline.Child | None = None
 
     def session(self) -> Session:
         """Make a session for this local AWS."""
-        return local_session(self.endpoint, self.region)
+        return local_session(self.endpoint, self.region, self.credentials)
 
     def environment(self) -> dict[str, str]:
         """Return the environment variables with which any AWS tool or SDK calls this local AWS."""
-        return local_environment(self.endpoint, self.region)
+        return local_environment(self.endpoint, self.region, self.credentials)
 
     def alive(self) -> bool:
         """Return whether the process of this local AWS still runs."""
@@ -176,9 +175,9 @@ def _argv(folder: Path, port: int, seed: int, region: str) -> list[str]:
 
 
 def _spawn(start: Callable[[list[str], dict[str, str]], Any], argv: list[str]) -> Any:
-    env = {name: value for name, value in os.environ.items() if not name.startswith(AWS_PREFIX)}
     try:
-        return start(argv, env)
+        # The server keeps of the environment only what its tasks and functions may see.
+        return start(argv, dict(os.environ))
     except OSError as error:
         raise CloudError(f"the local AWS could not be started: {error}") from error
 
@@ -238,6 +237,7 @@ def _cloud(folder: Path, details: dict[str, Any], owned: lifeline.Child | None) 
         endpoint=details["endpoint"],
         region=details["region"],
         account_id=details.get("account_id", LOCAL_ACCOUNT_ID),
+        credentials=Credentials(access_key=details["access_key"], secret_key=details["secret_key"]),
         state_dir=folder,
         pid=details["pid"],
         owned=owned,

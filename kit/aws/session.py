@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from kit.aws.loopback import LOOPBACK, no_proxy
 from kit.errors import CloudError, UnsafeTarget, UsageError
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
 # Comma-separated ids of the accounts in which game days may run.
 ACCOUNTS_VARIABLE = "GAMEDAY_ACCOUNTS"
 ACCOUNT_ID = re.compile(r"\d{12}")
-# The account of the local AWS. Its credentials must not be twelve digits, which would select another account.
 LOCAL_ACCOUNT_ID = "000000000000"
-LOCAL_CREDENTIAL = "gameday"
-LOOPBACK = "127.0.0.1"
+ACCESS_KEY_VARIABLE = "AWS_ACCESS_KEY_ID"
+SECRET_KEY_VARIABLE = "AWS_SECRET_ACCESS_KEY"
+# Variables that would keep an AWS tool from using the local AWS's credentials.
+MISLEADING_VARIABLES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
 
 CONNECT_TIMEOUT_S = 3
 # An SQS long poll alone takes 20 s.
@@ -34,12 +36,21 @@ CONNECTIONS_MAX = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """An access key of a local AWS and its secret, which is never printed."""
+
+    access_key: str
+    secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """The destination of AWS calls. Thread-safe. `endpoint` is "" for AWS itself."""
+    """The destination of AWS calls. Thread-safe. `endpoint` is "" and `credentials` is None for AWS itself."""
 
     region: str
     account_id: str
     endpoint: str = ""
+    credentials: Credentials | None = None
     boto: boto3.Session = field(repr=False)
     _clients: dict[str, Any] = field(default_factory=dict, repr=False)
     _lock: Any = field(default_factory=threading.Lock, repr=False)
@@ -55,20 +66,21 @@ class Session:
 
     def environment(self) -> dict[str, str]:
         """Return the variables that a child process needs, in addition to the caller's, to reach the same AWS."""
-        if not self.endpoint:
+        if self.credentials is None:
             return {"AWS_REGION": self.region, "AWS_DEFAULT_REGION": self.region}
-        return local_environment(self.endpoint, self.region)
+        return local_environment(self.endpoint, self.region, self.credentials)
 
 
 def session(*, target: str, region: str) -> Session:
     """Make a session for `target`.
 
-    `local` uses the endpoint in the environment, which must be on this machine. `aws` raises UnsafeTarget unless the
-    account of the credentials is in the list in `GAMEDAY_ACCOUNTS`, and UsageError if the environment sets an endpoint.
+    `local` uses the endpoint and the credentials in the environment; the endpoint must be on this machine. `aws` raises
+    UnsafeTarget unless the account of the credentials is in the list in `GAMEDAY_ACCOUNTS`, and UsageError if the
+    environment sets an endpoint.
     """
     endpoint = os.environ.get(ENDPOINT_VARIABLE, "")
     if target == LOCAL:
-        return local_session(endpoint, region)
+        return local_session(endpoint, region, _environment_credentials())
     if target != AWS:
         raise UsageError(f"target={target!r} is not one of {LOCAL}, {AWS}")
     if endpoint:
@@ -76,7 +88,7 @@ def session(*, target: str, region: str) -> Session:
     return _guarded(region, _allowed_accounts())
 
 
-def local_session(endpoint: str, region: str) -> Session:
+def local_session(endpoint: str, region: str, credentials: Credentials) -> Session:
     """Make a session for a running local AWS, without the user's AWS configuration."""
     if urlsplit(endpoint).hostname != LOOPBACK:
         raise CloudError(f"local endpoint {endpoint or '(none)'} is not on {LOOPBACK}; is {ENDPOINT_VARIABLE} set?")
@@ -88,28 +100,34 @@ def local_session(endpoint: str, region: str) -> Session:
         session_vars={"config_file": unset, "credentials_file": unset, "profile": (None, None, None, None)}
     )
     boto = boto3.Session(
-        aws_access_key_id=LOCAL_CREDENTIAL,
-        aws_secret_access_key=LOCAL_CREDENTIAL,
+        aws_access_key_id=credentials.access_key,
+        aws_secret_access_key=credentials.secret_key,
         region_name=region,
         botocore_session=core,
     )
-    return Session(region=region, account_id=LOCAL_ACCOUNT_ID, endpoint=endpoint, boto=boto)
+    return Session(region=region, account_id=LOCAL_ACCOUNT_ID, endpoint=endpoint, credentials=credentials, boto=boto)
 
 
-def local_environment(endpoint: str, region: str) -> dict[str, str]:
+def local_environment(endpoint: str, region: str, credentials: Credentials) -> dict[str, str]:
     """Return variables with which any AWS tool calls the local AWS, and nothing else."""
     return {
         ENDPOINT_VARIABLE: endpoint,
-        "AWS_ACCESS_KEY_ID": LOCAL_CREDENTIAL,
-        "AWS_SECRET_ACCESS_KEY": LOCAL_CREDENTIAL,
+        ACCESS_KEY_VARIABLE: credentials.access_key,
+        SECRET_KEY_VARIABLE: credentials.secret_key,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",
-        "NO_PROXY": LOOPBACK,
-        "no_proxy": LOOPBACK,
+        **no_proxy(os.environ),
     }
+
+
+def _environment_credentials() -> Credentials:
+    """Return the credentials in the environment; empty ones, which the local AWS refuses, if there are none."""
+    return Credentials(
+        access_key=os.environ.get(ACCESS_KEY_VARIABLE, ""), secret_key=os.environ.get(SECRET_KEY_VARIABLE, "")
+    )
 
 
 def _guarded(region: str, accounts: frozenset[str]) -> Session:

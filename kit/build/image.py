@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from kit.aws.client_errors import ClientSource, error_code
+from kit.aws.loopback import open_url
 from kit.build.changes import changed_tree
 from kit.build.source_tree import APP_FOLDER, Layer, pack, sha256
 from kit.errors import CloudError
@@ -164,7 +164,7 @@ def _download(ecr: Any, digest: str) -> bytes:
     url = ecr.get_download_url_for_layer(repositoryName=BASE_REPOSITORY, layerDigest=digest)["downloadUrl"]
     if not url.startswith(("http://", "https://")):
         raise CloudError(f"blob {digest}: download address {url!r} is not HTTP")
-    with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT_S) as answer:
+    with open_url(url, timeout_s=DOWNLOAD_TIMEOUT_S) as answer:
         blob = answer.read(BLOB_BYTES_MAX + 1)
     if sha256(blob) != digest:
         raise CloudError(f"blob {digest} of {BASE_REPOSITORY}: received {len(blob)} bytes with digest {sha256(blob)}")

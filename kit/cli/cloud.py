@@ -13,7 +13,7 @@ SEED_DEFAULT = 1
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("cloud", help="keep a local AWS running between runs")
-    parser.add_argument("action", choices=("up", "status", "down"))
+    parser.add_argument("action", choices=("up", "status", "env", "down"))
     add_option(parser, PORT, default=PORT.default)
     add_option(parser, RUN_PARAMETERS["seed"], default=SEED_DEFAULT, help="of the local AWS's random choices")
     add_option(parser, RUN_PARAMETERS["region"], default=RUN_PARAMETERS["region"].default)
@@ -21,7 +21,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Start the local AWS, stop it, or print whether it runs."""
+    """Start the local AWS, stop it, or print whether it runs or the variables with which any AWS tool reaches it."""
     from kit import gameday
 
     for line in gameday.cloud(args.action, port=args.port, seed=args.seed, region=args.region):

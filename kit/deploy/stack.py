@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import time
 import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from kit.aws.client_errors import ClientSource, cloud_errors, error_code
+from kit.aws.loopback import open_url
 from kit.deploy import template_upload
 from kit.errors import CloudError, DeployFailed, KitError, UnsafeTarget, UsageError
 from kit.model import Deployment
@@ -218,7 +218,7 @@ def _not_ready(session: ClientSource, deployment: Deployment) -> str:
 def _not_ok(url: str) -> str:
     """Return why the URL does not answer 200; "" if it does."""
     try:
-        with urllib.request.urlopen(url, timeout=READY_TIMEOUT_S) as answer:
+        with open_url(url, timeout_s=READY_TIMEOUT_S) as answer:
             return "" if answer.status == 200 else f"{url} answers {answer.status}"
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         return f"{url}: {error}"

@@ -6,6 +6,7 @@ an AWS that outlives the run. A local AWS that belongs to the run ends with it a
 
 from __future__ import annotations
 
+import shlex
 import signal
 import subprocess
 import sys
@@ -49,19 +50,30 @@ def standing_cloud() -> aws.LocalCloud | None:
 
 
 def cloud(action: str, *, port: int, seed: int, region: str) -> Iterator[str]:
-    """Start or stop the local AWS that stays between runs, or say whether it runs; yields lines to print."""
+    """Start or stop the local AWS that stays between runs, or tell whether it runs or how to reach it; yields lines."""
     running = standing_cloud()
     if action == "up":
         if running:
             raise UsageError(f"a local AWS already runs at {running.endpoint}; `gameday cloud down` stops it")
         running = aws.start_local_detached(CLOUD_DIR, port=port, seed=seed, region=region)
         yield f"up at {running.endpoint}"
-        yield f"export AWS_ENDPOINT_URL={running.endpoint} AWS_REGION={region}"
+        yield 'for the aws command and other clients: eval "$(gameday cloud env)"'
     elif action == "down":
         aws.stop_local(CLOUD_DIR)
         yield "down"
+    elif action == "env":
+        if not running:
+            raise UsageError("no local AWS runs between runs; `gameday cloud up` starts one")
+        yield from _shell_lines(running)
     else:
         yield f"up at {running.endpoint}" if running else "down"
+
+
+def _shell_lines(running: aws.LocalCloud) -> Iterator[str]:
+    """Yield what a shell must evaluate, so that any AWS tool in it calls this local AWS."""
+    yield f"unset {' '.join(aws.MISLEADING_VARIABLES)}"
+    for name, value in running.environment().items():
+        yield f"export {name}={shlex.quote(value)}"
 
 
 def stop_run(run_id: str, *, target: str, region: str) -> Iterator[str]:

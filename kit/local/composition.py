@@ -15,6 +15,7 @@ from kit.local.dynamodb import DynamoDb
 from kit.local.ecr import Registry
 from kit.local.ecs import Ecs
 from kit.local.fis import Collaborators, Fis
+from kit.local.keyring import Keyring
 from kit.local.links import Links
 from kit.local.logs import ministack as logs
 from kit.local.patching import Patches
@@ -56,18 +57,20 @@ class Services:
         yield from ((field.name, getattr(self, field.name)) for field in fields(self))
 
 
-def patch_ministack() -> None:
+def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
     for module in (ministack, sqs, logs, appconfig, stepfunctions):
         module.install(patches)
+    ministack.install_credentials(patches, keyring)
 
 
-def compose(*, state_dir: Path, endpoint: str, seed: int, links: Links) -> Services:
+def compose(*, state_dir: Path, endpoint: str, seed: int, links: Links, keyring: Keyring) -> Services:
     """Give each service the others that it uses."""
-    alb, ecr = LoadBalancers(links, seed), Registry(state_dir, endpoint)
+    alb, ecr = LoadBalancers(links, seed), Registry(state_dir, endpoint, keyring)
     ecs = Ecs(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
-    dynamodb, cloudwatch, ssm = DynamoDb(seed), CloudWatch(), Ssm(state_dir, endpoint)
+    dynamodb, cloudwatch, ssm = DynamoDb(seed), CloudWatch(), Ssm(state_dir, endpoint, keyring.operator.secret_key)
+    keyring.attach(ecs.secret_of_key, ministack.issued_secret)
     collaborators = Collaborators(
         links=links, ecs=ecs, alb=alb, dynamodb=dynamodb, ssm=ssm, alarms=cloudwatch, endpoint=endpoint, seed=seed,
         state_dir=state_dir,

@@ -10,37 +10,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import socket
 import struct
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Protocol
 
+from kit.local.asgi import App, CallerGone, Message, Receive, Send, answer, read_body, replay
 from kit.local.endpoints import AWS, OPERATOR, Endpoint
 from kit.local.links import LinkReset, Links
+from kit.local.sigv4 import IDENTITY, Identity
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Any, Receive, Send], Awaitable[None]]
-
-# Largest request: an ECR layer part is at most 20 MiB, a DynamoDB call 16 MB; S3 objects of ours are small.
-BODY_BYTES_MAX = 64 * 1024 * 1024
 # Bounds the cache of AWS endpoints. AWS has some 400 services; we call about twenty.
 SERVICES_REMEMBERED_MAX = 512
 METADATA_PREFIX = "/_ecs/v4/"
 # Under this key the protocol class (`kit.local.http_server.Connection`) puts the connection into the ASGI scope.
 TRANSPORT = "kit.transport"
 
-_CREDENTIAL = re.compile(rb"Credential=([^/,\s]+)/\d{8}/([^/]+)/([^/]+)/aws4_request")
-_PRESIGNED = re.compile(rb"X-Amz-Credential=([^&%/]+)(?:%2F|/)\d{8}(?:%2F|/)([^&%/]+)(?:%2F|/)([^&%/]+)(?:%2F|/)")
 _RECEIVE = b"AmazonSQS.ReceiveMessage"
 _LINGER_ZERO = struct.pack("ii", 1, 0)
-_DISCONNECT: Message = {"type": "http.disconnect"}
-
-
-class CallerGone(Exception):
-    """The caller closed its connection, so nobody reads an answer."""
 
 
 class Tasks(Protocol):
@@ -70,18 +56,9 @@ class Gateway:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
         if scope["path"].startswith(METADATA_PREFIX):
             await self._answer_metadata(scope["path"], send)
             return
-        length = _content_length(scope)
-        if length > BODY_BYTES_MAX:
-            await _refuse_body(send, length)
-            return
-        if length < 0:
-            receive = _bounded(receive)
         caller, callee = self._caller_and_callee(scope)
         try:
             if caller.kind == OPERATOR.kind:
@@ -94,12 +71,11 @@ class Gateway:
             _reset(scope)
 
     def _caller_and_callee(self, scope: Any) -> tuple[Endpoint, Endpoint]:
-        found = _identity(scope)
-        if self._tasks is None or found is None:
+        signed: Identity | None = scope.get(IDENTITY)
+        if self._tasks is None or signed is None:
             return OPERATOR, OPERATOR
-        access_key, region, service = found
-        caller = self._tasks.endpoint_of_key(access_key)
-        return caller or OPERATOR, self._service(service, region)
+        caller = self._tasks.endpoint_of_key(signed.access_key)
+        return caller or OPERATOR, self._service(signed.service, signed.region)
 
     def _service(self, name: str, region: str) -> Endpoint:
         endpoint = self._services.get((name, region))
@@ -112,9 +88,9 @@ class Gateway:
     async def _carry_call(self, scope: Any, receive: Receive, send: Send, caller: Endpoint, callee: Endpoint) -> None:
         links = self._links
         if not links.is_clear(caller, callee):
-            body = await _read(receive)
+            body = await read_body(receive)
             await _while_connected(links.carry(caller, callee), receive, scope)
-            receive = _replay(body, receive)
+            receive = replay(body, receive)
 
         replied = False
 
@@ -134,82 +110,22 @@ class Gateway:
         if not _is_poll(scope):
             await self._app(scope, receive, send)
             return
-        body = await _read(receive)
-        await _while_connected(self._app(scope, _replay(body, receive), send), receive, scope)
+        body = await read_body(receive)
+        await _while_connected(self._app(scope, replay(body, receive), send), receive, scope)
 
     async def _answer_metadata(self, path: str, send: Send) -> None:
         """Serve the ECS metadata endpoint v4. On AWS it is on the task's own host, so no link applies."""
         task_id, _, tail = path[len(METADATA_PREFIX) :].partition("/")
         task = None if self._tasks is None else self._tasks.metadata(task_id)
         if task is None or tail not in ("", "task"):
-            await _answer(send, 404, {"message": f"no metadata of task {task_id!r} at /{tail}"})
+            await _answer_json(send, 404, {"message": f"no metadata of task {task_id!r} at /{tail}"})
             return
         # The bare address serves the container's own document. Only the first container of our tasks matters.
-        await _answer(send, 200, task if tail == "task" else next(iter(task["Containers"]), {}))
-
-
-def _identity(scope: Any) -> tuple[str, str, str] | None:
-    """Return (access key, region, service) of the caller's signature, or None for an unsigned call."""
-    for name, value in scope["headers"]:
-        if name == b"authorization":
-            match = _CREDENTIAL.search(value)
-            break
-    else:
-        match = _PRESIGNED.search(scope["query_string"])
-    return (match[1].decode("latin-1"), match[2].decode("latin-1"), match[3].decode("latin-1")) if match else None
+        await _answer_json(send, 200, task if tail == "task" else next(iter(task["Containers"]), {}))
 
 
 def _is_poll(scope: Any) -> bool:
     return any(name == b"x-amz-target" and value == _RECEIVE for name, value in scope["headers"])
-
-
-def _content_length(scope: Any) -> int:
-    """Return the announced length, or -1 for a chunked body."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            return int(value) if value.isdigit() else 0
-        if name == b"transfer-encoding":
-            return -1
-    return 0
-
-
-async def _read(receive: Receive) -> bytes:
-    """Read the whole body. Raises CallerGone."""
-    chunks: list[bytes] = []
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise CallerGone
-        chunks.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return b"".join(chunks)
-
-
-def _bounded(receive: Receive) -> Receive:
-    """Report a disconnect when a chunked body exceeds the limit, so that the request is never applied."""
-    total = 0
-
-    async def receive_bounded() -> Message:
-        nonlocal total
-        message = await receive()
-        total += len(message.get("body", b""))
-        return message if total <= BODY_BYTES_MAX else _DISCONNECT
-
-    return receive_bounded
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that yields a body that was already read."""
-    given = False
-
-    async def receive_again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return receive_again
 
 
 async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:
@@ -252,15 +168,5 @@ def _reset(scope: Any) -> None:
     transport.abort()
 
 
-async def _refuse_body(send: Send, length: int) -> None:
-    text = f"request body of {length} bytes is over the limit of {BODY_BYTES_MAX}"
-    await _answer(send, 413, {"__type": "RequestEntityTooLarge", "message": text}, close=True)
-
-
-async def _answer(send: Send, status: int, value: Any, *, close: bool = False) -> None:
-    body = json.dumps(value).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    if close:
-        headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+async def _answer_json(send: Send, status: int, value: Any) -> None:
+    await answer(send, status, json.dumps(value).encode(), b"application/json")

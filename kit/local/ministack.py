@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import functools
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from kit.local.patching import Patches
+from kit.local.keyring import Keyring
+from kit.local.patching import Patches, require
 from kit.local.requests import contract
 from kit.local.requests.gate import Gate
 
@@ -55,6 +57,46 @@ def install(patches: Patches) -> None:
     for name in UNGUARDED:
         # The request then goes to the service's handler, and the gate refuses it.
         patches.replace(app, name, _do_not_handle)
+
+
+def install_credentials(patches: Patches, keyring: Keyring) -> None:
+    """Give functions a key that this cloud accepts, and sign the links that MiniStack hands out. Call once."""
+    from ministack.core import lambda_runtime, responses
+    from ministack.services import iam, lambda_svc, s3, sts
+    from ministack.services.cloudformation import custom_resource, wait_conditions
+
+    require(sts, "_sessions", "_session_expired")
+    require(iam, "_access_keys")
+
+    def credentials(original: Callable[..., dict[str, str]], config: Mapping[str, Any]) -> dict[str, str]:
+        # The access key is the number of the function's account.
+        return {**original(config), "AWS_SECRET_ACCESS_KEY": keyring.operator.secret_key, "AWS_SESSION_TOKEN": ""}
+
+    def sign(method: str, original: Callable[..., str], *arguments: Any) -> str:
+        bare = original(*arguments).partition("?")[0]
+        return keyring.link(bare, service="s3", region=responses.get_region(), method=method)
+
+    for module in (lambda_runtime, lambda_svc):
+        patches.wrap(module, "execution_credentials", credentials)
+    patches.wrap(custom_resource, "_response_url", functools.partial(sign, "PUT"))
+    patches.wrap(wait_conditions, "handle_url", functools.partial(sign, "PUT"))
+    patches.wrap(lambda_svc, "_presigned_code_url", functools.partial(sign, "GET"))
+    patches.wrap(lambda_svc, "_layer_content_url", functools.partial(sign, "GET"))
+    # The front has verified it, with a secret that MiniStack does not know.
+    patches.replace(s3, "_verify_presigned_sigv4", lambda *_: None)
+
+
+def issued_secret(access_key: str) -> str | None:
+    """Return the secret of a key that IAM (CreateAccessKey) or STS (AssumeRole and the like) has issued, or None."""
+    from ministack.services import iam, sts
+
+    session = sts._sessions.get(access_key)
+    if session is not None:
+        return None if sts._session_expired(session) else session.get("SecretAccessKey")
+    for (_, key), record in list(iam._access_keys._data.items()):
+        if key == access_key:
+            return record["SecretAccessKey"] if record.get("Status") == "Active" else None
+    return None
 
 
 class EveryName(frozenset[str]):

@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import CloudError
-from kit.local import ministack
+from kit.local import environment, ministack
+from kit.local.front import Front
 from kit.local.gateway import Gateway
 from kit.local.http_server import HOST, http_running, listen
+from kit.local.keyring import Credentials, Keyring
 from kit.local.links import Links
 
 CLOUD_FILE = "cloud.json"
+# Only this user may read the file, which holds the secret.
+PRIVATE = 0o600
 # After this time the next service is stopped. The supervisor kills the processes that are left in the end.
 SERVICE_STOP_S_MAX = 3.0
 
@@ -42,6 +46,7 @@ def serve(settings: Settings) -> int:
     state_dir = _prepare_folder(settings.state_dir)
     with listen(settings.port) as listener:
         port = listener.getsockname()[1]
+        environment.clean(os.environ, home=state_dir)
         # MiniStack reads its settings when it is imported, so nothing may import it before this line.
         os.environ.update(ministack.environment(state_dir=state_dir, region=settings.region, host=HOST, port=port))
         import uvloop
@@ -61,20 +66,24 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
 
     from kit.local import composition
 
-    composition.patch_ministack()
+    keyring = Keyring(Credentials.random())
+    composition.patch_ministack(keyring)
     links = Links(settings.seed)
     gateway = Gateway(ministack_app.app, links)
-    endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
+    port = listener.getsockname()[1]
+    endpoint = f"http://{HOST}:{port}"
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(ministack.ministack_running(ministack_app.app))
-        await stack.enter_async_context(http_running(gateway, listener))
-        services = composition.compose(state_dir=state_dir, endpoint=endpoint, seed=settings.seed, links=links)
+        await stack.enter_async_context(http_running(Front(gateway, keyring, port), listener))
+        services = composition.compose(
+            state_dir=state_dir, endpoint=endpoint, seed=settings.seed, links=links, keyring=keyring
+        )
         for name, service in services.in_start_order():
             # Registered first, because a service that fails in its start may have something to stop.
             stack.push_async_callback(_stop, name, service)
             await service.start()
         gateway.attach(services.ecs)
-        write_cloud_file(state_dir, endpoint, settings.region)
+        write_cloud_file(state_dir, endpoint, settings.region, keyring.operator)
         log.info("local AWS ready", extra={"endpoint": endpoint})
         await stopping.wait()
 
@@ -88,17 +97,26 @@ async def _stop(name: str, service: Any) -> None:
         log.exception("service failed to stop", extra={"service": name})
 
 
-def write_cloud_file(state_dir: Path, endpoint: str, region: str) -> None:
-    """Write the endpoint for other processes. The file also shows that the local AWS is ready."""
+def write_cloud_file(state_dir: Path, endpoint: str, region: str, operator: Credentials) -> None:
+    """Write the endpoint and its credentials for other processes of this user.
+
+    The file also shows that the local AWS is ready.
+    """
     facts = {
         "endpoint": endpoint,
         "pid": os.getpid(),
         "region": region,
         "account_id": ministack.ACCOUNT_ID,
         "started_at": time.time(),
+        "access_key": operator.access_key,
+        "secret_key": operator.secret_key,
     }
     temporary = state_dir / f".{CLOUD_FILE}.{os.getpid()}"
-    temporary.write_text(json.dumps(facts), encoding="utf-8")
+    # A left-over file of this name could have a wider mode or be a link, so it must be a new one.
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(facts, file)
     temporary.replace(state_dir / CLOUD_FILE)
 
 

@@ -16,6 +16,7 @@ from botocore.exceptions import BotoCoreError
 from kit import aws
 from kit.errors import CloudError, UnsafeTarget, UsageError
 
+KEY = aws.Credentials(access_key="AKIATEST", secret_key="secret")
 IDENTITY = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult>
 <Arn>arn:aws:iam::123456789012:user/u</Arn><UserId>U</UserId><Account>123456789012</Account>
 </GetCallerIdentityResult></GetCallerIdentityResponse>"""
@@ -115,7 +116,7 @@ def test_a_local_session_ignores_the_users_configuration(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", "http://127.0.0.1:1")
-    session = aws.local_session("http://127.0.0.1:9", "eu-west-1")
+    session = aws.local_session("http://127.0.0.1:9", "eu-west-1", KEY)
     assert session.client("sqs").meta.endpoint_url == "http://127.0.0.1:9"
     assert session.client("sqs").meta.region_name == "eu-west-1"
     assert session.client("sqs") is session.client("sqs")
@@ -128,12 +129,12 @@ def test_calls_to_a_closed_port_fail_within_seconds(no_aws):
         port = free.getsockname()[1]
     begun = time.monotonic()
     with pytest.raises(BotoCoreError):
-        aws.local_session(f"http://127.0.0.1:{port}", "us-east-1").client("sts").get_caller_identity()
+        aws.local_session(f"http://127.0.0.1:{port}", "us-east-1", KEY).client("sts").get_caller_identity()
     assert time.monotonic() - begun < 15
 
 
 def test_threads_share_one_client(no_aws):
-    session = aws.local_session("http://127.0.0.1:9", "us-east-1")
+    session = aws.local_session("http://127.0.0.1:9", "us-east-1", KEY)
     found: list[object] = []
     threads = [threading.Thread(target=lambda: found.append(session.client("sqs"))) for _ in range(8)]
     for thread in threads:

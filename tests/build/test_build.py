@@ -145,6 +145,6 @@ def test_the_same_tree_is_the_same_image_and_a_changed_one_is_another(local_sess
 
 def test_a_change_that_does_not_apply_pushes_nothing(source: Path):
     save(source, "swap", diff_of("other\n", "text\n"))
-    nowhere = aws.local_session("http://127.0.0.1:9", "us-east-1")
+    nowhere = aws.local_session("http://127.0.0.1:9", "us-east-1", aws.Credentials(access_key="k", secret_key="s"))
     with pytest.raises(UsageError, match="change swap does not apply"):
         build_image(nowhere, source=source, change="swap", changes_dir=source / "changes")

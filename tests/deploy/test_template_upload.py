@@ -102,14 +102,15 @@ def test_a_bucket_with_other_objects_is_kept_and_reported(local_session: aws.Ses
 
 @pytest.mark.parametrize("run_id", ["a", "a" * 40, "a--b-"])
 def test_a_bucket_name_is_valid_and_differs_by_region(local_cloud: aws.LocalCloud, run_id: str):
-    sessions = [aws.local_session(local_cloud.endpoint, region) for region in ("us-east-1", "eu-west-1")]
+    regions = ("us-east-1", "eu-west-1")
+    sessions = [aws.local_session(local_cloud.endpoint, each, local_cloud.credentials) for each in regions]
     names = {template_upload.bucket_name(session, f"gameday-{run_id}") for session in sessions}
     assert len(names) == 2
     assert [name for name in names if not BUCKET_NAME.fullmatch(name)] == []
 
 
 def test_a_bucket_outside_the_default_region_has_a_location(local_cloud: aws.LocalCloud):
-    session = aws.local_session(local_cloud.endpoint, "eu-west-1")
+    session = aws.local_session(local_cloud.endpoint, "eu-west-1", local_cloud.credentials)
     with template_upload.template_source(session, "gameday-abroad", LARGE, TAGS):
         (bucket,) = template_upload.find_buckets(session, "gameday-abroad")
         assert session.client("s3").get_bucket_location(Bucket=bucket)["LocationConstraint"] == "eu-west-1"

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from kit import aws
+from kit.gameday.commands import standing_cloud
 from tests.e2e.repetition import first_valid
 from tests.polling import wait_until
 
@@ -150,7 +151,9 @@ def cloud(gameday: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[
     gameday("cloud", "down")
     started = gameday("cloud", "up")
     assert started.returncode == 0, started.stderr
-    yield aws.local_session(started.stdout.split()[2], "us-east-1")
+    running = standing_cloud()
+    assert running is not None, started.stdout
+    yield running.session()
     assert gameday("cloud", "down").returncode == 0
     assert gameday("cloud", "status").stdout.strip() == "down"
 

@@ -51,7 +51,8 @@ class Cloud:
         (found,) = tmp_path.rglob("cloud.json")
         facts = json.loads(found.read_text())
         self.state_dir = found.parent
-        keys = {"aws_access_key_id": "x", "aws_secret_access_key": "x", "region_name": facts["region"]}
+        names = {"aws_access_key_id": "access_key", "aws_secret_access_key": "secret_key", "region_name": "region"}
+        keys = {name: facts[fact] for name, fact in names.items()}
         self.cloudwatch = boto3.client("cloudwatch", endpoint_url=facts["endpoint"], **keys)
 
     def guardrail(self) -> dict[str, Any]:

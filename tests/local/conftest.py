@@ -24,7 +24,7 @@ class RunningCloud(LocalCloud):
     def of(cls, started: LocalCloud, log: Path) -> Self:
         return cls(log=log, **{each.name: getattr(started, each.name) for each in fields(started)})
 
-    def client(self, service: str, *, access_key: str = "gameday", region: str = "", **config: Any) -> Any:
+    def client(self, service: str, *, access_key: str = "", region: str = "", **config: Any) -> Any:
         """Create a boto3 client with the kit's settings; `config` is passed to botocore's Config."""
         import boto3
         from botocore.config import Config
@@ -36,8 +36,8 @@ class RunningCloud(LocalCloud):
             service,
             endpoint_url=self.endpoint,
             region_name=region or self.region,
-            aws_access_key_id=access_key,
-            aws_secret_access_key="gameday",
+            aws_access_key_id=access_key or self.credentials.access_key,
+            aws_secret_access_key=self.credentials.secret_key,
             config=Config(**settings),
         )
 

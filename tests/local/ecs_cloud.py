@@ -37,7 +37,9 @@ async def main(state_dir: Path, images: Path, listener) -> None:
 
     from kit.local.alb import LoadBalancers
     from kit.local.ecs import Ecs, Timing
+    from kit.local.front import Front
     from kit.local.gateway import Gateway
+    from kit.local.keyring import Credentials, Keyring
     from kit.local.links import Links
 
     timing = Timing(
@@ -45,18 +47,20 @@ async def main(state_dir: Path, images: Path, listener) -> None:
         backoff_s=1.0, shutdown_grace_s=0.3,
     )  # fmt: skip
     links = Links(1)
-    gateway = Gateway(ministack_app.app, links)
-    endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    gateway, keyring = Gateway(ministack_app.app, links), Keyring(Credentials.random())
+    port = listener.getsockname()[1]
+    endpoint = f"http://127.0.0.1:{port}"
     alb = LoadBalancers(links, 1)
     ecs = Ecs(1, links=links, load_balancers=alb, images=Folders(images), endpoint_url=endpoint, timing=timing)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(ministack.ministack_running(ministack_app.app))
-        await stack.enter_async_context(http_server.http_running(gateway, listener))
+        await stack.enter_async_context(http_server.http_running(Front(gateway, keyring, port), listener))
         for part in (alb, ecs):
             await part.start()
             stack.push_async_callback(part.stop)
         gateway.attach(ecs)
-        server.write_cloud_file(state_dir, endpoint, REGION)
+        keyring.attach(ecs.secret_of_key)
+        server.write_cloud_file(state_dir, endpoint, REGION, keyring.operator)
         await stopping.wait()
 
 

@@ -58,13 +58,13 @@ def kill(pid: int) -> None:
 
 def clients(state: Path) -> Callable[[str], Any]:
     """Return a function that makes boto3 clients of the cloud."""
-    endpoint = json.loads((state / "cloud.json").read_text())["endpoint"]
+    facts = json.loads((state / "cloud.json").read_text())
 
     @functools.cache
     def client(service: str) -> Any:
         return boto3.client(
-            service, endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="gameday",
-            aws_secret_access_key="gameday", config=Config(retries={"total_max_attempts": 1}),
+            service, endpoint_url=facts["endpoint"], region_name="us-east-1", aws_access_key_id=facts["access_key"],
+            aws_secret_access_key=facts["secret_key"], config=Config(retries={"total_max_attempts": 1}),
         )  # fmt: skip
 
     return client

@@ -11,6 +11,10 @@ import os
 import subprocess
 import time
 
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
 child = subprocess.Popen(["sleep", "600"])
 
 
@@ -21,18 +25,17 @@ def renew():
 
 
 task = os.environ["ECS_CONTAINER_METADATA_URI_V4"].rpartition("/")[2]
+KEYS = Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
 TARGETS = {"dynamodb": "DynamoDB_20120810.ListTables", "sqs": "AmazonSQS.ListQueues"}
 
 
 def call(service, region):
-    aws = http.client.HTTPConnection(os.environ["AWS_ENDPOINT_URL"].rpartition("/")[2], timeout=30)
-    key = os.environ["AWS_ACCESS_KEY_ID"]
-    scope = f"Credential={key}/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0"
-    headers = {
-        "Authorization": f"AWS4-HMAC-SHA256 {scope}", "X-Amz-Target": TARGETS[service],
-        "Content-Type": "application/x-amz-json-1.0",
-    }  # fmt: skip
-    aws.request("POST", "/", "{}", headers)
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    headers = {"X-Amz-Target": TARGETS[service], "Content-Type": "application/x-amz-json-1.0"}
+    request = AWSRequest(method="POST", url=f"{endpoint}/", data="{}", headers=headers)
+    SigV4Auth(KEYS, service, region).add_auth(request)
+    aws = http.client.HTTPConnection(endpoint.rpartition("/")[2], timeout=30)
+    aws.request("POST", "/", "{}", dict(request.headers.items()))
     answer = aws.getresponse()
     answer.read()
     aws.close()

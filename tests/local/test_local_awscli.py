@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from kit.aws.session import local_environment
 from tests.polling import wait_for_value
 
 CALL_S_MAX = 60.0
@@ -37,7 +36,7 @@ def cli(cloud, home):
         ]
         env = {
             "PATH": os.environ["PATH"], "HOME": str(home), "AWS_PAGER": "",
-            **local_environment(cloud.endpoint, cloud.region),
+            **cloud.environment(),
         }  # fmt: skip
         done = subprocess.run(argv, env=env, capture_output=True, text=True, timeout=CALL_S_MAX, check=False)
         assert (done.returncode != 0) == fails, done.stderr

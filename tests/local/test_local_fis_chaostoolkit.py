@@ -23,8 +23,8 @@ REGION: Any = {"aws_region": "us-east-1"}
 def rig(cloud: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FisRig]:
     """The toolkit finds the cloud as every AWS tool does: by its environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", cloud.endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "gameday")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "gameday")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", cloud.credentials.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", cloud.credentials.secret_key)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     rig = FisRig(cloud)
     yield rig

@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.local.fis_rig import ROLE, FisRig, disrupt, stop_on, subnets_by_tag, wait_action
+from tests.local.signing import signed_headers
 from tests.polling import wait_until
 
 
@@ -90,10 +91,9 @@ def test_quotas_answer_402(rig: FisRig) -> None:
 
 def test_errors_carry_the_code_in_the_header(rig: FisRig) -> None:
     """SDKs of other languages read `x-amzn-errortype`."""
-    request = urllib.request.Request(
-        f"{rig.cloud.endpoint}/experimentTemplates/EXTnothing",
-        headers={"Authorization": "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/fis/aws4_request, Signature=x"},
-    )
+    path = "/experimentTemplates/EXTnothing"
+    headers = signed_headers(rig.cloud, "fis", method="GET", path=path)
+    request = urllib.request.Request(f"{rig.cloud.endpoint}{path}", headers=headers)
     with pytest.raises(urllib.error.HTTPError) as caught:
         urllib.request.urlopen(request)
     assert (caught.value.code, caught.value.headers["x-amzn-errortype"]) == (404, "ResourceNotFoundException")

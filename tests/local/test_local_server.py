@@ -50,6 +50,13 @@ def run_task(session: aws.Session, name: str) -> list[int]:
     return _with_argument(marker)
 
 
+def session_of(state_dir: Path) -> aws.Session:
+    """Make a session for a server by what its state folder tells."""
+    facts = json.loads((state_dir / "cloud.json").read_text())
+    credentials = aws.Credentials(access_key=facts["access_key"], secret_key=facts["secret_key"])
+    return aws.local_session(facts["endpoint"], facts["region"], credentials)
+
+
 def _with_argument(text: str) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
@@ -152,8 +159,7 @@ def test_sigterm_ends_tasks_and_server_in_order(tmp_path):
     process = subprocess.Popen([sys.executable, "-m", "kit.local", "--state-dir", str(tmp_path)])
     try:
         wait_until((tmp_path / "cloud.json").exists)
-        endpoint = json.loads((tmp_path / "cloud.json").read_text())["endpoint"]
-        pids = run_task(aws.local_session(endpoint, "us-east-1"), "sigterm")
+        pids = run_task(session_of(tmp_path), "sigterm")
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT_S_MAX) == 0
         assert not any(alive(pid) for pid in pids)
@@ -175,8 +181,8 @@ def test_server_and_tasks_of_a_killed_owner_end(tmp_path):
     argv = [sys.executable, str(HERE / "server_owner.py"), str(tmp_path)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
-        endpoint, server = owner.stdout.readline().split()
-        pids = [int(server), *run_task(aws.local_session(endpoint, "us-east-1"), "orphan")]
+        _, server = owner.stdout.readline().split()
+        pids = [int(server), *run_task(session_of(tmp_path / "state"), "orphan")]
         owner.kill()
         wait_until(lambda: not any(alive(pid) for pid in pids), timeout_s=DEAD_S_MAX)
         wait_until(lambda: not (tmp_path / "state").exists())

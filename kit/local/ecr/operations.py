@@ -3,21 +3,25 @@
 import base64
 import binascii
 import json
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ministack.core.responses import error_response_json, get_account_id, json_response
+from ministack.core.responses import error_response_json, get_account_id, get_region, json_response
 
 from kit.local.ecr import ministack
 from kit.local.ecr.wire import DIGEST, RegistryRefused, digest_of, media_type_of, referenced_blobs
+from kit.local.keyring import REGISTRY_USER, Keyring
 
 # ECR's own limit: parts of at most 20 MiB, which are 27 MiB in base64.
 PART_BYTES_MAX = 20 * 1024 * 1024
 # Blobs are kept in memory. PaperBroker's layer has a few hundred kB.
 LAYER_BYTES_MAX = 256 * 1024 * 1024
 UPLOADS_MAX = 64
+# AWS's tokens are valid for twelve hours. Ours is valid as long as the cloud runs.
+TOKEN_S = 12 * 3600
 
 
 @dataclass(slots=True)
@@ -31,8 +35,9 @@ class Upload:
 class Operations:
     """The layer calls. Use it from the event loop only."""
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, keyring: Keyring) -> None:
         self._endpoint_url = endpoint_url
+        self._keyring = keyring
         self._uploads: dict[str, Upload] = {}
         self._calls = {
             "InitiateLayerUpload": self.initiate_layer_upload,
@@ -42,6 +47,7 @@ class Operations:
             "GetDownloadUrlForLayer": self.get_download_url,
             "PutImage": self.check_put_image,
             "BatchGetImage": self.batch_get_image,
+            "GetAuthorizationToken": self.get_authorization_token,
         }
 
     def answer(self, action: str, body: bytes) -> ministack.Answer | None:
@@ -122,7 +128,19 @@ class Operations:
         repository, digest = _repository(request), request.get("layerDigest", "")
         if digest not in ministack.blobs(repository):
             raise RegistryRefused("LayersNotFoundException", f"layer {digest!r} is not in {repository!r}")
-        return {"downloadUrl": f"{self._endpoint_url}/v2/{repository}/blobs/{digest}", "layerDigest": digest}
+        # On AWS this is a presigned URL of S3.
+        url = self._keyring.link(
+            f"{self._endpoint_url}/v2/{repository}/blobs/{digest}", service="s3", region=get_region()
+        )
+        return {"downloadUrl": url, "layerDigest": digest}
+
+    def get_authorization_token(self, _request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what `docker login` needs. The registry's host is this cloud's own address."""
+        token = base64.b64encode(f"{REGISTRY_USER}:{self._keyring.registry_password}".encode()).decode()
+        data = {
+            "authorizationToken": token, "expiresAt": time.time() + TOKEN_S, "proxyEndpoint": self._endpoint_url,
+        }  # fmt: skip
+        return {"authorizationData": [data]}
 
     def check_put_image(self, request: Mapping[str, Any]) -> None:
         """Raise RegistryRefused for an image that ECR refuses. MiniStack stores the others."""

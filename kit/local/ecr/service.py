@@ -19,14 +19,15 @@ from kit.local.ecr import base_image, ministack
 from kit.local.ecr.layers import Budget, ImageUnusable, extract
 from kit.local.ecr.operations import Operations
 from kit.local.ecr.wire import parse_image_uri
+from kit.local.keyring import Keyring
 from kit.local.patching import Patches
 
 
 class Registry:
     """The layer calls of ECR, and `unpack`, which any thread may call."""
 
-    def __init__(self, state_dir: Path, endpoint_url: str) -> None:
-        self._operations = Operations(endpoint_url)
+    def __init__(self, state_dir: Path, endpoint_url: str, keyring: Keyring) -> None:
+        self._operations = Operations(endpoint_url, keyring)
         self._images_dir = state_dir / "images"
         self._unpacking = threading.Lock()
         self._patches = Patches()

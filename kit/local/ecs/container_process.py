@@ -26,8 +26,6 @@ _STUB = (
     "if os.getppid()!=int(sys.argv[1]):os._exit(137)\n"
     "os.execv(sys.argv[2],sys.argv[3:])\n"
 )
-# Variables that a task inherits: where programs and shared libraries are, and how text is encoded.
-INHERITED = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 # Host ports lie below the kernel's range for outgoing connections. Otherwise such a connection could take a task's
 # port between its choice and the task's listen().
 PORTS = range(15_000, 30_000)

@@ -15,11 +15,12 @@ from typing import Any, Protocol, TypeVar
 from kit.errors import KitError
 from kit.local.ecs import container_health
 from kit.local.ecs.container_logs import Destination, LogGroupMissing, Shipper
-from kit.local.ecs.container_process import INHERITED, CannotStartContainer, PortsExhausted, Process, free_port
+from kit.local.ecs.container_process import CannotStartContainer, PortsExhausted, Process, free_port
 from kit.local.ecs.sidecar_placeholders import is_placeholder
 from kit.local.ecs.tasks import Container, Status, StopCode, Task
 from kit.local.ecs.timing import DEREGISTER_S_MAX, PULL_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
 from kit.local.endpoints import AWS, Endpoint
+from kit.local.environment import inherited
 from kit.local.links import LinkReset, Links
 
 log = logging.getLogger(__name__)
@@ -197,7 +198,7 @@ class Lifecycle:
 
     def _environment(self, task: Task, container: Container, root: Path, cwd: Path) -> dict[str, str]:
         """Return the container's environment. It inherits from the machine only where programs are."""
-        env = {name: os.environ[name] for name in INHERITED if name in os.environ}
+        env = inherited(os.environ)
         # The home of the machine's user would expose its AWS profiles.
         env |= {"HOME": str(root), "PYTHONPATH": str(cwd), "PYTHONUNBUFFERED": "1"}
         env |= container.environment

@@ -66,6 +66,11 @@ class Ecs:
         task = self._scheduler.task_of_key(access_key)
         return None if task is None else task.endpoint
 
+    def secret_of_key(self, access_key: str) -> str | None:
+        """Return the secret of the task with this access key, or None."""
+        task = self._scheduler.task_of_key(access_key)
+        return None if task is None else task.secret_key
+
     def metadata(self, task_id: str) -> dict[str, Any] | None:
         """Return the task document of the metadata endpoint v4, or None if there is no such task."""
         task = self._scheduler.task(task_id)

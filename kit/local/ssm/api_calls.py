@@ -30,8 +30,9 @@ CLIENTS_KEPT_MAX = 64
 class ApiCaller:
     """Call any API of the local AWS for an account."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, secret: str) -> None:
         self._endpoint = endpoint
+        self._secret = secret
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="ssm-call")
         self._session: botocore.session.Session | None = None
         self._clients: dict[tuple[str, str, str], Any] = {}
@@ -99,15 +100,16 @@ class ApiCaller:
             connect_timeout=CONNECT_S_MAX,
             read_timeout=CALL_S_MAX,
             retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
+            proxies={},
         )
         try:
             return self._session.create_client(
                 service,
                 region_name=region,
                 endpoint_url=self._endpoint,
-                # MiniStack takes a key of twelve digits for an account; no task has such a key.
+                # A key of twelve digits selects the account; no task has such a key.
                 aws_access_key_id=account,
-                aws_secret_access_key="automation",
+                aws_secret_access_key=self._secret,
                 config=settings,
             )
         except UnknownServiceError as error:

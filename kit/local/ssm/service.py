@@ -23,9 +23,9 @@ from kit.local.ssm.opsitems import OpsItems
 class Ssm:
     """AWS Systems Manager."""
 
-    def __init__(self, state_dir: Path, endpoint: str) -> None:
+    def __init__(self, state_dir: Path, endpoint: str, secret: str) -> None:
         documents = Documents()
-        self._caller = ApiCaller(endpoint)
+        self._caller = ApiCaller(endpoint, secret)
         self.automations = Automations(documents, self._caller, AutomationJournal(state_dir))
         self._state = operations.State(documents=documents, automations=self.automations, opsitems=OpsItems())
         self._patches = Patches()
