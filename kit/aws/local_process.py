@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from typing import Any, BinaryIO
 
 from kit.aws.session import LOCAL_ACCOUNT_ID, Credentials, Session, local_environment, local_session
 from kit.errors import CloudError, UsageError
-from kit.process import lifeline
+from kit.process import leftovers, lifeline
 
 READY_S_MAX = 40.0
 POLL_S = 0.01
@@ -25,10 +26,13 @@ POLL_S = 0.01
 DETACHED_GRACE_S = 10.0
 STOP_S_MAX = 20.0
 LOG_TAIL_BYTES = 2_000
+TEMPORARY_PREFIX = "gameday-"
 CLOUD_FILE = "cloud.json"
 RECORD_FILE = "running.json"
 LOCK_FILE = "lock"
 LOG_FILE = "server.log"
+# What outlives a detached local AWS: templates, experiments and the safety lever of FIS.
+KEPT_FOLDER = "kept"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ def start_local(
     `state_dir` (default: a temporary folder) is removed at the end, unless it was not empty before. The log is kept if
     `log` is given. Raises CloudError, with the end of the log, if the local AWS is not ready in time.
     """
-    folder = Path(tempfile.mkdtemp(prefix="gameday-")) if state_dir is None else state_dir.absolute()
+    folder = _temporary_folder() if state_dir is None else state_dir.absolute()
     removable = _make_folder(folder)
     log_path = log or folder / LOG_FILE
     with _log_reader(log_path) as reader:
@@ -90,10 +94,23 @@ def start_local(
         )
         try:
             details = _await_ready(folder, owned.child_pid, owned.poll, reader)
+            leftovers.claim(folder, owned.pid)
         except BaseException:
             owned.close()
             raise
     return _cloud(folder, details, owned)
+
+
+def _temporary_folder() -> Path:
+    """Make a folder for a local AWS, and remove those of local AWSs that were killed with all their owners."""
+    root = Path(tempfile.gettempdir())
+    leftovers.sweep(root.glob(f"{TEMPORARY_PREFIX}*"))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX))
+        leftovers.claim(folder)
+    except OSError as error:
+        raise CloudError(f"no folder can be made in {root}: {error.strerror or error}") from error
+    return folder
 
 
 def start_local_detached(
@@ -105,6 +122,8 @@ def start_local_detached(
 ) -> LocalCloud:
     """Start a local AWS that outlives this process. `find_local` and `stop_local` find it by `state_dir`.
 
+    It starts empty, but with the FIS templates, experiments and safety levers that its predecessor in this folder had.
+
     Raises UsageError if one is running there already, also when two callers start at the same time.
     """
     _make_folder(state_dir)
@@ -115,11 +134,14 @@ def start_local_detached(
         _stop(state_dir)
         folder, log = state_dir / "cloud", state_dir / LOG_FILE
         log.unlink(missing_ok=True)
+        # A supervisor that was killed has left it. Nothing but what is in KEPT_FOLDER outlives a local AWS.
+        shutil.rmtree(folder, ignore_errors=True)
+        _make_folder(state_dir / KEPT_FOLDER)
         supervisor, server = _spawn(
             lambda argv, env: lifeline.spawn_detached(
                 argv, env=env, log=log, remove=[folder], grace_s=DETACHED_GRACE_S
             ),
-            _argv(folder, port, seed, region),
+            [*_argv(folder, port, seed, region), "--kept-dir", str(state_dir / KEPT_FOLDER)],
         )
         # Written before the server is ready, so that `stop_local` finds it even if this caller is killed while waiting.
         record = {
@@ -245,10 +267,10 @@ def _cloud(folder: Path, details: dict[str, Any], owned: lifeline.Child | None) 
 
 
 def _make_folder(folder: Path) -> bool:
-    """Make the folder; True if it is empty, so that it may be removed later."""
+    """Make the folder, for this user only; True if nothing of others is in it, so that it may be removed later."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        return not any(folder.iterdir())
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return not any(path.name != leftovers.CLAIM_FILE for path in folder.iterdir())
     except OSError as error:
         raise CloudError(f"state dir {folder} cannot be used: {error.strerror or error}") from error
 

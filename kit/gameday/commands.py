@@ -57,16 +57,36 @@ def cloud(action: str, *, port: int, seed: int, region: str) -> Iterator[str]:
             raise UsageError(f"a local AWS already runs at {running.endpoint}; `gameday cloud down` stops it")
         running = aws.start_local_detached(CLOUD_DIR, port=port, seed=seed, region=region)
         yield f"up at {running.endpoint}"
+        yield from _kept_lines(running.session())
         yield 'for the aws command and other clients: eval "$(gameday cloud env)"'
     elif action == "down":
-        aws.stop_local(CLOUD_DIR)
+        stopped = aws.stop_local(CLOUD_DIR)
         yield "down"
+        if stopped:
+            yield "kept for the next `gameday cloud up`: FIS templates, experiments and safety levers, and nothing else"
     elif action == "env":
         if not running:
             raise UsageError("no local AWS runs between runs; `gameday cloud up` starts one")
         yield from _shell_lines(running)
     else:
         yield f"up at {running.endpoint}" if running else "down"
+
+
+def _kept_lines(session: aws.Session) -> Iterator[str]:
+    """Yield what this local AWS has taken over from its predecessor, if that is anything."""
+    fis = session.client("fis")
+    templates, experiments = (
+        sum(len(page[key]) for page in fis.get_paginator(operation).paginate())
+        for operation, key in (
+            ("list_experiment_templates", "experimentTemplates"),
+            ("list_experiments", "experiments"),
+        )
+    )
+    if templates or experiments:
+        yield f"kept from before: FIS templates {templates}, experiments {experiments}"
+    lever = fis.get_safety_lever(id="default")["safetyLever"]["state"]
+    if lever["status"] != "disengaged":
+        yield f"the safety lever is still {lever['status']} ({lever['reason']}): no experiment will run"
 
 
 def _shell_lines(running: aws.LocalCloud) -> Iterator[str]:

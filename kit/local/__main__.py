@@ -36,7 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     take_priority()
     from kit.local.server import Settings, serve
 
-    settings = Settings(state_dir=args.state_dir, port=args.port, seed=args.seed, region=args.region)
+    settings = Settings(
+        state_dir=args.state_dir, kept_dir=args.kept_dir, port=args.port, seed=args.seed, region=args.region
+    )
     try:
         return serve(settings)
     except (UsageError, CloudError) as error:
@@ -47,6 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m kit.local", description="Serve a local AWS on 127.0.0.1.")
     parser.add_argument("--state-dir", type=Path, required=True, help="folder for all files of the local AWS")
+    parser.add_argument("--kept-dir", type=Path, help="folder for what outlives the state dir (default: the state dir)")
     parser.add_argument("--port", type=_port, default=0, help="port on 127.0.0.1 (0: any free port)")
     parser.add_argument("--seed", type=int, default=1, help="seed of every random choice")
     parser.add_argument("--region", default="us-east-1")

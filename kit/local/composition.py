@@ -65,7 +65,7 @@ def patch_ministack(keyring: Keyring) -> None:
     ministack.install_credentials(patches, keyring)
 
 
-def compose(*, state_dir: Path, endpoint: str, seed: int, links: Links, keyring: Keyring) -> Services:
+def compose(*, state_dir: Path, kept_dir: Path, endpoint: str, seed: int, links: Links, keyring: Keyring) -> Services:
     """Give each service the others that it uses."""
     alb, ecr = LoadBalancers(links, seed), Registry(state_dir, endpoint, keyring)
     ecs = Ecs(seed, links=links, load_balancers=alb, images=ecr, endpoint_url=endpoint)
@@ -73,7 +73,7 @@ def compose(*, state_dir: Path, endpoint: str, seed: int, links: Links, keyring:
     keyring.attach(ecs.secret_of_key, ministack.issued_secret)
     collaborators = Collaborators(
         links=links, ecs=ecs, alb=alb, dynamodb=dynamodb, ssm=ssm, alarms=cloudwatch, endpoint=endpoint, seed=seed,
-        state_dir=state_dir,
+        state_dir=state_dir, kept_dir=kept_dir,
     )  # fmt: skip
     return Services(
         dynamodb=dynamodb, ecr=ecr, alb=alb, ecs=ecs, cloudwatch=cloudwatch, ssm=ssm, fis=Fis(collaborators)

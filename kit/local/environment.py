@@ -15,11 +15,13 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def clean(environment: MutableMapping[str, str], home: Path) -> None:
-    """Remove all other variables, and set a HOME that holds no AWS profile of the user.
+    """Remove all other variables, and let HOME and TMPDIR be in the state folder of this local AWS.
 
-    MiniStack starts functions with the environment of this process.
+    MiniStack starts functions with the environment of this process. The user's home would expose AWS profiles, and
+    temporary files of a killed process would stay in the user's TMPDIR.
     """
     kept = inherited(environment)
+    temporary = home / "tmp"
+    temporary.mkdir(exist_ok=True)
     environment.clear()
-    environment.update(kept)
-    environment["HOME"] = str(home)
+    environment.update(kept, HOME=str(home), TMPDIR=str(temporary))

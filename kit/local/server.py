@@ -33,9 +33,10 @@ log = logging.getLogger("kit.local")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """The settings of a local AWS."""
+    """The settings of a local AWS. `kept_dir` outlives the state dir; None means the state dir itself."""
 
     state_dir: Path
+    kept_dir: Path | None = None
     port: int = 0
     seed: int = 1
     region: str = "us-east-1"
@@ -44,6 +45,7 @@ class Settings:
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or SIGINT. Raises CloudError if the folder or the port cannot be used."""
     state_dir = _prepare_folder(settings.state_dir)
+    kept_dir = state_dir if settings.kept_dir is None else _prepare_folder(settings.kept_dir)
     with listen(settings.port) as listener:
         port = listener.getsockname()[1]
         environment.clean(os.environ, home=state_dir)
@@ -52,11 +54,11 @@ def serve(settings: Settings) -> int:
         import uvloop
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, state_dir, listener))
+            runner.run(_serve(settings, state_dir, kept_dir, listener))
     return 0
 
 
-async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -> None:
+async def _serve(settings: Settings, state_dir: Path, kept_dir: Path, listener: socket.socket) -> None:
     stopping = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stopping.set)
@@ -76,7 +78,7 @@ async def _serve(settings: Settings, state_dir: Path, listener: socket.socket) -
         await stack.enter_async_context(ministack.ministack_running(ministack_app.app))
         await stack.enter_async_context(http_running(Front(gateway, keyring, port), listener))
         services = composition.compose(
-            state_dir=state_dir, endpoint=endpoint, seed=settings.seed, links=links, keyring=keyring
+            state_dir=state_dir, kept_dir=kept_dir, endpoint=endpoint, seed=settings.seed, links=links, keyring=keyring
         )
         for name, service in services.in_start_order():
             # Registered first, because a service that fails in its start may have something to stop.

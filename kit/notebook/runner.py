@@ -20,7 +20,7 @@ from kit.model import Verdict
 from kit.notebook import scraps
 from kit.notebook.validity import ENDINGS_OF_A_VERDICT, Problem, ProblemKind, notebook_problems
 from kit.parameter_specs import RUN_PARAMETERS, ParameterSpec
-from kit.process import lifeline, terminal
+from kit.process import leftovers, lifeline, terminal
 from kit.process.atomic_file import write_json
 from kit.process.signals import stop_on_signal
 from kit.verdict import gate
@@ -28,6 +28,8 @@ from kit.verdict import gate
 EXECUTED = "executed.ipynb"
 RUN_FILE = "run.json"
 LOG_FILE = "runner.log"
+# Jupyter's files, among them the kernel's keys. Removed at the end of the run.
+RUNTIME_FOLDER = ".runtime"
 CELL_TIMEOUT_S = 900
 KERNEL_START_TIMEOUT_S = 60
 # A stopped child gets this long to save its notebook and let the kernel clean up before everything is killed.
@@ -81,7 +83,8 @@ def execute(request: Request) -> int:
     ends the child and everything that it started. Raises EvidenceMissing if the run's folder cannot be written.
     """
     run_dir = request.run_dir
-    runtime = run_dir / ".runtime"
+    runtime = run_dir / RUNTIME_FOLDER
+    leftovers.sweep(run_dir.parent.glob(f"*/{RUNTIME_FOLDER}"))
     state = {
         "notebook": str(request.notebook),
         "parameters": request.parameters,
@@ -90,6 +93,7 @@ def execute(request: Request) -> int:
     }
     try:
         runtime.mkdir(parents=True)
+        leftovers.claim(runtime)
     except OSError as error:
         raise EvidenceMissing(f"{runtime} cannot be made: {error.strerror}") from error
     write_json(run_dir / RUN_FILE, state)
@@ -140,7 +144,12 @@ def run_papermill(run_dir: Path) -> None:
         _literal(state["notebook"]),
         _literal(str(run_dir / EXECUTED)),
         parameters=state["parameters"],
-        km=AsyncKernelManager(kernel_name="python3", transport_encryption="auto"),
+        km=AsyncKernelManager(
+            kernel_name="python3",
+            transport_encryption="auto",
+            # By default it is in the machine's folder for temporary files, and stays there.
+            connection_file=str(run_dir / RUNTIME_FOLDER / "kernel.json"),
+        ),
         progress_bar=False,
         stdout_file=sys.stdout,
         autosave_cell_every=1,

@@ -11,7 +11,7 @@ import select
 import sys
 import time
 
-from kit.process.supervisor import FAILED, LINE_BYTES_MAX, STARTED, SUPERVISOR_FILE, stat
+from kit.process.supervisor import FAILED, LINE_BYTES_MAX, STARTED, SUPERVISOR_FILE, remove, stat
 
 # Importing `subprocess` and the typing names takes longer than everything else here, and not every process that
 # imports this module starts a child.
@@ -49,14 +49,16 @@ class Child:
     `close` (or leaving the `with` block) ends it and waits; `terminate` only asks it to end. Both may be repeated.
     """
 
-    __slots__ = ("_grace_s", "_lifeline", "_supervisor", "argv", "child_pid")
+    __slots__ = ("_grace_s", "_lifeline", "_remove", "_supervisor", "argv", "child_pid")
 
     def __init__(
-        self, supervisor: "Popen[bytes]", lifeline: int | None, child_pid: int, argv: tuple[str, ...], grace_s: float
-    ) -> None:
+        self, supervisor: "Popen[bytes]", lifeline: int | None, child_pid: int, argv: tuple[str, ...], grace_s: float,
+        remove: tuple[str, ...],
+    ) -> None:  # fmt: skip
         self._supervisor = supervisor
         self._lifeline = lifeline
         self._grace_s = grace_s
+        self._remove = remove
         self.child_pid = child_pid
         self.argv = argv
 
@@ -96,6 +98,10 @@ class Child:
             self._supervisor.kill()
             self._supervisor.wait(CLOSE_MARGIN_S)
             raise
+        finally:
+            # The supervisor has removed them, unless it was killed.
+            for path in self._remove:
+                remove(path)
 
     def _close_lifeline(self) -> None:
         # In a forked copy of this object the descriptor is closed already, and its number may be reused.
@@ -131,15 +137,16 @@ def spawn(
     """
     # Neither end is inheritable, so that no other child of this process can hold the writing end.
     reading, writing = os.pipe()
+    paths = tuple(os.path.abspath(path) for path in remove)
     try:
-        supervisor, child_pid = _supervise(argv, env, cwd, log, remove, grace_s, reading)
+        supervisor, child_pid = _supervise(argv, env, cwd, log, paths, grace_s, reading)
     except BaseException:
         os.close(writing)
         raise
     finally:
         os.close(reading)
     _lifelines.add(writing)
-    return Child(supervisor, writing, child_pid, tuple(str(word) for word in argv), grace_s)
+    return Child(supervisor, writing, child_pid, tuple(str(word) for word in argv), grace_s, paths)
 
 
 def spawn_detached(

@@ -60,7 +60,7 @@ class _Supervisor:
             self._wait()
             self._end()
         for path in self._remove:
-            _remove(path)
+            remove(path)
         if failed:
             return 127
         status = self._status
@@ -223,7 +223,7 @@ def _to_remove(pid: int) -> list[str]:
     return words[OPTIONS_AT + 4 : OPTIONS_AT + 4 + count]
 
 
-def _remove(path: str) -> None:
+def remove(path: str) -> None:
     """Delete a file or a folder; what cannot be deleted stays."""
     import shutil
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from kit.aws import start_local
-from kit.local.fis.control_plane import ControlPlane
+from kit.aws import start_local, start_local_detached, stop_local
+from kit.local.fis.control_plane import STACK_ID, ControlPlane
 from kit.local.fis.journal import Journal
+from kit.local.fis.store import SETTINGS_FILE
 from tests.local.conftest import RunningCloud
 from tests.local.fis_rig import FisRig, disrupt, subnets_by_tag, wait_action
+from tests.polling import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -60,12 +62,67 @@ def test_templates_and_experiments_outlive_the_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", ["engaged", "engaging"])
 def test_an_engaged_lever_stays_engaged_over_a_restart(tmp_path: Path, status: str) -> None:
     """A lever that was still engaging is engaged after the restart, because no experiment runs any more."""
-    services: Any = SimpleNamespace(state_dir=tmp_path)
+    services: Any = SimpleNamespace(kept_dir=tmp_path)
     before, after = (ControlPlane(services, Journal(tmp_path)) for _ in range(2))
     before.lever()["state"] = {"status": status, "reason": "real incident"}
     before.save()
     after.load()
     assert after.lever()["state"] == {"status": "engaged", "reason": "real incident"}
+
+
+def test_a_detached_cloud_hands_templates_experiments_and_the_lever_on(tmp_path: Path) -> None:
+    """`gameday cloud down` and a killed server lose all else. Templates of stacks go with their stacks."""
+    try:
+        rig = detached(tmp_path)
+        kept = rig.template(tags={"App": "x"})
+        stacked = rig.template(tags={"App": "stacked"})
+        done = rig.end(rig.start(kept))["id"]
+        interrupted = rig.running(actions={"wait": wait_action(60)})
+        rig.cloud.client("sqs").create_queue(QueueName="gone")
+        move_lever(rig, "engaged")
+        assert rig.end(interrupted)["state"]["status"] == "stopped"
+        move_lever(rig, "disengaged")
+        interrupted = rig.running(actions={"wait": wait_action(60)})
+        os.kill(rig.cloud.pid, signal.SIGKILL)
+        wait_until(lambda: not (tmp_path / "cloud").exists(), "the folder is removed")
+        mark_as_stacked(tmp_path, stacked)
+        rig = detached(tmp_path)
+        assert template_ids(rig) >= {kept} and stacked not in template_ids(rig)
+        assert [rig.status(each) for each in (done, interrupted)] == ["completed", "stopped"]
+        assert "was killed" in rig.get(interrupted)["state"]["reason"]
+        assert rig.cloud.client("sqs").list_queues().get("QueueUrls", []) == []
+        move_lever(rig, "engaged")
+        assert stop_local(tmp_path)
+        rig = detached(tmp_path)
+        assert rig.fis.get_safety_lever(id="default")["safetyLever"]["state"]["status"] == "engaged"
+        refused = rig.end(rig.start(kept))
+        assert refused["state"]["status"] == "cancelled", refused
+    finally:
+        stop_local(tmp_path)
+
+
+def detached(folder: Path) -> FisRig:
+    started = start_local_detached(folder)
+    return FisRig(RunningCloud.of(started, folder / "server.log"))
+
+
+def move_lever(rig: FisRig, status: str) -> None:
+    rig.fis.update_safety_lever_state(id="default", state={"status": status, "reason": "real incident"})
+    wait_until(lambda: rig.fis.get_safety_lever(id="default")["safetyLever"]["state"]["status"] == status, status)
+
+
+def template_ids(rig: FisRig) -> set[str]:
+    return {each["id"] for each in rig.fis.list_experiment_templates()["experimentTemplates"]}
+
+
+def mark_as_stacked(folder: Path, template_id: str) -> None:
+    """Let a saved template look as if CloudFormation had made it."""
+    path = folder / "kept" / SETTINGS_FILE
+    saved = json.loads(path.read_text())
+    for key, template in saved["templates"]:
+        if key[2] == template_id:
+            template["tags"][STACK_ID] = "arn:aws:cloudformation:us-east-1:000000000000:stack/s/1"
+    path.write_text(json.dumps(saved))
 
 
 def test_logs_are_put_into_a_bucket_when_the_experiment_has_ended(cloud: Any) -> None:

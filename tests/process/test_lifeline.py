@@ -161,6 +161,14 @@ def test_a_missing_program_is_an_error_at_once():
         lifeline.spawn(["no-such-program"])
 
 
+def test_close_removes_what_a_killed_supervisor_has_left(tmp_path):
+    folder = a_folder(tmp_path / "folder")
+    child = lifeline.spawn(SLEEP, remove=[folder])
+    os.kill(child.pid, signal.SIGKILL)
+    child.close()
+    assert not folder.exists()
+
+
 def test_a_detached_program_outlives_its_starter_and_ends_on_sigterm(tmp_path):
     argv = owner("detach", tmp_path / "x", *tree(tmp_path))
     done = subprocess.run(argv, capture_output=True, check=True, text=True, timeout=WAIT_S_MAX)

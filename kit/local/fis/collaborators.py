@@ -15,7 +15,8 @@ from kit.local.ssm import Ssm
 class Collaborators:
     """Services that actions change, and facts about this local AWS that actions need.
 
-    `endpoint` is the URL that tasks call, `seed` makes random choices repeatable, `state_dir` outlives the process.
+    `endpoint` is the URL that tasks call, `seed` makes random choices repeatable, `state_dir` outlives the process, and
+    `kept_dir` outlives the tasks, tables and other resources of this local AWS, too.
     """
 
     links: Links
@@ -27,3 +28,4 @@ class Collaborators:
     endpoint: str
     seed: int
     state_dir: Path
+    kept_dir: Path

@@ -23,6 +23,8 @@ ACTIVE_EXPERIMENTS_MAX = 5
 # AWS keeps the history for 120 days; a local cloud keeps this many experiments.
 EXPERIMENTS_KEPT_MAX = 1_000
 CLIENT_TOKENS_KEPT_MAX = 10_000
+# The tag of a template that belongs to a stack.
+STACK_ID = "aws:cloudformation:stack-id"
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +42,16 @@ class ControlPlane:
         self._started = 0
         self._services = services
         self._journal = journal
-        self._store = Store(services.state_dir)
+        self._store = Store(services.kept_dir)
 
     def load(self) -> None:
         """Read what a former process saved."""
         for name, scoped in self._store.load_settings().items():
             self._settings()[name]._data.update(scoped)
+        for key in [key for key, template in self.templates._data.items() if STACK_ID in template["tags"]]:
+            # Stacks do not outlive the server. Their templates would stay for ever, because nothing deletes them.
+            del self.templates._data[key]
+            self.target_accounts._data.pop(key, None)
         for experiment in self._store.load_experiments(EXPERIMENTS_KEPT_MAX):
             self.experiments._data[(experiment.account_id, experiment.region, experiment.id)] = experiment
         for lever in self._levers._data.values():
