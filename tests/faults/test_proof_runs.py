@@ -54,15 +54,15 @@ def template_id(local_session: aws.Session, deployment: Deployment) -> Iterator[
     local_session.client("cloudwatch").set_alarm_state(AlarmName=name, StateValue="OK", StateReason="test over")
 
 
-def credentials_of(task_id: str) -> tuple[str, str]:
-    """Return access key and endpoint of a task, from the environment of its process."""
+def environment_of(task_id: str) -> dict[str, str]:
+    """Return the environment of a task's process, which holds its credentials."""
     for process in psutil.process_iter():
         try:
             environment = process.environ() if "paperbroker.main" in process.cmdline() else {}
         except psutil.Error:
             continue
         if task_id in environment.get("ECS_CONTAINER_METADATA_URI_V4", ""):
-            return environment["AWS_ACCESS_KEY_ID"], environment["AWS_ENDPOINT_URL"]
+            return environment
     raise AssertionError(f"no process of task {task_id}")
 
 
@@ -70,10 +70,12 @@ class Probe:
     """One call to DynamoDB as a task, in a thread. `returned_at` is the time at which it completed."""
 
     def __init__(self, task_id: str) -> None:
-        key, endpoint = credentials_of(task_id)
+        environment = environment_of(task_id)
         self._dynamodb = boto3.client(
-            "dynamodb", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id=key,
-            aws_secret_access_key="x", config=Config(retries={"total_max_attempts": 1}, read_timeout=WAIT_S_MAX),
+            "dynamodb", endpoint_url=environment["AWS_ENDPOINT_URL"], region_name="us-east-1",
+            aws_access_key_id=environment["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=environment["AWS_SECRET_ACCESS_KEY"],
+            config=Config(retries={"total_max_attempts": 1}, read_timeout=WAIT_S_MAX),
         )  # fmt: skip
         self.returned_at: float | None = None
         self._thread = threading.Thread(target=self._call, daemon=True)

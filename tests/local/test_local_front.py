@@ -28,6 +28,7 @@ from tests.local.signing import signed_headers
 WAIT_S = 5.0
 JSON = "application/x-amz-json-1.0"
 FORM = "application/x-www-form-urlencoded"
+CLIENT = Path(__file__).with_name("programs") / "unsigned_client.py"
 
 
 def send(
@@ -314,35 +315,13 @@ def test_no_command_line_shows_a_secret(cloud):
             assert cloud.credentials.secret_key.encode() not in words
 
 
-CLIENT = """
-import json, os, sys, urllib.error, urllib.request
-endpoint, secret_file = sys.argv[1:]
-found = []
-for target, body in (
-    ("AmazonEC2ContainerServiceV20141113.RegisterTaskDefinition", {"family": "evil", "containerDefinitions": []}),
-    ("AmazonSQS.CreateQueue", {"QueueName": "evil"}),
-):
-    headers = {"X-Amz-Target": target, "Content-Type": "application/x-amz-json-1.1"}
-    try:
-        urllib.request.urlopen(urllib.request.Request(endpoint, json.dumps(body).encode(), headers), timeout=5)
-        found.append("served")
-    except urllib.error.HTTPError as error:
-        found.append(error.code)
-try:
-    found.append(open(secret_file).read())
-except PermissionError:
-    found.append("hidden")
-print(json.dumps([os.getuid(), *found]))
-"""
-
-
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can start a program as another user")
 def test_another_user_of_this_machine_can_neither_call_nor_read_the_secret(cloud):
     nobody = pwd.getpwnam("nobody")
     # The interpreter of these tests may be in a home that other users cannot enter.
     python = shutil.which("python3", path="/usr/bin:/usr/local/bin") or sys.executable
     done = subprocess.run(
-        [python, "-I", "-S", "-c", CLIENT, cloud.endpoint, str(cloud.state_dir / "cloud.json")],
+        [python, "-I", "-S", "-c", CLIENT.read_text(), cloud.endpoint, str(cloud.state_dir / "cloud.json")],
         user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], cwd="/", env={"PATH": "/usr/bin:/bin"},
         capture_output=True, text=True, timeout=30, check=False,
     )  # fmt: skip

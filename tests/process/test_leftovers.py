@@ -12,7 +12,7 @@ import pytest
 
 from kit.process import leftovers
 
-CLAIM = "import sys; from pathlib import Path; from kit.process import leftovers; leftovers.claim(Path(sys.argv[1]))"
+CLAIM = Path(__file__).with_name("programs") / "claim.py"
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def abandoned(tmp_path: Path) -> Path:
     folder = tmp_path / "abandoned"
     folder.mkdir()
     (folder / "file").write_text("x")
-    subprocess.run([sys.executable, "-c", CLAIM, str(folder)], check=True, timeout=30)
+    subprocess.run([sys.executable, str(CLAIM), str(folder)], check=True, timeout=30)
     return folder
 
 
