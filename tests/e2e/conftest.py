@@ -20,6 +20,7 @@ from tests.e2e.repetition import first_valid
 from tests.polling import wait_until
 
 SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
+TEMPORARY = "tmp"
 # After the end of a run, or of its owner, all processes and files of the run must be removed within this time.
 GONE_S_MAX = 5.0
 RUN_S_MAX = 600.0
@@ -103,7 +104,9 @@ def start_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         log = tmp_path / f"{run_id}.log"
         argv = command or (sys.executable, "-m", "kit", "run", "az-loss", *SHORT)
         argv = (*argv, "--run-id", run_id, "--reports", str(tmp_path), *arguments) if not command else argv
-        environment = {**os.environ, "TMPDIR": str(tmp_path)}
+        temporary = tmp_path / TEMPORARY
+        temporary.mkdir(exist_ok=True)
+        environment = {**os.environ, "TMPDIR": str(temporary)}
         with log.open("w") as output:
             process = subprocess.Popen(
                 argv, stdout=output, stderr=output, text=True, env=environment, start_new_session=True
@@ -160,5 +163,5 @@ def cloud(gameday: Callable[..., subprocess.CompletedProcess[str]]) -> Iterator[
 
 @pytest.fixture
 def temporary_files(tmp_path: Path) -> Callable[[], list[str]]:
-    """Return the names of the runs' temporary folders that still exist."""
-    return lambda: sorted(path.name for path in tmp_path.glob("gameday-*"))
+    """Return the names of all that the runs have left in their folder for temporary files."""
+    return lambda: sorted(path.name for path in (tmp_path / TEMPORARY).iterdir())

@@ -7,9 +7,11 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from kit import aws
@@ -113,7 +115,6 @@ def test_the_server_writes_nothing_outside_its_folder(cloud):
 
 
 def test_the_server_listens_on_loopback_only(cloud):
-    import psutil
 
     listening = [c.laddr.ip for c in psutil.Process(cloud.pid).net_connections("tcp") if c.status == "LISTEN"]
     assert set(listening) == {"127.0.0.1"}
@@ -186,6 +187,33 @@ def test_server_and_tasks_of_a_killed_owner_end(tmp_path):
         owner.kill()
         wait_until(lambda: not any(alive(pid) for pid in pids), timeout_s=DEAD_S_MAX)
         wait_until(lambda: not (tmp_path / "state").exists())
+
+
+def test_the_owner_removes_the_folder_that_a_killed_supervisor_has_left(tmp_path):
+    with aws.start_local(tmp_path / "state") as cloud:
+        assert cloud.owned is not None
+        os.kill(cloud.owned.pid, signal.SIGKILL)
+    assert not (tmp_path / "state").exists()
+    wait_until(lambda: not cloud.alive())
+
+
+def test_the_next_start_removes_the_folder_of_a_cloud_that_was_killed_with_its_owner(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    argv, environment = [sys.executable, str(HERE / "server_owner.py")], {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        server = int(owner.stdout.readline().split()[1])
+        supervisor = psutil.Process(server).parent()
+        assert supervisor is not None
+        supervisor.suspend()  # it would clean up
+        owner.kill()
+        owner.wait(WAIT_S_MAX)
+        supervisor.kill()
+    wait_until(lambda: not alive(server))
+    (left,) = tmp_path.glob("gameday-*")
+    with aws.start_local() as cloud:
+        assert cloud.state_dir.parent == tmp_path and not left.exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_was_not_empty_is_kept(tmp_path):

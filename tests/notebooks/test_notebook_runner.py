@@ -218,7 +218,9 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     source = a_source(tmp_path, cell)
     run_dir = tmp_path / "run"
     argv = [sys.executable, Path(__file__).with_name("run_notebook.py"), source, run_dir]
-    command = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    temporary = a_folder(tmp_path / "tmp")
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    command = subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(mark.exists, timeout_s=30)
     family = psutil.Process(command.pid).children(recursive=True)
     victims = {
@@ -232,3 +234,44 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     assert alive == []
     assert runner.judge_run(run_dir)["verdict"] == "INVALID"
     assert not (run_dir / ".runtime").exists()
+    assert list(temporary.iterdir()) == []
+
+
+def a_folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def supervisor_of(command: subprocess.Popen[bytes]) -> psutil.Process:
+    family = psutil.Process(command.pid).children()
+    return next(process for process in family if process.cmdline()[1:3] == ["-I", "-S"])
+
+
+def test_a_run_whose_supervisor_was_killed_leaves_no_file_of_its_kernel(tmp_path):
+    mark, run_dir = tmp_path / "mark", tmp_path / "run"
+    source = a_source(tmp_path, f"import pathlib, time\npathlib.Path({str(mark)!r}).touch()\ntime.sleep(60)")
+    argv = [sys.executable, Path(__file__).with_name("run_notebook.py"), source, run_dir]
+    command = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(mark.exists, timeout_s=30)
+    family = psutil.Process(command.pid).children(recursive=True)
+    supervisor_of(command).kill()
+    command.wait(30)
+    assert not (run_dir / runner.RUNTIME_FOLDER).exists()
+    assert psutil.wait_procs(family, timeout=10)[1] == []
+
+
+def test_the_next_run_removes_what_a_run_that_was_killed_as_a_whole_has_left(tmp_path):
+    mark, killed = tmp_path / "mark", tmp_path / "killed"
+    source = a_source(tmp_path, f"import pathlib, time\npathlib.Path({str(mark)!r}).touch()\ntime.sleep(60)")
+    argv = [sys.executable, Path(__file__).with_name("run_notebook.py"), source, killed]
+    command = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_until(mark.exists, timeout_s=30)
+    family = psutil.Process(command.pid).children(recursive=True)
+    os.kill(command.pid, signal.SIGSTOP)  # it would clean up
+    supervisor_of(command).kill()
+    command.kill()
+    command.wait(10)
+    psutil.wait_procs(family, timeout=10)
+    assert (killed / runner.RUNTIME_FOLDER / "kernel.json").exists()
+    assert execute(tmp_path, glue_pass())["verdict"] == "PASS"
+    assert not (killed / runner.RUNTIME_FOLDER).exists()
