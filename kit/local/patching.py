@@ -47,6 +47,16 @@ class Patches:
         """Replace a function by one that calls `around(original, *arguments)`."""
         self.decorate(module, name, lambda original: functools.partial(around, original))
 
+    def wrap_method(self, owner: type, name: str, around: Callable[..., Any]) -> None:
+        """Replace a method of a class by one that calls `around(original, self, *arguments)`."""
+        original = getattr(owner, name)
+
+        def method(self: Any, *arguments: Any) -> Any:
+            return around(original, self, *arguments)
+
+        self._undo.append(functools.partial(setattr, owner, name, original))
+        setattr(owner, name, method)
+
     def replace_entry(self, module: ModuleType, table: str, key: str, value: Any) -> None:
         """Replace an entry that MiniStack has in one of its tables."""
         self._entry(module, table, key)
