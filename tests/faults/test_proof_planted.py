@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from kit import aws, collect
+from kit.aws.session import Credentials
 from kit.aws.session import local_session as local_session_of
 from kit.collect.metric_points import VISIBLE_S_MAX
 from kit.faults import tasks
@@ -309,7 +310,8 @@ def test_scenarios_may_name_exactly_the_evidence_sources():
 def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broker]):
     """If CloudWatch cannot be reached, the fault is unproven, and the rest of the verdict is not affected."""
     planted = broker()
-    gone = collect.Meters(session=local_session_of("http://127.0.0.1:9", "us-east-1"))
+    credentials = Credentials(access_key="k", secret_key="s")
+    gone = collect.Meters(session=local_session_of("http://127.0.0.1:9", "us-east-1", credentials))
     action = planted.action(LATENCY, parameters={"sources": "DYNAMODB"})
     found = proof_of(replace(planted.context(action), meters=gone), action)
     assert found.observed_at is None and "its evidence could not be read: metric PaperBroker" in found.detail

@@ -87,7 +87,7 @@ def test_a_repair_can_be_repeated(cloud: Any, tmp_path: Path) -> None:
     """If a server is killed during a repair, the next one starts the repair again."""
     rig, journal = SsmRig(cloud), AutomationJournal(tmp_path)
     execution = execution_of(CONTENT, cloud, Name="twice")
-    caller = ApiCaller(cloud.endpoint)
+    caller = ApiCaller(cloud.endpoint, cloud.credentials.secret_key)
 
     async def repair(record: dict[str, Any]) -> Execution:
         again = Execution.from_record(record)
@@ -109,7 +109,7 @@ def test_a_full_disk_prevents_a_step_but_not_a_repair(cloud: Any, tmp_path: Path
     rig, journal = SsmRig(cloud), AutomationJournal(tmp_path)
     (tmp_path / FOLDER).touch()  # a file where the folder should be: no record can be written
     execution = execution_of(CONTENT, cloud, Name="full")
-    caller = ApiCaller(cloud.endpoint)
+    caller = ApiCaller(cloud.endpoint, cloud.credentials.secret_key)
     asyncio.run(ExecutionRunner(execution, caller, journal).run())
     caller.close()
     assert (execution.status, execution.is_settled) == ("Failed", True)
@@ -122,7 +122,7 @@ def test_a_defect_of_ours_in_a_step_leads_to_the_repair(cloud: Any, tmp_path: Pa
     call = {"name": "Call", "action": "aws:executeAwsApi", "inputs": {"Service": "{{ Name }}", "Api": "GetParameter"}}
     content = runbook({**call, **CHANGED}, sleep(0, "Restore"), parameters=CONTENT["parameters"])
     execution = execution_of(content, cloud, Name="ssm")
-    caller = ApiCaller(cloud.endpoint)
+    caller = ApiCaller(cloud.endpoint, cloud.credentials.secret_key)
     caller.close()
     asyncio.run(ExecutionRunner(execution, caller, AutomationJournal(tmp_path)).run())
     assert (execution.status, execution.steps["Restore"].status) == ("Failed", "Success")
