@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-from kit.local import ministack, runtime_api
+from kit.local import ministack, retention, runtime_api
 from kit.local.alb import LoadBalancers
 from kit.local.appconfig import ministack as appconfig
 from kit.local.cloudwatch import CloudWatch
@@ -60,7 +60,7 @@ class Services:
 def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
-    for module in (ministack, runtime_api, sqs, logs, appconfig, stepfunctions):
+    for module in (ministack, retention, runtime_api, sqs, logs, appconfig, stepfunctions):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
 

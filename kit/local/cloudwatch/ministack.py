@@ -1,10 +1,12 @@
 """Patch MiniStack's CloudWatch."""
 
 from collections.abc import Callable
+from typing import Any
 
 from ministack.services import cloudwatch
 
 from kit.local.cloudwatch.operations import Operations
+from kit.local.cloudwatch.points import Points
 from kit.local.cloudwatch.samples import Samples
 from kit.local.patching import Patches
 
@@ -16,8 +18,17 @@ def install(patches: Patches, operations: Operations, samples: Samples, announce
     """
     patches.replace(cloudwatch, "_evaluate_all_alarms", lambda: None)
     patches.replace(cloudwatch, "_evaluate_alarm", lambda alarm: None)
+    patches.replace(cloudwatch, "_metric_bucket", _bucket)
     patches.replace(cloudwatch, "_evict_old_metrics", samples.evict)
     patches.wrap(cloudwatch, "_dispatch_alarm_actions", announce)
     patches.wrap(cloudwatch, "_put_metric_alarm", operations.put_metric_alarm)
     patches.wrap(cloudwatch, "_get_metric_data", operations.get_metric_data)
     patches.wrap(cloudwatch, "_set_alarm_state", operations.set_alarm_state)
+
+
+def _bucket(key: tuple[Any, ...]) -> Points:
+    """Return the points of a metric, which are kept in arrays."""
+    points = cloudwatch._metrics.get(key)
+    if points is None:
+        points = cloudwatch._metrics[key] = Points()
+    return points

@@ -3,37 +3,42 @@
 An index over the points makes an evaluation cost the new points only. Works in the caller's account and Region.
 """
 
+from __future__ import annotations
+
 import time
+from array import array
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeAlias
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import cloudwatch
 
+from kit.local.cloudwatch.points import Point, Points
 from kit.local.cloudwatch.series import STATISTICS, Series, check_statistic, rank_bounds
 
-Point = dict[str, Any]
+Positions: TypeAlias = "array[int]"
 
 # MiniStack would scan every stored point on every CloudWatch request to evict old ones; once a minute is enough.
 EVICT_EVERY_S = 60.0
-# Values remembered a metric; two hours of 10 s periods in a dozen statistics.
-VALUES_KNOWN_MAX = 10_000
+# Values remembered a metric: an alarm looks at a few minutes again and again, a report at a run once.
+VALUES_KNOWN_MAX = 1_000
 
 
 @dataclass(slots=True, kw_only=True)
 class _Index:
     """The points of one metric by second; `consumed` counts those that are indexed already."""
 
-    source: list[Point]
+    source: Points
     consumed: int = 0
-    by_second: dict[int, list[Point]] = field(default_factory=dict)
+    # The positions of the points of a second.
+    by_second: dict[int, Positions] = field(default_factory=dict)
     # (statistic, period, unit, start) → (points then, value): a closed period is computed once.
     known: dict[tuple[str, int, str | None, int], tuple[int, float | None]] = field(default_factory=dict)
 
     def refresh(self) -> None:
-        for point in self.source[self.consumed :]:
-            self.by_second.setdefault(int(point["Timestamp"]), []).append(point)
+        for position in range(self.consumed, len(self.source)):
+            self.by_second.setdefault(int(self.source.at(position)), array("I")).append(position)
         self.consumed = len(self.source)
 
 
@@ -65,7 +70,7 @@ class Samples:
         index = self._index(namespace, name, dimensions)
         if index is None:
             return {}
-        buckets: dict[int, list[list[Point]]] = {}
+        buckets: dict[int, list[Positions]] = {}
         for second in _seconds(index.by_second, start, end):
             buckets.setdefault(second - second % period_s, []).append(index.by_second[second])
         values = {at: _value(index, statistic, period_s, unit, at, lists) for at, lists in sorted(buckets.items())}
@@ -92,8 +97,8 @@ class Samples:
         cutoff = now - cloudwatch.TWO_WEEKS_SECONDS
         # Lists without old points stay the same objects, so that they keep their index.
         for key, points in list(cloudwatch._metrics.items()):
-            if any(point["Timestamp"] < cutoff for point in points):
-                kept = [point for point in points if point["Timestamp"] >= cutoff]
+            if any(points.at(position) < cutoff for position in range(len(points))):
+                kept = Points(point for point in points if point["Timestamp"] >= cutoff)
                 if kept:
                     cloudwatch._metrics[key] = kept
                 else:
@@ -108,13 +113,14 @@ def _seconds(known: Collection[int], start: int, end: int) -> Collection[int]:
 
 
 def _value(
-    index: _Index, statistic: str, period_s: int, unit: str | None, at: int, lists: list[list[Point]]
+    index: _Index, statistic: str, period_s: int, unit: str | None, at: int, lists: list[Positions]
 ) -> float | None:
     key, count = (statistic, period_s, unit, at), sum(map(len, lists))
     known = index.known.get(key)
     if known is not None and known[0] == count:
         return known[1]
-    points = [point for points in lists for point in points if unit is None or point.get("Unit") == unit]
+    found = (index.source[position] for positions in lists for position in positions)
+    points = [point for point in found if unit is None or point.get("Unit") == unit]
     value = _statistic(points, statistic)
     if len(index.known) >= VALUES_KNOWN_MAX:
         index.known.clear()

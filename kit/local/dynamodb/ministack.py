@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import zlib
 from collections.abc import Callable
@@ -60,6 +61,7 @@ class Gates:
         patches.wrap(dynamodb, "_add_consumed_capacity", items.consumed)
         patches.replace(dynamodb, "_paginate_evaluated_items", items.page)
         patches.replace(dynamodb, "_replicate_write", self.replication.send)
+        patches.wrap(dynamodb, "_txn_token_store", _store_token)
 
     async def _handle(
         self, handle: Any, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
@@ -78,6 +80,27 @@ class Gates:
     def _emit(self, emit: Any, name: str, event: str, old: Any, new: Any, replicate: bool = True) -> None:
         self.items.written(name, old, new, is_replicated=not replicate)
         emit(name, event, old, new, replicate)
+
+
+class RequestDigest:
+    """Stands for a transaction's request, which is compared with the next request of the same token.
+
+    A request is kept for ten minutes, as AWS does. As a whole, the requests of a run would take 20 MB.
+    """
+
+    __slots__ = ("_digest",)
+
+    def __init__(self, request: Any) -> None:
+        self._digest = hashlib.sha256(json.dumps(request, sort_keys=True).encode()).digest()
+
+    def __eq__(self, other: object) -> bool:
+        return self._digest == (other if isinstance(other, RequestDigest) else RequestDigest(other))._digest
+
+    __hash__ = None  # type: ignore[assignment]  # it equals dicts, which have no hash
+
+
+def _store_token(store: Callable[..., None], token: str, entry: dict[str, Any]) -> None:
+    store(token, {**entry, "signature": RequestDigest(entry["signature"])})
 
 
 def _install_expressions(patches: Patches) -> None:
