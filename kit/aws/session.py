@@ -80,6 +80,7 @@ def session(*, target: str, region: str) -> Session:
     """
     endpoint = os.environ.get(ENDPOINT_VARIABLE, "")
     if target == LOCAL:
+        _check_loopback(endpoint)
         return local_session(endpoint, region, _environment_credentials())
     if target != AWS:
         raise UsageError(f"target={target!r} is not one of {LOCAL}, {AWS}")
@@ -90,8 +91,7 @@ def session(*, target: str, region: str) -> Session:
 
 def local_session(endpoint: str, region: str, credentials: Credentials) -> Session:
     """Make a session for a running local AWS, without the user's AWS configuration."""
-    if urlsplit(endpoint).hostname != LOOPBACK:
-        raise CloudError(f"local endpoint {endpoint or '(none)'} is not on {LOOPBACK}; is {ENDPOINT_VARIABLE} set?")
+    _check_loopback(endpoint)
     import boto3
     import botocore.session
 
@@ -123,11 +123,17 @@ def local_environment(endpoint: str, region: str, credentials: Credentials) -> d
     }
 
 
+def _check_loopback(endpoint: str) -> None:
+    if urlsplit(endpoint).hostname != LOOPBACK:
+        raise CloudError(f"local endpoint {endpoint or '(none)'} is not on {LOOPBACK}; is {ENDPOINT_VARIABLE} set?")
+
+
 def _environment_credentials() -> Credentials:
-    """Return the credentials in the environment; empty ones, which the local AWS refuses, if there are none."""
-    return Credentials(
-        access_key=os.environ.get(ACCESS_KEY_VARIABLE, ""), secret_key=os.environ.get(SECRET_KEY_VARIABLE, "")
-    )
+    names = (ACCESS_KEY_VARIABLE, SECRET_KEY_VARIABLE)
+    access_key, secret_key = (os.environ.get(name, "") for name in names)
+    if not (access_key and secret_key):
+        raise CloudError(f'{" and ".join(names)} are not set; eval "$(gameday cloud env)" sets them')
+    return Credentials(access_key=access_key, secret_key=secret_key)
 
 
 def _guarded(region: str, accounts: frozenset[str]) -> Session:

@@ -106,6 +106,18 @@ def test_a_local_endpoint_must_be_on_this_machine(no_aws, endpoint, monkeypatch)
         aws.session(target="local", region="us-east-1")
 
 
+def test_a_local_endpoint_needs_the_credentials_of_its_cloud(no_aws, monkeypatch):
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    with pytest.raises(CloudError, match=r"AWS_SECRET_ACCESS_KEY are not set; eval .*gameday cloud env"):
+        aws.session(target="local", region="us-east-1")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    session = aws.session(target="local", region="us-east-1")
+    assert session.credentials == aws.Credentials(access_key="AKIATEST", secret_key="secret")
+    assert session.environment()["AWS_SECRET_ACCESS_KEY"] == "secret"
+    assert "secret" not in repr(session).replace("secret_key", "")
+
+
 def test_an_unknown_target_is_refused(no_aws):
     with pytest.raises(UsageError, match="target='moon'"):
         aws.session(target="moon", region="us-east-1")
