@@ -1,4 +1,4 @@
-"""Hold the credentials of one local AWS: the operator's, the tasks', and those that IAM and STS have issued."""
+"""Hold the credentials of one local AWS: the operator's, the tasks', and those that STS has issued."""
 
 from __future__ import annotations
 

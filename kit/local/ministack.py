@@ -62,11 +62,10 @@ def install(patches: Patches) -> None:
 def install_credentials(patches: Patches, keyring: Keyring) -> None:
     """Give functions a key that this cloud accepts, and sign the links that MiniStack hands out. Call once."""
     from ministack.core import lambda_runtime, responses
-    from ministack.services import iam, lambda_svc, s3, sts
+    from ministack.services import lambda_svc, s3, sts
     from ministack.services.cloudformation import custom_resource, wait_conditions
 
     require(sts, "_sessions", "_session_expired")
-    require(iam, "_access_keys")
 
     def credentials(original: Callable[..., dict[str, str]], config: Mapping[str, Any]) -> dict[str, str]:
         # The access key is the number of the function's account.
@@ -87,16 +86,11 @@ def install_credentials(patches: Patches, keyring: Keyring) -> None:
 
 
 def issued_secret(access_key: str) -> str | None:
-    """Return the secret of a key that IAM (CreateAccessKey) or STS (AssumeRole and the like) has issued, or None."""
-    from ministack.services import iam, sts
+    """Return the secret of a key that AssumeRole has issued; None if there is none, or its session has expired."""
+    from ministack.services import sts
 
     session = sts._sessions.get(access_key)
-    if session is not None:
-        return None if sts._session_expired(session) else session.get("SecretAccessKey")
-    for (_, key), record in list(iam._access_keys._data.items()):
-        if key == access_key:
-            return record["SecretAccessKey"] if record.get("Status") == "Active" else None
-    return None
+    return None if session is None or sts._session_expired(session) else session.get("SecretAccessKey")
 
 
 class EveryName(frozenset[str]):
