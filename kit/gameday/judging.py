@@ -13,6 +13,7 @@ from kit import slo
 from kit.gameday.evidence import RunEvidence, read_evidence
 from kit.gameday.findings import client_findings, run_findings
 from kit.gameday.noise import CORES_LEFT_MIN, apply_noise_rule, outside
+from kit.integrity.checks import telemetry
 from kit.model import Finding, Status, Verdict
 from kit.verdict import gate
 
@@ -52,9 +53,16 @@ def judge_folder(run_dir: Path) -> Judgement:
         observed.machine.cores_left,
         denied=denied,
         held_outside=lambda: _held_outside_contention(evidence),
+        published=_published(evidence),
     )
     verdict, reasons = gate.judge(findings, observed.fault, fault_expected=not scenario.breaks_nothing)
     return Judgement(evidence=evidence, findings=tuple(findings), verdict=verdict, reasons=reasons)
+
+
+def _published(evidence: RunEvidence) -> dict[str, float]:
+    """Return the total of the metric that each check of counts compares, where it was read."""
+    series = evidence.observed.series
+    return {check: float(series[name]["value"].sum()) for check, name in telemetry.SERIES_OF.items() if name in series}
 
 
 def _held_outside_contention(evidence: RunEvidence) -> frozenset[tuple[str, str]]:

@@ -12,8 +12,9 @@ does not cause them:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 import numpy as np
 
@@ -31,6 +32,8 @@ FELT = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
 # What a publish that timed out may explain: nothing published for a while, or counts that are missing. An API task
 # publishes all metrics in one call, so that its other counts are short only if those of its requests are.
 SILENCE = frozenset({"metrics-never-silent", "fills-counted", "requests-counted"})
+# A task publishes every 5 s: one lost publish of one of two tasks is 6 % of the counts of a brief run of 45 s.
+LOST_SHARE_MAX = 0.1
 # Where the CPU is short, clients wait for what no task can measure: requests that no task has read yet.
 UNREAD = frozenset({"latency-as-clients-saw"})
 SHORT_WITH_REQUESTS = frozenset({"errors-counted", "latencies-counted", "accepted-orders-counted"})
@@ -44,13 +47,14 @@ def apply_noise_rule(
     *,
     denied: Collection[tuple[str, str]] = (),
     held_outside: Callable[[], Collection[tuple[str, str]]] = frozenset,
+    published: Mapping[str, float] = MappingProxyType({}),
 ) -> list[Finding]:
     """Return the findings, with those invalidated that CPU contention may explain.
 
     `cores_left(start, end)`: the cores that other processes left to the run, None if nobody measured it; without a
     measurement nothing is invalidated. `denied`: check and phase of objectives that denials alone break.
     `held_outside()`: check and phase of objectives that did not fail outside the contended seconds; asked only for
-    failures.
+    failures. `published`: the total that a check found in the metrics, by its name.
     """
     windows = {phase.name: (phase.start, phase.end) for phase in phases}
     if "recovery" in windows:
@@ -63,7 +67,7 @@ def apply_noise_rule(
     starved = SILENCE | UNREAD | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
 
     def judged(finding: Finding) -> Finding:
-        is_starved = finding.name in starved and finding.status is Status.FAIL
+        is_starved = finding.name in starved and finding.status is Status.FAIL and _is_little(finding, published)
         if finding not in affected and not is_starved:
             return finding
         left = cores_left(*(whole if is_starved else windows[finding.phase]))
@@ -83,6 +87,12 @@ def outside(attempts: Table, contended: Sequence[tuple[float, float]]) -> Table:
     for start, end in contended:
         keep &= (at < start - CONTENTION_LEAD_S) | (at >= end + CONTENTION_TAIL_S)
     return attempts[keep]
+
+
+def _is_little(finding: Finding, published: Mapping[str, float]) -> bool:
+    """Return whether so little is missing in a metric that a lost publish can be why."""
+    total = published.get(finding.name)
+    return total is None or (finding.measured or 0) <= LOST_SHARE_MAX * (total + (finding.measured or 0))
 
 
 def _invalid(finding: Finding, why: str) -> Finding:

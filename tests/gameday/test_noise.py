@@ -49,6 +49,13 @@ def test_counts_that_a_lost_publish_explains_are_invalid_under_contention():
     assert statuses(0.5, "errors-counted") == [Status.FAIL]  # the same call published all requests
 
 
+@pytest.mark.parametrize(("missing", "status"), [(11, Status.INVALID), (12, Status.FAIL)])
+def test_contention_explains_a_lost_publish_and_no_more(missing, status):
+    short = Finding(name="fills-counted", kind=CheckKind.INTEGRITY, status=Status.FAIL, detail="", measured=missing)
+    (found,) = apply_noise_rule([short], PHASES, lambda start, end: 0.5, published={"fills-counted": 100.0})
+    assert found.status is status
+
+
 def test_errors_before_the_fault_are_invalid_under_contention_unless_they_are_denials():
     assert judged(0.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.INVALID
     assert judged(1.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.FAIL

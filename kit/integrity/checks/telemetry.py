@@ -27,6 +27,14 @@ CHECKS = Checks()
 SHOWN_MAX = 6
 CREATED = 201
 COMPONENTS = ("api", "matcher", "relay")
+# Check → the series of `kit.collect` whose total it compares.
+SERIES_OF = {
+    "requests-counted": "requests",
+    "errors-counted": "http_5xx",
+    "latencies-counted": "latency_count",
+    "accepted-orders-counted": "orders_accepted",
+    "fills-counted": "fills",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
