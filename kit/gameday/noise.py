@@ -30,8 +30,9 @@ CONTENTION_TAIL_S = 1.0
 # Objectives on what clients feel; those before the fault are the hypothesis.
 FELT = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
 # What a publish that timed out may explain: nothing published for a while, or counts that are missing. An API task
-# publishes all metrics in one call, so that its other counts are short only if those of its requests are.
-SILENCE = frozenset({"metrics-never-silent", "fills-counted", "requests-counted"})
+# publishes all metrics in one call, so that its other counts are short only if those of its requests are. A task that
+# could not read its zone at its start publishes without one.
+SILENCE = frozenset({"metrics-never-silent", "metrics-have-zones", "fills-counted", "requests-counted"})
 # A task publishes every 5 s: one lost publish of one of two tasks is 6 % of the counts of a brief run of 45 s.
 LOST_SHARE_MAX = 0.1
 # Where the CPU is short, clients wait for what no task can measure: requests that no task has read yet.

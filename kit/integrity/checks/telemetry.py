@@ -34,6 +34,7 @@ SERIES_OF = {
     "latencies-counted": "latency_count",
     "accepted-orders-counted": "orders_accepted",
     "fills-counted": "fills",
+    "metrics-have-zones": "requests",
 }
 
 
