@@ -14,9 +14,10 @@ SLOW_COMMITS = scenario(
     template_output="SlowCommitsTemplateId",
     actions=("aws:ecs:task-network-latency", "aws:ssm:start-automation-execution"),
     during={
-        # The limits of the throttled table alone: no request of a client waits for a matcher.
+        # The limit of the throttled table alone: no request of a client waits for a matcher.
         Metric.LATENCY_MS_P95: 2_500,
-        Metric.ERROR_RATE: 0.9,
+        # Less capacity is left than in `data-throttling`, and every refused attempt is repeated and refused again.
+        Metric.ERROR_RATE: 0.97,
         Metric.THROTTLED_CALLS_PER_ATTEMPT: 3.0,
         Metric.AVAILABILITY: 0.99,
         # There is no limit for fills, because the matchers fall behind for as long as the fault lasts.
@@ -26,9 +27,11 @@ SLOW_COMMITS = scenario(
     fault_duration_s=20,
     recovery_s=24,
     # Errors are the expected cost of this fault. The guardrails trip only when almost nothing is answered any more.
-    guardrail_error_rate=0.95,
+    guardrail_error_rate=0.99,
     guardrail_p95_ms=3_000,
-    stack={"ThrottledWriteUnits": "160"},
+    # One market, so that a received batch is one matcher's work, and so little capacity that its commits are throttled
+    # too: each refusal halves what is committed at once, and a batch of ten takes several slow transactions.
+    stack={"ThrottledWriteUnits": "80", "Markets": "ACME"},
     evidence={"Throttle": "store-throttled"},
     brief={"fault_duration_s": 16, "recovery_s": 20, "rate_per_s": 32},
 )
