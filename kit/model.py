@@ -196,7 +196,15 @@ RESUBMIT_EARLY = "resubmit_early"  # within 0.2 s of the first attempt, whether 
 RESUBMIT_SEQUENTIAL = "resubmit_sequential"  # of an acknowledged key: one after the other
 RESUBMIT_CONCURRENT = "resubmit_concurrent"  # of an acknowledged key: several at once
 REUSE_KEY = "reuse_key"  # an acknowledged key with other content, which must be refused
-ATTEMPT_KINDS = (FIRST, RETRY, REASK, RESUBMIT_EARLY, RESUBMIT_SEQUENTIAL, RESUBMIT_CONCURRENT, REUSE_KEY)
+TAKEN_ORDER_ID = "taken_order_id"  # an acknowledged order's id under a new key, which must be refused
+MALFORMED = "malformed"  # an order that breaks a rule of the contract, which must be refused
+RESUBMIT_LATE = "resubmit_late"  # of an acknowledged key, long after the acknowledgement
+ATTEMPT_KINDS = (
+    FIRST, RETRY, REASK, RESUBMIT_EARLY, RESUBMIT_SEQUENTIAL, RESUBMIT_CONCURRENT, REUSE_KEY, TAKEN_ORDER_ID, MALFORMED,
+    RESUBMIT_LATE,
+)  # fmt: skip
+# Attempts that must be refused and have no effect. They say nothing about the operation whose key or id they carry.
+PROBES = frozenset({REUSE_KEY, TAKEN_ORDER_ID, MALFORMED})
 
 # One row per attempt: the client's half of the history. Columns that an operation lacks hold ""/0.
 # `intended_ns` is the scheduled time of a first attempt (its latency counts from then) and the send time of all others.
@@ -242,6 +250,9 @@ STREAM_COLUMNS: dict[str, str] = {
 # The close code of a subscriber that disconnects on purpose to resume the stream. RFC 6455 reserves 4000 to 4999 for
 # applications.
 PLANNED_RECONNECT = 4000
+
+# The end of the name of a subscriber that pauses reading for longer than buffers last.
+SLOW_SUBSCRIBER = "-slow"
 
 # One row per connection of a subscriber. `closed_ns` is 0 if the connection was open at the end of the load.
 CONNECTION_COLUMNS: dict[str, str] = {

@@ -12,6 +12,7 @@ from pathlib import Path
 from kit.integrity.arrays.columns import ColumnStorage
 from kit.integrity.arrays.parquet_table import system_memory_pool
 from kit.integrity.checks import (
+    answers,
     authorization,
     book_reads,
     cancels,
@@ -38,6 +39,7 @@ __all__ = ["CHECKS", "Check", "check_run"]
 CHECKS: tuple[Check, ...] = (
     *fills.CHECKS,
     *idempotency.CHECKS,
+    *answers.CHECKS,
     *durability.CHECKS,
     *sequence.CHECKS,
     *price_time.CHECKS,

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from kit import model
 from kit.load import resubmissions, retry
 from kit.load.counts import Counts
+from kit.load.follow_ups import FollowUp, follow_ups
 from kit.load.http_attempt import Attempt, OperationState
 from kit.load.ledger_cursor import LedgerCursors
 from kit.load.orders import READS, Operation
@@ -32,7 +33,7 @@ REASK_ATTEMPTS_MAX = 60  # attempts of one operation, including its first one an
 DRAIN_S_MAX = 30.0  # from the last operation to the end of the drain
 SETTLE_POLL_S = 0.02
 
-ORDER_ID = re.compile(r"[A-Za-z0-9_.-]{1,100}")  # safe in a path
+ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")  # safe in a path
 
 Record = Callable[[Attempt], None]
 
@@ -112,14 +113,15 @@ class Engine:
 
     # Sending.
 
-    def _issue(self, operation: Operation, intended_ns: int = 0) -> None:
+    def _issue(self, operation: Operation, intended_ns: int = 0, kind: str = model.FIRST) -> None:
         if operation.op == TRADES:
             operation = self._cursors.with_cursor(operation)
         state = OperationState(operation)
         state.pending = 1  # keeps the operation open until the calls below have sent or scheduled its attempts
         self._open += 1
-        sent = self._send(state, model.FIRST, operation, intended_ns)
-        delay_s = None if operation.op in READS else resubmissions.early_delay_s(self._plan, operation)
+        sent = self._send(state, kind, operation, intended_ns)
+        may_repeat = operation.op not in READS and kind == model.FIRST
+        delay_s = resubmissions.early_delay_s(self._plan, operation) if may_repeat else None
         if sent and delay_s is not None:
             self._send_later(delay_s, state, model.RESUBMIT_EARLY)
         self._release(state)
@@ -128,7 +130,7 @@ class Engine:
         """Send one attempt now; False if it was dropped because all connections are in use."""
         now = time.monotonic_ns()
         attempt = Attempt(state, kind, content, intended_ns or now, now)
-        payload = self._requests.encode(content, attempt.number)
+        payload = self._requests.encode(content, attempt.number, kind)
         if intended_ns:
             self.counts.record_lag(now - intended_ns)
         if kind in (model.FIRST, model.RETRY, model.REASK):
@@ -194,7 +196,7 @@ class Engine:
     def _complete(self, attempt: Attempt, outcome: Outcome) -> None:
         attempt.completed_ns = time.monotonic_ns()
         attempt.outcome = outcome.value
-        if outcome is Outcome.INFO:
+        if outcome is Outcome.INFO and attempt.kind not in model.PROBES:
             attempt.state.maybe_applied = True
         self.counts.record(attempt)
         if attempt.error == retry.TIMEOUT and attempt.connection is not None:
@@ -208,10 +210,10 @@ class Engine:
     def _settle(self, attempt: Attempt, status: int, error: str) -> None:
         """Update the operation if the answer is definite.
 
-        The answer to a reused key (same key, other content) does not show what happened to the operation itself.
+        The answer to a request that must be refused does not show what happened to the operation itself.
         """
         state = attempt.state
-        if attempt.kind == model.REUSE_KEY or not retry.settles(status, error):
+        if attempt.kind in model.PROBES or not retry.settles(status, error):
             return
         state.answered = True
         self._unknown.pop(state.operation.op_id, None)
@@ -225,29 +227,39 @@ class Engine:
                 self._send_follow_ups(state.operation, _acknowledged_order_id(attempt))
 
     def _resubmit(self, state: OperationState) -> None:
-        """Resubmit an acknowledged key, if the plan selects it for a resubmission."""
+        """Resubmit an acknowledged key, soon and much later, if the plan selects it for that."""
+        late_s = resubmissions.late_delay_s(self._plan, state.operation)
+        if late_s is not None:
+            self._loop.call_later(late_s, self._resubmit_late, state)
         planned = resubmissions.resubmission(self._plan, state.operation)
         if planned is None or (planned.kind == model.REUSE_KEY and not self._may_reuse(state.operation)):
             return
         if planned.kind == model.RESUBMIT_SEQUENTIAL:
             state.sequential_left = resubmissions.SEQUENTIAL_COUNT - 1
-        if state.pending == 0:  # a late acknowledgement reopens an operation that had been released
-            self._open += 1
+        self._reopen(state)
         self._send_later(planned.delay_s, state, planned.kind)
 
-    def _send_follow_ups(self, operation: Operation, order_id: str) -> None:
-        """Schedule the reads that follow an acknowledged order, and the request of an unauthorized client."""
-        plan, last = self._plan, self._last_orders.get(operation.client_id, ("", ""))[0]
-        self._last_orders[operation.client_id] = order_id, last
-        if resubmissions.is_read_back(plan, operation):
-            for number in range(1, resubmissions.READS_BACK + 1):
-                read = resubmissions.read_back(operation, order_id, number)
-                self._issue_later(resubmissions.read_back_delay_s(plan, operation, number), read)
-        if (request := resubmissions.unauthorized_request(plan, operation, order_id)) is not None:
-            self._issue(request)
+    def _reopen(self, state: OperationState) -> None:
+        """Count an operation as open again that had no attempt and no timer left."""
+        if state.pending == 0:
+            self._open += 1
 
-    def _issue_later(self, delay_s: float, operation: Operation) -> None:
-        self._loop.call_later(delay_s, lambda: self._issue(operation) if self.issuing else None)
+    def _resubmit_late(self, state: OperationState) -> None:
+        """Resubmit now. The timer before this call does not keep the operation open, because the drain would wait."""
+        if self.issuing:
+            self._reopen(state)
+            self._send_later(0.0, state, model.RESUBMIT_LATE)
+
+    def _send_follow_ups(self, operation: Operation, order_id: str) -> None:
+        """Schedule what follows an acknowledged order."""
+        last = self._last_orders.get(operation.client_id, ("", ""))[0]
+        self._last_orders[operation.client_id] = order_id, last
+        for one in follow_ups(self._plan, operation, order_id):
+            self._loop.call_later(one.delay_s, self._issue_follow_up, one)
+
+    def _issue_follow_up(self, one: FollowUp) -> None:
+        if self.issuing:
+            self._issue(one.operation, kind=one.kind)
 
     def _may_reuse(self, operation: Operation) -> bool:
         """Return whether the key can be sent with other content. A cancel needs another order of the same client."""

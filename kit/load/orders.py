@@ -8,6 +8,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+from kit.load.identifiers import (
+    client_name,
+    moved_boundary,
+    moved_character,
+    own_key,
+    own_order_id,
+    similar,
+)
 from kit.load.plan import LoadPlan
 from kit.model import BOOK, CANCEL, GET_ORDER, ORDER, TRADES
 
@@ -23,7 +31,7 @@ QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far b
 LARGE_RATIO = 0.005  # of new orders, which are MARKET and may meet more makers than the 30 fills of one command
 LARGE_QTY_MIN, LARGE_QTY_MAX = 100, 600
 LARGE_ORDER_CLIENT = "large"  # this client has no resting orders, so self-trade prevention never stops its large orders
-BOOK_DEPTH = 5  # price levels a side
+BOOK_DEPTHS = (1, 5, 20, 100)  # price levels a side; PaperBroker accepts 1 to 100
 TRADES_LIMITS = (5, 20, 60)  # page limits: some are below the number of new trades, some above
 CANCEL_BACK_MAX = 200  # operations that a cancel looks back for an order to cancel
 # Clients choose their keys independently, so the same key text from two clients means two different requests.
@@ -32,13 +40,17 @@ SHARED_KEY_BACK = 23  # operations back; a constant, so that no key text is take
 # Keys that differ in any way are different keys: PaperBroker must not fold case, trim or cut them.
 SIMILAR_KEY_RATIO = 0.05  # of orders, which have the client of an earlier order and a key that almost equals its key
 SIMILAR_KEY_BACK = 29
-LONG_KEY_EVERY = 4  # operations; a long key has the greatest length that PaperBroker accepts
-KEY_LENGTH_MAX = 64
+# Joined, client and key of these equal those of an earlier operation, but neither the client nor the key does.
+JOINED_KEY_RATIO = 0.04  # of orders
+JOINED_KEY_BACK = 31
+SIMILAR_ORDER_ID_RATIO = 0.05  # of orders, whose id almost equals that of an earlier order
+SIMILAR_ORDER_ID_BACK = 37
 
 _U32 = 0xFFFFFFFF
 # The purpose of a draw. It is part of the generator's seed, so that one decision never shifts another.
 CONTENT, RESEND, RESUBMIT, READ_BACK, BACKOFF, PHASE, STREAM = range(7)
 KEY, REUSE, LARGE, UNAUTHORIZED, CURSOR, PASSIVE, READ_AGAIN = range(7, 14)
+ORDER_ID, TAKEN, MALFORMED, LATE, DEPTH = range(14, 19)
 
 
 class Draws:
@@ -147,7 +159,7 @@ class OrderFlow:
             op=ORDER,
             client_id=client_id,
             idempotency_key=key,
-            order_id=f"{plan.run_id}-o{i}",
+            order_id=self._order_id(i),
             symbol=plan.markets[market],
             side=side,
             type=kind,
@@ -177,13 +189,24 @@ class OrderFlow:
     def _client_and_key(self, i: int, number: int) -> tuple[str, str]:
         """Choose client and key of order i, usually those of client `number`; the pair is unique."""
         if other := self._operation_before(i, SIMILAR_KEY_BACK, 1 - SIMILAR_KEY_RATIO, 1.0):
-            return other.client_id, similar_key(other.idempotency_key)
+            return other.client_id, similar(other.idempotency_key)
+        if other := self._operation_before(i, JOINED_KEY_BACK, 0.5, 0.5 + JOINED_KEY_RATIO):
+            if i % 2:
+                return moved_boundary(other.client_id, other.idempotency_key, self._plan.run_id)
+            return moved_character(other.client_id, other.idempotency_key)
         # Half of the shared keys go to a client whose name differs in case only. Chance would pair such clients rarely.
         other = self._operation_before(i, SHARED_KEY_BACK, 0.0, SHARED_KEY_RATIO / 2)
         if other and (client_id := other.client_id.swapcase()) in self._clients:
             return client_id, other.idempotency_key
         client_id = client_name(number)
         return client_id, self._key(i, client_id)
+
+    def _order_id(self, i: int) -> str:
+        """Choose the id of order i, at times one that almost equals the id of an earlier operation."""
+        run_id, back = self._plan.run_id, i - SIMILAR_ORDER_ID_BACK
+        if back >= 0 and Draws(self._plan.seed, i, ORDER_ID).unit() < SIMILAR_ORDER_ID_RATIO:
+            return similar(own_order_id(run_id, back))
+        return own_order_id(run_id, i)
 
     def _key(self, i: int, client_id: str) -> str:
         """Return a new key text, or at times the one that another client used shortly before."""
@@ -198,14 +221,14 @@ class OrderFlow:
         return other if other.idempotency_key == self._own_key(other.op_id) else None
 
     def _own_key(self, i: int) -> str:
-        text = f"{self._plan.run_id}-k{i}"
-        return text if i % LONG_KEY_EVERY else f"{text}-".ljust(KEY_LENGTH_MAX, "0")
+        return own_key(self._plan.run_id, i)
 
     def _book(self, i: int, draws: Draws) -> Operation:
         plan = self._plan
         symbol = plan.markets[draws.below(len(plan.markets))]
         client_id = client_name(draws.below(plan.clients))
-        return Operation(op_id=i, op=BOOK, client_id=client_id, symbol=symbol, depth=BOOK_DEPTH)
+        depth = BOOK_DEPTHS[Draws(plan.seed, i, DEPTH).below(len(BOOK_DEPTHS))]
+        return Operation(op_id=i, op=BOOK, client_id=client_id, symbol=symbol, depth=depth)
 
     def _trades(self, i: int, draws: Draws) -> Operation:
         """Read from the beginning of the ledger. `LedgerCursors` moves most reads further on."""
@@ -214,13 +237,3 @@ class OrderFlow:
         client_id = client_name(draws.below(plan.clients))
         limit = TRADES_LIMITS[draws.below(len(TRADES_LIMITS))]
         return Operation(op_id=i, op=TRADES, client_id=client_id, symbol=symbol, limit=limit)
-
-
-def client_name(number: int) -> str:
-    """Return the name of a client. Names come in pairs that differ in case only, so that folding case is detected."""
-    return f"{'cC'[number % 2]}{number // 2:03d}"
-
-
-def similar_key(key: str) -> str:
-    """Return a key that differs from a long one in its last character only, from a short one in case only."""
-    return key[:-1] + "1" if len(key) == KEY_LENGTH_MAX else key.swapcase()

@@ -54,8 +54,15 @@ class LoadPlan:
     unauthorized_ratio: float = _within(
         0, 1, default=0.02
     )  # of acknowledged orders: another client tries to read or cancel them
+    taken_order_id_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: the id is sent under a new key
+    malformed_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: one follows that breaks the contract
+    late_ratio: float = _within(0, 1, default=0.04)  # of acknowledged orders: read, cancelled or resubmitted much later
+    late_s_max: float = _within(0.1, 86_400, default=20.0)  # how long after the acknowledgement
     subscribers_per_market: int = _within(0, 100, default=1)
     reconnect_every_s: float = _within(0, 3_600, default=0.0)  # the last subscriber of each market; 0 = never
+    absent_s: float = _within(0, 3_600, default=0.0)  # a subscriber stays away for so long, then resumes; 0 = none
+    slow_pause_s: float = _within(0, 3_600, default=0.0)  # a subscriber stops reading for so long; 0 = none
+    replay_every_s: float = _within(0, 3_600, default=0.0)  # a new subscriber reads from the beginning; 0 = none
     timeout_ms: int = _within(10, 60_000, default=2_000)
     attempts_max: int = _within(1, 20, default=4)  # retry budget: first attempt and retries of one operation
     connections_max: int = _within(1, 20_000, default=1_024)

@@ -1,7 +1,7 @@
 """Subscribe to the markets' event streams, and resume each stream after its connection was lost.
 
-A plan can let one subscriber of each market disconnect regularly, so that resuming is tested even if no fault breaks a
-stream. Every message is recorded unchanged, also if it is a duplicate or out of order.
+Some disconnect on purpose, stay away, or stop reading for a while (`subscriber_habits`), so that resuming is tested
+even if no fault breaks a stream. Every message is recorded unchanged, also if it is a duplicate or out of order.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
+from kit.load.subscriber_habits import READ_S, Role, replay, roles
 from kit.model import PLANNED_RECONNECT
 
 OPEN_S_MAX = 3.0
@@ -29,6 +31,10 @@ MESSAGE_BYTES_MAX = 64 * 1024
 QUIET_S = 2.0  # if no stream has an event for this long, all subscribers have caught up
 CATCH_UP_S_MAX = 15.0
 CATCH_UP_POLL_S = 0.05
+# A subscriber that stops reading has small buffers, so that its server notices within the messages of seconds.
+SLOW_RECEIVE_BYTES = 4_096
+SLOW_QUEUE_MAX = 4  # messages
+REPLAYS_MAX = 200
 ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without a close frame
 
 Add = Callable[[str, tuple[Any, ...]], None]
@@ -37,42 +43,63 @@ Add = Callable[[str, tuple[Any, ...]], None]
 class Subscriber:
     """One subscriber of one market.
 
-    `add` appends a row to the table of that name in the history; times are in epoch ns. The subscriber disconnects and
-    resumes every `reconnect_s` seconds; None means that it never disconnects on purpose.
+    `add` appends a row to the table of that name in the history; times are in epoch ns. `ending` is set when the load
+    is over: from then on the subscriber neither pauses nor stays away. `done` is true once it has left for good.
     """
 
     def __init__(
-        self, plan: LoadPlan, symbol: str, number: int, *, add: Add, epoch_ns: int, reconnect_s: float | None = None
+        self, plan: LoadPlan, role: Role, number: int, *, add: Add, epoch_ns: int, ending: asyncio.Event
     ) -> None:
-        self.name = f"s-{symbol}-{number}"
+        self.name = role.name
         self._plan = plan
-        self._symbol = symbol
+        self._symbol = role.symbol
+        self._habits = role.habits
         self._add = add
-        self._reconnect_s = reconnect_s
-        self._draws = Draws(plan.seed, plan.markets.index(symbol) * 128 + number, STREAM)
+        self._ending = ending
+        self._draws = Draws(plan.seed, number, STREAM)
         self._epoch_ns = epoch_ns
         self._connection = 0
         self._failures = 0  # connections in a row on which no event arrived
         self.seq = 0
         self.open = False
+        self.done = False
         self.last_event_s = time.monotonic()
+
+    @property
+    def symbol(self) -> str:
+        return self._symbol
 
     def _now_ns(self) -> int:
         return time.monotonic_ns() + self._epoch_ns
 
     async def listen(self) -> None:
-        """Receive events until cancelled. Reconnect after every loss, with a seeded and bounded delay."""
-        while True:
-            await self._connect_once()
+        """Receive events until cancelled, or until it leaves for good. Reconnect after every loss, after a delay."""
+        while not self.done:
+            left = await self._connect_once()
             self._connection += 1
-            await asyncio.sleep(self._backoff_s())
+            self.done = self._is_complete
+            if left and self._habits.absent_s:
+                await self._wait(self._habits.absent_s)
+            elif not self.done:
+                await asyncio.sleep(self._backoff_s())
+
+    @property
+    def _is_complete(self) -> bool:
+        return 0 < self._habits.until_seq <= self.seq
+
+    async def _wait(self, wait_s: float) -> None:
+        """Wait so long, or until the load is over."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), wait_s)
 
     def _backoff_s(self) -> float:
+        """Return a seeded and bounded delay."""
         ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(self._failures, 10))
         self._failures += 1
         return self._draws.unit() * ceiling
 
-    async def _connect_once(self) -> None:
+    async def _connect_once(self) -> bool:
+        """Receive on one connection until it ends; return whether the subscriber left on purpose."""
         url = f"{self._plan.stream_url}/markets/{self._symbol}/stream?after={self.seq}"
         after, dialed_ns, opened_ns, closed_ns, code, error = self.seq, self._now_ns(), 0, 0, 0, ""
         try:
@@ -81,10 +108,9 @@ class Subscriber:
                 compression=None,
                 proxy=None,
                 open_timeout=OPEN_S_MAX,
-                ping_interval=PING_S,
-                ping_timeout=PING_S,
                 close_timeout=CLOSE_S_MAX,
                 max_size=MESSAGE_BYTES_MAX,
+                **await self._transport(),
             ) as stream:
                 opened_ns = self._now_ns()
                 self.open = True
@@ -102,13 +128,44 @@ class Subscriber:
             self.open = False
             row = (self.name, self._connection, self._symbol, after, dialed_ns, opened_ns, closed_ns, code, error)
             self._add("connections", row)
+        return code == PLANNED_RECONNECT
+
+    async def _transport(self) -> dict[str, Any]:
+        """Return how to connect. A subscriber that stops reading sends no pings, because it would not see the pongs."""
+        if not self._habits.pause_s:
+            return {"ping_interval": PING_S, "ping_timeout": PING_S}
+        return {"ping_interval": None, "max_queue": SLOW_QUEUE_MAX, "sock": await self._small_socket()}
+
+    async def _small_socket(self) -> socket.socket:
+        """Connect a socket with a small receive buffer, which must be set before."""
+        loop, plan = asyncio.get_running_loop(), self._plan
+        async with asyncio.timeout(OPEN_S_MAX):
+            family, *_, address = (await loop.getaddrinfo(plan.host, plan.port, type=socket.SOCK_STREAM))[0]
+            small = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                small.setblocking(False)
+                small.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SLOW_RECEIVE_BYTES)
+                await loop.sock_connect(small, address)
+            except BaseException:
+                small.close()
+                raise
+        return small
 
     async def _receive(self, stream: ClientConnection) -> None:
-        """Receive until the planned reconnect. Raises ConnectionClosed if the connection is lost."""
+        """Receive until the subscriber leaves on purpose. Raises ConnectionClosed if the connection is lost."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._reconnect_s):
-                while True:
-                    self._record(await stream.recv())
+            async with asyncio.timeout(self._habits.reconnect_s):
+                while not self._is_complete:
+                    await self._read(stream)
+                    if self._habits.pause_s:
+                        await self._wait(self._habits.pause_s)
+
+    async def _read(self, stream: ClientConnection) -> None:
+        """Record messages: one, or those of `READ_S` if the subscriber pauses afterwards."""
+        until_s = time.monotonic() + READ_S
+        self._record(await stream.recv())
+        while self._habits.pause_s and time.monotonic() < until_s:
+            self._record(await stream.recv())
 
     def _record(self, message: str | bytes) -> None:
         received_ns = self._now_ns()
@@ -130,33 +187,54 @@ def _seq_of(text: str) -> int:
     return seq if isinstance(seq, int) and not isinstance(seq, bool) and 0 <= seq < 2**63 else 0
 
 
-def _reconnect_s(plan: LoadPlan, number: int) -> float | None:
-    return plan.reconnect_every_s or None if number == plan.subscribers_per_market - 1 else None
-
-
 class Subscribers:
     """All subscribers of a plan. Call `start`, and at the end `catch_up` and `close`."""
 
     def __init__(self, plan: LoadPlan, *, add: Add, epoch_ns: int) -> None:
-        self._all = [
-            Subscriber(plan, symbol, number, add=add, epoch_ns=epoch_ns, reconnect_s=_reconnect_s(plan, number))
-            for symbol in plan.markets
-            for number in range(plan.subscribers_per_market)
-        ]
+        self._plan = plan
+        self._add = add
+        self._epoch_ns = epoch_ns
+        self._ending = asyncio.Event()
+        self._all: list[Subscriber] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(subscriber.listen(), name=subscriber.name) for subscriber in self._all]
+        for role in roles(self._plan):
+            self._subscribe(role)
+        if self._plan.replay_every_s:
+            self._tasks.append(asyncio.create_task(self._replay(), name="replays"))
+
+    def _subscribe(self, role: Role) -> None:
+        subscriber = Subscriber(
+            self._plan, role, len(self._all), add=self._add, epoch_ns=self._epoch_ns, ending=self._ending
+        )
+        self._all.append(subscriber)
+        self._tasks.append(asyncio.create_task(subscriber.listen(), name=subscriber.name))
+
+    async def _replay(self) -> None:
+        """Let a new subscriber read the whole ledger every `replay_every_s`, until the load is over."""
+        symbol = self._plan.markets[-1]
+        for number in range(REPLAYS_MAX):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), self._plan.replay_every_s)
+            if self._ending.is_set():
+                return
+            known = max((one.seq for one in self._all if one.symbol == symbol), default=0)
+            if known:
+                self._subscribe(replay(self._plan, number, known))
 
     async def catch_up(self, give_up: Callable[[], bool]) -> bool:
         """Wait until all are connected and no event has arrived for `QUIET_S`.
 
-        Returns False after `CATCH_UP_S_MAX`, or as soon as `give_up()` is true.
+        Those that pause or stay away go on at once. Returns False after `CATCH_UP_S_MAX`, or as soon as `give_up()` is
+        true.
         """
+        self._ending.set()
         started_s = time.monotonic()
         while time.monotonic() - started_s < CATCH_UP_S_MAX and not give_up():
             since_s = max([started_s, *(subscriber.last_event_s for subscriber in self._all)])
-            if all(subscriber.open for subscriber in self._all) and time.monotonic() - since_s >= QUIET_S:
+            connected = all(subscriber.open or subscriber.done for subscriber in self._all)
+            if connected and time.monotonic() - since_s >= QUIET_S:
                 return True
             if not self._all:
                 return True

@@ -25,6 +25,11 @@ LOAD: Mapping[str, Any] = {
     # One subscriber stays connected. The other one disconnects regularly and shows that a stream can be resumed.
     "subscribers_per_market": 2,
     "reconnect_every_s": 4.0,
+    # In the last market a third subscriber stays away, a fourth stops reading for longer than PaperBroker waits for it,
+    # and new ones read the ledger from its beginning.
+    "absent_s": 9.0,
+    "slow_pause_s": 12.0,
+    "replay_every_s": 10.0,
     "timeout_ms": 2_000,
 }
 

@@ -15,7 +15,7 @@ from kit.model import (
     NS_PER_MS,
     NS_PER_S,
     PLANNED_RECONNECT,
-    REUSE_KEY,
+    PROBES,
     STREAM_COLUMNS,
     Outcome,
     Phase,
@@ -85,7 +85,7 @@ def operations(attempts: Table) -> Table:
     `done_ns` is the first 2xx, late ones included; without any it is the end of the last attempt, so that a lost order
     takes at least that long. `denied`: some answer to it was a denial.
     """
-    orders = attempts[(attempts["op"] == "order") & (attempts["kind"] != REUSE_KEY)]
+    orders = attempts[(attempts["op"] == "order") & ~attempts["kind"].isin(PROBES)]
     by = ["client_id", "idempotency_key"]
     first: Table = orders[orders["kind"] == "first"].groupby(by)[["intended_ns", "invoked_ns"]].min()
     in_time = orders["outcome"] == Outcome.OK

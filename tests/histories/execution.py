@@ -49,6 +49,7 @@ def play(steps: Sequence[Step], *, without_idempotency: bool = False) -> dict[st
         elif action == "reuse" and requests:
             clients.reuse(requests[a % len(requests)], DELIVERIES[b % 2])
             _reuse_cancel(clients, c)
+            _send_refused(clients, c)
         elif action == "sequence":
             exchange.sequence(1 + a % 4)
         elif action == "settle":
@@ -70,6 +71,17 @@ def _reuse_cancel(clients: Clients, number: int) -> None:
     others = [one["order_id"] for one in others if one["order_id"] != row["order_id"]]
     if others:
         clients.reuse_cancel(row["client_id"], row["idempotency_key"], others[number % len(others)])
+
+
+def _send_refused(clients: Clients, number: int) -> None:
+    """Send an order with the id of another one, and an order of no lots."""
+    if clients.exchange.stored:
+        stored = list(clients.exchange.stored.values())[number % len(clients.exchange.stored)]
+        fresh = f"refused{len(clients.attempts)}"
+        request = replace(_request(0, number, number, number, number), key=fresh, order_id=stored["order_id"])
+        clients.send_refused(request, "taken_order_id", 409, "OrderIdReused")
+        request = replace(request, key=f"{fresh}-m", order_id=f"{fresh}-m", qty=0)
+        clients.send_refused(request, "malformed", 400, "ValidationError")
 
 
 def finish(clients: Clients) -> dict[str, pd.DataFrame]:

@@ -215,6 +215,8 @@ def _attempts(blocks: np.ndarray) -> Made:
         _attempt(block, place, "order", "first", 201),
         _attempt(sometimes, np.zeros_like(sometimes), "order", "resubmit_sequential", 200),
         _attempt(sometimes, np.zeros_like(sometimes) + 1, "order", "reuse_key", 409),
+        _attempt(seldom, np.zeros_like(seldom) + 1, "order", "taken_order_id", 409),
+        _attempt(seldom, np.zeros_like(seldom) + 1, "order", "malformed", 400),
         _attempt(sometimes, np.zeros_like(sometimes) + 2, "get_order", "first", 200),
         _attempt(sometimes, np.zeros_like(sometimes) + 4, "get_order", "first", 403),
         _attempt(sometimes, np.zeros_like(sometimes) + 3, "book", "first", 200),
@@ -224,20 +226,24 @@ def _attempts(blocks: np.ndarray) -> Made:
     return {name: pa.concat_arrays([part[name] for part in parts]) for name in parts[0]}
 
 
-_SHIFT = {"first": 0, "resubmit_sequential": 1, "reuse_key": 2}
+_SHIFT = {"first": 0, "resubmit_sequential": 1, "reuse_key": 2, "taken_order_id": 15, "malformed": 16}
+# Requests that must be refused have a key of their own, or an order id of their own, or both.
+_OWN_KEY = {"taken_order_id": "run-t", "malformed": "run-m"}
+_OWN_ORDER_ID = {"reuse_key": "-2", "malformed": "-m"}
 
 
 def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: int) -> Made:
     made, size = _orders(block, place), len(block)
     number = made["number"]
     later = _SHIFT[kind] + 3 * ("order", "get_order", "cancel", "book", "trades").index(op)
-    keys = {"order": made["idempotency_key"], "cancel": _text("run-k", number + 10**9)}
+    own_key = _text(_OWN_KEY[kind], number) if kind in _OWN_KEY else made["idempotency_key"]
+    keys = {"order": own_key, "cancel": _text("run-k", number + 10**9)}
     is_order, is_page = op == "order", op == "trades"
     sent_ns = _sent_ns(number) + later * 10 * EVENT_NS
     whole = {
         "op_id": number + later * 10**10,
         "attempt": np.full(size, 1 + later),
-        "qty": (made["qty"] + (kind == "reuse_key")) * is_order,
+        "qty": (made["qty"] + (kind == "reuse_key")) * (is_order and kind != "malformed"),
         "price": made["price"] * is_order,
         "depth": np.zeros(size, dtype=np.int64),
         "limit": np.full(size, FILLS * is_page),
@@ -252,13 +258,13 @@ def _attempt(block: np.ndarray, place: np.ndarray, op: str, kind: str, status: i
         "kind": pa.repeat(kind, size),
         "client_id": made["client_id"] if status != 403 else _orders(block, place - 1)["client_id"],
         "idempotency_key": keys.get(op, pa.repeat("", size)),
-        "order_id": made["order_id"] if kind != "reuse_key" else _text(made["order_id"], "-2"),
+        "order_id": _text(made["order_id"], _OWN_ORDER_ID[kind]) if kind in _OWN_ORDER_ID else made["order_id"],
         "symbol": made["market"],
         "side": made["side"] if is_order else pa.repeat("", size),
         "type": pa.repeat("LIMIT" if is_order else "", size),
         "tif": pa.repeat("GTC" if is_order else "", size),
         "outcome": pa.repeat("ok" if status < 400 else "fail", size),
-        "reply": _reply(made, op, status, size),
+        "reply": _reply(made, op, kind, status, size),
     }
     return {name: pa.array(values) for name, values in whole.items()} | texts
 
@@ -284,11 +290,11 @@ def _page(made: Made) -> Any:
     return _text('{"symbol":"', made["market"], '","trades":[', pages, '],"next":', upto, "}")
 
 
-def _reply(made: Made, op: str, status: int, size: int) -> Any:
-    if status == 409:
-        return pa.repeat('{"error":"IdempotencyKeyReused"}', size)
-    if status == 403:
-        return pa.repeat('{"error":"NotOwner"}', size)
+def _reply(made: Made, op: str, kind: str, status: int, size: int) -> Any:
+    if status >= 400:
+        reasons = {400: "ValidationError", 403: "NotOwner", 409: "IdempotencyKeyReused"}
+        reason = "OrderIdReused" if kind == "taken_order_id" else reasons[status]
+        return pa.repeat(f'{{"error":"{reason}"}}', size)
     if op == "book":
         return _book(made)
     if op == "trades":

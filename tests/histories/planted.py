@@ -6,6 +6,7 @@ Each is a small edit of a correct history, so that a check cannot find it by any
 from __future__ import annotations
 
 from tests.histories import (
+    planted_answers,
     planted_metrics,
     planted_orders,
     planted_records,
@@ -21,4 +22,5 @@ PLANTS = [
     *planted_swaps.PLANTS.rows,
     *planted_views.PLANTS.rows,
     *planted_metrics.PLANTS.rows,
+    *planted_answers.PLANTS.rows,
 ]

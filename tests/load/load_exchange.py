@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from kit.load import LoadPlan, resubmissions
+from kit.load import LoadPlan, follow_ups, resubmissions
 from kit.load.engine import Engine
 from kit.load.http_attempt import Attempt
 
@@ -141,6 +141,9 @@ def plan_of(url: str, **changes: Any) -> LoadPlan:
         resubmit_ratio=0,
         read_back_ratio=0,
         unauthorized_ratio=0,
+        taken_order_id_ratio=0,
+        malformed_ratio=0,
+        late_ratio=0,
     )
     return replace(orders_only, **changes)
 
@@ -161,7 +164,7 @@ class Ran:
 def short_delays(monkeypatch: pytest.MonkeyPatch) -> None:
     """Resubmissions and reads follow within a fraction of a second instead of seconds."""
     monkeypatch.setattr(resubmissions, "RESUBMIT_S_MAX", 0.2)
-    monkeypatch.setattr(resubmissions, "READ_BACK_S_MAX", 0.1)
+    monkeypatch.setattr(follow_ups, "READ_BACK_S_MAX", 0.1)
 
 
 def within(main: Coroutine[Any, Any, Any]) -> Any:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kit.load import LoadPlan, resubmissions
+from kit.load import LoadPlan, follow_ups, resubmissions
+from kit.load.identifiers import LENGTH_MAX, SEPARATORS, client_name, is_client_name
 from kit.load.ledger_cursor import LedgerCursors
 from kit.load.orders import (
-    KEY_LENGTH_MAX,
+    BOOK_DEPTHS,
+    JOINED_KEY_BACK,
     LARGE_ORDER_CLIENT,
     LARGE_QTY_MAX,
     LARGE_RATIO,
@@ -19,6 +21,7 @@ from kit.load.orders import (
     QTY_MAX,
     SHARED_KEY_BACK,
     SIMILAR_KEY_BACK,
+    SIMILAR_ORDER_ID_BACK,
     TRADES_LIMITS,
     Draws,
     Operation,
@@ -69,9 +72,9 @@ def test_mix_follows_the_ratios() -> None:
     assert abs(sum(order.type == "MARKET" for order in orders) / len(orders) - PLAN.market_ratio) < 0.02
     assert all(order.tif == "IOC" and order.price == 0 for order in orders if order.type == "MARKET")
     assert len({(order.client_id, order.idempotency_key) for order in orders}) == len(orders)
-    assert len({order.client_id for order in orders} - {LARGE_ORDER_CLIENT}) == PLAN.clients
-    names = {order.client_id.lower() for order in orders} - {LARGE_ORDER_CLIENT}
-    assert names == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
+    names = {order.client_id for order in orders if is_client_name(order.client_id, PLAN.clients)}
+    assert names == {client_name(number) for number in range(PLAN.clients)}
+    assert {name.lower() for name in names} == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
     large = [order for order in orders if order.client_id == LARGE_ORDER_CLIENT]
     assert large == [order for order in orders if order.qty > QTY_MAX]
     assert 0.5 * LARGE_RATIO < len(large) / len(orders) < 1.5 * LARGE_RATIO
@@ -115,10 +118,10 @@ def test_some_keys_of_a_client_differ_in_case_or_in_their_last_character_only() 
     pairs = [(a.idempotency_key, b.idempotency_key) for a, b in similar if a.client_id == b.client_id]
     folded = [(a, b) for a, b in pairs if a != b and a.lower() == b.lower()]
     cut = [(a, b) for a, b in pairs if a != b and a[:-1] == b[:-1]]
-    assert {len(key) for pair in cut for key in pair} == {KEY_LENGTH_MAX}
+    assert {len(key) for pair in cut for key in pair} == {LENGTH_MAX}
     assert 0.02 < len(folded) / len(operations) < 0.05
     assert 0.005 < len(cut) / len(operations) < 0.03
-    assert max(len(operation.idempotency_key) for operation in operations.values()) == KEY_LENGTH_MAX
+    assert max(len(operation.idempotency_key) for operation in operations.values()) == LENGTH_MAX
 
 
 def test_cancel_names_an_earlier_order_of_its_client() -> None:
@@ -223,12 +226,88 @@ def test_a_tenth_of_the_resends_gets_a_new_order_id() -> None:
 
 
 def test_reused_key_carries_other_content() -> None:
-    """Order id and exactly one other field change. Over many orders each field changes."""
-    seen = set()
-    for order in (o for i in range(200) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
+    """The key of an order comes with a cancel, or with one other field. Over many orders each field changes."""
+    seen, kinds = set[tuple[str, ...]](), Counter[str]()
+    for order in (o for i in range(900) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
         reused = resubmissions.reuse_content(PLAN, order, 3)
-        changed = {name for name in order._fields if getattr(order, name) != getattr(reused, name)}
-        assert "order_id" in changed and len(changed) == 2
-        assert order.type == "LIMIT" or not changed & {"price", "tif"}
-        seen |= changed
-    assert seen == {"order_id", "symbol", "qty", "side", "price", "tif"}
+        kinds[reused.op] += 1
+        assert (reused.client_id, reused.idempotency_key) == (order.client_id, order.idempotency_key)
+        if reused.op == CANCEL:
+            assert (reused.order_id, reused.qty, reused.type) == (order.order_id, 0, "")
+            continue
+        changed = tuple(name for name in order._fields if getattr(order, name) != getattr(reused, name))
+        assert changed[0] == "order_id" and len(reused.order_id) <= LENGTH_MAX
+        assert order.type == "LIMIT" or not {*changed} & {"price", "tif"}
+        if changed[1:] == ("qty", "price"):
+            assert f"{order.qty}{order.price}" == f"{reused.qty}{reused.price}"
+        seen.add(changed[1:])
+    assert seen == {("symbol",), ("qty",), ("side",), ("price",), ("tif",), ("qty", "price")}
+    assert 0.2 < kinds[CANCEL] / kinds.total() < 0.4
+
+
+def test_key_of_a_cancel_is_reused_for_another_order_or_with_an_order() -> None:
+    """Either the cancel names another order, or a new order comes under its key."""
+    cancels = [o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).op == CANCEL]
+    reused = [(cancel, resubmissions.reuse_content(PLAN, cancel, 2, "other")) for cancel in cancels]
+    assert all(after.idempotency_key == before.idempotency_key for before, after in reused)
+    assert {after.order_id for _, after in reused if after.op == CANCEL} == {"other"}
+    orders = [after for _, after in reused if after.op == ORDER]
+    assert orders and all(after.qty == 1 and after.price > 0 and after.order_id != "other" for after in orders)
+
+
+def test_some_clients_and_keys_are_equal_when_joined() -> None:
+    """With every separator that identifiers may have, and without one, two different pairs read the same."""
+    operations = {i: o for i in range(2 * N) if (o := OrderFlow(PLAN).operation(i)).idempotency_key}
+    joined = [
+        (operations[i - JOINED_KEY_BACK], o)
+        for i, o in operations.items()
+        if o.op == ORDER and not is_client_name(o.client_id, PLAN.clients) and o.client_id != LARGE_ORDER_CLIENT
+    ]
+    assert 0.02 < len(joined) / len(operations) < 0.06
+    found = Counter[str]()
+    for before, after in joined:
+        assert (before.client_id, before.idempotency_key) != (after.client_id, after.idempotency_key)
+        same = [s for s in ("", *SEPARATORS) if s.join(before[2:4]) == s.join(after[2:4])]
+        assert len(same) == 1
+        found.update(same)
+    assert set(found) == {"", *SEPARATORS} and min(found.values()) >= 3
+
+
+def test_order_ids_are_unique_and_use_every_character_and_the_greatest_length() -> None:
+    """Some differ from another one in case or in their last character only."""
+    ids = {o.op_id: o.order_id for i in range(N) if (o := OrderFlow(PLAN).operation(i)).op == ORDER}
+    assert len(set(ids.values())) == len(ids)
+    assert {*"".join(ids.values())} >= {*SEPARATORS}
+    assert max(map(len, ids.values())) == LENGTH_MAX
+    pairs = [(ids[i - SIMILAR_ORDER_ID_BACK], name) for i, name in ids.items() if i - SIMILAR_ORDER_ID_BACK in ids]
+    folded = [(a, b) for a, b in pairs if a != b and a.lower() == b.lower()]
+    cut = [(a, b) for a, b in pairs if a != b and a[:-1] == b[:-1]]
+    assert len(folded) > 0.02 * len(ids) and len(cut) > 0.003 * len(ids)
+
+
+def test_books_are_read_to_several_depths() -> None:
+    """Few levels and as many as PaperBroker shows."""
+    reads = [o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).op == BOOK]
+    assert {read.depth for read in reads} == set(BOOK_DEPTHS)
+
+
+def test_op_ids_of_follow_ups_are_unique_and_fit_a_trace_id() -> None:
+    """Every operation that follows another one has an id of its own, below 2 ** 48."""
+    every = replace(
+        PLAN, read_back_ratio=1.0, unauthorized_ratio=1.0, taken_order_id_ratio=1.0, malformed_ratio=1.0, late_ratio=1.0
+    )
+    orders = [o for i in range(600) if (o := OrderFlow(every).operation(i)).op == ORDER]
+    ids = [one.operation.op_id for order in orders for one in follow_ups.follow_ups(every, order, order.order_id)]
+    assert len(set(ids)) == len(ids) and max(ids) < 2**48
+
+
+def test_malformed_orders_break_every_rule() -> None:
+    """Over many orders each of the rules is broken, by a new key and order id where these are well formed."""
+    plan = replace(
+        PLAN, malformed_ratio=1.0, read_back_ratio=0, unauthorized_ratio=0, taken_order_id_ratio=0, late_ratio=0
+    )
+    orders = [o for i in range(2_000) if (o := OrderFlow(plan).operation(i)).op == ORDER]
+    sent = [one for order in orders for one in follow_ups.follow_ups(plan, order, order.order_id)]
+    assert {one.kind for one in sent} == {"malformed"} and len(sent) == len(orders)
+    for broken in follow_ups.MALFORMED_FIELDS:
+        assert any(broken.items() <= one.operation._asdict().items() for one in sent), broken

@@ -3,9 +3,9 @@
 import pytest
 
 from kit import model as kinds
-from kit.load import resubmissions
+from kit.load import follow_ups, resubmissions
 from kit.load.http_attempt import Attempt
-from tests.load.load_exchange import run_engine
+from tests.load.load_exchange import RESET, Request, run_engine
 
 pytestmark = pytest.mark.usefixtures("short_delays")
 
@@ -44,7 +44,7 @@ def test_acknowledged_orders_are_read_back_again_and_again() -> None:
     reads = [row for row in ran.attempts if row.content.op == "get_order"]
     by_number: dict[int, int] = {}
     for read in reads:
-        number, op_id = divmod(read.content.op_id, resubmissions.READ_BACK_BASE)
+        number, op_id = divmod(read.content.op_id, follow_ups.READ_BACK_BASE)
         order = acknowledged[op_id]
         by_number[number] = by_number.get(number, 0) + 1
         assert read.content.order_id == order.content.order_id
@@ -63,7 +63,9 @@ def test_unauthorized_clients_ask_for_acknowledged_orders() -> None:
     orders = {row.content.order_id: row.content for row in ran.attempts if row.content.op == "order"}
     requests = [row.content for row in ran.attempts if row.content.op != "order"]
     assert len(requests) > 0.8 * len(orders)  # a few draw the order's own client
-    assert all(orders[one.order_id].client_id != one.client_id for one in requests)
+    owners = [orders[one.order_id].client_id for one in requests]
+    assert all(owner != one.client_id for owner, one in zip(owners, requests, strict=True))
+    assert any(owner.swapcase() == one.client_id for owner, one in zip(owners, requests, strict=True))
     assert {one.op for one in requests} == {"get_order", "cancel"}
     keys = [one.idempotency_key for one in requests if one.op == "cancel"]
     assert len(set(keys)) == len(keys) and not set(keys) & {one.idempotency_key for one in orders.values()}
@@ -73,12 +75,53 @@ def test_keys_of_cancels_are_resubmitted_and_reused_for_another_order_of_the_cli
     """The same cancel gets the same answer. The key is refused for another order."""
     ran = run_engine(rate_per_s=400.0, duration_max_s=0.6, cancel_ratio=0.4, resubmit_ratio=1.0, clients=4)
     cancels = {row.content.idempotency_key: row for row in ran.of_kind("first") if row.content.op == "cancel"}
-    attempts = [row for row in ran.attempts if row.content.op == "cancel" and row.kind != "first"]
+    attempts = [row for row in ran.attempts if row.state.operation.op == "cancel" and row.kind != "first"]
     assert {row.kind for row in attempts} == {kinds.RESUBMIT_SEQUENTIAL, kinds.RESUBMIT_CONCURRENT, kinds.REUSE_KEY}
     for attempt in attempts:
         first = cancels[attempt.content.idempotency_key].content
         assert (attempt.content == first) is (attempt.kind != kinds.REUSE_KEY)
-        assert attempt.content._replace(order_id=first.order_id) == first
         assert attempt.status == (409 if attempt.kind == kinds.REUSE_KEY else 200)
+    reused = [row.content for row in attempts if row.kind == kinds.REUSE_KEY]
+    assert {content.op for content in reused} == {"cancel", "order"}
     owners = {row.content.order_id: row.content.client_id for row in ran.of_kind("first") if row.content.op == "order"}
-    assert all(owners[attempt.content.order_id] == attempt.content.client_id for attempt in attempts)
+    assert all(owners[content.order_id] == content.client_id for content in reused if content.op == "cancel")
+
+
+def test_the_id_of_an_acknowledged_order_comes_again_under_a_new_key() -> None:
+    """From its own client and from others, once each, without a retry."""
+    ran = run_engine(rate_per_s=100.0, duration_max_s=0.8, taken_order_id_ratio=1.0, clients=4)
+    orders = {row.content.order_id: row.content for row in ran.of_kind("first")}
+    again = ran.of_kind(kinds.TAKEN_ORDER_ID)
+    assert again and all(row.content.order_id in orders for row in again)
+    assert {orders[row.content.order_id].client_id == row.content.client_id for row in again} == {True, False}
+    keys = {row.content.idempotency_key for row in again}
+    assert len(keys) == len(again) and not keys & {order.idempotency_key for order in orders.values()}
+
+
+def test_malformed_orders_are_sent_with_every_character_and_never_repeated() -> None:
+    """The exchange receives exactly the name that the history records. A request without an answer is not repeated."""
+
+    async def hang_up_on_malformed(request: Request, reply: bytes) -> bytes:
+        return RESET if "-m" in request.body.get("idempotencyKey", "") else reply
+
+    ran = run_engine(hang_up_on_malformed, rate_per_s=150.0, duration_max_s=0.8, malformed_ratio=1.0)
+    sent = ran.of_kind(kinds.MALFORMED)
+    assert len({row.content.op_id for row in sent}) == len(sent) > 50
+    assert {row.kind for row in ran.attempts} == {"first", kinds.MALFORMED}
+    received = {(request.body["clientId"], request.body["orderId"]) for request in ran.exchange.requests}
+    assert {(row.content.client_id, row.content.order_id) for row in sent} <= received
+    assert any(not row.content.order_id.isascii() for row in sent)
+    assert ran.engine.unknown == 0
+
+
+def test_late_requests_follow_an_acknowledgement_and_do_not_delay_the_end() -> None:
+    """The order is read and its key resubmitted; some orders are cancelled. What is due after the end is not sent."""
+    ran = run_engine(rate_per_s=100.0, duration_max_s=0.8, late_ratio=1.0, late_s_max=1.0)
+    acknowledged = {row.content.order_id: row for row in ran.of_kind("first") if row.content.op == "order"}
+    late = [row for row in ran.attempts if row.content.op == "get_order" or row.kind == kinds.RESUBMIT_LATE]
+    cancels = [row for row in ran.attempts if row.content.op == "cancel"]
+    assert {(row.content.op, row.kind) for row in late} >= {("get_order", "first"), ("order", kinds.RESUBMIT_LATE)}
+    assert cancels
+    assert all(row.invoked_ns - acknowledged[row.content.order_id].completed_ns >= 290e6 for row in [*late, *cancels])
+    assert 0 < len(ran.of_kind(kinds.RESUBMIT_LATE)) < len(acknowledged)
+    assert ran.engine.unsettled == 0

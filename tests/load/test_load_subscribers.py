@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
+from collections.abc import Callable
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -11,7 +12,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from kit.load import subscribers
+from kit.load import subscriber_habits, subscribers
 from kit.load.subscribers import Subscribers
 from kit.model import CONNECTION_COLUMNS, PLANNED_RECONNECT, STREAM_COLUMNS
 from tests.load.load_exchange import plan_of, within
@@ -154,3 +155,85 @@ def test_failed_connection_is_recorded_and_repeated() -> None:
     rows = [dict(zip(CONNECTION_COLUMNS, row, strict=True)) for row in within(main())]
     assert len(rows) >= 2
     assert all(row["opened_ns"] == 0 and row["closed_ns"] >= row["dialed_ns"] and row["error"] for row in rows)
+
+
+class Ledger:
+    """Sends every event after `after`, one every `every_s`; sets `stalled` when a message cannot be sent for 0.2 s."""
+
+    def __init__(self, every_s: float, text: str = "") -> None:
+        self._every_s, self._text = every_s, text
+        self.stalled = asyncio.Event()
+
+    async def __call__(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        after = int(parse_qs(urlsplit(connection.request.path).query)["after"][0])
+        with contextlib.suppress(ConnectionClosed):
+            for seq in itertools.count(after + 1):
+                event = {"market": "ACME", "seq": seq, "type": "accepted", "text": self._text}
+                sending = asyncio.create_task(connection.send(json.dumps(event)))
+                if not (await asyncio.wait({sending}, timeout=0.2))[0]:
+                    self.stalled.set()
+                await sending
+                await asyncio.sleep(self._every_s)
+
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+async def run_subscribers(ledger: Ledger, until: Callable[[Rows], bool], **changes: Any) -> Rows:
+    """Run subscribers until their rows satisfy the condition, then let them end; return the rows."""
+    rows: Rows = {"stream": [], "connections": []}
+    columns = {"stream": list(STREAM_COLUMNS), "connections": list(CONNECTION_COLUMNS)}
+    satisfied = asyncio.Event()
+
+    def add(table: str, row: tuple[Any, ...]) -> None:
+        rows[table].append(dict(zip(columns[table], row, strict=True)))
+        if until(rows):
+            satisfied.set()
+
+    async with serve(ledger, "127.0.0.1", 0, write_limit=4_096) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        subscribed = Subscribers(plan_of(url, **changes), add=add, epoch_ns=0)
+        subscribed.start()
+        await asyncio.wait_for(satisfied.wait(), 15)
+        await subscribed.close()
+    return rows
+
+
+def test_absent_subscriber_stays_away_and_resumes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It leaves on purpose, dials again no earlier than planned, after the last event that it received."""
+    monkeypatch.setattr(subscriber_habits, "PRESENT_S", 0.1)
+    came_back_twice = lambda rows: bool(rows["stream"]) and rows["stream"][-1]["connection"] == 2  # noqa: E731
+    rows = within(run_subscribers(Ledger(every_s=0.01), came_back_twice, absent_s=0.3))
+    first, second, third = rows["connections"]
+    assert [row["close_code"] for row in (first, second, third)] == [PLANNED_RECONNECT, PLANNED_RECONNECT, 0]
+    assert second["dialed_ns"] - first["closed_ns"] >= 0.29e9
+    seen = [row["seq"] for row in rows["stream"]]
+    assert seen == list(range(1, len(seen) + 1)) and second["after_seq"] > 0
+
+
+def test_slow_subscriber_fills_every_buffer_and_then_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server cannot send any more while it pauses. Afterwards the events come in order."""
+    monkeypatch.setattr(subscribers, "READ_S", 0.02)
+    ledger = Ledger(every_s=0.0, text="x" * 40_000)
+    went_on = lambda rows: ledger.stalled.is_set() and len(rows["stream"]) > 100  # noqa: E731
+    rows = within(run_subscribers(ledger, went_on, slow_pause_s=0.5))
+    seen = [row["seq"] for row in rows["stream"]]
+    assert seen == list(range(1, len(seen) + 1))
+    assert {row["subscriber"] for row in rows["stream"]} == {"s-ACME-slow"}
+    received_ns = [row["received_ns"] for row in rows["stream"]]
+    assert max(later - earlier for earlier, later in itertools.pairwise(received_ns)) >= 0.45e9
+
+
+def test_new_subscribers_read_the_ledger_from_its_beginning_and_leave() -> None:
+    """Each reads up to what others had received when it came, and then leaves for good."""
+    is_replay = lambda row: "replay" in row["subscriber"] and row["closed_ns"] > 0  # noqa: E731
+    two_left = lambda rows: sum(map(is_replay, rows["connections"])) == 2  # noqa: E731
+    changes = {"subscribers_per_market": 1, "replay_every_s": 0.3}
+    rows = within(run_subscribers(Ledger(every_s=0.01), two_left, **changes))
+    left = [*filter(is_replay, rows["connections"])]
+    assert [row["subscriber"] for row in left] == ["s-ACME-replay0", "s-ACME-replay1"]
+    assert [(row["after_seq"], row["close_code"]) for row in left] == [(0, PLANNED_RECONNECT)] * 2
+    for row in left:
+        seen = [event["seq"] for event in rows["stream"] if event["subscriber"] == row["subscriber"]]
+        assert seen == list(range(1, len(seen) + 1)) and len(seen) > 5

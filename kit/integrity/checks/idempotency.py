@@ -8,7 +8,7 @@ from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import counts, firsts, present, spread
 from kit.integrity.arrays.json_columns import loads, parse
-from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, REUSE_KEY, REUSED, good, refused
+from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, PROBED, REUSED, good, refused
 from kit.integrity.evidence.evidence import Evidence, acknowledged, final_status
 from kit.integrity.findings.check import Checks, Result, by_key, by_order, by_row, plural
 from kit.integrity.findings.counterexample import Subject
@@ -112,7 +112,7 @@ def idempotent_replies(evidence: Evidence) -> Result:
     """
     attempts, size = evidence.attempts, evidence.key_count
     cancels = attempts["op"] == CANCEL
-    sent = attempts.where((cancels | (attempts["op"] == ORDER)) & (attempts["kind"] != REUSE_KEY))
+    sent = attempts.where((cancels | (attempts["op"] == ORDER)) & ~np.isin(attempts["kind"], PROBED))
     key, status = sent["key"], final_status(sent)
     fine, denied = good(status) & (key >= 0), refused(status) & (key >= 0)
     denied &= ~cancels[sent["index"]] | (sent["invoked_ns"] > _first_answer(sent, fine, size)[key])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import counts, firsts, present, spread
+from kit.integrity.arrays.ids import NO_ID
 from kit.integrity.arrays.json_columns import loads
 from kit.integrity.checks.authorization import owners
 from kit.integrity.evidence import order_content
@@ -41,7 +42,7 @@ def read_your_writes(evidence: Evidence) -> Result:
 
     GETs without an answer are not counted. Reads by other clients belong to `unauthorized-refused`.
     """
-    reads, acknowledged_ns = evidence.order_reads, _first_acknowledged(evidence)
+    reads, acknowledged_ns = evidence.order_reads, first_acknowledged(evidence)
     order, invoked = reads["order"], reads["invoked_ns"]
     due = (
         reads.where((invoked > acknowledged_ns[order]) & (owners(evidence)[order] == reads["client"]))
@@ -59,7 +60,7 @@ def read_your_writes(evidence: Evidence) -> Result:
     return by_order(evidence, examined=len(np.unique(order)), bad=bad["order"], example=example)
 
 
-def _first_acknowledged(evidence: Evidence) -> np.ndarray:
+def first_acknowledged(evidence: Evidence) -> np.ndarray:
     """Return when each order was first acknowledged, by the order id in the answer. NEVER if it was not."""
     sent, times = evidence.sent, np.full(evidence.order_count, NEVER, dtype=np.int64)
     order = sent["answer_order"]
@@ -78,27 +79,32 @@ def _first_acknowledged(evidence: Evidence) -> np.ndarray:
 def reads_as_ordered(evidence: Evidence) -> Result:
     """Check that every 200 shows the order with the content that was sequenced.
 
-    Symbol, side, type, tif, qty and price equal the order's accepted event, or its stored order where it has none. The
-    answer names no other client.
+    Symbol, side, type, tif, qty, price and idempotency key equal the order's accepted event, or its stored order where
+    it has none. The answer names no other client.
     """
     reads = _found(evidence)
     size, accepted, orders = evidence.order_count, evidence.accepted, evidence.orders
     wanted = spread(accepted["order"], accepted["content"], size)
     wanted = np.where(wanted == 0, spread(orders["order"], orders["content"], size), wanted)
+    keys = spread(accepted["order"], accepted["key"], size, NO_ID)
+    keys = np.where(keys == NO_ID, spread(orders["order"], orders["key"], size, NO_ID), keys)
     known = reads.where(wanted[reads["order"]] != 0)
-    bad = known.where(known["answer"] != wanted[known["order"]])
+    other_key = (known["answer_key"] != NO_ID) & (known["answer_key"] != keys[known["order"]])
+    bad = known.where((known["answer"] != wanted[known["order"]]) | other_key)
 
     def example(number: int) -> str:
         row = evidence.first_row("order_reads", bad, order=number)
         answer = loads(row["reply"])
         read = order_content.canonical(answer, order_content.CLIENT)
         read |= {"client": answer.get("clientId", row["client_id"])}
+        read |= {"key": answer["idempotencyKey"]} if "idempotencyKey" in answer else {}
         at = firsts(accepted["order"], size)[number]
         name, index = (
             ("events", accepted["index"][at]) if at >= 0 else ("orders", firsts(orders["order"], size)[number])
         )
         held = _content(evidence, name, int(index)) | {"client": row["client_id"]}
-        return f"order {row['order_id']}: {order_content.differences(held, read, 'read')}"
+        held["key"] = evidence.row(name, int(index))["idempotency_key"]
+        return f"order {row['order_id']}: {order_content.differences(held, {'key': held['key']} | read, 'read')}"
 
     return by_order(evidence, examined=len(np.unique(known["order"])), bad=bad["order"], example=example)
 

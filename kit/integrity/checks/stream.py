@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import paired, unpaired
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
-from kit.model import NS_PER_S, PLANNED_RECONNECT
+from kit.model import NS_PER_S, PLANNED_RECONNECT, SLOW_SUBSCRIBER
 
 CHECKS = Checks()
 
@@ -204,6 +205,66 @@ def _first_after(evidence: Evidence) -> dict[int, int]:
     connections = evidence.connections
     pairs, after = paired(connections["subscriber"], connections["symbol"]), connections["after_seq"]
     return {pair: int(after[pairs == pair].min()) for pair in pd.unique(pairs).tolist()}
+
+
+@CHECKS.add(
+    "stream-on-time",
+    noun="streamed events",
+    hold="came within 10 s",
+    broke="came more than 10 s late",
+    needs=("stream", "connections", "events"),
+    timed=True,
+)
+def stream_on_time(evidence: Evidence) -> Result:
+    """Check that no connected subscriber waits for an event longer than `SETTLE_NS`.
+
+    The wait begins with the latest of: the ledger's time of the event, the opening of the connection, and the message
+    before on the same connection. Subscribers that pause reading are left out (`SLOW_SUBSCRIBER`).
+    """
+    stream, order = evidence.stream, _by_receipt(evidence)
+    indices = evidence.market_ranges.find(evidence.events, stream["symbol"], stream["seq"])
+    since_ns = np.maximum(evidence.events["ts_ns"][indices], _opened_ns(evidence))[order]
+    received_ns, connection = stream["received_ns"][order], _connection(stream)[order]
+    follows = np.append(False, connection[1:] == connection[:-1])
+    before_ns = np.where(follows, np.append(0, received_ns[:-1]), 0)
+    waited_ns = received_ns - np.maximum(since_ns, before_ns)
+    judged = (indices[order] >= 0) & _reads_promptly(evidence)[stream["subscriber"][order]]
+    bad = np.flatnonzero(judged & (waited_ns > SETTLE_NS))
+
+    def first() -> tuple[int, int, int]:
+        at = order[bad[0]]
+        return int(stream["subscriber"][at]), int(stream["symbol"][at]), int(stream["seq"][at])
+
+    def example() -> str:
+        subscriber, symbol, seq = first()
+        where = f"{evidence.markets[symbol]} seq {seq}"
+        return f"subscriber {evidence.subscribers[subscriber]} waited {waited_ns[bad[0]] / NS_PER_S:.1f} s for {where}"
+
+    return by_row(
+        evidence,
+        examined=int(judged.sum()),
+        violations=len(bad),
+        example=example,
+        subject=lambda: _around(evidence, *first()),
+    )
+
+
+def _reads_promptly(evidence: Evidence) -> np.ndarray:
+    names = [evidence.subscribers[number] for number in range(len(evidence.subscribers))]
+    return np.array([not name.endswith(SLOW_SUBSCRIBER) for name in names], dtype=bool)
+
+
+def _connection(table: Rows) -> np.ndarray:
+    """Return one number for each row, equal for rows of the same connection of the same subscriber."""
+    return paired(table["subscriber"], table["connection"])
+
+
+def _opened_ns(evidence: Evidence) -> np.ndarray:
+    """Return for each message when its connection was opened; 0 where that is not known."""
+    numbers, opened_ns = _connection(evidence.connections).tolist(), evidence.connections["opened_ns"].tolist()
+    opened = dict(zip(numbers, opened_ns, strict=True))
+    connections, positions = np.unique(_connection(evidence.stream), return_inverse=True)
+    return np.array([opened.get(one, 0) for one in connections.tolist()], dtype=np.int64)[positions]
 
 
 def _around(evidence: Evidence, subscriber: int, symbol: int, seq: int) -> Subject:

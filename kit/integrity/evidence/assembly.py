@@ -14,7 +14,7 @@ from kit.integrity.arrays.ids import ClientIds, Names, number_ids
 from kit.integrity.arrays.parquet_table import ParquetTable
 from kit.integrity.evidence import client_tables, ledger_tables, published_metrics, stream_tables, validity
 from kit.integrity.evidence.book_tables import BookReads
-from kit.integrity.evidence.client_tables import CANCEL, ORDER, REUSE_KEY
+from kit.integrity.evidence.client_tables import CANCEL, MALFORMED, ORDER, PROBED, REUSE_KEY, TAKEN_ORDER_ID
 from kit.integrity.evidence.evidence import READ_TABLES, Evidence
 from kit.integrity.evidence.expected_messages import ExpectedMessages
 from kit.integrity.evidence.ledger_tables import ACCEPTED, CANCELLED, CLIENT, FILL, REFUSED, REJECTED
@@ -36,7 +36,7 @@ ORDER_IDS = (
     ("orders", "order"),
     ("outbox", "order"),
 )
-KEYS = (("attempts", "key"), ("events", "key"), ("orders", "key"))
+KEYS = (("attempts", "key"), ("order_reads", "answer_key"), ("events", "key"), ("orders", "key"))
 
 
 def read_evidence(
@@ -135,11 +135,13 @@ def _number_ids(tables: Mapping[str, Columns]) -> tuple[int, int]:
 
 
 def _parts(attempts: Columns, events: Columns) -> dict[str, Any]:
-    op, kind, own = attempts["op"], events["type"], attempts["kind"] != REUSE_KEY
+    op, sent_as, kind = attempts["op"], attempts["kind"], events["type"]
     asked = (kind == REFUSED) | ((kind == CANCELLED) & (events["reason"] == CLIENT))
     return {
-        "sent": attempts.where((op == ORDER) & own),
-        "reused": attempts.where(~own),
+        "sent": attempts.where((op == ORDER) & ~np.isin(sent_as, PROBED)),
+        "reused": attempts.where(sent_as == REUSE_KEY),
+        "taken": attempts.where(sent_as == TAKEN_ORDER_ID),
+        "malformed": attempts.where(sent_as == MALFORMED),
         "cancels": attempts.where(op == CANCEL),
         "accepted": events.where(kind == ACCEPTED),
         "rejected": events.where(kind == REJECTED),

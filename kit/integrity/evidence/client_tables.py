@@ -16,10 +16,13 @@ from kit.integrity.arrays.parquet_table import Batch, ParquetTable, decoded, to_
 from kit.integrity.evidence import order_content
 from kit.integrity.evidence.book_tables import BookReads
 from kit.integrity.evidence.trade_page_tables import TradePages
-from kit.model import ATTEMPT_COLUMNS, ATTEMPT_KINDS, OPERATIONS
+from kit.model import ATTEMPT_COLUMNS, ATTEMPT_KINDS, OPERATIONS, PROBES
 
 ORDER, CANCEL, GET_ORDER, BOOK, TRADES = range(len(OPERATIONS))
-FIRST, REUSE_KEY = (ATTEMPT_KINDS.index(kind) for kind in ("first", "reuse_key"))
+FIRST, REUSE_KEY, TAKEN_ORDER_ID, MALFORMED = (
+    ATTEMPT_KINDS.index(kind) for kind in ("first", "reuse_key", "taken_order_id", "malformed")
+)
+PROBED = tuple(ATTEMPT_KINDS.index(kind) for kind in sorted(PROBES))
 OUTCOMES = ("ok", "fail", "info")
 OK, FAIL, INFO = range(3)
 STATES = ("ACCEPTED", "OPEN", "PARTIALLY_FILLED", "FILLED", "CANCELLED", "REJECTED")
@@ -40,10 +43,11 @@ REPEATED = {
 COMPARED = frozenset(REPEATED[name] for name in order_content.REPLY_FIELDS)
 NAMED_FIELDS = order_content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": str}
 STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
-FOUND, NOT_FOUND, FORBIDDEN = 200, 404, 403
+FOUND, NEW_ORDER, NEW_CANCEL = 200, 201, 202
+INVALID_REQUEST, FORBIDDEN, NOT_FOUND = 400, 403, 404
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
-# The reason of a refused key reuse, as in the column `answer`.
-REUSED = np.uint64(hashing.one("IdempotencyKeyReused"))
+# The reasons of refusals, as in the column `answer`.
+REUSED, ID_TAKEN = (np.uint64(hashing.one(reason)) for reason in ("IdempotencyKeyReused", "OrderIdReused"))
 
 
 def good(status: np.ndarray) -> np.ndarray:
@@ -60,10 +64,10 @@ def read_attempts(
 ) -> Columns:
     """Read all attempts; add the answered reads of orders to `reads`, of books to `books`, of trades to `pages`.
 
-    `content` and `answer` are hashes of the content that was sent and that was acknowledged; for the reuse of a key
-    `answer` is the hash of the refusal's reason. `attempt_id` is a hash of (operation, attempt). In `reads`,
-    `answer_order`, `state`, `filled` and `answer` come from the answer. An answer that names another client or key gets
-    an `answer` that equals no content. Ids are still hashes.
+    `content` and `answer` are hashes of the content that was sent and that was acknowledged; for a request that must be
+    refused `answer` is the hash of the refusal's reason. `attempt_id` is a hash of (operation, attempt). In `reads`,
+    `answer_order`, `answer_key`, `state`, `filled` and `answer` come from the answer. An answer that names another
+    client or key gets an `answer` that equals no content. Ids are still hashes.
     """
     attempts, templates, begin = Columns(storage, table.rows), JsonTemplates(REPEATED, COMPARED), 0
     for batch in table.batches(READ):
@@ -83,7 +87,7 @@ def _attempts(batch: Batch, clients: ClientIds, templates: JsonTemplates) -> dic
         "op": codes(batch["op"], OPERATIONS),
         "kind": codes(batch["kind"], ATTEMPT_KINDS),
         "outcome": codes(batch["outcome"], OUTCOMES),
-        "key": np.where(name != 0, hashing.rows(client, name), np.uint64(0)),
+        "key": _key(client, name),
         "order": hashing.texts(batch["order_id"]),
         "client": clients.number(batch["client_id"]),
         "content": order_content.number(batch, order_content.CLIENT),
@@ -101,7 +105,7 @@ def _answers(
     answer_order, answer = np.zeros_like(columns["order"]), np.zeros_like(columns["content"])
     own = np.zeros(len(answer), dtype=bool)
     acknowledged = good(columns["status"]) | good(columns["late_status"])
-    asked = np.flatnonzero((columns["op"] == ORDER) & (columns["kind"] != REUSE_KEY) & acknowledged)
+    asked = np.flatnonzero((columns["op"] == ORDER) & ~np.isin(columns["kind"], PROBED) & acknowledged)
     if len(asked):
         texts = decoded(batch["reply"]).take(pa.array(asked))
         repeats = templates.same(texts, batch, asked, _shapes(batch)[asked])
@@ -114,9 +118,9 @@ def _answers(
             differs = _names_other(parsed["clientId"], client[other])
             differs |= _names_other(parsed["idempotencyKey"], name[other])
             answer[other] = np.where(differs, ~answer[other], answer[other])
-    reused = np.flatnonzero(columns["kind"] == REUSE_KEY)
-    if len(reused):
-        answer[reused] = hashing.texts(parse(decoded(batch["reply"]).take(pa.array(reused)), {"error": str})["error"])
+    probes = np.flatnonzero(np.isin(columns["kind"], PROBED))
+    if len(probes):
+        answer[probes] = hashing.texts(parse(decoded(batch["reply"]).take(pa.array(probes)), {"error": str})["error"])
     return {"answer_order": answer_order, "answer": answer, "answers_own_order": own}
 
 
@@ -148,4 +152,10 @@ def _reads(batch: Batch, sent: dict[str, np.ndarray], begin: int) -> dict[str, n
         "state": codes(parsed["status"], STATES),
         "filled": to_numpy(parsed["filledQty"]),
         "answer": np.where(differs, ~answer, answer),
+        "answer_key": _key(hashing.texts(batch["client_id"])[rows], hashing.texts(parsed["idempotencyKey"])),
     }
+
+
+def _key(client: np.ndarray, name: np.ndarray) -> np.ndarray:
+    """Hash (client, key); 0 without a key."""
+    return np.where(name != 0, hashing.rows(client, name), np.uint64(0))

@@ -49,6 +49,8 @@ class Evidence:
     # Parts of the above that most checks want.
     sent: Rows  # order attempts under their own content
     reused: Rows  # attempts at orders and cancels that reuse a key for other content
+    taken: Rows  # attempts at orders under a new key, with the id of an acknowledged order
+    malformed: Rows  # attempts at orders that break the contract
     cancels: Rows
     accepted: Rows
     rejected: Rows  # ledger events that refuse an order (not a cancel)

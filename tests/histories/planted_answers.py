@@ -1,0 +1,96 @@
+"""Plant anomalies in the status of answers, and messages that come late. The ledger is right."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tests.histories import edits
+from tests.histories.edits import Plants, Tables
+
+PLANTS = Plants()
+
+
+def _answered_twice(tables: Tables, op: str) -> int:
+    """The row of an answered retry or early resubmission whose key was answered before."""
+    retries = tables["attempts"][(tables["attempts"]["op"] == op) & (tables["attempts"]["status"] == 200)]
+    return retries.index[0]
+
+
+@PLANTS.caught_by("answered-as-new-once")
+def retry_of_an_order_is_answered_as_new(tables: Tables) -> None:
+    edits.change(tables, "attempts", _answered_twice(tables, "order"), status=201)
+
+
+@PLANTS.caught_by("answered-as-new-once")
+def retry_of_a_cancel_is_answered_as_new(tables: Tables) -> None:
+    edits.change(tables, "attempts", _answered_twice(tables, "cancel"), status=202)
+
+
+@PLANTS.caught_by("answered-as-new-once")
+def new_order_is_answered_as_known(tables: Tables) -> None:
+    attempts = tables["attempts"]
+    once = attempts[~attempts.duplicated(["client_id", "idempotency_key"], keep=False)]
+    edits.change(tables, "attempts", once[once["status"] == 201].index[0], status=200)
+
+
+@PLANTS.caught_by("answered-as-new-once")
+def new_order_is_answered_with_another_success(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"op": "order", "kind": "first", "status": 201}, status=204)
+
+
+def _own_cancel(tables: Tables) -> dict[str, Any]:
+    """A cancel by its own client, long after the order."""
+    order = edits.row(tables, "orders", status="FILLED")
+    return {"op": "cancel", "client_id": order["client_id"], "idempotency_key": "late", "order_id": order["order_id"]}
+
+
+@PLANTS.caught_by("own-orders-cancellable")
+def cancel_of_an_acknowledged_order_finds_no_order(tables: Tables) -> None:
+    edits.add_attempt(tables, _own_cancel(tables) | {"status": 404, "outcome": "fail", "reply": "{}"})
+
+
+@PLANTS.caught_by("own-orders-cancellable")
+def cancel_by_the_orders_own_client_is_forbidden(tables: Tables) -> None:
+    edits.add_attempt(tables, _own_cancel(tables) | {"status": 403, "outcome": "fail", "reply": "{}"})
+
+
+@PLANTS.caught_by("taken-order-id-refused")
+def order_with_a_taken_id_is_acknowledged(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"kind": "taken_order_id"}, status=201, outcome="ok", reply="{}")
+
+
+@PLANTS.caught_by("taken-order-id-refused")
+def order_with_a_taken_id_is_refused_for_another_reason(tables: Tables) -> None:
+    reply = json.dumps({"error": "IdempotencyKeyReused"})
+    edits.change_first(tables, "attempts", {"kind": "taken_order_id"}, reply=reply)
+
+
+@PLANTS.caught_by("malformed-orders-refused")
+def malformed_order_is_acknowledged(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"kind": "malformed"}, status=201, outcome="ok", reply="{}")
+
+
+@PLANTS.caught_by("no-phantom-orders")
+def malformed_order_without_an_answer_is_sequenced(tables: Tables) -> None:
+    row = edits.rows(tables, "attempts", kind="malformed").index[0]
+    sent = tables["attempts"].loc[row].to_dict()
+    edits.change(tables, "attempts", row, status=0, outcome="info", error="timeout")
+    event = edits.row(tables, "events", type="accepted")
+    names = {"order_id": sent["order_id"], "client_id": sent["client_id"], "idempotency_key": sent["idempotency_key"]}
+    edits.add_event(tables, event, **names)
+
+
+@PLANTS.caught_by("reads-as-ordered")
+def order_is_read_with_the_key_of_another_order(tables: Tables) -> None:
+    read = edits.row(tables, "attempts", op="get_order", status=200)
+    body = json.loads(read["reply"]) | {"idempotencyKey": "another"}
+    edits.add_read(tables, read["order_id"], reply=json.dumps(body))
+
+
+@PLANTS.caught_by("stream-on-time")
+def message_comes_eleven_seconds_late(tables: Tables) -> None:
+    """The last message of a market, on a connection that was open all the time."""
+    stream = tables["stream"]
+    last = stream[stream["symbol"] == "ACME"].index[-1]
+    edits.change(tables, "stream", last, received_ns=int(stream["received_ns"][last]) + 11 * 10**9)
