@@ -12,6 +12,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from kit import model
 from kit.load import resubmissions, retry
@@ -19,7 +20,7 @@ from kit.load.counts import Counts
 from kit.load.follow_ups import FollowUp, follow_ups
 from kit.load.http_attempt import Attempt, OperationState
 from kit.load.ledger_cursor import LedgerCursors
-from kit.load.orders import READS, Operation
+from kit.load.orders import POSTPONED, READS, Draws, Operation
 from kit.load.pacer import Pacer
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
@@ -32,6 +33,7 @@ REASKS_AT_ONCE = 32  # operations that the drain repeats in parallel
 REASK_ATTEMPTS_MAX = 60  # attempts of one operation, including its first one and its retries
 DRAIN_S_MAX = 30.0  # from the last operation to the end of the drain
 SETTLE_POLL_S = 0.02
+POSTPONED_S_MAX = 60.0  # after an idle time, over which requests that were due in it are spread
 
 ORDER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,100}")  # safe in a path
 
@@ -166,7 +168,8 @@ class Engine:
         if kind == model.REASK:
             return operation
         if kind == model.REUSE_KEY:
-            return resubmissions.reuse_content(self._plan, operation, number, self._other_order(operation))
+            named = self._other_order(operation) if operation.op == CANCEL else state.order_id
+            return resubmissions.reuse_content(self._plan, operation, number, named)
         return resubmissions.resend_content(self._plan, operation, number)
 
     # Answers.
@@ -221,10 +224,12 @@ class Engine:
             state.acknowledged = True
             if state.operation.op == TRADES:
                 self._cursors.advance(state.operation.symbol, attempt.reply)
+            if state.operation.op == ORDER:
+                state.order_id = _acknowledged_order_id(attempt)
             if state.operation.op not in READS and self.issuing:
                 self._resubmit(state)
             if state.operation.op == ORDER and self.issuing:
-                self._send_follow_ups(state.operation, _acknowledged_order_id(attempt))
+                self._send_follow_ups(state.operation, state.order_id)
 
     def _resubmit(self, state: OperationState) -> None:
         """Resubmit an acknowledged key, soon and much later, if the plan selects it for that."""
@@ -246,9 +251,17 @@ class Engine:
 
     def _resubmit_late(self, state: OperationState) -> None:
         """Resubmit now. The timer before this call does not keep the operation open, because the drain would wait."""
-        if self.issuing:
+        if self.issuing and not self._postpone(state.operation, self._resubmit_late, state):
             self._reopen(state)
             self._send_later(0.0, state, model.RESUBMIT_LATE)
+
+    def _postpone(self, operation: Operation, call: Callable[..., None], *args: Any) -> bool:
+        """Repeat the call when an idle time is over; False in a busy time. The calls are spread, so as not to burst."""
+        idle_s = self._pacer.idle_left_s()
+        if idle_s:
+            spread_s = Draws(self._plan.seed, operation.op_id, POSTPONED).unit() * POSTPONED_S_MAX
+            self._loop.call_later(idle_s + spread_s, call, *args)
+        return idle_s > 0
 
     def _send_follow_ups(self, operation: Operation, order_id: str) -> None:
         """Schedule what follows an acknowledged order."""
@@ -258,7 +271,7 @@ class Engine:
             self._loop.call_later(one.delay_s, self._issue_follow_up, one)
 
     def _issue_follow_up(self, one: FollowUp) -> None:
-        if self.issuing:
+        if self.issuing and not self._postpone(one.operation, self._issue_follow_up, one):
             self._issue(one.operation, kind=one.kind)
 
     def _may_reuse(self, operation: Operation) -> bool:

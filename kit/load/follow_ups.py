@@ -11,11 +11,10 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kit.load.identifiers import LENGTH_MAX, client_name, is_client_name
-from kit.load.orders import LATE, MALFORMED, READ_AGAIN, READ_BACK, TAKEN, UNAUTHORIZED, Draws, Operation
+from kit.load.orders import LATE, READ_AGAIN, READ_BACK, TAKEN, UNAUTHORIZED, Draws, Operation
 from kit.load.plan import LoadPlan
 from kit.load.resubmissions import late_delay_s
-from kit.model import CANCEL, FIRST, GET_ORDER, TAKEN_ORDER_ID
-from kit.model import MALFORMED as MALFORMED_KIND
+from kit.model import CANCEL, FIRST, GET_ORDER, MALFORMED, TAKEN_ORDER_ID
 
 READS_BACK = 3  # of one order, one after the other
 READ_BACK_S_MAX = 1.0  # from one read to the next
@@ -31,15 +30,14 @@ LATE_BASE = 1 << 47
 LATE_CANCEL_BASE, LATE_READ_BASE = LATE_BASE + READ_BACK_BASE, LATE_BASE + 2 * READ_BACK_BASE
 LATE_UNAUTHORIZED_BASE = LATE_BASE + UNAUTHORIZED_BASE
 
-# What breaks the contract: a name that is empty, too long, or has a character that is not accepted.
+# What breaks the contract: a name that is empty, too long, or has a character that is not accepted …
 BAD_NAMES = (
     "", "0" * (LENGTH_MAX + 1), "a b", "a/b", "a%2Fb", "a#b", "a|b", "a\n", "\tk", "caf\u00e9", "cafe\u0301",
     "\uff41\uff42", "\u0661", "a\u0000", "\u212a1",
 )  # fmt: skip
-MALFORMED_FIELDS: tuple[dict[str, Any], ...] = (
-    *({"idempotency_key": name} for name in BAD_NAMES),
-    *({"order_id": name} for name in BAD_NAMES),
-    *({"client_id": name} for name in BAD_NAMES),
+NAMED = ("idempotency_key", "order_id", "client_id")
+# … a number out of its bounds, or an unknown word.
+BAD_VALUES: tuple[dict[str, Any], ...] = (
     *({"qty": qty} for qty in (0, -1, 1_000_000_001)),
     *({"type": "LIMIT", "tif": "GTC", "price": price} for price in (0, -1, 1_000_000_000_001)),
     *({"side": side} for side in ("", "buy", "HOLD")),
@@ -48,6 +46,7 @@ MALFORMED_FIELDS: tuple[dict[str, Any], ...] = (
     {"type": "MARKET", "tif": "GTC", "price": 0},
     *({"symbol": symbol} for symbol in ("", "acme", "NO-SUCH")),
 )
+RULES = len(BAD_NAMES) + len(BAD_VALUES)
 
 
 class FollowUp(NamedTuple):
@@ -120,13 +119,20 @@ def _taken_order_id(plan: LoadPlan, operation: Operation, order_id: str) -> Iter
 
 
 def _malformed(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:
-    """Send an order that breaks one rule of the contract."""
-    draws = Draws(plan.seed, operation.op_id, MALFORMED)
-    if draws.unit() < plan.malformed_ratio:
+    """Send an order that breaks one rule of the contract. The rules take turns, so that a short load breaks each."""
+    every = round(1 / plan.malformed_ratio) if plan.malformed_ratio else 0
+    if every and operation.op_id % every == every - 1:
         name = f"{plan.run_id}-m{operation.op_id}"
         fresh = operation._replace(op_id=MALFORMED_BASE + operation.op_id, idempotency_key=name, order_id=name)
-        broken = MALFORMED_FIELDS[draws.below(len(MALFORMED_FIELDS))]
-        yield FollowUp(0.0, fresh._replace(**broken), MALFORMED_KIND)
+        yield FollowUp(0.0, fresh._replace(**broken_rule(operation.op_id // every)), MALFORMED)
+
+
+def broken_rule(number: int) -> dict[str, Any]:
+    """Return the fields that break rule `number`. A bad name is each time in another field."""
+    turn, rule = divmod(number, RULES)
+    if rule < len(BAD_NAMES):
+        return {NAMED[(turn + rule) % len(NAMED)]: BAD_NAMES[rule]}
+    return BAD_VALUES[rule - len(BAD_NAMES)]
 
 
 def _late(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[FollowUp]:

@@ -25,6 +25,7 @@ class OperationState:
         "answered",
         "maybe_applied",
         "operation",
+        "order_id",
         "pending",
         "sent",
         "sequential_left",
@@ -33,6 +34,7 @@ class OperationState:
 
     def __init__(self, operation: Operation) -> None:
         self.operation = operation
+        self.order_id = operation.order_id  # of an acknowledged order: the id in the acknowledgement
         self.sent = 0
         self.tries = 0
         self.pending = 0

@@ -50,7 +50,7 @@ _U32 = 0xFFFFFFFF
 # The purpose of a draw. It is part of the generator's seed, so that one decision never shifts another.
 CONTENT, RESEND, RESUBMIT, READ_BACK, BACKOFF, PHASE, STREAM = range(7)
 KEY, REUSE, LARGE, UNAUTHORIZED, CURSOR, PASSIVE, READ_AGAIN = range(7, 14)
-ORDER_ID, TAKEN, MALFORMED, LATE, DEPTH = range(14, 19)
+ORDER_ID, TAKEN, LATE, DEPTH, POSTPONED = range(14, 19)
 
 
 class Draws:

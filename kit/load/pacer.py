@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from kit.load.orders import Operation, OrderFlow
 from kit.load.plan import LoadPlan
-from kit.load.schedule import TimerFd, arrivals_ns
+from kit.load.schedule import TimerFd, arrivals_ns, idle_left_ns, without_pauses
 from kit.model import NS_PER_S
 
 START_S = 0.1  # from `start` to the schedule's zero, so that the first operations are not late
@@ -43,11 +43,17 @@ class Pacer:
             return
         plan = self._plan
         self._zero_ns = time.monotonic_ns() + int(START_S * NS_PER_S)
-        self._arrivals = arrivals_ns(plan.seed, plan.rate_per_s, plan.duration_max_s)
+        arrivals = arrivals_ns(plan.seed, plan.rate_per_s, plan.duration_max_s)
+        self._arrivals = without_pauses(arrivals, plan.busy_s, plan.idle_s)
         self._timer = TimerFd()
         self._loop.add_reader(self._timer.fd, self._tick)
         self._prepare()
         self._arm()
+
+    def idle_left_s(self) -> float:
+        """Return how long nothing is scheduled yet; 0 in a busy time."""
+        offset_ns = max(0, time.monotonic_ns() - self._zero_ns)
+        return idle_left_ns(offset_ns, self._plan.busy_s, self._plan.idle_s) / NS_PER_S
 
     def stop(self) -> None:
         if self._timer is not None:

@@ -41,6 +41,8 @@ class LoadPlan:
     seed: int = _as_run_parameter("seed", default=1)
     rate_per_s: float = _as_run_parameter("rate_per_s", default=50.0)
     duration_max_s: float = _within(0.1, 86_400, default=3_600.0)
+    busy_s: float = _within(0.1, 86_400, default=86_400.0)  # then nothing is sent for `idle_s`, and so on
+    idle_s: float = _within(0, 86_400, default=0.0)
     clients: int = _within(2, 10_000, default=50)
     resubmit_early_ratio: float = _within(0, 1, default=0.2)  # of orders and cancels: sent again within 0.2 s
     new_order_id_ratio: float = _within(0, 1, default=0.1)  # of orders that are sent again
@@ -55,13 +57,14 @@ class LoadPlan:
         0, 1, default=0.02
     )  # of acknowledged orders: another client tries to read or cancel them
     taken_order_id_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: the id is sent under a new key
-    malformed_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: one follows that breaks the contract
+    malformed_ratio: float = _within(0, 1, default=0.04)  # of acknowledged orders: one follows that breaks the contract
     late_ratio: float = _within(0, 1, default=0.04)  # of acknowledged orders: read, cancelled or resubmitted much later
     late_s_max: float = _within(0.1, 86_400, default=20.0)  # how long after the acknowledgement
     subscribers_per_market: int = _within(0, 100, default=1)
     reconnect_every_s: float = _within(0, 3_600, default=0.0)  # the last subscriber of each market; 0 = never
     absent_s: float = _within(0, 3_600, default=0.0)  # a subscriber stays away for so long, then resumes; 0 = none
     slow_pause_s: float = _within(0, 3_600, default=0.0)  # a subscriber stops reading for so long; 0 = none
+    trickle_per_s: float = _within(0, 1_000, default=0.0)  # a subscriber reads so many events a second; 0 = none
     replay_every_s: float = _within(0, 3_600, default=0.0)  # a new subscriber reads from the beginning; 0 = none
     timeout_ms: int = _within(10, 60_000, default=2_000)
     attempts_max: int = _within(1, 20, default=4)  # retry budget: first attempt and retries of one operation

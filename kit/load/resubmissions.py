@@ -77,21 +77,21 @@ def resend_content(plan: LoadPlan, operation: Operation, number: int) -> Operati
     return operation._replace(order_id=renamed(operation.order_id, number))
 
 
-def reuse_content(plan: LoadPlan, operation: Operation, number: int, other_order_id: str = "") -> Operation:
+def reuse_content(plan: LoadPlan, operation: Operation, number: int, order_id: str) -> Operation:
     """Return other content for the key of the operation.
 
     At times it is a cancel under the key of an order, or an order under that of a cancel. Otherwise one field differs
     (market, quantity, side, price, time in force, or both quantity and price so that their joined digits are the
     same), because an implementation may forget to compare any one of them. An order also gets a new order id, so that
-    the key is the only reason to refuse it. The content of a cancel is the order that it names: `other_order_id`, an
-    order of the same client.
+    the key is the only reason to refuse it. The content of a cancel is the order that it names: `order_id`, another
+    order of the same client, or the acknowledged order itself if the key is that of an order.
     """
     draws = Draws(plan.seed, operation.op_id, REUSE)
     other_kind = draws.unit() < OTHER_KIND_RATIO
     if operation.op == CANCEL:
-        return _order_under(operation, number) if other_kind else operation._replace(order_id=other_order_id)
+        return _order_under(operation, number) if other_kind else operation._replace(order_id=order_id)
     if other_kind:
-        return operation._replace(op=CANCEL, side="", type="", tif="", qty=0, price=0)
+        return operation._replace(op=CANCEL, order_id=order_id, side="", type="", tif="", qty=0, price=0)
     others: list[dict[str, Any]] = [{"symbol": symbol} for symbol in plan.markets if symbol != operation.symbol][:1]
     others += [{"qty": operation.qty % QTY_MAX + 1}, {"side": "SELL" if operation.side == "BUY" else "BUY"}]
     if operation.type == "LIMIT":

@@ -37,6 +37,18 @@ def arrivals_ns(seed: int, rate_per_s: float, duration_s: float) -> Iterator[int
             yield offset
 
 
+def without_pauses(offsets_ns: Iterator[int], busy_s: float, idle_s: float) -> Iterator[int]:
+    """Leave out the arrivals of idle times: after every `busy_s` nothing arrives for `idle_s`."""
+    return (offset for offset in offsets_ns if not idle_left_ns(offset, busy_s, idle_s))
+
+
+def idle_left_ns(offset_ns: int, busy_s: float, idle_s: float) -> int:
+    """Return how long the idle time at this offset still lasts; 0 in a busy time."""
+    period_ns = int((busy_s + idle_s) * NS_PER_S)
+    into_ns = offset_ns % period_ns
+    return period_ns - into_ns if into_ns >= int(busy_s * NS_PER_S) else 0
+
+
 class TimerFd:
     """A Linux timer behind a file descriptor. Timers of the event loop have a resolution of 1 ms only."""
 

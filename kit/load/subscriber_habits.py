@@ -1,8 +1,8 @@
 """Define how subscribers behave, and which subscribers a plan has.
 
 Every market has steady subscribers, of which the last one reconnects regularly. The last market also has, if the plan
-says so, a slow one that stops reading for longer than buffers last, an absent one that stays away and then resumes, and
-again and again a new one that reads the ledger from its beginning.
+says so, one that stops reading for longer than buffers last, one that reads more slowly than events come, an absent one
+that stays away and then resumes, and again and again a new one that reads the ledger from its beginning.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ class Habits(NamedTuple):
     """What a subscriber does on purpose; by default it stays connected and reads everything at once.
 
     It disconnects `reconnect_s` after it has connected, and dials again `absent_s` later. It stops reading for
-    `pause_s` after every `READ_S`. With `until_seq` it leaves for good once it has received that seq.
+    `pause_s` after every `read_s`; 0 is the time of one message. With `until_seq` it leaves for good once it has
+    received that seq.
     """
 
     reconnect_s: float | None = None
     absent_s: float = 0.0
     pause_s: float = 0.0
+    read_s: float = READ_S
     until_seq: int = 0
 
 
@@ -50,6 +52,8 @@ def roles(plan: LoadPlan) -> Iterator[Role]:
         yield Role(f"s-{symbol}-absent", symbol, Habits(reconnect_s=PRESENT_S, absent_s=plan.absent_s))
     if plan.slow_pause_s:
         yield Role(f"s-{symbol}{SLOW_SUBSCRIBER}", symbol, Habits(pause_s=plan.slow_pause_s))
+    if plan.trickle_per_s:
+        yield Role(f"s-{symbol}-trickle{SLOW_SUBSCRIBER}", symbol, Habits(pause_s=1 / plan.trickle_per_s, read_s=0.0))
 
 
 def replay(plan: LoadPlan, number: int, until_seq: int) -> Role:

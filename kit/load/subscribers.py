@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
-from kit.load.subscriber_habits import READ_S, Role, replay, roles
+from kit.load.subscriber_habits import Role, replay, roles
 from kit.model import PLANNED_RECONNECT
 
 OPEN_S_MAX = 3.0
@@ -161,8 +161,8 @@ class Subscriber:
                         await self._wait(self._habits.pause_s)
 
     async def _read(self, stream: ClientConnection) -> None:
-        """Record messages: one, or those of `READ_S` if the subscriber pauses afterwards."""
-        until_s = time.monotonic() + READ_S
+        """Record one message, or those of `read_s` if the subscriber pauses afterwards."""
+        until_s = time.monotonic() + self._habits.read_s
         self._record(await stream.recv())
         while self._habits.pause_s and time.monotonic() < until_s:
             self._record(await stream.recv())

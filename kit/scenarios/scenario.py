@@ -21,7 +21,8 @@ class Scenario:
 
     FIS cannot tell whether some actions had an effect. `evidence` maps such an action, by its name in the template, to
     an evidence source of `kit.faults`. `fault_parts` is the number of actions that follow one another and share the
-    duration of the fault. `brief` holds the durations and the rate of a run in the suite of pull requests.
+    duration of the fault. `scalable` is false if a suite must not
+    multiply the durations. `brief` holds the durations and the rate of a run in the suite of pull requests.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Scenario:
     stack: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, str] = field(default_factory=dict)
     fault_parts: int = 1
+    scalable: bool = True
     brief: Mapping[str, int] = field(default_factory=dict)
 
     @property

@@ -24,7 +24,8 @@ class Suite:
     """A named list of scenarios.
 
     `brief`: run each scenario with its brief parameters; otherwise with its full ones, whose durations are multiplied
-    by `duration_factors`. `includes_unlisted`: also run every scenario of the kit that `scenarios` does not name.
+    by `duration_factors` where the scenario allows that. `includes_unlisted`: also run every scenario of the kit that
+    `scenarios` does not name.
     """
 
     name: str
@@ -44,7 +45,8 @@ class Suite:
         """Return the suite's own parameters for a run of the scenario; the caller's parameters override them."""
         if self.brief:
             return dict(scenario.brief)
-        return {name: getattr(scenario, name) * factor for name, factor in self.duration_factors.items()}
+        factors = self.duration_factors if scenario.scalable else {}
+        return {name: getattr(scenario, name) * factor for name, factor in factors.items()}
 
 
 PR = Suite(name="pr", title="the six kinds of fault, briefly: for each change", scenarios=FAULTS, brief=True)

@@ -152,4 +152,4 @@ def test_a_day_without_a_fault_needs_an_experiment_that_did_nothing_to_its_end(a
 
 
 def test_only_a_day_without_a_fault_may_show_none():
-    assert [name for name in scenarios.names() if scenarios.get(name).breaks_nothing] == ["steady-state"]
+    assert [name for name in scenarios.names() if scenarios.get(name).breaks_nothing] == ["soak", "steady-state"]

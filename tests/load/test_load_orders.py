@@ -229,11 +229,11 @@ def test_reused_key_carries_other_content() -> None:
     """The key of an order comes with a cancel, or with one other field. Over many orders each field changes."""
     seen, kinds = set[tuple[str, ...]](), Counter[str]()
     for order in (o for i in range(900) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
-        reused = resubmissions.reuse_content(PLAN, order, 3)
+        reused = resubmissions.reuse_content(PLAN, order, 3, "acknowledged")
         kinds[reused.op] += 1
         assert (reused.client_id, reused.idempotency_key) == (order.client_id, order.idempotency_key)
         if reused.op == CANCEL:
-            assert (reused.order_id, reused.qty, reused.type) == (order.order_id, 0, "")
+            assert (reused.order_id, reused.qty, reused.type) == ("acknowledged", 0, "")
             continue
         changed = tuple(name for name in order._fields if getattr(order, name) != getattr(reused, name))
         assert changed[0] == "order_id" and len(reused.order_id) <= LENGTH_MAX
@@ -301,13 +301,20 @@ def test_op_ids_of_follow_ups_are_unique_and_fit_a_trace_id() -> None:
     assert len(set(ids)) == len(ids) and max(ids) < 2**48
 
 
-def test_malformed_orders_break_every_rule() -> None:
-    """Over many orders each of the rules is broken, by a new key and order id where these are well formed."""
-    plan = replace(
-        PLAN, malformed_ratio=1.0, read_back_ratio=0, unauthorized_ratio=0, taken_order_id_ratio=0, late_ratio=0
-    )
-    orders = [o for i in range(2_000) if (o := OrderFlow(plan).operation(i)).op == ORDER]
-    sent = [one for order in orders for one in follow_ups.follow_ups(plan, order, order.order_id)]
-    assert {one.kind for one in sent} == {"malformed"} and len(sent) == len(orders)
-    for broken in follow_ups.MALFORMED_FIELDS:
-        assert any(broken.items() <= one.operation._asdict().items() for one in sent), broken
+def test_malformed_orders_break_every_rule_in_turn() -> None:
+    """A brief run breaks each rule at least once. Bad names are in each of the fields that hold names."""
+    sent = [one.operation for i in range(1_300) for one in _malformed(OrderFlow(PLAN).operation(i))]
+    every = round(1 / PLAN.malformed_ratio)
+    numbers = [(one.op_id - follow_ups.MALFORMED_BASE) // every for one in sent]
+    for number, one in zip(numbers, sent, strict=True):
+        assert follow_ups.broken_rule(number).items() <= one._asdict().items()
+    assert len({number % follow_ups.RULES for number in numbers}) >= follow_ups.RULES - 2
+    bad = {name for turn in range(3) for name in follow_ups.broken_rule(turn * follow_ups.RULES)}
+    assert bad == set(follow_ups.NAMED)
+    assert len({one.op_id for one in sent}) == len(sent)
+
+
+def _malformed(order: Operation) -> list[follow_ups.FollowUp]:
+    if order.op != ORDER:
+        return []
+    return [one for one in follow_ups.follow_ups(PLAN, order, order.order_id) if one.kind == "malformed"]
