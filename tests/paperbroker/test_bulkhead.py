@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -13,7 +14,9 @@ import pytest
 from paperbroker.errors import ClientOverloaded, Overloaded, StoreUnavailable
 from paperbroker.services.breaker import CALLS_MIN, Breaker
 from paperbroker.services.bulkhead import Bulkhead
+from paperbroker.services.retry_budget import CALL_S_MIN
 from tests.paperbroker.paperbroker_rig import RecordedTelemetry
+from tests.polling import wait_until_async
 
 REQUEST_S = 0.6  # a little over CALL_S_MIN
 
@@ -120,3 +123,35 @@ def test_an_error_of_the_call_reaches_the_caller():
             await tested.run("c1", tested.deadline(), divmod, 1, 0)
 
     run(main)
+
+
+def test_a_client_may_go_on_as_long_as_its_requests_end():
+    """Its share counts requests in flight, not requests."""
+
+    async def main() -> None:
+        tested = bulkhead(RecordedTelemetry())
+        for n in range(10):
+            assert await tested.run("busy", tested.deadline(), int, n) == n
+
+    run(main)
+
+
+def test_an_error_after_the_deadline_is_not_reported_as_lost():
+    """Nobody waits for it any more, so asyncio would log it when the future is collected."""
+    telemetry, gate, lost = RecordedTelemetry(), threading.Event(), list[Any]()
+
+    def fail_late() -> None:
+        gate.wait()
+        raise ZeroDivisionError
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: lost.append(context))
+        tested = bulkhead(telemetry)
+        with pytest.raises(StoreUnavailable):
+            await tested.run("c1", time.monotonic() + 0.05 + CALL_S_MIN, fail_late)
+        gate.set()
+        await wait_until_async(lambda: not tested._taken, "the call has ended")
+        gc.collect()
+
+    run(main)
+    assert lost == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from paperbroker.domain.events import IntakeType
 from paperbroker.domain.orders import CancelOrder
-from paperbroker.errors import NotOwner, Overloaded, StoreContended, StoreThrottled, StoreUnavailable
+from paperbroker.errors import NotOwner, Overloaded, StoreContended, StoreThrottled, StoreUnavailable, UnknownOrder
 from paperbroker.services import intake
 from paperbroker.services.intake import Receipt
 from paperbroker.services.retry_budget import CALL_S_MIN, REQUEST_S, THROTTLED_MAX, TRIES_MAX
@@ -62,6 +64,33 @@ def test_lasting_conflicts_are_reported_as_a_write_without_effect():
     with pytest.raises(StoreContended):
         submit(rig)
     assert len(rig.sent) <= 2 * TRIES_MAX
+
+
+def test_tries_are_bounded_even_if_they_take_no_time():
+    """Each try is a transaction and a read of the key."""
+    rig = ScriptedIntake([CONFLICT, ABSENT] * 20)
+    rig.intake._sleep = rig.slept.append
+    with pytest.raises(StoreContended):
+        submit(rig)
+    assert len(rig.sent) == 2 * TRIES_MAX and len(rig.slept) == TRIES_MAX - 1
+
+
+def test_a_cancel_of_an_unknown_order_is_refused_after_one_read():
+    rig = ScriptedIntake([ABSENT])
+    with pytest.raises(UnknownOrder, match="o1"):
+        cancel(rig)
+    assert len(rig.sent) == 1 and rig.offered == []
+
+
+def test_the_answer_to_a_cancel_names_the_order_and_the_request():
+    rig = ScriptedIntake([WRITTEN, WRITTEN])
+    submit(rig)
+    answer = json.loads(cancel(rig).answer)
+    accepted_at = rig.offered[1].accepted_at_ns
+    assert answer == {
+        "orderId": "o1", "clientId": "c1", "idempotencyKey": "k9", "symbol": "ACME", "status": "CANCEL_REQUESTED",
+        "acceptedAt": accepted_at,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("steps", [[LOST] * 9, [LOST, *[THROTTLED_WRITE] * 9], [LOST, *[CONFLICT, ABSENT] * 9]])

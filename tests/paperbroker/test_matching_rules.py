@@ -87,6 +87,19 @@ def test_best_price_first_then_oldest_at_the_makers_price(exchange: Exchange):
     assert exchange.book.depth(Side.SELL, 9) == [(101, 3, 1)]
 
 
+def test_a_seller_meets_the_highest_bid_first(exchange: Exchange):
+    for price in (99, 101, 100, 101):
+        exchange.order("BUY", 5, price, "a")
+    assert exchange.book.depth(Side.BUY, 9) == [(101, 10, 2), (100, 5, 1), (99, 5, 1)]
+    assert exchange.book.depth(Side.BUY, 2) == [(101, 10, 2), (100, 5, 1)]
+    assert summary(exchange.order("SELL", 12, 95, "b")) == [
+        ("accepted", 12, 95, ""),
+        ("fill", 5, 101, "o2"),
+        ("fill", 5, 101, "o4"),
+        ("fill", 2, 100, "o3"),
+    ]
+
+
 def test_partly_filled_maker_keeps_its_priority(exchange: Exchange):
     exchange.order("SELL", 5, 100, "a")
     exchange.order("SELL", 5, 100, "c")

@@ -184,3 +184,54 @@ def test_a_full_buffer_of_the_sender_drops_events_without_waiting():
     for _ in range(WAITING_MAX + 50):
         tested.offer(event)
     assert tested._waiting.qsize() == WAITING_MAX
+
+
+class Unreachable:
+    """A queue that cannot be reached for a while, and records what was done around it."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+        self.steps: list[str] = []
+
+    def send(self, events: Sequence[IntakeEvent]) -> list[IntakeEvent]:
+        self.failures -= 1
+        self.steps.append("fails" if self.failures >= 0 else "sent")
+        if self.failures >= 0:
+            raise QueueUnavailable("down")
+        return list(events)
+
+
+class NoOutbox:
+    def forget(self, events: Sequence[IntakeEvent]) -> None:
+        """Nothing to forget."""
+
+
+def test_a_sender_waits_longer_after_each_failure_until_one_batch_was_sent(monkeypatch: pytest.MonkeyPatch):
+    commands = Unreachable(failures=3)
+
+    class Backoff:
+        def __init__(self, **bounds: float) -> None:
+            assert 0 < bounds["first_s"] < bounds["limit_s"]
+
+        def next_s(self) -> float:
+            commands.steps.append("longer")
+            return 0.001
+
+        def reset(self) -> None:
+            commands.steps.append("reset")
+
+    monkeypatch.setattr(sender, "Backoff", Backoff)
+    tested = Sender(commands, NoOutbox(), LOG)  # type: ignore[arg-type]
+    tested.offer(order_event(1, accepted_at_ns=time.time_ns()))
+    tested.start()
+    wait_until(lambda: "reset" in commands.steps)
+    tested.stop(5)
+    assert commands.steps == [*["fails", "longer"] * 3, "sent", "reset"]
+
+
+def test_a_stopped_sender_has_ended_when_stop_returns():
+    tested = Sender(Unreachable(0), NoOutbox(), LOG)  # type: ignore[arg-type]
+    tested.start()
+    begun = time.monotonic()
+    tested.stop(5)
+    assert not tested._thread.is_alive() and time.monotonic() - begun < 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from paperbroker.domain.events import IntakeEvent
@@ -12,7 +14,7 @@ from paperbroker.services.telemetry import Silent
 from paperbroker.storage.ledger import Commit, LedgerTables
 from tests.paperbroker.memory_ledger import MemoryLedger
 from tests.paperbroker.paperbroker_rig import order_event
-from tests.paperbroker.scripted_aws import TABLES, cancelled, scripted
+from tests.paperbroker.scripted_aws import OK, TABLES, cancelled, scripted
 
 MARKET = "ACME"
 
@@ -86,10 +88,34 @@ def test_lasting_refusals_are_bounded_and_reported(error: StoreUnavailable):
 def test_error_of_a_cancelled_commit_depends_on_its_reasons(reasons: tuple[str, ...], error: type[Exception]):
     """The items are the fence, one mark and one ledger event."""
     client, _ = scripted("dynamodb", [cancelled(*reasons)], attempts=1)
+    with pytest.raises(error) as caught:
+        one_commit(client)
+    assert type(caught.value) is error
+
+
+def one_commit(client: Any, **clock: Any) -> None:
+    """Write one accepted order as the first event of its market."""
     ledger = MemoryLedger()
     Sequencer(ledger, Silent()).apply(MARKET, orders(1))
     events = tuple(ledger.events[MARKET])
     commit = Commit(market=MARKET, after_seq=0, events=events, postings=Postings(), event_ids=("e0",))
-    with pytest.raises(error) as caught:
-        LedgerTables(client, TABLES).commit(commit)
-    assert type(caught.value) is error
+    LedgerTables(client, TABLES, **clock).commit(commit)
+
+
+def test_a_commit_that_the_service_fails_has_an_unknown_outcome():
+    """Such an answer has no cancellation reasons, so it carries no decision."""
+    client, _ = scripted("dynamodb", [(500, {"__type": "InternalServerError", "message": "scripted"})], attempts=1)
+    with pytest.raises(StoreUnavailable) as caught:
+        one_commit(client)
+    assert type(caught.value) is StoreUnavailable
+
+
+def test_a_mark_expires_after_a_redelivery_is_impossible_at_a_whole_hour():
+    """Fifteen days: a queue keeps messages for fourteen. A repeated commit within the hour is identical."""
+    client, sent = scripted("dynamodb", [OK])
+    hour = 400_000 * 3600
+    for now_s in (hour, hour + 3599.9):
+        one_commit(client, now_s=lambda now_s=now_s: now_s)
+    puts = [item["Put"]["Item"] for request in sent for item in request["TransactItems"] if "Put" in item]
+    first, second = (put for put in puts if "ttl" in put)
+    assert first == second and first["ttl"] == {"N": str(hour + 15 * 24 * 3600)}

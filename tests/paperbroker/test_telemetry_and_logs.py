@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -115,3 +117,19 @@ def test_error_of_an_invalid_environment_names_the_variable(wrong: dict[str, str
     assert from_environment(environment()).markets == ("ACME", "BOLT")
     with pytest.raises(SettingsError, match=named):
         from_environment(environment(**wrong))
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda m: m.count("Requests", 1), lambda m: m.observe("LatencyMs", 1.0), lambda m: m._drain()],
+    ids=["count", "observe", "publish"],
+)
+def test_metrics_are_changed_under_their_lock(use: Callable[[Metrics], object]):
+    """Many threads count while one publishes; without the lock, counts get lost."""
+    m, done = metrics(CloudWatch()), threading.Event()
+    thread = threading.Thread(target=lambda: (use(m), done.set()))
+    with m._lock:
+        thread.start()
+        assert not done.wait(0.05)
+    assert done.wait(5)
+    thread.join()
