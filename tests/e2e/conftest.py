@@ -21,6 +21,9 @@ from tests.polling import wait_until
 
 SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
 TEMPORARY = "tmp"
+# Every run of these tests has a proxy that does not answer, because nothing on this machine may go through a proxy.
+PROXY_NAMES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+DEAD_PROXY = "http://127.0.0.1:9"
 # After the end of a run, or of its owner, all processes and files of the run must be removed within this time.
 GONE_S_MAX = 5.0
 RUN_S_MAX = 600.0
@@ -106,7 +109,7 @@ def start_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         argv = (*argv, "--run-id", run_id, "--reports", str(tmp_path), *arguments) if not command else argv
         temporary = tmp_path / TEMPORARY
         temporary.mkdir(exist_ok=True)
-        environment = {**os.environ, "TMPDIR": str(temporary)}
+        environment = {**os.environ, **dict.fromkeys(PROXY_NAMES, DEAD_PROXY), "TMPDIR": str(temporary)}
         with log.open("w") as output:
             process = subprocess.Popen(
                 argv, stdout=output, stderr=output, text=True, env=environment, start_new_session=True

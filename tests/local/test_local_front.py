@@ -13,6 +13,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from kit import aws
+from kit.local import sigv4
 from kit.local.asgi import BODY_BYTES_MAX
 from tests.local.signing import signed_headers
 
@@ -259,6 +261,19 @@ def test_a_presigned_link_opens_its_object_and_nothing_else(cloud):
     assert send(cloud, "PUT", link, b"other").status == 403
     assert send(cloud, "GET", link.replace("front-links", "front-content")).status == 403
     assert send(cloud, "GET", link, headers={"Sec-Fetch-Site": "cross-site"}).status == 403
+
+
+def test_a_presigned_link_that_has_expired_is_refused(cloud):
+    def link(signed_at: datetime) -> str:
+        return sigv4.presign(
+            f"{cloud.endpoint}/", method="GET", access_key=cloud.credentials.access_key, expires_s=60,
+            secret=cloud.credentials.secret_key, region="us-east-1", service="s3", now=signed_at,
+        ).removeprefix(cloud.endpoint)  # fmt: skip
+
+    now = datetime.now(UTC)
+    assert send(cloud, "GET", link(now - timedelta(seconds=50))).status == 200
+    expired = send(cloud, "GET", link(now - timedelta(seconds=65)))
+    assert (expired.status, b"Request has expired" in expired.body) == (403, True)
 
 
 def test_the_registry_opens_with_its_password_only(cloud):
