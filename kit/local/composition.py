@@ -10,6 +10,7 @@ from typing import Protocol
 from kit.local import ministack, retention, runtime_api
 from kit.local.alb import LoadBalancers
 from kit.local.appconfig import ministack as appconfig
+from kit.local.cloudformation import ministack as cloudformation
 from kit.local.cloudwatch import CloudWatch
 from kit.local.dynamodb import DynamoDb
 from kit.local.ecr import Registry
@@ -60,7 +61,7 @@ class Services:
 def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
-    for module in (ministack, retention, runtime_api, sqs, logs, appconfig, stepfunctions):
+    for module in (ministack, retention, runtime_api, sqs, logs, appconfig, stepfunctions, cloudformation):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
 

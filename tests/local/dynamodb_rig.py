@@ -45,6 +45,23 @@ def by_owner(**settings: Any) -> dict[str, Any]:
 
 
 def make_table(dynamodb: Any, **settings: Any) -> str:
+    """Create a table with the key `pk`, without saved capacity. Return its name."""
+    if settings.get("BillingMode") != "PROVISIONED":
+        return make_new_table(dynamodb, **settings)
+    # A new table has saved capacity. One that is in use when it gets its limits has none.
+    limits = {name: settings.pop(name) for name in ("BillingMode", "ProvisionedThroughput")}
+    indexes = settings.get("GlobalSecondaryIndexes") or []
+    updates = [
+        {"Update": {"IndexName": each["IndexName"], "ProvisionedThroughput": each.pop("ProvisionedThroughput")}}
+        for each in indexes
+    ]
+    name = make_new_table(dynamodb, **settings)
+    dynamodb.scan(TableName=name)
+    dynamodb.update_table(TableName=name, **limits, **({"GlobalSecondaryIndexUpdates": updates} if updates else {}))
+    return name
+
+
+def make_new_table(dynamodb: Any, **settings: Any) -> str:
     """Create a table with the key `pk`. Return its name."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     dynamodb.create_table(

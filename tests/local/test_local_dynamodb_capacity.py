@@ -16,6 +16,7 @@ from tests.local.dynamodb_rig import (
     by_owner,
     code,
     item,
+    make_new_table,
     make_table,
     maximum,
     passes,
@@ -93,6 +94,15 @@ def test_a_lower_limit_removes_saved_capacity():
 
 
 # ---- provisioned tables ----
+
+
+def test_a_new_table_has_the_capacity_of_300_seconds_saved(dynamodb):
+    """It is not throttled in its first second, but a large item uses the burst up."""
+    table = make_new_table(dynamodb, **provisioned(1, 1))
+    for number in range(50):
+        dynamodb.put_item(TableName=table, Item=item(str(number)))
+    dynamodb.put_item(TableName=table, Item=item(size=300_000))
+    assert code(refusal(dynamodb.put_item, TableName=table, Item=item())) == "ProvisionedThroughputExceededException"
 
 
 def test_writes_beyond_provisioned_capacity_are_refused_with_the_reason(dynamodb):

@@ -7,6 +7,7 @@ from ministack.services import cloudwatch
 from ministack.services.cloudformation import provisioners
 
 from kit.local.cloudwatch.alarm_definitions import as_math_alarm, check_alarm, keep_one_statistic
+from kit.local.cloudwatch.request_rules import check_actions, check_dashboard
 from kit.local.patching import Patches
 
 COMPOSITE = "AWS::CloudWatch::CompositeAlarm"
@@ -18,11 +19,13 @@ Props = dict[str, Any]
 def install(patches: Patches) -> None:
     """Add composite alarms, and check metric alarms as PutMetricAlarm does."""
     patches.wrap(provisioners, "_cw_metric_alarm_record", _metric_alarm_record)
+    patches.wrap(cloudwatch, "cloudformation_put_dashboard", _put_dashboard)
     handlers = {"create": _create, "update": _update, "update_with_logical_id": True, "delete": _delete}
     patches.add_resource_type(COMPOSITE, handlers, tags="list")
 
 
 def _metric_alarm_record(record: Callable[[str, Props], Props], name: str, props: Props) -> Props:
+    check_actions(props)
     check_alarm({**props, "AlarmName": name})
     metrics = props.get("Metrics")
     if not metrics:
@@ -33,6 +36,11 @@ def _metric_alarm_record(record: Callable[[str, Props], Props], name: str, props
     alarm = record(name, {**plain, "MetricName": "math", "Namespace": "math"})
     as_math_alarm(alarm, [_typed_query(query) for query in metrics])
     return alarm
+
+
+def _put_dashboard(put: Callable[[str, str], str], name: str, body: str) -> str:
+    check_dashboard(body)
+    return put(name, body)
 
 
 def _typed_query(query: Props) -> Props:

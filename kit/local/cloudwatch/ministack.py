@@ -24,6 +24,10 @@ def install(patches: Patches, operations: Operations, samples: Samples, announce
     patches.wrap(cloudwatch, "_put_metric_alarm", operations.put_metric_alarm)
     patches.wrap(cloudwatch, "_get_metric_data", operations.get_metric_data)
     patches.wrap(cloudwatch, "_set_alarm_state", operations.set_alarm_state)
+    patches.wrap(cloudwatch, "_put_metric_data", operations.put_metric_data)
+    patches.wrap(cloudwatch, "_get_metric_statistics", operations.get_metric_statistics)
+    patches.wrap(cloudwatch, "_put_composite_alarm", operations.put_composite_alarm)
+    patches.wrap(cloudwatch, "_put_dashboard", operations.put_dashboard)
 
 
 def _bucket(key: tuple[Any, ...]) -> Points:

@@ -1,23 +1,29 @@
-"""Serve the CloudWatch operations that MiniStack answers wrongly: PutMetricAlarm, SetAlarmState, GetMetricData."""
+"""Serve the CloudWatch operations that MiniStack answers wrongly, and check requests beyond the model."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 from ministack.services import cloudwatch
 
-from kit.local.cloudwatch import wire
+from kit.local.cloudwatch import datapoints, wire
 from kit.local.cloudwatch.alarm_definitions import InvalidAlarm, as_math_alarm, check_alarm, keep_one_statistic
 from kit.local.cloudwatch.alarm_state import STATES
 from kit.local.cloudwatch.metric_queries import parse_queries
+from kit.local.cloudwatch.request_rules import (
+    Refused,
+    check_actions,
+    check_dashboard,
+    check_metric_data,
+    check_statistics,
+)
 from kit.local.cloudwatch.samples import Samples
 from kit.local.cloudwatch.series import UnsupportedQuery
 from kit.local.cloudwatch.wire import Reply
 
 Original = Callable[..., Reply]
-
-DATAPOINTS_DEFAULT_MAX = 100_800
 
 
 class Operations:
@@ -36,7 +42,10 @@ class Operations:
         if not (is_cbor or is_json):
             return wire.refuse_query_protocol("PutMetricAlarm")
         try:
+            check_actions(data)
             check_alarm(data)
+        except Refused as refused:
+            return wire.refusal(refused, is_cbor, is_json)
         except (InvalidAlarm, UnsupportedQuery) as error:
             return wire.validation_error(str(error), is_cbor, is_json)
         reply = original(params, data, is_cbor, is_json)
@@ -67,9 +76,39 @@ class Operations:
             return wire.refuse_query_protocol("GetMetricData")
         try:
             results = self._metric_data(data)
+            page, token = datapoints.page(results, data.get("MaxDatapoints"), data.get("NextToken"))
         except UnsupportedQuery as error:
             return wire.validation_error(str(error), is_cbor, is_json)
-        return wire.metric_data(results, is_cbor=is_cbor)
+        return wire.metric_data(page, token, is_cbor=is_cbor)
+
+    def put_metric_data(
+        self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
+    ) -> Reply:
+        if not (is_cbor or is_json):
+            return wire.refuse_query_protocol("PutMetricData")
+        times = [cloudwatch._parse_ts(datum.get("Timestamp")) for datum in data["MetricData"]]
+        return _checked(lambda: check_metric_data(data, times, time.time()), original, params, data, is_cbor, is_json)
+
+    def get_metric_statistics(
+        self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
+    ) -> Reply:
+        if not (is_cbor or is_json):
+            return wire.refuse_query_protocol("GetMetricStatistics")
+        start, end = cloudwatch._parse_ts(data.get("StartTime")), cloudwatch._parse_ts(data.get("EndTime"))
+        return _checked(lambda: check_statistics(data, start, end), original, params, data, is_cbor, is_json)
+
+    def put_composite_alarm(
+        self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
+    ) -> Reply:
+        if not (is_cbor or is_json):
+            return wire.refuse_query_protocol("PutCompositeAlarm")
+        return _checked(lambda: check_actions(data), original, params, data, is_cbor, is_json)
+
+    def put_dashboard(
+        self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
+    ) -> Reply:
+        body = data.get("DashboardBody") or cloudwatch._p(params, "DashboardBody")
+        return _checked(lambda: check_dashboard(body), original, params, data, is_cbor, is_json)
 
     def _metric_data(self, data: dict) -> list[dict[str, Any]]:
         start, end = cloudwatch._parse_ts(data.get("StartTime")), cloudwatch._parse_ts(data.get("EndTime"))
@@ -84,8 +123,12 @@ class Operations:
             if query.return_data:
                 series_list = value if isinstance(value, list) else [value]
                 results += [wire.metric_data_result(query.id, query.label, one, newest_first) for one in series_list]
-        limit = int(data.get("MaxDatapoints") or DATAPOINTS_DEFAULT_MAX)
-        count = sum(len(result["Values"]) for result in results)
-        if count > limit:
-            raise UnsupportedQuery(f"{count} datapoints exceed {limit}; paging is not supported locally")
         return results
+
+
+def _checked(check: Callable[[], None], original: Original, params: dict, data: dict, *protocol: bool) -> Reply:
+    try:
+        check()
+    except Refused as refused:
+        return wire.refusal(refused, *protocol)
+    return original(params, data, *protocol)

@@ -4,17 +4,19 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
+from kit.local.cloudwatch.request_rules import Refused
 from kit.local.cloudwatch.series import Series
 
 Reply = tuple[int, dict[str, str], bytes]
 
 
-def metric_data(results: list[dict[str, Any]], *, is_cbor: bool) -> Reply:
-    """Return the response of GetMetricData."""
+def metric_data(results: list[dict[str, Any]], token: str | None, *, is_cbor: bool) -> Reply:
+    """Return the response of GetMetricData, with the token of the next page."""
+    more = {"NextToken": token} if token else {}
     if is_cbor:
         encoded = [cloudwatch._cbor_metric_data_result(result) for result in results]
-        return cloudwatch._cbor_ok({"MetricDataResults": encoded, "Messages": []})
-    return cloudwatch._json_ok({"MetricDataResults": results, "Messages": []})
+        return cloudwatch._cbor_ok({"MetricDataResults": encoded, "Messages": [], **more})
+    return cloudwatch._json_ok({"MetricDataResults": results, "Messages": [], **more})
 
 
 def metric_data_result(query_id: str, label: str, series: Any, newest_first: bool) -> dict[str, Any]:
@@ -33,6 +35,11 @@ def metric_data_result(query_id: str, label: str, series: Any, newest_first: boo
 def validation_error(message: str, is_cbor: bool, is_json: bool) -> Reply:
     """Return a ValidationError."""
     return cloudwatch._error("ValidationError", message, 400, use_json=is_json, use_cbor=is_cbor)
+
+
+def refusal(refused: Refused, is_cbor: bool, is_json: bool) -> Reply:
+    """Return the error of a request that CloudWatch refuses."""
+    return cloudwatch._error(refused.code, str(refused), 400, use_json=is_json, use_cbor=is_cbor)
 
 
 def refuse_query_protocol(operation: str) -> Reply:

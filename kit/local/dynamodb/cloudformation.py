@@ -1,4 +1,4 @@
-"""Add what MiniStack's CloudFormation leaves out of tables: capacity limits, and the replicas of global tables."""
+"""Add what MiniStack's CloudFormation leaves out of tables: limits, expiry, recovery, replicas of global tables."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ class Provisioning:
         answer = update(name, old, new, *rest, **more)
         if new.get("OnDemandThroughput") != old.get("OnDemandThroughput"):
             _set_maximum(answer[0], new.get("OnDemandThroughput") or {})
+        _set_expiry_and_recovery(answer[0], old, new)
         self._changed(answer[0])
         return answer
 
@@ -74,6 +75,7 @@ def _create(create: Provision, logical_id: str, properties: Properties, *rest: A
         record["ProvisionedThroughput"] = {"ReadCapacityUnits": 0, "WriteCapacityUnits": 0}
         if properties.get("OnDemandThroughput"):
             record["OnDemandThroughput"] = maximum_of(properties["OnDemandThroughput"])
+    _set_expiry_and_recovery(name, {}, properties)
     return name, attributes
 
 
@@ -94,6 +96,30 @@ def _delete_global(delete: Provision, name: str, properties: Properties, *rest: 
     record = dynamodb._tables.get(name) or {}
     _change_replicas(name, [region for region in dynamodb._replica_group(record) if region != get_region()], "Delete")
     return delete(name, properties, *rest)
+
+
+def _set_expiry_and_recovery(name: str, old: Properties, new: Properties) -> None:
+    """Set time to live and point-in-time recovery where they changed; MiniStack ignores both properties."""
+    for key, operation in (
+        ("TimeToLiveSpecification", dynamodb._update_ttl),
+        ("PointInTimeRecoverySpecification", dynamodb._update_continuous_backups),
+    ):
+        before, after = _typed(old.get(key)), _typed(new.get(key))
+        if after != before:
+            # A property that was removed switches off what it had switched on.
+            request = {
+                "TableName": name,
+                key: after or {**before, "Enabled": False, "PointInTimeRecoveryEnabled": False},
+            }
+            status, _, body = operation(request)
+            if status >= 400:
+                raise ThroughputInvalid(f"{key} of table {name}: {body!r}")
+
+
+def _typed(specification: Properties | None) -> dict[str, Any]:
+    """Return the specification with booleans for the texts of a template."""
+    as_boolean = {"true": True, "false": False}
+    return {key: as_boolean.get(str(value).lower(), value) for key, value in (specification or {}).items()}
 
 
 def _set_maximum(name: str, maximum: Mapping[str, Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -109,9 +108,9 @@ class Table:
         if before is not None:
             before.resize(units_per_s, burst_s, now_s)
             return before
-        # A new limit of a table in use has no saved capacity; an unused table has saved since it was created.
-        idle_s = 0.0 if self._known else time.time() - float(self.record.get("CreationDateTime") or 0)
-        return Bucket.idle_for(idle_s, units_per_s, burst_s, now_s)
+        # A new limit of a table in use has no saved capacity. A new table has all that a table can save: on AWS it is
+        # not throttled at once either, because its creation takes a while (docs/adr/0009).
+        return Bucket.idle_for(0.0 if self._known else burst_s, units_per_s, burst_s, now_s)
 
     def _configure_lag(self) -> None:
         try:

@@ -104,7 +104,8 @@ class Experiment:
             "targets": self.template["targets"],
             "actions": {name: action.describe() for name, action in self.actions.items()},
             "stopConditions": self.template["stopConditions"],
-            "startTime": self.started_at,
+            # StartExperiment tells a start time already, while the experiment is initiating.
+            "startTime": self.started_at or self.created_at,
             "endTime": self.ended_at,
             "logConfiguration": self.template.get("logConfiguration"),
             "targetAccountConfigurationsCount": 0,

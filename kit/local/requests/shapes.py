@@ -38,7 +38,7 @@ def _compile(shape: Any, member: Member, known: dict[tuple[str, int], list[Check
     key = (shape.name, id(member))
     if key in known:
         cell = known[key]
-        return lambda value: cell[0](value)
+        return cell[0] if cell else lambda value: cell[0](value)
     cell = known[key] = []
     kind = shape.type_name
     if kind == "structure":
@@ -190,6 +190,9 @@ def _number(shape: Any, *, is_unchecked: bool) -> Check:
     check_size = _size(shape, "value", is_unchecked=is_unchecked)
 
     def check(value: Any) -> None:
+        if type(value) is int or (type(value) is float and not is_whole):
+            check_size(value, value)
+            return
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or (is_whole and not (math.isfinite(value) and value == int(value))):
             if not is_whole and value in ("NaN", "Infinity", "-Infinity"):

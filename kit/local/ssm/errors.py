@@ -99,6 +99,24 @@ class InvalidFilterKey(SsmError):
     code = "InvalidFilterKey"
 
 
+class InvalidFilterOption(SsmError):
+    """The filter has no such option."""
+
+    code = "InvalidFilterOption"
+
+
+class InvalidAllowedPattern(SsmError):
+    """The pattern of a parameter cannot be read."""
+
+    code = "InvalidAllowedPatternException"
+
+
+class ParameterPatternMismatch(SsmError):
+    """The value of a parameter does not match its pattern."""
+
+    code = "ParameterPatternMismatchException"
+
+
 class AutomationDefinitionNotFound(SsmError):
     """The document to start does not exist."""
 

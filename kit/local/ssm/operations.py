@@ -19,11 +19,6 @@ from kit.local.ssm.opsitems import SUMMARY, OpsItems
 
 # We serve the tag operations for these types; MiniStack serves those for parameters.
 TAGGED_TYPES = frozenset({"Document", "Automation", "OpsItem"})
-# Members of StartAutomationExecution that ask for several targets, a rate or an alarm.
-START_UNSUPPORTED = (
-    "TargetParameterName", "Targets", "TargetMaps", "MaxConcurrency", "MaxErrors", "TargetLocations",
-    "AlarmConfiguration", "TargetLocationsURL",
-)  # fmt: skip
 
 Request = Mapping[str, Any]
 Response = dict[str, Any]
@@ -111,11 +106,6 @@ def delete_document(ssm: State, request: Request) -> Response:
 
 
 def start_automation_execution(ssm: State, request: Request) -> Response:
-    for name in START_UNSUPPORTED:
-        if request.get(name):
-            raise Unsupported(f"the local AWS does not support {name} of StartAutomationExecution")
-    if request.get("Mode", "Auto") != "Auto":
-        raise Unsupported(f"Mode {request['Mode']}: the local AWS has Mode Auto only")
     tags = tags_of(request.get("Tags") or ())
     started = ssm.automations.start_once(request.get("ClientToken"), request, tags=tags)
     return {"AutomationExecutionId": started}
@@ -257,5 +247,3 @@ TAG_OPERATIONS: Mapping[str, Callable[[State, Request], Response]] = {
     "RemoveTagsFromResource": remove_tags_from_resource,
     "ListTagsForResource": list_tags_for_resource,
 }
-# MiniStack answers this operation, but for most documents it runs nothing and reports success.
-NOT_SERVED = frozenset({"SendCommand"})

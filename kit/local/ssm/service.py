@@ -5,7 +5,6 @@ MiniStack serves Parameter Store, and refuses the operations that are not served
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from kit.local.ssm import ministack, operations, wire
 from kit.local.ssm.api_calls import ApiCaller
 from kit.local.ssm.automations import Automations
 from kit.local.ssm.documents import Documents
-from kit.local.ssm.errors import SsmError, Unsupported
+from kit.local.ssm.errors import SsmError
 from kit.local.ssm.journal import AutomationJournal
 from kit.local.ssm.opsitems import OpsItems
 
@@ -53,15 +52,10 @@ class Ssm:
         """Serve one request as MiniStack passes it on."""
         name = wire.operation_of(headers)
         try:
-            if name in operations.NOT_SERVED:
-                raise Unsupported(f"the local AWS does not serve ssm {name}: no instance of it runs an agent")
             operation = self._operation(name, body)
             if operation is None:
                 return await serve_by_ministack(method, path, headers, body, query_params)
-            request = wire.load(body)
-            await asyncio.to_thread(wire.model)
-            wire.check(name, request)
-            return wire.answer(operation(self._state, request))
+            return wire.answer(operation(self._state, wire.load(body)))
         except SsmError as error:
             return wire.refuse(error)
 

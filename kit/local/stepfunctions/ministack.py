@@ -14,8 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from ministack import app
 from ministack.services import stepfunctions
+from ministack.services.cloudformation import provisioners
 
 from kit.local.patching import Patches, require
+from kit.local.stepfunctions import definitions
 
 # Services that MiniStack's own integration does not have, and the prefix of their errors.
 SERVICES = {"fis": "Fis", "appconfig": "AppConfig"}
@@ -29,6 +31,21 @@ def install(patches: Patches) -> None:
         patches.add_entry(stepfunctions, "_AWS_SDK_SERVICE_MAP", service, entry)
         patches.add_entry(stepfunctions, "_AWS_SDK_ERROR_PREFIX", service, prefix)
     patches.wrap(stepfunctions, "_dispatch_aws_sdk_rest_json", _dispatch)
+    patches.wrap(stepfunctions, "_validate_definition_jsonata", _validate)
+    patches.wrap(provisioners, "_sfn_definition", _definition_of_template)
+
+
+def _validate(validate: Callable[[Any], str | None], definition: Any) -> str | None:
+    """Return why a definition is refused, or None."""
+    return validate(definition) or definitions.problem(definition)
+
+
+def _definition_of_template(read: Callable[[Any], str], properties: Any) -> str:
+    """Return the definition in a template. Raises ValueError, which fails the stack."""
+    definition = read(properties)
+    if refused := definitions.problem(definition):
+        raise ValueError(f"Invalid State Machine Definition: {refused}")
+    return definition
 
 
 def _dispatch(dispatch: Callable[..., Any], service_info: Any, service: str, action: str, given: Any) -> Any:

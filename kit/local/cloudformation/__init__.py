@@ -1,0 +1,1 @@
+"""Make CloudFormation refuse the properties that nothing reads."""

@@ -1,0 +1,75 @@
+"""Patch MiniStack's CloudFormation: a property that the provisioner of a resource never reads fails the resource.
+
+MiniStack's provisioners ignore the properties that they do not know, and the stack is complete.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from typing import Any
+
+from ministack.services.cloudformation import provisioners, stacks
+
+from kit.local.cloudformation.harmless import is_harmless
+from kit.local.cloudformation.watched import Watched
+from kit.local.patching import Patches
+
+CUSTOM = "Custom::"
+CLOUDFORMATION = "AWS::CloudFormation::"
+
+Properties = dict[str, Any]
+# Set while a resource is updated. A type without an update handler is created again under its name.
+_updating: contextvars.ContextVar[bool] = contextvars.ContextVar("updating", default=False)
+
+
+def install(patches: Patches) -> None:
+    """Patch the provisioning and the update of resources."""
+    for module in (provisioners, stacks):
+        patches.wrap(module, "_provision_resource", _create)
+        patches.wrap(module, "_update_resource", _update)
+
+
+def _create(create: Callable[..., Any], resource_type: str, logical_id: str, props: Properties, stack_name: str) -> Any:
+    """Create a resource, and delete it again if a property was not read. Raises ValueError, which fails the stack."""
+    if resource_type.startswith(CUSTOM):
+        return create(resource_type, logical_id, props, stack_name)
+    if resource_type.startswith(CLOUDFORMATION) and resource_type not in provisioners._RESOURCE_HANDLERS:
+        # MiniStack would record the resource and make nothing.
+        raise ValueError(f"{logical_id}: {resource_type} is not served here")
+    watched = Watched(props)
+    created = create(resource_type, logical_id, watched, stack_name)
+    ignored = [name for name in watched.unread() if not is_harmless(resource_type, name, props[name])]
+    if ignored:
+        if not _updating.get():
+            provisioners._delete_resource(resource_type, created[0], props, stack_name, logical_id)
+        raise _not_served(resource_type, logical_id, ignored)
+    return created
+
+
+def _update(
+    update: Callable[..., Any],
+    resource_type: str,
+    physical_id: str,
+    old: Properties,
+    new: Properties,
+    stack_name: str,
+    logical_id: str | None = None,
+    *rest: Any,
+) -> Any:
+    """Update a resource. Raises ValueError for a change that was not read, which rolls the stack back."""
+    watched = Watched(new)
+    before = _updating.set(True)
+    try:
+        updated = update(resource_type, physical_id, old, watched, stack_name, logical_id, *rest)
+    finally:
+        _updating.reset(before)
+    changed = [name for name in watched.unread() if new[name] != old.get(name)]
+    ignored = [name for name in changed if not is_harmless(resource_type, name, new[name])]
+    if ignored and not resource_type.startswith(CUSTOM):
+        raise _not_served(resource_type, logical_id or physical_id, ignored)
+    return updated
+
+
+def _not_served(resource_type: str, logical_id: str, names: list[str]) -> ValueError:
+    return ValueError(f"{logical_id}: {', '.join(names)} of {resource_type} is not served here")
