@@ -92,6 +92,13 @@ def test_values_and_tokens_name_members_of_their_kind(contract: Contract) -> Non
                 assert leaf.type_name == "map"
 
 
+@everyone
+def test_every_resource_is_checked_by_an_operation_that_is_honoured(contract: Contract) -> None:
+    for resource in contract.resources:
+        assert resource.operation in contract.operations
+        assert resource.type.startswith("AWS::")
+
+
 @pytest.mark.parametrize("room", DISPATCHED)
 def test_a_room_serves_what_its_data_says(room: str) -> None:
     """Each operation that the room's code dispatches is in the data."""

@@ -35,7 +35,7 @@ class Service:
 
     async def __call__(self, *_request: Any) -> tuple[int, dict[str, str], bytes]:
         self.calls += 1
-        return 200, {}, b"{}"
+        return 200, {"content-type": "application/x-amz-json-1.0"}, b"{}"
 
 
 def ask(contract: Contract, asked: Request) -> tuple[Service, tuple[int, dict[str, str], bytes]]:
@@ -189,6 +189,23 @@ def test_entries_of_a_map_are_refused_by_their_key() -> None:
     service, answer = ask(sqs, asked)
     assert service.calls == 0
     assert b"Attributes.KmsMasterKeyId is not served here" in answer[2]
+
+
+@pytest.mark.parametrize(("arn", "calls"), [("arn:aws:sqs:r:0:q", 1), ("arn:aws:codebuild:r:0:project/p", 0)])
+def test_texts_are_refused_unless_they_match_what_is_served(arn: str, calls: int) -> None:
+    asked = request(models.model("events"), "PutTargets", {"Rule": "r", "Targets": [{"Id": "1", "Arn": arn}]})
+    service, answer = ask(contract_of("events"), asked)
+    assert service.calls == calls, answer
+    assert calls or b"Targets.1.member.Arn" in answer[2]
+
+
+def test_a_json_answer_has_the_version_of_the_services_protocol() -> None:
+    for service, target, version in (
+        ("ecr", "AmazonEC2ContainerRegistry_V20150921.DescribeRepositories", b"1.1"),
+        ("dynamodb", "DynamoDB_20120810.ListTables", b"1.0"),
+    ):
+        _, answer = ask(contract_of(service), json_request(target, b"{}"))
+        assert answer[1]["Content-Type"] == f"application/x-amz-json-{version.decode()}"
 
 
 def test_requests_by_cbor_are_refused_in_cbor() -> None:

@@ -14,6 +14,8 @@ from ministack.services.cloudformation import provisioners, stacks
 from kit.local.cloudformation.harmless import is_harmless
 from kit.local.cloudformation.watched import Watched
 from kit.local.patching import Patches
+from kit.local.requests.problems import Refused
+from kit.local.requests.templates import check_properties
 
 CUSTOM = "Custom::"
 CLOUDFORMATION = "AWS::CloudFormation::"
@@ -37,6 +39,7 @@ def _create(create: Callable[..., Any], resource_type: str, logical_id: str, pro
     if resource_type.startswith(CLOUDFORMATION) and resource_type not in provisioners._RESOURCE_HANDLERS:
         # MiniStack would record the resource and make nothing.
         raise ValueError(f"{logical_id}: {resource_type} is not served here")
+    _check(resource_type, logical_id, props)
     watched = Watched(props)
     created = create(resource_type, logical_id, watched, stack_name)
     ignored = [name for name in watched.unread() if not is_harmless(resource_type, name, props[name])]
@@ -58,6 +61,8 @@ def _update(
     *rest: Any,
 ) -> Any:
     """Update a resource. Raises ValueError for a change that was not read, which rolls the stack back."""
+    if new != old:
+        _check(resource_type, logical_id or physical_id, new)
     watched = Watched(new)
     before = _updating.set(True)
     try:
@@ -69,6 +74,14 @@ def _update(
     if ignored and not resource_type.startswith(CUSTOM):
         raise _not_served(resource_type, logical_id or physical_id, ignored)
     return updated
+
+
+def _check(resource_type: str, logical_id: str, props: Properties) -> None:
+    """Raise ValueError for properties that the API of the resource refuses."""
+    try:
+        check_properties(resource_type, props)
+    except Refused as refused:
+        raise ValueError(f"{logical_id} ({resource_type}): {refused}") from refused
 
 
 def _not_served(resource_type: str, logical_id: str, names: list[str]) -> ValueError:

@@ -109,7 +109,7 @@ class Table:
             before.resize(units_per_s, burst_s, now_s)
             return before
         # A new limit of a table in use has no saved capacity. A new table has all that a table can save: on AWS it is
-        # not throttled at once either, because its creation takes a while (docs/adr/0009).
+        # not throttled at once either, because its creation takes a while (docs/adr/0010).
         return Bucket.idle_for(0.0 if self._known else burst_s, units_per_s, burst_s, now_s)
 
     def _configure_lag(self) -> None:

@@ -16,14 +16,24 @@ _REQUEST_ID = "00000000-0000-0000-0000-000000000000"
 def refusal(model: Any, protocol: str, code: str, message: str, status: int) -> Answer:
     """Return the error."""
     if protocol in (wire.JSON, wire.REST_JSON):
-        version = model.metadata.get("jsonVersion", "1.0")
-        kind = f"application/x-amz-json-{version}" if protocol == wire.JSON else "application/json"
+        kind = _json_type(model) if protocol == wire.JSON else "application/json"
         body = json.dumps({"__type": code, "message": message, "Message": message}).encode()
         return status, {"Content-Type": kind, "x-amzn-errortype": code}, body
     if protocol == wire.CBOR:
         body = b"\xa2" + b"".join(_cbor_text(text) for text in ("__type", code, "message", message))
         return status, {"Content-Type": "application/cbor", "smithy-protocol": "rpc-v2-cbor"}, body
     return status, {"Content-Type": "text/xml"}, _xml(model, protocol, code, message).encode()
+
+
+def in_json_version(model: Any, answer: Answer) -> Answer:
+    """Return the answer with the content type that the service's model has; MiniStack has one for all services."""
+    status, headers, body = answer
+    others = {name: value for name, value in headers.items() if name.lower() != "content-type"}
+    return status, {**others, "Content-Type": _json_type(model)}, body
+
+
+def _json_type(model: Any) -> str:
+    return f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"
 
 
 def of_unknown_service(headers: Mapping[str, str], code: str, message: str) -> Answer:

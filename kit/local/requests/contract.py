@@ -19,14 +19,16 @@ PASSED_THROUGH = Path(__file__).parent / "passed_through"
 class Member:
     """What is honoured of a member: all of it (`is_whole`), or only the `members` of its structure that are named.
 
-    If `values` is given, only these values are honoured: usually AWS's default, which changes nothing. Of a map with
-    `keys`, only these entries are honoured. An unchecked member may have values that the model refuses.
+    If `values` is given, only these values are honoured: usually AWS's default, which changes nothing. With `pattern`,
+    only texts that match it wholly are. Of a map with `keys`, only these entries are honoured. An unchecked member may
+    have values that the model refuses.
     """
 
     is_whole: bool = True
     members: Mapping[str, Member] = field(default_factory=dict)
     values: tuple[Any, ...] | None = None
     keys: frozenset[str] | None = None
+    pattern: str | None = None
     is_unchecked: bool = False
 
     def of(self, name: str) -> Member | None:
@@ -49,12 +51,22 @@ class Operation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A CloudFormation type whose properties are checked as the request of `operation`, but for those in `also`."""
+
+    type: str
+    operation: str
+    also: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
     """What is honoured of a service. `routes` are MiniStack's names of it."""
 
     service: str
     routes: tuple[str, ...]
     operations: Mapping[str, Operation]
+    resources: tuple[Resource, ...] = ()
     errors: Mapping[str, str] = field(default_factory=dict)
     path: Path
 
@@ -82,27 +94,35 @@ def by_route() -> dict[str, tuple[Contract, ...]]:
 def load(path: Path) -> Contract:
     """Read one file. Raises ValueError for a key that has no meaning."""
     content = yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
-    _only(content, {"service", "routes", "errors", "operations"}, path)
+    _only(content, {"service", "routes", "errors", "operations", "resources"}, path)
     _only(content.get("errors") or {}, {"invalid", "missing", "malformed", "unknown"}, path)
     service = content["service"]
     return Contract(
         service=service,
         routes=tuple(content.get("routes") or [service]),
         operations={name: _operation(name, given, path) for name, given in content["operations"].items()},
+        resources=tuple(_resource(name, given, path) for name, given in (content.get("resources") or {}).items()),
         errors=content.get("errors") or {},
         path=path,
     )
 
 
+def _resource(name: str, given: Mapping[str, Any], path: Path) -> Resource:
+    _only(given, {"operation", "also"}, f"{path}: {name}")
+    return Resource(type=name, operation=given["operation"], also=frozenset(given.get("also") or ()))
+
+
 def _operation(name: str, given: Any, path: Path) -> Operation:
     given = given if isinstance(given, Mapping) else {"members": given or []}
-    known = {"members", "values", "keys", "unchecked", "token", "token_error", "pages"}
+    known = {"members", "values", "keys", "patterns", "unchecked", "token", "token_error", "pages"}
     _only(given, known, f"{path}: {name}")
     request = _tree(given.get("members") or [])
     for where, values in (given.get("values") or {}).items():
         request = _with(request, where.split("."), values=tuple(values))
     for where, keys in (given.get("keys") or {}).items():
         request = _with(request, where.split("."), keys=frozenset(keys))
+    for where, pattern in (given.get("patterns") or {}).items():
+        request = _with(request, where.split("."), pattern=pattern)
     for where in given.get("unchecked") or ():
         request = _with(request, where.split("."), is_unchecked=True)
     return Operation(

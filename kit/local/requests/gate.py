@@ -56,7 +56,8 @@ class Gate:
         try:
             name, parameters = wire.read(model, protocol, request)
             operation = self.check(contract, name, parameters)
-            return await self._pass_on(contract, operation, parameters, handler, request)
+            answer = await self._pass_on(contract, operation, parameters, handler, request)
+            return answers.in_json_version(model, answer) if protocol == wire.JSON else answer
         except TokenReused as reused:
             return answers.refusal(model, protocol, str(contract.operations[name].token_error), str(reused), 400)
         except Refused as refused:

@@ -51,6 +51,8 @@ def _compile(shape: Any, member: Member, known: dict[tuple[str, int], list[Check
         check = _scalar(shape, is_unchecked=member.is_unchecked)
     if member.values is not None:
         check = _only(member.values, check)
+    if member.pattern is not None and kind == "string":
+        check = _matching(member.pattern, check)
     cell.append(check)
     return check
 
@@ -151,6 +153,17 @@ def _only(values: tuple[Any, ...], check: Check) -> Check:
             raise Refused(UNSERVED, f"{value!r} {NOT_SERVED}, only {shown}")
 
     return check_value
+
+
+def _matching(pattern: str, check: Check) -> Check:
+    compiled = re.compile(pattern)
+
+    def check_text(value: Any) -> None:
+        check(value)
+        if not compiled.fullmatch(value):
+            raise Refused(UNSERVED, f"{value!r} {NOT_SERVED}, only what matches {pattern}")
+
+    return check_text
 
 
 def _scalar(shape: Any, *, is_unchecked: bool) -> Check:

@@ -1,0 +1,78 @@
+"""Check the properties of a template's resource by the operation that makes such a resource, as its API does."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from kit.local.requests import models
+from kit.local.requests.contract import Contract, Resource, contracts
+from kit.local.requests.shapes import compile_check
+
+# CloudFormation makes up a name that is not given, and has tags in a form of its own.
+TAGS = "Tags"
+NAME = "Name"
+GENERATED = "generated"
+
+Properties = Mapping[str, Any]
+
+
+def check_properties(resource_type: str, properties: Properties) -> None:
+    """Raise Refused unless the API honours the properties. A type that no contract names is not checked."""
+    found = _resources().get(resource_type)
+    if found is None:
+        return
+    contract, resource = found
+    shape = models.model(contract.service).operation_model(resource.operation).input_shape
+    given = {name: value for name, value in properties.items() if name != TAGS and name not in resource.also}
+    request = from_template(shape, given)
+    for name in shape.required_members:
+        if name.endswith(NAME):
+            request.setdefault(name, GENERATED)
+    _check(contract.service, resource.operation)(request)
+
+
+def from_template(shape: Any, value: Any) -> Any:
+    """Return properties by the API's names, with the numbers and booleans that a template may have as text.
+
+    Properties that the API does not have keep their names, so that the check refuses them.
+    """
+    kind = shape.type_name
+    if kind == "structure" and isinstance(value, Mapping):
+        names = {name.lower(): name for name in shape.members}
+        renamed = {names.get(str(key).lower(), key): item for key, item in value.items()}
+        return {
+            key: from_template(shape.members[key], item) if key in shape.members else item
+            for key, item in renamed.items()
+        }
+    if kind == "list" and isinstance(value, list):
+        return [from_template(shape.member, item) for item in value]
+    if kind == "map" and isinstance(value, Mapping):
+        return {str(key): from_template(shape.value, item) for key, item in value.items()}
+    return _scalar(kind, value)
+
+
+def _scalar(kind: str, value: Any) -> Any:
+    if kind == "boolean" and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), value)
+    if kind in ("integer", "long", "float", "double") and isinstance(value, str):
+        try:
+            return float(value) if "." in value or kind in ("float", "double") else int(value)
+        except ValueError:
+            return value
+    if kind == "string" and isinstance(value, bool | int | float):
+        return str(value).lower() if isinstance(value, bool) else str(value)
+    return value
+
+
+@functools.cache
+def _resources() -> dict[str, tuple[Contract, Resource]]:
+    return {each.type: (contract, each) for contract in contracts() for each in contract.resources}
+
+
+@functools.cache
+def _check(service: str, operation: str) -> Any:
+    contract = next(each for each in contracts() if each.service == service)
+    shape = models.model(service).operation_model(operation).input_shape
+    return compile_check(shape, contract.operations[operation].request)
