@@ -212,3 +212,23 @@ def test_get_metric_data_pages_by_max_datapoints(cloud) -> None:
     )
     values = [[value for each in page["MetricDataResults"] for value in each["Values"]] for page in pages]
     assert values == [[0.0, 1.0], [2.0, 3.0], [4.0]]
+
+
+def test_statistics_are_those_of_the_metric_with_exactly_these_dimensions_and_units(cloud) -> None:
+    cloudwatch = cloud.client("cloudwatch")
+    at = datetime.fromtimestamp(int(time.time()) // 60 * 60 - 300, UTC)
+    zone = [{"Name": "Az", "Value": "a"}]
+    for value, unit, dimensions in ((1, "Seconds", []), (5, "Count", []), (100, "Count", zone)):
+        datum = {"MetricName": "m", "Value": value, "Unit": unit, "Dimensions": dimensions, "Timestamp": at}
+        cloudwatch.put_metric_data(Namespace="Exact", MetricData=[datum])
+
+    def ask(**more: Any) -> list[tuple[str, float]]:
+        answer = cloudwatch.get_metric_statistics(
+            Namespace="Exact", MetricName="m", StartTime=at, EndTime=at + timedelta(minutes=5), Period=60,
+            Statistics=["Sum"], **more,
+        )  # fmt: skip
+        return [(each["Unit"], each["Sum"]) for each in answer["Datapoints"]]
+
+    assert ask() == [("Count", 5.0), ("Seconds", 1.0)]
+    assert ask(Unit="Seconds") == [("Seconds", 1.0)]
+    assert ask(Dimensions=zone) == [("Count", 100.0)]

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ministack.services
 import pytest
 
 from kit.local.requests import models
-from kit.local.requests.contract import Contract, Member, contracts
+from kit.local.requests.contract import Contract, Member, Operation, contracts
 from kit.local.requests.shapes import compile_check, compiled_pattern
 
 ROOMS = Path(__file__).parents[2] / "kit" / "local"
@@ -26,6 +27,19 @@ TOKENS_OF_THE_ROOM = {
     "dynamodb.ExecuteTransaction", "dynamodb.TransactWriteItems", "fis.CreateExperimentTemplate", "fis.StartExperiment",
     "fis.CreateTargetAccountConfiguration", "athena.StopQueryExecution", "secretsmanager.PutSecretValue",
     "secretsmanager.UpdateSecret",
+}  # fmt: skip
+MINISTACK = Path(ministack.services.__file__).parent
+# MiniStack's modules by botocore's name of the service, where they differ.
+MODULES = {
+    "dynamodbstreams": ("dynamodb_streams",), "logs": ("cloudwatch_logs",), "elbv2": ("alb",), "fis": (),
+    "appconfigdata": ("appconfig",), "events": ("eventbridge",), "lambda": ("lambda_svc",),
+    "resourcegroupstaggingapi": ("tagging",),
+    "cloudformation": tuple(f"cloudformation/{each}" for each in ("handlers", "changesets", "stacks", "helpers")),
+}  # fmt: skip
+# S3 puts the names of its checksum headers together; a worker's name and an old sequence token change nothing on AWS.
+NAMED_BY_PARTS = {
+    "ChecksumCRC32", "ChecksumCRC32C", "ChecksumCRC64NVME", "ChecksumSHA1", "ChecksumSHA256", "workerName",
+    "sequenceToken",
 }  # fmt: skip
 by_service = {contract.service: contract for contract in contracts()}
 everyone = pytest.mark.parametrize("contract", contracts(), ids=lambda contract: contract.service)
@@ -90,6 +104,54 @@ def test_values_and_tokens_name_members_of_their_kind(contract: Contract) -> Non
                 assert set(member.values) <= set(leaf.metadata["enum"])
             if member.keys is not None:
                 assert leaf.type_name == "map"
+
+
+@everyone
+def test_every_honoured_member_is_named_by_the_code_that_serves_it(contract: Contract) -> None:
+    """A member that no code names cannot act. (That it is named does not prove that it acts.)"""
+    words = _words_of(contract)
+    model = models.model(contract.service)
+    unnamed = [
+        f"{operation.name}.{name}"
+        for operation in contract.operations.values()
+        if (shape := model.operation_model(operation.name).input_shape) is not None
+        for name, member in shape.members.items()
+        if _is_read_by_the_service(operation, name) and not (_names(shape, name, member) & words)
+    ]
+    assert [each for each in unnamed if each.partition(".")[2] not in NAMED_BY_PARTS] == []
+
+
+def _is_read_by_the_service(operation: Operation, name: str) -> bool:
+    honoured = operation.request.of(name)
+    if honoured is None or _is_default_only(honoured) or name == operation.token:
+        return False
+    return not operation.is_paged_here or name not in ("nextToken", "NextToken")
+
+
+def _is_default_only(member: Member) -> bool:
+    inner = member.members.values()
+    return member.values is not None or bool(not member.is_whole and inner and all(map(_is_default_only, inner)))
+
+
+def _names(shape: Any, name: str, member: Any) -> set[str]:
+    """Return the names by which code may know a member: its own, on the wire, as a list's items, in a path."""
+    serialization = member.serialization
+    if serialization.get("location") == "uri" or shape.serialization.get("payload") == name:
+        return {"def"}  # Read by its place.
+    items = member.member.serialization.get("name") if member.type_name == "list" else None
+    given = (name, serialization.get("name"), serialization.get("queryName"), items)
+    return {_plain(each) for each in given if each}
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("_", "").replace("-", "")
+
+
+def _words_of(contract: Contract) -> set[str]:
+    texts = [(MINISTACK / f"{name}.py").read_text() for name in MODULES.get(contract.service, (contract.service,))]
+    if contract.path.parent.parent == ROOMS and contract.path.parent.name != "requests":
+        texts += [path.read_text() for path in contract.path.parent.rglob("*.py")]
+    return {_plain(word) for text in texts for word in re.findall(r"[\w-]+", text)}
 
 
 @everyone

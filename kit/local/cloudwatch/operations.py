@@ -8,7 +8,7 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
-from kit.local.cloudwatch import datapoints, wire
+from kit.local.cloudwatch import datapoints, statistics, wire
 from kit.local.cloudwatch.alarm_definitions import InvalidAlarm, as_math_alarm, check_alarm, keep_one_statistic
 from kit.local.cloudwatch.alarm_state import STATES
 from kit.local.cloudwatch.metric_queries import parse_queries
@@ -90,12 +90,17 @@ class Operations:
         return _checked(lambda: check_metric_data(data, times, time.time()), original, params, data, is_cbor, is_json)
 
     def get_metric_statistics(
-        self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
+        self, _original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False
     ) -> Reply:
-        if not (is_cbor or is_json):
+        if not is_json:
             return wire.refuse_query_protocol("GetMetricStatistics")
         start, end = cloudwatch._parse_ts(data.get("StartTime")), cloudwatch._parse_ts(data.get("EndTime"))
-        return _checked(lambda: check_statistics(data, start, end), original, params, data, is_cbor, is_json)
+        try:
+            start_s, end_s = check_statistics(data, start, end)
+        except Refused as refused:
+            return wire.refusal(refused, is_cbor, is_json)
+        points = statistics.datapoints(self._samples, data, start_s, end_s)
+        return wire.metric_statistics(data["MetricName"], points)
 
     def put_composite_alarm(
         self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False

@@ -80,8 +80,8 @@ def _numbers(datum: Request, statistics: Request) -> Iterable[Any]:
     yield from statistics.values()
 
 
-def check_statistics(request: Request, start: float | None, end: float | None) -> None:
-    """Raise Refused unless GetMetricStatistics accepts the request."""
+def check_statistics(request: Request, start: float | None, end: float | None) -> tuple[float, float]:
+    """Return start and end of a request that GetMetricStatistics accepts. Raises Refused for any other."""
     if start is None or end is None or start >= end:
         raise Refused(VALUE, "The parameter StartTime must be less than the parameter EndTime")
     statistics = [*(request.get("Statistics") or ()), *(request.get("ExtendedStatistics") or ())]
@@ -100,6 +100,7 @@ def check_statistics(request: Request, start: float | None, end: float | None) -
             f"You have requested up to {math.ceil(points)} datapoints, which exceeds the limit of "
             f"{STATISTICS_POINTS_MAX}",
         )
+    return start, end
 
 
 def check_actions(alarm: Request) -> None:

@@ -19,6 +19,11 @@ def metric_data(results: list[dict[str, Any]], token: str | None, *, is_cbor: bo
     return cloudwatch._json_ok({"MetricDataResults": results, "Messages": [], **more})
 
 
+def metric_statistics(name: str, points: list[dict[str, Any]]) -> Reply:
+    """Return the response of GetMetricStatistics."""
+    return cloudwatch._json_ok({"Label": name, "Datapoints": points})
+
+
 def metric_data_result(query_id: str, label: str, series: Any, newest_first: bool) -> dict[str, Any]:
     """Return one result of GetMetricData."""
     points: Series = series if isinstance(series, dict) else {}
