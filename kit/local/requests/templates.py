@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kit.local.requests import models
 from kit.local.requests.contract import Contract, Resource, contracts
-from kit.local.requests.shapes import compile_check
+from kit.local.requests.shapes import Check, compile_check
 
 # CloudFormation makes up a name that is not given, and has tags in a form of its own.
 TAGS = "Tags"
@@ -30,7 +31,7 @@ def check_properties(resource_type: str, properties: Properties) -> None:
     for name in shape.required_members:
         if name.endswith(NAME):
             request.setdefault(name, GENERATED)
-    _check(contract.service, resource.operation)(request)
+    _check(resource_type)(request)
 
 
 def from_template(shape: Any, value: Any) -> Any:
@@ -72,7 +73,10 @@ def _resources() -> dict[str, tuple[Contract, Resource]]:
 
 
 @functools.cache
-def _check(service: str, operation: str) -> Any:
-    contract = next(each for each in contracts() if each.service == service)
-    shape = models.model(service).operation_model(operation).input_shape
-    return compile_check(shape, contract.operations[operation].request)
+def _check(resource_type: str) -> Check:
+    contract, resource = _resources()[resource_type]
+    honoured = contract.operations[resource.operation].request
+    # What has another form in a template is not checked here, and so it is not required here either.
+    members = {name: member for name, member in honoured.members.items() if name not in resource.also}
+    shape = models.model(contract.service).operation_model(resource.operation).input_shape
+    return compile_check(shape, replace(honoured, members=members))
