@@ -45,6 +45,10 @@ class Points:
         self._values.append(point["Value"])
         self._counts.append(point.get(_COUNT, -1.0))
 
+    def units(self) -> list[str]:
+        """Return the units of the points."""
+        return [unit or "None" for unit in self._units]
+
     def at(self, position: int) -> float:
         """Return the time of a point."""
         return self._at[position]

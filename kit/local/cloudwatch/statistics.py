@@ -48,4 +48,5 @@ def _units(request: Request, dimensions: dict[str, str]) -> Sequence[str]:
     if request.get("Unit"):
         return [request["Unit"]]
     key = (request["Namespace"], request["MetricName"], cloudwatch._dims_key(dimensions))
-    return sorted({point.get("Unit") or "None" for point in cloudwatch._metrics.get(key) or ()})
+    points = cloudwatch._metrics.get(key)
+    return sorted(set(points.units())) if points else []
