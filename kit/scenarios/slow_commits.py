@@ -7,9 +7,9 @@ SLOW_COMMITS = scenario(
     name="slow-commits",
     title="Slow and throttled commits",
     hypothesis=(
-        "When every commit of a matcher takes half a second and some are throttled, a batch runs out of time before "
-        "all of its events are committed. What was not committed is delivered again, every acknowledged order is "
-        "sequenced and filled exactly once, and steady state returns with the store."
+        "When every commit of a matcher takes a third of a second and some are throttled, a batch runs out of time "
+        "before all of its events are committed. What was not committed is delivered again, every acknowledged order "
+        "is sequenced and filled exactly once, and steady state returns with the store."
     ),
     template_output="SlowCommitsTemplateId",
     actions=("aws:ecs:task-network-latency", "aws:ssm:start-automation-execution"),
@@ -29,9 +29,10 @@ SLOW_COMMITS = scenario(
     # Errors are the expected cost of this fault. The guardrails trip only when almost nothing is answered any more.
     guardrail_error_rate=0.99,
     guardrail_p95_ms=3_000,
-    # One market, so that a received batch is one matcher's work, and so little capacity that its commits are throttled
-    # too: each refusal halves what is committed at once, and a batch of ten takes several slow transactions.
-    stack={"ThrottledWriteUnits": "80", "Markets": "ACME"},
+    # One market and one matcher, so that a received batch belongs together and the matcher makes enough calls to show
+    # the latency. So little capacity that its commits are throttled too: each refusal halves what is committed at once,
+    # and a batch of ten takes more slow transactions than its messages stay invisible.
+    stack={"ThrottledWriteUnits": "80", "Markets": "ACME", "MatcherTasks": "1"},
     evidence={"Throttle": "store-throttled"},
-    brief={"fault_duration_s": 16, "recovery_s": 20, "rate_per_s": 32},
+    brief={"fault_duration_s": 20, "recovery_s": 20, "rate_per_s": 32},
 )
