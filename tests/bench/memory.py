@@ -21,7 +21,7 @@ from kit import aws, build, deploy, scenarios
 from kit.model import Deployment
 
 CYCLES = int(os.environ.get("MEMORY_CYCLES", "30"))
-ORDERS = 600
+ORDERS = 200
 FAULT_S = 2
 DEPLOY_S_MAX = 180
 SOURCE = Path(__file__).parents[2] / "paperbroker"

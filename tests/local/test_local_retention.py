@@ -88,3 +88,6 @@ def test_a_transactions_token_still_tells_the_same_request_from_another(cloud):
     with pytest.raises(ClientError, match="IdempotentParameterMismatch"):
         write("2")
     assert dynamodb.get_item(TableName=table, Key={"pk": {"S": "a"}})["Item"]["n"] == {"N": "1"}
+    dynamodb.delete_table(TableName=table)
+    with pytest.raises(ClientError, match="ResourceNotFound"):
+        write("1")

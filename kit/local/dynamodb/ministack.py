@@ -62,6 +62,7 @@ class Gates:
         patches.replace(dynamodb, "_paginate_evaluated_items", items.page)
         patches.replace(dynamodb, "_replicate_write", self.replication.send)
         patches.wrap(dynamodb, "_txn_token_store", _store_token)
+        patches.wrap(dynamodb, "drop_stream_records", _forget_tokens)
 
     async def _handle(
         self, handle: Any, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
@@ -101,6 +102,16 @@ class RequestDigest:
 
 def _store_token(store: Callable[..., None], token: str, entry: dict[str, Any]) -> None:
     store(token, {**entry, "signature": RequestDigest(entry["signature"])})
+
+
+def _forget_tokens(drop: Callable[..., None], name: str, *arguments: Any) -> None:
+    """Drop the tokens of transactions on a table that is gone. A repetition would fail, for want of the table."""
+    drop(name, *arguments)
+    if name in dynamodb._tables:
+        return
+    for token, entry in dynamodb._txn_idempotency.items():
+        if name in entry["sizes"]:
+            dynamodb._txn_idempotency.pop(token, None)
 
 
 def _install_expressions(patches: Patches) -> None:
