@@ -12,7 +12,7 @@ SUITE ?= pr
 CHANGE ?=
 ARGS ?=
 
-.PHONY: help setup gameday suite power lab test test-all coverage mutation bench check fix lock docs gate clean
+.PHONY: help setup gameday suite power lab test test-all coverage mutation fuzz bench check fix lock docs gate clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ coverage: setup  ## the fast tests with line coverage of kit and paperbroker (al
 
 mutation: setup  ## which faulty changes of PaperBroker the fast tests notice: ARGS="--seed 1 --count 200"
 	@$(BIN)/python -m tests.mutation $(ARGS)
+
+fuzz: setup  ## look for inputs that break a parser, a minute each: ARGS="api proxy --seconds 600 --seed 7"
+	@$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: setup  ## the benchmarks (they print, they do not judge the machine)
 	@$(BIN)/python -m tests.bench $(ARGS)

@@ -6,19 +6,24 @@ both endpoints for the roles without an HTTP interface.
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from paperbroker.errors import PaperBrokerError
 
 CACHE_S = 1.0
 PROBE_S = 1.5  # Below the load balancer's own timeout of 2 s.
-REQUEST_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 5.0  # For a whole request.
+CONNECTIONS_MAX = 16
 
 
 class Readiness:
@@ -82,8 +87,7 @@ class HealthServer:
     """Serve GET /healthz and /readyz from a background thread."""
 
     def __init__(self, host: str, port: int, readiness: Readiness) -> None:
-        self._server = ThreadingHTTPServer((host, port), _handler(readiness))
-        self._server.daemon_threads = True
+        self._server = _Server((host, port), _handler(readiness))
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
 
     def start(self) -> None:
@@ -92,6 +96,42 @@ class HealthServer:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves CONNECTIONS_MAX connections at a time; more are closed. A client that hangs up is no error."""
+
+    daemon_threads = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(address, handler)
+        self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        cut_off = threading.Timer(REQUEST_TIMEOUT_S, _shut_down, (request,))
+        cut_off.daemon = True
+        cut_off.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            cut_off.cancel()
+            self._free.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Report what is not the client's doing."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # It may have been closed meanwhile.
+        connection.shutdown(socket.SHUT_RDWR)
 
 
 def _handler(readiness: Readiness) -> type[BaseHTTPRequestHandler]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+import urllib.request
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -12,6 +15,7 @@ from uvicorn.server import ServerState
 from paperbroker.protocols import limits
 from paperbroker.protocols.http import HttpProtocol
 from paperbroker.protocols.websocket import WebSocketProtocol
+from paperbroker.services import health
 from paperbroker.serving import uvicorn_config
 from tests.fuzz.targets.stream import GOOD, frame
 from tests.fuzz.transport import RecordingTransport
@@ -372,3 +376,29 @@ def test_frames_right_behind_the_handshake_are_read_after_it():
         assert bytes(client.written).partition(b"\r\n\r\n")[2] == b"\x8a\x05early"
 
     run(scenario)
+
+
+def test_health_server_bounds_its_connections_and_is_silent_about_clients_that_hang_up(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+):
+    """The port of the matcher and the relay. A head that trickles in is cut off, and then a probe gets its answer."""
+    monkeypatch.setattr(health, "REQUEST_TIMEOUT_S", 0.3)
+    server = health.HealthServer("127.0.0.1", 0, health.Readiness({}))
+    address = ("127.0.0.1", int(server._server.server_address[1]))
+    server.start()
+    try:
+        for _ in range(5):
+            client = socket.create_connection(address)
+            client.sendall(b"GET /healthz HTTP/1.1\r\n")
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        slow = [socket.create_connection(address) for _ in range(2 * health.CONNECTIONS_MAX)]
+        for client in slow:
+            client.settimeout(5)
+            client.sendall(b"GET /heal")
+        assert [client.recv(100) for client in slow] == [b""] * len(slow)
+        with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}/healthz", timeout=5) as answer:
+            assert answer.status == 200
+    finally:
+        server.stop()
+    assert "Traceback" not in capfd.readouterr().err

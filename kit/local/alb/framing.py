@@ -128,11 +128,13 @@ def request_body(head: Head) -> Body:
 
 def response_body(head: Head, method: bytes, status: int) -> Body:
     """Return the framer of a response's body, by the rules of RFC 9112 section 6.3. Raises BadMessage."""
+    # The fields are checked for a response without a body as well, because they are forwarded.
+    length = _content_length(head)
+    chunked = _chunked(head) if b"transfer-encoding" in head.read else None
     if method == b"HEAD" or status in (204, 304) or status < 200:
         return LengthBody(0)
-    if b"transfer-encoding" in head.read:
-        return _chunked(head)
-    length = _content_length(head)
+    if chunked is not None:
+        return chunked
     return CloseBody() if length is None else LengthBody(length)
 
 

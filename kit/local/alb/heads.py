@@ -20,7 +20,8 @@ TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 FIELD_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 # A line that does not end with CRLF.
 BARE_NEWLINE = re.compile(rb"(?<!\r)\n")
-_TARGET = re.compile(rb"[\x21-\x7e]+")
+# A path, or an absolute URL. `*` is for OPTIONS only.
+_TARGET = re.compile(rb"(?:/|https?://[A-Za-z0-9.:_-]+(?=[/?]|$))[\x21-\x7e]*")
 _VERSIONS = (b"HTTP/1.1", b"HTTP/1.0")
 # Fields that the load balancer reads, drops or rewrites. Every other line is forwarded unchanged.
 _READ = frozenset(
@@ -39,6 +40,8 @@ _READ = frozenset(
     }
 )
 _PASSED_TOO = frozenset({b"content-length", b"transfer-encoding", b"host"})
+# They say where a message goes and where it ends, so each is given once, in one spelling.
+_ONCE = frozenset({b"content-length", b"host"})
 
 
 class BadMessage(KitError):
@@ -86,12 +89,12 @@ def parse_request_head(raw: bytes) -> Head:
     start = lines[0].split(b" ")
     if len(lines[0]) > LINE_BYTES_MAX:
         raise BadMessage(f"request line of {len(lines[0])} bytes, at most {LINE_BYTES_MAX}", 414)
-    if len(start) != 3 or start[2] not in _VERSIONS or not _TARGET.fullmatch(start[1]) or not TOKEN.fullmatch(start[0]):
+    if len(start) != 3 or start[2] not in _VERSIONS or not TOKEN.fullmatch(start[0]):
         raise BadMessage(f"request line {lines[0][:80]!r} is not METHOD target HTTP/1.x")
-    if start[0] == b"CONNECT":
-        raise BadMessage("CONNECT asks for a proxy, and this is none")
     if start[0] == b"TRACE":
         raise BadMessage("TRACE is not allowed, as on AWS", 405)
+    if start[0] == b"CONNECT" or not (_TARGET.fullmatch(start[1]) or start[:2] == [b"OPTIONS", b"*"]):
+        raise BadMessage(f"target {start[1][:80]!r} of {start[0][:20]!r} is neither a path nor a URL")
     head = _parse_fields(Head((start[0], start[1], start[2])), lines)
     if start[2] == b"HTTP/1.1" and b"host" not in head.read:
         raise BadMessage("an HTTP/1.1 request without a Host field")
@@ -123,12 +126,12 @@ def _parse_fields(head: Head, lines: list[bytes]) -> Head:
         if lower not in _READ:
             passed.append(line)
             continue
+        if lower in _PASSED_TOO and b"\t" in value:
+            raise BadMessage(f"header line {line[:80]!r} with a tab")
         value = value.strip(b" \t")
         if lower in read:
-            if lower in (b"host", b"content-length") and (lower == b"host" or read[lower] != value):
-                raise BadMessage(f"{lower.decode()} is both {read[lower][:20]!r} and {value[:20]!r}")
-            if lower == b"content-length":
-                continue
+            if lower in _ONCE:
+                raise BadMessage(f"{lower.decode()} is given twice, {read[lower][:20]!r} and {value[:20]!r}")
             read[lower] += b", " + value
         else:
             read[lower] = value
