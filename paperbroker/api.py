@@ -227,6 +227,12 @@ class Observed:
         started = time.perf_counter()
         status = 0
 
+        async def received() -> MutableMapping[str, Any]:
+            nonlocal started
+            message = await receive()
+            started = time.perf_counter()  # What passed before is the client's time.
+            return message
+
         async def observed(message: MutableMapping[str, Any]) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
@@ -236,13 +242,16 @@ class Observed:
             await send(message)
 
         try:
-            await self._app(scope, receive, observed)
+            await self._app(scope, received, observed)
         except Exception:  # noqa: BLE001 - the outermost boundary: one bad request must not take the task down
             self._log.exception("api.unexpected", path=scope["path"])
             if status == 0:
                 await _json(500, '{"error":"InternalError"}')(scope, receive, observed)
             status = 500
-        self._observe(scope, status, (time.perf_counter() - started) * 1e3)
+        if status == CLIENT_CLOSED:
+            self._telemetry.count("Requests", 1)  # It has no latency, because it has no answer.
+        else:
+            self._observe(scope, status, (time.perf_counter() - started) * 1e3)
 
     def _observe(self, scope: Scope, status: int, took_ms: float) -> None:
         self._telemetry.count("Requests", 1)

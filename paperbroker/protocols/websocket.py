@@ -56,6 +56,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_events(self) -> None:
         for event in self.conn.events_received():
+            if self._deaf:
+                return
             if isinstance(event, Request):
                 self.handle_connect(event)
             elif isinstance(event, Frame):

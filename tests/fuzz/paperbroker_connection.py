@@ -31,6 +31,7 @@ from tests.paperbroker.paperbroker_rig import RecordedTelemetry, order_event
 
 MARKETS = ("ACME", "BOLT")
 IDENTIFIER = re.compile(r"[A-Za-z0-9_.:-]{1,64}", re.ASCII)
+LATENCY_MS_MAX = 1000.0
 TURNS_MAX = 200  # Turns of the event loop until a connection must be quiet.
 
 
@@ -147,6 +148,8 @@ class Broker:
         self._told.clear()
         assert disturbed == [], f"logged {disturbed}"
         assert self.telemetry.counts["Http5xx"] == 0, "counted a 5xx"
+        assert all(value < LATENCY_MS_MAX for _, value in self.telemetry.values), "the client's time is a latency"
+        self.telemetry.values.clear()
         return conversation
 
     async def _converse(self, pieces: Sequence[bytes], *, hang_up: bool) -> Conversation:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
 import urllib.request
 from collections.abc import Callable, Coroutine
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 from uvicorn.server import ServerState
 
+from paperbroker.api import make_app
+from paperbroker.logs import Log
 from paperbroker.protocols import limits
 from paperbroker.protocols.http import HttpProtocol
 from paperbroker.protocols.websocket import WebSocketProtocol
@@ -19,6 +25,7 @@ from paperbroker.services import health
 from paperbroker.serving import uvicorn_config
 from tests.fuzz.targets.stream import GOOD, frame
 from tests.fuzz.transport import RecordingTransport
+from tests.paperbroker.paperbroker_rig import RecordedTelemetry
 
 HEAD = b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n"
 UPLOAD = b"POST /orders HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
@@ -402,3 +409,30 @@ def test_health_server_bounds_its_connections_and_is_silent_about_clients_that_h
     finally:
         server.stop()
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_time_that_a_client_takes_to_send_is_no_latency(hangs_up: bool):
+    """Else slow uploads would trip the guardrail on latency. One that hangs up has no latency at all."""
+    telemetry = RecordedTelemetry()
+    slow_s = 0.2
+
+    async def receive() -> dict[str, Any]:
+        await asyncio.sleep(slow_s)
+        return {"type": "http.disconnect"} if hangs_up else {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Any) -> None:
+        """Answers are not looked at."""
+
+    async def scenario() -> None:
+        api: Any = SimpleNamespace(**dict.fromkeys(("submit", "order", "cancel", "book", "trades"), read_body))
+        api.healthz = api.readyz = api.stream = read_body
+        app = make_app(api, health.Readiness({}), telemetry, Log(logging.getLogger("test")))
+        await app({"type": "http", "method": "POST", "path": "/orders", "headers": []}, receive, send)
+
+    async def read_body(request: Request) -> Response:
+        return Response(await request.body())
+
+    asyncio.run(scenario())
+    assert telemetry.counts == {"Requests": 1}
+    assert [(name, value < slow_s * 500) for name, value in telemetry.values] == [("LatencyMs", True)][hangs_up:]
