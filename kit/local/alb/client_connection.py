@@ -22,7 +22,7 @@ PIPELINE_BYTES_MAX = 64 * 1024
 # A refused client may still be sending. Its bytes are read and ignored for this long, then the connection is dropped.
 LINGER_S = 2.0
 # Clients of one load balancer, so that a flood leaves descriptors for targets and the rest of the process.
-CLIENTS_MAX = min(4000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+CLIENTS_MAX = min(4000, max(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 
 
 class ClientConnection(Client):
