@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -47,18 +47,21 @@ class _Target:
 
 
 class _Pool(Pool):
-    """A pool whose connections need no socket."""
+    """A pool whose connections need no socket. `connect_target` joins one to a target, if there is a real one."""
 
-    def __init__(self, links: Links, node: Endpoint, target: Any) -> None:
+    def __init__(
+        self, links: Links, node: Endpoint, target: Any, connect_target: Callable[[], RecordingTransport]
+    ) -> None:
         super().__init__(links, node=node, target=target)
         self.opened: list[RecordingTransport] = []
+        self._connect_target = connect_target
 
     def take(self) -> UpstreamConnection:
         found = super().take()
         if found is None:
             found = self._build()
             self.connections.add(found)
-            transport = RecordingTransport()
+            transport = self._connect_target()
             transport.connect(found)
             self.opened.append(transport)
         return found
@@ -81,17 +84,37 @@ class Proxy:
         assert told == [], f"the event loop was told of {told}"
         return passed
 
-    async def _pass(self, pieces: Sequence[bytes], answer: Sequence[bytes]) -> Passed:
+    async def pass_to(self, connect_target: Callable[[], RecordingTransport], pieces: Sequence[bytes]) -> Passed:
+        """Send the pieces through the load balancer to a real target, and wait until all is quiet."""
+        client, pool, balancer = self._connect(connect_target)
+        transport = RecordingTransport()
+        transport.connect(client)
+        for piece in pieces:
+            transport.feed(piece)
+            await _turn(20)
+        await _turn(60)
+        statuses = _own_statuses(balancer)
+        ended = transport.is_closing() or transport.eof_sent
+        transport.lose()
+        for upstream in pool.opened:
+            upstream.close()
+        await _turn(20)
+        return Passed(forwarded=[], answered=bytes(transport.written), ended=ended, own_statuses=statuses)
+
+    def _connect(self, connect_target: Callable[[], RecordingTransport]) -> tuple[ClientConnection, _Pool, Any]:
         endpoint = Endpoint(kind="node", id="n", zone="us-east-1a", subnet="pub-a", service="")
         node, target = Node(self._links, endpoint), _Target()
-        pool = _Pool(self._links, endpoint, target)
+        pool = _Pool(self._links, endpoint, target, connect_target)
         group = SimpleNamespace(pick=lambda *_: target, spec=SimpleNamespace(full_name="g"))
         balancer = SimpleNamespace(
             rules=self._rules, listener_port=80, connect_timeout_s=1.0, counters=Counters(), random=random.Random(1),
             away_from=frozenset(), group=lambda arn: group,
         )  # fmt: skip
         node.pool = cast(Any, lambda _: pool)
-        client = ClientConnection(cast(LoadBalancer, balancer), node, set())
+        return ClientConnection(cast(LoadBalancer, balancer), node, set()), pool, balancer
+
+    async def _pass(self, pieces: Sequence[bytes], answer: Sequence[bytes]) -> Passed:
+        client, pool, balancer = self._connect(RecordingTransport)
         transport = RecordingTransport()
         transport.connect(client)
         forwarded: list[tuple[bytes, bool]] = []
@@ -101,7 +124,7 @@ class Proxy:
         if client.exchange is not None:
             forwarded.append((self._take(pool), client.exchange.request_done))
         ended = transport.is_closing() or transport.eof_sent
-        statuses = [s for counted in balancer.counters.nodes.values() for s in counted.own_codes.elements()]
+        statuses = _own_statuses(balancer)
         transport.lose()
         for upstream in pool.opened:
             upstream.lose()
@@ -131,6 +154,15 @@ class Proxy:
         for upstream in pool.opened:
             upstream.written.clear()
         return got
+
+
+async def _turn(times: int) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+def _own_statuses(balancer: Any) -> list[int]:
+    return [status for counted in balancer.counters.nodes.values() for status in counted.own_codes.elements()]
 
 
 @contextmanager

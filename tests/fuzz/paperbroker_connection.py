@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,23 +140,31 @@ class Broker:
 
     def converse(self, pieces: Sequence[bytes], *, hang_up: bool) -> Conversation:
         """Send the pieces one after the other, and hang up at the end if asked. Asserts that nobody was disturbed."""
-        self.telemetry.counts = Counter()
         conversation = self._loop.run_until_complete(self._converse(pieces, hang_up=hang_up))
+        self.assert_undisturbed()
+        return conversation
+
+    def connect(self, transport: RecordingTransport, state: ServerState) -> None:
+        """Accept a connection."""
+        make = self._config.http_protocol_class
+        transport.connect(make(config=self._config, server_state=state, app_state={}, _loop=self._loop))
+
+    def assert_undisturbed(self) -> None:
+        """Assert that nothing was logged, counted as a server error or measured as slow since the last call."""
         disturbed = [*self.logged.lines, *self._told]
+        counted, values = self.telemetry.counts["Http5xx"], [*self.telemetry.values]
         self.logged.lines.clear()
         self._told.clear()
-        assert disturbed == [], f"logged {disturbed}"
-        assert self.telemetry.counts["Http5xx"] == 0, "counted a 5xx"
-        assert all(value < LATENCY_MS_MAX for _, value in self.telemetry.values), "the client's time is a latency"
+        self.telemetry.counts.clear()
         self.telemetry.values.clear()
-        return conversation
+        assert disturbed == [], f"logged {disturbed}"
+        assert counted == 0, "counted a 5xx"
+        assert all(value < LATENCY_MS_MAX for _, value in values), "the client's time is a latency"
 
     async def _converse(self, pieces: Sequence[bytes], *, hang_up: bool) -> Conversation:
         state = ServerState()
         transport = RecordingTransport()
-        transport.connect(
-            self._config.http_protocol_class(config=self._config, server_state=state, app_state={}, _loop=self._loop)
-        )
+        self.connect(transport, state)
         for piece in pieces:
             transport.feed(piece)
             await self._turn(3)
@@ -192,16 +199,22 @@ async def _run_here(call: Any, /, *args: Any) -> Any:
 
 @contextmanager
 def broker() -> Iterator[Broker]:
+    """Run an API on an event loop of its own."""
+    with event_loop() as (loop, told), broker_on(loop, told) as made:
+        yield made
+
+
+@contextmanager
+def broker_on(loop: asyncio.AbstractEventLoop, told: list[str]) -> Iterator[Broker]:
     """Run an API; root's log handlers are replaced meanwhile."""
-    root, library = logging.getLogger(), logging.getLogger("websockets")
-    before, propagate = root.handlers[:], library.propagate
-    with event_loop() as (loop, told):
-        made = Broker(loop, told)
-        root.handlers[:] = [made.logged]
-        try:
-            yield made
-        finally:
-            root.handlers[:], library.propagate = before, propagate
+    root = logging.getLogger()
+    before = root.handlers[:]
+    made = Broker(loop, told)
+    root.handlers[:] = [made.logged]
+    try:
+        yield made
+    finally:
+        root.handlers[:] = before
 
 
 def parse_answers(written: bytes) -> tuple[list[tuple[int, bytes]], bytes]:

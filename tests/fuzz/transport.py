@@ -78,9 +78,19 @@ class RecordingTransport(asyncio.Transport):
 
 @contextmanager
 def event_loop() -> Iterator[tuple[asyncio.AbstractEventLoop, list[str]]]:
-    """Make an event loop. The list gets what its exception handler is told."""
+    """Make an event loop. The list gets what its exception handler is told.
+
+    Calls for a thread are made at once, so that a fixed number of turns is enough on any machine.
+    """
     told: list[str] = []
     loop = asyncio.new_event_loop()
+
+    def run_here(executor: Any, call: Any, *args: Any) -> asyncio.Future[Any]:
+        done = loop.create_future()
+        done.set_result(call(*args))
+        return done
+
+    loop.run_in_executor = run_here  # type: ignore[method-assign]
     loop.set_exception_handler(lambda _, context: told.append(repr(context.get("exception") or context["message"])))
     asyncio.set_event_loop(loop)
     try:
@@ -89,3 +99,36 @@ def event_loop() -> Iterator[tuple[asyncio.AbstractEventLoop, list[str]]]:
         loop.run_until_complete(loop.shutdown_asyncgens())
         asyncio.set_event_loop(None)
         loop.close()
+
+
+class LinkedTransport(RecordingTransport):
+    """One end of a connection between two protocols of this process. `link` joins two ends."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._loop = loop
+        self.peer: LinkedTransport | None = None
+
+    def link(self, peer: LinkedTransport) -> None:
+        self.peer, peer.peer = peer, self
+
+    def write(self, data: Any) -> None:
+        if data and not self.is_closing():
+            self._on_peer(LinkedTransport.feed, bytes(data))
+
+    def write_eof(self) -> None:
+        if not self.eof_sent:
+            super().write_eof()
+            self._on_peer(LinkedTransport.hang_up)
+
+    def close(self) -> None:
+        if not self.is_closing():
+            super().close()
+            self._loop.call_soon(self.lose)
+            self._on_peer(LinkedTransport.lose)
+
+    abort = close
+
+    def _on_peer(self, method: Any, *args: Any) -> None:
+        if self.peer is not None:
+            self._loop.call_soon(method, self.peer, *args)
