@@ -102,6 +102,7 @@ class _Server(ThreadingHTTPServer):
     """Serves CONNECTIONS_MAX connections at a time; more are closed. A client that hangs up is no error."""
 
     daemon_threads = True
+    request_queue_size = 128  # With the default of 5, a probe behind a few others waits for its SYN to be sent again.
 
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         super().__init__(address, handler)
