@@ -79,6 +79,7 @@ class HttpProtocol(HttpToolsProtocol):
         self._status = 400
         self._active: _Cycle | None = None  # The request that is being answered.
         self._deaf = False  # Whatever else arrives is dropped.
+        self._dropped = 0
         self._ends_at_s: float | None = None
         self._write_paused_at_s: float | None = None
         self._body_s = limits.BODY_S
@@ -92,6 +93,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         if self._deaf:
+            self._dropped += len(data)
+            if self._dropped > limits.LINGER_BYTES_MAX:
+                self.transport.abort()
             return
         self._unset_keepalive_if_required()
         self._message_ended = False

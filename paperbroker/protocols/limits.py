@@ -29,9 +29,10 @@ SEND_STALL_S = 10.0
 STREAM_STALL_S = 25.0
 # After the last byte was written, a client has this long to take it and to close.
 CLOSE_S = 10.0
-# A refused client may still be sending. Its bytes are dropped for this long, because closing at once would make the
-# kernel discard the answer.
+# A refused client may still be sending. So much is dropped, for so long, because closing at once would make the kernel
+# discard the answer.
 LINGER_S = 2.0
+LINGER_BYTES_MAX = 1024 * 1024
 # All connections, below the usual limit of 1,024 descriptors of a process. A new one beyond takes the place of the one
 # that has waited longest for its client.
 CONNECTIONS_MAX = 800

@@ -31,6 +31,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._second = 0  # The current second of the loop's clock, and the frames in it.
         self._frames = 0
         self._deaf = False
+        self._dropped = 0
         self._ends_at_s: float | None = None
         self._write_paused_at_s: float | None = None
 
@@ -41,8 +42,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             return
         for at in range(0, len(data), _SLICE_BYTES):
             if self._deaf or self.transport.is_closing():
+                self._drop(len(data) - at)
                 return
             self._take(data[at : at + _SLICE_BYTES])
+
+    def _drop(self, size: int) -> None:
+        self._dropped += size
+        if self._dropped > limits.LINGER_BYTES_MAX:
+            self.transport.abort()
 
     def _take(self, data: bytes) -> None:
         self.conn.receive_data(data)
@@ -69,6 +76,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         elif self._is_too_fast():
             self.conn.fail(CloseCode.POLICY_VIOLATION, f"more than {limits.FRAMES_PER_S_MAX} frames a second")
             self.handle_parser_exception()
+        elif frame.opcode is Opcode.PING and self.close_sent:
+            self.conn.data_to_send()  # The pong. Nothing follows a close frame.
         elif frame.opcode is Opcode.PING:
             self.handle_ping()
         elif frame.opcode is Opcode.PONG:

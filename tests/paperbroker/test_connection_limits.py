@@ -121,6 +121,20 @@ def test_request_beyond_a_bound_is_refused_at_once_and_the_connection_ends(sent:
     run(scenario)
 
 
+@pytest.mark.parametrize("refused", [b"\x00", HANDSHAKE + frame(0x83, b"")])
+def test_refused_client_that_goes_on_sending_is_cut_off(refused: bytes):
+    """Reading and dropping costs time, too."""
+
+    async def scenario(server: Server) -> None:
+        client = await server.connect(refused)
+        await feed(client, b"x" * limits.LINGER_BYTES_MAX)
+        assert client.eof_sent and not client.is_closing()
+        await feed(client, b"x")
+        assert client.is_closing()
+
+    run(scenario)
+
+
 @pytest.mark.parametrize("line", [b"Upgrade: websocket\r\nConnection: upgrade\r\n"])
 @pytest.mark.parametrize(
     ("head", "expected"),
@@ -436,3 +450,21 @@ def test_time_that_a_client_takes_to_send_is_no_latency(hangs_up: bool):
     asyncio.run(scenario())
     assert telemetry.counts == {"Requests": 1}
     assert [(name, value < slow_s * 500) for name, value in telemetry.values] == [("LatencyMs", True)][hangs_up:]
+
+
+def test_ping_after_the_close_frame_gets_no_pong():
+    """A subscriber that was refused with 4004 may have sent one before it knew."""
+
+    async def scenario(server: Server) -> None:
+        async def refuse(scope: Any, receive: Any, send: Any) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": 4004})
+            await receive()
+
+        server._config.loaded_app = refuse
+        client = await server.connect(HANDSHAKE)
+        await feed(client, frame(0x89, b""))
+        assert bytes(client.written).partition(b"\r\n\r\n")[2] == b"\x88\x02\x0f\xa4"
+
+    run(scenario)

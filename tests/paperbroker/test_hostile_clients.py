@@ -25,7 +25,7 @@ from tests.paperbroker.paperbroker_rig import Process, Stage, order_body, runnin
 from tests.polling import wait_until
 
 ANSWER_S_MAX = 3.0
-GROWTH_BYTES_MAX = 30 << 20
+GROWTH_BYTES_MAX = 10 << 20
 PINGS_S = 4.0
 HANG_UPS = 300
 FORWARDED_S = 0.03
@@ -103,6 +103,7 @@ def refused(address: Address, data: bytes) -> int:
 def flood_with_pings(address: Address, seconds: float) -> None:
     """Send pings and read no pong, until the time is up or the server has enough."""
     client = connect(address, HANDSHAKE)
+    assert client.recv(4096).startswith(b"HTTP/1.1 101 ")
     until = time.monotonic() + seconds
     with contextlib.closing(client), contextlib.suppress(OSError):
         while time.monotonic() < until:

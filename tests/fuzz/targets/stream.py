@@ -191,5 +191,6 @@ TARGET = Target(
         (["GET", "/markets/%F0%9F%98%80" * 40 + "/stream", "", "HTTP/1.1", HANDSHAKE], [], True, False),
         (GOOD, [(frame(0x89, b"x" * 125), 4000)], False, False),
         (GOOD, [], False, True),
+        (["GET", PATHS[0], "?after=-1", "HTTP/1.1", HANDSHAKE], [(frame(0x89, b""), 1)], False, False),
     ],
 )
