@@ -113,8 +113,7 @@ def runner() -> Iterator[Runner]:
             try:
                 yield Runner(tree, worker)
             finally:
-                assert worker.stdin
-                worker.stdin.close()
+                worker.terminate()
                 worker.wait(30)
 
 

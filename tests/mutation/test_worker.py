@@ -59,6 +59,20 @@ def test_the_first_failure_in_order_is_told_and_a_hang_ends_with_its_processes(t
     assert last["failed"] == {} and last["ran"] == 1
 
 
+def test_a_worker_that_is_ended_leaves_no_process_of_a_test(tree: Path):
+    request = {"kind": "run", "tests": {f"{FILE}::test_hangs": 60.0}, "limit_s": 60}
+    worker = subprocess.Popen([sys.executable, WORKER], cwd=tree, stdin=subprocess.PIPE, text=True)
+    assert worker.stdin
+    worker.stdin.write(json.dumps(request) + "\n")
+    worker.stdin.flush()
+    wait_until((tree / "child.pid").exists, "the test has started its child")
+    wait_until(lambda: (tree / "child.pid").read_text(), "the child's pid")
+    family = psutil.Process(worker.pid).children(recursive=True)
+    worker.terminate()
+    worker.wait(20)
+    assert len(family) >= 2 and psutil.wait_procs(family, timeout=5)[1] == []
+
+
 BASELINE = {
     "slow": {"s": 9.0, "process": False, "lines": {"a.py": [1, 2]}},
     "quick": {"s": 0.1, "process": False, "lines": {"a.py": [2], "b.py": [1]}},

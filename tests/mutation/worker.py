@@ -31,7 +31,7 @@ TESTS = "tests/paperbroker"
 LEFT_OUT = ("test_bad_change.py", "test_stack_template.py", "test_changes_under_load.py")
 ANSWER, OUTPUT = TREE / "answer.json", TREE / "output.log"
 PROCESS = "paperbroker.main"
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 def preload() -> None:
@@ -139,6 +139,7 @@ def _answer(value: dict[str, Any]) -> None:
 def _in_fork(request: dict[str, Any]) -> None:
     """Run pytest and leave the answer in a file. Never returns."""
     os.setsid()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     with OUTPUT.open("wb") as output:
         os.dup2(output.fileno(), 1)
         os.dup2(output.fileno(), 2)
@@ -195,8 +196,17 @@ def _kill_descendants() -> None:
         psutil.wait_procs(children, timeout=5)
 
 
+def _end(*_: object) -> None:
+    _kill_descendants()
+    os._exit(1)
+
+
 def main() -> None:
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    # Whoever ends this process, or its parent, leaves no process of a test behind.
+    signal.signal(signal.SIGTERM, _end)
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     preload()
     for line in sys.stdin:
         sys.stdout.write(json.dumps(_run(json.loads(line))) + "\n")

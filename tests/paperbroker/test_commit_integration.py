@@ -78,3 +78,17 @@ def test_order_can_be_read_as_soon_as_it_is_acknowledged(stage: Stage):
         assert queries.order("o1", "c1")["status"] == "ACCEPTED"
     stage.match_all()
     assert queries.order("o1", "c1")["status"] == "OPEN"
+
+
+def test_a_reader_of_the_ledger_goes_on_where_it_ended(stage: Stage):
+    """A replica that got its last event again would stop there, because only contiguous events are taken."""
+    ledger = LedgerTables(stage.dynamodb, stage.settings.tables)
+    for commit in planned(*(order_event(n) for n in range(4))):
+        ledger.commit(commit)
+
+    def seqs(after: int, limit: int = 0) -> list[int]:
+        return [event.seq for event in ledger.read_after(MARKET, after, limit)]
+
+    assert (seqs(0), seqs(2), seqs(4)) == ([1, 2, 3, 4], [3, 4], [])
+    assert (seqs(1, 2), seqs(0, 9)) == ([2, 3], [1, 2, 3, 4])
+    assert (ledger.seq_of(MARKET), ledger.seq_of("BOLT")) == (4, 0)

@@ -233,6 +233,27 @@ def test_subscriber_that_receives_nothing_is_closed_as_too_slow(ledger: CountedL
     assert asyncio.run(run()) == stream.TOO_SLOW
 
 
+def test_subscriber_that_does_not_even_take_the_close_is_given_up(
+    ledger: CountedLedger, monkeypatch: pytest.MonkeyPatch
+):
+    """Its connection is gone or stalled, and the server must not keep a task for it."""
+    monkeypatch.setattr(stream, "CLOSE_S", 0.05)
+
+    class Gone(Client):
+        async def close(self, code: int, reason: str) -> None:
+            await asyncio.Event().wait()
+
+    async def run() -> int:
+        ledger.grow(0, 3)
+        gone, tested = Gone(), hub(ledger)
+        gone.gate.clear()
+        async with asyncio.timeout(SOON_S):
+            await tested.serve(gone, MARKET, 0)
+        return tested.subscribers
+
+    assert asyncio.run(run()) == 0
+
+
 def test_feed_that_cannot_read_the_ledger_closes_its_subscribers(ledger: CountedLedger):
     """After a short outage the stream continues without a gap; a long one closes it with 1013."""
 

@@ -132,3 +132,26 @@ def test_the_fill_of_an_order_that_was_accepted_earlier_gives_no_time_to_first_f
     tested.apply("ACME", [order_event(1, side="SELL", accepted_at_ns=10 * MS)])
     tested.apply("ACME", [order_event(2, accepted_at_ns=70 * MS)])
     assert [value for name, value in telemetry.values if name == "TimeToFirstFillMs"] == [30.0]
+
+
+class Asked(MemoryLedger):
+    """Records for which orders the store was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def unsequenced_order(self, order_id: str) -> IntakeEvent | None:
+        self.asked.append(order_id)
+        return super().unsequenced_order(order_id)
+
+
+def test_the_store_is_asked_for_the_order_of_a_cancel_only_if_the_book_does_not_know_it():
+    """Otherwise every cancel would cost a read."""
+    ledger = Asked()
+    tested = Sequencer(ledger, Silent())
+    tested.apply("ACME", [order_event(1)])
+    tested.apply("ACME", [order_event(2, type="CancelRequested", order_id="o1", client_id="c1")])
+    tested.apply("ACME", [order_event(3, type="CancelRequested", order_id="o9", client_id="c1")])
+    assert ledger.asked == ["o9"]
+    assert [event.type for event in ledger.events["ACME"]] == ["accepted", "cancelled", "rejected"]
