@@ -20,7 +20,7 @@ from kit.local.keyring import Keyring
 from kit.local.links import Links
 from kit.local.logs import ministack as logs
 from kit.local.patching import Patches
-from kit.local.sqs import ministack as sqs
+from kit.local.sqs import Sqs
 from kit.local.ssm import Ssm
 from kit.local.stepfunctions import ministack as stepfunctions
 
@@ -45,6 +45,7 @@ class Services:
     balancers.
     """
 
+    sqs: Sqs
     dynamodb: DynamoDb
     ecr: Registry
     alb: LoadBalancers
@@ -61,7 +62,7 @@ class Services:
 def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
-    for module in (ministack, retention, runtime_api, sqs, logs, appconfig, stepfunctions, cloudformation):
+    for module in (ministack, retention, runtime_api, logs, appconfig, stepfunctions, cloudformation):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
 
@@ -77,5 +78,12 @@ def compose(*, state_dir: Path, kept_dir: Path, endpoint: str, seed: int, links:
         state_dir=state_dir, kept_dir=kept_dir,
     )  # fmt: skip
     return Services(
-        dynamodb=dynamodb, ecr=ecr, alb=alb, ecs=ecs, cloudwatch=cloudwatch, ssm=ssm, fis=Fis(collaborators)
+        sqs=Sqs(seed),
+        dynamodb=dynamodb,
+        ecr=ecr,
+        alb=alb,
+        ecs=ecs,
+        cloudwatch=cloudwatch,
+        ssm=ssm,
+        fis=Fis(collaborators),
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from kit.local.dynamodb.capacity import Capacity, Reserved, touching
-from kit.local.dynamodb.items import Call, Request, consistency, is_item
+from kit.local.dynamodb.items import Call, Request, consistency, is_item, read_with_lag
 from kit.local.dynamodb.locks import Locks
 from kit.local.dynamodb.tables import Table, Tables
 from kit.local.dynamodb.units import item_read_units
@@ -16,7 +17,8 @@ from kit.local.dynamodb.wire import Answer, Throttle
 class BatchGate:
     """Admit the items of a batch, and pay for those that MiniStack processed."""
 
-    def __init__(self, tables: Tables, capacity: Capacity, locks: Locks) -> None:
+    def __init__(self, tables: Tables, capacity: Capacity, locks: Locks, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._tables = tables
         self._capacity = capacity
         self._locks = locks
@@ -73,7 +75,7 @@ class BatchGate:
         if not all(_are_keys(request["RequestItems"][name]) for name in tables):
             return call(request)
         if not any(table.is_limited for table in tables.values()):
-            answer = call(request)
+            answer = self._read(call, request, tables)
             return self._pay_gets(answer, request, tables) if answer[0] == 200 else answer
         admitted: dict[str, Any] = {}
         refused: dict[str, Any] = {}
@@ -90,11 +92,19 @@ class BatchGate:
         if not admitted:
             return self._refuse_all(tables, "BatchGetItem", throttle, {"Responses": {}, "UnprocessedKeys": refused})
         reduced = {**request, "RequestItems": admitted}
-        answer = call(reduced)
+        answer = self._read(call, reduced, {name: tables[name] for name in admitted})
         if answer[0] != 200:
             return answer
         answer = self._pay_gets(answer, reduced, {name: tables[name] for name in admitted})
         return _with(answer, UnprocessedKeys=refused) if refused else answer
+
+    def _read(self, call: Call, request: Request, tables: dict[str, Table]) -> Answer:
+        lagging = [
+            (table, table.read_changes)
+            for name, table in tables.items()
+            if table.read_changes is not None and request["RequestItems"][name].get("ConsistentRead") is not True
+        ]
+        return read_with_lag(lagging, self._clock(), call, request)
 
     def _pay_gets(self, answer: Answer, request: Request, tables: dict[str, Table]) -> Answer:
         consumed = []

@@ -1,4 +1,4 @@
-"""Serve PutItem, UpdateItem, DeleteItem, GetItem, Query, Scan and PartiQL under limits, locks and index lag.
+"""Serve PutItem, UpdateItem, DeleteItem, GetItem, Query, Scan and PartiQL under limits, locks and lag.
 
 Every operation takes MiniStack's function first and runs on the main loop's thread.
 """
@@ -6,13 +6,14 @@ Every operation takes MiniStack's function first and runs on the main loop's thr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ministack.services import dynamodb
 
 from kit.local.dynamodb import wire
 from kit.local.dynamodb.capacity import EVENTUALLY, Capacity, table_units, touching, touching_by_update
+from kit.local.dynamodb.lag import RecentChanges
 from kit.local.dynamodb.locks import Locks
 from kit.local.dynamodb.tables import Table, Tables
 from kit.local.dynamodb.units import READ_UNIT_BYTES, Item, item_bytes, item_read_units, read_units
@@ -25,6 +26,22 @@ Call = Callable[[Request], Answer]
 PAGE_BYTES_MAX = 1024 * 1024
 _PARTIQL_TABLE = re.compile(r"""\b(?:FROM|INTO|UPDATE)\s+"?([A-Za-z0-9_.-]+)""", re.IGNORECASE)
 _CONDITION_FAILED = "ConditionalCheckFailedException"
+
+
+def read_with_lag(lagging: Sequence[tuple[Table, RecentChanges]], now_s: float, call: Call, request: Request) -> Answer:
+    """Answer a read from the items of these tables as they were when their lag began."""
+    past = [(table, changes.lagging_items(table.record["items"], now_s)) for table, changes in lagging]
+    changed = [(table, items) for table, items in past if items is not table.record["items"]]
+    # The call is synchronous and runs on the main loop's thread only, so no other call sees the old items.
+    for table, items in changed:
+        record = {**table.record, "items": items}
+        record.pop(dynamodb._INDEX_MEMBERS, None)
+        dynamodb._tables[table.name] = record
+    try:
+        return call(request)
+    finally:
+        for table, _ in changed:
+            dynamodb._tables[table.name] = table.record
 
 
 class ItemGate:
@@ -86,14 +103,15 @@ class ItemGate:
         return throttle.answer()
 
     def written(self, table_name: str, old: Item | None, new: Item | None, *, is_replicated: bool) -> None:
-        """Pay for a write that was applied, and record the old item for a lagging index."""
+        """Pay for a write that was applied, and record the old item for lagging reads."""
         table = self._tables.find(table_name)
         if table is None:
             return
         if not is_replicated:
             self._capacity.pay_write(table, old, new)
-        if table.changes is not None and (key := table.key(new or old)) is not None:
-            table.changes.remember(self._clock(), key[1], key[2], old)
+        for changes in (table.index_changes, table.read_changes):
+            if changes is not None and (key := table.key(new or old)) is not None:
+                changes.remember(self._clock(), key[1], key[2], old)
 
     # Reads
 
@@ -105,7 +123,7 @@ class ItemGate:
             refused = self._throttled(table, "GetItem", self._capacity.read_throttle(table))
             if refused is not None:
                 return refused
-        answer = call(request)
+        answer = self._read_with_lag(table, None, call, request)
         if answer[0] == 200:
             self._capacity.pay_read(table, self._get_units(table, request, answer) * consistency(request))
         return answer
@@ -139,20 +157,12 @@ class ItemGate:
         return answer
 
     def _read_with_lag(self, table: Table, index: Any, call: Call, request: Request) -> Answer:
-        """Answer a read of a lagging index from the items as they were."""
-        if table.changes is None or index not in table.indexes:
+        """Answer a read of a lagging index, or an eventually consistent one, from the items as they were."""
+        is_eventual = request.get("ConsistentRead") is not True
+        changes = table.index_changes if index in table.indexes else table.read_changes if is_eventual else None
+        if changes is None:
             return call(request)
-        past = table.changes.lagging_items(table.record["items"], self._clock())
-        if past is table.record["items"]:
-            return call(request)
-        record = {**table.record, "items": past}
-        record.pop(dynamodb._INDEX_MEMBERS, None)
-        # The call is synchronous and runs on the main loop's thread only, so no other call sees the old items.
-        dynamodb._tables[table.name] = record
-        try:
-            return call(request)
-        finally:
-            dynamodb._tables[table.name] = table.record
+        return read_with_lag([(table, changes)], self._clock(), call, request)
 
     def page(self, items: list[Item], limit: Any, record: dict[str, Any], index: str | None = None) -> Any:
         """Replace MiniStack's `_paginate_evaluated_items`, and note how many bytes were read."""

@@ -29,8 +29,9 @@ class Meter:
     write: Counter[float] = field(default_factory=Counter)
     # Throttled reads and writes, in all and by reason.
     throttles: Counter[str] = field(default_factory=Counter)
-    # For tables only: throttled requests by operation, transaction conflicts, latencies by receiving Region.
+    # For tables only: throttled requests and 5xx answers by operation, conflicts, latencies by receiving Region.
     requests: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
     conflicts: int = 0
     latencies_ms: dict[str, Counter[float]] = field(default_factory=dict)
 
@@ -46,7 +47,7 @@ class Meter:
 
     def clear(self) -> None:
         """Start a new period."""
-        for counter in (self.read, self.write, self.throttles, self.requests):
+        for counter in (self.read, self.write, self.throttles, self.requests, self.errors):
             counter.clear()
         self.conflicts = 0
         self.latencies_ms.clear()
@@ -59,6 +60,8 @@ class Meter:
             yield name, "Count", dims, Counter({1.0: count})
         for operation, count in self.requests.items():
             yield "ThrottledRequests", "Count", {**dims, "Operation": operation}, Counter({1.0: count})
+        for operation, count in self.errors.items():
+            yield "SystemErrors", "Count", {**dims, "Operation": operation}, Counter({1.0: count})
         if self.conflicts:
             yield "TransactionConflict", "Count", dims, Counter({1.0: self.conflicts})
         for region, latencies in self.latencies_ms.items():

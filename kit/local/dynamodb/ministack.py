@@ -18,13 +18,15 @@ from kit.local.dynamodb.operations import TableOperations
 from kit.local.dynamodb.query_narrowing import narrowed_query
 from kit.local.dynamodb.replication import Replication
 from kit.local.dynamodb.transactions import TransactionGate
+from kit.local.dynamodb.unusual_answers import LOST, UnusualAnswers
 from kit.local.dynamodb.update_expression import syntax_error
+from kit.local.dynamodb.wire import Answer
 from kit.local.main_loop import on_main_loop
 from kit.local.patching import Patches
 
 # Programs repeat a small number of expressions.
 EXPRESSIONS_REMEMBERED_MAX = 4096
-_TRANSACT_WRITE = ".TransactWriteItems"
+OPERATION = "TransactWriteItems"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +38,23 @@ class Gates:
     transactions: TransactionGate
     table_operations: TableOperations
     replication: Replication
+    unusual: UnusualAnswers
 
     def install(self, patches: Patches) -> None:
         """Patch MiniStack's DynamoDB."""
         _install_expressions(patches)
         items, batches, tables = self.items, self.batches, self.table_operations
-        for name, gate in (
-            ("_put_item", items.put), ("_update_item", items.update), ("_delete_item", items.delete),
-            ("_get_item", items.get), ("_query", items.query), ("_scan", items.scan),
-            ("_batch_write_item", batches.write), ("_batch_get_item", batches.get),
-            ("_transact_get_items", self.transactions.get), ("_execute_statement", items.statements),
-            ("_batch_execute_statement", items.statements), ("_execute_transaction", items.statements),
+        for name, operation, gate in (
+            ("_put_item", "PutItem", items.put), ("_update_item", "UpdateItem", items.update),
+            ("_delete_item", "DeleteItem", items.delete), ("_get_item", "GetItem", items.get),
+            ("_query", "Query", items.query), ("_scan", "Scan", items.scan),
+            ("_batch_write_item", "BatchWriteItem", batches.write), ("_batch_get_item", "BatchGetItem", batches.get),
+            ("_transact_get_items", "TransactGetItems", self.transactions.get),
         ):  # fmt: skip
-            patches.wrap(dynamodb, name, gate)
+            patches.wrap(dynamodb, name, self.unusual.around(operation, gate))
+            patches.decorate(dynamodb, name, on_main_loop)
+        for name in ("_execute_statement", "_batch_execute_statement", "_execute_transaction"):
+            patches.wrap(dynamodb, name, items.statements)
             patches.decorate(dynamodb, name, on_main_loop)
         for name, operation in (
             ("_create_table", tables.create_table), ("_update_table", tables.update_table),
@@ -67,7 +73,7 @@ class Gates:
     async def _handle(
         self, handle: Any, method: str, path: str, headers: dict[str, str], body: bytes, query: dict[str, Any]
     ) -> Any:
-        if not headers.get("x-amz-target", "").endswith(_TRANSACT_WRITE):
+        if not headers.get("x-amz-target", "").endswith(f".{OPERATION}"):
             return await handle(method, path, headers, body, query)
         try:
             request = json.loads(body)
@@ -75,8 +81,15 @@ class Gates:
             request = None
         if not isinstance(request, dict):
             return await handle(method, path, headers, body, query)
-        status, answered, text = await self.transactions.write(dynamodb._transact_write_items, request)
+        status, answered, text = await self._transact(request)
         return status, {**answered, "x-amz-crc32": str(zlib.crc32(text))}, text
+
+    async def _transact(self, request: dict[str, Any]) -> Answer:
+        drawn, table = self.unusual.draw(OPERATION, request)
+        if table is not None and drawn and drawn != LOST:
+            return self.unusual.refusal(drawn, OPERATION, request, table)
+        answer = await self.transactions.write(dynamodb._transact_write_items, request)
+        return self.unusual.lost(OPERATION, table) if table is not None and drawn == LOST else answer
 
     def _emit(self, emit: Any, name: str, event: str, old: Any, new: Any, replicate: bool = True) -> None:
         self.items.written(name, old, new, is_replicated=not replicate)

@@ -1,4 +1,4 @@
-"""Serve CreateTable, UpdateTable and the tag operations: validate throughput and index lag, and apply changes."""
+"""Serve CreateTable, UpdateTable and the tag operations: validate throughput and our own tags, and apply changes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kit.errors import UsageError
-from kit.local.dynamodb import index_lag, wire
-from kit.local.dynamodb.index_lag import IndexLagInvalid
+from kit.local.dynamodb import wire
 from kit.local.dynamodb.items import Call, Request
+from kit.local.dynamodb.lag import LagInvalid
 from kit.local.dynamodb.replication import Replication
-from kit.local.dynamodb.tables import Tables
+from kit.local.dynamodb.tables import Tables, read_tags
 from kit.local.dynamodb.wire import Answer
+from kit.local.unusual_answers import UnusualAnswersInvalid
 
 NO_MAXIMUM = -1
 
@@ -31,8 +32,8 @@ class TableOperations:
         try:
             for each in [request, *(request.get("GlobalSecondaryIndexes") or ())]:
                 check_maximum(each.get("OnDemandThroughput"))
-            index_lag.lag_s(request.get("Tags") or ())
-        except (ThroughputInvalid, IndexLagInvalid) as error:
+            read_tags(request.get("Tags") or ())
+        except (ThroughputInvalid, LagInvalid, UnusualAnswersInvalid) as error:
             return _invalid(str(error))
         return call(request)
 
@@ -57,8 +58,8 @@ class TableOperations:
 
     def tag(self, call: Call, request: Request) -> Answer:
         try:
-            index_lag.lag_s(request.get("Tags") or ())
-        except IndexLagInvalid as error:
+            read_tags(request.get("Tags") or ())
+        except (LagInvalid, UnusualAnswersInvalid) as error:
             return _invalid(str(error))
         return self._retagged(call, request)
 

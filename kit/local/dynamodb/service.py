@@ -18,13 +18,14 @@ from kit.local.dynamodb.operations import TableOperations
 from kit.local.dynamodb.replication import Replication
 from kit.local.dynamodb.tables import Tables
 from kit.local.dynamodb.transactions import TransactionGate
+from kit.local.dynamodb.unusual_answers import UnusualAnswers
 from kit.local.patching import Patches
 
 log = logging.getLogger(__name__)
 
 
 class DynamoDb:
-    """DynamoDB with limited capacity, transaction conflicts, and indexes and replicas that lag."""
+    """DynamoDB with limited capacity, conflicts, less usual answers, and reads, indexes and replicas that lag."""
 
     def __init__(self, seed: int) -> None:
         self._metrics = Metrics()
@@ -33,10 +34,11 @@ class DynamoDb:
         self._replication = Replication(seed, self._replicated)
         self._gates = Gates(
             items=ItemGate(self._tables, capacity, locks, time.monotonic),
-            batches=BatchGate(self._tables, capacity, locks),
+            batches=BatchGate(self._tables, capacity, locks, time.monotonic),
             transactions=TransactionGate(self._tables, capacity, locks),
             table_operations=TableOperations(self._tables, self._replication),
             replication=self._replication,
+            unusual=UnusualAnswers(self._tables, seed),
         )
         self._provisioning = Provisioning(self._tables)
         self._patches = Patches()

@@ -1,19 +1,20 @@
-"""Read MiniStack's table records: the limits as token buckets, the indexes, and the index lag."""
+"""Read MiniStack's table records: the limits as token buckets, the indexes, and what tags ask for."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import dynamodb
 
-from kit.local.dynamodb import index_lag
-from kit.local.dynamodb.index_lag import IndexLagInvalid, RecentChanges
+from kit.local.dynamodb.lag import INDEX_TAG, READ_TAG, LagInvalid, RecentChanges, lag_s
 from kit.local.dynamodb.metrics import Meter, Metrics
 from kit.local.dynamodb.token_bucket import BURST_S, ON_DEMAND_BURST_S, Bucket
 from kit.local.dynamodb.units import IndexShape, Item
+from kit.local.unusual_answers import Shares, UnusualAnswersInvalid, shares
 
 # MiniStack's sort key of an item in a table without one.
 NO_SORT_KEY = "__no_sort__"
@@ -22,6 +23,20 @@ NO_SORT_KEY = "__no_sort__"
 Key = tuple[str, str, str]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableTags:
+    """What the tags of a table ask of the local AWS; AWS ignores them."""
+
+    index_lag_s: float = 0.0
+    read_lag_s: float = 0.0
+    unusual: Shares = field(default_factory=dict)
+
+
+def read_tags(tags: Sequence[Mapping[str, Any]]) -> TableTags:
+    """Read a table's tags. Raises LagInvalid and UnusualAnswersInvalid."""
+    return TableTags(index_lag_s=lag_s(tags, INDEX_TAG), read_lag_s=lag_s(tags, READ_TAG), unusual=shares(tags))
 
 
 class Index:
@@ -50,7 +65,9 @@ class Table:
         self.local_indexes: tuple[IndexShape, ...] = ()
         self.is_provisioned = False
         self.is_limited = False
-        self.changes: RecentChanges | None = None
+        self.index_changes: RecentChanges | None = None
+        self.read_changes: RecentChanges | None = None
+        self.unusual: Shares = {}
         self.meter = metrics.meter((account_id, region, self.name, None))
         self._metrics = metrics
         self._known = False
@@ -91,7 +108,7 @@ class Table:
         )
         limits = [self.read, self.write, *(b for each in indexes.values() for b in (each.read, each.write))]
         self.is_limited = any(limit is not None for limit in limits)
-        self._configure_lag()
+        self._configure_by_tags()
         self.stale, self._known = False, True
 
     def _buckets(
@@ -112,16 +129,15 @@ class Table:
         # not throttled at once either, because its creation takes a while (docs/adr/0010).
         return Bucket.idle_for(0.0 if self._known else burst_s, units_per_s, burst_s, now_s)
 
-    def _configure_lag(self) -> None:
+    def _configure_by_tags(self) -> None:
         try:
-            lag_s = index_lag.lag_s(dynamodb._tags.get_scoped(self.account_id, self.region, self.arn) or ())
-        except IndexLagInvalid as error:
-            log.warning("index lag ignored", extra={"table": self.name, "error": str(error)})
-            lag_s = 0.0
-        if lag_s <= 0:
-            self.changes = None
-        elif self.changes is None or self.changes.lag_s != lag_s:
-            self.changes = RecentChanges(lag_s)
+            tags = read_tags(dynamodb._tags.get_scoped(self.account_id, self.region, self.arn) or ())
+        except (LagInvalid, UnusualAnswersInvalid) as error:
+            log.warning("tags of the local AWS ignored", extra={"table": self.name, "error": str(error)})
+            tags = TableTags()
+        self.index_changes = _kept(self.index_changes, tags.index_lag_s)
+        self.read_changes = _kept(self.read_changes, tags.read_lag_s)
+        self.unusual = tags.unusual
 
 
 class Tables:
@@ -159,6 +175,13 @@ class Tables:
         for table in self._by_arn.values():
             table.stale = True
         self._metrics.forget(dynamodb._tables.contains_scoped)
+
+
+def _kept(changes: RecentChanges | None, lag_s: float) -> RecentChanges | None:
+    """Return the changes that a lag needs: those that are known already if it is the same lag."""
+    if lag_s <= 0:
+        return None
+    return changes if changes is not None and changes.lag_s == lag_s else RecentChanges(lag_s)
 
 
 def _provisioned(described: Mapping[str, Any]) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Serialise DynamoDB's errors for throttling and transaction conflicts.
+"""Serialise DynamoDB's errors: throttling, transaction conflicts, and the error that tells nothing.
 
 Sources: botocore's model (TransactionCanceledException lists codes and messages) and the developer guide on diagnosing
 throttling.
@@ -26,6 +26,10 @@ _INDEX_EXCEEDED = (
 _MAXIMUM_EXCEEDED = "Throughput exceeds the maximum OnDemandThroughput configured on table or index"
 _CONFLICT = "Transaction is ongoing for the item"
 _IN_PROGRESS = "The transaction with the given request token is already in progress."
+_SCALING = (
+    "Throughput exceeds the current capacity of your table or index. DynamoDB is automatically scaling your table or "
+    "index so please try again shortly."
+)
 NO_REASON: Reason = {"Code": "None"}
 
 
@@ -88,10 +92,25 @@ def cancelled(reasons: Sequence[Reason]) -> Answer:
     return error("TransactionCanceledException", message, CancellationReasons=list(reasons))
 
 
-def error(code: str, message: str, **more: Any) -> Answer:
+def throttled() -> Answer:
+    """Return the error of a table that DynamoDB is still scaling up."""
+    return error("ThrottlingException", _SCALING)
+
+
+def throttled_reason() -> Reason:
+    """Return the reason of an item of a table that DynamoDB is still scaling up."""
+    return {"Code": "ThrottlingError", "Message": _SCALING}
+
+
+def internal_error() -> Answer:
+    """Return the error after which a client cannot know whether its call was carried out."""
+    return error("InternalServerError", "The request processing has failed because of an unknown error", status=500)
+
+
+def error(code: str, message: str, *, status: int = 400, **more: Any) -> Answer:
     """Return an error. Its type has no namespace, because Step Functions names errors by it."""
     body = json.dumps({"__type": code, "message": message, **more}).encode()
-    return 400, {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": code}, body
+    return status, {"Content-Type": "application/x-amz-json-1.0", "x-amzn-errortype": code}, body
 
 
 def code_of(answer: Answer) -> str:

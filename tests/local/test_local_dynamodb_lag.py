@@ -6,13 +6,13 @@ import time
 
 import pytest
 
-from kit.local.dynamodb import index_lag
-from kit.local.dynamodb.index_lag import IndexLagInvalid, RecentChanges
+from kit.local.dynamodb import lag
+from kit.local.dynamodb.lag import LagInvalid, RecentChanges
 from tests.local.dynamodb_rig import by_owner, code, item, make_table, refusal
 from tests.polling import wait_until
 
 LAG_MS = 700
-TAG = {"Key": index_lag.TAG, "Value": str(LAG_MS)}
+TAG = {"Key": lag.INDEX_TAG, "Value": str(LAG_MS)}
 
 
 def owners_items(dynamodb, table: str, **how) -> dict[str, str]:
@@ -59,10 +59,10 @@ def test_a_lagging_index_shows_old_items_and_then_catches_up(dynamodb):
 def test_the_tag_can_be_set_and_removed_at_run_time(dynamodb):
     table = make_table(dynamodb, **by_owner())
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
-    dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": index_lag.TAG, "Value": "60000"}])
+    dynamodb.tag_resource(ResourceArn=arn, Tags=[{"Key": lag.INDEX_TAG, "Value": "60000"}])
     dynamodb.put_item(TableName=table, Item=owned("1", "new"))
     assert owners_items(dynamodb, table) == {}
-    dynamodb.untag_resource(ResourceArn=arn, TagKeys=[index_lag.TAG])
+    dynamodb.untag_resource(ResourceArn=arn, TagKeys=[lag.INDEX_TAG])
     assert owners_items(dynamodb, table) == {"1": "new"}
 
 
@@ -70,10 +70,10 @@ def test_the_tag_can_be_set_and_removed_at_run_time(dynamodb):
 def test_an_invalid_lag_is_refused(dynamodb, value):
     table = make_table(dynamodb)
     arn = dynamodb.describe_table(TableName=table)["Table"]["TableArn"]
-    tags = [{"Key": index_lag.TAG, "Value": value}]
+    tags = [{"Key": lag.INDEX_TAG, "Value": value}]
     assert code(refusal(dynamodb.tag_resource, ResourceArn=arn, Tags=tags)) == "ValidationException"
-    with pytest.raises(IndexLagInvalid, match=value):
-        index_lag.lag_s(tags)
+    with pytest.raises(LagInvalid, match=value):
+        lag.lag_s(tags, lag.INDEX_TAG)
 
 
 def test_old_items_are_computed_from_recent_changes():

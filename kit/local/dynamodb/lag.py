@@ -1,4 +1,4 @@
-"""Let global secondary indexes lag: keep a table's recent writes, and compute the items without these writes."""
+"""Let indexes and eventually consistent reads lag: keep a table's recent writes, and compute the items without them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,28 @@ from typing import Any
 
 from kit.errors import UsageError
 
-# The tag that sets the lag. AWS ignores this tag, because indexes on AWS lag anyway.
-TAG = "gameday:index-lag-ms"
+# The tags that set the lags of indexes and of reads without ConsistentRead. AWS ignores these tags: there, both lag
+# anyway.
+INDEX_TAG = "gameday:index-lag-ms"
+READ_TAG = "gameday:read-lag-ms"
 LAG_MS_MAX = 60_000
-# The number of writes kept for a table. If there are more, the index shows the oldest ones before the lag is over.
+# The number of writes kept for a table. If there are more, reads show the oldest ones before the lag is over.
 CHANGES_MAX = 20_000
 
 Items = Mapping[Any, Mapping[Any, Any]]
 
 
-class IndexLagInvalid(UsageError):
-    """The tag's value is not a whole number of milliseconds within the limit."""
+class LagInvalid(UsageError):
+    """A tag's value is not a whole number of milliseconds within the limit."""
 
 
-def lag_s(tags: Iterable[Mapping[str, Any]]) -> float:
-    """Return the lag in seconds that a table's tags set; 0 without the tag. Raises IndexLagInvalid."""
+def lag_s(tags: Iterable[Mapping[str, Any]], name: str) -> float:
+    """Return the lag in seconds that the tag of a table sets; 0 without the tag. Raises LagInvalid."""
     for tag in tags:
-        if tag.get("Key") == TAG:
+        if tag.get("Key") == name:
             value = str(tag.get("Value", ""))
             if not value.isdecimal() or int(value) > LAG_MS_MAX:
-                raise IndexLagInvalid(f"tag {TAG}={value!r}: must be a whole number from 0 to {LAG_MS_MAX}")
+                raise LagInvalid(f"tag {name}={value!r}: must be a whole number from 0 to {LAG_MS_MAX}")
             return int(value) / 1000
     return 0.0
 
@@ -45,7 +47,7 @@ class RecentChanges:
         self._changes.append((now_s, pk, sk, old))
 
     def lagging_items(self, items: Items, now_s: float) -> Items:
-        """Return the items as they were `lag_s` ago. These are the items that the index shows now."""
+        """Return the items as they were `lag_s` ago. These are the items that a lagging read shows now."""
         self._forget_before(now_s - self.lag_s)
         if not self._changes:
             return items

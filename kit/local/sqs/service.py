@@ -1,0 +1,89 @@
+"""Serve SQS: MiniStack's, with its races removed and, for queues that are tagged so, AWS's less usual answers."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from ministack.services import sqs
+
+from kit.local.main_loop import on_main_loop
+from kit.local.patching import Patches
+from kit.local.unusual_answers import TAG, Draws, Shares, UnusualAnswersInvalid, shares
+
+# Lambda's queue pollers and Step Functions call these from threads of their own.
+CALLED_FROM_THREADS = ("_receive_messages_for_esm", "_delete_messages_for_esm", "_act_send_message")
+BATCHES = frozenset({"SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch"})
+# Calls of the data plane; all others are answered as usual.
+CALLS = BATCHES | {"SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility"}
+FAILURE = ("InternalFailure", "The request processing has failed because of an unknown error.")
+THROTTLED = ("RequestThrottled", "The request was denied due to request throttling.")
+
+log = logging.getLogger(__name__)
+
+
+class Sqs:
+    """SQS with the answers that queues are tagged for."""
+
+    def __init__(self, seed: int) -> None:
+        self._draws = Draws(seed, "sqs")
+        self._patches = Patches()
+        self._shares: dict[str, Shares] = {}
+
+    async def start(self) -> None:
+        """Patch MiniStack's SQS."""
+        for name in CALLED_FROM_THREADS:
+            self._patches.decorate(sqs, name, on_main_loop)
+        self._patches.wrap(sqs, "_dispatch", self._dispatch)
+
+    async def stop(self) -> None:
+        """Put MiniStack's functions back."""
+        self._patches.undo()
+
+    async def _dispatch(self, dispatch: Any, action: str, data: dict[str, Any], url: str) -> Any:
+        wanted = self._wanted(action, data, url)
+        if not wanted:
+            return await dispatch(action, data, url)
+        drawn = self._draws.kind(wanted, ("error", "throttle", "lost"))
+        if drawn == "error":
+            raise sqs._Err(*FAILURE, 500)
+        if drawn == "throttle":
+            raise sqs._Err(*THROTTLED)
+        answer = await self._without_refused(dispatch, action, data, url, wanted)
+        if drawn == "lost":
+            raise sqs._Err(*FAILURE, 500)
+        return answer
+
+    async def _without_refused(self, dispatch: Any, action: str, data: dict[str, Any], url: str, wanted: Shares) -> Any:
+        """Carry out a call but for the entries of a batch that are refused."""
+        entries = data.get("Entries")
+        if action not in BATCHES or not isinstance(entries, list):
+            return await dispatch(action, data, url)
+        refused = [entry for entry in entries if isinstance(entry, dict) and self._draws.is_refused(wanted)]
+        if not refused:
+            return await dispatch(action, data, url)
+        kept = [entry for entry in entries if entry not in refused]
+        answer = await dispatch(action, {**data, "Entries": kept}, url) if kept else {"Successful": [], "Failed": []}
+        code, message = FAILURE
+        failed = [
+            {"Id": entry.get("Id", ""), "Code": code, "Message": message, "SenderFault": False} for entry in refused
+        ]
+        return {**answer, "Failed": [*answer.get("Failed", []), *failed]}
+
+    def _wanted(self, action: str, data: dict[str, Any], url: str) -> Shares:
+        if action not in CALLS:
+            return {}
+        queue = sqs._queues.get(data.get("QueueUrl") or url)
+        text = (queue or {}).get("tags", {}).get(TAG, "")
+        if not text:
+            return {}
+        if text not in self._shares:
+            self._shares[text] = _parsed(text)
+        return self._shares[text]
+
+
+def _parsed(text: str) -> Shares:
+    try:
+        return shares([{"Key": TAG, "Value": text}])
+    except UnusualAnswersInvalid as error:
+        raise sqs._Err("InvalidParameterValue", str(error)) from error
