@@ -17,6 +17,7 @@ from kit.scenarios.slow_commits import SLOW_COMMITS
 from kit.scenarios.soak import SOAK
 from kit.scenarios.steady_state import STEADY_STATE
 from kit.scenarios.store_cut import STORE_CUT
+from kit.scenarios.unusual_answers import UNUSUAL_ANSWERS
 
 __all__ = ["AVAILABILITY_SLO", "Scenario", "get", "names"]
 
@@ -37,6 +38,7 @@ _BY_NAME = {
         SOAK,
         STEADY_STATE,
         STORE_CUT,
+        UNUSUAL_ANSWERS,
     )
 }
 
