@@ -1,9 +1,10 @@
 """Send open-loop load to PaperBroker from a process of its own, and record the history of what clients saw.
 
-`plan` defines the load, `orders` generates each operation, `schedule` and `pacer` decide when it is sent. `engine`
-sends it through `requests` and `pool`, classifies the answer by `retry`, and follows it up by `resubmissions`.
-`subscribers` listen to the event streams. `history_writer` and `writer_process` write the history, which `read_history`
-reads back. `generator` runs all of this in one process, and `LoadRun` controls that process from outside.
+`plan` defines the load, `orders` generates each operation with names from `identifiers`, `schedule` and `pacer` decide
+when it is sent. `engine` sends it through `requests` and `pool`, classifies the answer by `retry`, and follows it up by
+`resubmissions` and `follow_ups`. `subscribers` listen to the event streams, as `subscriber_habits` says.
+`history_writer` and `writer_process` write the history, which `read_history` reads back. `generator` runs all of this
+in one process, and `LoadRun` controls that process from outside.
 """
 
 from kit.load.history import History, read_history

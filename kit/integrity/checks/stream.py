@@ -44,8 +44,8 @@ def stream_equals_ledger(evidence: Evidence) -> Result:
     """W1, W2. Check that subscribers received every ledger event of their range, as it is in the ledger.
 
     Each message equals the ledger event of its (market, seq). A subscriber's range starts after its first `after`. It
-    ends with its last message or with the last event `SETTLE_NS` before it disconnected, whichever is later. `measured`
-    counts wrong and missing events.
+    ends with its last message or with the last event `SETTLE_NS` before it disconnected, whichever is later; with its
+    last message if it left on purpose and for good. `measured` counts wrong and missing events.
 
     A market without a subscriber, or a subscriber that never got a connection, turns PASS into INVALID: nothing is
     known of what they would have received.
@@ -104,7 +104,9 @@ def _missing(evidence: Evidence) -> Iterator[Missing]:
         seqs, ts = events["seq"][first:last], events["ts_ns"][first:last]
         got = received.get(pair, np.zeros(0, dtype=np.int64))
         final = opened[np.argmax(connections["dialed_ns"][opened])]
-        until_ns = int(connections["closed_ns"][final]) or end_ns
+        left = connections["close_code"][final] == PLANNED_RECONNECT
+        left &= connections["dialed_ns"][final] == connections["dialed_ns"][mine].max()
+        until_ns = 0 if left else int(connections["closed_ns"][final]) or end_ns
         due = (seqs <= got.max(initial=0)) | (ts <= until_ns - SETTLE_NS)
         due &= seqs > connections["after_seq"][mine].min()
         absent = _missing_seqs(seqs[due], got)

@@ -14,7 +14,9 @@ from kit.integrity.arrays.ids import Names
 from kit.integrity.arrays.parquet_table import ParquetTable, decoded, to_numpy
 from kit.integrity.evidence import expected_messages
 
-CONNECTION_COLUMNS = ["subscriber", "symbol", "connection", "after_seq", "dialed_ns", "opened_ns", "closed_ns"]
+CONNECTION_COLUMNS = [
+    "subscriber", "symbol", "connection", "after_seq", "dialed_ns", "opened_ns", "closed_ns", "close_code"
+]  # fmt: skip
 
 
 class MarketRanges:
