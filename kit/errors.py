@@ -32,5 +32,9 @@ class EvidenceMissing(KitError):
     """Something that the verdict needs was not measured, so the run is INVALID."""
 
 
+class UnreadableFile(EvidenceMissing):
+    """A file is missing, too large, damaged, or not of the expected form."""
+
+
 class VerdictNotPass(KitError):
     """Raised by a notebook's last cell, after its scraps, for any verdict but PASS: a headless run must not exit 0."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from kit.cli import results
+from kit.errors import EvidenceMissing
+from kit.model import Verdict
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -20,11 +23,22 @@ def run(args: argparse.Namespace) -> int:
 
     The folder stays as it is without `--write`.
     """
-    from kit import gameday
-
-    judgement = gameday.judge_folder(args.run_dir)
-    record = judgement.record()
+    record = _judged(args.run_dir)
     if args.write:
         results.publish(args.run_dir, record)
     results.print_record(record, args.run_dir)
-    return judgement.verdict.exit_code
+    return Verdict(record["verdict"]).exit_code
+
+
+def _judged(run_dir: Path) -> dict[str, Any]:
+    """Judge the evidence and how the run was conducted; evidence that cannot be read is an INVALID record."""
+    from kit import gameday
+    from kit.notebook import partial_record, run_verdict
+    from kit.verdict import gate
+
+    try:
+        record = gameday.judge_folder(run_dir).record()
+    except EvidenceMissing as error:
+        return partial_record.invalid_record(run_dir, [str(error)], **run_verdict.started_with(run_dir))
+    problems = run_verdict.conduct_problems(run_dir, Verdict(record["verdict"]))
+    return gate.downgrade(record, problems) if problems else record

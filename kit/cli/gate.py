@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _verdicts(folder: Path) -> Iterator[Verdict]:
     from kit import power, suite
-    from kit.notebook import runner
+    from kit.notebook import run_verdict
 
     if power.is_power(folder):
         review = power.review(folder)
         say("\n".join(["", *review.lines()]))
         yield review.verdict
         return
-    for run_dir, record in suite.judge(folder) if suite.is_suite(folder) else [(folder, runner.judge_run(folder))]:
+    for run_dir, record in suite.judge(folder) if suite.is_suite(folder) else [(folder, run_verdict.judge_run(folder))]:
         results.print_record(record, run_dir)
         yield Verdict(record["verdict"])

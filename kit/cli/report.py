@@ -18,10 +18,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge each run again and write its files; returns 0 whatever the verdicts are."""
-    from kit.notebook import runner
+    from kit.notebook import run_verdict
 
     check_folders(args.runs, RUN_FOLDER)
     for run_dir in args.runs:
-        results.publish(run_dir, runner.judge_run(run_dir))
+        results.publish(run_dir, run_verdict.judge_run(run_dir))
         say(str(run_dir / "report.html"))
     return 0

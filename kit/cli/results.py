@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ COUNTEREXAMPLE_STEPS_MAX = 14
 def publish(run_dir: Path, record: dict[str, Any]) -> None:
     """Write the verdict, the JUnit file and the HTML report of a run, and the index of all runs."""
     from kit import gameday, reports
-    from kit.notebook import runner
-    from kit.process.atomic_file import write_json
+    from kit.files import write_json
+    from kit.notebook.run_state import EXECUTED
 
+    # Not resolved: a run's folder that is a symbolic link is refused by the first write.
+    run_dir = Path(os.path.abspath(run_dir))
     write_json(run_dir / "verdict.json", record)
     reports.write_junit(record, run_dir / "junit.xml")
+    known = gameday.is_known(record["scenario"])
     reports.write_html(
         record,
-        run_dir / runner.EXECUTED,
+        run_dir / EXECUTED,
         run_dir / "report.html",
-        believed=gameday.hypothesis_of(record["scenario"]),
-        fidelity=gameday.fidelity_rows(record["scenario"]) if record["target"] == "local" else [],
+        believed=gameday.hypothesis_of(record["scenario"]) if known else "",
+        fidelity=gameday.fidelity_rows(record["scenario"]) if known and record["target"] == "local" else [],
     )
     reports.write_index(run_dir.parent)
 

@@ -7,8 +7,10 @@ import os
 
 from kit.cli import results
 from kit.cli.arguments import add_option, add_reports, add_run_options, run_parameters
+from kit.errors import EvidenceMissing
 from kit.model import Verdict
 from kit.parameter_specs import PORT
+from kit.process.terminal import warn
 
 OPTIONS = ("rate_per_s", "seed", "change", "target", "region", "run_id")
 
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check the parameters, execute the notebook in a child process, judge the run and write its report."""
     from kit import gameday
-    from kit.notebook import runner
+    from kit.notebook import run_verdict, runner
 
     # Folder and port belong to the machine, not to the experiment: they reach the notebook through the environment.
     os.environ["GAMEDAY_REPORTS"] = str(args.reports.resolve())
@@ -46,10 +48,13 @@ def run(args: argparse.Namespace) -> int:
     )
     with gameday.watched_run(plan):
         runner.execute(request)
-    record = runner.judge_run(plan.run_dir)
+    record = run_verdict.judge_run(plan.run_dir)
+    verdict = Verdict(record["verdict"])
     try:
         results.publish(plan.run_dir, record)
-    finally:
-        # A report that cannot be written must not hide the verdict.
-        results.print_record(record, plan.run_dir)
-    return Verdict(record["verdict"]).exit_code
+    except EvidenceMissing as error:
+        # A report that cannot be written must not hide the verdict, and a pass without a report is no evidence.
+        warn(f"gameday: {error}")
+        verdict = verdict if verdict is Verdict.FAIL else Verdict.INVALID
+    results.print_record(record, plan.run_dir)
+    return verdict.exit_code

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.errors import EvidenceMissing
+from kit.files.parquet_file import read_frame
 from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment
 
 READERS = 4
@@ -96,9 +96,9 @@ def write_ledger(snapshot: LedgerSnapshot, run_dir: Path) -> None:
 def read_events(run_dir: Path) -> pd.DataFrame:
     """Read the ledger's events from a run's folder. Raises EvidenceMissing for a file that is absent or damaged."""
     try:
-        return pd.read_parquet(run_dir / LEDGER / "events.parquet").astype(LEDGER_EVENT_COLUMNS)
-    except (OSError, KeyError, ValueError, pa.ArrowException) as error:
-        raise EvidenceMissing(f"{LEDGER}/events.parquet cannot be read: {error}") from error
+        return read_frame(run_dir / LEDGER / "events.parquet").astype(LEDGER_EVENT_COLUMNS)
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
+        raise EvidenceMissing(f"{LEDGER}/events.parquet has not the columns of a ledger: {error}") from error
 
 
 def quiesce(session: ClientSource, deployment: Deployment, timeout_s: float) -> Quiescence:

@@ -6,22 +6,22 @@ and beside them `history/`, written by the load generator, and `ledger/`. It can
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
+from kit import schemas
 from kit.collect.ledger import Quiescence
 from kit.collect.observations import MachineRecord, Observations
 from kit.collect.task_samples import TARGET_COLUMNS, TASK_COLUMNS, Gap
 from kit.errors import EvidenceMissing
+from kit.files import read_object, write_json
+from kit.files.parquet_file import read_frame
 from kit.model import SERIES_COLUMNS, FaultWindow, RunFacts, TaskStop, plain
 from kit.process import machine
-from kit.process.atomic_file import write_json
 
 SCHEMA = "gameday.observations/1"
 OBSERVATIONS_FILE, CLEANUP_FILE, PLATFORM = "observations.json", "cleanup.json", "platform"
@@ -65,6 +65,11 @@ def write_observations(observed: Observations, run_dir: Path) -> None:
     write_json(run_dir / OBSERVATIONS_FILE, plain(values, SCHEMA))
 
 
+def validate(values: Any) -> None:
+    """Raise EvidenceMissing unless `values` are as the schema of observations says."""
+    schemas.validate(values, "kit.collect", "observations.schema.json")
+
+
 def write_cleanup(cleanup: Cleanup, run_dir: Path) -> None:
     """Write the last file of a run's evidence."""
     write_json(run_dir / CLEANUP_FILE, asdict(cleanup))
@@ -72,9 +77,10 @@ def write_cleanup(cleanup: Cleanup, run_dir: Path) -> None:
 
 def read_observations(run_dir: Path) -> Observations:
     """Read what `write_observations` wrote. Raises EvidenceMissing that names the file and what is wrong with it."""
-    values = _read_json(run_dir / OBSERVATIONS_FILE)
+    values = read_object(run_dir / OBSERVATIONS_FILE)
     if values.get("schema") != SCHEMA:
         raise EvidenceMissing(f"{OBSERVATIONS_FILE}: schema is {values.get('schema')!r}, expected {SCHEMA!r}")
+    validate(values)
     points = _read_table(run_dir, "series", tuple(SERIES_COLUMNS))
     samples = _read_table(run_dir, "machine", MACHINE_COLUMNS)
     try:
@@ -105,7 +111,7 @@ def read_cleanup(run_dir: Path) -> Cleanup | None:
     """Read how the run ended; None if it was killed before the end of its clean-up."""
     if not (run_dir / CLEANUP_FILE).exists():
         return None
-    values = _read_json(run_dir / CLEANUP_FILE)
+    values = read_object(run_dir / CLEANUP_FILE)
     try:
         return Cleanup(leftovers=tuple(map(str, values["leftovers"])), ended_at=float(values["ended_at"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -126,20 +132,7 @@ def _empty(columns: Sequence[str]) -> pd.DataFrame:
 
 def _read_table(run_dir: Path, name: str, columns: Sequence[str]) -> pd.DataFrame:
     path = run_dir / PLATFORM / f"{name}.parquet"
-    try:
-        table = pd.read_parquet(path)
-    except (OSError, pa.ArrowException) as error:
-        raise EvidenceMissing(f"{PLATFORM}/{path.name} cannot be read: {error}") from error
+    table = read_frame(path)
     if list(table.columns) != list(columns):
         raise EvidenceMissing(f"{PLATFORM}/{path.name}: columns {list(table.columns)}, expected {list(columns)}")
     return table
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvidenceMissing(f"{path.name} cannot be read: {error}") from error
-    if not isinstance(values, dict):
-        raise EvidenceMissing(f"{path.name}: holds {type(values).__name__}, expected an object")
-    return values

@@ -1,6 +1,6 @@
 """Preview, start, watch and stop AWS FIS experiments, and prove their effects by evidence that is not from FIS."""
 
-from kit.faults.experiments import Experiment, preview, start, stop, stop_all, watch
+from kit.faults.experiments import Experiment, preview, start, stop, stop_all, unproven, watch
 from kit.faults.proofs import how_proven, prove
 from kit.faults.tasks import unexplained_stops
 
@@ -13,5 +13,6 @@ __all__ = [
     "stop",
     "stop_all",
     "unexplained_stops",
+    "unproven",
     "watch",
 ]

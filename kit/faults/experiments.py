@@ -15,7 +15,7 @@ from kit.aws.client_errors import ClientSource, cloud_errors, error_code
 from kit.errors import FaultError
 from kit.faults import guards
 from kit.faults.guards import ALLOWED_TAG, RUN_TAG, Target
-from kit.model import Deployment
+from kit.model import Deployment, FaultWindow
 
 TERMINAL = frozenset({"completed", "stopped", "failed", "cancelled"})
 POLL_S = 0.5
@@ -120,6 +120,20 @@ def stop_all(session: ClientSource, run_id: str) -> list[str]:
     for experiment_id in open_ones:
         stop(session, experiment_id)
     return open_ones
+
+
+def unproven(experiment: Experiment) -> FaultWindow:
+    """Describe an experiment by what FIS says alone; that its fault took effect is not proven."""
+    return FaultWindow(
+        experiment_id=experiment.id,
+        template=experiment.template_id,
+        status=experiment.status,
+        reason=experiment.reason,
+        actions=tuple({**action, "proof": "not proven, FIS says so"} for action in experiment.actions),
+        targets=tuple(experiment.targets),
+        injected_at=experiment.started_at,
+        ended_at=experiment.ended_at,
+    )
 
 
 def refresh(session: ClientSource, experiment: Experiment) -> Experiment:

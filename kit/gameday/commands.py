@@ -36,6 +36,11 @@ def hypothesis_of(scenario: str) -> str:
     return scenarios.get(scenario).hypothesis
 
 
+def is_known(scenario: str) -> bool:
+    """Return whether this version of the kit has the scenario. A record of a stranger may name any."""
+    return scenario in scenarios.names()
+
+
 def catalogue() -> Iterator[str]:
     """Yield one line for each scenario and each known bad change."""
     for name in scenarios.names():

@@ -9,6 +9,7 @@ import pandas as pd
 
 from kit import collect, scenarios
 from kit.errors import EvidenceMissing, UsageError
+from kit.files.seal import check_evidence
 from kit.gameday.phases import phase_windows
 from kit.load import History, read_history
 from kit.model import WARM_UP_S, Phase
@@ -53,6 +54,7 @@ def read_evidence(run_dir: Path) -> RunEvidence:
     if not any((run_dir / name).exists() for name in (collect.OBSERVATIONS_FILE, HISTORY, LEDGER, "run.json")):
         raise UsageError(f"{run_dir} is not the folder of a run; expected {EXPECTED}")
     try:
+        check_evidence(run_dir)
         observed = collect.read_observations(run_dir)
         return RunEvidence(
             run_dir=run_dir,

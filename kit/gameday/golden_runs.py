@@ -5,18 +5,19 @@ A run is comparable only with runs of the same load on the same class of machine
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kit import scenarios, slo
 from kit.errors import EvidenceMissing, UsageError
+from kit.files import make_folder, read_object, write_json
 from kit.gameday.evidence import RunEvidence
 from kit.model import BOOK, CANCEL, GET_ORDER, TRADES, Finding, Verdict
-from kit.notebook import scraps
+from kit.notebook import run_verdict, scraps
 from kit.slo import golden
 from kit.slo.histogram import Histogram
+from kit.verdict import gate
 
 SAMPLE_SCRAP = "sample"
 # Runs are comparable if these parameters are equal; the build may differ.
@@ -56,20 +57,20 @@ def record_golden(scenario: str, runs: Sequence[Path], reports: Path) -> Path:
             raise UsageError(f"run {one.run_id} is of scenario {one.load.get('scenario')!r}, not {scenario!r}")
     made = golden.Golden(runs=samples)
     path = _path_of(scenario, reports)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(made.to_plain()) + "\n", encoding="utf-8")
+    make_folder(path.parent)
+    write_json(path, made.to_plain())
     return path
 
 
 def compare_with_golden(scenario: str, runs: Sequence[Path], reports: Path) -> list[Finding]:
     """Compare run folders with the scenario's profile. Raises what `golden.compare` and `record_golden` raise."""
     path = _path_of(scenario, reports)
+    if not path.exists():
+        raise UsageError(f"golden profile {path} does not exist; `gameday golden record` makes one")
     try:
-        profile = golden.Golden.from_plain(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise UsageError(f"golden profile {path} does not exist; `gameday golden record` makes one") from error
-    except ValueError as error:
-        raise EvidenceMissing(f"golden profile {path} is not JSON: {error}") from error
+        profile = golden.Golden.from_plain(read_object(path))
+    except EvidenceMissing as error:
+        raise EvidenceMissing(f"golden profile {path}: {error}") from error
     return golden.compare(profile, [_sample_of(run) for run in runs])
 
 
@@ -79,9 +80,10 @@ def _path_of(scenario: str, reports: Path) -> Path:
 
 
 def _good(run: Path) -> golden.RunSample:
-    verdict = _scraps(run).get(scraps.VERDICT_SCRAP, {}).get("verdict")
-    if verdict != Verdict.PASS:
-        raise UsageError(f"run {run} is {verdict or 'without a verdict'}: a golden profile is made of PASS runs only")
+    record = run_verdict.judge_run(run)
+    if record["verdict"] != Verdict.PASS:
+        why = f"{record['verdict']} ({record['reasons'][0]})"
+        raise UsageError(f"run {run} is {why}: a golden profile is made of PASS runs only")
     return _sample_of(run)
 
 
@@ -89,7 +91,9 @@ def _sample_of(run: Path) -> golden.RunSample:
     found = _scraps(run)
     if SAMPLE_SCRAP not in found:
         raise EvidenceMissing(f"run {run} has no sample for golden profiles")
-    lag_ms = found.get(scraps.VERDICT_SCRAP, {}).get("load", {}).get("lag_ms_p99")
+    record = found.get(scraps.VERDICT_SCRAP, {})
+    gate.validate(record)
+    lag_ms = record["load"]["lag_ms_p99"] if record["load"] else None
     if lag_ms is None or not lag_ms <= slo.LAG_MS_P99_MAX:
         late = "at an unknown lag" if lag_ms is None else f"{lag_ms:g} ms after their time at p99"
         raise UsageError(f"run {run}: its sends left {late}; golden profiles allow {slo.LAG_MS_P99_MAX:g} ms")

@@ -29,6 +29,11 @@ PORT_VARIABLE = "GAMEDAY_PORT"
 DISK_FREE_MIN_BYTES = 200 * 1024 * 1024
 
 
+def _reports_folder() -> Path:
+    # A folder that the caller names may be a symbolic link; the files below it are never written through one.
+    return Path(os.environ.get(REPORTS_VARIABLE) or ROOT / "reports").resolve()
+
+
 def _default(name: str) -> Any:
     return RUN_PARAMETERS[name].default
 
@@ -51,7 +56,7 @@ class Parameters:
     region: str = _default("region")
     run_id: str = _default("run_id")
     port: int = field(default_factory=lambda: PORT.parse(os.environ.get(PORT_VARIABLE) or PORT.default))
-    reports: Path = field(default_factory=lambda: Path(os.environ.get(REPORTS_VARIABLE) or ROOT / "reports"))
+    reports: Path = field(default_factory=lambda: _reports_folder())
 
     def __post_init__(self) -> None:
         scenario = scenarios.get(self.scenario)
@@ -83,7 +88,7 @@ class Parameters:
         Raises UsageError, UnsafeTarget for the account, CloudError for credentials that do not work.
         """
         build.validate_change(SOURCE, self.change or None, CHANGES)
-        if self.run_dir.exists():
+        if os.path.lexists(self.run_dir):
             raise UsageError(f"run_id={self.run_id!r}: {self.run_dir} exists; choose another or leave it empty")
         _check_folder(self.reports)
         if self.target == "local" and self.port:

@@ -15,16 +15,17 @@ from typing import Any
 from kit import aws, build, collect, deploy, faults, scenarios, slo
 from kit.collect import ledger
 from kit.errors import EvidenceMissing, KitError, VerdictNotPass
+from kit.files.seal import write_manifest
 from kit.gameday import golden_runs
 from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
 from kit.gameday.evidence import HISTORY, TEMPLATE, RunEvidence, read_evidence
 from kit.gameday.findings import steady_state_problems
 from kit.gameday.judging import Judgement, judge_folder
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
-from kit.gameday.phases import RunPhase, record_phase
 from kit.load import History, LoadPlan, LoadRun, read_history
 from kit.model import WARM_UP_S, Deployment, FaultWindow, RunFacts, Verdict
-from kit.notebook import plots, scraps, views
+from kit.notebook import partial_record, plots, scraps, views
+from kit.notebook.run_phases import RunPhase, record_phase
 from kit.parameter_specs import RUN_PARAMETERS
 from kit.process.machine import MachineWatch
 from kit.verdict import gate
@@ -142,8 +143,10 @@ class GameDay:
         self._experiment = faults.start(session, self._template(), self._up())
         live = views.Live()
         limit_s = self.parameters.fault_duration_s + EXPERIMENT_SLACK_S
+        partial_record.write_experiment(self.run_dir, faults.unproven(self._experiment))
         try:
             for state in faults.watch(session, self._experiment, timeout_s=limit_s):
+                partial_record.write_experiment(self.run_dir, faults.unproven(state))
                 self._show(live, f"experiment {state.status}")
         except BaseException:
             # Whatever interrupts the cell (Ctrl-C, a kernel that shuts down, a lost connection), the fault must end.
@@ -181,7 +184,10 @@ class GameDay:
             machine_samples=self._machine.samples if self._machine else (),
         )
         collect.write_observations(observed, self.run_dir)
+        # Before the clean-up too, which may take minutes and be killed: the evidence is complete.
+        self._write_manifest()
         self._tear_down()
+        self._write_manifest()
         # What is shown and judged comes from the folder, so that it is the same wherever it is read.
         self.evidence = read_evidence(self.run_dir)
         views.show_table(
@@ -238,6 +244,7 @@ class GameDay:
         scraps.glue("trend", scraps.trend(record))
         if self.judgement is not None:
             scraps.glue(golden_runs.SAMPLE_SCRAP, golden_runs.sample(self.judgement.evidence).to_plain())
+        self._write_manifest(record)
         scraps.glue(scraps.VERDICT_SCRAP, record)
         if self._torn_down:
             self.close()
@@ -246,10 +253,17 @@ class GameDay:
         if record["verdict"] != Verdict.PASS:
             raise VerdictNotPass(f"{record['verdict']}: {record['reasons'][0]}")
 
+    def _write_manifest(self, verdict: dict[str, Any] | None = None) -> None:
+        write_manifest(self.run_dir, headless=bool(os.environ.get("GAMEDAY_HEADLESS")), verdict=verdict)
+
     def _unjudged(self) -> dict[str, Any]:
         """Make the record of a run that was not checked: INVALID."""
+        known = partial_record.known_facts(self.run_dir)
         verdict, reasons = gate.judge((), None, fault_expected=not self.scenario.breaks_nothing)
-        return gate.record(replace(self._facts(), ended_at=time.time()), verdict, reasons, findings=())
+        return gate.record(
+            replace(self._facts(), ended_at=time.time()), verdict, [*reasons, *known.sentences], findings=(),
+            fault=known.fault, load=known.load, unknown=known.unknown,
+        )  # fmt: skip
 
     def close(self) -> None:
         """End everything that this run started; safe to call at any time and more than once."""

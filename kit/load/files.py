@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import EvidenceMissing
+from kit.files import read_object
 from kit.model import ATTEMPT_COLUMNS, CONNECTION_COLUMNS, STREAM_COLUMNS, LoadStats
 
 ATTEMPTS, STREAM, CONNECTIONS = "attempts", "stream", "connections"
@@ -34,15 +35,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_json(path: Path) -> dict[str, Any] | None:
     """Read the object in the file; None if there is no such file. Raises EvidenceMissing for anything else in it."""
-    try:
-        value = json.loads(path.read_text())
-    except FileNotFoundError:
-        return None
-    except ValueError as error:
-        raise EvidenceMissing(f"{path}: not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise EvidenceMissing(f"{path}: holds {type(value).__name__}, not an object")
-    return value
+    return read_object(path) if path.exists() else None
 
 
 def read_summary(out_dir: Path) -> dict[str, Any]:
@@ -54,7 +47,10 @@ def read_summary(out_dir: Path) -> dict[str, Any]:
 
 
 def stats_of(summary: dict[str, Any]) -> LoadStats:
-    try:
-        return LoadStats(**{name: summary[name] for name in LoadStats.__slots__})
-    except KeyError as error:
-        raise EvidenceMissing(f"{SUMMARY_FILE}: {error.args[0]!r} is missing") from error
+    """Return the counts of a summary or of a progress record. Raises EvidenceMissing for one that is no count."""
+    for name in LoadStats.__slots__:
+        kinds = (int, float) if name == "lag_ms_p99" else int
+        value = summary.get(name)
+        if not isinstance(value, kinds) or isinstance(value, bool) or value < 0:
+            raise EvidenceMissing(f"{SUMMARY_FILE}: {name!r} is {value!r:.40}, expected a number")
+    return LoadStats(**{name: summary[name] for name in LoadStats.__slots__})

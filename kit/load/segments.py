@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kit.errors import EvidenceMissing
+from kit.errors import EvidenceMissing, UnreadableFile
+from kit.files.parquet_file import open_parquet
 from kit.load.files import COLUMNS, SUMMARY_FILE
 
 _ARROW = {"string": pa.string(), "int64": pa.int64(), "int32": pa.int32()}
@@ -31,20 +32,23 @@ def write_segment(path: Path, table: str, rows: Sequence[tuple[Any, ...]]) -> No
 
 def read_table(out_dir: Path, table: str, summary: dict[str, Any]) -> pa.Table:
     """Read all segments that the summary lists. Raises EvidenceMissing if one is absent, damaged or short."""
-    listed = summary.get("segments", {}).get(table)
-    if listed is None:
+    segments = summary.get("segments")
+    listed = segments.get(table) if isinstance(segments, dict) else None
+    if not isinstance(listed, list):
         raise EvidenceMissing(f"load in {out_dir}: {SUMMARY_FILE} lists no segments of {table}")
-    segments = [_read_segment(out_dir / name, rows, SCHEMAS[table]) for name, rows in listed]
+    try:
+        named = [(out_dir / Path(str(name)).name, int(rows)) for name, rows in listed]
+    except (TypeError, ValueError) as error:
+        raise EvidenceMissing(f"{SUMMARY_FILE}: segments of {table} are not [file name, rows] each: {error}") from error
+    segments = [_read_segment(path, rows, SCHEMAS[table]) for path, rows in named]
     return pa.concat_tables(segments) if segments else SCHEMAS[table].empty_table()
 
 
 def _read_segment(path: Path, rows: int, schema: pa.Schema) -> pa.Table:
     try:
-        segment = pq.read_table(path)
-    except FileNotFoundError as error:
-        raise EvidenceMissing(f"history segment {path} is missing") from error
-    except (pa.ArrowException, OSError) as error:
-        raise EvidenceMissing(f"history segment {path} is damaged: {error}") from error
+        segment = open_parquet(path).read()
+    except (UnreadableFile, pa.ArrowException, OSError) as error:
+        raise EvidenceMissing(f"history segment {error}") from error
     if segment.schema.names != schema.names or segment.schema.types != schema.types:
         raise EvidenceMissing(f"history segment {path} has the columns {segment.schema.names}, expected {schema.names}")
     if segment.num_rows != rows:

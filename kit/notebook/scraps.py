@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kit.errors import EvidenceMissing
+from kit.files.notebook_file import read_notebook
+from kit.files.notebook_file import scraps as all_scraps
 from kit.model import CheckKind, plain
 
 if TYPE_CHECKING:
@@ -39,20 +40,12 @@ def glue_figure(name: str, figure: Figure, *, alt: str) -> None:
 
 def read(path: Path) -> dict[str, Any]:
     """Read the data scraps of an executed notebook by name. Raises EvidenceMissing if the file is no notebook."""
-    import scrapbook
-
-    try:
-        notebook = scrapbook.read_notebook(str(path))
-    except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise EvidenceMissing(f"{path.name}: not a readable notebook ({error})") from error
-    return {name: scrap.data for name, scrap in notebook.scraps.items() if scrap.data is not None}
+    return dict(all_scraps(read_notebook(path), path.name))
 
 
-def count(notebook: nbformat.NotebookNode, name: str) -> int:
-    """Count how often the data scrap `name` was glued: scrapbook itself keeps the last one without a warning."""
-    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
-    records = (output.get("metadata", {}).get("scrapbook", {}) for output in outputs)
-    return sum(1 for record in records if record.get("name") == name and record.get("data"))
+def of_notebook(notebook: nbformat.NotebookNode, name: str, file_name: str) -> list[Any]:
+    """Return every data scrap `name`: scrapbook itself keeps the last one without a warning."""
+    return [data for found, data in all_scraps(notebook, file_name) if found == name]
 
 
 def trend(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,15 +5,15 @@ Each run is judged again from its own evidence; the verdict in a suite's record 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from kit import suite
-from kit.errors import UsageError
-from kit.notebook import runner
+from kit.errors import EvidenceMissing, UsageError
+from kit.notebook import run_verdict
+from kit.notebook.run_state import RUN_FILE, read_state
 from kit.power.outcome import Run, last_of, of_record
 from kit.power.plan import Case, Kind
 from kit.power.record import is_power, load
@@ -54,9 +54,9 @@ def _records(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
         good = {case["name"] for case in record["cases"] if case["kind"] == Kind.GOOD and not case["imported"]}
         for run in last_of(Run.from_plain(run) for run in record["runs"]).values():
             if run.case in good:
-                yield folder / run.run_id, runner.judge_run(folder / run.run_id)
-    elif (folder / runner.RUN_FILE).is_file():
-        yield folder, runner.judge_run(folder)
+                yield folder / run.run_id, run_verdict.judge_run(folder / run.run_id)
+    elif (folder / RUN_FILE).is_file():
+        yield folder, run_verdict.judge_run(folder)
     else:
         raise UsageError(f"{folder} is not the folder of a run, a suite or a power measurement")
 
@@ -72,9 +72,8 @@ def _require_good(path: Path, record: dict[str, Any]) -> None:
 def _requested_change(path: Path) -> str:
     """Return the change in a run's parameters, for a record that has none because the run failed before its build."""
     try:
-        state = json.loads((path / runner.RUN_FILE).read_text(encoding="utf-8"))
-        return str(state["parameters"].get("change", ""))
-    except (OSError, ValueError, KeyError, AttributeError):
+        return str(read_state(path)["parameters"].get("change", ""))
+    except EvidenceMissing:
         return ""
 
 

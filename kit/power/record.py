@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from kit import schemas, suite
-from kit.errors import EvidenceMissing
+from kit.files import read_object, write_json
 from kit.power.judgement import Judged, Judgement, builds, judge
 from kit.power.outcome import Result, Run, expected_failed, last_of
 from kit.power.plan import Plan
 from kit.power.rates import Rate
-from kit.process.atomic_file import write_json
 
 SCHEMA = "gameday.power/2"
 FILE = "power.json"
@@ -78,10 +77,7 @@ def is_power(folder: Path) -> bool:
 
 def load(folder: Path) -> dict[str, Any]:
     """Read the record of a folder. Raises EvidenceMissing if it is missing, incomplete or not valid."""
-    try:
-        record = json.loads((folder / FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise EvidenceMissing(f"{folder / FILE} cannot be read: {error}") from error
+    record = read_object(folder / FILE)
     validate(record)
     return record
 

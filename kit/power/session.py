@@ -5,7 +5,6 @@ An earlier measurement is resumed only if the source tree and the bad changes ar
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from kit import build, suite
 from kit.build import read_change_header
 from kit.errors import EvidenceMissing, UsageError
+from kit.files import read_object
 from kit.gameday.parameters import CHANGES, SOURCE
 from kit.power import earlier_runs
 from kit.power.outcome import Run, last_of
@@ -92,9 +92,9 @@ def matches_folder(run: Run, folder: Path, case: Case) -> bool:
     if not run.is_evidence:
         return False
     try:
-        record = json.loads((folder / run.run_id / "verdict.json").read_text(encoding="utf-8"))
+        record = read_object(folder / run.run_id / "verdict.json")
         gate.validate(record)
-    except (OSError, ValueError, EvidenceMissing):
+    except EvidenceMissing:
         return False
     return (record["verdict"], record["run_id"], record["change"]) == (run.verdict, run.run_id, case.change)
 

@@ -12,6 +12,8 @@ import sys
 from typing import TextIO
 
 STDERR_FD = 2
+# Names and texts of a stranger's files are printed too.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
 def prepare() -> None:
@@ -28,8 +30,8 @@ def prepare() -> None:
 
 
 def say(line: str = "") -> None:
-    """Print one line."""
-    write(f"{line}\n")
+    """Print one line, or several. What would move a terminal's cursor or change its colours is escaped."""
+    write(f"{line.translate(_CONTROLS)}\n")
 
 
 def write(text: str) -> None:
@@ -39,7 +41,7 @@ def write(text: str) -> None:
 
 def warn(text: str) -> None:
     """Print one line, or several, to standard error."""
-    _write(sys.stderr, f"{text}\n")
+    _write(sys.stderr, f"{text.translate(_CONTROLS)}\n")
 
 
 def _write(stream: TextIO, text: str) -> None:

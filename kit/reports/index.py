@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from kit.errors import EvidenceMissing
+from kit.files import read_object
 from kit.reports.render import write_page
 
 RUN, SUITE, POWER = "verdict.json", "suite.json", "power.json"
 REASONS_SHOWN_MAX = 2
+CELL_CHARS_MAX = 1_000
 
 
 def write_index(reports: Path) -> Path:
@@ -31,32 +35,47 @@ def write_index(reports: Path) -> Path:
 
 
 def _age(path: Path) -> float:
-    return path.stat().st_mtime
+    return path.lstat().st_mtime
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     folder = path.parent
     if path.name == RUN:
-        yield _row(path, _run_cells, f"{folder.name}/report.html")
+        yield _row(path, _run_cells, f"{_url(folder)}/report.html")
     elif path.name == POWER:
         # Its runs are not listed: they carry bad changes on purpose, and its own page explains their results.
-        yield _row(path, _power_cells, f"{folder.name}/index.html")
+        yield _row(path, _power_cells, f"{_url(folder)}/index.html")
     else:
-        yield _row(path, _suite_cells, f"{folder.name}/index.html")
+        yield _row(path, _suite_cells, f"{_url(folder)}/index.html")
         for run in sorted(folder.glob(f"*/{RUN}"), key=_age):
-            yield {**_row(run, _run_cells, f"{folder.name}/{run.parent.name}/report.html"), "within_suite": True}
+            row = _row(run, _run_cells, f"{_url(folder)}/{_url(run.parent)}/report.html")
+            yield {**row, "within_suite": True}
 
 
 def _row(path: Path, cells_of: Callable[[Mapping[str, Any]], dict[str, str]], target: str) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = read_object(path)
         cells = {"verdict": str(record["verdict"]), **cells_of(record)}
-        cells = {"reasons": "; ".join(record["reasons"][:REASONS_SHOWN_MAX]), **cells}
-    except (ValueError, KeyError, TypeError):
+        cells = {"reasons": "; ".join(map(str, record["reasons"][:REASONS_SHOWN_MAX])), **cells}
+        cells = {name: str(value)[:CELL_CHARS_MAX] for name, value in cells.items()}
+    except (EvidenceMissing, KeyError, TypeError, AttributeError) as error:
         cells = dict.fromkeys(("scenario", "change", "started_at"), "–")
-        cells |= {"verdict": "INVALID", "reasons": f"{path.name} cannot be read"}
-    exists = (path.parent / target.rpartition("/")[2]).exists()
-    return {**cells, "target": target if exists else "", "name": path.parent.name, "within_suite": False}
+        cells |= {"verdict": "INVALID", "reasons": f"{path.name} cannot be read: {_why(error)}"}
+    exists = os.path.exists(path.parent / target.rpartition("/")[2])
+    return {**cells, "target": target if exists else "", "name": shown(path.parent.name), "within_suite": False}
+
+
+def _url(folder: Path) -> str:
+    return quote(os.fsencode(folder.name))
+
+
+def shown(name: str) -> str:
+    """Return the name of a file as text that every encoding takes: its bytes may be no UTF-8."""
+    return os.fsencode(name).decode(errors="replace")
+
+
+def _why(error: Exception) -> str:
+    return str(error) if isinstance(error, EvidenceMissing) else "it has not the members of its schema"
 
 
 def _run_cells(record: Mapping[str, Any]) -> dict[str, str]:

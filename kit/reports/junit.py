@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from kit.files import write_bytes
 from kit.reports.timeline import step_line
 
 # Replaces characters that XML 1.0 cannot contain.
 REPLACEMENT = "\ufffd"
+_NO_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 COUNTS = ("tests", "failures", "errors")
 
 
@@ -31,7 +34,7 @@ def write_suite_junit(suite: Mapping[str, Any], records: Sequence[Mapping[str, A
         runs = [run for run in suite["runs"] if run["scenario"] == record["scenario"]]
         element.set("time", f"{sum(run['duration_s'] for run in runs):.1f}")
         output = "\n".join(line for run in runs for line in _run_lines(run))
-        ET.SubElement(element, "system-out").text = _clean(output)
+        ET.SubElement(element, "system-out").text = output
         written.append(element)
     if suite["state"] != "done":
         written.append(_unfinished(suite))
@@ -44,9 +47,7 @@ def _write(suites: Sequence[ET.Element], path: Path, **attributes: str) -> None:
         root.set(count, str(sum(int(suite.get(count, "0")) for suite in suites)))
     root.extend(suites)
     ET.indent(root)
-    part = path.with_suffix(".part")
-    part.write_bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
-    part.replace(path)
+    write_bytes(path, ET.tostring(_cleaned(root), encoding="utf-8", xml_declaration=True))
 
 
 def _suite(record: Mapping[str, Any]) -> ET.Element:
@@ -63,7 +64,7 @@ def _suite(record: Mapping[str, Any]) -> ET.Element:
 def _unfinished(suite: Mapping[str, Any]) -> ET.Element:
     element = ET.Element("testsuite", name="gameday.suite", tests="1", failures="0", errors="1")
     case = ET.SubElement(element, "testcase", classname="suite.gate", name="ended")
-    ET.SubElement(case, "error", message=_clean(suite["reasons"][0]), type="INVALID")
+    ET.SubElement(case, "error", message=suite["reasons"][0], type="INVALID")
     return element
 
 
@@ -79,11 +80,11 @@ def _run_lines(run: Mapping[str, Any]) -> list[str]:
 
 def _case(record: Mapping[str, Any], check: Mapping[str, Any]) -> ET.Element:
     name = check["name"] + (f" [{check['phase']}]" if check.get("phase") else "")
-    case = ET.Element("testcase", classname=f"{record['scenario']}.{check['kind']}", name=_clean(name))
+    case = ET.Element("testcase", classname=f"{record['scenario']}.{check['kind']}", name=name)
     tag = {"fail": "failure", "invalid": "error"}.get(check["status"])
     if tag:
-        problem = ET.SubElement(case, tag, message=_clean(check["detail"]), type=check["status"])
-        problem.text = _clean("\n".join([check["detail"], *_timeline(check)]))
+        problem = ET.SubElement(case, tag, message=check["detail"], type=check["status"])
+        problem.text = "\n".join([check["detail"], *_timeline(check)])
     return case
 
 
@@ -92,8 +93,8 @@ def _verdict_case(record: Mapping[str, Any]) -> ET.Element:
     if record["verdict"] != "PASS":
         tag = "failure" if record["verdict"] == "FAIL" else "error"
         reasons = "; ".join(record["reasons"])
-        problem = ET.SubElement(case, tag, message=_clean(f"{record['verdict']}: {reasons}"), type=record["verdict"])
-        problem.text = _clean("\n".join(record["reasons"]))
+        problem = ET.SubElement(case, tag, message=f"{record['verdict']}: {reasons}", type=record["verdict"])
+        problem.text = "\n".join(record["reasons"])
     return case
 
 
@@ -101,5 +102,10 @@ def _timeline(check: Mapping[str, Any]) -> list[str]:
     return [step_line(step) for step in check.get("counterexample") or []]
 
 
-def _clean(text: str) -> str:
-    return "".join(char if char in "\t\n\r" or ord(char) >= 0x20 else REPLACEMENT for char in text)
+def _cleaned(root: ET.Element) -> ET.Element:
+    """Replace what XML 1.0 cannot contain in every text and attribute, once for the whole document."""
+    for element in root.iter():
+        element.text = _NO_XML.sub(REPLACEMENT, element.text) if element.text else element.text
+        for name, value in element.attrib.items():
+            element.set(name, _NO_XML.sub(REPLACEMENT, value))
+    return root

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from kit.files import write_text
 from kit.reports.power import listed
 
 CHANGES = ("Change", "Breaks", "Scenario", "Result", "Checks that failed", "Named in its header", "Runs")
@@ -22,9 +23,7 @@ Confidence intervals are exact (Clopper-Pearson)."""
 
 def write_power_markdown(power: Mapping[str, Any], path: Path) -> None:
     """Replace the file with the tables of a `gameday.power/2` record."""
-    part = path.with_suffix(".part")
-    part.write_text("\n".join(_lines(power)) + "\n", encoding="utf-8")
-    part.replace(path)
+    write_text(path, "\n".join(_lines(power)) + "\n")
 
 
 def _lines(power: Mapping[str, Any]) -> Iterator[str]:

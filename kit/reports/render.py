@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kit.files import write_text
 from kit.reports.timeline import clock
 
 if TYPE_CHECKING:
@@ -22,9 +23,7 @@ def render(template: str, /, **values: Any) -> str:
 
 def write_page(path: Path, template: str, /, **values: Any) -> None:
     """Replace the page at `path` in one step."""
-    part = path.with_suffix(".part")
-    part.write_text(render(template, **values), encoding="utf-8")
-    part.replace(path)
+    write_text(path, render(template, **values))
 
 
 def utc(value: float | str | None) -> str:

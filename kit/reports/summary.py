@@ -24,6 +24,49 @@ def broken(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def what_broke(record: Mapping[str, Any]) -> str:
+    """Say in a few words what was broken if no action can be listed: nothing, or unknown."""
+    unknown = record.get("unknown", {}).get("fault")
+    if unknown:
+        return f"Unknown: {unknown}."
+    return "Nothing." if record.get("fault") else "Nothing: no experiment was started."
+
+
+def load_line(record: Mapping[str, Any]) -> str:
+    """Say what the load generator did."""
+    load = record["load"]
+    if load is None:
+        return f"Unknown: {record.get('unknown', {}).get('load') or 'the run left no record of its load'}"
+    if not load["sent"] and not record["checks"] and "load" not in record.get("unknown", {}):
+        return "Nothing was sent"
+    lag = NO_VALUE if load["lag_ms_p99"] is None else f"{load['lag_ms_p99']:.2f}"
+    counts = f"{load['ok']} ok, {load['fail']} refused, {load['info']} unknown"
+    return f"{load['intended']} operations, {load['sent']} attempts: {counts}; send lag p99 {lag} ms"
+
+
+def fault_line(record: Mapping[str, Any]) -> str:
+    """Say when the fault was injected, seen and healed."""
+    fault = record.get("fault")
+    if record.get("unknown", {}).get("fault"):
+        return "unknown"
+    if not fault or not fault["injected_at"]:
+        return "none injected"
+    times = (("seen", fault["observed_at"]), ("healed", fault["healed_at"]))
+    seen = ", ".join(f"{word} {_clock(at)} UTC" if at else f"not {word}" for word, at in times)
+    targets = f"{len(fault['targets'])} targets" if fault["targets"] else "targets not recorded"
+    return f"injected {utc(fault['injected_at'])} UTC, {seen}; {targets}"
+
+
+def not_measured(record: Mapping[str, Any]) -> str:
+    """Say why the table of what clients saw is empty."""
+    load = record["load"]
+    if load is None:
+        return "Unknown: nothing that was recorded can be read."
+    if load["sent"]:
+        return f"Not judged: {load['sent']} attempts were sent, and the run ended before they were judged."
+    return "Nothing: no request was sent."
+
+
 def clients(record: Mapping[str, Any]) -> dict[str, Any]:
     """Tabulate what clients saw: {phases, rows: [{name, cells: [{text, status}]}]}.
 
@@ -52,13 +95,14 @@ def right(record: Mapping[str, Any]) -> str:
 
 
 def _action(action: Mapping[str, Any], targets: Sequence[Mapping[str, Any]]) -> str:
-    hit = [target for target in targets if target["name"] in action["targets"]]
+    hit = [target for target in targets if target["name"] in action.get("targets", ())]
     zones = sorted({target["zone"] for target in hit if target["zone"]})
     kinds = sorted({target["type"].rpartition(":")[2] for target in hit})
     where = f" on {len(hit)} × {', '.join(kinds)}" if hit else ""
     where += f" in {', '.join(zones)}" if zones else ""
-    when = f"{_clock(action['start'])} to {_clock(action['end'])}"
-    return f"{action['action_id']} ({action['name']}){where}, {when}: {action['status']}. {_proof(action)}"
+    when = f"{_clock(action.get('start'))} to {_clock(action.get('end'))}"
+    status = action.get("status") or "unknown"
+    return f"{action['action_id']} ({action['name']}){where}, {when}: {status}. {_proof(action)}"
 
 
 def _proof(action: Mapping[str, Any]) -> str:

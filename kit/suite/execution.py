@@ -15,8 +15,8 @@ from typing import Any
 
 from kit import reports
 from kit.gameday.commands import standing_cloud
-from kit.gameday.phases import RunPhase
 from kit.model import Verdict
+from kit.notebook.run_phases import RunPhase
 from kit.process import cpu_contention
 from kit.process.signals import stop_on_signal
 from kit.suite import record as suite_record

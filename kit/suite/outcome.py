@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from kit.errors import EvidenceMissing
-from kit.gameday.phases import PhaseStart, RunPhase
+from kit.files import read_object
 from kit.model import Verdict
+from kit.notebook import partial_record
+from kit.notebook.run_phases import PhaseStart, RunPhase
 from kit.process.cpu_contention import CpuContention
 from kit.suite.plan import Member
 from kit.verdict import gate
@@ -64,11 +65,14 @@ class Outcome:
 
 
 def not_started(member: Member, folder: Path, reason: str) -> Outcome:
-    """Return the outcome of a run that was never started."""
+    """Return the outcome of a run that was never started: it broke nothing and sent nothing."""
+    record = gate.invalid_record(
+        run_id=member.run_id, scenario=member.scenario, parameters=member.parameters, reasons=[reason],
+        reproduce=member.command(),
+    )  # fmt: skip
     return Outcome(
         member=member, run_id=member.run_id, attempt=1, exit_code=None, downgrade_reason=reason, started_at=None,
-        ended_at=None, phases=(), record=_missing_record(member, member.run_id, [reason]), cpu_s=0.0,
-        contention=None, folder=folder,
+        ended_at=None, phases=(), record=record, cpu_s=0.0, contention=None, folder=folder,
     )  # fmt: skip
 
 
@@ -83,26 +87,20 @@ def accepted_record(
     reason = stop_reason or _contradiction(record, exit_code)
     if record is None:
         words = ": ".join(word for word in (reason, _last_log_line(log)) if word)
-        return _missing_record(member, run_id, [words]), reason
+        made = partial_record.invalid_record(
+            folder / run_id, [words], parameters={**member.parameters, "scenario": member.scenario},
+            reproduce=member.command(),
+        )  # fmt: skip
+        return made, reason
     return (gate.downgrade(record, [reason]) if reason else record), reason
-
-
-def _missing_record(member: Member, run_id: str, reasons: Sequence[str]) -> dict[str, Any]:
-    return gate.invalid_record(
-        run_id=run_id,
-        scenario=member.scenario,
-        parameters=member.parameters,
-        reasons=reasons,
-        reproduce=member.command(),
-    )
 
 
 def _read_record(run_dir: Path, member: Member, run_id: str) -> dict[str, Any] | None:
     """Read the run's own record; None if there is none, it is not valid, or it is another run's."""
     try:
-        record = json.loads((run_dir / "verdict.json").read_text(encoding="utf-8"))
+        record = read_object(run_dir / "verdict.json")
         gate.validate(record)
-    except (OSError, ValueError, EvidenceMissing):
+    except EvidenceMissing:
         return None
     return record if (record["scenario"], record["run_id"]) == (member.scenario, run_id) else None
 

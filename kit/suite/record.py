@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from kit import schemas
 from kit.errors import EvidenceMissing
+from kit.files import read_object, write_json
 from kit.model import CheckKind, Status, Verdict
-from kit.notebook import runner
-from kit.process.atomic_file import write_json
+from kit.notebook import run_verdict
 from kit.suite.outcome import Outcome
 from kit.suite.plan import Plan
 from kit.verdict import gate
@@ -89,13 +88,13 @@ def judge(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     A run without evidence and a suite that has not ended are INVALID records.
     """
     try:
-        suite = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        suite = read_object(folder / FILE)
         validate(suite)
         runs = [run for run in suite["runs"] if run["counts"]]
         missing = [name for name in suite["scenarios"] if name not in {run["scenario"] for run in runs}]
         found = [(folder / run["run_id"], _judged(folder / run["run_id"], run)) for run in runs]
         unfinished = _unfinished(suite["state"], suite["stopped_by"])
-    except (ValueError, EvidenceMissing) as error:
+    except EvidenceMissing as error:
         return [(folder, gate.invalid_record(run_id=folder.name, scenario="suite", reasons=[f"{FILE}: {error}"]))]
     gaps = [*unfinished, *(f"scenario {name} was not run" for name in missing)]
     if gaps:
@@ -111,8 +110,9 @@ def _judged(run_dir: Path, run: Mapping[str, Any]) -> dict[str, Any]:
             parameters=run["parameters"],
             reasons=run["reasons"] or ["the run left no folder"],
             reproduce=run["reproduce"],
+            unknown=dict.fromkeys(("fault", "load"), "the run left no folder"),
         )
-    record = runner.judge_run(run_dir)
+    record = run_verdict.judge_run(run_dir)
     return gate.downgrade(record, [run["downgrade_reason"]]) if run["downgrade_reason"] else record
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kit.errors import EvidenceMissing
-from kit.gameday.phases import PhaseStart, RunPhase, read_phases
+from kit.notebook.run_phases import PhaseStart, RunPhase, read_phases
 from kit.process import lifeline
 from kit.suite.outcome import Outcome, accepted_record
 from kit.suite.plan import Member

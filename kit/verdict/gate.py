@@ -6,12 +6,10 @@ FAIL beats ABORTED beats INVALID beats PASS. The record's shape is `verdict.sche
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
+from kit import schemas
 from kit.errors import EvidenceMissing
 from kit.model import (
     VERDICT_SCHEMA,
@@ -57,7 +55,6 @@ CAUSE_ORDER = (
     CheckKind.GOLDEN,
     CheckKind.STACK,
 )
-SCHEMA_PROBLEMS_SHOWN_MAX = 3
 # The verdict that a single finding would give.
 VERDICT_OF_STATUS = {Status.PASS: Verdict.PASS, Status.FAIL: Verdict.FAIL, Status.INVALID: Verdict.INVALID}
 
@@ -138,8 +135,11 @@ def record(
     phases: Sequence[Phase] = (),
     fault: FaultWindow | None = None,
     load: LoadStats | None = None,
+    unknown: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make the `gameday.verdict/1` record: JSON types only, validated.
+
+    `unknown`: a sentence for the fault or the load of a run of which nobody knows what it did.
 
     The run's start and end are ISO 8601 in UTC, all other times epoch seconds. Raises EvidenceMissing for a number
     that is not finite, or a record that breaks the schema.
@@ -161,8 +161,9 @@ def record(
             "checks": [_check(finding) for finding in findings],
             "phases": [{"name": phase.name, "from": phase.start, "to": phase.end} for phase in phases],
             "fault": _fault(fault),
-            "load": _load(load),
+            "load": None if load is None and "load" in (unknown or {}) else _load(load),
             "reproduce": facts.reproduce,
+            **({"unknown": unknown} if unknown else {}),
         },
         "verdict",
     )
@@ -177,8 +178,16 @@ def invalid_record(
     reasons: Sequence[str],
     parameters: Mapping[str, Any] | None = None,
     reproduce: str = "",
+    started_at: float | None = None,
+    fault: FaultWindow | None = None,
+    load: LoadStats | None = None,
+    unknown: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Make the INVALID record of a run that left no verdict; `parameters` are those it was started with."""
+    """Make the INVALID record of a run that left no verdict; `parameters` are those it was started with.
+
+    `fault`, `load` and `unknown`: what is known of the run, as `record` takes them; by default it broke and sent
+    nothing.
+    """
     given = parameters or {}
     seed = given.get("seed", 0)
     facts = RunFacts(
@@ -189,8 +198,10 @@ def invalid_record(
         region=str(given.get("region", "")),
         seed=seed if isinstance(seed, int) else 0,
         reproduce=reproduce,
+        started_at=started_at,
     )
-    return record(facts, Verdict.INVALID, list(reasons) or ["the run left no evidence"], findings=())
+    given_reasons = list(dict.fromkeys(reasons)) or ["the run left no evidence"]
+    return record(facts, Verdict.INVALID, given_reasons, findings=(), fault=fault, load=load, unknown=unknown)
 
 
 def downgrade(made: Mapping[str, Any], problems: Sequence[str]) -> dict[str, Any]:
@@ -204,26 +215,10 @@ def downgrade(made: Mapping[str, Any], problems: Sequence[str]) -> dict[str, Any
 
 def validate(made: Any) -> None:
     """Raise EvidenceMissing unless `made` is a `gameday.verdict/1` record whose verdict agrees with its checks."""
-    problems = sorted(_validator().iter_errors(made), key=lambda problem: list(map(str, problem.absolute_path)))
-    if problems:
-        shown = [f"{problem.json_path}: {problem.message[:200]}" for problem in problems[:SCHEMA_PROBLEMS_SHOWN_MAX]]
-        raise EvidenceMissing(f"not a {VERDICT_SCHEMA} record ({len(problems)} problems): {'; '.join(shown)}")
+    schemas.validate(made, "kit.verdict", "verdict.schema.json")
     statuses = {check["status"] for check in made["checks"]}
     if made["verdict"] != Verdict.FAIL and Status.FAIL.value in statuses:
         raise EvidenceMissing(f"verdict={made['verdict']} of run {made['run_id']}, but one of its checks failed")
-
-
-@cache
-def schema() -> dict[str, Any]:
-    """Return the JSON schema of the record."""
-    return json.loads(files("kit.verdict").joinpath("verdict.schema.json").read_text(encoding="utf-8"))
-
-
-@cache
-def _validator() -> Any:
-    from jsonschema import Draft202012Validator
-
-    return Draft202012Validator(schema())
 
 
 def _check(finding: Finding) -> dict[str, Any]:

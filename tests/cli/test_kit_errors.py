@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -115,16 +116,21 @@ def test_closed_standard_streams_change_no_exit_code(tmp_path):
     assert subprocess.run(words, shell=True, cwd=ROOT, timeout=RUN_S_MAX).returncode == Verdict.FAIL.exit_code
 
 
-@pytest.mark.parametrize(
-    ("file", "named"), [("verdict.json.part", "verdict.json"), ("report.html", ""), ("junit.part", "")]
-)
-def test_a_full_disk_is_reported_in_one_line(tmp_path, capsys, file, named):
+@pytest.mark.parametrize("file", ["verdict.json", "junit.xml", "report.html"])
+def test_a_file_that_cannot_be_written_is_reported_in_one_line(tmp_path, capsys, monkeypatch, file):
+    replace = os.replace
+
+    def full_disk(source, target, **folders):
+        if target == file:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(source, target, **folders)
+
     a_finished_run(tmp_path / "run", GOOD)
-    (tmp_path / "run" / file).unlink(missing_ok=True)
-    (tmp_path / "run" / file).symlink_to(FULL)
+    monkeypatch.setattr(os, "replace", full_disk)
     assert main(["report", str(tmp_path / "run")]) == INVALID
     (line,) = capsys.readouterr().err.splitlines()
-    assert named in line and line.endswith("cannot be written: No space left on device")
+    assert file in line and line.endswith("cannot be written: No space left on device")
+    assert not list((tmp_path / "run").glob(".*.part"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from kit.gameday.phases import RunPhase
+from kit.notebook.run_phases import RunPhase
 from kit.suite import catalogue
 from tests.polling import wait_for_value
 

@@ -13,6 +13,7 @@ from kit import collect
 from kit.collect import ledger
 from kit.collect.observations import MachineRecord
 from kit.collect.task_samples import TARGET_COLUMNS, TASK_COLUMNS
+from kit.files.seal import write_manifest
 from kit.model import WARM_UP_S, FaultWindow
 from tests.histories import execution, telemetry
 from tests.histories.clients import DELIVERIES
@@ -70,4 +71,5 @@ def write_run_folder(folder: Path, tables: dict[str, Any]) -> Path:
     collect.write_observations(observed, folder)
     shutil.copy(STACK, folder / "stack.yaml")
     collect.write_cleanup(collect.Cleanup(leftovers=(), ended_at=end + 5), folder)
+    write_manifest(folder, headless=False)
     return folder

@@ -10,10 +10,11 @@ from kit import gameday, scenarios
 from kit.collect import Cleanup
 from kit.errors import EvidenceMissing, VerdictNotPass
 from kit.gameday import findings
-from kit.gameday.phases import phase_windows, read_phases
+from kit.gameday.phases import phase_windows
 from kit.gameday.run import GameDay
 from kit.model import FaultWindow, Status, TaskStop
 from kit.notebook import views
+from kit.notebook.run_phases import read_phases
 
 AZ_LOSS = scenarios.get("az-loss")
 FAULT = FaultWindow(

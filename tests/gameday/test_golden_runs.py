@@ -8,12 +8,16 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from scrapbook.models import GLUE_PAYLOAD_PREFIX
 
 from kit.cli.main import main
+from kit.files.notebook_file import SCRAP_MIME
 from kit.gameday.golden_runs import SAMPLE_SCRAP
+from kit.model import CheckKind, Finding, LoadStats, Status, Verdict
 from kit.slo.golden import GOLDEN_RUNS_MIN, PhaseSample, RunSample
 from kit.slo.histogram import Histogram
+from kit.verdict import gate
+from tests.notebooks.run_ending import end_run
+from tests.verdict.records import run_facts
 
 REQUESTS = 300
 
@@ -26,13 +30,25 @@ def write_run(
     latency = Histogram.of((20 * factor * np.exp(dice.normal(0, 0.4, REQUESTS))).tolist())
     phases = {"before": PhaseSample(latency=latency, attempts=REQUESTS, errors=0)}
     sample = RunSample(run_id=folder.name, load={"scenario": scenario}, machine={"cpus": 2}, phases=phases)
+    status = Status.PASS if verdict == "PASS" else Status.FAIL
+    record = gate.record(
+        run_facts(run_id=folder.name),
+        Verdict(verdict),
+        () if verdict == "PASS" else ("as planted",),
+        findings=[Finding(name="planted", kind=CheckKind.SLO, status=status, detail="as planted")],
+        load=LoadStats(intended=1, sent=1, ok=1, fail=0, info=0, dropped=0, lag_ms_p99=lag_ms) if lag_ms else None,
+    )
     outputs = [
-        scrap("verdict", {"verdict": verdict, "load": {"lag_ms_p99": lag_ms}}),
+        scrap("verdict", record),
         scrap(SAMPLE_SCRAP, sample.to_plain()),
     ]
     folder.mkdir(parents=True)
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("day.verdict()", outputs=outputs)])
+    cell = nbformat.v4.new_code_cell("day.verdict()", outputs=outputs, execution_count=1)
+    cell.metadata["papermill"] = {"status": "completed", "duration": 0.1}
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    notebook.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00"}
     nbformat.write(notebook, folder / "executed.ipynb")
+    end_run(folder, record)
     return folder
 
 
@@ -40,7 +56,7 @@ def scrap(name: str, data: dict) -> nbformat.NotebookNode:
     payload = {"name": name, "data": data, "encoder": "json", "version": 1}
     return nbformat.v4.new_output(
         "display_data",
-        data={f"{GLUE_PAYLOAD_PREFIX}json+json": payload},
+        data={SCRAP_MIME: payload},
         metadata={"scrapbook": {"name": name, "data": True, "display": False}},
     )
 
@@ -71,7 +87,7 @@ def test_one_slower_run_is_a_warning(reports, capsys):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"verdict": "FAIL"}, "is FAIL: a golden profile is made of PASS runs only"),
+        ({"verdict": "FAIL"}, "is FAIL (as planted): a golden profile is made of PASS runs only"),
         ({"scenario": "other"}, "'other'"),
         ({"lag_ms": 5.1}, "its sends left 5.1 ms after their time at p99; golden profiles allow 5 ms"),
         ({"lag_ms": None}, "its sends left at an unknown lag"),

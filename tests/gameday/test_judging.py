@@ -13,8 +13,10 @@ from kit import gameday
 from kit.cli.main import main
 from kit.collect import read_observations
 from kit.errors import EvidenceMissing, UsageError
+from kit.files.seal import write_manifest
 from kit.model import Status, Verdict
 from tests.gameday.run_folders import calm_history, write_run_folder
+from tests.notebooks.run_ending import end_run
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +54,32 @@ def test_a_tampered_ledger_fails(run_dir, capsys):
     fill = events.index[events["type"] == "fill"][3]
     events.loc[fill, "qty"] += 1
     events.to_parquet(path, index=False)
+    write_manifest(run_dir, headless=False)
     failed = [one for one in gameday.judge_folder(run_dir).findings if one.status is Status.FAIL]
     assert failed and all(finding.counterexample for finding in failed)
     assert main(["check", str(run_dir)]) == 1
     assert "counterexample of" in capsys.readouterr().out
+
+
+def test_evidence_that_was_changed_after_the_run_is_invalid(run_dir, capsys):
+    path = run_dir / "ledger" / "positions.parquet"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert main(["check", str(run_dir)]) == 3
+    assert "ledger/positions.parquet has another content" in capsys.readouterr().out
+
+
+def test_a_run_without_its_manifest_is_invalid(run_dir, capsys):
+    (run_dir / "manifest.json").unlink()
+    assert main(["check", str(run_dir)]) == 3
+    assert "manifest.json cannot be read" in capsys.readouterr().out
+
+
+def test_a_killed_run_with_good_evidence_is_invalid_for_check_as_for_gate(run_dir, capsys):
+    record = gameday.judge_folder(run_dir).record()
+    end_run(run_dir, record, exit_code=137)
+    for command in ("check", "gate"):
+        assert main([command, str(run_dir)]) == 3
+        assert "executed.ipynb" in capsys.readouterr().out
 
 
 def test_the_folder_is_changed_by_write_only(run_dir):
@@ -85,12 +109,13 @@ def test_a_folder_that_lacks_evidence_is_invalid_and_says_what_is_missing(run_di
     with pytest.raises(EvidenceMissing, match=missing.rpartition("/")[2]):
         gameday.judge_folder(run_dir)
     assert main(["check", str(run_dir)]) == 3
-    assert "observations.json, history/" in capsys.readouterr().err
+    assert "observations.json, history/" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("values", ["junk", "[]", "{}", '{"schema": "gameday.observations/1"}'])
 def test_damaged_observations_are_invalid(run_dir, values):
     (run_dir / "observations.json").write_text(values)
+    write_manifest(run_dir, headless=False)
     with pytest.raises(EvidenceMissing, match=r"observations\.json"):
         gameday.judge_folder(run_dir)
 
@@ -98,12 +123,14 @@ def test_damaged_observations_are_invalid(run_dir, values):
 def test_a_scenario_that_this_kit_does_not_know_is_invalid(run_dir):
     path = run_dir / "observations.json"
     path.write_text(path.read_text().replace('"scenario": "steady-state"', '"scenario": "moon-loss"'))
+    write_manifest(run_dir, headless=False)
     with pytest.raises(EvidenceMissing, match="moon-loss"):
         gameday.judge_folder(run_dir)
 
 
 def test_a_run_that_did_not_clean_up_is_invalid(run_dir):
     (run_dir / "cleanup.json").unlink()
+    write_manifest(run_dir, headless=False)
     judgement = gameday.judge_folder(run_dir)
     assert judgement.verdict is Verdict.INVALID
     assert judgement.reasons == ("nothing-left-behind: the run did not come to the end of its clean-up",)

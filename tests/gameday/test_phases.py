@@ -7,7 +7,7 @@ import time
 import pytest
 
 from kit.errors import EvidenceMissing
-from kit.gameday.phases import PHASES_FILE, RunPhase, read_phases, record_phase
+from kit.notebook.run_phases import PHASES_FILE, RunPhase, read_phases, record_phase
 
 
 def test_phases_are_read_in_the_order_in_which_they_began(tmp_path):

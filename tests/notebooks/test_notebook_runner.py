@@ -15,8 +15,9 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from kit.errors import UsageError
 from kit.model import CheckKind, Finding, Status, Verdict
-from kit.notebook import runner, scraps
+from kit.notebook import run_verdict, runner, scraps
 from kit.verdict import gate
+from tests.notebooks.run_ending import end_run
 from tests.polling import wait_until
 from tests.verdict.records import run_facts
 
@@ -46,13 +47,9 @@ def a_run(folder: Path, cells, *, exit_code=0, about=None) -> Path:
     made = new_notebook(cells=cells)
     made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None} if about is None else about
     nbformat.write(made, folder / runner.EXECUTED)
-    state = {
-        "notebook": "game_day.ipynb",
-        "parameters": {"scenario": "az-loss"},
-        "reproduce": "",
-        "exit_code": exit_code,
-    }
-    (folder / runner.RUN_FILE).write_text(json.dumps(state))
+    glued = [output for cell in cells for output in cell.outputs if "data" in output]
+    record = next(iter(glued[0]["data"].values()))["data"] if glued else None
+    end_run(folder, record, exit_code=exit_code)
     return folder
 
 
@@ -62,7 +59,7 @@ def raised(name="VerdictNotPass"):
 
 def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
     run = a_run(tmp_path, [a_cell(), a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])])
-    assert runner.judge_run(run)["verdict"] == "PASS"
+    assert run_verdict.judge_run(run)["verdict"] == "PASS"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +76,7 @@ def test_a_clean_notebook_with_one_pass_scrap_passes(tmp_path):
 )
 def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, ending, why):
     run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))])], **ending)
-    record = runner.judge_run(run)
+    record = run_verdict.judge_run(run)
     assert record["verdict"] == "INVALID"
     assert why in " ".join(record["reasons"])
 
@@ -96,45 +93,45 @@ def test_a_pass_from_a_run_that_did_not_end_well_is_invalid(tmp_path, ending, wh
 )
 def test_a_pass_beside_a_cell_that_never_finished_is_invalid(tmp_path, cell):
     run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))]), cell])
-    assert runner.judge_run(run)["verdict"] == "INVALID"
+    assert run_verdict.judge_run(run)["verdict"] == "INVALID"
 
 
 @pytest.mark.parametrize("copies", [0, 2])
 def test_none_or_two_verdicts_are_invalid(tmp_path, copies):
     run = a_run(tmp_path, [a_cell(outputs=[a_scrap(a_record(Verdict.PASS))] * copies)])
-    record = runner.judge_run(run)
+    record = run_verdict.judge_run(run)
     assert record["verdict"] == "INVALID"
     assert f"{copies} verdict scraps" in " ".join(record["reasons"])
 
 
 def test_a_verdict_that_breaks_the_schema_is_invalid(tmp_path):
     forged = {**a_record(Verdict.PASS), "checks": []}
-    assert runner.judge_run(a_run(tmp_path, [a_cell(outputs=[a_scrap(forged)])]))["verdict"] == "INVALID"
+    assert run_verdict.judge_run(a_run(tmp_path, [a_cell(outputs=[a_scrap(forged)])]))["verdict"] == "INVALID"
 
 
 def test_fail_stands_although_its_last_cell_raised(tmp_path):
     cells = [a_cell(outputs=[a_scrap(a_record(Verdict.FAIL)), raised()], status="failed")]
     run = a_run(tmp_path, cells, exit_code=1, about={"end_time": "x", "exception": True})
-    assert runner.judge_run(run)["verdict"] == "FAIL"
+    assert run_verdict.judge_run(run)["verdict"] == "FAIL"
 
 
 def test_aborted_stands_on_its_own_exception_only(tmp_path):
     verdict = a_cell(outputs=[a_scrap(a_record(Verdict.ABORTED)), raised()], status="failed")
     about = {"end_time": "x", "exception": True}
-    assert runner.judge_run(a_run(tmp_path, [verdict], exit_code=1, about=about))["verdict"] == "ABORTED"
+    assert run_verdict.judge_run(a_run(tmp_path, [verdict], exit_code=1, about=about))["verdict"] == "ABORTED"
     other = a_cell("later()", count=None)
-    assert runner.judge_run(a_run(tmp_path, [other, verdict], exit_code=1, about=about))["verdict"] == "INVALID"
+    assert run_verdict.judge_run(a_run(tmp_path, [other, verdict], exit_code=1, about=about))["verdict"] == "INVALID"
 
 
 def test_a_torn_notebook_is_invalid(tmp_path):
     run = a_run(tmp_path, [a_cell()])
     (run / runner.EXECUTED).write_text('{"cells": [')
-    assert runner.judge_run(run)["verdict"] == "INVALID"
+    assert run_verdict.judge_run(run)["verdict"] == "INVALID"
 
 
 def test_no_run_folder_is_wrong_usage(tmp_path):
     with pytest.raises(UsageError, match="no run folder"):
-        runner.judge_run(tmp_path / "none")
+        run_verdict.judge_run(tmp_path / "none")
 
 
 def a_source(folder: Path, *cells: str) -> Path:
@@ -169,21 +166,26 @@ def test_text_from_the_command_line_becomes_the_declared_type(tmp_path):
     assert values == {"rate_per_s": 7, "flag": True, "name": "7"}
 
 
-def glue_pass() -> str:
-    """Return the source of a cell that glues a verdict of PASS."""
+def glue_pass(run_dir: Path) -> str:
+    """Return the source of a cell that seals and glues a verdict of PASS."""
     record = json.dumps(a_record(Verdict.PASS))
-    return f"import json\nfrom kit.notebook import scraps\nscraps.glue('verdict', json.loads({record!r}))"
+    return (
+        "import json, pathlib\nfrom kit.files.seal import write_manifest\nfrom kit.notebook import scraps\n"
+        f"record = json.loads({record!r})\n"
+        f"write_manifest(pathlib.Path({str(run_dir)!r}), headless=True, verdict=record)\n"
+        "scraps.glue('verdict', record)"
+    )
 
 
 def execute(tmp_path: Path, *cells: str) -> dict:
     run_dir = tmp_path / "run"
     source = a_source(tmp_path, *cells)
     runner.execute(runner.Request(notebook=source, parameters={"rate_per_s": 9}, run_dir=run_dir, reproduce="again"))
-    return runner.judge_run(run_dir)
+    return run_verdict.judge_run(run_dir)
 
 
 def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
-    judged = execute(tmp_path, "assert rate_per_s == 9", glue_pass())
+    judged = execute(tmp_path, "assert rate_per_s == 9", glue_pass(tmp_path / "run"))
     assert judged["verdict"] == "PASS"
     assert scraps.read(tmp_path / "run" / runner.EXECUTED)["verdict"]["run_id"] == "r1"
 
@@ -194,7 +196,7 @@ def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
     ids=["sys-exit-0", "kernel-killed"],
 )
 def test_a_run_that_ends_early_after_its_pass_is_invalid(tmp_path, ending):
-    judged = execute(tmp_path, glue_pass(), ending, "print('never')")
+    judged = execute(tmp_path, glue_pass(tmp_path / "run"), ending, "print('never')")
     assert judged["verdict"] == "INVALID"
 
 
@@ -232,7 +234,7 @@ def test_sigkill_of_any_part_leaves_no_process_and_no_pass(tmp_path, victim):
     command.wait(30)
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
-    assert runner.judge_run(run_dir)["verdict"] == "INVALID"
+    assert run_verdict.judge_run(run_dir)["verdict"] == "INVALID"
     assert not (run_dir / ".runtime").exists()
     assert list(temporary.iterdir()) == []
 

@@ -16,6 +16,7 @@ from kit.notebook import runner
 from kit.suite.concurrency import ConcurrencySlots
 from kit.suite.plan import Member, Plan
 from kit.verdict import gate
+from tests.notebooks.run_ending import end_run
 from tests.verdict.records import run_facts
 
 LIMIT_S = 30.0
@@ -71,8 +72,7 @@ def a_finished_run(folder: Path, findings: Sequence[Finding] = GOOD, **more: Any
     made = new_notebook(cells=[cell])
     made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None}
     nbformat.write(made, folder / runner.EXECUTED)
-    state = {"notebook": "game_day.ipynb", "parameters": {"scenario": "az-loss"}, "reproduce": "", "exit_code": 0}
-    (folder / runner.RUN_FILE).write_text(json.dumps(state))
+    end_run(folder, record)
 
 
 def a_suite(folder: Path, runs: list[dict], **more) -> Path:

@@ -14,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from kit.errors import EvidenceMissing
+from kit.errors import EvidenceMissing, UnreadableFile
+from kit.files.parquet_file import open_parquet
 from kit.integrity.arrays.columns import ColumnStorage
 
 BATCH_ROWS = 1 << 16
@@ -84,12 +85,9 @@ class ParquetTable:
 
     def _open(self, path: Path, repeated: list[str] | None = None) -> pq.ParquetFile:
         try:
-            return pq.ParquetFile(path, read_dictionary=repeated)
-        except FileNotFoundError as error:
-            wanted = f"expected a Parquet file with the columns {', '.join(self._types)}"
-            raise EvidenceMissing(f"{self._name}: {_short(path)} is missing, {wanted}") from error
-        except (pa.ArrowException, OSError) as error:
-            raise self._damaged(path, error) from error
+            return open_parquet(path, read_dictionary=repeated)
+        except UnreadableFile as error:
+            raise EvidenceMissing(f"{self._name}: {error} with the columns {', '.join(self._types)}") from error
 
     def _damaged(self, path: Path, error: Exception) -> EvidenceMissing:
         return EvidenceMissing(f"{self._name}: {_short(path)} is damaged, expected a whole Parquet file: {error}")

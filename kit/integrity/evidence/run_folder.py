@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from kit.errors import EvidenceMissing
+from kit.errors import EvidenceMissing, UnreadableFile
+from kit.files import read_object
 from kit.integrity.arrays.columns import ColumnStorage
 from kit.integrity.arrays.parquet_table import ParquetTable
 from kit.model import (
@@ -76,10 +76,10 @@ class RunFolder:
 
 def _summary(path: Path) -> Mapping[str, Any]:
     try:
-        summary = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        summary = read_object(path)
+    except UnreadableFile as error:
         raise EvidenceMissing(f"{SUMMARY} cannot be read, expected the JSON summary of a load: {error}") from error
-    if not isinstance(summary, dict) or summary.get("finished") is not True:
+    if summary.get("finished") is not True:
         raise EvidenceMissing(f'{SUMMARY} does not say "finished": true, the load generator did not come to its end')
     return summary
 
@@ -87,7 +87,7 @@ def _summary(path: Path) -> Mapping[str, Any]:
 def _load_stats(summary: Mapping[str, Any]) -> LoadStats:
     numbers = {name: summary.get(name) for name in LoadStats.__slots__}
     for name, number in numbers.items():
-        if not isinstance(number, int | float):
+        if not isinstance(number, int | float) or isinstance(number, bool):
             raise EvidenceMissing(f"{SUMMARY} has {name}={number!r}, expected a number")
     return LoadStats(**numbers)  # type: ignore[arg-type]
 
@@ -95,6 +95,6 @@ def _load_stats(summary: Mapping[str, Any]) -> LoadStats:
 def _listed_files(summary: Mapping[str, Any], name: str) -> dict[str, int]:
     """Return the table's files with their numbers of rows."""
     try:
-        return {str(file): int(rows) for file, rows in summary["segments"][name]}
+        return {Path(str(file)).name: int(rows) for file, rows in summary["segments"][name]}
     except (KeyError, TypeError, ValueError) as error:
         raise EvidenceMissing(f"{SUMMARY} lists no segments of {name}, expected [file name, rows] of each") from error
