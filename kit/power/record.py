@@ -78,7 +78,10 @@ def is_power(folder: Path) -> bool:
 def load(folder: Path) -> dict[str, Any]:
     """Read the record of a folder. Raises EvidenceMissing if it is missing, incomplete or not valid."""
     record = read_object(folder / FILE)
-    validate(record)
+    try:
+        validate(record)
+    except EvidenceMissing as error:
+        raise EvidenceMissing(f"{FILE}: {error}") from error
     return record
 
 

@@ -132,7 +132,8 @@ def _is_shown(output: Any) -> bool:
         return output.name == "stdout"
     if output.get("metadata", {}).get(HIDE_OUTPUT):
         return False  # The report shows the same content from the record.
-    return SCRAP_MIME not in output.get("data", {})
+    data = output.get("data", {})
+    return SCRAP_MIME not in data and bool(SHOWN_MIMES & set(data))
 
 
 def _groups(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
