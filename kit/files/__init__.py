@@ -1,4 +1,4 @@
-"""Read files that may come from strangers within bounds, and replace files without following symbolic links.
+"""Read files from other people within bounds, and replace files without following symbolic links.
 
 Every reader raises UnreadableFile, which names the file and what is wrong with it. Nothing else imports a parser for
 files of a run's folder, templates or notebooks.

@@ -1,6 +1,6 @@
 """Replace a file in one step, so that no reader ever sees a half-written one, and never through a symbolic link.
 
-A folder from a stranger may hold a link in place of a file that the kit writes. The file's folder itself must be no
+A folder from somebody else may hold a link in place of a file that the kit writes. The file's folder itself must be no
 link, and a link in place of the file is replaced; what it points to stays as it is.
 """
 

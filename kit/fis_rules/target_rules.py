@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from kit.fis_rules.parameters import parameter_problems
 from kit.fis_rules.problems import UNKNOWN, Problem, nearest
 from kit.fis_rules.selection_mode import MODES, parse_mode
-from kit.fis_rules.target_types import TARGET_TYPES
+from kit.fis_rules.target_types import STALE_TYPES, TARGET_TYPES
 from kit.fis_rules.template import Target, Template
 
 _FILTER_PATH = re.compile(r"[A-Z][A-Za-z0-9]*(\.[A-Z][A-Za-z0-9]*)*")
@@ -30,7 +30,10 @@ def _check_type(where: str, target: Target) -> Iterator[Problem]:
         return
     known = TARGET_TYPES.get(kind)
     if known is None:
-        message = f"resourceType {kind!r} does not exist in AWS FIS; the nearest is {nearest(kind, TARGET_TYPES)}"
+        hint = f"does not exist in AWS FIS; the nearest is {nearest(kind, TARGET_TYPES)}"
+        if kind in STALE_TYPES:
+            hint = f"is out of date; its name today is {STALE_TYPES[kind]}"
+        message = f"resourceType {kind!r} {hint}"
         yield Problem(rule="target-type-known", path=where, message=message)
         return
     if target.tags and target.tags is not UNKNOWN and not known.supports_tags:

@@ -40,3 +40,8 @@ TARGET_TYPES: Mapping[str, TargetType] = {
     "aws:rds:db": _target("RDS DB instance", "availabilityZoneIdentifiers?:text"),
     "aws:s3:bucket": _target("S3 bucket"),
 }
+
+# Names that AWS documented in the past → their names today.
+STALE_TYPES: Mapping[str, str] = {
+    "aws:elasticache:redis-replicationgroup": "aws:elasticache:replicationgroup",
+}

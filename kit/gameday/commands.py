@@ -37,7 +37,7 @@ def hypothesis_of(scenario: str) -> str:
 
 
 def is_known(scenario: str) -> bool:
-    """Return whether this version of the kit has the scenario. A record of a stranger may name any."""
+    """Return whether this version of the kit has the scenario. A record from elsewhere may name any."""
     return scenario in scenarios.names()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kit import schemas, suite
+from kit.errors import EvidenceMissing
 from kit.files import read_object, write_json
 from kit.power.judgement import Judged, Judgement, builds, judge
 from kit.power.outcome import Result, Run, expected_failed, last_of

@@ -12,7 +12,7 @@ import sys
 from typing import TextIO
 
 STDERR_FD = 2
-# Names and texts of a stranger's files are printed too.
+# Names and texts of files from other people are printed too.
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 

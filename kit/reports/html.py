@@ -1,7 +1,7 @@
 """Write a run's report as one HTML file: the verdict record on top, the executed notebook's text and plots below.
 
 The page has no scripts, no network access and no code cells. Its content security policy enforces the first two.
-The notebook may come from a stranger: only harmless tags of its HTML are kept, and only known kinds of outputs.
+The notebook may come from somebody else: only harmless tags of its HTML are kept, and only known kinds of outputs.
 """
 
 from __future__ import annotations

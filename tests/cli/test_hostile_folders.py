@@ -1,4 +1,4 @@
-"""Run folders from strangers: every command answers INVALID in words, and harms neither other files nor other runs."""
+"""Run folders from other people: every command answers INVALID in words, and harms no other file and no other run."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_hostile_record_of_many_runs_is_invalid_in_words(tmp_path, capsys, nam
 
 @pytest.mark.parametrize("content", ['{"change": "\\ud800"}', DEEP, "[]", '{"verdict": 3}', ""])
 @pytest.mark.parametrize("name", ["verdict.json", "suite.json", "power.json"])
-def test_a_bad_neighbour_is_listed_as_unreadable_and_spoils_nothing(tmp_path, name, content):
+def test_a_bad_neighbour_is_listed_as_unreadable_and_changes_no_other_run(tmp_path, name, content):
     a_finished_run(tmp_path / "good", GOOD)
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / name).write_text(content)

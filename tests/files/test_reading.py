@@ -1,4 +1,4 @@
-"""Files from strangers are read within bounds, and each refusal names the file and the member."""
+"""Files from other people are read within bounds, and each refusal names the file and the member."""
 
 from __future__ import annotations
 

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ministack.core.responses import request_scope
 
-from kit.faults.lint import lint
-from kit.local.fis import Fis
-from kit.local.fis.cloudformation import resource_handlers
-from kit.local.fis.errors import FisError
+from tests.fis_rules.three_ways import answers
 
 ALARM = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:orders are late"
 ROLE = "arn:aws:iam::123456789012:role/fis-role"
@@ -213,57 +206,5 @@ def test_linter_api_and_cloudformation_agree(tmp_path: Path, change: Change, is_
     """Each accepts the good ones; each refuses the bad ones, without a crash."""
     template = copy.deepcopy(GOLDEN)
     change(template)
-    properties = in_cloudformation(template)
-    stack = {"Resources": {"T": {"Type": "AWS::FIS::ExperimentTemplate", "Properties": properties}}}
-    accepted = {
-        "lint of the request": lint_accepts(tmp_path, template),
-        "lint of the stack": lint_accepts(tmp_path, stack),
-        "API": api_accepts(tmp_path, template),
-        "CloudFormation": cloudformation_accepts(tmp_path, properties),
-    }
+    accepted = answers(tmp_path, template)
     assert accepted == dict.fromkeys(accepted, is_good)
-
-
-def lint_accepts(folder: Path, document: Any) -> bool:
-    path = folder / "template.json"
-    path.write_text(json.dumps(document))
-    return not any(remark.is_refusal for _, remark in lint([path]))
-
-
-def api_accepts(folder: Path, template: Template) -> bool:
-    body = json.dumps({"clientToken": "token", **template}).encode()
-    with request_scope("123456789012", "us-east-1"):
-        status, _, answer = asyncio.run(fis_in(folder).handle("POST", "/experimentTemplates", {}, body, {}))
-    assert status in (200, 400, 402), answer
-    return status == 200
-
-
-def cloudformation_accepts(folder: Path, properties: Template) -> bool:
-    create = resource_handlers(fis_in(folder).control_plane)["create"]
-    with request_scope("123456789012", "us-east-1"):
-        try:
-            create("T", properties, "stack")
-        except FisError:
-            return False
-    return True
-
-
-def fis_in(folder: Path) -> Fis:
-    services: Any = SimpleNamespace(state_dir=folder, seed=1)
-    return Fis(services)
-
-
-# Members whose keys are names that the author chose.
-NAMED = {"targets", "actions", "resourceTags", "parameters", "tags"}
-
-
-def in_cloudformation(value: Any, *, is_named: bool = False) -> Any:
-    """Return the request's members as CloudFormation properties, in PascalCase."""
-    if isinstance(value, list):
-        return [in_cloudformation(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    return {
-        key if is_named else key[:1].upper() + key[1:]: in_cloudformation(item, is_named=key in NAMED and not is_named)
-        for key, item in value.items()
-    }

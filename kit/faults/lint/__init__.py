@@ -6,6 +6,7 @@ from pathlib import Path
 from kit.faults.lint.ecs import check_ecs_prerequisites
 from kit.faults.lint.functions import check_lambda_prerequisites
 from kit.faults.lint.remark import Remark, Severity, refusal
+from kit.faults.lint.repeated import check_repeated_members
 from kit.faults.lint.rules import RULES
 from kit.faults.lint.source import Source, read_templates
 from kit.fis_rules.rules import check_template
@@ -29,3 +30,4 @@ def _remarks(source: Source) -> Iterator[Remark]:
         yield from rule(checked.template)
     yield from check_ecs_prerequisites(checked.template, source)
     yield from check_lambda_prerequisites(checked.template, source)
+    yield from check_repeated_members(source)

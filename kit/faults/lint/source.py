@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +10,22 @@ from typing import Any
 
 import yaml
 
-from kit.errors import UsageError
+from kit.errors import UnreadableFile, UsageError
+from kit.faults.lint.sam_globals import with_globals
+from kit.files import parse_json, read_text
+from kit.files.yaml_file import SafeLoader, parse_yaml
 from kit.fis_rules.problems import UNKNOWN, Unknown
 
 FILE_BYTES_MAX = 4 * 1024 * 1024
+# CloudFormation reads a template that begins like JSON as JSON only, and so do the API's tools with a file *.json.
+JSON_SUFFIX, JSON_BEGINNINGS = ".json", ("{", "[")
+TERRAFORM_SUFFIXES = (".tf", ".tfvars", ".hcl")
+TERRAFORM_RESOURCE = re.compile(r'^\s*resource\s+"aws_\w+"\s+"', re.MULTILINE)
+TERRAFORM_IS_NOT_READ = "Terraform is not read; lint the template that it creates, as the API returns it"
 EXPERIMENT_TYPE = "AWS::FIS::ExperimentTemplate"
 TASK_DEFINITION_TYPE = "AWS::ECS::TaskDefinition"
-FUNCTION_TYPES = ("AWS::Lambda::Function", "AWS::Serverless::Function")
+SERVERLESS_FUNCTION_TYPE = "AWS::Serverless::Function"
+FUNCTION_TYPES = ("AWS::Lambda::Function", SERVERLESS_FUNCTION_TYPE)
 # Members of a CreateExperimentTemplate request that are no part of the template.
 REQUEST_ONLY = {"clientToken"}
 # Members of a GetExperimentTemplate answer that are no part of the template.
@@ -30,7 +39,8 @@ REQUEST_MEMBERS_MIN = 2
 class Source:
     """One FIS template as it stands in a file, with the task definitions and Lambda functions of the same file.
 
-    `name` is its logical id in CloudFormation, and empty for a request.
+    `name` is its logical id in CloudFormation, and empty for a request. `repeated`: (path of an object, name of a
+    member) for members that the file gives more than once.
     """
 
     name: str
@@ -38,9 +48,10 @@ class Source:
     is_cloudformation: bool
     task_definitions: Mapping[str, Any]
     functions: Mapping[str, Any]
+    repeated: tuple[tuple[str, str], ...] = ()
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(SafeLoader):
     """Load YAML. Tags such as !Ref and !Sub become UNKNOWN, and dates stay text (`Version: 2012-10-17`)."""
 
 
@@ -58,10 +69,13 @@ _Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
 
 def read_templates(path: Path) -> list[Source]:
     """Read all FIS templates of a file. Raises UsageError when there is none."""
+    if path.suffix.lower() in TERRAFORM_SUFFIXES or path.name.lower().endswith(".tf.json"):
+        raise UsageError(f"{path}: {TERRAFORM_IS_NOT_READ}")
     try:
-        found = [source for document in _documents(path) for source in _sources(document)]
-    except RecursionError as error:
-        raise UsageError(f"{path} is nested too deeply to be a template") from error
+        documents, repeated = _documents(path)
+    except UnreadableFile as error:
+        raise UsageError(f"{path}{str(error).removeprefix(path.name)}") from error
+    found = [source for document in documents for source in _sources(document, tuple(repeated))]
     if not found:
         raise UsageError(
             f"{path} holds no FIS template: neither a CreateExperimentTemplate request nor a {EXPERIMENT_TYPE}"
@@ -69,53 +83,45 @@ def read_templates(path: Path) -> list[Source]:
     return found
 
 
-def _documents(path: Path) -> list[Any]:
-    text = _text(path)
-    try:
-        return [json.loads(text)]
-    except ValueError:
-        return _yaml_documents(path, text)
+def _documents(path: Path) -> tuple[list[Any], list[tuple[str, str]]]:
+    text = read_text(path, FILE_BYTES_MAX)
+    if TERRAFORM_RESOURCE.search(text):
+        raise UsageError(f"{path}: {TERRAFORM_IS_NOT_READ}")
+    if path.suffix.lower() == JSON_SUFFIX or text.lstrip().startswith(JSON_BEGINNINGS):
+        document, repeated = parse_json(text, path.name)
+        return [document], repeated
+    return parse_yaml(text, path.name, _Loader)
 
 
-def _yaml_documents(path: Path, text: str) -> list[Any]:
-    try:
-        return list(yaml.load_all(text, Loader=_Loader))
-    except (yaml.YAMLError, ValueError) as error:
-        first = " ".join(str(error).split())
-        raise UsageError(f"{path} is neither JSON nor YAML: {first}") from error
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-        if len(content) > FILE_BYTES_MAX:
-            raise UsageError(f"{path} is larger than {FILE_BYTES_MAX} bytes")
-        return content.decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path} is neither JSON nor YAML: it is not UTF-8 text") from error
-
-
-def _sources(document: Any) -> list[Source]:
+def _sources(document: Any, repeated: tuple[tuple[str, str], ...]) -> list[Source]:
     if not isinstance(document, Mapping):
         return []
     if isinstance(document.get("Resources"), Mapping):
-        return _resources(document["Resources"])
+        return _resources(document, repeated)
     answer = document.get("experimentTemplate")
     body, extra = (answer, ANSWER_ONLY) if isinstance(answer, Mapping) else (document, REQUEST_ONLY)
     if len(REQUEST_MEMBERS & set(body)) < REQUEST_MEMBERS_MIN:
         return []
     own = {name: value for name, value in body.items() if name not in extra}
-    return [Source(name="", body=own, is_cloudformation=False, task_definitions={}, functions={})]
+    return [Source(name="", body=own, is_cloudformation=False, task_definitions={}, functions={}, repeated=repeated)]
 
 
-def _resources(resources: Mapping[Any, Any]) -> list[Source]:
+def _resources(document: Mapping[Any, Any], repeated: tuple[tuple[str, str], ...]) -> list[Source]:
+    resources = document["Resources"]
     definitions = _of_type(resources, TASK_DEFINITION_TYPE)
     functions = {name: body for kind in FUNCTION_TYPES for name, body in _of_type(resources, kind).items()}
+    functions |= with_globals(
+        _intrinsics_replaced(document.get("Globals"), {}), _of_type(resources, SERVERLESS_FUNCTION_TYPE)
+    )
     return [
-        Source(name=name, body=body, is_cloudformation=True, task_definitions=definitions, functions=functions)
+        Source(
+            name=name,
+            body=body,
+            is_cloudformation=True,
+            task_definitions=definitions,
+            functions=functions,
+            repeated=tuple(one for one in repeated if _is_below(one[0], name)),
+        )
         for name, body in _of_type(resources, EXPERIMENT_TYPE).items()
     ]
 
@@ -156,3 +162,9 @@ def texts(value: Any) -> Iterable[str]:
         elif isinstance(each, Mapping | list) and id(each) not in seen:
             seen.add(id(each))
             todo += [*each, *each.values()] if isinstance(each, Mapping) else each
+
+
+def _is_below(place: str, resource: str) -> bool:
+    """Return whether a path lies in the resource."""
+    below = f"$.Resources.{resource}"
+    return place == below or place.startswith((f"{below}.", f"{below}["))
