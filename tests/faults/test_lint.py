@@ -293,7 +293,7 @@ def test_the_command_prints_a_line_a_remark_and_exits_by_the_worst(
     ("content", "says"),
     [
         (None, "cannot be read: No such file"),
-        (b"a: [1", "neither JSON nor YAML"),
+        (b"a: [1", "is not YAML"),
         (b"\xff\xfe\x00", "not UTF-8"),
         (b"", "holds no FIS template"),
         (b"just words", "holds no FIS template"),
@@ -301,7 +301,7 @@ def test_the_command_prints_a_line_a_remark_and_exits_by_the_worst(
         (b'{"Resources": {"B": {"Type": "AWS::S3::Bucket"}}}', "holds no FIS template"),
         (b"on: push\nactions: {a: 1}", "holds no FIS template"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"a: &a [*a]\nResources: {E: {Type: 'AWS::FIS::ExperimentTemplate', Properties: &p {A: *p}}}", "too deeply"),
+        (b"a: &a [*a]\nResources: {E: {Type: 'AWS::FIS::ExperimentTemplate', Properties: &p {A: *p}}}", "levels deep"),
     ],
 )
 def test_wrong_usage_is_exit_4_and_one_line(

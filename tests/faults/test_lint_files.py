@@ -83,7 +83,7 @@ Resources:
   Own:
     Type: AWS::Serverless::Function
     Properties:
-      Environment: {Variables: {AWS_LAMBDA_EXEC_WRAPPER: WRAPPER}}
+      Environment: {Variables: {AWS_LAMBDA_EXEC_WRAPPER: PROGRAM}}
   Fault:
     Type: AWS::FIS::ExperimentTemplate
     Properties:
@@ -102,7 +102,7 @@ Resources:
 
 @pytest.mark.parametrize(("wrapper", "lacking"), [("/opt/aws-fis/bootstrap", False), ("/opt/other", True)])
 def test_globals_of_sam_apply_to_functions(tmp_path, wrapper, lacking):
-    remarks = lint([written(tmp_path / "t.yaml", SAM.replace("WRAPPER", wrapper))])
+    remarks = lint([written(tmp_path / "t.yaml", SAM.replace("PROGRAM", wrapper))])
     assert any(one.rule == "lambda-fault-prerequisites" for _, one in remarks) is lacking
 
 

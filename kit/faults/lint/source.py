@@ -120,7 +120,7 @@ def _resources(document: Mapping[Any, Any], repeated: tuple[tuple[str, str], ...
             is_cloudformation=True,
             task_definitions=definitions,
             functions=functions,
-            repeated=tuple(one for one in repeated if _is_below(one[0], name)),
+            repeated=tuple(one for one in repeated if _concerns(*one, resource=name)),
         )
         for name, body in _of_type(resources, EXPERIMENT_TYPE).items()
     ]
@@ -164,7 +164,9 @@ def texts(value: Any) -> Iterable[str]:
             todo += [*each, *each.values()] if isinstance(each, Mapping) else each
 
 
-def _is_below(place: str, resource: str) -> bool:
-    """Return whether a path lies in the resource."""
+def _concerns(place: str, member: str, *, resource: str) -> bool:
+    """Return whether a repeated member lies in the resource, or is the resource itself."""
     below = f"$.Resources.{resource}"
-    return place == below or place.startswith((f"{below}.", f"{below}["))
+    return (
+        (place, member) == ("$.Resources", resource) or place == below or place.startswith((f"{below}.", f"{below}["))
+    )
