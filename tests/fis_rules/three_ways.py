@@ -114,13 +114,13 @@ def in_cloudformation(value: Any, *, is_named: bool = False) -> Any:
 
 def answers(folder: Path, template: Template, properties: Template | None = None) -> dict[str, bool]:
     """Return the answer of each way to a request; `properties`: the same template in CloudFormation's notation."""
-    properties = in_cloudformation(template) if properties is None else properties
-    stack = {"Resources": {"T": {"Type": "AWS::FIS::ExperimentTemplate", "Properties": properties}}}
+    resource: Template = in_cloudformation(template) if properties is None else properties
+    stack = {"Resources": {"T": {"Type": "AWS::FIS::ExperimentTemplate", "Properties": resource}}}
     return {
         "lint of the request": lint_accepts(folder, template),
         "lint of the stack": lint_accepts(folder, stack),
         "API": api_accepts(folder, template),
-        "CloudFormation": cloudformation_accepts(folder, properties),
+        "CloudFormation": cloudformation_accepts(folder, resource),
     }
 
 
