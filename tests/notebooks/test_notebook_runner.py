@@ -275,5 +275,5 @@ def test_the_next_run_removes_what_a_run_that_was_killed_as_a_whole_has_left(tmp
     command.wait(10)
     psutil.wait_procs(family, timeout=10)
     assert (killed / runner.RUNTIME_FOLDER / "kernel.json").exists()
-    assert execute(tmp_path, glue_pass())["verdict"] == "PASS"
+    assert execute(tmp_path, glue_pass(tmp_path / "run"))["verdict"] == "PASS"
     assert not (killed / runner.RUNTIME_FOLDER).exists()
