@@ -96,7 +96,7 @@ def cloudformation_accepts(folder: Path, properties: Template) -> bool:
 
 
 def fis_in(folder: Path) -> Fis:
-    services: Any = SimpleNamespace(state_dir=folder, seed=1)
+    services: Any = SimpleNamespace(state_dir=folder, kept_dir=folder, seed=1)
     return Fis(services)
 
 
