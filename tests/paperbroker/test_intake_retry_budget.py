@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
@@ -164,3 +165,14 @@ def test_memory_of_accepted_orders_is_bounded(monkeypatch: pytest.MonkeyPatch):
     for n in range(4):
         rig.intake.submit(new_order(n), "t")
     assert list(rig.intake._owners._found) == ["o2", "o3"]
+
+
+def test_owners_are_remembered_under_their_lock():
+    """Requests run in many threads, and an eviction may not meet another one."""
+    owners, done = intake._Owners(), threading.Event()
+    thread = threading.Thread(target=lambda: (owners.put("o1", "c1", "ACME"), done.set()))
+    with owners._lock:
+        thread.start()
+        assert not done.wait(0.05)
+    assert done.wait(5) and owners.get("o1") == ("c1", "ACME")
+    thread.join()

@@ -15,6 +15,7 @@ from paperbroker.logs import Log
 from paperbroker.services.matcher import PACE_S, Matcher
 from paperbroker.services.sequencer import Sequencer
 from paperbroker.services.telemetry import Silent
+from paperbroker.storage.ledger import Commit
 from paperbroker.storage.queues import BATCH_MAX, Message
 from tests.paperbroker.memory_ledger import MemoryLedger
 from tests.paperbroker.paperbroker_rig import RecordedTelemetry, order_event
@@ -155,3 +156,52 @@ def test_the_store_is_asked_for_the_order_of_a_cancel_only_if_the_book_does_not_
     tested.apply("ACME", [order_event(3, type="CancelRequested", order_id="o9", client_id="c1")])
     assert ledger.asked == ["o9"]
     assert [event.type for event in ledger.events["ACME"]] == ["accepted", "cancelled", "rejected"]
+
+
+class Down(MemoryLedger):
+    """Cannot be written, and fails its probe in a way that nobody expects."""
+
+    def commit(self, commit: Commit) -> None:
+        raise StoreUnavailable("down")
+
+    def probe(self) -> None:
+        raise ZeroDivisionError
+
+
+def test_an_unexpected_error_ends_the_task_while_it_waits_for_the_ledger():
+    """ECS starts a new one; a loop that goes on would hide the error."""
+    stopping = RecordedWaits()
+    tested = Matcher(Queue(stopping, orders(1)), Down(), Silent(), LOG, stopping)
+    with pytest.raises(ZeroDivisionError):
+        tested.run(["ACME"])
+    assert stopping.is_set()
+
+
+class TwoAtOnce(Queue):
+    """Answers a receive only while another one is under way."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        super().__init__(stopping)
+        self._both = threading.Barrier(2, timeout=5)
+
+    def receive(self) -> list[Message]:
+        self._both.wait()
+        return super().receive()
+
+
+def test_two_loops_receive_at_once():
+    """One market's commit does not wait for another market's messages."""
+    stopping = threading.Event()
+    Matcher(TwoAtOnce(stopping), MemoryLedger(), Silent(), LOG, stopping).run(["ACME"])
+    assert stopping.is_set()
+
+
+def test_a_market_is_changed_under_its_lock():
+    """A batch whose receipts have expired may still be in work when another loop receives it again."""
+    tested, done = Sequencer(MemoryLedger(), Silent()), threading.Event()
+    thread = threading.Thread(target=lambda: (tested.apply("ACME", [order_event(1)]), done.set()))
+    with tested._locks["ACME"]:
+        thread.start()
+        assert not done.wait(0.05)
+    assert done.wait(5)
+    thread.join()

@@ -235,3 +235,14 @@ def test_a_stopped_sender_has_ended_when_stop_returns():
     begun = time.monotonic()
     tested.stop(5)
     assert not tested._thread.is_alive() and time.monotonic() - begun < 4
+
+
+def test_a_sender_that_is_stopped_leaves_what_it_cannot_send_to_the_relay(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sender, "LOST_AFTER_S", 60.0)
+    commands = Unreachable(failures=1_000_000)
+    tested = Sender(commands, NoOutbox(), LOG)  # type: ignore[arg-type]
+    tested.offer(order_event(1, accepted_at_ns=time.time_ns()))
+    tested.start()
+    wait_until(lambda: commands.steps)
+    tested.stop(2)
+    assert not tested._thread.is_alive() and set(commands.steps) == {"fails"}

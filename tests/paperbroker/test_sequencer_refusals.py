@@ -119,3 +119,12 @@ def test_a_mark_expires_after_a_redelivery_is_impossible_at_a_whole_hour():
     puts = [item["Put"]["Item"] for request in sent for item in request["TransactItems"] if "Put" in item]
     first, second = (put for put in puts if "ttl" in put)
     assert first == second and first["ttl"] == {"N": str(hour + 15 * 24 * 3600)}
+
+
+def test_an_event_that_is_known_costs_no_transaction():
+    """Its message came again, because its delete was lost."""
+    ledger = Refusing(StoreThrottled("unused"))
+    tested, _ = sequencer(ledger)
+    tested.apply(MARKET, orders(2))
+    assert tested.apply(MARKET, orders(2)).done == {"e0", "e1"}
+    assert ledger.sizes == [2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -64,3 +65,14 @@ def test_few_trades_are_found_in_a_small_part_of_the_ledger(limit: int, events_m
     ledger.read_after = lambda market, seq, most=0: read.append(most) or whole(market, seq, most)
     assert len(queries.trades(MARKET, 0, limit)["trades"]) == limit
     assert sum(read) <= events_max
+
+
+def test_a_book_is_read_under_its_markets_lock():
+    """Two requests at once would apply the same events to one replica twice."""
+    tested, done = queries_of([]), threading.Event()
+    thread = threading.Thread(target=lambda: (tested.book(MARKET, 5), done.set()))
+    with tested._replicas[MARKET][0]:
+        thread.start()
+        assert not done.wait(0.05)
+    assert done.wait(5)
+    thread.join()
