@@ -57,16 +57,26 @@ def test_every_operation_and_member_exists_in_the_model(contract: Contract) -> N
 
 @everyone
 def test_every_required_member_is_honoured(contract: Contract) -> None:
-    """Otherwise every call of the operation is refused."""
+    """Otherwise every call of the operation, or with the structure, is refused."""
     model = models.model(contract.service)
     refused = [
-        f"{operation.name}.{name}"
+        name
         for operation in contract.operations.values()
-        if (shape := model.operation_model(operation.name).input_shape) is not None
-        for name in shape.required_members
-        if operation.request.of(name) is None
+        for name in _required_and_refused(
+            model.operation_model(operation.name).input_shape, operation.request, operation.name
+        )
     ]
     assert refused == []
+
+
+def _required_and_refused(shape: Any, member: Member, where: str) -> Iterator[str]:
+    while shape is not None and shape.type_name in ("list", "map"):
+        shape = shape.member if shape.type_name == "list" else shape.value
+    if shape is None or shape.type_name != "structure" or member.is_whole:
+        return
+    yield from (f"{where}.{name}" for name in shape.required_members if member.of(name) is None)
+    for name, inner in member.members.items():
+        yield from _required_and_refused(shape.members[name], inner, f"{where}.{name}")
 
 
 @everyone
