@@ -37,10 +37,13 @@ def test_a_kill_is_proven_by_tasks_whose_container_exited(local_session: aws.Ses
     ecs, fis = local_session.client("ecs"), local_session.client("fis")
     ecs.create_cluster(clusterName=CLUSTER)
     container = {"name": "main", "image": IMAGE, "command": ["sleep", "600"], "stopTimeout": 2}
-    ecs.register_task_definition(family="proofs", networkMode="awsvpc", containerDefinitions=[container])
-    killed, told = (
-        task["taskArn"] for task in ecs.run_task(cluster=CLUSTER, taskDefinition="proofs", count=2)["tasks"]
+    ecs.register_task_definition(
+        family="proofs", networkMode="awsvpc", cpu="256", memory="512", containerDefinitions=[container]
     )
+    subnets = [each["SubnetId"] for each in local_session.client("ec2").describe_subnets()["Subnets"]]
+    run = {"launchType": "FARGATE", "networkConfiguration": {"awsvpcConfiguration": {"subnets": subnets[:1]}}}
+    started = ecs.run_task(cluster=CLUSTER, taskDefinition="proofs", count=2, **run)["tasks"]
+    killed, told = (task["taskArn"] for task in started)
 
     def statuses() -> set[str]:
         return {task["lastStatus"] for task in ecs.describe_tasks(cluster=CLUSTER, tasks=[killed, told])["tasks"]}

@@ -15,10 +15,10 @@ from ministack.services import alb as elbv2
 from ministack.services import ec2
 
 from kit.local.alb import LoadBalancers
-from kit.local.alb.control import query
 from kit.local.alb.metrics import PERIOD_S
 from kit.local.endpoints import Endpoint
 from kit.local.links import Links
+from kit.local.requests import models
 from tests.polling import wait_until_async
 
 SCENARIO_S_MAX = 20
@@ -252,7 +252,7 @@ class Refused(Exception):
 
 async def ask(action: str, **members: Any) -> dict[str, Any]:
     """Call the elbv2 API as botocore does. Raises Refused."""
-    model = query.operation(action)
+    model = models.model("elbv2").operation_model(action)
     serialized = create_serializer("query").serialize_to_request(members, model)
     status, headers, body = await elbv2.handle_request("POST", "/", {}, urlencode(serialized["body"]).encode(), {})
     answer = {"body": body, "headers": headers, "status_code": status}

@@ -118,10 +118,7 @@ def test_stop_task_ends_the_process_and_a_replacement_comes(stage: Stage) -> Non
 
 def test_a_task_that_ignores_sigterm_is_killed_after_its_stop_timeout(stage: Stage) -> None:
     """The exit code is 137, and the kill comes after the timeout."""
-    arn = stage.ecs.run_task(
-        cluster=stage.cluster, taskDefinition=stage.define("stubborn", stopTimeout=1, logConfiguration=LOGS),
-        networkConfiguration=stage.network, launchType="FARGATE",
-    )["tasks"][0]["taskArn"]  # fmt: skip
+    arn = stage.run(stage.define("stubborn", stopTimeout=1, logConfiguration=LOGS))
     wait_until(lambda: "started stubborn " in printed(stage, arn), "it ignores SIGTERM now")
     asked = time.monotonic()
     stage.ecs.stop_task(cluster=stage.cluster, task=arn)
@@ -220,9 +217,7 @@ def test_a_crash_loop_is_throttled_and_logged(stage: Stage) -> None:
 def test_an_image_that_cannot_be_pulled_fails_the_start(stage: Stage) -> None:
     """TaskFailedToStart and CannotPullContainerError."""
     definition = stage.define(image="registry/absent:latest")
-    arn = stage.ecs.run_task(cluster=stage.cluster, taskDefinition=definition, networkConfiguration=stage.network)[
-        "tasks"
-    ][0]["taskArn"]
+    arn = stage.run(definition)
 
     gone = stage.stopped(arn)
     assert gone["stopCode"] == "TaskFailedToStart"
@@ -261,13 +256,15 @@ def test_unknown_resources_are_refused_with_the_messages_of_aws(stage: Stage) ->
         stage.ecs.stop_task(cluster=stage.cluster, task="0" * 32)
     network = {"awsvpcConfiguration": {"subnets": ["subnet-0"]}}
     with pytest.raises(ClientError, match="does not exist"):
-        stage.ecs.run_task(cluster=stage.cluster, taskDefinition=stage.define(), networkConfiguration=network)
+        stage.ecs.run_task(
+            cluster=stage.cluster, taskDefinition=stage.define(), networkConfiguration=network, launchType="FARGATE"
+        )
 
 
 @pytest.mark.slow
 def test_a_container_health_check_replaces_an_unhealthy_task(stage: Stage) -> None:
     """Failing checks make the task UNHEALTHY, and the scheduler replaces it."""
-    check = {"command": ["CMD", "python", "-c", "raise SystemExit(1)"], "interval": 1, "timeout": 2, "retries": 1}
+    check = {"command": ["CMD", "python", "-c", "raise SystemExit(1)"], "interval": 5, "timeout": 2, "retries": 1}
     stage.serve(stage.define(healthCheck=check), 1)
     gone = wait_until(lambda: stage.tasks("STOPPED"), "replaced", timeout_s=12)[0]
 
@@ -284,8 +281,7 @@ def test_task_state_changes_reach_eventbridge(stage: Stage) -> None:
         "source": ["aws.ecs"], "detail": {"lastStatus": ["STOPPED"], "stoppedReason": ["for the rule"]},
     }))  # fmt: skip
     events.put_targets(Rule=stage.cluster, Targets=[{"Id": "q", "Arn": arn}])
-    task = stage.ecs.run_task(cluster=stage.cluster, taskDefinition=stage.define(), networkConfiguration=stage.network)
-    stage.ecs.stop_task(cluster=stage.cluster, task=task["tasks"][0]["taskArn"], reason="for the rule")
+    stage.ecs.stop_task(cluster=stage.cluster, task=stage.run(stage.define()), reason="for the rule")
 
     message = wait_until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "event")[0]
     assert json.loads(message["Body"])["detail-type"] == "ECS Task State Change"

@@ -22,10 +22,13 @@ FAST = Timing(provision_s=(0.0, 0.01), pull_s=(0.0, 0.01))
 CUT = LinkRule(name="cut", src=Match(subnets=["subnet-a"]), dst=Match(not_subnets=["subnet-a"]), blackhole=True)
 
 
-def task(*command: str) -> Task:
+def task(*command: str, **settings: Any) -> Task:
+    return task_of({"name": "main", "image": "i", "command": list(command), **settings})
+
+
+def task_of(*definitions: dict[str, Any]) -> Task:
     definition = {
-        "taskDefinitionArn": "arn", "family": "f", "revision": 1,
-        "containerDefinitions": [{"name": "main", "image": "i", "command": list(command)}],
+        "taskDefinitionArn": "arn", "family": "f", "revision": 1, "containerDefinitions": list(definitions),
     }  # fmt: skip
     return Task(
         id="0" * 32, account="0", region="r", cluster="c", definition=definition, subnet=SUBNET, ip="10.0.0.4",
@@ -105,5 +108,101 @@ def test_signal_reaches_every_process_of_the_task(tmp_path: Path) -> None:
         assert one.signal(signal.SIGKILL) == 3
         await running
         assert (one.stop_code, one.containers[0].exit_code) == ("EssentialContainerExited", 137)
+
+    asyncio.run(scenario())
+
+
+def shell(name: str, script: str, **settings: Any) -> dict[str, Any]:
+    return {"name": name, "image": "i", "command": ["/bin/sh", "-c", script], **settings}
+
+
+def after(name: str, condition: str) -> dict[str, Any]:
+    return {"dependsOn": [{"containerName": name, "condition": condition}]}
+
+
+def run(one: Task, root: Path) -> None:
+    """Run a task to its end, at most for 10 s."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(10):
+            await lifecycle(root, Links(1)).run(one)
+
+    asyncio.run(scenario())
+
+
+def test_a_command_runs_in_its_working_directory(tmp_path: Path) -> None:
+    """The folder is one of the image, and is created if the image does not have it."""
+    run(task("/bin/sh", "-c", "echo here > said", workingDirectory="/srv/data"), tmp_path)
+    assert (tmp_path / "srv" / "data" / "said").read_text() == "here\n"
+
+
+def test_a_working_directory_outside_of_the_image_fails_the_start(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    one = task("true", workingDirectory="/../outside")
+    run(one, root)
+    assert "outside of the image" in one.stopped_reason
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_container_starts_when_the_one_before_has_succeeded(tmp_path: Path) -> None:
+    first = shell("first", "sleep 0.3; echo done > first", essential=False)
+    run(task_of(shell("main", "cat first > second", **after("first", "SUCCESS")), first), tmp_path)
+    assert (tmp_path / "second").read_text() == "done\n"
+
+
+def test_a_container_starts_when_the_one_before_is_healthy(tmp_path: Path) -> None:
+    check = {"command": ["CMD-SHELL", "test -e up"], "interval": 5, "timeout": 2, "retries": 3}
+    server = shell("server", "sleep 0.3; touch up; exec sleep 60", healthCheck=check)
+    one = task_of(shell("main", "test -e up && touch found", **after("server", "HEALTHY")), server)
+    run(one, tmp_path)
+    assert (tmp_path / "found").exists()
+    assert one.stop_code == "EssentialContainerExited"
+
+
+def test_a_task_fails_when_a_dependency_fails(tmp_path: Path) -> None:
+    first = shell("first", "exit 3", essential=False)
+    one = task_of(shell("main", "touch started", **after("first", "SUCCESS")), first)
+    run(one, tmp_path)
+    assert (one.stop_code, one.containers[0].exit_code) == ("TaskFailedToStart", None)
+    assert "first ended with exit code 3" in one.stopped_reason
+    assert not (tmp_path / "started").exists()
+
+
+def test_a_task_fails_when_a_dependency_takes_too_long(tmp_path: Path) -> None:
+    first = shell("first", "exec sleep 60", essential=False, startTimeout=0.2)
+    one = task_of(shell("main", "touch started", **after("first", "COMPLETE")), first)
+    run(one, tmp_path)
+    assert "did not reach COMPLETE" in one.stopped_reason
+    assert one.pids() == []
+
+
+def test_a_waiting_task_can_be_stopped(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        first = shell("first", "exec sleep 60", essential=False)
+        one = task_of(shell("main", "touch started", **after("first", "COMPLETE")), first)
+        running = asyncio.create_task(lifecycle(tmp_path, Links(1)).run(one))
+        await wait_until_async(lambda: one.containers[1].status == "RUNNING", "the first one runs")
+        one.request_stop(StopCode.USER, "enough")
+        async with asyncio.timeout(10):
+            await running
+        assert (one.stopped_reason, one.pids()) == ("enough", [])
+        assert not (tmp_path / "started").exists()
+
+    asyncio.run(scenario())
+
+
+def test_containers_stop_before_those_that_they_depend_on(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        tell = "trap 'echo {0} >> order; exit 0' TERM; touch {0}; while :; do sleep 0.05; done"
+        one = task_of(
+            shell("database", tell.format("database")),
+            shell("main", tell.format("main"), **after("database", "START")),
+        )
+        running = asyncio.create_task(lifecycle(tmp_path, Links(1)).run(one))
+        await wait_until_async(lambda: (tmp_path / "main").exists() and (tmp_path / "database").exists(), "both run")
+        one.request_stop(StopCode.USER, "enough")
+        await running
+        assert (tmp_path / "order").read_text().split() == ["main", "database"]
 
     asyncio.run(scenario())

@@ -11,17 +11,17 @@ from ministack.services.cloudformation import provisioners, stacks
 
 from kit.local.ecs import ministack
 from kit.local.ecs.cloudformation import TYPE, ServiceResource
-from kit.local.ecs.operations import Operations
+from kit.local.ecs.operations import handlers_of
 from kit.local.patching import Patches
 
 NO_SCHEDULER: Any = None
-OPERATIONS = Operations(NO_SCHEDULER)
+HANDLERS = handlers_of(NO_SCHEDULER)
 
 
-@pytest.mark.parametrize("action", sorted(OPERATIONS.handlers))
+@pytest.mark.parametrize("action", sorted(HANDLERS))
 def test_ministack_names_its_function_as_our_handler(action: str) -> None:
     """Step Functions and EventBridge call these functions, and the patch finds them by this name."""
-    handler = OPERATIONS.handlers[action]
+    handler = HANDLERS[action]
     assert ecs._ACTION_MAP[action] is getattr(ecs, f"_{handler.__name__}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from kit.local.ecs.placement import Subnet, choose_subnet
@@ -68,6 +69,29 @@ def test_an_unhealthy_task_makes_room_when_the_maximum_is_reached() -> None:
 def test_scaling_in_takes_from_the_fullest_zone() -> None:
     tasks = [task("new", subnet=A, at=1.0), task("new", subnet=A, at=2.0), task("new", subnet=B, at=3.0)]
     assert decide(tasks, desired=2).stop == (tasks[1],)
+
+
+def protected(one: Task) -> Task:
+    one.protected_until = time.time() + 60
+    return one
+
+
+def test_scaling_in_leaves_protected_tasks_alone() -> None:
+    tasks = [protected(task("new", at=3.0)), task("new", at=1.0), protected(task("new", at=2.0))]
+    assert decide(tasks, desired=2).stop == (tasks[1],)
+    assert decide(tasks, desired=0).stop == (tasks[1],)
+    tasks[0].protected_until = time.time() - 1
+    assert sorted(each.id for each in decide(tasks, desired=0).stop) == ["new1.0", "new3.0"]
+
+
+def test_a_deployment_waits_for_protected_tasks() -> None:
+    old = [protected(task("old")), task("old")]
+    assert decide([*old, task("new"), task("new")], desired=2).stop == (old[1],)
+
+
+def test_an_unhealthy_task_is_replaced_although_it_is_protected() -> None:
+    bad = protected(task("new", healthy=False, bad="Task failed ELB health checks"))
+    assert decide([bad, task("new")], desired=1).stop == (bad,)
 
 
 def test_a_task_goes_to_the_zone_with_the_fewest() -> None:

@@ -32,6 +32,9 @@ def test_a_task_runs_beside_an_agent_without_a_process(cloud):
         family="with-agent",
         networkMode="awsvpc",
         pidMode="task",
+        requiresCompatibilities=["FARGATE"],
+        cpu="256",
+        memory="512",
         containerDefinitions=[
             {"name": "main", "image": IMAGE, "command": ["sleep", "600"], "essential": True},
             {"name": "amazon-ssm-agent", "image": AGENT, "command": ["/bin/bash", "-c", "exit 1"], "essential": False},

@@ -44,7 +44,7 @@ class Hearts:
             "environment": [{"name": "TABLE", "value": self.tag}], "stopTimeout": 2,
         }  # fmt: skip
         definition = self.ecs.register_task_definition(
-            family=self.tag, networkMode="awsvpc", containerDefinitions=[container]
+            family=self.tag, networkMode="awsvpc", cpu="256", memory="512", containerDefinitions=[container]
         )["taskDefinition"]["taskDefinitionArn"]
         self.ecs.create_service(
             cluster=self.tag, serviceName="heart", taskDefinition=definition, desiredCount=2, launchType="FARGATE",

@@ -147,8 +147,8 @@ def test_a_stressed_task_starves_and_its_neighbour_does_not(pair: Pair) -> None:
 def test_a_stressed_task_can_still_be_stopped(pair: Pair) -> None:
     """StopTask ends the task in its usual time, and the experiment completes."""
     network = {"awsvpcConfiguration": {"subnets": pair.subnets}}
-    task = pair.ecs.run_task(cluster=pair.name, taskDefinition=pair.name, networkConfiguration=network)["tasks"][0]
-    arn = task["taskArn"]
+    run = {"taskDefinition": pair.name, "networkConfiguration": network, "launchType": "FARGATE"}
+    arn = pair.ecs.run_task(cluster=pair.name, **run)["tasks"][0]["taskArn"]
 
     def status() -> str:
         return pair.ecs.describe_tasks(cluster=pair.name, tasks=[arn])["tasks"][0]["lastStatus"]

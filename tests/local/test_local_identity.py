@@ -36,7 +36,8 @@ def caller(cloud):
         }],
     )  # fmt: skip
     network = {"awsvpcConfiguration": {"subnets": [subnet["SubnetId"]]}}
-    task = ecs.run_task(cluster=name, taskDefinition=name, networkConfiguration=network)["tasks"][0]["taskArn"]
+    run = {"taskDefinition": name, "networkConfiguration": network, "launchType": "FARGATE"}
+    task = ecs.run_task(cluster=name, **run)["tasks"][0]["taskArn"]
     arn = f"arn:aws:ec2:us-east-1:000000000000:subnet/{subnet['SubnetId']}"
 
     def applied() -> int:

@@ -15,6 +15,7 @@ from kit.local.alb.control import load_balancers, query, target_groups
 from kit.local.alb.operations import Handler
 from kit.local.alb.wire import RequestRefused
 from kit.local.patching import Patches, require
+from kit.local.requests import template_calls as templates
 
 Properties = dict[str, Any]
 PREFIX = "AWS::ElasticLoadBalancingV2::"
@@ -90,7 +91,7 @@ class Resource:
         """Create the resource. Nothing is left if a part of it is refused."""
         kind = self._kind
         request = {name: value for name, value in props.items() if name not in ("Tags", *self._own_properties)}
-        if "Name" in query.members(kind.create):
+        if "Name" in self._members(kind.create):
             lower = kind.name == "LoadBalancer"
             default = provisioners._physical_name(stack_name, logical_id, lowercase=lower, max_len=NAME_LENGTH_MAX)
             request["Name"] = props.get("Name") or default
@@ -119,9 +120,9 @@ class Resource:
         if new.get("Targets") != old.get("Targets"):
             raise ResourceFailed("Targets cannot be changed here; AWS would register and deregister them")
         for action in kind.updates:
-            if members := changed & query.members(action):
+            if members := changed & self._members(action):
                 self._call(action, {kind.arn: arn, **{name: self._after(name, new) for name in members}})
-            changed -= query.members(action)
+            changed -= self._members(action)
         if "Priority" in changed:
             self._call("SetRulePriorities", {"RulePriorities": [{"RuleArn": arn, "Priority": new["Priority"]}]})
             changed.remove("Priority")
@@ -160,12 +161,19 @@ class Resource:
     def _call(self, action: str, request: Properties) -> dict[str, Any]:
         """Call an operation. Raises ResourceFailed if it is refused."""
         try:
-            return self._handlers[action](query.from_template(action, request))
+            members = templates.request_of("elbv2", action, request)
+            return self._handlers[action](query.with_required(action, members))
+        except templates.PropertyRefused as error:
+            raise ResourceFailed(f"{PREFIX}{self._kind.name}: {error}") from error
         except RequestRefused as error:
             raise ResourceFailed(
                 f'Resource handler returned message: "{error} (Service: ElasticLoadBalancingV2, Status Code: 400)" '
                 f"(HandlerErrorCode: {error.code})"
             ) from error
+
+    @staticmethod
+    def _members(action: str) -> frozenset[str]:
+        return templates.members("elbv2", action)
 
     def _outputs(self, arn: str) -> dict[str, Any]:
         """Return the values of Fn::GetAtt."""

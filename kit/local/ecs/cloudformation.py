@@ -7,7 +7,6 @@ handlers are registered, because they wait. Their calls of the scheduler run on 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -16,8 +15,8 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services.cloudformation import _stacks, provisioners, stacks
 from ministack.services.cloudformation import handlers as stack_handlers
 
-from kit.errors import KitError
 from kit.local.ecs import ministack, wire
+from kit.local.ecs.cloudformation_calls import StackResourceFailed, call
 from kit.local.ecs.scheduler import Scheduler
 from kit.local.main_loop import on_main_loop
 from kit.local.patching import Patches, require
@@ -26,25 +25,25 @@ TYPE = "AWS::ECS::Service"
 POLL_S = 0.1
 # How long DeleteStack waits for the rollback of the creation that it interrupts.
 CANCEL_S_MAX = 120.0
-# The properties that UpdateService can change. A change of any other property replaces the service on AWS. Here it is
-# ignored.
-_UPDATABLE = (
-    "TaskDefinition",
-    "DesiredCount",
-    "NetworkConfiguration",
-    "LoadBalancers",
-    "HealthCheckGracePeriodSeconds",
-    "EnableExecuteCommand",
-    "DeploymentConfiguration",
-    "PropagateTags",
-    "EnableECSManagedTags",
-)
+# AWS's defaults of the properties that UpdateService can change. A change of any other property replaces the service on
+# AWS, and is refused here.
+_UPDATABLE: Mapping[str, Any] = {
+    "TaskDefinition": None,
+    "DesiredCount": None,
+    "NetworkConfiguration": None,
+    "LoadBalancers": [],
+    "HealthCheckGracePeriodSeconds": 0,
+    "EnableExecuteCommand": False,
+    "DeploymentConfiguration": {"MinimumHealthyPercent": 100, "MaximumPercent": 200},
+    "PropagateTags": "NONE",
+    "EnableECSManagedTags": False,
+    "AvailabilityZoneRebalancing": "DISABLED",
+    "PlatformVersion": "LATEST",
+}
+# The desired count of a service whose template names none.
+_DESIRED_COUNT = 1
 
 StackKey = tuple[str, str, str]
-
-
-class StackResourceFailed(KitError):
-    """The service could not be created, updated or deleted. The message becomes the reason of the stack event."""
 
 
 class ServiceResource:
@@ -69,8 +68,6 @@ class ServiceResource:
         patches.replace_entry(provisioners, "_RESOURCE_HANDLERS", TYPE, own)
         patches.wrap(stacks, "_runs_on_worker_thread", lambda original, name: name == TYPE or original(name))
         patches.wrap(stack_handlers, "_delete_stack_async", self._delete_stack)
-        # MiniStack makes task definitions, but does not give them the stack's tags.
-        patches.pass_stack_tags("AWS::ECS::TaskDefinition", "list")
 
     def close(self) -> None:
         """Let stacks that wait for a service fail at once."""
@@ -93,8 +90,8 @@ class ServiceResource:
 
     def _create(self, key: StackKey, logical_id: str, props: dict[str, Any]) -> tuple[str, dict[str, str]]:
         name = props.get("ServiceName") or provisioners._physical_name(key[-1], logical_id)
-        others = {k: v for k, v in props.items() if k not in ("Tags", "ServiceName")}
-        record = self._call("CreateService", {**_camel(others), "serviceName": name, "tags": _tags(props)})["service"]
+        request = {"DesiredCount": _DESIRED_COUNT, **props, "ServiceName": name}
+        record = self._call("CreateService", request)["service"]
         not_awaited = self._not_awaited.setdefault(key, {})
         not_awaited[logical_id] = record
         # CloudFormation creates services in parallel, MiniStack one by one. To let them start in parallel all the same,
@@ -114,12 +111,18 @@ class ServiceResource:
     def update(
         self, physical_id: str, old_props: dict[str, Any], new_props: dict[str, Any], stack_name: str
     ) -> tuple[str, dict[str, str]]:
-        changed = {k: new_props[k] for k in _UPDATABLE if new_props.get(k) not in (None, old_props.get(k))}
-        cluster = new_props.get("Cluster") or old_props.get("Cluster") or "default"
+        changed = {k for k in {*old_props, *new_props} - {"Tags"} if old_props.get(k) != new_props.get(k)}
+        if fixed := sorted(changed - set(_UPDATABLE)):
+            raise StackResourceFailed(
+                f"{TYPE}: a change of {fixed[0]} is not served here; AWS would replace the service"
+            )
+        request = {k: new_props.get(k, _UPDATABLE[k]) for k in changed}
+        if removed := sorted(k for k, value in request.items() if value is None):
+            raise StackResourceFailed(f"{TYPE}: {removed[0]} cannot be removed")
+        cluster = new_props.get("Cluster") or "default"
         if _tags(new_props) != _tags(old_props):
             on_main_loop(self._set_tags)(physical_id, _tags(new_props))
-        request = {**_camel(changed), "cluster": cluster, "service": physical_id}
-        record = self._call("UpdateService", request)["service"]
+        record = self._call("UpdateService", {**request, "Cluster": cluster, "Service": physical_id})["service"]
         self._await_rollout(record, _key(stack_name))
         return physical_id, {"ServiceArn": physical_id, "Name": record["serviceName"]}
 
@@ -150,10 +153,11 @@ class ServiceResource:
             service = self._scheduler.services.get(record["serviceArn"])
             if service is None or service.status != "ACTIVE":
                 raise StackResourceFailed(f"service {name} was deleted while it stabilised")
-            if deployment_id in service.failed_ids:
+            if (reason := service.failed_reasons.get(deployment_id)) is not None:
+                operation = "Alarm" if "alarm" in reason else "Circuit Breaker"
                 raise StackResourceFailed(
-                    "Resource handler returned message: \"Error occurred during operation 'ECS Deployment Circuit "
-                    f"Breaker was triggered'.\" (service {name}, HandlerErrorCode: GeneralServiceException)"
+                    f"Resource handler returned message: \"Error occurred during operation 'ECS Deployment {operation} "
+                    f"was triggered'.\" (service {name}, HandlerErrorCode: GeneralServiceException)"
                 )
             if service.steady and len(service.deployments) == 1:
                 return
@@ -176,12 +180,8 @@ class ServiceResource:
                 raise StackResourceFailed(f"service {service.name} still has tasks; it is {service.status}")
             time.sleep(POLL_S)
 
-    def _call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Call an ECS operation on the event loop. Raises StackResourceFailed if it is refused."""
-        status, _, body = on_main_loop(wire.answer)(self._handlers[action], request)
-        if status >= 400:
-            raise StackResourceFailed(f"Resource handler returned message: {json.loads(body).get('message')}")
-        return json.loads(body)
+    def _call(self, action: str, properties: dict[str, Any]) -> dict[str, Any]:
+        return call(self._handlers, action, properties)
 
     def _set_tags(self, arn: str, tags: list[dict[str, str]]) -> None:
         ministack.ecs._tags[arn] = tags
@@ -216,11 +216,6 @@ def _later_service_waits(stack_name: str, created: set[str], logical_id: str) ->
 
 def _as_list(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
-
-
-def _camel(props: dict[str, Any]) -> dict[str, Any]:
-    camel: Any = provisioners._pascal_to_camel(props)
-    return camel
 
 
 def _tags(props: dict[str, Any]) -> list[dict[str, str]]:

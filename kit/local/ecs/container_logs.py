@@ -15,6 +15,10 @@ from kit.errors import KitError
 
 log = logging.getLogger(__name__)
 
+# The awslogs options that are carried out here. Output is never blocked, so `mode` and its buffer change nothing.
+OPTIONS = frozenset({
+    "awslogs-group", "awslogs-region", "awslogs-stream-prefix", "awslogs-create-group", "mode", "max-buffer-size",
+})  # fmt: skip
 READ_BYTES = 65_536
 FLUSH_S = 0.25
 # Lines that wait for the next flush. Beyond it the oldest are dropped, and a log line gives their number.

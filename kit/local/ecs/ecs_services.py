@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kit.local.ecs.deployment_alarms import AlarmSettings
 from kit.local.ecs.placement import Subnet
-from kit.local.ecs.tasks import Status, Target, Task
-from kit.local.ecs.timing import EVENTS_PER_SERVICE_MAX
+from kit.local.ecs.service_history import ENDED, Revision, ServiceDeployment, ServiceDeploymentStatus
+from kit.local.ecs.tasks import Target, Task, count_tasks
+from kit.local.ecs.timing import DEPLOYMENTS_PER_SERVICE_MAX, EVENTS_PER_SERVICE_MAX
 from kit.local.ecs.wire import is_true
 
 # The circuit breaker trips at half of the desired count, at least at 3 and at most at 200 failed tasks.
@@ -37,6 +39,9 @@ class Deployment:
     rollout: RolloutState = RolloutState.IN_PROGRESS
     reason: str = ""
     failed_tasks: int = 0
+    # Alarms are not watched in a deployment that began while one of them was in ALARM. None while it is not known.
+    watches_alarms: bool | None = None
+    replaced_at: float | None = None  # loop time when all its tasks were healthy and no others were left
     created_at: float = field(default_factory=time.time)
     updated_at: float = field(default_factory=time.time)
     # AWS's ids are nineteen digits.
@@ -62,21 +67,30 @@ class DeploymentLimits:
     maximum_percent: int = 200
     breaker: bool = False
     rollback: bool = False
+    alarms: AlarmSettings | None = None
 
     @classmethod
     def of(cls, configuration: dict[str, Any] | None) -> "DeploymentLimits":
         """Read the API's structure. Values may be strings, as in templates."""
         given = configuration or {}
-        breaker = given.get("deploymentCircuitBreaker") or {}
+        breaker, alarms = given.get("deploymentCircuitBreaker") or {}, given.get("alarms")
         return cls(
             minimum_percent=int(given.get("minimumHealthyPercent", 100)),
             maximum_percent=int(given.get("maximumPercent", 200)),
             breaker=is_true(breaker.get("enable")),
             rollback=is_true(breaker.get("rollback")),
+            alarms=None
+            if alarms is None
+            else AlarmSettings(
+                names=tuple(alarms.get("alarmNames") or ()),
+                enabled=is_true(alarms.get("enable")),
+                rollback=is_true(alarms.get("rollback")),
+            ),
         )
 
     def describe(self) -> dict[str, Any]:
         return {
+            **({} if self.alarms is None else {"alarms": self.alarms.describe()}),
             "deploymentCircuitBreaker": {"enable": self.breaker, "rollback": self.rollback},
             "maximumPercent": self.maximum_percent,
             "minimumHealthyPercent": self.minimum_percent,
@@ -110,7 +124,12 @@ class Service:
     failed_starts: int = 0  # in a row
     not_before: float = 0.0  # loop time of the next start that throttling allows
     last_completed: Deployment | None = None
-    failed_ids: set[str] = field(default_factory=set)  # deployments that the circuit breaker failed
+    failed_reasons: dict[str, str] = field(default_factory=dict)  # of deployments that failed, by id
+    revisions: dict[str, Revision] = field(default_factory=dict)  # by deployment id
+    history: deque[ServiceDeployment] = field(default_factory=lambda: deque(maxlen=DEPLOYMENTS_PER_SERVICE_MAX))
+
+    def __post_init__(self) -> None:
+        self._begin_history(())
 
     @property
     def arn(self) -> str:
@@ -131,18 +150,67 @@ class Service:
 
     def deploy(self, definition: dict[str, Any]) -> None:
         """Begin a new deployment, which becomes the primary one."""
+        current = self.history[0]
+        if current.status not in ENDED:
+            current.move(ServiceDeploymentStatus.STOPPED, "A new deployment replaced it.")
+        sources = tuple(self.revisions[d.id] for d in self.deployments)
         self.deployments.insert(0, Deployment(definition=definition, desired=self.desired))
+        self._begin_history(sources)
         self.steady = False
         self.stop_throttling()
 
-    def roll_back(self, previous: Deployment) -> None:
+    def _begin_history(self, sources: tuple[Revision, ...]) -> None:
+        primary, number = self.primary, self.primary.id.rpartition("/")[2]
+        base = f"arn:aws:ecs:{self.region}:{self.account}"
+        revision = Revision(
+            arn=f"{base}:service-revision/{self.cluster}/{self.name}/{number}",
+            deployment_id=primary.id,
+            record={
+                "taskDefinition": primary.definition_arn,
+                "launchType": self.launch_type,
+                "loadBalancers": self.request.get("loadBalancers") or [],
+                "networkConfiguration": self.request.get("networkConfiguration"),
+                "platformVersion": "1.4.0",
+                "platformFamily": "Linux",
+            },
+        )
+        self.revisions[primary.id] = revision
+        deployment = ServiceDeployment(
+            arn=f"{base}:service-deployment/{self.cluster}/{self.name}/{uuid.uuid4().hex[:21]}",
+            target=revision,
+            sources=sources,
+            threshold=self.failure_threshold,
+            breaker="MONITORING" if self.limits.breaker else "DISABLED",
+        )
+        self.history.appendleft(deployment)
+        # Revisions are kept as long as a deployment of the history, or a running one, names them.
+        named = {r.deployment_id for d in self.history for r in (d.target, *d.sources)} | {
+            d.id for d in self.deployments
+        }
+        self.revisions = {id: each for id, each in self.revisions.items() if id in named}
+
+    def fail_primary(self, cause: str, reason: str) -> None:
+        """Fail the primary deployment because of the `cause`: the circuit breaker or an alarm."""
+        deployment = self.primary
+        deployment.conclude(RolloutState.FAILED, f"ECS deployment {cause}: {reason}")
+        self.failed_reasons[deployment.id] = deployment.reason
+        rolled_back = self.history[0].status is ServiceDeploymentStatus.ROLLBACK_IN_PROGRESS
+        ended = ServiceDeploymentStatus.ROLLBACK_FAILED if rolled_back else ServiceDeploymentStatus.STOPPED
+        self.history[0].move(ended, f"Service deployment stopped: {reason}")
+        self.event(f"(deployment {deployment.id}) deployment failed: {reason}")
+
+    def roll_back(self, previous: Deployment, cause: str) -> None:
         """Make a completed deployment the primary one again. Its remaining tasks keep running."""
-        self.primary.desired = 0
+        failed = self.primary
+        failed.desired = 0
         self.deployments = [previous, *(d for d in self.deployments if d is not previous)]
         previous.desired = self.desired
         previous.conclude(
-            RolloutState.IN_PROGRESS, f"ECS deployment circuit breaker: rolling back to deploymentId {previous.id}."
+            RolloutState.IN_PROGRESS, f"ECS deployment {cause}: rolling back to deploymentId {previous.id}."
         )
+        previous.watches_alarms = False
+        self.history[0].roll_back(failed.reason, self.revisions[previous.id])
+        self.event(f"rolling back to (deployment {previous.id}).")
         self.steady = False
         self.stop_throttling()
 
@@ -177,9 +245,10 @@ class Service:
             "runningCount": running,
             "pendingCount": pending,
             "launchType": self.launch_type,
-            "platformVersion": "LATEST",
-            "platformFamily": "Linux",
+            **({"platformVersion": "LATEST", "platformFamily": "Linux"} if self.launch_type == "FARGATE" else {}),
             "taskDefinition": self.primary.definition_arn,
+            "currentServiceDeployment": self.history[0].arn,
+            "currentServiceRevisions": [self.revisions[d.id].counts(tasks) for d in self.deployments],
             "deploymentConfiguration": self.limits.describe(),
             "deployments": [self._deployment(d, tasks, configuration) for d in self.deployments],
             "events": list(self.events),
@@ -211,16 +280,8 @@ class Service:
             "createdAt": deployment.created_at,
             "updatedAt": deployment.updated_at,
             "launchType": self.launch_type,
-            "platformVersion": "1.4.0",
-            "platformFamily": "Linux",
+            **({"platformVersion": "1.4.0", "platformFamily": "Linux"} if self.launch_type == "FARGATE" else {}),
             "networkConfiguration": network,
             "rolloutState": deployment.rollout.value,
             "rolloutStateReason": deployment.reason,
         }
-
-
-def count_tasks(tasks: Sequence[Task]) -> tuple[int, int]:
-    """Return (running, pending) as AWS counts them: a stopping task is neither."""
-    running = sum(t.status is Status.RUNNING for t in tasks)
-    pending = sum(t.status in (Status.PROVISIONING, Status.PENDING, Status.ACTIVATING) and t.live for t in tasks)
-    return running, pending

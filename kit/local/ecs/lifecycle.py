@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from kit.errors import KitError
-from kit.local.ecs import container_health
+from kit.local.ecs import container_health, container_secrets, dependencies
 from kit.local.ecs.container_logs import Destination, LogGroupMissing, Shipper
 from kit.local.ecs.container_process import CannotStartContainer, PortsExhausted, Process, free_port
 from kit.local.ecs.sidecar_placeholders import is_placeholder
@@ -30,6 +30,8 @@ T = TypeVar("T")
 REGISTRY = Endpoint(kind=AWS, id="ecr", service="ecr")
 
 METADATA_VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
+# Marks the processes of one container, of which nothing may be left when it stops. AWS has no such variable.
+CONTAINER_VARIABLE = "GAMEDAY_CONTAINER"
 ESSENTIAL_EXITED = "Essential container in task exited"
 
 
@@ -111,11 +113,9 @@ class Lifecycle:
             if roots is None or not await self._pause(task, self.timing.pull_s):
                 return
         task.pull_stopped_at = time.time()
-        for container in task.containers:
-            if container.id in roots:
-                await self._start(task, container, roots[container.id], watchers)
-            else:
-                container.status = "RUNNING"
+        await self._start_all(task, roots, watchers)
+        if any(container.status == "PENDING" for container in task.containers):
+            return  # stopped while a container waited for another one
         self._set_status(task, Status.ACTIVATING)
         self._register(task)
         task.started_at = time.time()
@@ -167,14 +167,47 @@ class Lifecycle:
         except (KitError, OSError, LookupError, ValueError) as error:
             raise StartFailed(f"CannotPullContainerError: {error}") from error
 
+    async def _start_all(self, task: Task, roots: dict[str, Path], watchers: list[asyncio.Task[None]]) -> None:
+        """Start each container when those that it depends on let it. Raises the first failure."""
+        try:
+            secrets = {
+                c.id: container_secrets.resolve(c.definition, account=task.account, region=task.region)
+                for c in task.containers
+            }
+        except container_secrets.SecretMissing as error:
+            raise StartFailed(
+                f"ResourceInitializationError: unable to pull secrets or registry auth: {error}"
+            ) from error
+
+        async def start(container: Container) -> None:
+            container.environment |= secrets[container.id]
+            try:
+                if container.definition.get("dependsOn"):
+                    await self._unless_stopped(task, dependencies.wait_for(container, task.containers))
+                if not task.live:
+                    return
+                if container.id in roots:
+                    await self._start(task, container, roots[container.id], watchers)
+                else:
+                    container.status = "RUNNING"
+            except (StartFailed, dependencies.DependencyFailed) as error:
+                # Said here, so that containers that still wait give up.
+                task.failed_start = True
+                task.request_stop(StopCode.FAILED_TO_START, str(error))
+                raise StartFailed(str(error)) from error
+
+        started = await asyncio.gather(*map(start, task.containers), return_exceptions=True)
+        if failures := [each for each in started if isinstance(each, BaseException)]:
+            raise failures[0]
+
     async def _start(self, task: Task, container: Container, root: Path, watchers: list[asyncio.Task[None]]) -> None:
-        cwd = root / "app" if (root / "app").is_dir() else root
         destination = Destination.of(container.definition, task_id=task.id, account=task.account, region=task.region)
         try:
             if destination is not None:
                 destination.create()
-            env = self._environment(task, container, root, cwd)
-            marker = f"{METADATA_VARIABLE}={env[METADATA_VARIABLE]}"
+            cwd = _working_directory(container, root)
+            env = self._environment(task, container, root)
+            marker = f"{CONTAINER_VARIABLE}={env[CONTAINER_VARIABLE]}"
             container.process = await Process.spawn(container.command, env=env, cwd=cwd, marker=marker)
         except LogGroupMissing as error:
             raise StartFailed(
@@ -196,11 +229,11 @@ class Lifecycle:
             )
             watchers.append(asyncio.create_task(watching, name=f"ecs-health-{task.id[:8]}"))
 
-    def _environment(self, task: Task, container: Container, root: Path, cwd: Path) -> dict[str, str]:
+    def _environment(self, task: Task, container: Container, root: Path) -> dict[str, str]:
         """Return the container's environment. It inherits from the machine only where programs are."""
         env = inherited(os.environ)
         # The home of the machine's user would expose its AWS profiles.
-        env |= {"HOME": str(root), "PYTHONPATH": str(cwd), "PYTHONUNBUFFERED": "1"}
+        env |= {"HOME": str(root), "PYTHONPATH": str(_app_folder(root)), "PYTHONUNBUFFERED": "1"}
         env |= container.environment
         for mapping in container.definition.get("portMappings") or []:
             port = int(mapping["containerPort"])
@@ -219,6 +252,7 @@ class Lifecycle:
             "AWS_EC2_METADATA_DISABLED": "true",
             "AWS_EXECUTION_ENV": "AWS_ECS_FARGATE",
             METADATA_VARIABLE: f"{self.endpoint_url}/_ecs/v4/{task.id}",
+            CONTAINER_VARIABLE: f"{task.id}/{container.id}",
         }
 
     async def _watch(self, task: Task, container: Container) -> None:
@@ -236,7 +270,8 @@ class Lifecycle:
             self._set_status(task, Status.DEACTIVATING)
             await self._deregister(task)
             self._set_status(task, Status.STOPPING)
-            await asyncio.gather(*(self._stop(task, c) for c in task.containers if c.process is not None))
+            for group in dependencies.stop_order(task.containers):
+                await asyncio.gather(*(self._stop(task, c) for c in group if c.process is not None))
             task.execution_stopped_at = time.time()
         for watcher in watchers:
             watcher.cancel()
@@ -300,3 +335,23 @@ class Lifecycle:
     def _notify_changed(self, task: Task) -> None:
         task.version += 1
         self.changed(task)
+
+
+def _working_directory(container: Container, root: Path) -> Path:
+    """Return the folder in which the container's command runs; it is created if the image does not have it."""
+    given = container.definition.get("workingDirectory")
+    if not given:
+        return _app_folder(root)
+    folder = (root / str(given).lstrip("/")).resolve()
+    if not folder.is_relative_to(root.resolve()):
+        raise CannotStartContainer(f"the working directory {given} is outside of the image")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CannotStartContainer(f"working directory {given}: {error.strerror}") from error
+    return folder
+
+
+def _app_folder(root: Path) -> Path:
+    """Return the folder in which the base image runs commands, and in which Python finds its modules."""
+    return root / "app" if (root / "app").is_dir() else root

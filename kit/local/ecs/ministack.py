@@ -14,9 +14,10 @@ from typing import Any
 
 from ministack import app
 from ministack.core.responses import request_scope
-from ministack.services import ecs, eventbridge
+from ministack.services import cloudwatch, ecs, eventbridge
 
 from kit.local.ecs import wire
+from kit.local.ecs.deployment_alarms import AlarmState
 from kit.local.ecs.ecs_services import Service
 from kit.local.ecs.tasks import Task
 from kit.local.main_loop import on_main_loop
@@ -31,6 +32,8 @@ def install(patches: Patches, handlers: Mapping[str, wire.Handler], update_tags:
     `update_tags` is called with the ARN of a resource whose tags were changed.
     """
     require(ecs, "_tasks", "_services", "_tags", "_task_defs", "_clusters", "_resolve_td_key", "_resolve_cluster_name")
+    require(ecs, "_resolve_td_delete_key", "_next_task_def_revision", "_put_cluster", "_resolve_container_secrets")
+    require(cloudwatch, "_alarms", "_composite_alarms")
     require(eventbridge, "_ensure_default_bus", "_put_events")
     original = app.SERVICE_HANDLERS["ecs"]
 
@@ -89,6 +92,21 @@ def drop_service(service: Service) -> None:
 def tags_of(arn: str) -> dict[str, str]:
     """Return the tags that MiniStack holds for the ARN, in the request's scope."""
     return {tag["key"]: tag.get("value", "") for tag in ecs._tags.get(arn, [])}
+
+
+def find_alarm(account: str, region: str, name: str) -> AlarmState | None:
+    """Return the state of a CloudWatch alarm, or None if there is none of this name."""
+    for store in (cloudwatch._alarms, cloudwatch._composite_alarms):
+        alarm = store.get_scoped(account, region, name)
+        if alarm is not None:
+            return AlarmState(state=alarm["StateValue"], span_s=_span_s(alarm))
+    return None
+
+
+def _span_s(alarm: Mapping[str, Any]) -> float:
+    """Return the time that an alarm looks back. A composite alarm follows its alarms at once."""
+    periods = [alarm.get("Period"), *((m.get("MetricStat") or {}).get("Period") for m in alarm.get("Metrics") or ())]
+    return max((float(period) for period in periods if period), default=0.0) * int(alarm.get("EvaluationPeriods") or 1)
 
 
 def _set_tags(account: str, region: str, arn: str, tags: list[dict[str, str]]) -> None:

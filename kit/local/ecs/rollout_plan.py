@@ -28,7 +28,7 @@ def plan(
 
     `tasks` are the live tasks. A step never leads to more than the maximum of live tasks, and never stops so many that
     fewer than the minimum stay healthy. `may_start` is False while a failed deployment or throttling forbids starts.
-    An unhealthy task is then kept, because it may still serve.
+    An unhealthy task is then kept, because it may still serve. Protected tasks are stopped only if they are unhealthy.
     """
     minimum = math.ceil(desired * minimum_percent / 100)
     # With 100 % for both, no task is ever replaced, as on AWS. A maximum below 100 % must still reach `desired`.
@@ -39,11 +39,12 @@ def plan(
     missing = max(0, desired - len(good))
     start = min(missing, max(0, maximum - len(tasks))) if may_start else 0
 
-    stop = _scale_in_order(good)[: max(0, len(good) - desired)]
+    # Counted with the protected ones: the order must spread what is left over the zones.
+    stop = [t for t in _scale_in_order(good) if not t.protected][: max(0, len(good) - desired)]
     healthy = sum(t.healthy and not t.unhealthy_reason for t in tasks) - sum(t.healthy for t in stop)
     stop += _unhealthy_to_stop([t for t in tasks if t.unhealthy_reason], good, desired, missing - start, may_start)
     for task in _unhealthy_first(old):
-        if task in stop or (not may_start and missing):
+        if task in stop or task.protected or (not may_start and missing):
             continue
         if not task.healthy or healthy > minimum:
             # An unhealthy old task can stop at no cost. A healthy one must leave the minimum healthy.

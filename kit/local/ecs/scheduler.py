@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from kit.local.ecs import ministack
+from kit.local.ecs.deployment_alarms import FindAlarm
 from kit.local.ecs.deployment_controller import DeploymentController
 from kit.local.ecs.ecs_services import Service
 from kit.local.ecs.lifecycle import Lifecycle
@@ -36,7 +37,14 @@ log = logging.getLogger(__name__)
 class Scheduler:
     """The services and tasks of one local cloud. Use it from its event loop only."""
 
-    def __init__(self, *, timing: Timing, rng: random.Random, target_health: Callable[[str, str, int], str]) -> None:
+    def __init__(
+        self,
+        *,
+        timing: Timing,
+        rng: random.Random,
+        target_health: Callable[[str, str, int], str],
+        find_alarm: FindAlarm = lambda *_: None,
+    ) -> None:
         self.timing = timing
         self.services: dict[str, Service] = {}  # by ARN
         self._tasks: dict[str, Task] = {}  # by ARN, in order of creation
@@ -44,7 +52,11 @@ class Scheduler:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._addresses = Addresses(rng=rng)
         self._controller = DeploymentController(
-            timing=timing, tasks_of=self.tasks_of, launch=self.launch, target_health=target_health
+            timing=timing,
+            tasks_of=self.tasks_of,
+            launch=self.launch,
+            target_health=target_health,
+            find_alarm=find_alarm,
         )
         self._lifecycle: Lifecycle | None = None
         self._wake = asyncio.Event()

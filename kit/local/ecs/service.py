@@ -5,8 +5,9 @@ from typing import Any
 
 from kit.local.ecs import ministack
 from kit.local.ecs.cloudformation import ServiceResource
+from kit.local.ecs.cloudformation_definitions import DefinitionResources
 from kit.local.ecs.lifecycle import Images, Lifecycle, LoadBalancers
-from kit.local.ecs.operations import Operations
+from kit.local.ecs.operations import handlers_of
 from kit.local.ecs.scheduler import Scheduler
 from kit.local.ecs.tasks import Task
 from kit.local.ecs.timing import Timing
@@ -23,12 +24,14 @@ class Ecs:
         timing: Timing | None = None,
     ) -> None:  # fmt: skip
         timing, rng = timing or Timing(), random.Random(f"ecs/{seed}")
-        self._scheduler = Scheduler(timing=timing, rng=rng, target_health=load_balancers.health)
+        self._scheduler = Scheduler(
+            timing=timing, rng=rng, target_health=load_balancers.health, find_alarm=ministack.find_alarm
+        )
         self._lifecycle = Lifecycle(
             links=links, load_balancers=load_balancers, images=images, endpoint_url=endpoint_url,
             timing=timing, rng=rng, changed=self._scheduler.task_changed,
         )  # fmt: skip
-        self._handlers = Operations(self._scheduler).handlers
+        self._handlers = handlers_of(self._scheduler)
         self._resource = ServiceResource(self._scheduler, self._handlers)
         self._patches = Patches()
 
@@ -36,6 +39,7 @@ class Ecs:
         """Take ECS's services and tasks over from MiniStack and begin to schedule."""
         ministack.install(self._patches, self._handlers, self._scheduler.update_tags)
         self._resource.install(self._patches)
+        DefinitionResources(self._handlers).install(self._patches)
         self._scheduler.start(self._lifecycle)
 
     async def stop(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -110,6 +110,7 @@ class Task:
     stopped_reason: str = ""
     unhealthy_reason: str = ""  # why the service replaces it; empty while it does not
     failed_start: bool = False  # it ended before it was up, or soon after
+    protected_until: float = 0.0  # Unix time until which its service does not stop it
     healthy: bool = False  # as its service counts: up long enough, or healthy in every target group
     version: int = 1
     created_at: float = field(default_factory=time.time)
@@ -166,6 +167,11 @@ class Task:
     @property
     def running(self) -> bool:
         return self.status is Status.RUNNING and self.live
+
+    @property
+    def protected(self) -> bool:
+        """Whether scaling in and deployments must not stop the task."""
+        return self.protected_until > time.time()
 
     @property
     def health(self) -> Health:
@@ -305,6 +311,7 @@ class Task:
                 "com.amazonaws.ecs.task-arn": self.arn,
                 "com.amazonaws.ecs.task-definition-family": self.family,
                 "com.amazonaws.ecs.task-definition-version": str(self.definition["revision"]),
+                **(container.definition.get("dockerLabels") or {}),
             },
             "DesiredStatus": self.desired.value,
             "KnownStatus": container.status,
@@ -314,6 +321,13 @@ class Task:
             "Ports": [{"ContainerPort": inner, "HostPort": outer} for inner, outer in container.ports.items()],
             "Networks": [{"NetworkMode": "awsvpc", "IPv4Addresses": [self.ip], "MACAddress": self.mac}],
         }
+
+
+def count_tasks(tasks: Sequence[Task]) -> tuple[int, int]:
+    """Return (running, pending) as AWS counts them: a stopping task is neither."""
+    running = sum(t.status is Status.RUNNING for t in tasks)
+    pending = sum(t.status in (Status.PROVISIONING, Status.PENDING, Status.ACTIVATING) and t.live for t in tasks)
+    return running, pending
 
 
 def _limits(definition: Mapping[str, Any]) -> dict[str, float]:

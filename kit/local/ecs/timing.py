@@ -33,11 +33,16 @@ STOPPED_VISIBLE_S = 3600.0
 STOPPED_TASKS_MAX = 2000
 INACTIVE_SERVICES_MAX = 200
 EVENTS_PER_SERVICE_MAX = 100
+DEPLOYMENTS_PER_SERVICE_MAX = 100
 # CloudFormation gives an ECS service three hours to stabilise.
 STABILIZE_S_MAX = 3 * 3600.0
 # The limits of RunTask and DescribeTasks.
 RUN_TASK_COUNT_MAX = 10
 DESCRIBE_MAX = 100
+# How long a container waits for the containers that it depends on, unless its `startTimeout` says otherwise.
+DEPENDENCY_S_MAX = 180.0
+# How often a waiting container looks at the containers that it depends on.
+DEPENDENCY_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

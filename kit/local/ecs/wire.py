@@ -12,9 +12,8 @@ from kit.errors import KitError
 from kit.local.ecs.placement import Subnet
 from kit.local.ecs.tasks import Container, Target
 
-# Members of a container definition that are structures themselves. MiniStack's CloudFormation turns PascalCase names
-# into camelCase on the first level only, so the names inside these members are converted here.
-_NESTED = ("healthCheck", "dependsOn", "secrets", "ulimits")
+PAGE_MAX = 100
+TAGS_MAX = 50
 
 Answer = tuple[int, dict[str, str], bytes]
 Request = dict[str, Any]
@@ -30,6 +29,16 @@ class RequestRefused(KitError):
         self.code = code
 
 
+def invalid(message: str) -> RequestRefused:
+    """Return the refusal of a parameter."""
+    return RequestRefused("InvalidParameterException", message)
+
+
+def not_served(what: str, aws_would: str) -> RequestRefused:
+    """Return the refusal of something that AWS has and the local ECS does not do."""
+    return RequestRefused("UnsupportedOperation", f"{what} is not served here; AWS would {aws_would}")
+
+
 def answer(handler: Handler, request: Request) -> Answer:
     """Call the handler and serialise its reply, or the error that it raises."""
     try:
@@ -43,8 +52,12 @@ def answer(handler: Handler, request: Request) -> Answer:
 
 def page(name: str, arns: Sequence[str], request: Request, *, default: int) -> Reply:
     """Return the page of a list that the request's `nextToken` and `maxResults` select."""
-    start = int(request.get("nextToken") or 0)
-    size = int(request.get("maxResults") or default)
+    token = str(request.get("nextToken") or "0")
+    if not token.isdecimal() or int(token) > len(arns):
+        raise invalid(f"Invalid token '{token}'.")
+    start, size = int(token), int(request.get("maxResults") or default)
+    if not 1 <= size <= PAGE_MAX:
+        raise invalid(f"maxResults must be between 1 and {PAGE_MAX}, but is {size}.")
     reply: Reply = {name: list(arns[start : start + size])}
     if start + size < len(arns):
         reply["nextToken"] = str(start + size)
@@ -61,28 +74,22 @@ def task_definition(reference: str) -> dict[str, Any]:
 
     The tags are needed for PropagateTags.
     """
-    key = ecs._resolve_td_key(reference or "")
-    found = ecs._task_defs.get(key) if key else None
-    if found is None or found.get("status") != "ACTIVE":
+    found = find_definition(reference)
+    if found is None or found["status"] != "ACTIVE":
         raise RequestRefused("ClientException", "Unable to find task definition: TaskDefinition not found.")
-    definition = dict(found)
-    definition["containerDefinitions"] = [_with_api_names(c) for c in found["containerDefinitions"]]
-    definition["_tags"] = tags(ecs._tags.get(definition["taskDefinitionArn"]))
-    return definition
+    return {**found, "_tags": tags(ecs._tags.get(found["taskDefinitionArn"]))}
 
 
-def _with_api_names(container: Mapping[str, Any]) -> dict[str, Any]:
-    converted = dict(container)
-    for name in _NESTED:
-        if name in converted:
-            converted[name] = _in_camel_case(converted[name])
-    return converted
-
-
-def _in_camel_case(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key[:1].lower() + key[1:]: _in_camel_case(item) for key, item in value.items()}
-    return [_in_camel_case(item) for item in value] if isinstance(value, list) else value
+def find_definition(reference: str) -> dict[str, Any] | None:
+    """Return the task definition with this name:revision or ARN, or the latest active one of a family."""
+    key = ecs._resolve_td_key(reference) if reference else None
+    if key is None:
+        return None
+    family = reference.rpartition("/")[2]
+    if ":" in family:
+        return ecs._task_defs.get(key)
+    active = [d for d in ecs._task_defs.values() if d["family"] == family and d["status"] == "ACTIVE"]
+    return max(active, key=lambda each: each["revision"], default=None)
 
 
 def containers(definition: Mapping[str, Any], overrides: Mapping[str, Any] | None) -> list[Container]:
@@ -143,3 +150,14 @@ def _target(entry: Mapping[str, Any], definition: Mapping[str, Any]) -> Target:
 def tags(records: Sequence[Mapping[str, str]] | None) -> dict[str, str]:
     """Turn the API's list of tags into a dict."""
     return {record["key"]: str(record.get("value", "")) for record in records or []}
+
+
+def checked_tags(records: Sequence[Mapping[str, str]] | None) -> list[dict[str, str]]:
+    """Return the tags of a request. Raises RequestRefused for a key that is given twice, and for too many tags."""
+    found = [{"key": str(record.get("key", "")), "value": str(record.get("value", ""))} for record in records or ()]
+    keys = [tag["key"] for tag in found]
+    if len(keys) > TAGS_MAX:
+        raise invalid(f"Tag count exceeds the limit of {TAGS_MAX}.")
+    if not all(keys) or len(set(keys)) < len(keys):
+        raise invalid("Each tag must have a key of its own.")
+    return found

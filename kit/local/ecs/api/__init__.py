@@ -1,0 +1,1 @@
+"""Answer the ECS API: clusters, task definitions, services, tasks, protection and deployments."""
