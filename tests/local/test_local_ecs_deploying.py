@@ -107,7 +107,7 @@ def test_an_alarm_rolls_a_deployment_back_and_the_history_tells(stage: Stage) ->
 def test_a_command_is_executed_in_no_task_and_the_refusal_says_why(stage: Stage) -> None:
     command = {"cluster": stage.cluster, "command": "ls", "interactive": True}
     arn = stage.run(stage.define())
-    with pytest.raises(ClientError, match="InvalidParameterException.*was not enabled"):
+    with pytest.raises(ClientError, match=r"InvalidParameterException.*was not enabled"):
         stage.ecs.execute_command(**command, task=arn)
     with pytest.raises(ClientError, match="ClusterContainsTasksException"):
         stage.ecs.delete_cluster(cluster=stage.cluster)

@@ -95,7 +95,9 @@ class Resource:
             lower = kind.name == "LoadBalancer"
             default = provisioners._physical_name(stack_name, logical_id, lowercase=lower, max_len=NAME_LENGTH_MAX)
             request["Name"] = props.get("Name") or default
-        reply = self._call(kind.create, {**request, "Tags": _users_tags(props)})
+        if given := _users_tags(props):
+            request["Tags"] = given
+        reply = self._call(kind.create, request)
         arn = reply[kind.result][0][kind.arn]
         try:
             self._set_attributes(arn, props)

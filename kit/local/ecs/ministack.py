@@ -14,7 +14,7 @@ from typing import Any
 
 from ministack import app
 from ministack.core.responses import request_scope
-from ministack.services import cloudwatch, ecs, eventbridge
+from ministack.services import cloudwatch, ecs, eventbridge, ssm
 
 from kit.local.ecs import wire
 from kit.local.ecs.deployment_alarms import AlarmState
@@ -33,6 +33,7 @@ def install(patches: Patches, handlers: Mapping[str, wire.Handler], update_tags:
     """
     require(ecs, "_tasks", "_services", "_tags", "_task_defs", "_clusters", "_resolve_td_key", "_resolve_cluster_name")
     require(ecs, "_resolve_td_delete_key", "_next_task_def_revision", "_put_cluster", "_resolve_container_secrets")
+    require(ssm, "resolve_parameter_value")
     require(cloudwatch, "_alarms", "_composite_alarms")
     require(eventbridge, "_ensure_default_bus", "_put_events")
     original = app.SERVICE_HANDLERS["ecs"]
