@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,8 +25,8 @@ def stage(aws: Callable[[str], Any]) -> Iterator[Stage]:
 
 def environment(arn: str) -> dict[str, str]:
     (pid,) = processes(arn)
-    with open(f"/proc/{pid}/environ", encoding="utf-8") as file:
-        return dict(line.partition("=")[::2] for line in file.read().split("\0") if line)
+    assignments = (line.partition("=") for line in Path(f"/proc/{pid}/environ").read_text().split("\0"))
+    return {name: value for name, _, value in assignments}
 
 
 def test_secrets_reach_the_container(stage: Stage) -> None:

@@ -21,6 +21,7 @@ DISPATCHED = {
     "ssm": ("operations.py", r"^    \"([A-Z]\w+)\": [a-z_]+,$"),
     "ecr": ("operations.py", r"^            \"([A-Z]\w+)\": self\."),
     "fis": ("operations.py", r"\"([A-Z]\w+)\": "),
+    "ecs": ("operations.py", r"^        \"([A-Z]\w+)\": [a-z_]+\."),
 }
 # The rooms, or MiniStack, keep these tokens themselves.
 TOKENS_OF_THE_ROOM = {
