@@ -96,6 +96,23 @@ def test_an_alarm_during_a_deployment_fails_it_and_brings_the_last_one_back() ->
     play(scenario, **ALARMS)
 
 
+def test_the_history_tells_of_the_alarm_while_the_last_deployment_is_brought_back() -> None:
+    async def scenario(world: World) -> None:
+        world.service.deploy(definition(2))
+        world.step()
+        for task in world.tasks[:2]:
+            # The old tasks are gone, so that the way back takes more than one step.
+            task.request_stop("", "")
+            task.status = Status.STOPPED
+        world.alarm = AlarmState(state="ALARM", span_s=0.0)
+        for _ in range(4):
+            world.step()
+            assert world.service.history[0].alarms["triggeredAlarmNames"] == ["errors"]
+        assert world.running() == {"web:1"}
+
+    play(scenario, **ALARMS)
+
+
 def test_without_rollback_a_failed_deployment_starts_no_further_task() -> None:
     async def scenario(world: World) -> None:
         world.service.deploy(definition(2))

@@ -65,7 +65,9 @@ class DeploymentController:
             # As on AWS: a deployment that is to repair what an alarm shows must not fail because of this alarm.
             deployment.watches_alarms = not triggered
         status = "MONITORING" if deployment.watches_alarms else "DISABLED"
-        service.history[0].alarms = {"status": status, "alarmNames": list(settings.names)}
+        if service.history[0].target.deployment_id == deployment.id:
+            # While an earlier deployment is brought back, the history still tells of the one that failed.
+            service.history[0].alarms = {"status": status, "alarmNames": list(settings.names)}
         has_run = any(t.running and t.deployment_id == deployment.id for t in live) or deployment.failed_tasks
         if not (triggered and deployment.watches_alarms and has_run):
             return
