@@ -50,19 +50,20 @@ def test_every_series_is_a_table_of_times_and_values(local_session: aws.Session,
 
 
 def test_requests_are_read_by_zone_as_well(local_session: aws.Session, deployment: Deployment):
+    """The zones are not those of the deployment, whose tasks publish what they count themselves."""
     now = time.time()
     by = [{"Name": "Env", "Value": deployment.outputs["MetricsEnv"]}, {"Name": "Component", "Value": "api"}]
     data = [
         {"MetricName": "Requests", "Value": 3.0, "Timestamp": now, "StorageResolution": 1, "Dimensions": dimensions}
-        for dimensions in (by, [*by, {"Name": "Az", "Value": "us-east-1a"}])
+        for dimensions in (by, [*by, {"Name": "Az", "Value": "moon-1a"}])
     ]
     local_session.client("cloudwatch").put_metric_data(Namespace="PaperBroker", MetricData=data)
-    tables = collect.series(local_session, deployment, now - 60, now, zones=("us-east-1b", "us-east-1a"))
+    tables = collect.series(local_session, deployment, now - 60, now, zones=("moon-1b", "moon-1a"))
     assert {name for name in tables if "@" in name} == {
-        f"{name}@{zone}" for name in ("requests", "http_5xx") for zone in ("us-east-1a", "us-east-1b")
+        f"{name}@{zone}" for name in ("requests", "http_5xx") for zone in ("moon-1a", "moon-1b")
     }
-    assert tables["requests@us-east-1a"]["value"].sum() == 3.0
-    assert tables["requests@us-east-1b"]["value"].sum() == 0.0
+    assert tables["requests@moon-1a"]["value"].sum() == 3.0
+    assert tables["requests@moon-1b"]["value"].sum() == 0.0
 
 
 def test_the_apis_throttled_calls_are_read_as_it_publishes_them(local_session: aws.Session, deployment: Deployment):

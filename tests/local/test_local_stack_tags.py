@@ -31,7 +31,7 @@ TEMPLATE: dict[str, Any] = {
         "Queue": {"Type": "AWS::SQS::Queue"},
         "Definition": {
             "Type": "AWS::ECS::TaskDefinition",
-            "Properties": {"Family": STACK, "ContainerDefinitions": [{"Name": "main", "Image": "x"}]},
+            "Properties": {"Family": STACK, "ContainerDefinitions": [{"Name": "main", "Image": "x", "Memory": 64}]},
         },
         "Experiment": {
             "Type": "AWS::FIS::ExperimentTemplate",
