@@ -39,7 +39,14 @@ def test_the_good_build_passes_and_shows_its_evidence(good_run, temporary_files,
     assert run.process.returncode == PASS, run.log.read_text()
     record = run.verdict()
     assert record["verdict"] == "PASS" and record["reasons"] == []
-    assert {check["kind"] for check in record["checks"]} == {"integrity", "slo", "hypothesis", "fault", "generator"}
+    assert {check["kind"] for check in record["checks"]} == {
+        "integrity",
+        "slo",
+        "hypothesis",
+        "fault",
+        "generator",
+        "stack",
+    }
     fault = record["fault"]
     assert fault["injected_at"] <= fault["observed_at"] < fault["healed_at"]
     assert {target["zone"] for target in fault["targets"]} == {"us-east-1a"}

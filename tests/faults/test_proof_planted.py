@@ -18,7 +18,7 @@ import pytest
 from kit import aws, collect
 from kit.aws.session import Credentials
 from kit.aws.session import local_session as local_session_of
-from kit.collect.metric_points import VISIBLE_S_MAX
+from kit.collect.metric_points import COMPONENTS, VISIBLE_S_MAX
 from kit.faults import tasks
 from kit.faults.proofs import EVIDENCE_SOURCES, Proof, proof_of
 from kit.faults.tasks import TaskStop
@@ -318,7 +318,7 @@ def test_evidence_that_cannot_be_read_is_no_evidence(broker: Callable[..., Broke
 
 
 def test_meters_wait_for_the_last_publish_but_not_for_ever(broker: Callable[..., Broker]):
-    planted = broker()
+    planted = broker(components=COMPONENTS)
     planted.publish()
     deployment = planted.context(planted.action(LATENCY)).deployment
     clock = [planted.stop]

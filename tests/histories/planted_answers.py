@@ -12,9 +12,12 @@ PLANTS = Plants()
 
 
 def _answered_twice(tables: Tables, op: str) -> int:
-    """The row of an answered retry or early resubmission whose key was answered before."""
-    retries = tables["attempts"][(tables["attempts"]["op"] == op) & (tables["attempts"]["status"] == 200)]
-    return retries.index[0]
+    """The row of a retry or early resubmission that was answered as known, and whose key was answered as new before."""
+    attempts = tables["attempts"][tables["attempts"]["op"] == op]
+    new = attempts[attempts["status"].isin([201, 202])]
+    keys = set(zip(new["client_id"], new["idempotency_key"], strict=True))
+    known = attempts[attempts["status"] == 200]
+    return [row.Index for row in known.itertuples() if (row.client_id, row.idempotency_key) in keys][0]  # noqa: RUF015
 
 
 @PLANTS.caught_by("answered-as-new-once")
@@ -40,8 +43,11 @@ def new_order_is_answered_with_another_success(tables: Tables) -> None:
 
 
 def _own_cancel(tables: Tables) -> dict[str, Any]:
-    """A cancel by its own client, long after the order."""
-    order = edits.row(tables, "orders", status="FILLED")
+    """A cancel by its own client, long after the order was acknowledged."""
+    attempts = tables["attempts"]
+    acknowledged = set(attempts[(attempts["op"] == "order") & (attempts["outcome"] == "ok")]["order_id"])
+    filled = edits.rows(tables, "orders", status="FILLED")
+    order = filled[filled["order_id"].isin(acknowledged)].iloc[0]
     return {"op": "cancel", "client_id": order["client_id"], "idempotency_key": "late", "order_id": order["order_id"]}
 
 
