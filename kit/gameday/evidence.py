@@ -9,6 +9,7 @@ import pandas as pd
 
 from kit import collect, scenarios
 from kit.errors import EvidenceMissing, UsageError
+from kit.files.regular_file import read_text
 from kit.files.seal import check_evidence
 from kit.gameday.phases import phase_windows
 from kit.load import History, read_history
@@ -62,22 +63,11 @@ def read_evidence(run_dir: Path) -> RunEvidence:
             observed=observed,
             history=read_history(run_dir / HISTORY),
             events=collect.read_events(run_dir),
-            template=_template(run_dir),
+            template=read_text(run_dir / TEMPLATE, TEMPLATE_BYTES_MAX),
             cleanup=collect.read_cleanup(run_dir),
         )
     except EvidenceMissing as error:
         raise EvidenceMissing(f"{run_dir} cannot be judged: {error}; a run's folder holds {EXPECTED}") from error
-
-
-def _template(run_dir: Path) -> str:
-    try:
-        with (run_dir / TEMPLATE).open("rb") as file:
-            content = file.read(TEMPLATE_BYTES_MAX + 1)
-        if len(content) > TEMPLATE_BYTES_MAX:
-            raise EvidenceMissing(f"{TEMPLATE} is larger than {TEMPLATE_BYTES_MAX} bytes")
-        return content.decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise EvidenceMissing(f"{TEMPLATE} cannot be read: {error}") from error
 
 
 def _scenario(name: str) -> Scenario:

@@ -74,9 +74,14 @@ def _too_wide(template: Template) -> Iterator[tuple[str, str]]:
                 yield place, f"allows {unscoped[0]} on {shown(resource)}"
         for action in actions:
             key = CONDITIONED.get(str(action))
-            conditions = statement.get("Condition") or {}
-            if key and not any(key in asked for op, asked in conditions.items() if not op.startswith("StringNot")):
+            if key and not _limits(statement.get("Condition") or {}, key):
                 yield place, f"allows {action} without a condition on {key}"
+
+
+def _limits(conditions: Mapping[str, Mapping[str, Any]], key: str) -> bool:
+    """Return whether a condition asks for exact values of a key. Negations and wildcards would allow too much."""
+    asked = _items(conditions.get("StringEquals", {}).get(key))
+    return bool(asked) and not any(WIDE.search(value) for value in asked if isinstance(value, str))
 
 
 def _is_limited(template: Template, resource: Any) -> bool:

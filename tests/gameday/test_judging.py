@@ -101,7 +101,7 @@ def test_what_was_observed_survives_the_folder(finished):
 
 @pytest.mark.parametrize(
     "missing",
-    ["observations.json", "history/summary.json", "ledger/events.parquet", "history/attempts-1.parquet",
+    ["observations.json", "stack.yaml", "history/summary.json", "ledger/events.parquet", "history/attempts-1.parquet",
      "platform/tasks.parquet", "platform/machine.parquet"],
 )  # fmt: skip
 def test_a_folder_that_lacks_evidence_is_invalid_and_says_what_is_missing(run_dir, missing, capsys):

@@ -105,6 +105,8 @@ EDITS: tuple[tuple[str, str], ...] = (
     (TASKS_STATEMENT, TASKS_STATEMENT.replace("Action:", "NotAction:")),
     ("                Condition: {StringEquals: {'aws:ResourceTag/RunId': !Ref RunId}}\n", ""),
     ("Condition: {StringEquals: {'cloudwatch:namespace': PaperBroker}}", "Condition: {}"),
+    ("{StringEquals: {'aws:ResourceTag/RunId': !Ref RunId}}", "{StringLike: {'aws:ResourceTag/RunId': '*'}}"),
+    ("{StringEquals: {'aws:ResourceTag/RunId': !Ref RunId}}", "{StringEqualsIfExists: {'aws:ResourceTag/RunId': a}}"),
     ("Principal: {Service: ecs-tasks.amazonaws.com}", "Principal: {AWS: '*'}"),
     (", Condition: {StringEquals: {'aws:SourceAccount': !Ref AWS::AccountId}}}]", "}]"),
     ("iam::aws:policy/AmazonSSMManagedInstanceCore", "iam::aws:policy/AdministratorAccess"),
