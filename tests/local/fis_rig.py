@@ -76,10 +76,17 @@ class FisRig:
         return self.end(self.start(self.template(**settings)))
 
     def running(self, **settings: Any) -> str:
-        """Create a template, start it, and wait until it runs. Return the experiment's id."""
+        """Create a template, start it, and wait until it and the actions that start with it run. Return its id."""
         experiment_id = self.start(self.template(**settings))
-        wait_until(lambda: self.status(experiment_id) == "running", "running")
+        wait_until(lambda: self.has_begun(experiment_id), "running")
         return experiment_id
+
+    def has_begun(self, experiment_id: str) -> bool:
+        """Tell whether the experiment runs and no action is about to start, other than those that follow another."""
+        experiment = self.get(experiment_id)
+        firsts = [action for action in experiment["actions"].values() if not action.get("startAfter")]
+        waiting = {"pending", "initiating"} & {action["state"]["status"] for action in firsts}
+        return experiment["state"]["status"] == "running" and not waiting
 
     @contextmanager
     def held(self, **settings: Any) -> Iterator[None]:

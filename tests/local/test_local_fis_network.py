@@ -59,6 +59,9 @@ class Hearts:
         arns = self.ecs.list_tasks(cluster=self.tag)["taskArns"]
         return self.ecs.describe_tasks(cluster=self.tag, tasks=arns)["tasks"] if arns else []
 
+    def stopped_reason(self, arn: str) -> str | None:
+        return self.ecs.describe_tasks(cluster=self.tag, tasks=[arn])["tasks"][0].get("stoppedReason")
+
     def zones_beating_since(self, since: float) -> set[str]:
         """Return the zones whose current task has written since that time."""
         items = self.dynamodb.scan(TableName=self.tag, ConsistentRead=True)["Items"]
@@ -84,8 +87,9 @@ def test_an_availability_zone_is_lost_and_comes_back(rig: FisRig) -> None:
             targets={"Tasks": tasks, "Subnets": subnets_by_tag(hearts.tag, filters=zone)},
         )
         cut_at = time.time()
-        (stopped,) = hearts.ecs.describe_tasks(cluster=hearts.tag, tasks=[before["us-east-1a"]])["tasks"]
-        assert stopped["stoppedReason"] == f"Task stopped by AWS FIS experiment {experiment_id}"
+        # An experiment runs before StopTask has answered.
+        reason = f"Task stopped by AWS FIS experiment {experiment_id}"
+        wait_until(lambda: hearts.stopped_reason(before["us-east-1a"]) == reason, reason, TASKS_UP_S_MAX)
         time.sleep(2.5)
         assert hearts.zones_beating_since(cut_at + 0.5) == {"b"}
         experiment = rig.end(experiment_id)
