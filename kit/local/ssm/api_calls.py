@@ -8,35 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
-import threading
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kit.local.api_clients import ApiClients
 from kit.local.ssm.errors import StepFailed, StepInputInvalid
-
-if TYPE_CHECKING:
-    import botocore.session
 
 THREADS_MAX = 8
 # AWS ends an aws:executeAwsApi call after 25 s.
 CALL_S_MAX = 25
-CONNECT_S_MAX = 2
 # Attempts in all; botocore retries after throttling and connection errors.
 ATTEMPTS_MAX = 3
-CLIENTS_KEPT_MAX = 64
 
 
 class ApiCaller:
     """Call any API of the local AWS for an account."""
 
     def __init__(self, endpoint: str, secret: str) -> None:
-        self._endpoint = endpoint
-        self._secret = secret
         self._pool = concurrent.futures.ThreadPoolExecutor(THREADS_MAX, thread_name_prefix="ssm-call")
-        self._session: botocore.session.Session | None = None
-        self._clients: dict[tuple[str, str, str], Any] = {}
-        self._creating = threading.Lock()
+        self._clients = ApiClients(endpoint, secret, attempts_max=ATTEMPTS_MAX)
 
     def close(self) -> None:
         """Accept no more calls. Running calls end by their own time-outs."""
@@ -77,41 +67,10 @@ class ApiCaller:
             raise StepFailed(f"{service} {api}: {error}") from error
 
     def _client(self, service: str, account: str, region: str) -> Any:
-        key = (service, account, region)
-        with self._creating:
-            if key not in self._clients:
-                if len(self._clients) >= CLIENTS_KEPT_MAX:
-                    self._clients.pop(next(iter(self._clients)))
-                self._clients[key] = self._create(service, account, region)
-            return self._clients[key]
-
-    def _create(self, service: str, account: str, region: str) -> Any:
-        # Imported late, because a server without automations does not need it.
-        import botocore.session
-        from botocore.config import Config
         from botocore.exceptions import UnknownServiceError
 
-        if self._session is None:
-            # The user's own AWS configuration must not reach these clients.
-            self._session = botocore.session.Session(
-                session_vars={"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
-            )
-        settings = Config(
-            connect_timeout=CONNECT_S_MAX,
-            read_timeout=CALL_S_MAX,
-            retries={"mode": "standard", "total_max_attempts": ATTEMPTS_MAX},
-            proxies={},
-        )
         try:
-            return self._session.create_client(
-                service,
-                region_name=region,
-                endpoint_url=self._endpoint,
-                # A key of twelve digits selects the account; no task has such a key.
-                aws_access_key_id=account,
-                aws_secret_access_key=self._secret,
-                config=settings,
-            )
+            return self._clients.client(service, account, region, read_s_max=CALL_S_MAX)
         except UnknownServiceError as error:
             raise StepInputInvalid(f"service {service!r} does not exist") from error
 
