@@ -1,0 +1,1 @@
+"""Evaluate the query languages of Amazon States Language: JSONPath, intrinsic functions, choice rules, JSONata."""

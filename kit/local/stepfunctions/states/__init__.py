@@ -1,0 +1,1 @@
+"""Run the states of an execution."""

@@ -1,0 +1,1 @@
+"""Do the work of Task states: calls, jobs, callbacks and activities."""

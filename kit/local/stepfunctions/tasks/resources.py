@@ -1,0 +1,134 @@
+"""Parse the resource of a Task state, and say which resources the local AWS serves."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kit.local.requests import contract
+
+LAMBDA, ACTIVITY, SERVICE, SDK = "lambda", "activity", "service", "sdk"
+REQUEST, SYNC, SYNC_2, CALLBACK = "", "sync", "sync:2", "waitForTaskToken"
+
+_FUNCTION = re.compile(r"arn:[a-z-]+:lambda:[\w-]+:\d*:function:[\w-]+(:[\w$-]+)?")
+_ACTIVITY = re.compile(r"arn:[a-z-]+:states:[\w-]+:\d+:activity:.+")
+_SERVICE = re.compile(r"arn:[a-z-]+:states:[\w-]*:\d*:(?P<service>[\w-]+):(?P<api>\w+)(?:\.(?P<pattern>\w+(?::2)?))?")
+_SDK = re.compile(r"arn:[a-z-]+:states:[\w-]*:\d*:aws-sdk:(?P<service>[\w-]+):(?P<api>\w+)(?:\.(?P<pattern>\w+))?")
+
+# The optimised integrations that are served, with botocore's name of the service.
+OPTIMISED: Mapping[tuple[str, str], tuple[str, frozenset[str]]] = {
+    ("lambda", "invoke"): ("lambda", frozenset({REQUEST, CALLBACK})),
+    ("sqs", "sendMessage"): ("sqs", frozenset({REQUEST, CALLBACK})),
+    ("sns", "publish"): ("sns", frozenset({REQUEST, CALLBACK})),
+    ("events", "putEvents"): ("events", frozenset({REQUEST, CALLBACK})),
+    ("dynamodb", "getItem"): ("dynamodb", frozenset({REQUEST})),
+    ("dynamodb", "putItem"): ("dynamodb", frozenset({REQUEST})),
+    ("dynamodb", "deleteItem"): ("dynamodb", frozenset({REQUEST})),
+    ("dynamodb", "updateItem"): ("dynamodb", frozenset({REQUEST})),
+    ("states", "startExecution"): ("stepfunctions", frozenset({REQUEST, SYNC, SYNC_2, CALLBACK})),
+    ("ecs", "runTask"): ("ecs", frozenset({REQUEST, SYNC, CALLBACK})),
+}
+# What AWS integrates besides, and the local AWS does not.
+UNSERVED = frozenset(
+    {"apigateway", "athena", "batch", "bedrock", "codebuild", "databrew", "eks", "elasticmapreduce", "emr-containers"}
+    | {"emr-serverless", "glue", "glue-databrew", "http", "mediaconvert", "sagemaker"}
+)
+# Names of services in `aws-sdk:`, where they differ from botocore's without hyphens.
+_SDK_NAMES = {
+    "applicationautoscaling": "application-autoscaling", "cloudwatchlogs": "logs", "cognitoidentityprovider":
+    "cognito-idp", "databasemigration": "dms", "dynamodbstreams": "dynamodbstreams", "elasticloadbalancing": "elb",
+    "elasticloadbalancingv2": "elbv2", "eventbridge": "events", "resourcegroupstaggingapi":
+    "resourcegroupstaggingapi", "sfn": "stepfunctions",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """A parsed resource. `service` is botocore's name; `named` is the name in the resource."""
+
+    kind: str
+    arn: str
+    service: str = ""
+    named: str = ""
+    api: str = ""
+    pattern: str = REQUEST
+
+    @property
+    def operation(self) -> str:
+        """Return the API operation."""
+        return operation_name(self.service, self.api)
+
+    @property
+    def type(self) -> str:
+        """Return the resourceType of history events."""
+        return f"aws-sdk:{self.named}" if self.kind == SDK else self.named
+
+    @property
+    def action(self) -> str:
+        """Return the resource of history events."""
+        return f"{self.api}.{self.pattern}" if self.pattern else self.api
+
+
+@functools.lru_cache(maxsize=512)
+def parse(arn: str) -> Resource | None:
+    """Parse a resource. Return None if it is none of a kind that Step Functions knows."""
+    if _FUNCTION.fullmatch(arn):
+        return Resource(kind=LAMBDA, arn=arn, service="lambda")
+    if _ACTIVITY.fullmatch(arn):
+        return Resource(kind=ACTIVITY, arn=arn)
+    if match := _SDK.fullmatch(arn):
+        named = match["service"]
+        service = sdk_service(named) or named
+        return Resource(
+            kind=SDK, arn=arn, service=service, named=named, api=match["api"], pattern=match["pattern"] or ""
+        )
+    if match := _SERVICE.fullmatch(arn):
+        named, api = match["service"], match["api"]
+        service = OPTIMISED.get((named, api), (named, None))[0]
+        return Resource(kind=SERVICE, arn=arn, service=service, named=named, api=api, pattern=match["pattern"] or "")
+    return None
+
+
+@functools.lru_cache(maxsize=256)
+def sdk_service(named: str) -> str | None:
+    """Return botocore's name of a service that the local AWS serves, or None."""
+    served = {each.service for each in contract.contracts()}
+    if named in _SDK_NAMES:
+        return _SDK_NAMES[named] if _SDK_NAMES[named] in served else None
+    return next((service for service in served if service.replace("-", "") == named), None)
+
+
+def served_operation(service: str, operation: str) -> bool:
+    """Return whether the local AWS serves an operation."""
+    return any(each.service == service and operation in each.operations for each in contract.contracts())
+
+
+def operation_name(service: str, api: str) -> str:
+    """Return the name of the operation that an integration calls `api`."""
+    wanted = api.lower()
+    names: Any = (name for each in contract.contracts() if each.service == service for name in each.operations)
+    return next((name for name in names if name.lower() == wanted), api[:1].upper() + api[1:])
+
+
+def problem(resource: Resource) -> str | None:
+    """Return why a resource cannot be used, or None."""
+    unknown = (
+        f"The resource provided {resource.arn} is not recognized. The value is not a valid resource ARN, or the "
+        "resource is not available in this region."
+    )
+    if resource.kind in (LAMBDA, ACTIVITY):
+        return None
+    if resource.kind == SDK:
+        if sdk_service(resource.named) is None:
+            return f"{unknown} The local AWS does not serve {resource.named!r}."
+        if not served_operation(resource.service, resource.operation):
+            return f"{unknown} The local AWS does not serve {resource.service}:{resource.operation}."
+        return None if resource.pattern in (REQUEST, CALLBACK) else unknown
+    found = OPTIMISED.get((resource.named, resource.api))
+    if found is None:
+        is_known = resource.named in UNSERVED
+        return f"{resource.arn} is not served here; AWS has it" if is_known else unknown
+    return None if resource.pattern in found[1] else unknown
