@@ -22,7 +22,7 @@ from kit.local.logs import ministack as logs
 from kit.local.patching import Patches
 from kit.local.sqs import Sqs
 from kit.local.ssm import Ssm
-from kit.local.stepfunctions import ministack as stepfunctions
+from kit.local.stepfunctions import StepFunctions
 
 
 class Service(Protocol):
@@ -52,6 +52,7 @@ class Services:
     ecs: Ecs
     cloudwatch: CloudWatch
     ssm: Ssm
+    stepfunctions: StepFunctions
     fis: Fis
 
     def in_start_order(self) -> Iterator[tuple[str, Service]]:
@@ -62,7 +63,7 @@ class Services:
 def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
-    for module in (ministack, retention, runtime_api, logs, appconfig, stepfunctions, cloudformation):
+    for module in (ministack, retention, runtime_api, logs, appconfig, cloudformation):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
 
@@ -85,5 +86,6 @@ def compose(*, state_dir: Path, kept_dir: Path, endpoint: str, seed: int, links:
         ecs=ecs,
         cloudwatch=cloudwatch,
         ssm=ssm,
+        stepfunctions=StepFunctions(endpoint, keyring.operator.secret_key),
         fis=Fis(collaborators),
     )

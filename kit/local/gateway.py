@@ -25,7 +25,8 @@ METADATA_PREFIX = "/_ecs/v4/"
 # Under this key the protocol class (`kit.local.http_server.Connection`) puts the connection into the ASGI scope.
 TRANSPORT = "kit.transport"
 
-_RECEIVE = b"AmazonSQS.ReceiveMessage"
+# Operations that wait for something which nobody else gets then.
+_POLLS = (b"AmazonSQS.ReceiveMessage", b"AWSStepFunctions.GetActivityTask")
 _LINGER_ZERO = struct.pack("ii", 1, 0)
 
 
@@ -106,7 +107,7 @@ class Gateway:
         await self._serve(scope, receive, carry_reply)
 
     async def _serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Let MiniStack answer. Cancel a poll whose caller has disconnected, because it would consume messages."""
+        """Let MiniStack answer. Cancel a poll whose caller has disconnected: it would take a message or a task."""
         if not _is_poll(scope):
             await self._app(scope, receive, send)
             return
@@ -125,7 +126,7 @@ class Gateway:
 
 
 def _is_poll(scope: Any) -> bool:
-    return any(name == b"x-amz-target" and value == _RECEIVE for name, value in scope["headers"])
+    return any(name == b"x-amz-target" and value in _POLLS for name, value in scope["headers"])
 
 
 async def _while_connected(leg: Any, receive: Receive, scope: Any) -> None:

@@ -18,8 +18,8 @@ Function = Callable[..., Any]
 def on_main_loop(function: Function) -> Function:
     """Decorate a function that reads or writes a store of MiniStack.
 
-    The stores have no locks and belong to MiniStack's main loop, but Step Functions' DynamoDB integration and Lambda's
-    queue pollers call from worker threads.
+    The stores have no locks and belong to MiniStack's main loop, but CloudFormation and Lambda's queue pollers call
+    from worker threads.
     """
     from ministack import app
 

@@ -71,10 +71,13 @@ def test_every_function_is_put_back():
 
 @pytest.mark.parametrize(
     ("resource", "error"),
-    [("dynamodb:putItem", "DynamoDB.ThrottlingException"), ("aws-sdk:dynamodb:putItem", "ThrottlingException")],
+    [
+        ("dynamodb:putItem", "DynamoDB.ThrottlingException"),
+        ("aws-sdk:dynamodb:putItem", "DynamoDb.ThrottlingException"),
+    ],
 )
 def test_the_limits_apply_to_step_functions(cloud, resource, error):
-    """Its optimised integration calls MiniStack's functions from a thread of its own instead of the API."""
+    """Both integrations call the API, and name its error."""
     dynamodb, states = cloud.client("dynamodb"), cloud.client("stepfunctions")
     table = make_table(dynamodb, OnDemandThroughput=maximum(write=1))
     until_refused(dynamodb.put_item, TableName=table, Item=item(size=20_000))

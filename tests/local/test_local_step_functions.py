@@ -1,34 +1,67 @@
-"""Step Functions calls FIS, AppConfig and SSM through its aws-sdk integration, as on AWS."""
+"""Step Functions in a whole cloud: it calls other services, is called by them, and tells them what happens."""
 
 from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.local.fis_rig import FisRig
 from tests.local.ssm_rig import SsmRig, client, put, runbook
+from tests.local.states_rig import one
 from tests.polling import wait_until
 
 SDK = "arn:aws:states:::aws-sdk:"
+ROLE = "arn:aws:iam::000000000000:role/sfn"
+ENDED = {"SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"}
 
 
 def task(api: str, parameters: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"Type": "Task", "Resource": f"{SDK}{api}", "Parameters": parameters, **more}
 
 
-def run(cloud: Any, definition: dict[str, Any]) -> dict[str, Any]:
-    """Create a state machine, run it, and return the description of the ended execution."""
+def create(cloud: Any, definition: dict[str, Any], **more: Any) -> str:
+    """Create a state machine and return its ARN."""
+    return client(cloud, "stepfunctions").create_state_machine(
+        name=f"m-{uuid.uuid4().hex[:8]}", roleArn=ROLE, definition=json.dumps(definition), **more
+    )["stateMachineArn"]
+
+
+def end(cloud: Any, execution: str) -> dict[str, Any]:
+    """Wait until an execution has ended, and describe it."""
     states = client(cloud, "stepfunctions")
-    machine = states.create_state_machine(
-        name=f"m-{uuid.uuid4().hex[:8]}", roleArn="arn:aws:iam::000000000000:role/sfn",
-        definition=json.dumps(definition),
-    )["stateMachineArn"]  # fmt: skip
-    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
-    wait_until(lambda: states.describe_execution(executionArn=execution)["status"] != "RUNNING", "ended", 30)
-    return states.describe_execution(executionArn=execution)
+
+    def described() -> dict[str, Any] | None:
+        found = states.describe_execution(executionArn=execution)
+        return found if found["status"] in ENDED else None
+
+    return wait_until(described, "ended", 30)
+
+
+def run(cloud: Any, definition: dict[str, Any], given: Any = None) -> dict[str, Any]:
+    """Create a state machine, run it, and return the description of the ended execution."""
+    machine = create(cloud, definition)
+    text = json.dumps({} if given is None else given)
+    started = client(cloud, "stepfunctions").start_execution(stateMachineArn=machine, input=text)
+    return end(cloud, started["executionArn"])
+
+
+def history(cloud: Any, execution: str) -> list[dict[str, Any]]:
+    """Return all events of an execution, a few a page."""
+    pages = client(cloud, "stepfunctions").get_paginator("get_execution_history")
+    return [event for page in pages.paginate(executionArn=execution, maxResults=3) for event in page["events"]]
+
+
+def refused(call: Any, **arguments: Any) -> tuple[str, str]:
+    """Return code and message of a refusal."""
+    with pytest.raises(ClientError) as raised:
+        call(**arguments)
+    error = raised.value.response["Error"]
+    return error["Code"], error["Message"]
 
 
 def test_a_state_machine_starts_an_experiment_and_reads_its_end(cloud: Any) -> None:
@@ -57,8 +90,6 @@ def test_a_state_machine_starts_an_experiment_and_reads_its_end(cloud: Any) -> N
     ("api", "parameters", "error"),
     [
         ("fis:getExperiment", {"Id": "EXPnothere"}, "Fis.ResourceNotFoundException"),
-        ("fis:getExperiment", {}, "States.Runtime"),
-        ("fis:nothing", {}, "States.Runtime"),
         ("appconfig:getApplication", {"ApplicationId": "nothere"}, "AppConfig.ResourceNotFoundException"),
     ],
 )
@@ -94,12 +125,209 @@ def test_a_state_machine_starts_an_automation(cloud: Any) -> None:
     assert rig.parameter(mark) == "done"
 
 
-def test_the_private_names_exist() -> None:
-    """MiniStack must look up the patched function at each call."""
-    import inspect
+def test_a_definition_that_cannot_run_is_refused_at_creation(cloud: Any) -> None:
+    states = client(cloud, "stepfunctions")
+    text = json.dumps({"StartAt": "A", "States": {"A": {**task("fis:nothing", {}), "Next": "Lost"}}})
+    code, message = refused(states.create_state_machine, name="bad", roleArn=ROLE, definition=text)
+    assert code == "InvalidDefinition"
+    assert message.startswith("Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: The resource provided")
+    answer = states.validate_state_machine_definition(definition=text)
+    assert (answer["result"], answer["diagnostics"][0]["location"]) == ("FAIL", "/States/A/Resource")
+    assert states.validate_state_machine_definition(definition=json.dumps(one()))["result"] == "OK"
 
-    from ministack.services import stepfunctions
 
-    assert "_dispatch_aws_sdk_rest_json(" in inspect.getsource(stepfunctions._invoke_aws_sdk_integration)
-    for name in ("_AWS_SDK_SERVICE_MAP", "_AWS_SDK_ERROR_PREFIX", "_prefix_sdk_error", "_ExecutionError"):
-        assert hasattr(stepfunctions, name)
+def test_a_machine_has_versions_aliases_and_tags(cloud: Any) -> None:
+    states = client(cloud, "stepfunctions")
+    first = json.dumps(one(Result=1))
+    made = states.create_state_machine(name=f"v-{uuid.uuid4().hex[:8]}", roleArn=ROLE, definition=first, publish=True)
+    machine, version = made["stateMachineArn"], made["stateMachineVersionArn"]
+    updated = states.update_state_machine(stateMachineArn=machine, definition=json.dumps(one(Result=2)), publish=True)
+    route = [{"stateMachineVersionArn": version, "weight": 100}]
+    alias = states.create_state_machine_alias(name="live", routingConfiguration=route)["stateMachineAliasArn"]
+    outputs = {}
+    for arn in (machine, version, updated["stateMachineVersionArn"], alias):
+        execution = states.start_execution(stateMachineArn=arn)["executionArn"]
+        outputs[arn] = end(cloud, execution)["output"]
+    assert list(outputs.values()) == ["2", "1", "2", "1"]
+    assert len(states.list_executions(stateMachineArn=alias)["executions"]) == 1
+    assert refused(states.delete_state_machine_version, stateMachineVersionArn=version)[0] == "ConflictException"
+    assert len(states.list_state_machine_versions(stateMachineArn=machine)["stateMachineVersions"]) == 2
+    states.tag_resource(resourceArn=machine, tags=[{"key": "k", "value": "v"}])
+    assert states.list_tags_for_resource(resourceArn=machine)["tags"] == [{"key": "k", "value": "v"}]
+    states.delete_state_machine(stateMachineArn=machine)
+    assert refused(states.describe_state_machine, stateMachineArn=machine)[0] == "StateMachineDoesNotExist"
+
+
+def test_a_stop_ends_a_parallel_and_its_history_is_paged(cloud: Any) -> None:
+    states = client(cloud, "stepfunctions")
+    branch = {"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 600, "End": True}}}
+    machine = create(cloud, one("Parallel", Branches=[branch]))
+    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
+    wait_until(lambda: len(history(cloud, execution)) >= 4, "the branch waits")
+    states.stop_execution(executionArn=execution, error="Enough", cause="by hand")
+    described = states.describe_execution(executionArn=execution)
+    assert (described["status"], described["error"], described["cause"]) == ("ABORTED", "Enough", "by hand")
+    recorded = history(cloud, execution)
+    assert [event["id"] for event in recorded] == list(range(1, len(recorded) + 1))
+    assert recorded[-1]["executionAbortedEventDetails"] == {"error": "Enough", "cause": "by hand"}
+    newest = states.get_execution_history(executionArn=execution, reverseOrder=True, maxResults=1)["events"]
+    assert newest[0]["type"] == "ExecutionAborted"
+
+
+def test_an_express_machine_answers_at_once(cloud: Any) -> None:
+    states = cloud.client("stepfunctions", inject_host_prefix=False)
+    machine = create(cloud, one("Fail", Error="E", Cause="c"), type="EXPRESS")
+    answer = states.start_sync_execution(stateMachineArn=machine, input="{}")
+    assert (answer["status"], answer["error"], answer["cause"]) == ("FAILED", "E", "c")
+    standard = create(cloud, one())
+    assert refused(states.start_sync_execution, stateMachineArn=standard)[0] == "StateMachineTypeNotSupported"
+
+
+@pytest.fixture
+def queue(cloud: Any) -> Iterator[tuple[str, str]]:
+    """A queue of its own: its URL and ARN."""
+    sqs = client(cloud, "sqs")
+    url = sqs.create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    yield url, arn
+    sqs.delete_queue(QueueUrl=url)
+
+
+def received(cloud: Any, url: str) -> dict[str, Any]:
+    """Take the next message from a queue."""
+    sqs = client(cloud, "sqs")
+    found = wait_until(lambda: sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages"), "a message")
+    sqs.delete_message(QueueUrl=url, ReceiptHandle=found[0]["ReceiptHandle"])
+    return json.loads(found[0]["Body"])
+
+
+def test_a_message_with_a_token_is_answered(cloud: Any, queue: tuple[str, str]) -> None:
+    states = client(cloud, "stepfunctions")
+    send = one(
+        "Task", Resource="arn:aws:states:::sqs:sendMessage.waitForTaskToken", HeartbeatSeconds=60,
+        Parameters={"QueueUrl": queue[0], "MessageBody": {"token.$": "$$.Task.Token", "i.$": "$.i"}},
+    )  # fmt: skip
+    execution = states.start_execution(stateMachineArn=create(cloud, send), input='{"i": 3}')["executionArn"]
+    message = received(cloud, queue[0])
+    assert message["i"] == 3
+    states.send_task_heartbeat(taskToken=message["token"])
+    assert refused(states.send_task_success, taskToken=message["token"], output="{")[0] == "InvalidOutput"
+    states.send_task_success(taskToken=message["token"], output='{"o": 1}')
+    assert json.loads(end(cloud, execution)["output"]) == {"o": 1}
+    assert refused(states.send_task_failure, taskToken=message["token"])[0] == "TaskTimedOut"
+    assert refused(states.send_task_heartbeat, taskToken="nonsense")[0] == "InvalidToken"
+
+
+def test_a_rule_starts_a_machine_and_another_hears_of_its_end(cloud: Any, queue: tuple[str, str]) -> None:
+    """EventBridge starts the execution, and its status events reach a queue through another rule."""
+    events, name = client(cloud, "events"), f"r-{uuid.uuid4().hex[:8]}"
+    machine = create(cloud, one(Result={"done": True}))
+    heard = {"source": ["aws.states"], "detail": {"stateMachineArn": [machine], "status": ["SUCCEEDED"]}}
+    for rule, pattern, target in (
+        (f"{name}-start", {"source": [name]}, {"Id": "m", "Arn": machine, "RoleArn": ROLE}),
+        (f"{name}-end", heard, {"Id": "q", "Arn": queue[1]}),
+    ):
+        events.put_rule(Name=rule, EventPattern=json.dumps(pattern))
+        events.put_targets(Rule=rule, Targets=[target])
+    events.put_events(Entries=[{"Source": name, "DetailType": "d", "Detail": '{"n": 1}'}])
+    event = received(cloud, queue[0])
+    assert event["detail-type"] == "Step Functions Execution Status Change"
+    assert json.loads(event["detail"]["input"])["detail"] == {"n": 1}
+    assert event["detail"]["output"] == '{"done":true}'
+
+
+def test_executions_are_counted_and_logged(cloud: Any) -> None:
+    logs, watch = client(cloud, "logs"), client(cloud, "cloudwatch")
+    group = f"/states/{uuid.uuid4().hex[:8]}"
+    logs.create_log_group(logGroupName=group)
+    destination = {"logGroupArn": f"arn:aws:logs:us-east-1:000000000000:log-group:{group}:*"}
+    config = {"level": "ALL", "includeExecutionData": False, "destinations": [{"cloudWatchLogsLogGroup": destination}]}
+    machine = create(cloud, one("Fail", Error="E"), loggingConfiguration=config)
+    execution = client(cloud, "stepfunctions").start_execution(stateMachineArn=machine)["executionArn"]
+    assert end(cloud, execution)["status"] == "FAILED"
+    written = [json.loads(each["message"]) for each in logs.filter_log_events(logGroupName=group)["events"]]
+    assert [each["type"] for each in written] == ["ExecutionStarted", "FailStateEntered", "ExecutionFailed"]
+    assert "input" not in written[0]["details"]
+    listed = watch.list_metrics(Namespace="AWS/States", Dimensions=[{"Name": "StateMachineArn", "Value": machine}])
+    assert {each["MetricName"] for each in listed["Metrics"]} == {
+        "ExecutionsStarted", "ExecutionsFailed", "ExecutionTime",
+    }  # fmt: skip
+
+
+TEMPLATE = """
+Resources:
+  Worker: {Type: AWS::StepFunctions::Activity, Properties: {Name: "%(name)s"}}
+  Machine:
+    Type: AWS::StepFunctions::StateMachine
+    Properties:
+      RoleArn: arn:aws:iam::000000000000:role/sfn
+      DefinitionSubstitutions: {Worker: !Ref Worker, Seconds: "%(seconds)s"}
+      Definition:
+        StartAt: Work
+        States: {Work: {Type: Task, Resource: "${Worker}", TimeoutSeconds: 60, Comment: "${Seconds}", End: %(end)s}}
+Outputs: {Machine: {Value: !GetAtt Machine.Arn}}
+"""
+
+
+def test_a_stack_makes_and_updates_a_machine_and_its_activity(cloud: Any) -> None:
+    stacks, states, name = client(cloud, "cloudformation"), client(cloud, "stepfunctions"), f"s-{uuid.uuid4().hex[:8]}"
+
+    def made(**values: str) -> str:
+        given = {"name": name, "seconds": "1", "end": "true", **values}
+        deploy = stacks.update_stack if values else stacks.create_stack
+        deploy(StackName=name, TemplateBody=TEMPLATE % given)
+        wait_until(lambda: not described()["StackStatus"].endswith("IN_PROGRESS"), "the stack has ended", 30)
+        return described()["StackStatus"]
+
+    def described() -> dict[str, Any]:
+        return stacks.describe_stacks(StackName=name)["Stacks"][0]
+
+    assert made() == "CREATE_COMPLETE"
+    machine = described()["Outputs"][0]["OutputValue"]
+    execution = states.start_execution(stateMachineArn=machine, input='"i"')["executionArn"]
+    worker = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])["States"]["Work"]
+    given = states.get_activity_task(activityArn=worker["Resource"], workerName="w")
+    states.send_task_success(taskToken=given["taskToken"], output=given["input"])
+    assert end(cloud, execution)["output"] == '"i"'
+    assert made(seconds="2") == "UPDATE_COMPLETE"
+    assert '"Comment": "2"' in states.describe_state_machine(stateMachineArn=machine)["definition"]
+    assert made(end="false").startswith("UPDATE_ROLLBACK")
+    stacks.delete_stack(StackName=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "how", "status"),
+    [
+        ("raise SystemExit(0)", "", "SUCCEEDED"),
+        ("raise SystemExit(3)", "", "FAILED"),
+        ("import time; time.sleep(600)", "stop", "ABORTED"),
+    ],
+)
+def test_an_ecs_task_is_run_to_its_end_or_stopped(cloud: Any, command: str, how: str, status: str) -> None:
+    name = f"sfn-{uuid.uuid4().hex[:6]}"
+    ec2, ecs, states = client(cloud, "ec2"), client(cloud, "ecs"), client(cloud, "stepfunctions")
+    vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    subnet = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.1.0/24", AvailabilityZone="us-east-1a")["Subnet"]["SubnetId"]
+    ecs.create_cluster(clusterName=name)
+    image = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
+    container = {"name": "main", "image": image, "command": ["python", "-c", command]}
+    ecs.register_task_definition(
+        family=name, networkMode="awsvpc", requiresCompatibilities=["FARGATE"], cpu="256", memory="512",
+        containerDefinitions=[container],
+    )  # fmt: skip
+    parameters = {
+        "Cluster": name, "TaskDefinition": name, "LaunchType": "FARGATE",
+        "NetworkConfiguration": {"AwsvpcConfiguration": {"Subnets": [subnet]}},
+    }  # fmt: skip
+    machine = create(cloud, one("Task", Resource="arn:aws:states:::ecs:runTask.sync", Parameters=parameters))
+    execution = states.start_execution(stateMachineArn=machine)["executionArn"]
+    if how == "stop":
+        wait_until(lambda: ecs.list_tasks(cluster=name)["taskArns"], "the task was started")
+        states.stop_execution(executionArn=execution)
+        wait_until(lambda: not ecs.list_tasks(cluster=name)["taskArns"], "the task was stopped")
+    described = end(cloud, execution)
+    assert described["status"] == status, described
+    if status == "FAILED":
+        assert described["error"] == "States.TaskFailed"
+        assert json.loads(described["cause"])["Containers"][0]["ExitCode"] == 3
