@@ -59,6 +59,8 @@ class ApiClients:
             proxies={},
             parameter_validation=self._is_validating,
             inject_host_prefix=False,
+            # A client that asks for checksums would show them to states that did not.
+            response_checksum_validation="when_required",
             s3={"addressing_style": "path"},
         )
         return self._session.create_client(

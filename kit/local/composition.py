@@ -15,6 +15,7 @@ from kit.local.cloudwatch import CloudWatch
 from kit.local.dynamodb import DynamoDb
 from kit.local.ecr import Registry
 from kit.local.ecs import Ecs
+from kit.local.eventbridge import ministack as eventbridge
 from kit.local.fis import Collaborators, Fis
 from kit.local.keyring import Keyring
 from kit.local.links import Links
@@ -63,7 +64,7 @@ class Services:
 def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
-    for module in (ministack, retention, runtime_api, logs, appconfig, cloudformation):
+    for module in (ministack, retention, runtime_api, logs, appconfig, cloudformation, eventbridge):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
 
