@@ -147,6 +147,8 @@ def test_a_good_definition_is_accepted(definition: dict[str, Any]) -> None:
         (distributed(ItemReader={**READER, "ReaderConfig": {"InputType": "PARQUET"}}), "InputType must be one of"),
         (distributed(ItemReader={**READER, "ReaderConfig": {"InputType": "CSV"}}), "CSVHeaderLocation"),
         (distributed(ItemBatcher={}), "MaxItemsPerBatch"),
+        (distributed(Label="a b"), "Label has 1 to 40 characters"),
+        (distributed(Label=""), "Label has 1 to 40 characters"),
         (distributed(ToleratedFailurePercentage=101), "ToleratedFailurePercentage must be"),
         (distributed(ResultWriter={"Resource": "arn:aws:states:::s3:getObject"}), "Resource must be"),
         (one("Map", ItemReader=READER, ItemProcessor={"StartAt": "I", "States": {"I": {"Type": "Pass", "End": True}}}),

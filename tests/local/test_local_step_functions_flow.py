@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.local.states_rig import START, Rig, chain, events, one, play, run
+from kit.local.stepfunctions import engine
+from tests.local.states_rig import PREFIX, START, Rig, chain, events, one, play, run
 
 PASS = {"Type": "Pass"}
 BOOM = {"Type": "Fail", "Error": "Boom", "Cause": "why"}
@@ -278,3 +279,22 @@ def test_a_machine_that_runs_for_ever_ends_at_the_limit_of_its_history() -> None
 def test_an_output_that_is_too_large_ends_the_execution() -> None:
     execution = run(one(Parameters={"a.$": "States.Array($, $)"}), "x" * 140_000)
     assert (execution.status, execution.error) == ("FAILED", "States.DataLimitExceeded")
+
+
+def test_old_executions_are_forgotten_and_running_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ENDED_KEPT_MAX", 5)
+    monkeypatch.setattr(engine, "FORGET_EVERY", 10)
+
+    async def script(rig: Rig) -> None:
+        activity = rig.engine.activities.create(f"{PREFIX}activity:a", "a", START, {})
+        waiting = rig.start(one("Task", Resource=activity.arn))
+        revision = rig.machine(one()).revision
+        for number in range(40):
+            await rig.engine.start(revision, f"n{number}", "{}").ended.wait()
+        names = [each.name for each in rig.engine.all()]
+        assert waiting.name in names
+        assert "n39" in names
+        assert len(names) <= 5 + 10 + 1
+        assert rig.engine.find(waiting.arn) is waiting
+
+    play(script)

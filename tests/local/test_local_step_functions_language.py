@@ -123,7 +123,7 @@ def test_an_intrinsic_function_refuses_its_arguments(call: str) -> None:
 @pytest.mark.parametrize(
     "call",
     ["States.Nothing()", "States.ArrayLength()", "States.UUID(1)", "States.Array(1", "States.Array(a)",
-     "States.Array('a)", "States.Array($.)", "States.Array(1) 2", "Array(1)"],
+     "States.Array('a)", "States.Array($.)", "States.Array(1) 2", "Array(1)", r"States.Array('\n')"],
 )  # fmt: skip
 def test_what_is_no_call_is_refused(call: str) -> None:
     with pytest.raises((intrinsics.IntrinsicInvalid, jsonpath.PathInvalid)):

@@ -9,7 +9,7 @@ import functools
 import json
 import logging
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 from ministack.services import cloudwatch, eventbridge
 
@@ -77,7 +77,7 @@ def _put(execution: Execution, name: str, unit: str, value: float) -> None:
 @_never_raises
 def _announce(execution: Execution) -> None:
     failed = execution.status not in (RUNNING, SUCCEEDED)
-    detail = {
+    detail: dict[str, Any] = {
         "executionArn": execution.arn,
         "stateMachineArn": execution.revision.arn,
         "name": execution.name,

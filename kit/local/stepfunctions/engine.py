@@ -31,6 +31,10 @@ from kit.local.stepfunctions.tasks.sdk_calls import SdkCalls
 RUNNING_MAX = 10_000
 # Ended executions that can still be described; the oldest are forgotten first.
 ENDED_KEPT_MAX = 2_000
+# Events of ended executions that are kept, each of about 1 kB.
+EVENTS_KEPT_MAX = 200_000
+# Both are looked at after so many starts, because counting takes time.
+FORGET_EVERY = 100
 # The stops of jobs that are waited for when the service ends.
 STOP_S_MAX = 2.0
 
@@ -59,6 +63,7 @@ class Engine:
         self._executions: dict[str, Execution] = {}
         self._background: set[asyncio.Task[None]] = set()
         self._express: set[Execution] = set()
+        self._started = 0
         self._interpreter = self._compose(Integrations(calls, host))
 
     def _compose(self, integrations: Integrations) -> Interpreter:
@@ -167,8 +172,17 @@ class Engine:
                 self._on_status(execution)
 
     def _forget_oldest(self) -> None:
-        ended = [arn for arn, each in self._executions.items() if each.status != RUNNING]
-        for arn in ended[: max(0, len(ended) - ENDED_KEPT_MAX + 1)]:
+        self._started += 1
+        if self._started % FORGET_EVERY:
+            return
+        ended = {arn: each for arn, each in self._executions.items() if each.status != RUNNING}
+        events = sum(len(each.history.events) for each in ended.values())
+        kept = len(ended)
+        for arn, each in ended.items():
+            if kept < ENDED_KEPT_MAX and events <= EVENTS_KEPT_MAX:
+                return
+            kept -= 1
+            events -= len(each.history.events)
             del self._executions[arn]
 
     # ---- what states start

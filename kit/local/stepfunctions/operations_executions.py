@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -154,13 +153,16 @@ def _run(call: Call, arn: str) -> MapRun:
 
 
 def _counts(run: MapRun, *, by_item: bool) -> dict[str, int]:
-    counts: Counter[str] = Counter()
-    for index, child in run.children.items():
-        counts[_COUNTERS[child.status]] += run.weight(index) if by_item else 1
-    total = run.items if by_item else len(run.inputs)
-    names = ("succeeded", "failed", "timedOut", "aborted")
-    shown = {name: counts[name] for name in names} | {"running": run.running, "total": total}
-    shown |= {"pending": max(0, total - run.running - sum(counts.values())), "resultsWritten": run.results_written}
+    counted = run.items_by_status if by_item else run.executions_by_status
+    total = run.items if by_item else run.executions
+    shown = {name: counted[status] for status, name in _COUNTERS.items()}
+    rest = total - counted.total()
+    if run.ended_at is None:
+        shown |= {"running": run.running, "pending": max(0, rest - run.running)}
+    else:
+        # What had not ended by itself was stopped with the run.
+        shown |= {"running": 0, "pending": 0, "aborted": shown["aborted"] + rest}
+    shown |= {"total": total, "resultsWritten": run.results_written}
     return shown | {"failuresNotRedrivable": 0, "pendingRedrive": 0}
 
 

@@ -47,7 +47,7 @@ class StepFunctions:
         try:
             account, region = ministack.caller()
             call = Call(engine=self.engine, request=wire.load(body), account=account, region=region)
-            answer = OPERATIONS[wire.operation_of(headers)](call)
+            answer: Any = OPERATIONS[wire.operation_of(headers)](call)
             return wire.answer(await answer if inspect.isawaitable(answer) else answer)
         except ApiError as error:
             return wire.refuse(error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ TRANSFORMATIONS = ("NONE", "COMPACT", "FLATTEN")
 OUTPUT_TYPES = ("JSON", "JSONL")
 MAX_ITEMS_MAX = 100_000_000
 BATCH_BYTES_MAX = 256 * 1024
-LABEL_CHARS_MAX = 40
+_LABEL = re.compile(r"[^\s?*<>{}\[\]:;,\\|^~$#%&`\"\u0000-\u001f\u007f-\u009f]{1,40}")
 DISTRIBUTED_ONLY = ("ItemReader", "ItemBatcher", "ResultWriter", "Label")
 
 
@@ -47,8 +48,8 @@ def problems(state: Mapping[str, Any], path: str, *, is_jsonata: bool, is_expres
                 yield from check(state[field], f"{path}/{field}", is_jsonata=is_jsonata)
             else:
                 yield schema(f"{field} must be an object", f"{path}/{field}")
-    if len(str(state.get("Label", ""))) > LABEL_CHARS_MAX:
-        yield schema(f"Label has at most {LABEL_CHARS_MAX} characters", f"{path}/Label")
+    if "Label" in state and not _LABEL.fullmatch(str(state["Label"])):
+        yield schema("Label has 1 to 40 characters, without spaces, brackets, wildcards and signs", f"{path}/Label")
 
 
 def _config(config: Mapping[str, Any], path: str, *, is_express: bool) -> Iterator[Problem]:

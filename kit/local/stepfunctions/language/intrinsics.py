@@ -16,6 +16,9 @@ from kit.local.stepfunctions.language.jsonpath_filters import closing
 _CALL = re.compile(r"\s*States\.(\w+)\s*\(")
 _NUMBER = re.compile(r"\s*(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)")
 _STRING = re.compile(r"\s*'((?:[^'\\]|\\.)*)'", re.DOTALL)
+# A backslash that escapes none of the characters that may be.
+_ESCAPE = re.compile(r"(?<!\\)(?:\\\\)*(\\[^'{}\\])", re.DOTALL)
+ESCAPES = r"\' \{ \} \\"
 _CONSTANT = re.compile(r"\s*(true|false|null)\b")
 _CONSTANTS = {"true": True, "false": False, "null": None}
 NESTING_MAX = 10
@@ -128,6 +131,8 @@ class _Parser:
             return self.call(depth + 1)
         if match := _STRING.match(text, self._at):
             self._at = match.end()
+            if wrong := _ESCAPE.search(match[1]):
+                raise self._invalid(f"{wrong[0]!r} is no escape; those are {ESCAPES}")
             return Literal(intrinsic_functions.unescape(match[1]))
         if match := _NUMBER.match(text, self._at):
             self._at = match.end()

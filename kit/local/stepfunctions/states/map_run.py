@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -56,15 +57,32 @@ class MapRun:
     ended_at: float | None = None
     items: int = 0
     inputs: list[Any] = field(default_factory=list)
-    # What has ended, by the index of its input.
+    # What has ended, by the index of its input, until the run itself has ended.
     children: dict[int, Child] = field(default_factory=dict)
+    executions: int = 0
     running: int = 0
+    executions_by_status: Counter[str] = field(default_factory=Counter)
+    items_by_status: Counter[str] = field(default_factory=Counter)
     results_written: int = 0
 
-    def failed_items(self) -> int:
-        """Return how many items belong to children that failed."""
-        return sum(self.weight(at) for at, child in self.children.items() if child.status != SUCCEEDED)
+    def begin(self, inputs: list[Any], items: int) -> None:
+        """Take the inputs of the child executions, and how many items they have together."""
+        self.inputs, self.executions, self.items = inputs, len(inputs), items
 
-    def weight(self, index: int) -> int:
-        """Return how many items an input has."""
-        return len(self.inputs[index]["Items"]) if "ItemBatcher" in self.state.fields else 1
+    def add(self, index: int, child: Child) -> None:
+        """Count a child that has ended."""
+        self.children[index] = child
+        self.executions_by_status[child.status] += 1
+        is_batch = "ItemBatcher" in self.state.fields
+        self.items_by_status[child.status] += len(self.inputs[index]["Items"]) if is_batch else 1
+
+    def is_failed(self) -> bool:
+        """Return whether more items have failed than may."""
+        failed = self.items_by_status.total() - self.items_by_status[SUCCEEDED]
+        return self.thresholds.exceeded(failed, self.items)
+
+    def end(self, status: str, now: float) -> None:
+        """End the run; only its numbers are kept."""
+        self.status, self.ended_at = status, now
+        self.children.clear()
+        self.inputs.clear()

@@ -55,19 +55,17 @@ class MapRuns:
 
     async def run(self, run: MapRun, inputs: list[Any], items: int, scope: Scope) -> Any:
         """Run all children and return the Map's result. Raises StateFailed when too many failed."""
-        run.inputs, run.items = inputs, items
+        run.begin(inputs, items)
+        status = FAILED
         try:
             await run_all(lambda index: self._run_one(run, index), len(inputs), run.at_once)
             result = await write_results(run, scope, self._calls)
-            run.status = SUCCEEDED
-        except StateFailed:
-            run.status = FAILED
-            raise
+            status = SUCCEEDED
         except asyncio.CancelledError:
-            run.status = ABORTED
+            status = ABORTED
             raise
         finally:
-            run.ended_at = self._now()
+            run.end(status, self._now())
         return result
 
     async def _run_one(self, run: MapRun, index: int) -> None:
@@ -75,8 +73,8 @@ class MapRuns:
             raise AssertionError("the engine has not attached the starter of child executions")
         run.running += 1
         try:
-            run.children[index] = await self.run_child(run, index, run.inputs[index])
+            run.add(index, await self.run_child(run, index, run.inputs[index]))
         finally:
             run.running -= 1
-        if run.thresholds.exceeded(run.failed_items(), run.items):
+        if run.is_failed():
             raise StateFailed(THRESHOLD_EXCEEDED, "The specified tolerated failure threshold was exceeded")
