@@ -318,6 +318,31 @@ def test_an_ecs_task_that_nobody_awaits_is_stopped(how: str) -> None:
     play(script, **ecs_answers(RUNNING))
 
 
+def test_an_ecs_task_that_starts_while_its_execution_is_stopped_is_stopped_too() -> None:
+    async def script(rig: Rig) -> None:
+        answer = asyncio.get_running_loop().create_future()
+        rig.calls.answers = {"ecs:RunTask": answer, "ecs:StopTask": {}}
+        execution = rig.start(ECS)
+        await until(rig, execution, "TaskStarted")
+        await rig.time.sleep(0)
+        await rig.engine.stop(execution, None, None)
+        assert execution.status == "ABORTED"
+        answer.set_result({"Tasks": [{"TaskArn": "arn:t"}], "Failures": []})
+        await rig.time.sleep(1)
+        assert [name for name, _ in rig.calls.made] == ["ecs:RunTask", "ecs:StopTask"]
+
+    play(script)
+
+
+def test_an_ecs_task_that_cannot_be_looked_at_is_not_given_up_at_once() -> None:
+    end = {"LastStatus": "STOPPED", "StopCode": "EssentialContainerExited", "Containers": [{"ExitCode": 0}]}
+    looks = iter([CallFailed("ThrottlingException", "slow down", status=400)] * 3)
+    answers = ecs_answers(end)
+    described = answers["ecs_DescribeTasks"]
+    answers["ecs_DescribeTasks"] = lambda parameters: next(looks, None) or described(parameters)
+    assert run(ECS, **answers).status == "SUCCEEDED"
+
+
 # ---- starting
 
 

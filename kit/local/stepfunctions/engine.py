@@ -36,7 +36,8 @@ EVENTS_KEPT_MAX = 200_000
 # Both are looked at after so many starts, because counting takes time.
 FORGET_EVERY = 100
 # The stops of jobs that are waited for when the service ends.
-STOP_S_MAX = 2.0
+# The server gives a service three seconds.
+STOP_S_MAX = 1.2
 
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from kit.local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, RUNTIME, TIMEOUT, ApiError, StateFailed
@@ -66,27 +67,27 @@ class TaskState:
         if resource.kind == LAMBDA:
             del times["heartbeatInSeconds"]
         branch.record(f"{events.prefix}Scheduled", {**details, **times})
-        result = await self._finish(branch, events, work, timeout_s)
+        result = await self._finish(branch, events, work(), timeout_s)
         return data_flow.finish(state, branch, raw, result)
 
     def _work(
         self, branch: Branch, resource: Resource, parameters: Any, heartbeat_s: int | None
-    ) -> tuple[Awaitable[Any], _Events, dict[str, Any]]:
-        """Return the work of a task, its events and the details of the first one."""
+    ) -> tuple[Callable[[], Awaitable[Any]], _Events, dict[str, Any]]:
+        """Return what begins the work of a task, its events and the details of the first one."""
         text = dump(parameters)
         if resource.kind == LAMBDA:
             events = _Events("LambdaFunction", {}, resource.arn)
             details = {"resource": resource.arn, **payload("input", text)}
-            return self._invoke(branch, resource, parameters), events, details
+            return partial(self._invoke, branch, resource, parameters), events, details
         if resource.kind == ACTIVITY:
             events = _Events("Activity", {}, resource.arn)
             details = {"resource": resource.arn, **payload("input", text)}
-            return self._activity(branch, resource, text, heartbeat_s), events, details
+            return partial(self._activity, branch, resource, text, heartbeat_s), events, details
         ids = {"resourceType": resource.type, "resource": resource.action}
         region = branch.context()["Execution"]["Id"].split(":")[3]
         events = _Events("Task", ids, resource.named)
         details = {**ids, "region": region, "parameters": text}
-        return self._service(branch, resource, parameters, heartbeat_s, ids), events, details
+        return partial(self._service, branch, resource, parameters, heartbeat_s, ids), events, details
 
     async def _finish(self, branch: Branch, events: _Events, work: Awaitable[Any], timeout_s: int | None) -> Any:
         """Await the work and record how it ended. Raises StateFailed."""
@@ -135,34 +136,43 @@ class TaskState:
             return await self._request(resource, parameters)
         token = branch.token or ""
         pending = self._callbacks.open(token)
-        job: Job | None = None
         try:
             if resource.pattern == CALLBACK:
                 submitted = await self._request(resource, parameters)
-            else:
-                job = await self._jobs.submit(resource, parameters)
-                submitted = job.submitted
-            branch.record("TaskSubmitted", {**ids, **payload("output", dump(submitted))})
-            answered = pending.result(branch.clock, heartbeat_s)
-            if job is None:
-                return await answered
-            return await self._follow(job, answered)
+                branch.record("TaskSubmitted", {**ids, **payload("output", dump(submitted))})
+                return await pending.result(branch.clock, heartbeat_s)
+            job = await self._submit(resource, parameters)
+            try:
+                branch.record("TaskSubmitted", {**ids, **payload("output", dump(job.submitted))})
+                return await _first(job.wait(), pending.result(branch.clock, heartbeat_s))
+            finally:
+                # Nobody awaits the job any more: it was stopped, took too long, or its token was answered.
+                if not job.is_over:
+                    self._in_background(job.stop())
         finally:
             self._callbacks.close(token)
 
-    async def _follow(self, job: Job, answered: Awaitable[Any]) -> Any:
-        """Await the job, or an answer to its token. A job that still runs when the waiting ends is stopped."""
-        waiting = asyncio.ensure_future(job.wait())
+    async def _submit(self, resource: Resource, parameters: Any) -> Job:
+        """Start a job. One that is started while the state is being stopped is stopped, too."""
+        submitting = asyncio.ensure_future(self._jobs.submit(resource, parameters))
         try:
-            return await _first(waiting, answered)
-        finally:
-            if waiting.cancelled() or not waiting.done():
-                self._in_background(job.stop())
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            self._in_background(_stop_once_submitted(submitting))
+            raise
 
     async def _request(self, resource: Resource, parameters: Any) -> Any:
         if resource.kind == SERVICE and resource.service == "stepfunctions":
             return started(self._jobs.start_nested(parameters))
         return await self._integrations.call(resource, parameters)
+
+
+async def _stop_once_submitted(submitting: asyncio.Future[Job]) -> None:
+    try:
+        job = await submitting
+    except StateFailed:
+        return  # There is nothing to stop.
+    await job.stop()
 
 
 async def _first(*works: Awaitable[Any]) -> Any:

@@ -16,6 +16,8 @@ from kit.local.stepfunctions.tasks.service_errors import named
 
 # How often the state of an ECS task is looked up.
 POLL_S = 0.5
+# So many of these calls in a row may fail.
+FAILED_LOOKS_MAX = 20
 SUCCEEDED, STOPPED = "SUCCEEDED", "STOPPED"
 
 
@@ -23,6 +25,11 @@ class Job(Protocol):
     """A job that has been submitted; `submitted` is the answer to that."""
 
     submitted: dict[str, Any]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the job is known to have ended."""
+        ...
 
     async def wait(self) -> Any:
         """Return the task's output. Raises StateFailed."""
@@ -94,6 +101,10 @@ class _NestedJob:
         self._stop = stop
         self._is_parsed = is_parsed
 
+    @property
+    def is_over(self) -> bool:
+        return self._nested.ended.is_set()
+
     async def wait(self) -> Any:
         await self._nested.ended.wait()
         report = self._nested.report()
@@ -116,17 +127,25 @@ class _EcsJob:
         self._arns = [task["TaskArn"] for task in submitted.get("Tasks") or ()]
         self._calls = calls
         self._clock = clock
+        self.is_over = False
 
     async def wait(self) -> Any:
+        failures = 0
         while True:
             try:
                 answer = await self._calls.call("ecs", "DescribeTasks", {**self._where, "Tasks": self._arns})
             except CallFailed as failed:
-                raise named("ecs", failed, is_sdk=False) from failed
+                failures += 1
+                if failures > FAILED_LOOKS_MAX:
+                    raise named("ecs", failed, is_sdk=False) from failed
+                await self._clock.sleep(POLL_S)
+                continue
+            failures = 0
             tasks = answer.output.get("Tasks") or []
             if answer.output.get("Failures"):
                 raise StateFailed("AmazonECS.Unknown", dump({"Failures": answer.output["Failures"]}))
             if tasks and all(task.get("LastStatus") == STOPPED for task in tasks):
+                self.is_over = True
                 return _finished(tasks)
             await self._clock.sleep(POLL_S)
 
