@@ -60,7 +60,7 @@ READER = {
         task(Resource=FUNCTION, Parameters={"any": 1}),
         task(
             Resource="arn:aws:states:::aws-sdk:fis:startExperiment",
-            Parameters={"ClientToken": "t", "ExperimentTemplateId": "e"},
+            Parameters={"ExperimentTemplateId": "e"},
         ),
         task(Resource="arn:aws:states:::ecs:runTask.sync", Parameters={"TaskDefinition.$": "$.t"}),
         one("Wait", QueryLanguage="JSONata", Timestamp="{% $states.input.at %}"),

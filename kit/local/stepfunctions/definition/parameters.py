@@ -26,5 +26,7 @@ def problems(resource: Resource, given: Any, path: str, *, is_jsonata: bool) -> 
             yield schema(f"The field '{name}' is not supported by Step Functions", path)
     lowered = {name.lower() for name in names}
     for name in () if shape is None else shape.required_members:
-        if name.lower() not in lowered:
+        # The client makes up a token that is not given.
+        is_made_up = shape.members[name].metadata.get("idempotencyToken", False)
+        if name.lower() not in lowered and not is_made_up:
             yield schema(f"The field '{pascal(name)}' is required but was missing", path)

@@ -38,11 +38,11 @@ UNSERVED = frozenset(
 )
 # Names of services in `aws-sdk:`, where they differ from botocore's without hyphens.
 _SDK_NAMES = {
-    "applicationautoscaling": "application-autoscaling", "cloudwatchlogs": "logs", "cognitoidentityprovider":
-    "cognito-idp", "databasemigration": "dms", "dynamodbstreams": "dynamodbstreams", "elasticloadbalancing": "elb",
-    "elasticloadbalancingv2": "elbv2", "eventbridge": "events", "resourcegroupstaggingapi":
-    "resourcegroupstaggingapi", "sfn": "stepfunctions",
-}  # fmt: skip
+    "cloudwatchlogs": "logs",
+    "elasticloadbalancingv2": "elbv2",
+    "eventbridge": "events",
+    "sfn": "stepfunctions",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ def sdk_service(named: str) -> str | None:
     """Return botocore's name of a service that the local AWS serves, or None."""
     served = {each.service for each in contract.contracts()}
     if named in _SDK_NAMES:
-        return _SDK_NAMES[named] if _SDK_NAMES[named] in served else None
+        return _SDK_NAMES[named]
     return next((service for service in served if service.replace("-", "") == named), None)
 
 
