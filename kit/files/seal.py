@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from kit.errors import UnreadableFile
 from kit.files.json_file import kind_of, read_object
@@ -23,6 +26,10 @@ MANIFEST_SCHEMA = "gameday.manifest/1"
 EVIDENCE = ("observations.json", "cleanup.json", "stack.yaml", "history", "ledger", "platform")
 BLOCK_BYTES = 1 << 20
 PROBLEMS_MAX = 3
+# A soak has some two thousand files. The bounds end the work on a folder that somebody else made.
+FILES_MAX = 20_000
+EVIDENCE_BYTES_MAX = 16 * 1024**3
+HIDDEN = "."
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +61,7 @@ def write_manifest(folder: Path, *, headless: bool, verdict: Mapping[str, Any] |
         "schema": MANIFEST_SCHEMA,
         "headless": headless,
         "verdict": digest_of(verdict) if verdict else "",
-        "files": {path.relative_to(folder).as_posix(): _described(path) for path in _evidence(folder)},
+        "files": dict(_listing(folder)),
     }
     write_json(folder / MANIFEST_FILE, sealed(manifest))
 
@@ -71,7 +78,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def check_evidence(folder: Path) -> None:
-    """Raise UnreadableFile unless every file of the manifest is in the folder as it was when it was listed."""
+    """Raise UnreadableFile unless the folder holds the manifest's files as they were, and no other evidence."""
     problems = list(_problems(folder, read_manifest(folder)["files"]))
     if problems:
         more = f" and {len(problems) - PROBLEMS_MAX} more" if len(problems) > PROBLEMS_MAX else ""
@@ -84,27 +91,68 @@ def check_verdict(folder: Path, record: Mapping[str, Any]) -> None:
         raise UnreadableFile(f"the notebook's verdict is not the one that {MANIFEST_FILE} lists: it was changed")
 
 
-def _evidence(folder: Path) -> Iterator[Path]:
+def _listing(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for name, path in _evidence(folder):
+        if stat.S_ISREG(path.lstat().st_mode):
+            with _opened(path) as file:
+                yield name, _described(file)
+
+
+def _evidence(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Find every file of evidence, whatever kind of file it is; links are not followed. Hidden files are left out."""
     for name in EVIDENCE:
         path = folder / name
-        found: Iterable[Path] = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (one for one in found if one.is_file())
+        found: Iterable[Path] = sorted(path.rglob("*")) if path.is_dir() and not path.is_symlink() else [path]
+        for one in found:
+            if os.path.lexists(one) and not (one.is_dir() and not one.is_symlink()) and one.name[0] != HIDDEN:
+                yield one.relative_to(folder).as_posix(), one
 
 
 def _problems(folder: Path, listed: Mapping[str, Any]) -> Iterator[str]:
-    for name, expected in listed.items():
-        path = folder / name
-        if not path.is_file():
-            yield f"{name} is missing"
-        elif not path.resolve().is_relative_to(folder.resolve()):
-            yield f"{name} lies outside the run's folder"
-        elif _described(path) != expected:
-            yield f"{name} has another content"
+    """Compare the manifest with the files. No path of the manifest is opened: it may lead anywhere."""
+    sizes = [each.get("bytes") if isinstance(each, Mapping) else None for each in listed.values()]
+    total = sum(size for size in sizes if isinstance(size, int) and size > 0)
+    if total > EVIDENCE_BYTES_MAX:
+        yield f"{MANIFEST_FILE} lists {total} bytes, at most {EVIDENCE_BYTES_MAX} are read"
+        return
+    found = dict(islice(_evidence(folder), FILES_MAX + 1))
+    if len(found) > FILES_MAX:
+        yield f"the folder holds more than {FILES_MAX} files of evidence"
+        return
+    yield from (f"{_as_text(name)} is missing" for name in listed if name not in found)
+    for name, path in found.items():
+        if name not in listed:
+            yield f"{_as_text(name)} is not in {MANIFEST_FILE}: it was added"
+        elif problem := _difference(path, listed[name]):
+            yield f"{_as_text(name)} {problem}"
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _difference(path: Path, expected: Any) -> str:
+    """Say how a file differs from what the manifest says of it. A file of another size is not read."""
+    try:
+        with _opened(path) as file:
+            about = os.fstat(file.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                return "is not a regular file"
+            size = expected.get("bytes") if isinstance(expected, Mapping) else None
+            is_same = about.st_size == size and _described(file) == expected
+    except OSError as error:
+        return "is a symbolic link" if path.is_symlink() else f"cannot be read: {error.strerror}"
+    return "" if is_same else "has another content"
+
+
+def _opened(path: Path) -> BinaryIO:
+    # Without O_NONBLOCK, opening a pipe waits for its writer.
+    return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+
+
+def _described(file: BinaryIO) -> dict[str, Any]:
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            digest.update(block)
-    return {"bytes": path.stat().st_size, SEAL: digest.hexdigest()}
+    while block := file.read(BLOCK_BYTES):
+        digest.update(block)
+    return {"bytes": file.tell(), SEAL: digest.hexdigest()}
+
+
+def _as_text(name: str) -> str:
+    """Return the name of a file for a message: its bytes may be no UTF-8."""
+    return name.encode("utf-8", "replace").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -20,7 +21,26 @@ def folder(tmp_path):
     return tmp_path
 
 
+def replaced_by_link(path):
+    moved = path.rename(path.parent.parent / f"moved-{path.name}")
+    path.symlink_to(moved)
+
+
+def replaced_by_pipe(path):
+    path.unlink()
+    os.mkfifo(path)
+
+
+def listed(folder, name, described):
+    """List a file in the manifest as somebody does who seals it again."""
+    manifest = read_sealed(folder / "manifest.json")
+    manifest["files"][name] = described
+    write_json(folder / "manifest.json", sealed(manifest))
+
+
 def test_a_whole_folder_and_its_own_verdict_are_accepted(folder):
+    check_evidence(folder)
+    (folder / "history" / ".hidden").write_text("no evidence")
     check_evidence(folder)
     check_verdict(folder, json.loads('{"measured": 0.1, "verdict": "FAIL"}'))
 
@@ -36,6 +56,18 @@ def test_another_verdict_is_refused(folder):
         (lambda folder: (folder / "history" / "a.parquet").write_bytes(b"rowz"), "another content"),
         (lambda folder: (folder / "history" / "a.parquet").unlink(), "a.parquet is missing"),
         (lambda folder: write_json(folder / "observations.json", {"a": 2}), "observations.json has another content"),
+        (
+            lambda folder: (folder / "cleanup.json").write_text("{}"),
+            r"cleanup.json is not in manifest.json: it was added",
+        ),
+        (lambda folder: os.mkfifo(folder / "history" / "p"), "history/p is not in manifest.json"),
+        (lambda folder: replaced_by_link(folder / "history" / "a.parquet"), "a.parquet is a symbolic link"),
+        (lambda folder: replaced_by_pipe(folder / "observations.json"), "observations.json is not a regular file"),
+        (lambda folder: os.truncate(folder / "observations.json", 1 << 40), "observations.json has another content"),
+        (lambda folder: replaced_by_link(folder / "history"), "history/a.parquet is missing"),
+        (lambda folder: listed(folder, "../precious", {"bytes": 1}), r"\.\./precious is missing"),
+        (lambda folder: listed(folder, "history/a.parquet", {"bytes": 1 << 40}), "lists 1099511627787 bytes, at most"),
+        (lambda folder: listed(folder, "history/a.parquet", []), "a.parquet has another content"),
         (lambda folder: (folder / "manifest.json").unlink(), "manifest.json cannot be read"),
         (lambda folder: (folder / "manifest.json").write_text("{}"), "changed since it was written"),
         (lambda folder: write_json(folder / "manifest.json", sealed({"schema": "x"})), "schema is 'x'"),
@@ -48,6 +80,12 @@ def test_another_verdict_is_refused(folder):
 def test_damage_is_named(folder, damage, why):
     damage(folder)
     with pytest.raises(UnreadableFile, match=why):
+        check_evidence(folder)
+
+
+def test_a_folder_of_very_many_files_is_refused(folder, monkeypatch):
+    monkeypatch.setattr("kit.files.seal.FILES_MAX", 1)
+    with pytest.raises(UnreadableFile, match="more than 1 files of evidence"):
         check_evidence(folder)
 
 
