@@ -28,15 +28,15 @@ class RepeatedMembers(dict[Any, Any]):
         self.names = names
 
 
-def check_bounds(document: Any, name: str) -> list[tuple[str, str]]:
+def check_bounds(document: Any, name: str, values_max: int = VALUES_MAX) -> list[tuple[str, str]]:
     """Check a document; return the members that occur more than once, as (path of the object, name of the member).
 
     Raises UnreadableFile that names the file `name` and the member.
     """
     repeated: list[tuple[str, str]] = []
     for count, (value, depth, place) in enumerate(_walk(document), start=1):
-        if count > VALUES_MAX:
-            raise UnreadableFile(f"{name} holds more than {VALUES_MAX} values")
+        if count > values_max:
+            raise UnreadableFile(f"{name} holds more than {values_max} values")
         if depth > DEPTH_MAX:
             raise UnreadableFile(f"{name} is nested more than {DEPTH_MAX} levels deep")
         problem = _problem(value)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kit.errors import UnreadableFile
-from kit.files.bounds import RepeatedMembers, check_bounds
+from kit.files.bounds import VALUES_MAX, RepeatedMembers, check_bounds
 from kit.files.regular_file import RECORD_BYTES_MAX, read_text
 
 
@@ -27,7 +27,7 @@ def read_object(path: Path, bytes_max: int = RECORD_BYTES_MAX) -> dict[str, Any]
     return document
 
 
-def parse_json(text: str, name: str) -> tuple[Any, list[tuple[str, str]]]:
+def parse_json(text: str, name: str, values_max: int = VALUES_MAX) -> tuple[Any, list[tuple[str, str]]]:
     """Parse JSON text; return the document and its repeated members, as (path of the object, name of the member).
 
     Raises UnreadableFile that says what is wrong with the file `name`, with the line and column of a syntax error.
@@ -43,7 +43,7 @@ def parse_json(text: str, name: str) -> tuple[Any, list[tuple[str, str]]]:
     except ValueError as error:
         # A whole number of thousands of digits, or a constant that is no JSON.
         raise UnreadableFile(f"{name} cannot be read, it is not JSON: {error}") from error
-    return document, check_bounds(document, name)
+    return document, check_bounds(document, name, values_max)
 
 
 def kind_of(value: Any) -> str:

@@ -8,27 +8,31 @@ from typing import Any
 import yaml
 
 from kit.errors import UnreadableFile
-from kit.files.bounds import DEPTH_MAX, RepeatedMembers, check_bounds
+from kit.files.bounds import DEPTH_MAX, VALUES_MAX, RepeatedMembers, check_bounds
 
 EVENTS_MAX = 500_000
+# A member of an object is up to four events: its name, its value, and the beginning and end of that.
+EVENTS_A_VALUE = 4
 # The parser in C is ten times as fast; PyYAML has it wherever libyaml is.
 SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def parse_yaml(text: str, name: str, loader: Any = SafeLoader) -> tuple[list[Any], list[tuple[str, str]]]:
+def parse_yaml(
+    text: str, name: str, loader: Any = SafeLoader, values_max: int = VALUES_MAX
+) -> tuple[list[Any], list[tuple[str, str]]]:
     """Parse every document of a YAML text; return them and their repeated members, as `parse_json` does.
 
     `loader`: a subclass of SafeLoader. Raises UnreadableFile that says what is wrong with the file `name`.
     """
     try:
-        _check_events(text, name)
+        _check_events(text, name, min(EVENTS_MAX, EVENTS_A_VALUE * values_max))
         documents = list(yaml.load_all(text, Loader=_noticing_repeats(loader)))
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise UnreadableFile(f"{name} is not YAML: {' '.join(str(error).split())}") from error
-    return documents, [one for document in documents for one in check_bounds(document, name)]
+    return documents, [one for document in documents for one in check_bounds(document, name, values_max)]
 
 
-def _check_events(text: str, name: str) -> None:
+def _check_events(text: str, name: str, events_max: int) -> None:
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=SafeLoader)):
         if isinstance(event, yaml.CollectionStartEvent):
@@ -37,8 +41,8 @@ def _check_events(text: str, name: str) -> None:
             depth -= 1
         if depth > DEPTH_MAX:
             raise UnreadableFile(f"{name} is nested more than {DEPTH_MAX} levels deep")
-        if count > EVENTS_MAX:
-            raise UnreadableFile(f"{name} holds more than {EVENTS_MAX} values")
+        if count > events_max:
+            raise UnreadableFile(f"{name} holds more than {events_max // EVENTS_A_VALUE} values")
 
 
 def _noticing_repeats(loader: Any) -> Any:

@@ -109,7 +109,7 @@ RULES: tuple[Rule, ...] = (
             (f"{name}.{key}", f"is {container.get(key)!r}, expected {condition.text}")
             for name, container in _main_containers(template)
             for key, condition, default in (
-                ("Image", reference("!Ref ImageUri"), None),
+                ("Image", reference("ImageUri"), None),
                 ("Essential", equal(True), True),
                 ("LogConfiguration", present(), None),
             )

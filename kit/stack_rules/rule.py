@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kit.stack_rules.template import MISSING, Template
+from kit.files.cloudformation_file import PREFIX, is_function
+from kit.stack_rules.template import MISSING, REF, Template
 
 Where = Callable[[Template, str], bool]
 
@@ -75,10 +76,9 @@ def present() -> Condition:
     return Condition(text="a value", holds=lambda value: value is not MISSING and value not in ("", [], {}, None))
 
 
-def reference(text: str) -> Condition:
-    """Accept an intrinsic function, written as in the template's short form: `!Ref ImageUri`."""
-    function, _, argument = text.partition(" ")
-    return Condition(text=text, holds=lambda value: value == {function: argument})
+def reference(parameter: str) -> Condition:
+    """Accept a reference to a parameter of the template."""
+    return Condition(text=f"!Ref {parameter}", holds=lambda value: value == {REF: parameter})
 
 
 def properties(
@@ -116,10 +116,10 @@ def properties(
 
 
 def shown(value: Any) -> str:
-    """Show a value as a template has it, shortened."""
-    if isinstance(value, Mapping) and len(value) == 1 and next(iter(value)).startswith("!"):
+    """Show a value as a template has it, functions in their short form, shortened."""
+    if isinstance(value, Mapping) and len(value) == 1 and is_function(value):
         (function, argument), *_ = value.items()
-        return f"{function} {argument}"[:120]
+        return f"!{function.removeprefix(PREFIX)} {argument}"[:120]
     return repr(value)[:120]
 
 

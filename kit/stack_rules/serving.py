@@ -109,7 +109,7 @@ RULES: tuple[Rule, ...] = (
     properties(LOAD_BALANCER, "Type", equal("application"), "streams and rules need an Application Load Balancer",
         default="application"),
     properties(LISTENER, ("DefaultActions", EACH, "Type"), equal("forward"), "clients would get no exchange"),
-    properties(SECURITY_GROUP, ("SecurityGroupIngress", EACH, "CidrIp"), reference("!Ref ClientCidr"),
+    properties(SECURITY_GROUP, ("SecurityGroupIngress", EACH, "CidrIp"), reference("ClientCidr"),
         "who may connect is a parameter, so that a shared account can restrict it", unresolved=True,
         where=lambda template, name: any(
             target(group) == name

@@ -1,6 +1,6 @@
 """Read a CloudFormation template for rules: its resources by type, and the values that its properties can have.
 
-Short forms such as `!Ref Name` become `{"!Ref": "Name"}`, so that a rule can tell a literal from a reference.
+Functions are objects such as `{"Ref": "Name"}`, so that a rule can tell a literal from a reference.
 """
 
 from __future__ import annotations
@@ -9,11 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import yaml
+from kit.errors import UnreadableFile, UsageError
+from kit.files.cloudformation_file import parse_cloudformation
 
-from kit.errors import UsageError
-
-REF, GET_ATT, SUB, IF, SELECT, FIND_IN_MAP = "!Ref", "!GetAtt", "!Sub", "!If", "!Select", "!FindInMap"
+REF, GET_ATT, SUB, IF, FIND_IN_MAP = "Ref", "Fn::GetAtt", "Fn::Sub", "Fn::If", "Fn::FindInMap"
+# For messages.
+NAME = "the stack template"
 # The step of a path that stands for every item of a list.
 EACH: Final = "*"
 # Lists of pairs that AWS uses as mappings, with the names of key and value.
@@ -28,26 +29,6 @@ class Missing:
 
 
 MISSING: Final = Missing()
-
-
-class _Loader(yaml.SafeLoader):
-    """Load YAML with the short forms of intrinsic functions."""
-
-
-def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.ScalarNode):
-        return {f"!{suffix}": loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {f"!{suffix}": loader.construct_sequence(node, deep=True)}
-    return {f"!{suffix}": loader.construct_mapping(node, deep=True)}  # type: ignore[arg-type]
-
-
-def _as_text(_loader: yaml.SafeLoader, node: yaml.Node) -> str:
-    return str(node.value)
-
-
-_Loader.add_multi_constructor("!", _intrinsic)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +83,19 @@ class Template:
 def read_template(text: str) -> Template:
     """Parse a template. Raises UsageError if the text is no CloudFormation template."""
     try:
-        document = yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise UsageError(f"the stack template is not YAML: {' '.join(str(error).split())[:200]}") from error
+        documents, _ = parse_cloudformation(text, NAME)
+    except UnreadableFile as error:
+        raise UsageError(str(error)[:300]) from error
+    if len(documents) != 1:
+        raise UsageError(f"{NAME} holds {len(documents)} documents, expected one")
+    document = documents[0]
     resources = document.get("Resources") if isinstance(document, Mapping) else None
     if not isinstance(resources, Mapping) or not all(isinstance(item, Mapping) for item in resources.values()):
-        raise UsageError("the stack template has no Resources, or one of them is not a mapping")
+        raise UsageError(f"{NAME} has no Resources, or one of them is not a mapping")
     sections = {name: document.get(name) or {} for name in ("Parameters", "Mappings")}
     for name, section in sections.items():
         if not isinstance(section, Mapping) or not all(isinstance(item, Mapping) for item in section.values()):
-            raise UsageError(f"{name} of the stack template: expected a mapping of mappings")
+            raise UsageError(f"{name} of {NAME}: expected a mapping of mappings")
     return Template(parameters=sections["Parameters"], mappings=sections["Mappings"], resources=resources)
 
 

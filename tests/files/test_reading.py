@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from kit.errors import UnreadableFile
 from kit.files import read_json, read_object, read_text
+from kit.files.cloudformation_file import is_function, parse_cloudformation
 from kit.files.notebook_file import read_notebook, scraps
 from kit.files.parquet_file import open_parquet, read_frame
 from kit.files.yaml_file import parse_yaml
@@ -88,6 +89,31 @@ def test_a_hostile_yaml_text_is_refused_in_words(text, why):
 def test_members_that_occur_twice_in_yaml_are_named():
     documents, repeated = parse_yaml("a: {x: 1, y: 2, x: 3}\n---\nb: 1\nb: 2\n", "t")
     assert (documents, repeated) == ([{"a": {"x": 3, "y": 2}}, {"b": 2}], [("$.a", "x"), ("$", "b")])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: !Ref X", {"Ref": "X"}),
+        ("a: !GetAtt X.Arn", {"Fn::GetAtt": "X.Arn"}),
+        ("a: !If [c, !Ref X, {b: !Sub t}]", {"Fn::If": ["c", {"Ref": "X"}, {"b": {"Fn::Sub": "t"}}]}),
+        ("a: !Transform {Name: n}", {"Fn::Transform": {"Name": "n"}}),
+        ('{"a": {"Ref": "X"}}', {"Ref": "X"}),
+    ],
+)
+def test_functions_of_a_template_have_one_form(text, value):
+    (document,), _ = parse_cloudformation(text, "t")
+    assert document == {"a": value} and is_function(value)
+
+
+def test_dates_of_a_template_stay_text():
+    assert parse_cloudformation("Version: 2012-10-17", "t")[0] == [{"Version": "2012-10-17"}]
+
+
+def test_the_number_of_values_can_be_bounded_further():
+    for text in ("[1, 2, 3, 4]", "a: [1, 2, 3, 4]", ALIASES):
+        with pytest.raises(UnreadableFile, match="more than 3 values"):
+            parse_cloudformation(text, "t", values_max=3)
 
 
 @pytest.mark.parametrize(

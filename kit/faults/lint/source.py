@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from kit.errors import UnreadableFile, UsageError
 from kit.faults.lint.sam_globals import with_globals
-from kit.files import parse_json, read_text
-from kit.files.yaml_file import SafeLoader, parse_yaml
-from kit.fis_rules.problems import UNKNOWN, Unknown
+from kit.files import read_text
+from kit.files.cloudformation_file import is_function, parse_cloudformation
+from kit.fis_rules.problems import UNKNOWN
 
-FILE_BYTES_MAX = 4 * 1024 * 1024
-# CloudFormation reads a template that begins like JSON as JSON only, and so do the API's tools with a file *.json.
-JSON_SUFFIX, JSON_BEGINNINGS = ".json", ("{", "[")
+# CloudFormation reads templates of at most 1 MB.
+FILE_BYTES_MAX = 1024 * 1024
+VALUES_MAX = 20_000
+JSON_SUFFIX = ".json"
 TERRAFORM_SUFFIXES = (".tf", ".tfvars", ".hcl")
 TERRAFORM_RESOURCE = re.compile(r'^\s*resource\s+"aws_\w+"\s+"', re.MULTILINE)
 TERRAFORM_IS_NOT_READ = "Terraform is not read; lint the template that it creates, as the API returns it"
@@ -51,22 +50,6 @@ class Source:
     repeated: tuple[tuple[str, str], ...] = ()
 
 
-class _Loader(SafeLoader):
-    """Load YAML. Tags such as !Ref and !Sub become UNKNOWN, and dates stay text (`Version: 2012-10-17`)."""
-
-
-def _unknown(_loader: yaml.SafeLoader, _suffix: str, _node: yaml.Node) -> Unknown:
-    return UNKNOWN
-
-
-def _as_text(_loader: yaml.SafeLoader, node: yaml.Node) -> str:
-    return str(node.value)
-
-
-_Loader.add_multi_constructor("!", _unknown)
-_Loader.add_constructor("tag:yaml.org,2002:timestamp", _as_text)
-
-
 def read_templates(path: Path) -> list[Source]:
     """Read all FIS templates of a file. Raises UsageError when there is none."""
     if path.suffix.lower() in TERRAFORM_SUFFIXES or path.name.lower().endswith(".tf.json"):
@@ -87,10 +70,7 @@ def _documents(path: Path) -> tuple[list[Any], list[tuple[str, str]]]:
     text = read_text(path, FILE_BYTES_MAX)
     if TERRAFORM_RESOURCE.search(text):
         raise UsageError(f"{path}: {TERRAFORM_IS_NOT_READ}")
-    if path.suffix.lower() == JSON_SUFFIX or text.lstrip().startswith(JSON_BEGINNINGS):
-        document, repeated = parse_json(text, path.name)
-        return [document], repeated
-    return parse_yaml(text, path.name, _Loader)
+    return parse_cloudformation(text, path.name, is_json=path.suffix.lower() == JSON_SUFFIX, values_max=VALUES_MAX)
 
 
 def _sources(document: Any, repeated: tuple[tuple[str, str], ...]) -> list[Source]:
@@ -135,14 +115,14 @@ def _of_type(resources: Mapping[Any, Any], kind: str) -> dict[str, Any]:
 
 
 def _intrinsics_replaced(value: Any, done: dict[int, Any]) -> Any:
-    """Replace intrinsic functions of CloudFormation, {"Ref": …} and {"Fn::…": …}, by UNKNOWN.
+    """Replace functions of CloudFormation, {"Ref": …} and {"Fn::…": …}, by UNKNOWN.
 
     `done` holds converted values by id, so that a value that is shared by YAML aliases is converted once.
     """
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, Mapping):
-        if list(value) == ["Ref"] or any(str(key).startswith("Fn::") for key in value):
+        if is_function(value):
             return UNKNOWN
         done[id(value)] = {key: _intrinsics_replaced(item, done) for key, item in value.items()}
     elif isinstance(value, list):
