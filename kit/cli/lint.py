@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kit.process.terminal import say
+from kit.process.terminal import one_line, say
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -22,5 +22,5 @@ def run(args: argparse.Namespace) -> int:
 
     remarks = lint(args.files)
     for path, remark in remarks:
-        say(f"{path}: {remark}")
+        say(f"{one_line(path)}: {remark}")
     return int(any(remark.severity is Severity.ERROR for _, remark in remarks))

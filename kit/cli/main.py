@@ -20,7 +20,7 @@ from kit.errors import KitError, UnsafeTarget, UsageError
 from kit.model import USAGE_EXIT_CODE, Verdict
 from kit.process import terminal
 
-DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ELOOP})
 COMMANDS = (run, suite, power, check, gate, report, golden, cloud, stop, lint, list_command, child_processes)
 
 
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return args.run(args)
     except (UsageError, UnsafeTarget) as error:
         # Guards refuse before anything is started; one that refuses later does so inside the notebook.
-        terminal.warn(f"gameday: {error}")
+        terminal.warn(f"gameday: {terminal.one_line(error)}")
         return USAGE_EXIT_CODE
     except KitError as error:
         terminal.warn(f"gameday: {error}")

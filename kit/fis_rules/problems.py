@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+# More problems of one template are not told.
+PROBLEMS_MAX = 100
+# Longer names are compared by their beginning: the comparison takes time that grows with the square of the length.
+NAME_CHARS_MAX = 200
+
 
 class Unknown(Enum):
     """A value that a file gives as a function, such as !Ref, or that has already been reported as malformed."""
@@ -33,7 +38,8 @@ class Problem:
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return the known name that the author may have meant; `names` must not be empty."""
-    return difflib.get_close_matches(name, list(names), n=1, cutoff=0.0)[0]
+    choices = {each[:NAME_CHARS_MAX]: each for each in names}
+    return choices[difflib.get_close_matches(name[:NAME_CHARS_MAX], list(choices), n=1, cutoff=0.0)[0]]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

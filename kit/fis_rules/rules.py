@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from kit.fis_rules.action_rules import action_problems
-from kit.fis_rules.problems import UNKNOWN, Problem
+from kit.fis_rules.problems import PROBLEMS_MAX, UNKNOWN, Problem
 from kit.fis_rules.schedule_rules import schedule_problems
 from kit.fis_rules.shapes import ShapeReader, model
 from kit.fis_rules.target_rules import target_problems
 from kit.fis_rules.template import StopCondition, Template, template_of
 
+# AWS's quotas allow some hundred values. A template beyond these bounds is not read, or not to its end.
+VALUES_MAX = 5_000
 ACTIONS_MAX = 20
 STOP_CONDITIONS_MAX = 5
 ALARM_SOURCE = "aws:cloudwatch:alarm"
@@ -39,15 +42,30 @@ class CheckedTemplate:
 
 def check_template(body: Any, *, is_cloudformation: bool = False) -> CheckedTemplate:
     """Read a request without its client token, or the properties of a resource in CloudFormation's notation."""
+    if count_values(body, VALUES_MAX) > VALUES_MAX:
+        problem = Problem(
+            rule="template-size", path="", message=f"a template of more than {VALUES_MAX} values is not read"
+        )
+        return CheckedTemplate(request=UNKNOWN, template=template_of(UNKNOWN), problems=(problem,))
     reader, shape = ShapeReader(is_cloudformation=is_cloudformation), model().shape_for(REQUEST_SHAPE)
     members = {name: member for name, member in shape.members.items() if name != TOKEN}
     required = [name for name in shape.required_members if name != TOKEN]
     # CloudFormation requires Targets, which may be empty.
     request = reader.read_members(members, [*required, *(["targets"] if is_cloudformation else [])], body, "")
     template = template_of(request)
-    return CheckedTemplate(
-        request=request, template=template, problems=(*reader.problems, *template_problems(template))
-    )
+    problems = islice(chain(reader.problems, template_problems(template)), PROBLEMS_MAX)
+    return CheckedTemplate(request=request, template=template, problems=tuple(problems))
+
+
+def count_values(value: Any, stop_at: int) -> int:
+    """Count the values inside a value, one more than `stop_at` at most; what YAML aliases share counts each time."""
+    count, todo = 0, [value]
+    while todo and count <= stop_at:
+        each = todo.pop()
+        count += 1
+        if isinstance(each, Mapping | list):
+            todo += each.values() if isinstance(each, Mapping) else each
+    return count
 
 
 def template_problems(template: Template) -> Iterator[Problem]:

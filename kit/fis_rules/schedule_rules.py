@@ -10,11 +10,17 @@ from kit.fis_rules.problems import UNKNOWN, Problem, nearest
 from kit.fis_rules.template import Action, Template
 
 PARALLEL_ACTIONS_MAX = 10
+ACTIONS_SCHEDULED_MAX = 100
 
 
 def schedule_problems(template: Template) -> Iterator[Problem]:
-    """Check that actions wait for existing actions, in no circle, and within the quotas of an experiment."""
+    """Check that actions wait for existing actions, in no circle, and within the quotas of an experiment.
+
+    A template of very many actions is refused for their number, which has a rule of its own.
+    """
     actions = template.known_actions()
+    if len(actions) > ACTIONS_SCHEDULED_MAX:
+        return
     undefined = False
     for action in actions.values():
         for before in action.predecessors():

@@ -15,7 +15,7 @@ from typing import Any
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from kit.fis_rules.problems import UNKNOWN, Problem, suggestion
+from kit.fis_rules.problems import NAME_CHARS_MAX, PROBLEMS_MAX, UNKNOWN, Problem, suggestion
 
 # Shapes are annotated as `Any`, because type checkers cannot infer the types of botocore's shape classes.
 API_VERSION = "2020-12-01"
@@ -43,7 +43,7 @@ class ShapeReader:
         self._is_cloudformation = is_cloudformation
 
     def read(self, shape: Any, value: Any, path: str) -> Any:
-        if value is UNKNOWN:
+        if value is UNKNOWN or len(self.problems) >= PROBLEMS_MAX:
             return UNKNOWN
         if shape.type_name == "structure":
             return self.read_members(shape.members, shape.required_members, value, path)
@@ -62,7 +62,7 @@ class ShapeReader:
         names = {self._name_in_input(name): name for name in members}
         for key in value:
             if key not in names:
-                self._add(PROPERTY_RULE, path, f"property {key} is unknown; {suggestion(str(key), names)}")
+                self._add_unknown(path, str(key), names)
         found: dict[str, Any] = {}
         for input_name, name in names.items():
             if value.get(input_name) is not None:
@@ -137,6 +137,10 @@ class ShapeReader:
 
     def _add(self, rule: str, path: str, message: str) -> None:
         self.problems.append(Problem(rule=rule, path=path, message=message))
+
+    def _add_unknown(self, path: str, name: str, known: Mapping[str, str]) -> None:
+        if len(self.problems) < PROBLEMS_MAX:
+            self._add(PROPERTY_RULE, path, f"property {name[:NAME_CHARS_MAX]} is unknown; {suggestion(name, known)}")
 
     def _name_in_input(self, name: str) -> str:
         return name[:1].upper() + name[1:] if self._is_cloudformation else name

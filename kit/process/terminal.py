@@ -34,6 +34,11 @@ def say(line: str = "") -> None:
     write(f"{line.translate(_CONTROLS)}\n")
 
 
+def one_line(text: object) -> str:
+    """Return the text without line breaks: the name of a file may hold them."""
+    return str(text).replace("\r", "\\r").replace("\n", "\\n")
+
+
 def write(text: str) -> None:
     """Write to standard output at once. What cannot be written is dropped, and so is all output after it."""
     _write(sys.stdout, text)

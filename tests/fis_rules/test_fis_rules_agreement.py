@@ -135,6 +135,16 @@ BAD: dict[str, Change] = {
         b={"actionId": "aws:fis:wait", "parameters": {"duration": "PT6H"}, "startAfter": ["a"]},
     ),
     "no duration": wait(parameters={}),
+    "parameter in another case": wait(parameters={"Duration": "PT1M"}),
+    "duration of an automation": with_action(
+        "aws:ssm:start-automation-execution", documentArn=SSM_DOCUMENT, duration="PT1M"
+    ),
+    "more values than are read": of(tags={"a": "b"}, description=["x"] * 6_000),
+    "more actions than are compared": lambda template: template["actions"].update(
+        {f"w{n}": {**WAIT, "startAfter": [f"w{n - 1}"]} for n in range(1, 1_000)}
+    ),
+    "very many problems": lambda template: template["actions"].update({f"a{n}": {"actionId": "x"} for n in range(999)}),
+    "long unknown member": of(**{"x" * 100_000: 1}),
     "zero duration": wait(parameters={"duration": "PT0S"}),
     "words as duration": wait(parameters={"duration": "one minute"}),
     "spot notice of an hour": with_action(
