@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from kit.model import CheckKind, Finding, Phase, Status, Verdict
 from kit.notebook import runner
 from kit.suite.concurrency import ConcurrencySlots
 from kit.suite.plan import Member, Plan
 from kit.verdict import gate
+from tests.notebooks.executed import executed_notebook
 from tests.notebooks.run_ending import end_run
 from tests.verdict.records import run_facts
 
@@ -62,16 +62,7 @@ def a_finished_run(folder: Path, findings: Sequence[Finding] = GOOD, **more: Any
     """A run folder with the evidence that the gate judges: an executed notebook and `run.json`."""
     folder.mkdir(parents=True)
     record = a_record(**{"scenario": "az-loss", "findings": findings, "run_id": folder.name, **more})
-    payload = {"name": "verdict", "data": record, "encoder": "json", "version": 1}
-    scrap = new_output(
-        "display_data", {"application/scrapbook.scrap.json+json": payload},
-        metadata={"scrapbook": {"name": "verdict", "data": True, "display": False}},
-    )  # fmt: skip
-    cell = new_code_cell("1", outputs=[scrap], execution_count=1)
-    cell.metadata["papermill"] = {"status": "completed", "duration": 0.1, "exception": False}
-    made = new_notebook(cells=[cell])
-    made.metadata["papermill"] = {"end_time": "2026-01-01T00:00:00", "exception": None}
-    nbformat.write(made, folder / runner.EXECUTED)
+    nbformat.write(executed_notebook(record), folder / runner.EXECUTED)
     end_run(folder, record)
 
 
