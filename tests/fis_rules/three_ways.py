@@ -37,10 +37,17 @@ NAMED = {"targets", "actions", "resourceTags", "parameters", "tags"}
 ALARM = "arn:aws:cloudwatch:us-east-1:123456789012:alarm:errors"
 ROLE = "arn:aws:iam::123456789012:role/fis"
 PLACEHOLDERS = (
-    (re.compile(r"<[^<>]*ACCOUNT[^<>]*>|your_aws_account", re.IGNORECASE), "123456789012"),
-    (re.compile(r"<[^<>]*REGION[^<>]*>", re.IGNORECASE), "us-east-1"),
-    (re.compile(r"\$\{[A-Z0-9_]*ROLE_ARN\}"), ROLE),
-    (re.compile(r"\$\{[A-Z0-9_]*DOCUMENT_ARN\}"), "arn:aws:ssm:us-east-1:123456789012:document/d"),
+    (
+        re.compile(
+            r"<[^<>]*ACCOUNT[^<>]*>|\$\{[A-Z0-9_]*ACCOUNT[A-Z0-9_]*\}|your_aws_account|YOUR_ACCOUNT_NUMBER_HERE",
+            re.IGNORECASE,
+        ),
+        "123456789012",
+    ),
+    (re.compile(r"<[^<>]*REGION[^<>]*>|\$\{[A-Z0-9_]*REGION\}|YOUR_REGION_HERE", re.IGNORECASE), "us-east-1"),
+    (re.compile(r"\$\{[A-Z0-9_]*ROLE_ARN\}|\b[A-Z_]*ROLE_ARN\b"), ROLE),
+    (re.compile(r"\$\{[A-Z0-9_]*DOCUMENT_ARN\}|\bDOCUMENT_ARN\b"), "arn:aws:ssm:us-east-1:123456789012:document/d"),
+    (re.compile(r"<[A-Z_]*INSTANCE_ARN>"), "arn:aws:ec2:us-east-1:123456789012:instance/i-1"),
     (re.compile(r"<[A-Za-z][A-Za-z0-9 _-]*>|\$\{[A-Z0-9_]+\}"), "x"),
 )
 # What a stack would put in the place of a function, by the member that holds it.
@@ -49,6 +56,7 @@ DEPLOYED: dict[str, Any] = {
     "value": ALARM,
     "selectionMode": "ALL",
     "resourceArns": [ROLE],
+    "resourceArn": ROLE,
     "stopConditions": [{"source": "none"}],
     "logGroupArn": "arn:aws:logs:us-east-1:123456789012:log-group:fis:*",
     "actionId": "aws:fis:wait",
