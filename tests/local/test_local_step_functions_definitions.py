@@ -84,6 +84,7 @@ def test_a_good_definition_is_accepted(definition: dict[str, Any]) -> None:
         ({}, "These fields are required: [States, StartAt]"),
         ({"StartAt": "A", "States": {}}, "at least one state"),
         ({"StartAt": "Missing", "States": {"A": {"Type": "Pass", "End": True}}}, "Missing 'StartAt' target: Missing"),
+        ({"StartAt": ["A"], "States": one()["States"]}, "Missing 'StartAt' target"),
         (one(Next="Nowhere"), "MISSING_TRANSITION_TARGET: Missing 'Next' target: Nowhere at /States/A/Next"),
         (task(Catch=[{"ErrorEquals": ["States.ALL"], "Next": "Lost"}]), "target: Lost at /States/A/Catch[0]/Next"),
         (one("Choice", Choices=[{"Variable": "$", "IsNull": True, "Next": "Gone"}]), "/States/A/Choices[0]/Next"),

@@ -204,7 +204,7 @@ def _inside(machine: Any, name: str, where: _Where, allowed: frozenset[str]) -> 
 
 
 def _transitions(start: Any, states: Mapping[str, Any], path: str) -> Iterator[Problem]:
-    if start not in states:
+    if not isinstance(start, str) or start not in states:
         yield Problem("MISSING_TRANSITION_TARGET", f"Missing 'StartAt' target: {start}", f"{path}/StartAt")
         return
     for name, state in states.items():
