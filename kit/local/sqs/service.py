@@ -9,6 +9,7 @@ from ministack.services import sqs
 
 from kit.local.main_loop import on_main_loop
 from kit.local.patching import Patches
+from kit.local.sqs.redrive import Redrive
 from kit.local.unusual_answers import TAG, Draws, Shares, UnusualAnswersInvalid, shares
 
 # Lambda's queue pollers and Step Functions call these from threads of their own.
@@ -29,15 +30,18 @@ class Sqs:
         self._draws = Draws(seed, "sqs")
         self._patches = Patches()
         self._shares: dict[str, Shares] = {}
+        self._redrive = Redrive()
 
     async def start(self) -> None:
         """Patch MiniStack's SQS."""
         for name in CALLED_FROM_THREADS:
             self._patches.decorate(sqs, name, on_main_loop)
         self._patches.wrap(sqs, "_dispatch", self._dispatch)
+        self._redrive.install(self._patches)
 
     async def stop(self) -> None:
-        """Put MiniStack's functions back."""
+        """Stop moving messages, and put MiniStack's functions back."""
+        await self._redrive.stop()
         self._patches.undo()
 
     async def _dispatch(self, dispatch: Any, action: str, data: dict[str, Any], url: str) -> Any:
