@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit.local.ecs.container_process import CannotStartContainer, Process
+from kit.local.ecs.container_process import CannotStartContainer, spawn
 from kit.local.ecs.tasks import Container, Health
 
 # ECS's defaults, in seconds and times.
@@ -80,7 +80,7 @@ async def watch(
 
 async def _passes(check: HealthCheck, *, env: Mapping[str, str], cwd: Path, marker: str) -> bool:
     try:
-        process = await Process.spawn(check.argv, env=env, cwd=cwd, marker=marker)
+        process = await spawn(check.argv, env=env, cwd=cwd, marker=marker)
     except CannotStartContainer:
         return False
     try:

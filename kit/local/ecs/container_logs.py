@@ -1,19 +1,13 @@
 """Ship container output to CloudWatch Logs, as the awslogs driver does."""
 
 import asyncio
-import logging
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ministack.core.responses import request_scope
-from ministack.services import cloudwatch_logs
-
-from kit.errors import KitError
-
-log = logging.getLogger(__name__)
+from kit.local.log_streams import LINE_BYTES_MAX, LogStream
 
 # The awslogs options that are carried out here. Output is never blocked, so `mode` and its buffer change nothing.
 OPTIONS = frozenset({
@@ -23,74 +17,25 @@ READ_BYTES = 65_536
 FLUSH_S = 0.25
 # Lines that wait for the next flush. Beyond it the oldest are dropped, and a log line gives their number.
 BUFFER_LINES_MAX = 10_000
-# CloudWatch accepts 256 KiB per event, less 26 bytes of overhead.
-LINE_BYTES_MAX = 256 * 1024 - 26
-# MiniStack keeps events for ever. A long run would exhaust the memory, so a stream drops its oldest events.
-STREAM_EVENTS_MAX = 20_000
 # How long a container's stop may wait for its last lines.
 DRAIN_S_MAX = 1.0
 
 
-class LogGroupMissing(KitError):
-    """The log group does not exist, and the definition does not allow creating it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """One log stream."""
-
-    account: str
-    region: str
-    group: str
-    stream: str
-    create_group: bool = False
-
-    @classmethod
-    def of(cls, container: Mapping[str, Any], *, task_id: str, account: str, region: str) -> "Destination | None":
-        """Return the destination in the container definition's logConfiguration, or None if it is not awslogs."""
-        config = container.get("logConfiguration") or {}
-        options = config.get("options") or {}
-        if config.get("logDriver") != "awslogs" or not options.get("awslogs-group"):
-            return None
-        prefix = options.get("awslogs-stream-prefix")
-        name = container["name"]
-        return cls(
-            account=account,
-            region=options.get("awslogs-region") or region,
-            group=options["awslogs-group"],
-            stream=f"{prefix}/{name}/{task_id}" if prefix else f"{task_id}-{name}",
-            create_group=str(options.get("awslogs-create-group", "")).lower() == "true",
-        )
-
-    def create(self) -> None:
-        """Create the stream if it does not exist. Raises LogGroupMissing."""
-        with request_scope(self.account, self.region):
-            groups = cloudwatch_logs._log_groups
-            if self.group not in groups and self.create_group:
-                cloudwatch_logs._create_log_group({"logGroupName": self.group})
-            if self.group not in groups:
-                raise LogGroupMissing(f"The specified log group does not exist: {self.group}")
-            if self.stream not in groups[self.group]["streams"]:
-                cloudwatch_logs._create_log_stream({"logGroupName": self.group, "logStreamName": self.stream})
-
-    def put(self, events: list[dict[str, Any]]) -> None:
-        """Append events. They are lost if the group or stream was deleted meanwhile, as on AWS."""
-        with request_scope(self.account, self.region):
-            status, _, body = cloudwatch_logs._put_log_events(
-                {"logGroupName": self.group, "logStreamName": self.stream, "logEvents": events}
-            )
-            if status >= 400:
-                log.info("ecs.logs.refused", extra={"stream": self.stream, "answer": body[:200]})
-                return
-            self._trim(cloudwatch_logs._log_groups[self.group]["streams"][self.stream])
-
-    @staticmethod
-    def _trim(stream: dict[str, Any]) -> None:
-        excess = len(stream["events"]) - STREAM_EVENTS_MAX
-        if excess > 0:
-            for event in stream["events"][:excess]:
-                cloudwatch_logs._log_records.pop(event.get("eventId"), None)
-            del stream["events"][:excess]
+def destination_of(container: Mapping[str, Any], *, task_id: str, account: str, region: str) -> LogStream | None:
+    """Return the destination in the container definition's logConfiguration, or None if it is not awslogs."""
+    config = container.get("logConfiguration") or {}
+    options = config.get("options") or {}
+    if config.get("logDriver") != "awslogs" or not options.get("awslogs-group"):
+        return None
+    prefix = options.get("awslogs-stream-prefix")
+    name = container["name"]
+    return LogStream(
+        account=account,
+        region=options.get("awslogs-region") or region,
+        group=options["awslogs-group"],
+        stream=f"{prefix}/{name}/{task_id}" if prefix else f"{task_id}-{name}",
+        create_group=str(options.get("awslogs-create-group", "")).lower() == "true",
+    )
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,7 +43,7 @@ class Shipper:
     """Read one output stream to its end and ship its lines in batches."""
 
     source: asyncio.StreamReader
-    destination: Destination | None
+    destination: LogStream | None
     _waiting: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=BUFFER_LINES_MAX))
     _dropped: int = 0
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)

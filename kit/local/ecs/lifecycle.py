@@ -14,14 +14,15 @@ from typing import Any, Protocol, TypeVar
 
 from kit.errors import KitError
 from kit.local.ecs import container_health, container_secrets, dependencies
-from kit.local.ecs.container_logs import Destination, LogGroupMissing, Shipper
-from kit.local.ecs.container_process import CannotStartContainer, PortsExhausted, Process, free_port
+from kit.local.ecs.container_logs import Shipper, destination_of
+from kit.local.ecs.container_process import CannotStartContainer, PortsExhausted, free_port, spawn
 from kit.local.ecs.sidecar_placeholders import is_placeholder
 from kit.local.ecs.tasks import Container, Status, StopCode, Task
 from kit.local.ecs.timing import DEREGISTER_S_MAX, PULL_S_MAX, STOP_TIMEOUT_S, STOP_TIMEOUT_S_MAX, Timing
 from kit.local.endpoints import AWS, Endpoint
 from kit.local.environment import inherited
 from kit.local.links import LinkReset, Links
+from kit.local.log_streams import LogGroupMissing
 
 log = logging.getLogger(__name__)
 
@@ -201,14 +202,14 @@ class Lifecycle:
             raise failures[0]
 
     async def _start(self, task: Task, container: Container, root: Path, watchers: list[asyncio.Task[None]]) -> None:
-        destination = Destination.of(container.definition, task_id=task.id, account=task.account, region=task.region)
+        destination = destination_of(container.definition, task_id=task.id, account=task.account, region=task.region)
         try:
             if destination is not None:
                 destination.create()
             cwd = _working_directory(container, root)
             env = self._environment(task, container, root)
             marker = f"{CONTAINER_VARIABLE}={env[CONTAINER_VARIABLE]}"
-            container.process = await Process.spawn(container.command, env=env, cwd=cwd, marker=marker)
+            container.process = await spawn(container.command, env=env, cwd=cwd, marker=marker)
         except LogGroupMissing as error:
             raise StartFailed(
                 "ResourceInitializationError: failed to validate logger args: create stream has been retried 1 times: "

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from kit.local.ecs.container_process import Process
 from kit.local.ecs.placement import Subnet
 from kit.local.endpoints import TASK, Endpoint
+from kit.local.processes import Process
 
 
 class Status(StrEnum):

@@ -20,8 +20,6 @@ BACKOFF_S_MAX = 900.0
 # The stopTimeout of container definitions: 30 s by default, at most 120 s.
 STOP_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S_MAX = 120.0
-# A process ends soon after SIGKILL. This bounds the wait for the kernel and uninterruptible I/O.
-KILLED_S_MAX = 5.0
 # Target groups allow a deregistration delay of up to an hour.
 DEREGISTER_S_MAX = 3600.0
 # The time between SIGTERM and SIGKILL of a task when the whole local cloud stops.
