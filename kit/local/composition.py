@@ -21,6 +21,7 @@ from kit.local.keyring import Keyring
 from kit.local.links import Links
 from kit.local.logs import ministack as logs
 from kit.local.patching import Patches
+from kit.local.sns import Sns
 from kit.local.sqs import Sqs
 from kit.local.ssm import Ssm
 from kit.local.stepfunctions import StepFunctions
@@ -47,6 +48,7 @@ class Services:
     """
 
     sqs: Sqs
+    sns: Sns
     dynamodb: DynamoDb
     ecr: Registry
     alb: LoadBalancers
@@ -81,6 +83,7 @@ def compose(*, state_dir: Path, kept_dir: Path, endpoint: str, seed: int, links:
     )  # fmt: skip
     return Services(
         sqs=Sqs(seed),
+        sns=Sns(state_dir, endpoint, keyring),
         dynamodb=dynamodb,
         ecr=ecr,
         alb=alb,

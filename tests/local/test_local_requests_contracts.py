@@ -222,3 +222,14 @@ def _leaves(shape: Any, member: Member) -> Iterator[tuple[Any, Member]]:
     elif shape.type_name == "structure":
         for name, each in member.members.items():
             yield from _leaves(shape.members[name], each)
+
+
+@everyone
+def test_the_rules_of_properties_are_honoured_members(contract: Contract) -> None:
+    rules = [rule for resource in contract.resources for rule in resource.also.values() if rule]
+    for rule in rules:
+        operation, *path = rule.split(".")
+        member: Member | None = contract.operations[operation].request
+        for name in path:
+            member = None if member is None else member.of(name)
+        assert member is not None, rule

@@ -51,6 +51,11 @@ def test_properties_that_the_api_accepts_pass(resource_type: str, properties: di
         ("AWS::SSM::Parameter", {"Type": "Text", "Value": "v"}, "enum value set"),
         ("AWS::SSM::Parameter", {"Type": "String", "Value": "v", "Policies": "[]"}, "Policies is not served here"),
         ("AWS::ECR::Repository", {"ImageScanningConfiguration": {"ScanOnPush": "true"}}, "only False"),
+        ("AWS::SNS::Subscription", {"TopicArn": "arn:t", "Protocol": "sms"}, "'sms' is not served here"),
+        ("AWS::S3::Bucket", {"CorsConfiguration": {"CorsRules": [{}]}}, "CorsConfiguration is not served here"),
+        ("AWS::S3::Bucket", {"VersioningConfiguration": {"MFADelete": "Enabled"}}, "MFADelete"),
+        ("AWS::SQS::Queue", {"RedriveAllowPolicy": {"redrivePermission": "denyAll"}}, "RedriveAllowPolicy is not"),
+        ("AWS::Lambda::Permission", {"FunctionName": "f", "Action": "shout"}, "Action"),
         ("AWS::Lambda::Function", {"Code": {}, "Role": "arn:aws:iam::0:role/r", "SnapStart": {"ApplyOn": "x"}}, ""),
     ],
 )

@@ -1,24 +1,37 @@
-"""Patch MiniStack's CloudFormation: a property that the provisioner of a resource never reads fails the resource.
+"""Patch MiniStack's CloudFormation: it makes only what acts, and reads every property.
 
-MiniStack's provisioners ignore the properties that they do not know, and the stack is complete.
+MiniStack makes resources of some hundred types that nothing serves (caches, builds, hosted zones), and its provisioners
+ignore the properties that they do not know. In both cases the stack would be complete.
 """
 
 from __future__ import annotations
 
 import contextvars
+import functools
 from collections.abc import Callable
 from typing import Any
 
-from ministack.services.cloudformation import provisioners, stacks
+from ministack.services.cloudformation import changesets, engine, handlers, provisioners, stacks
 
 from kit.local.cloudformation.harmless import is_harmless
 from kit.local.cloudformation.watched import Watched
 from kit.local.patching import Patches
 from kit.local.requests.problems import Refused
-from kit.local.requests.templates import check_properties
+from kit.local.requests.templates import check_properties, made_types
 
 CUSTOM = "Custom::"
 CLOUDFORMATION = "AWS::CloudFormation::"
+VALIDATION = "validate_template_support"
+
+# Types that no API of theirs makes, and those whose handlers MiniStack has and a room of ours replaces or corrects.
+KEPT = frozenset({
+    "AWS::CDK::Metadata", "AWS::CloudFormation::CustomResource", "AWS::CloudFormation::Stack",
+    "AWS::CloudFormation::WaitCondition", "AWS::CloudFormation::WaitConditionHandle",
+    "AWS::DynamoDB::GlobalTable", "AWS::ECS::Cluster", "AWS::ECS::Service", "AWS::ECS::TaskDefinition",
+    "AWS::ElasticLoadBalancingV2::Listener", "AWS::ElasticLoadBalancingV2::ListenerRule",
+    "AWS::ElasticLoadBalancingV2::LoadBalancer", "AWS::ElasticLoadBalancingV2::TargetGroup",
+    "AWS::StepFunctions::StateMachine",
+})  # fmt: skip
 
 Properties = dict[str, Any]
 # Set while a resource is updated. A type without an update handler is created again under its name.
@@ -26,10 +39,27 @@ _updating: contextvars.ContextVar[bool] = contextvars.ContextVar("updating", def
 
 
 def install(patches: Patches) -> None:
-    """Patch the provisioning and the update of resources."""
+    """Remove the types that nothing serves, and patch the provisioning and the update of resources."""
+    removed = sorted(set(provisioners._RESOURCE_HANDLERS) - KEPT - made_types())
+    for resource_type in removed:
+        patches.remove_entry(provisioners, "_RESOURCE_HANDLERS", resource_type)
+    for module in (engine, handlers, changesets, stacks):
+        if hasattr(module, VALIDATION):
+            patches.wrap(module, VALIDATION, functools.partial(_explain, frozenset(removed)))
     for module in (provisioners, stacks):
         patches.wrap(module, "_provision_resource", _create)
         patches.wrap(module, "_update_resource", _update)
+
+
+def _explain(removed: frozenset[str], validate: Callable[..., Any], template: Any, *rest: Any, **named: Any) -> Any:
+    """Validate a template. Raises ValueError, which tells a type that is not served from one that AWS does not have."""
+    try:
+        return validate(template, *rest, **named)
+    except ValueError as error:
+        known = sorted(each for each in removed if f"{each}," in f"{error}".replace("]", ","))
+        if not known:
+            raise
+        raise ValueError(f"{error}; {', '.join(known)}: not served here; AWS would make the resource") from error
 
 
 def _create(create: Callable[..., Any], resource_type: str, logical_id: str, props: Properties, stack_name: str) -> Any:

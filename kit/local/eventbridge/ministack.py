@@ -1,4 +1,4 @@
-"""Patch MiniStack's EventBridge, which delivers events whose detail AWS refuses."""
+"""Patch MiniStack's EventBridge and Scheduler, which take events, rules and schedules that AWS refuses."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from typing import Any
 from ministack.core import responses
 from ministack.services import eventbridge
 
+from kit.local.eventbridge import stacks
 from kit.local.patching import Patches
 
 MALFORMED = {"ErrorCode": "MalformedDetail", "ErrorMessage": "Detail is malformed."}
 
 
 def install(patches: Patches) -> None:
-    """Refuse malformed entries of PutEvents, one by one, as AWS does."""
+    """Refuse malformed entries of PutEvents, one by one, as AWS does; check rules and schedules."""
     patches.wrap(eventbridge, "_put_events", _put)
+    stacks.install(patches)
 
 
 def _put(put: Callable[..., Any], data: Mapping[str, Any], *more: Any, **named: Any) -> Any:

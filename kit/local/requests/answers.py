@@ -11,6 +11,8 @@ from kit.local.requests import wire
 
 Answer = tuple[int, dict[str, str], bytes]
 _REQUEST_ID = "00000000-0000-0000-0000-000000000000"
+# Services of this protocol that have no contract.
+REST_XML_SERVICES = frozenset({"cloudfront", "route53", "s3control"})
 
 
 def refusal(model: Any, protocol: str, code: str, message: str, status: int) -> Answer:
@@ -36,9 +38,10 @@ def _json_type(model: Any) -> str:
     return f"application/x-amz-json-{model.metadata.get('jsonVersion', '1.0')}"
 
 
-def of_unknown_service(headers: Mapping[str, str], code: str, message: str) -> Answer:
-    """Return the error of a service without a contract: XML for a form, JSON for anything else."""
-    if headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+def of_unknown_service(service: str, headers: Mapping[str, str], code: str, message: str) -> Answer:
+    """Return the error of a service without a contract: XML for a form and the REST-XML services, else JSON."""
+    is_form = headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    if is_form or service in REST_XML_SERVICES:
         error = f"<Code>{escape(code)}</Code><Message>{escape(message)}</Message>"
         text = f"<ErrorResponse><Error>{error}</Error><RequestId>{_REQUEST_ID}</RequestId></ErrorResponse>"
         return 501, {"Content-Type": "text/xml"}, text.encode()

@@ -52,11 +52,17 @@ class Operation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """A CloudFormation type whose properties are checked as the request of `operation`, but for those in `also`."""
+    """A CloudFormation type that `operation` makes, and which of its properties are honoured.
+
+    Properties are checked as members of the operation's request, but for those in `also`: their value is a member of
+    another operation ("PutTargets.Targets") whose rules hold for them, or "" if no operation has them in this form. Of
+    a type in a form of its own, only the properties in `also` are honoured.
+    """
 
     type: str
     operation: str
-    also: frozenset[str]
+    also: Mapping[str, str] = field(default_factory=dict)
+    is_own_form: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +114,13 @@ def load(path: Path) -> Contract:
 
 
 def _resource(name: str, given: Mapping[str, Any], path: Path) -> Resource:
-    _only(given, {"operation", "also"}, f"{path}: {name}")
-    return Resource(type=name, operation=given["operation"], also=frozenset(given.get("also") or ()))
+    _only(given, {"operation", "also", "properties"}, f"{path}: {name}")
+    is_own_form = "properties" in given
+    named = given["properties"] if is_own_form else given.get("also") or ()
+    also: dict[str, str] = {}
+    for each in named:
+        also |= each if isinstance(each, Mapping) else {each: ""}
+    return Resource(type=name, operation=given["operation"], also=also, is_own_form=is_own_form)
 
 
 def _operation(name: str, given: Any, path: Path) -> Operation:

@@ -134,4 +134,4 @@ async def _refuse_service(
     service: str, method: str, path: str, headers: Mapping[str, str], body: bytes, query: Mapping[str, Any]
 ) -> Answer:
     message = f"the local AWS does not serve {service!r} ({method} {path})"
-    return answers.of_unknown_service(headers, UNSERVED_CODE, message)
+    return answers.of_unknown_service(service, headers, UNSERVED_CODE, message)

@@ -9,7 +9,8 @@ from typing import Any
 
 from kit.local.requests import models
 from kit.local.requests.contract import Contract, Resource, contracts
-from kit.local.requests.shapes import Check, compile_check
+from kit.local.requests.problems import UNSERVED, Refused
+from kit.local.requests.shapes import NOT_SERVED, Check, compile_check
 
 # CloudFormation makes up a name that is not given, and has tags in a form of its own.
 TAGS = "Tags"
@@ -26,12 +27,44 @@ def check_properties(resource_type: str, properties: Properties) -> None:
         return
     contract, resource = found
     shape = models.model(contract.service).operation_model(resource.operation).input_shape
-    given = {name: value for name, value in properties.items() if name != TAGS and name not in resource.also}
+    own = {name: value for name, value in properties.items() if name in resource.also}
+    given = {name: value for name, value in properties.items() if name != TAGS and name not in own}
+    for name, value in own.items():
+        _check_own(contract, name, resource.also[name], value)
+    if resource.is_own_form:
+        _refuse_all(given)
+        return
     request = from_template(shape, given)
     for name in shape.required_members:
         if name.endswith(NAME):
             request.setdefault(name, GENERATED)
     _check(resource_type)(request)
+
+
+def made_types() -> frozenset[str]:
+    """Return the types whose making a contract describes."""
+    return frozenset(_resources())
+
+
+def _check_own(contract: Contract, name: str, rules: str, value: Any) -> None:
+    """Check a property by the member of another operation that `rules` names; "" has no rules."""
+    if not rules:
+        return
+    shape, check = _member_check(contract.service, rules)
+    try:
+        check(from_template(shape, value))
+    except Refused as refused:
+        refused.path.insert(0, name)
+        raise
+
+
+def _refuse_all(properties: Properties) -> None:
+    """Raise Refused for the first property that asks for something."""
+    for name, value in properties.items():
+        if value not in (None, "", [], {}):
+            refused = Refused(UNSERVED, NOT_SERVED)
+            refused.path = [name]
+            raise refused
 
 
 def from_template(shape: Any, value: Any) -> Any:
@@ -70,6 +103,20 @@ def _scalar(kind: str, value: Any) -> Any:
 @functools.cache
 def _resources() -> dict[str, tuple[Contract, Resource]]:
     return {each.type: (contract, each) for contract in contracts() for each in contract.resources}
+
+
+@functools.cache
+def _member_check(service: str, rules: str) -> tuple[Any, Check]:
+    """Return the shape and the check of a member of an operation ("PutTargets.Targets")."""
+    name, *path = rules.split(".")
+    contract = next(each for each in contracts() if each.service == service)
+    shape, member = models.model(service).operation_model(name).input_shape, contract.operations[name].request
+    for part in path:
+        shape, inner = shape.members[part], member.of(part)
+        if inner is None:
+            raise ValueError(f"{contract.path}: {rules} is not honoured, so no property can have its rules")
+        member = inner
+    return shape, compile_check(shape, member)
 
 
 @functools.cache
