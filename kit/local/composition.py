@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Protocol
 
-from kit.local import ministack, retention, runtime_api
+from kit.local import ministack, retention
 from kit.local.alb import LoadBalancers
 from kit.local.appconfig import ministack as appconfig
 from kit.local.cloudformation import ministack as cloudformation
@@ -17,6 +17,7 @@ from kit.local.ecr import Registry
 from kit.local.ecs import Ecs
 from kit.local.eventbridge import ministack as eventbridge
 from kit.local.fis import Collaborators, Fis
+from kit.local.functions import Functions
 from kit.local.keyring import Keyring
 from kit.local.links import Links
 from kit.local.logs import ministack as logs
@@ -53,6 +54,7 @@ class Services:
     ecr: Registry
     alb: LoadBalancers
     ecs: Ecs
+    functions: Functions
     cloudwatch: CloudWatch
     ssm: Ssm
     stepfunctions: StepFunctions
@@ -66,7 +68,7 @@ class Services:
 def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
-    for module in (ministack, retention, runtime_api, logs, appconfig, cloudformation, eventbridge):
+    for module in (ministack, retention, logs, appconfig, cloudformation, eventbridge):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
 
@@ -88,6 +90,7 @@ def compose(*, state_dir: Path, kept_dir: Path, endpoint: str, seed: int, links:
         ecr=ecr,
         alb=alb,
         ecs=ecs,
+        functions=Functions(state_dir, endpoint, links),
         cloudwatch=cloudwatch,
         ssm=ssm,
         stepfunctions=StepFunctions(endpoint, keyring.operator.secret_key),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 CLIENT = "client"
 ALB = "alb"
 TASK = "task"
+FUNCTION = "function"
 AWS = "aws"
 ADMIN = "admin"
 
@@ -16,8 +17,9 @@ ADMIN = "admin"
 class Endpoint:
     """One end of a network hop.
 
-    `id` is the task id, the load balancer's name, or empty. `service` is the ECS service of a task, or the AWS
-    service (`dynamodb`, `sqs`, …) of kind `aws`. `region` is the region that an AWS call was signed for.
+    `id` is the task id, the load balancer's or the function's name, or empty. `service` is the ECS service of a task,
+    the function's name, or the AWS service (`dynamodb`, `sqs`, …) of kind `aws`. `region` is the region that an AWS
+    call was signed for.
     """
 
     kind: str

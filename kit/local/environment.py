@@ -17,8 +17,7 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 def clean(environment: MutableMapping[str, str], home: Path) -> None:
     """Remove all other variables, and let HOME and TMPDIR be in the state folder of this local AWS.
 
-    MiniStack starts functions with the environment of this process. The user's home would expose AWS profiles, and
-    temporary files of a killed process would stay in the user's TMPDIR.
+    The user's home would expose AWS profiles, and temporary files of a killed process would stay in the user's TMPDIR.
     """
     kept = inherited(environment)
     temporary = home / "tmp"

@@ -42,6 +42,14 @@ class Tasks(Protocol):
         ...
 
 
+class Functions(Protocol):
+    """The functions of Lambda that the gateway calls."""
+
+    def endpoint_of_key(self, access_key: str) -> Endpoint | None:
+        """Return the endpoint of the execution environment with this access key, or None."""
+        ...
+
+
 class Gateway:
     """Wrap the ASGI application `app` with caller identity and link rules."""
 
@@ -50,10 +58,12 @@ class Gateway:
         self._links = links
         self._services: dict[tuple[str, str], Endpoint] = {}
         self._tasks: Tasks | None = None
+        self._functions: Functions | None = None
 
-    def attach(self, tasks: Tasks) -> None:
-        """Identify callers by their task from now on. Before this call every caller is the operator."""
+    def attach(self, tasks: Tasks, functions: Functions | None = None) -> None:
+        """Identify callers by task and function from now on. Before this call every caller is the operator."""
         self._tasks = tasks
+        self._functions = functions
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -76,6 +86,8 @@ class Gateway:
         if self._tasks is None or signed is None:
             return OPERATOR, OPERATOR
         caller = self._tasks.endpoint_of_key(signed.access_key)
+        if caller is None and self._functions is not None:
+            caller = self._functions.endpoint_of_key(signed.access_key)
         return caller or OPERATOR, self._service(signed.service, signed.region)
 
     def _service(self, name: str, region: str) -> Endpoint:

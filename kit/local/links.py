@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from kit.errors import KitError, UsageError
-from kit.local.endpoints import ADMIN, Endpoint
+from kit.local.endpoints import ADMIN, INTERNET, Endpoint
 
 # A lost packet costs a retransmission, as in TCP: 200 ms, doubled for each further loss in a row.
 RETRANSMIT_MS = 200.0
@@ -121,6 +121,18 @@ class Links:
         self._routes: dict[Route, tuple[LinkRule, ...]] = {}
         self._added = 0
         self._changed: asyncio.Event | None = None
+        self._addresses: dict[str, Endpoint] = {}
+
+    def place(self, address: str, endpoint: Endpoint | None) -> None:
+        """Let connections from this local address come from `endpoint`; None forgets the address."""
+        if endpoint is None:
+            self._addresses.pop(address, None)
+        else:
+            self._addresses[address] = endpoint
+
+    def endpoint_at(self, address: str) -> Endpoint:
+        """Return the endpoint that connects from this local address. Load clients share 127.0.0.1."""
+        return self._addresses.get(address, INTERNET)
 
     def add(self, rule: LinkRule) -> str:
         """Put a rule into force. Returns the id that `remove` takes."""

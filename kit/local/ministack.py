@@ -60,23 +60,17 @@ def install(patches: Patches) -> None:
 
 
 def install_credentials(patches: Patches, keyring: Keyring) -> None:
-    """Give functions a key that this cloud accepts, and sign the links that MiniStack hands out. Call once."""
-    from ministack.core import lambda_runtime, responses
+    """Sign the links that MiniStack hands out. Call once."""
+    from ministack.core import responses
     from ministack.services import lambda_svc, s3, sts
     from ministack.services.cloudformation import custom_resource, wait_conditions
 
     require(sts, "_sessions", "_session_expired")
 
-    def credentials(original: Callable[..., dict[str, str]], config: Mapping[str, Any]) -> dict[str, str]:
-        # The access key is the number of the function's account.
-        return {**original(config), "AWS_SECRET_ACCESS_KEY": keyring.operator.secret_key, "AWS_SESSION_TOKEN": ""}
-
     def sign(method: str, original: Callable[..., str], *arguments: Any) -> str:
         bare = original(*arguments).partition("?")[0]
         return keyring.link(bare, service="s3", region=responses.get_region(), method=method)
 
-    for module in (lambda_runtime, lambda_svc):
-        patches.wrap(module, "execution_credentials", credentials)
     patches.wrap(custom_resource, "_response_url", functools.partial(sign, "PUT"))
     patches.wrap(wait_conditions, "handle_url", functools.partial(sign, "PUT"))
     patches.wrap(lambda_svc, "_presigned_code_url", functools.partial(sign, "GET"))

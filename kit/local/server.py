@@ -84,7 +84,7 @@ async def _serve(settings: Settings, state_dir: Path, kept_dir: Path, listener: 
             # Registered first, because a service that fails in its start may have something to stop.
             stack.push_async_callback(_stop, name, service)
             await service.start()
-        gateway.attach(services.ecs)
+        gateway.attach(services.ecs, services.functions)
         write_cloud_file(state_dir, endpoint, settings.region, keyring.operator)
         log.info("local AWS ready", extra={"endpoint": endpoint})
         await stopping.wait()

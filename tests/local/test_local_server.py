@@ -17,6 +17,7 @@ import pytest
 from kit import aws
 from kit.errors import CloudError, UsageError
 from kit.process import lifeline
+from tests.local.function_rig import Function
 from tests.polling import wait_until
 
 HERE = Path(__file__).parent
@@ -272,3 +273,40 @@ def test_a_detached_server_whose_starter_was_killed_is_replaced(tmp_path):
     finally:
         aws.stop_local(tmp_path)
     assert not alive(left)
+
+
+# ---- functions ----
+
+
+def run_function(session: aws.Session) -> list[int]:
+    """Invoke a function that leaves a process of its own behind. Return the pids of its environment and of that."""
+    function = Function(session)
+    left, error = function.invoke({"do": "leave"})
+    assert error == ""
+    return [left["pid"], left["child"]]
+
+
+def test_sigterm_ends_functions_and_their_files(tmp_path):
+    """Also one that is busy. The server has no supervisor here and must clean up by itself."""
+    process = subprocess.Popen([sys.executable, "-m", "kit.local", "--state-dir", str(tmp_path)])
+    try:
+        wait_until((tmp_path / "cloud.json").exists)
+        session = session_of(tmp_path)
+        pids = run_function(session)
+        busy = Function(session)
+        busy.client.invoke(FunctionName=busy.name, InvocationType="Event", Payload=b'{"do": "sleep", "s": 60}')
+        wait_until(lambda: len(list((tmp_path / "functions").iterdir())) == 2)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S_MAX) == 0
+        assert not any(alive(pid) for pid in pids)
+        assert list((tmp_path / "functions").iterdir()) == []
+    finally:
+        process.kill()
+
+
+def test_functions_and_folder_of_a_killed_server_are_removed(tmp_path):
+    with aws.start_local(tmp_path / "state") as cloud:
+        pids = run_function(cloud.session())
+        os.kill(cloud.pid, signal.SIGKILL)
+        wait_until(lambda: not any(alive(pid) for pid in pids), timeout_s=DEAD_S_MAX)
+        wait_until(lambda: not (tmp_path / "state").exists())

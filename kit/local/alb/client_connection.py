@@ -21,6 +21,8 @@ from kit.local.alb.replies import own_reply
 PIPELINE_BYTES_MAX = 64 * 1024
 # A refused client may still be sending. Its bytes are read and ignored for this long, then the connection is dropped.
 LINGER_S = 2.0
+# What all clients connect from, but for functions.
+LOOPBACK = "127.0.0.1"
 # Clients of one load balancer, so that a flood leaves descriptors for targets and the rest of the process.
 CLIENTS_MAX = min(4000, max(256, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
 
@@ -40,11 +42,12 @@ class ClientConnection(Client):
         self._drop_at = float("inf")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection and keep its address."""
+        """Count the connection, and identify who connects."""
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
-        if peer:
-            self.address = str(peer[0]).encode()
+        if peer and peer[0] != LOOPBACK:
+            # A function of Lambda. Its address is as made up as those of tasks.
+            self.identify(self.node.links.endpoint_at(peer[0]))
         self.counters.new_connections += 1
         self._open_connections.add(self)
         if not self.balancer.rules:

@@ -35,11 +35,17 @@ class ProxiedConnection(asyncio.Protocol):
         self._lingers = False
         self._pauses = 0
         self._full = 0
+        self._links = links
+        self._near = near
+        self.identify(far)
+
+    def identify(self, far: Endpoint) -> None:
+        """Set the endpoint at the other end, before any byte has passed."""
         self._inward = Pipe(
-            links, far, near, deliver=self._receive, on_reset=self.on_reset, set_full=self._set_inward_full
+            self._links, far, self._near, deliver=self._receive, on_reset=self.on_reset, set_full=self._set_inward_full
         )
         self._outward = Pipe(
-            links, near, far, deliver=self._send, on_reset=self.on_reset, set_full=self._set_outward_full
+            self._links, self._near, far, deliver=self._send, on_reset=self.on_reset, set_full=self._set_outward_full
         )
 
     def on_bytes(self, data: bytes) -> None:
