@@ -1,7 +1,7 @@
 """Hold the rules and schedules of stacks, and all schedule expressions, to the rules of the API.
 
-MiniStack's provisioners write rules and schedules past the API's checks, and ignore the Scheduler's refusals: the stack is
-complete, and nothing is ever sent.
+MiniStack's provisioners write rules and schedules past the API's checks, and ignore the Scheduler's refusals: the stack
+is complete, and nothing is ever sent.
 """
 
 from __future__ import annotations
