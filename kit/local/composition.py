@@ -15,6 +15,7 @@ from kit.local.cloudwatch import CloudWatch
 from kit.local.dynamodb import DynamoDb
 from kit.local.ecr import Registry
 from kit.local.ecs import Ecs
+from kit.local.eventbridge import Schedules
 from kit.local.eventbridge import ministack as eventbridge
 from kit.local.fis import Collaborators, Fis
 from kit.local.functions import Functions
@@ -58,6 +59,7 @@ class Services:
     cloudwatch: CloudWatch
     ssm: Ssm
     stepfunctions: StepFunctions
+    schedules: Schedules
     fis: Fis
 
     def in_start_order(self) -> Iterator[tuple[str, Service]]:
@@ -94,5 +96,6 @@ def compose(*, state_dir: Path, kept_dir: Path, endpoint: str, seed: int, links:
         cloudwatch=cloudwatch,
         ssm=ssm,
         stepfunctions=StepFunctions(endpoint, keyring.operator.secret_key),
+        schedules=Schedules(endpoint, keyring.operator.secret_key),
         fis=Fis(collaborators),
     )

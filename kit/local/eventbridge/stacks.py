@@ -13,6 +13,8 @@ from typing import Any
 from ministack.services import eventbridge, scheduler
 from ministack.services.cloudformation import provisioners
 
+from kit.local.eventbridge import schedule_targets
+from kit.local.eventbridge.schedule_targets import TargetInvalid
 from kit.local.patching import Patches, require
 
 RULE, SCHEDULE = "AWS::Events::Rule", "AWS::Scheduler::Schedule"
@@ -40,6 +42,10 @@ def is_schedule(expression: str) -> bool:
 
 
 def _with_expression(change: Callable[..., Answer], name: str, body: Properties) -> Answer:
+    try:
+        schedule_targets.check(body.get("Target") or {})
+    except TargetInvalid as error:
+        return scheduler._error(400, "ValidationException", str(error))
     expression = body.get("ScheduleExpression")
     if expression and not is_schedule(expression):
         return scheduler._error(400, "ValidationException", f"Invalid Schedule Expression {expression}.")

@@ -6,9 +6,8 @@ import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from kit.local.requests import contract
+from kit.local.requests.sdk_names import operation_name, sdk_service, served_operation
 
 LAMBDA, ACTIVITY, SERVICE, SDK = "lambda", "activity", "service", "sdk"
 REQUEST, SYNC, SYNC_2, CALLBACK = "", "sync", "sync:2", "waitForTaskToken"
@@ -36,13 +35,6 @@ UNSERVED = frozenset(
     {"apigateway", "athena", "batch", "bedrock", "codebuild", "databrew", "eks", "elasticmapreduce", "emr-containers"}
     | {"emr-serverless", "glue", "glue-databrew", "http", "mediaconvert", "sagemaker"}
 )
-# Names of services in `aws-sdk:`, where they differ from botocore's without hyphens.
-_SDK_NAMES = {
-    "cloudwatchlogs": "logs",
-    "elasticloadbalancingv2": "elbv2",
-    "eventbridge": "events",
-    "sfn": "stepfunctions",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,27 +82,6 @@ def parse(arn: str) -> Resource | None:
         service = OPTIMISED.get((named, api), (named, None))[0]
         return Resource(kind=SERVICE, arn=arn, service=service, named=named, api=api, pattern=match["pattern"] or "")
     return None
-
-
-@functools.lru_cache(maxsize=256)
-def sdk_service(named: str) -> str | None:
-    """Return botocore's name of a service that the local AWS serves, or None."""
-    served = {each.service for each in contract.contracts()}
-    if named in _SDK_NAMES:
-        return _SDK_NAMES[named]
-    return next((service for service in served if service.replace("-", "") == named), None)
-
-
-def served_operation(service: str, operation: str) -> bool:
-    """Return whether the local AWS serves an operation."""
-    return any(each.service == service and operation in each.operations for each in contract.contracts())
-
-
-def operation_name(service: str, api: str) -> str:
-    """Return the name of the operation that an integration calls `api`."""
-    wanted = api.lower()
-    names: Any = (name for each in contract.contracts() if each.service == service for name in each.operations)
-    return next((name for name in names if name.lower() == wanted), api[:1].upper() + api[1:])
 
 
 def problem(resource: Resource) -> str | None:
