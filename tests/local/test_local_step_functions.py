@@ -265,7 +265,13 @@ Resources:
       Definition:
         StartAt: Work
         States: {Work: {Type: Task, Resource: "${Worker}", TimeoutSeconds: 60, Comment: "${Seconds}", End: %(end)s}}
-Outputs: {Machine: {Value: !GetAtt Machine.Arn}}
+  Version:
+    Type: AWS::StepFunctions::StateMachineVersion
+    Properties: {StateMachineArn: !Ref Machine, StateMachineRevisionId: !GetAtt Machine.StateMachineRevisionId}
+  Alias:
+    Type: AWS::StepFunctions::StateMachineAlias
+    Properties: {Name: live, RoutingConfiguration: [{StateMachineVersionArn: !Ref Version, Weight: 100}]}
+Outputs: {Machine: {Value: !GetAtt Machine.Arn}, Alias: {Value: !Ref Alias}}
 """
 
 
@@ -283,14 +289,16 @@ def test_a_stack_makes_and_updates_a_machine_and_its_activity(cloud: Any) -> Non
         return stacks.describe_stacks(StackName=name)["Stacks"][0]
 
     assert made() == "CREATE_COMPLETE"
-    machine = described()["Outputs"][0]["OutputValue"]
-    execution = states.start_execution(stateMachineArn=machine, input='"i"')["executionArn"]
+    outputs = {each["OutputKey"]: each["OutputValue"] for each in described()["Outputs"]}
+    machine, alias = outputs["Machine"], outputs["Alias"]
+    execution = states.start_execution(stateMachineArn=alias, input='"i"')["executionArn"]
     worker = json.loads(states.describe_state_machine(stateMachineArn=machine)["definition"])["States"]["Work"]
     given = states.get_activity_task(activityArn=worker["Resource"], workerName="w")
     states.send_task_success(taskToken=given["taskToken"], output=given["input"])
     assert end(cloud, execution)["output"] == '"i"'
     assert made(seconds="2") == "UPDATE_COMPLETE"
-    assert '"Comment": "2"' in states.describe_state_machine(stateMachineArn=machine)["definition"]
+    for arn in (machine, alias):
+        assert '"Comment": "2"' in states.describe_state_machine(stateMachineArn=arn)["definition"]
     assert made(end="false").startswith("UPDATE_ROLLBACK")
     stacks.delete_stack(StackName=name)
 

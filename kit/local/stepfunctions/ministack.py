@@ -12,7 +12,7 @@ from ministack.services import stepfunctions
 
 from kit.local.main_loop import on_main_loop
 from kit.local.patching import Patches
-from kit.local.stepfunctions import cloudformation, wire
+from kit.local.stepfunctions import cloudformation, cloudformation_versions, wire
 from kit.local.stepfunctions.engine import Engine
 from kit.local.stepfunctions.errors import ApiError
 
@@ -48,3 +48,4 @@ def install(patches: Patches, handle: Callable[..., Any], engine: Engine) -> Non
     patches.replace(stepfunctions, "_start_execution", on_main_loop(start))
     patches.replace(stepfunctions, "_resolve_state_machine_arn", resolve)
     cloudformation.install(patches, engine)
+    cloudformation_versions.install(patches, engine)
