@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kit.local.stepfunctions.clocks import Clock
 from kit.local.stepfunctions.definition import checks
 from kit.local.stepfunctions.engine import Engine
 from kit.local.stepfunctions.executions import Execution
 from kit.local.stepfunctions.machines import STANDARD, Revision, StateMachine
-from kit.local.stepfunctions.states.clocks import Clock
 from kit.local.stepfunctions.tasks.sdk_calls import Answer, CallFailed
 
 PREFIX = "arn:aws:states:us-east-1:000000000000:"

@@ -8,13 +8,13 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from kit.local.stepfunctions.clocks import Clock
 from kit.local.stepfunctions.errors import ApiError
 from kit.local.stepfunctions.executions import ABORTED, RUNNING, Execution
 from kit.local.stepfunctions.language import state_machine
 from kit.local.stepfunctions.language.json_values import PAYLOAD_BYTES_MAX, dump, parse_json, size_bytes
 from kit.local.stepfunctions.machines import EXPRESS, STANDARD, Machines, Revision, check_name
 from kit.local.stepfunctions.states import simple_states
-from kit.local.stepfunctions.states.clocks import Clock
 from kit.local.stepfunctions.states.history import Event
 from kit.local.stepfunctions.states.interpreter import Interpreter
 from kit.local.stepfunctions.states.map_run import MapRun

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kit.local.stepfunctions.clocks import Clock, TimeIsUp
 from kit.local.stepfunctions.errors import RUNTIME, StateFailed
 from kit.local.stepfunctions.language.json_values import dump, parse_json
 from kit.local.stepfunctions.language.state_machine import Machine
 from kit.local.stepfunctions.machines import EXPRESS, Revision
 from kit.local.stepfunctions.states.branch import Branch, iso_time
-from kit.local.stepfunctions.states.clocks import Clock, TimeIsUp
 from kit.local.stepfunctions.states.history import Event, History, payload
 from kit.local.stepfunctions.states.interpreter import Interpreter
 

@@ -11,10 +11,10 @@ from kit.local.api_clients import ApiClients
 from kit.local.patching import Patches
 from kit.local.stepfunctions import announcements, ministack, wire
 from kit.local.stepfunctions.api_call import Call
+from kit.local.stepfunctions.clocks import Clock
 from kit.local.stepfunctions.engine import Engine
 from kit.local.stepfunctions.errors import ApiError
 from kit.local.stepfunctions.operations import OPERATIONS
-from kit.local.stepfunctions.states.clocks import Clock
 from kit.local.stepfunctions.tasks.sdk_calls import THREADS_MAX, SdkCalls
 
 

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from kit.local.stepfunctions.clocks import Clock
 from kit.local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, StateFailed
 from kit.local.stepfunctions.language.json_values import PAYLOAD_BYTES_MAX, dump, size_bytes
 from kit.local.stepfunctions.language.state_machine import RETRIED_TYPES, State
-from kit.local.stepfunctions.states.clocks import Clock
 from kit.local.stepfunctions.states.history import History
 
 Variables = ChainMap[str, Any]

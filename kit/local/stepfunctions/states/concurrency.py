@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-from kit.local.stepfunctions.states.clocks import cancel
+from kit.local.stepfunctions.clocks import cancel
 
 # Runs the job with an index and returns its result.
 Job = Callable[[int], Awaitable[Any]]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from kit.local.stepfunctions.clocks import TimeIsUp, cancel
 from kit.local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, RUNTIME, TIMEOUT, ApiError, StateFailed
 from kit.local.stepfunctions.language.json_values import PAYLOAD_BYTES_MAX, dump, size_bytes
 from kit.local.stepfunctions.language.state_machine import State
 from kit.local.stepfunctions.states import data_flow
 from kit.local.stepfunctions.states.branch import Branch, too_large
-from kit.local.stepfunctions.states.clocks import TimeIsUp, cancel
 from kit.local.stepfunctions.states.data_flow import Outcome
 from kit.local.stepfunctions.states.history import payload
 from kit.local.stepfunctions.tasks import resources

@@ -9,8 +9,8 @@ import json
 import uuid
 from typing import Any
 
+from kit.local.stepfunctions.clocks import Clock, cancel
 from kit.local.stepfunctions.errors import TIMEOUT, ApiError, StateFailed
-from kit.local.stepfunctions.states.clocks import Clock, cancel
 
 
 class HeartbeatMissed(StateFailed):

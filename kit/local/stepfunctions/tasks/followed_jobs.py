@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
+from kit.local.stepfunctions.clocks import Clock
 from kit.local.stepfunctions.errors import TASK_FAILED, ApiError, StateFailed
 from kit.local.stepfunctions.language.json_values import dump, parse_json
-from kit.local.stepfunctions.states.clocks import Clock
 from kit.local.stepfunctions.tasks.integrations import Integrations
 from kit.local.stepfunctions.tasks.resources import SYNC_2, Resource
 from kit.local.stepfunctions.tasks.sdk_calls import CallFailed, SdkCalls
