@@ -185,6 +185,7 @@ def test_code_is_unpacked_with_its_modes_and_layers(tmp_path: Path) -> None:
     assert stat.S_IMODE((made.code / "app").stat().st_mode) == 0o755
     assert [path.relative_to(made.root).as_posix() for path in made.search_path] == ["task", "opt/python"]
     assert (made.root / "opt" / "bin" / "tool").read_text() == "z"
+    assert made.programs({"PATH": "/bin"}) == {"PATH": f"/bin:{made.root}/opt/bin"}
     made.remove()
     assert not made.root.exists()
 

@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from tests.local.test_local_cloudformation_properties import create
 
+STREAM = "arn:aws:kinesis:us-east-1:000000000000:stream/s"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:q"
 ROLE = "arn:aws:iam::000000000000:role/r"
 SCHEDULE = {
@@ -38,6 +39,10 @@ SERVICE = {"serviceName": "s", "taskDefinition": "t", "desiredCount": 1}
         ("scheduler", "create_schedule", {**SCHEDULE, "ScheduleExpression": "cron(1 2 3)"}, "Invalid Schedule"),
         ("scheduler", "create_schedule", {**SCHEDULE, "ScheduleExpressionTimezone": "Europe/Paris"}, "Timezone"),
         ("cloudwatch", "put_dashboard", {"DashboardName": "d", "DashboardBody": "{'widgets'}"}, "valid JSON"),
+        ("lambda", "create_event_source_mapping", {"FunctionName": "f", "EventSourceArn": QUEUE,
+                                                   "MaximumBatchingWindowInSeconds": 5}, "only 0"),
+        ("lambda", "create_event_source_mapping", {"FunctionName": "f", "EventSourceArn": STREAM},
+         "is not served here"),
         ("lambda", "create_alias", {"FunctionName": "f", "Name": "a", "FunctionVersion": "1",
                                     "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.5}}}, "RoutingConfig"),
     ],

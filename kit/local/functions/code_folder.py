@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,15 @@ class CodeFolder:
     def temporary(self) -> Path:
         """The folder of temporary files."""
         return self.root / "tmp"
+
+    def programs(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the search paths of programs and libraries, if a layer has some."""
+        paths = {"PATH": self.root / "opt" / "bin", "LD_LIBRARY_PATH": self.root / "opt" / "lib"}
+        return {
+            name: os.pathsep.join(filter(None, (environment.get(name), str(folder))))
+            for name, folder in paths.items()
+            if folder.is_dir()
+        }
 
     def remove(self) -> None:
         """Remove everything."""

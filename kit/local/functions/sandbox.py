@@ -261,6 +261,7 @@ def _environment(
     """Return the environment variables: the function's own cannot replace those that Lambda reserves."""
     return {
         **inherited(os.environ),
+        **folder.programs(os.environ),
         "AWS_ENDPOINT_URL": endpoint_url,
         **dict(definition.variables),
         **identity.variables(),
