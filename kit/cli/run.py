@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
         parameters={**given, "scenario": plan.scenario, "run_id": plan.run_id},
         run_dir=plan.run_dir,
         reproduce=plan.reproduce,
+        longest_stage_s=plan.longest_stage_s,
     )
     with gameday.watched_run(plan):
         runner.execute(request)

@@ -72,6 +72,11 @@ class Parameters:
         return self.reports / self.run_id
 
     @property
+    def longest_stage_s(self) -> int:
+        """How long the longest stage of the run lasts: a cell of the notebook waits for it."""
+        return max(self.steady_s, self.fault_duration_s, self.recovery_s)
+
+    @property
     def reproduce(self) -> str:
         """The command that repeats this run, under a new name."""
         words = ["gameday", "run", self.scenario]

@@ -28,6 +28,7 @@ def write_state(
     notebook: Path,
     parameters: Mapping[str, Any],
     reproduce: str,
+    cell_timeout_s: int = 0,
     exit_code: int | None = None,
     stopped_by: str = "",
 ) -> None:
@@ -37,6 +38,7 @@ def write_state(
         "notebook": str(notebook),
         "parameters": dict(parameters),
         "reproduce": reproduce,
+        "cell_timeout_s": cell_timeout_s,
         "exit_code": exit_code,
         "stopped_by": stopped_by,
     }

@@ -20,7 +20,8 @@ from kit.process.signals import stop_on_signal
 LOG_FILE = "runner.log"
 # Jupyter's files, among them the kernel's keys. Removed at the end of the run.
 RUNTIME_FOLDER = ".runtime"
-CELL_TIMEOUT_S = 900
+# How long a cell may take beyond the longest stage that it waits for, such as the fault.
+CELL_SLACK_S = 900
 KERNEL_START_TIMEOUT_S = 60
 # A stopped child gets this long to save its notebook and let the kernel clean up before everything is killed.
 STOP_GRACE_S = 8.0
@@ -32,12 +33,16 @@ POLL_S = 0.1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One headless run: the notebook, its parameters, and the folder for its results."""
+    """One headless run: the notebook, its parameters, and the folder for its results.
+
+    `longest_stage_s`: how long a cell waits on purpose at most, such as for the end of the fault.
+    """
 
     notebook: Path
     parameters: dict[str, Any]
     run_dir: Path
     reproduce: str
+    longest_stage_s: int = 0
 
 
 def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
@@ -82,6 +87,7 @@ def execute(request: Request) -> int:
             notebook=request.notebook,
             parameters=request.parameters,
             reproduce=request.reproduce,
+            cell_timeout_s=CELL_SLACK_S + request.longest_stage_s,
             **ending,
         )
 
@@ -158,7 +164,7 @@ def _execute_notebook(papermill: Any, manager: Any, state: Mapping[str, Any], ru
         progress_bar=False,
         stdout_file=sys.stdout,
         autosave_cell_every=1,
-        execution_timeout=CELL_TIMEOUT_S,
+        execution_timeout=state["cell_timeout_s"],
         start_timeout=KERNEL_START_TIMEOUT_S,
         cwd=str(Path(state["notebook"]).parent),
     )

@@ -190,6 +190,15 @@ def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
     assert scraps.read(tmp_path / "run" / runner.EXECUTED)["verdict"]["run_id"] == "r1"
 
 
+def test_a_cell_may_wait_for_the_longest_stage_of_its_run(tmp_path, monkeypatch):
+    """The soak's fault lasts for longer than any cell that does not wait for a stage."""
+    monkeypatch.setattr(runner, "CELL_SLACK_S", 1)
+    source, run_dir = a_source(tmp_path, "import time; time.sleep(2)", glue_pass(tmp_path / "run")), tmp_path / "run"
+    request = runner.Request(notebook=source, parameters={}, run_dir=run_dir, reproduce="", longest_stage_s=30)
+    runner.execute(request)
+    assert run_verdict.judge_run(run_dir)["verdict"] == "PASS"
+
+
 @pytest.mark.parametrize(
     "ending",
     ["import sys; sys.exit(0)", "import os; os.kill(os.getpid(), 9)"],
