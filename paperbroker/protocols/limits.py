@@ -25,6 +25,9 @@ SHUTDOWN_BODY_S = 1.0  # For a body that is still incomplete when the process st
 KEEP_ALIVE_S = 75
 # A client that takes nothing of an answer for this long is cut off.
 SEND_STALL_S = 10.0
+# What this process and its kernel each hold of a stream that its subscriber does not take, about two seconds of a busy
+# market. On one host the kernel alone would take megabytes, and the sender would notice a slow subscriber minutes late.
+STREAM_BUFFER_BYTES = 16 * 1024
 # The stream first tells a slow subscriber so, which takes it up to 20 s (`stream.SEND_STALL_S` and `CLOSE_S`).
 STREAM_STALL_S = 25.0
 # After the last byte was written, a client has this long to take it and to close.

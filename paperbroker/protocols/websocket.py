@@ -5,6 +5,8 @@ Messages of a subscriber are not for anybody: they are counted and dropped.
 
 from __future__ import annotations
 
+import socket
+from asyncio import BaseTransport
 from typing import Any
 
 from uvicorn.protocols.utils import ClientDisconnected
@@ -34,6 +36,14 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         self._dropped = 0
         self._ends_at_s: float | None = None
         self._write_paused_at_s: float | None = None
+
+    def connection_made(self, transport: BaseTransport) -> None:
+        """Bound what is held for a subscriber that does not read."""
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=limits.STREAM_BUFFER_BYTES)
+        connected = transport.get_extra_info("socket")
+        if connected is not None:
+            connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.STREAM_BUFFER_BYTES)
 
     def data_received(self, data: bytes) -> None:
         if self.handshake_initiated and not self.handshake_complete:

@@ -19,6 +19,7 @@ class RecordingTransport(asyncio.Transport):
         self.lost = False
         self._closing = False
         self.reading = True
+        self.write_bytes_high = 0
 
     def connect(self, protocol: asyncio.BaseProtocol) -> None:
         self.protocol = protocol
@@ -65,6 +66,9 @@ class RecordingTransport(asyncio.Transport):
 
     def resume_reading(self) -> None:
         self.reading = True
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.write_bytes_high = high or 0
 
     def get_write_buffer_size(self) -> int:
         return 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import http.client
+import socket
 from collections import Counter
 from typing import Any
 
@@ -185,6 +186,38 @@ def test_websockets_pass_in_both_directions() -> None:
                     assert await client.recv() == message
                 await client.close(4008, "slow")
                 assert client.close_code == 4008
+
+    run(scenario)
+
+
+def test_target_of_a_websocket_notices_soon_that_the_client_does_not_read() -> None:
+    """Kernel and load balancer hold some ten kilobytes each, not megabytes."""
+    pushed, stalled, over = 0, asyncio.Event(), asyncio.Event()
+
+    async def push(connection: Any) -> None:
+        nonlocal pushed
+        sending = asyncio.ensure_future(connection.send("x" * 1_000))
+        while (await asyncio.wait({sending}, timeout=0.3))[0]:
+            pushed += 1_000
+            sending = asyncio.ensure_future(connection.send("x" * 1_000))
+        stalled.set()
+        await over.wait()
+        sending.cancel()
+
+    async def scenario(made: Rig) -> None:
+        async with websockets.serve(push, "127.0.0.1", 0) as server:
+            server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
+            await made.stop_checks()
+            made.service.register_address(made.group_arn, "127.0.0.1", server.sockets[0].getsockname()[1])
+            unread = socket.socket()
+            unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            unread.connect(("127.0.0.1", made.port))
+            unread.setblocking(False)
+            url = f"ws://127.0.0.1:{made.port}/stream"
+            async with websockets.connect(url, sock=unread, proxy=None, max_queue=1):
+                await asyncio.wait_for(stalled.wait(), 10)
+                assert 0 < pushed < 400_000
+                over.set()
 
     run(scenario)
 

@@ -29,6 +29,16 @@ def test_stream_stops_reading_while_its_own_buffer_is_full():
     run(scenario)
 
 
+def test_little_is_held_for_a_subscriber_that_does_not_read():
+    """Otherwise the sender would notice a slow subscriber only after megabytes of events."""
+
+    async def scenario(server: Server) -> None:
+        client = await server.connect(HANDSHAKE)
+        assert client.write_bytes_high == limits.STREAM_BUFFER_BYTES
+
+    run(scenario)
+
+
 def test_buffer_that_is_full_at_the_upgrade_is_full_for_the_stream():
     async def scenario(server: Server) -> None:
         client = await server.connect(HEAD % 1)

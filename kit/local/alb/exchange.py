@@ -209,9 +209,16 @@ class Exchange:
                 lines.append(b"Connection: keep-alive")
         self._head_out = b"\r\n".join(lines) + HEAD_END
         if self._tunnel:
+            self._bound_buffers()
             self.on_body(b"")
             self._client.feed_tunnel()
         return self._tunnel
+
+    def _bound_buffers(self) -> None:
+        """Let each end of the tunnel notice soon that the other one does not read."""
+        self._client.bound_buffers()
+        if self._upstream is not None:
+            self._upstream.bound_buffers()
 
     def on_body(self, data: bytes) -> None:
         """Forward bytes of the response."""

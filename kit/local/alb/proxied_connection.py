@@ -1,6 +1,7 @@
 """Pass the bytes of a TCP connection through links in both directions, with backpressure."""
 
 import asyncio
+import socket
 from typing import cast
 
 from kit.local.alb.pipe import Pipe
@@ -12,6 +13,9 @@ PAUSE_PIPE_FULL = 1
 PAUSE_PEER_FULL = 2
 PAUSE_PIPELINE_FULL = 4
 PAUSE_CONNECTING = 8
+# What the load balancer and its kernel each hold of a tunnel whose far end does not read. On one host the kernel alone
+# would take megabytes, so that the other end would notice a slow reader minutes later than on a network.
+TUNNEL_BUFFER_BYTES = 16 * 1024
 # Reasons to stop writing to this connection, as bits.
 _FULL_SOCKET = 1
 _FULL_PIPE = 2
@@ -59,6 +63,16 @@ class ProxiedConnection(asyncio.Protocol):
     def on_reset(self) -> None:
         """Handle a reset by a link rule."""
         self.abort()
+
+    def bound_buffers(self) -> None:
+        """Hold no more than `TUNNEL_BUFFER_BYTES` in each buffer of this connection from now on."""
+        if self.transport is None:
+            return
+        self.transport.set_write_buffer_limits(high=TUNNEL_BUFFER_BYTES)
+        connected = self.transport.get_extra_info("socket")
+        if connected is not None:
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                connected.setsockopt(socket.SOL_SOCKET, buffer, TUNNEL_BUFFER_BYTES)
 
     def pair(self, peer: "ProxiedConnection") -> None:
         """Read from each connection only while the other can be written to."""
