@@ -64,7 +64,9 @@ class LoadPlan:
     reconnect_every_s: float = _within(0, 3_600, default=0.0)  # the last subscriber of each market; 0 = never
     absent_s: float = _within(0, 3_600, default=0.0)  # a subscriber stays away for so long, then resumes; 0 = none
     slow_pause_s: float = _within(0, 3_600, default=0.0)  # a subscriber stops reading for so long; 0 = none
-    trickle_per_s: float = _within(0, 1_000, default=0.0)  # a subscriber reads so many events a second; 0 = none
+    # One reads this share of what the other subscribers of its market receive; 0 = none. It falls behind by more than
+    # a buffer holds, although it never stops reading.
+    trickle_share: float = _within(0, 0.99, default=0.0)
     replay_every_s: float = _within(0, 3_600, default=0.0)  # a new subscriber reads from the beginning; 0 = none
     timeout_ms: int = _within(10, 60_000, default=2_000)
     attempts_max: int = _within(1, 20, default=4)  # retry budget: first attempt and retries of one operation
@@ -83,6 +85,8 @@ class LoadPlan:
         if share > 0.9:
             what = "cancel_ratio + book_ratio + trades_ratio"
             raise UsageError(f"load plan: {what} = {share} > 0.9, too few orders are left")
+        if self.trickle_share and not self.subscribers_per_market:
+            raise UsageError("load plan: trickle_share needs another subscriber: subscribers_per_market=0")
 
     @property
     def host(self) -> str:

@@ -21,15 +21,20 @@ class Habits(NamedTuple):
     """What a subscriber does on purpose; by default it stays connected and reads everything at once.
 
     It disconnects `reconnect_s` after it has connected, and dials again `absent_s` later. It stops reading for
-    `pause_s` after every `read_s`; 0 is the time of one message. With `until_seq` it leaves for good once it has
-    received that seq.
+    `pause_s` after every `READ_S`. With `share` it reads, once it has what the others have, that share of what they
+    receive. With `until_seq` it leaves for good once it has received that seq.
     """
 
     reconnect_s: float | None = None
     absent_s: float = 0.0
     pause_s: float = 0.0
-    read_s: float = READ_S
+    share: float = 0.0
     until_seq: int = 0
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it leaves messages unread for longer than a ping may take."""
+        return bool(self.pause_s or self.share)
 
 
 class Role(NamedTuple):
@@ -52,8 +57,8 @@ def roles(plan: LoadPlan) -> Iterator[Role]:
         yield Role(f"s-{symbol}-absent", symbol, Habits(reconnect_s=PRESENT_S, absent_s=plan.absent_s))
     if plan.slow_pause_s:
         yield Role(f"s-{symbol}{SLOW_SUBSCRIBER}", symbol, Habits(pause_s=plan.slow_pause_s))
-    if plan.trickle_per_s:
-        yield Role(f"s-{symbol}-trickle{SLOW_SUBSCRIBER}", symbol, Habits(pause_s=1 / plan.trickle_per_s, read_s=0.0))
+    if plan.trickle_share:
+        yield Role(f"s-{symbol}-trickle{SLOW_SUBSCRIBER}", symbol, Habits(share=plan.trickle_share))
 
 
 def replay(plan: LoadPlan, number: int, until_seq: int) -> Role:

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
-from kit.load.subscriber_habits import Role, replay, roles
+from kit.load.subscriber_habits import READ_S, Role, replay, roles
 from kit.model import PLANNED_RECONNECT
 
 OPEN_S_MAX = 3.0
@@ -34,6 +34,7 @@ CATCH_UP_POLL_S = 0.05
 # A subscriber that stops reading has small buffers, so that its server notices within the messages of seconds.
 SLOW_RECEIVE_BYTES = 4_096
 SLOW_QUEUE_MAX = 4  # messages
+HOLD_S = 0.02  # how often one that reads a share of the messages looks whether it may go on
 REPLAYS_MAX = 200
 ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without a close frame
 
@@ -44,11 +45,20 @@ class Subscriber:
     """One subscriber of one market.
 
     `add` appends a row to the table of that name in the history; times are in epoch ns. `ending` is set when the load
-    is over: from then on the subscriber neither pauses nor stays away. `done` is true once it has left for good.
+    is over: from then on the subscriber neither pauses nor stays away. `newest()` is the greatest seq that any
+    subscriber of the market has received. `done` is true once it has left for good.
     """
 
     def __init__(
-        self, plan: LoadPlan, role: Role, number: int, *, add: Add, epoch_ns: int, ending: asyncio.Event
+        self,
+        plan: LoadPlan,
+        role: Role,
+        number: int,
+        *,
+        add: Add,
+        epoch_ns: int,
+        ending: asyncio.Event,
+        newest: Callable[[], int],
     ) -> None:
         self.name = role.name
         self._plan = plan
@@ -56,6 +66,8 @@ class Subscriber:
         self._habits = role.habits
         self._add = add
         self._ending = ending
+        self._newest = newest
+        self._slow_since: int | None = None  # with a share: the seq from which on it reads only that share
         self._draws = Draws(plan.seed, number, STREAM)
         self._epoch_ns = epoch_ns
         self._connection = 0
@@ -132,7 +144,7 @@ class Subscriber:
 
     async def _transport(self) -> dict[str, Any]:
         """Return how to connect. A subscriber that stops reading sends no pings, because it would not see the pongs."""
-        if not self._habits.pause_s:
+        if not self._habits.is_slow:
             return {"ping_interval": PING_S, "ping_timeout": PING_S}
         return {"ping_interval": None, "max_queue": SLOW_QUEUE_MAX, "sock": await self._small_socket()}
 
@@ -153,16 +165,29 @@ class Subscriber:
 
     async def _receive(self, stream: ClientConnection) -> None:
         """Receive until the subscriber leaves on purpose. Raises ConnectionClosed if the connection is lost."""
+        self._slow_since = None
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._habits.reconnect_s):
                 while not self._is_complete:
                     await self._read(stream)
                     if self._habits.pause_s:
                         await self._wait(self._habits.pause_s)
+                    while self._is_ahead_of_share() and not self._ending.is_set():
+                        await self._wait(HOLD_S)
+
+    def _is_ahead_of_share(self) -> bool:
+        """Return whether it has read its share of what the others received since it had all that they had."""
+        share, newest = self._habits.share, self._newest()
+        if not share:
+            return False
+        if self._slow_since is None and self.seq >= newest:
+            self._slow_since = self.seq
+        since = self._slow_since
+        return since is not None and self.seq > since + share * (newest - since)
 
     async def _read(self, stream: ClientConnection) -> None:
-        """Record one message, or those of `read_s` if the subscriber pauses afterwards."""
-        until_s = time.monotonic() + self._habits.read_s
+        """Record one message, or those of `READ_S` if the subscriber pauses afterwards."""
+        until_s = time.monotonic() + READ_S
         self._record(await stream.recv())
         while self._habits.pause_s and time.monotonic() < until_s:
             self._record(await stream.recv())
@@ -206,7 +231,13 @@ class Subscribers:
 
     def _subscribe(self, role: Role) -> None:
         subscriber = Subscriber(
-            self._plan, role, len(self._all), add=self._add, epoch_ns=self._epoch_ns, ending=self._ending
+            self._plan,
+            role,
+            len(self._all),
+            add=self._add,
+            epoch_ns=self._epoch_ns,
+            ending=self._ending,
+            newest=lambda: self._newest(role.symbol),
         )
         self._all.append(subscriber)
         self._tasks.append(asyncio.create_task(subscriber.listen(), name=subscriber.name))
@@ -219,9 +250,12 @@ class Subscribers:
                 await asyncio.wait_for(self._ending.wait(), self._plan.replay_every_s)
             if self._ending.is_set():
                 return
-            known = max((one.seq for one in self._all if one.symbol == symbol), default=0)
-            if known:
+            if known := self._newest(symbol):
                 self._subscribe(replay(self._plan, number, known))
+
+    def _newest(self, symbol: str) -> int:
+        """Return the greatest seq that any subscriber of the market has received; 0 before the first."""
+        return max((one.seq for one in self._all if one.symbol == symbol), default=0)
 
     async def catch_up(self, give_up: Callable[[], bool]) -> bool:
         """Wait until all are connected and no event has arrived for `QUIET_S`.

@@ -12,6 +12,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from kit.errors import UsageError
 from kit.load import subscriber_habits, subscribers
 from kit.load.subscribers import Subscribers
 from kit.model import CONNECTION_COLUMNS, PLANNED_RECONNECT, STREAM_COLUMNS
@@ -212,16 +213,41 @@ def test_absent_subscriber_stays_away_and_resumes(monkeypatch: pytest.MonkeyPatc
     assert seen == list(range(1, len(seen) + 1)) and second["after_seq"] > 0
 
 
-def test_slow_subscriber_fills_every_buffer_and_then_gets_all() -> None:
-    """Its server cannot send any more between two of its messages. The events come in order."""
+def test_slow_subscriber_fills_every_buffer_and_then_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its server cannot send any more while it pauses. The events come in order."""
+    monkeypatch.setattr(subscribers, "READ_S", 0.0)
     ledger = Ledger(every_s=0.0, text="x" * 40_000)
     went_on = lambda rows: ledger.stalled.is_set() and len(rows["stream"]) > 3  # noqa: E731
-    rows = within(run_subscribers(ledger, went_on, trickle_per_s=4.0))
+    rows = within(run_subscribers(ledger, went_on, slow_pause_s=0.25))
     seen = [row["seq"] for row in rows["stream"]]
     assert seen == list(range(1, len(seen) + 1))
-    assert {row["subscriber"] for row in rows["stream"]} == {"s-ACME-trickle-slow"}
+    assert {row["subscriber"] for row in rows["stream"]} == {"s-ACME-slow"}
     received_ns = [row["received_ns"] for row in rows["stream"]]
     assert min(later - earlier for earlier, later in itertools.pairwise(received_ns)) >= 0.24e9
+
+
+def test_slow_subscriber_reads_a_share_of_what_the_others_receive() -> None:
+    """It never stops, and falls behind by as much as it leaves unread."""
+    behind: list[tuple[int, int]] = []
+
+    def fell_behind(rows: Rows) -> bool:
+        newest = dict.fromkeys(("s-ACME-0", "s-ACME-trickle-slow"), 0)
+        for row in rows["stream"]:
+            newest[row["subscriber"]] = row["seq"]
+        behind.append((newest["s-ACME-trickle-slow"], newest["s-ACME-0"]))
+        return newest["s-ACME-0"] >= 200
+
+    changes = {"subscribers_per_market": 1, "trickle_share": 0.5}
+    rows = within(run_subscribers(Ledger(every_s=0.005), fell_behind, **changes))
+    seen = [row["seq"] for row in rows["stream"] if row["subscriber"] == "s-ACME-trickle-slow"]
+    assert seen == list(range(1, len(seen) + 1))
+    own, others = behind[-1]
+    assert 50 < own <= 0.5 * others + 2 + seen[0]
+
+
+def test_share_of_what_others_receive_needs_others() -> None:
+    with pytest.raises(UsageError, match="trickle_share needs another subscriber"):
+        plan_of("http://127.0.0.1:80", trickle_share=0.5)
 
 
 def test_new_subscribers_read_the_ledger_from_its_beginning_and_leave() -> None:
