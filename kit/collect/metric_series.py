@@ -29,6 +29,7 @@ BROKER_SERIES = {
     "fills": ("Fills", "matcher", "Sum"),
     "time_to_first_fill_ms_p95": ("TimeToFirstFillMs", "matcher", "p95"),
     "matcher_lag_ms_max": ("MatcherLagMs", "matcher", "Maximum"),
+    "matcher_lag_count": ("MatcherLagMs", "matcher", "SampleCount"),
     "heartbeats_api": ("Heartbeat", "api", "Sum"),
     "heartbeats_matcher": ("Heartbeat", "matcher", "Sum"),
     "heartbeats_relay": ("Heartbeat", "relay", "Sum"),

@@ -38,6 +38,9 @@ def published(attempts: Sequence[Row], events: Sequence[Row], orders: Sequence[R
         points["orders_accepted", _point(row["accepted_ns"] / 1e9)] += 1
     for row in events:
         points["fills", _point(row["ts_ns"] / 1e9)] += row["type"] == "fill"
+    commands = {row["event_id"]: row["ts_ns"] for row in reversed(events)}
+    for ts_ns in commands.values():
+        points["matcher_lag_count", _point(ts_ns / 1e9)] += 1
     for point, measured in times.items():
         for share in (50, 95):
             points[f"latency_ms_p{share}", point] = sorted(measured)[math.ceil(len(measured) * share / 100) - 1]

@@ -1,10 +1,11 @@
-"""Which events a subscriber must have received, by how it ended."""
+"""Which events a subscriber must have received, by how it ended, and when a wait is its server's fault."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from kit.model import PLANNED_RECONNECT, Status
+from tests.histories import edits
 from tests.histories.run_folder import judge
 
 HOUR_NS = 3_600 * 10**9
@@ -39,3 +40,68 @@ def test_subscriber_that_left_and_was_kept_out_must_have_what_came_before(tables
     left = dials.assign(closed_ns=dials["opened_ns"] + HOUR_NS, close_code=PLANNED_RECONNECT)
     tables["connections"] = type(left)({column: [*left[column], *again[column]] for column in left}).astype(left.dtypes)
     assert judge(tables, "stream-equals-ledger")["stream-equals-ledger"].status is Status.FAIL
+
+
+def test_subscriber_that_is_still_reading_at_the_end_is_judged_up_to_its_last_message(tables):
+    """It has fallen behind, and the load ended before it had caught up. It was not told anything wrong."""
+    stream, dials = tables["stream"], tables["connections"].drop_duplicates("symbol")
+    tables["stream"] = stream[stream["seq"] <= LEFT_AT_SEQ].reset_index(drop=True)
+    newest = tables["stream"]["seq"] == LEFT_AT_SEQ
+    tables["stream"].loc[newest, "received_ns"] += HOUR_NS
+    tables["connections"] = dials.assign(closed_ns=0, close_code=0)
+    assert judge(tables, "stream-equals-ledger")["stream-equals-ledger"].status is Status.PASS
+    tables["stream"].loc[newest, "received_ns"] -= HOUR_NS
+    tables["connections"] = dials.assign(closed_ns=dials["opened_ns"] + HOUR_NS, close_code=1006)
+    assert judge(tables, "stream-equals-ledger")["stream-equals-ledger"].status is Status.FAIL
+
+
+def on_time(tables: dict[str, Any]) -> Status:
+    return judge(tables, "stream-on-time")["stream-on-time"].status
+
+
+def last_message_late(tables: dict[str, Any], late_s: int) -> int:
+    """Let the last message of a market come late; return when it came."""
+    stream = tables["stream"]
+    last = stream[stream["symbol"] == "ACME"].index[-1]
+    received_ns = int(stream["received_ns"][last]) + late_s * 10**9
+    edits.change(tables, "stream", last, received_ns=received_ns)
+    return received_ns
+
+
+def test_a_wait_during_which_the_load_generator_stood_still_is_not_the_servers(tables):
+    """A request that was sent before the wait got its answer after it, and the generator did nothing in between."""
+    received_ns = last_message_late(tables, 11)
+    assert on_time(tables) is Status.FAIL
+    attempts = tables["attempts"]
+    edits.change(tables, "attempts", attempts["completed_ns"].idxmax(), completed_ns=received_ns + 1_000)
+    assert on_time(tables) is Status.PASS
+
+
+def test_a_wait_while_other_answers_came_is_the_servers(tables):
+    received_ns = last_message_late(tables, 11)
+    attempts = tables["attempts"]
+    for index, before_s in enumerate((0, 2, 4, 6, 8)):
+        answered = attempts["completed_ns"].nlargest(9).index[index]
+        edits.change(tables, "attempts", answered, completed_ns=received_ns - before_s * 10**9)
+    assert on_time(tables) is Status.FAIL
+
+
+def delayed(tables: dict[str, Any], *, commits: bool) -> None:
+    """From one event on let messages come 11 s later, and the commits of what follows that event too if `commits`."""
+    events, stream = tables["events"], tables["stream"]
+    own = events[events["market"] == "ACME"].sort_values("seq")
+    seq = int(own.loc[own["ts_ns"] != own["ts_ns"].shift(-1), "seq"].iloc[-3])
+    after = (events["market"] == "ACME") & (events["seq"] > seq)
+    events.loc[after, "ts_ns"] += 11 * 10**9 if commits else 0
+    stream.loc[(stream["symbol"] == "ACME") & (stream["seq"] >= seq), "received_ns"] += 11 * 10**9
+
+
+def test_an_event_whose_commit_took_long_is_not_late(tables):
+    """The event carries the time of the plan. The market stood still until its commit was done."""
+    delayed(tables, commits=True)
+    assert on_time(tables) is Status.PASS
+
+
+def test_an_event_that_is_told_long_after_the_next_commits_is_late(tables):
+    delayed(tables, commits=False)
+    assert on_time(tables) is Status.FAIL

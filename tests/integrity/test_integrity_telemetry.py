@@ -13,7 +13,7 @@ from tests.histories.run_folder import judge
 from tests.histories.telemetry import published
 
 T0 = T0_NS / 1e9
-COUNTS = ("requests-counted", "latencies-counted", "accepted-orders-counted", "fills-counted")
+COUNTS = ("requests-counted", "latencies-counted", "accepted-orders-counted", "fills-counted", "commands-counted")
 
 
 def fault(action_id: str, at: float, **parameters: str) -> FaultWindow:
@@ -29,7 +29,9 @@ KILLED = ("aws:ecs:task-kill-process", {"signal": "SIGKILL"})
 
 def short(tables: dict[str, Any]) -> dict[str, Any]:
     """The metrics without all that was published of the first half."""
-    for name in ("requests", "requests@us-east-1a", "requests@us-east-1b", "latency_count", "orders_accepted", "fills"):
+    for name in ("requests", "requests@us-east-1a", "requests@us-east-1b", "latency_count"):
+        planted_metrics.scale(tables, name, 0.5)
+    for name in ("orders_accepted", "fills", "matcher_lag_count"):
         planted_metrics.scale(tables, name, 0.5)
     return tables
 
@@ -64,6 +66,39 @@ def test_a_commit_whose_answer_was_lost_may_miss_its_fills_only_while_the_networ
     disturbed = fault("aws:ecs:task-network-packet-loss", T0 + 1)
     assert judge(tables, "fills-counted", fault=disturbed)["fills-counted"].status is Status.PASS
     assert judge(tables, "fills-counted", fault=fault("aws:fis:wait", T0 + 1))["fills-counted"].status is Status.FAIL
+
+
+def subtract(tables: dict[str, Any], name: str, value: float) -> None:
+    """Take so much from the first point of a metric."""
+    series = tables["series"]
+    series.loc[series.index[series["name"] == name][0], "value"] -= value
+
+
+def trades_by_command(tables: dict[str, Any]) -> Any:
+    events = tables["events"]
+    return events[events["type"] == "fill"].groupby("event_id").size().sort_values(ascending=False)
+
+
+def test_a_commit_without_an_answer_counts_neither_its_command_nor_its_trades(tables):
+    """On any machine a call may lose its answer; the ledger has what the metrics lack."""
+    subtract(tables, "matcher_lag_count", 1)
+    subtract(tables, "fills", int(trades_by_command(tables).iloc[0]))
+    assert statuses(tables, None) - {Status.PASS} == set()
+
+
+def test_missing_trades_of_commands_that_were_counted_are_a_lie(tables):
+    """An order that trades several times counts once, although its matcher got the answer to the commit."""
+    trades = trades_by_command(tables)
+    subtract(tables, "fills", int((trades - 1).sum()))
+    assert found(tables, "fills-counted").status is Status.FAIL
+    assert found(tables, "commands-counted").status is Status.PASS
+
+
+def test_commits_that_are_counted_now_and_then_are_a_lie(tables):
+    planted_metrics.scale(tables, "matcher_lag_count", 0.9)
+    planted_metrics.scale(tables, "fills", 0.9)
+    judged = judge(tables, "commands-counted", "fills-counted")
+    assert {one.status for one in judged.values()} == {Status.FAIL}
 
 
 def test_the_load_balancers_own_503_is_no_error_of_the_api(tables):

@@ -19,6 +19,11 @@ CHECKS = Checks()
 
 # A connected subscriber must have received an event by this time after the ledger's time of it.
 SETTLE_NS = 10_000_000_000
+# A commit may take so long, from the time that its events carry until they can be read.
+COMMIT_NS_MAX = 10_000_000_000
+# Longer than a client waits for an answer. If the load generator records nothing for this long while a request is in
+# flight, not even that its time is over, its process stood still.
+STALL_NS_MIN = 3_000_000_000
 # What a counterexample shows: seqs on either side, and at most so many messages, connections and characters.
 NEAR, MESSAGES_MAX, CONNECTIONS_MAX, EVENT_CHARS_MAX = 2, 8, 6, 160
 
@@ -44,8 +49,9 @@ def stream_equals_ledger(evidence: Evidence) -> Result:
     """W1, W2. Check that subscribers received every ledger event of their range, as it is in the ledger.
 
     Each message equals the ledger event of its (market, seq). A subscriber's range starts after its first `after`. It
-    ends with its last message or with the last event `SETTLE_NS` before it disconnected, whichever is later; with its
-    last message if it left on purpose and for good. `measured` counts wrong and missing events.
+    ends with its last message, or with the last event `SETTLE_NS` before it disconnected if it had received nothing for
+    that long. It ends with its last message if it left on purpose and for good. `measured` counts wrong and missing
+    events.
 
     A market without a subscriber, or a subscriber that never got a connection, turns PASS into INVALID: nothing is
     known of what they would have received.
@@ -91,7 +97,7 @@ def _not_subscribed(evidence: Evidence) -> str:
 
 def _missing(evidence: Evidence) -> Iterator[Missing]:
     events, connections = evidence.events, evidence.connections
-    received = _received(evidence)
+    received, last_ns = _received(evidence), _last_received_ns(evidence)
     end_ns = _last_ns(evidence)
     pairs = paired(connections["subscriber"], connections["symbol"])
     for pair in pd.unique(pairs).tolist():
@@ -107,6 +113,8 @@ def _missing(evidence: Evidence) -> Iterator[Missing]:
         left = connections["close_code"][final] == PLANNED_RECONNECT
         left &= connections["dialed_ns"][final] == connections["dialed_ns"][mine].max()
         until_ns = 0 if left else int(connections["closed_ns"][final]) or end_ns
+        if until_ns - max(last_ns.get(pair, 0), int(connections["opened_ns"][final])) <= SETTLE_NS:
+            until_ns = 0  # It was still reading what came before.
         due = (seqs <= got.max(initial=0)) | (ts <= until_ns - SETTLE_NS)
         due &= seqs > connections["after_seq"][mine].min()
         absent = _missing_seqs(seqs[due], got)
@@ -119,6 +127,15 @@ def _received(evidence: Evidence) -> dict[int, np.ndarray]:
     stream = evidence.stream
     pairs, seq = paired(stream["subscriber"], stream["symbol"]), stream["seq"]
     return {pair: seq[pairs == pair] for pair in pd.unique(pairs).tolist()}
+
+
+def _last_received_ns(evidence: Evidence) -> dict[int, int]:
+    """Return when each (subscriber, symbol) received its last message."""
+    pairs, received_ns = (
+        paired(evidence.stream["subscriber"], evidence.stream["symbol"]),
+        evidence.stream["received_ns"],
+    )
+    return {pair: int(received_ns[pairs == pair].max()) for pair in pd.unique(pairs).tolist()}
 
 
 def _missing_seqs(seqs: np.ndarray, got: np.ndarray) -> np.ndarray:
@@ -214,24 +231,27 @@ def _first_after(evidence: Evidence) -> dict[int, int]:
     noun="streamed events",
     hold="came within 10 s",
     broke="came more than 10 s late",
-    needs=("stream", "connections", "events"),
+    needs=("stream", "connections", "events", "attempts"),
     timed=True,
 )
 def stream_on_time(evidence: Evidence) -> Result:
     """Check that no connected subscriber waits for an event longer than `SETTLE_NS`.
 
-    The wait begins with the latest of: the ledger's time of the event, the opening of the connection, and the message
-    before on the same connection. Subscribers that pause reading are left out (`SLOW_SUBSCRIBER`).
+    The wait begins with the latest of: the event's commit (see `_committed_ns`), the opening of the connection, and the
+    message before on the same connection. Times in which the load generator stood still are left out, and so are
+    subscribers that pause reading (`SLOW_SUBSCRIBER`).
     """
     stream, order = evidence.stream, _by_receipt(evidence)
     indices = evidence.market_ranges.find(evidence.events, stream["symbol"], stream["seq"])
-    since_ns = np.maximum(evidence.events["ts_ns"][indices], _opened_ns(evidence))[order]
+    since_ns = np.maximum(_committed_ns(evidence)[indices], _opened_ns(evidence))[order]
     received_ns, connection = stream["received_ns"][order], _connection(stream)[order]
     follows = np.append(False, connection[1:] == connection[:-1])
     before_ns = np.where(follows, np.append(0, received_ns[:-1]), 0)
     waited_ns = received_ns - np.maximum(since_ns, before_ns)
     judged = (indices[order] >= 0) & _reads_promptly(evidence)[stream["subscriber"][order]]
-    bad = np.flatnonzero(judged & (waited_ns > SETTLE_NS))
+    late = np.flatnonzero(judged & (waited_ns > SETTLE_NS))
+    stood_still_ns = _stood_still_ns(evidence, (received_ns - waited_ns)[late], received_ns[late])
+    bad = late[waited_ns[late] - stood_still_ns > SETTLE_NS]
 
     def first() -> tuple[int, int, int]:
         at = order[bad[0]]
@@ -249,6 +269,39 @@ def stream_on_time(evidence: Evidence) -> Result:
         example=example,
         subject=lambda: _around(evidence, *first()),
     )
+
+
+def _committed_ns(evidence: Evidence) -> np.ndarray:
+    """Return a time by which each event surely was in the ledger.
+
+    An event carries the time at which its matcher planned the commit. The market's next commit was planned after this
+    one was done, so that its time is a bound; one of more than `COMMIT_NS_MAX` comes from a pause of the market.
+    """
+    market, ts_ns = evidence.events["market"], evidence.events["ts_ns"]
+    is_last = np.append((np.diff(ts_ns) != 0) | (np.diff(market) != 0), True)
+    lasts = np.flatnonzero(is_last)
+    following = np.minimum(lasts + 1, len(ts_ns) - 1)
+    bound_ns = np.where(market[following] == market[lasts], ts_ns[following], ts_ns[lasts])
+    sizes = np.diff(np.append(-1, lasts))
+    return np.minimum(np.maximum(np.repeat(bound_ns, sizes), ts_ns), ts_ns + COMMIT_NS_MAX)
+
+
+def _stood_still_ns(evidence: Evidence, begin_ns: np.ndarray, end_ns: np.ndarray) -> np.ndarray:
+    """Return for how long of each wait the load generator's process stood still."""
+    if not len(begin_ns):
+        return np.zeros(0, dtype=np.int64)
+    attempts, connections = evidence.attempts, evidence.connections
+    done_ns = np.sort(attempts["completed_ns"])
+    sent_ns = np.sort(attempts["invoked_ns"])
+    seen = [done_ns, sent_ns, evidence.stream["received_ns"]]
+    seen += [attempts["late_ns"], connections["opened_ns"], connections["closed_ns"]]
+    times_ns = np.unique(np.concatenate(seen))
+    gaps = np.flatnonzero(np.diff(times_ns) >= STALL_NS_MIN)
+    starts_ns, ends_ns = times_ns[gaps], times_ns[gaps + 1]
+    in_flight = np.searchsorted(sent_ns, starts_ns, "right") > np.searchsorted(done_ns, starts_ns, "right")
+    starts_ns, ends_ns = starts_ns[in_flight], ends_ns[in_flight]
+    shared = np.minimum(ends_ns, end_ns[:, None]) - np.maximum(starts_ns, begin_ns[:, None])
+    return np.maximum(shared, 0).sum(axis=1)
 
 
 def _reads_promptly(evidence: Evidence) -> np.ndarray:
