@@ -54,6 +54,7 @@ def judge_folder(run_dir: Path) -> Judgement:
         denied=denied,
         held_outside=lambda: _held_outside_contention(evidence),
         published=_published(evidence),
+        contended_s=sum(end - start for start, end in observed.machine.contended(CORES_LEFT_MIN)),
     )
     verdict, reasons = gate.judge(findings, observed.fault, fault_expected=not scenario.breaks_nothing)
     return Judgement(evidence=evidence, findings=tuple(findings), verdict=verdict, reasons=reasons)

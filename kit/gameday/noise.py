@@ -32,9 +32,13 @@ FELT = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
 # What a publish that timed out may explain: nothing published for a while, or counts that are missing. An API task
 # publishes all metrics in one call, so that its other counts are short only if those of its requests are. A task that
 # could not read its zone at its start publishes without one.
-SILENCE = frozenset({"metrics-never-silent", "metrics-have-zones", "fills-counted", "requests-counted"})
-# A task publishes every 5 s: one lost publish of one of two tasks is 6 % of the counts of a brief run of 45 s.
+SILENCE = frozenset(
+    {"metrics-never-silent", "metrics-have-zones", "commands-counted", "fills-counted", "requests-counted"}
+)
+# A task publishes every 5 s: one lost publish of one of two tasks is 6 % of the counts of a brief run of 45 s. It is
+# lost if two calls in a row get no answer for 2 s each: a pause that the average of a run does not show.
 LOST_SHARE_MAX = 0.1
+PAUSE_S_MIN = 2.0
 # Where the CPU is short, clients wait for what no task can measure: requests that no task has read yet.
 UNREAD = frozenset({"latency-as-clients-saw"})
 SHORT_WITH_REQUESTS = frozenset({"errors-counted", "latencies-counted", "accepted-orders-counted"})
@@ -49,13 +53,15 @@ def apply_noise_rule(
     denied: Collection[tuple[str, str]] = (),
     held_outside: Callable[[], Collection[tuple[str, str]]] = frozenset,
     published: Mapping[str, float] = MappingProxyType({}),
+    contended_s: float = 0.0,
 ) -> list[Finding]:
     """Return the findings, with those invalidated that CPU contention may explain.
 
     `cores_left(start, end)`: the cores that other processes left to the run, None if nobody measured it; without a
     measurement nothing is invalidated. `denied`: check and phase of objectives that denials alone break.
     `held_outside()`: check and phase of objectives that did not fail outside the contended seconds; asked only for
-    failures. `published`: the total that a check found in the metrics, by its name.
+    failures. `published`: the total that a check found in the metrics, by its name. `contended_s`: the seconds of the
+    run in which other processes left it too little CPU.
     """
     windows = {phase.name: (phase.start, phase.end) for phase in phases}
     if "recovery" in windows:
@@ -74,6 +80,8 @@ def apply_noise_rule(
         left = cores_left(*(whole if is_starved else windows[finding.phase]))
         if left is not None and left < CORES_LEFT_MIN:
             return _invalid(finding, f"other processes left the run {left:.2f} cores < {CORES_LEFT_MIN}")
+        if is_starved and finding.name not in UNREAD and contended_s >= PAUSE_S_MIN:
+            return _invalid(finding, f"other processes left less than {CORES_LEFT_MIN} cores for {contended_s:.0f} s")
         if (finding.name, finding.phase) in held:
             return _invalid(finding, f"it fails only with seconds in which they left less than {CORES_LEFT_MIN} cores")
         return finding

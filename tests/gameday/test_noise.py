@@ -56,6 +56,20 @@ def test_contention_explains_a_lost_publish_and_no_more(missing, status):
     assert found.status is status
 
 
+@pytest.mark.parametrize(("contended_s", "status"), [(1.9, Status.FAIL), (2.0, Status.INVALID)])
+def test_a_pause_that_the_average_hides_explains_a_lost_publish(contended_s, status):
+    def one(name: str, missing: float = 5) -> Status:
+        short = Finding(name=name, kind=CheckKind.INTEGRITY, status=Status.FAIL, detail="", measured=missing)
+        totals = {"commands-counted": 100.0}
+        enough = lambda start, end: 1.5  # noqa: E731
+        (found,) = apply_noise_rule([short], PHASES, enough, published=totals, contended_s=contended_s)
+        return found.status
+
+    assert one("commands-counted") is status
+    assert one("commands-counted", missing=50) is Status.FAIL
+    assert one("latency-as-clients-saw") is Status.FAIL
+
+
 def test_errors_before_the_fault_are_invalid_under_contention_unless_they_are_denials():
     assert judged(0.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.INVALID
     assert judged(1.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.FAIL

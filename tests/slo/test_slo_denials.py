@@ -15,8 +15,10 @@ def denied(at: float, status: int, **more: Any) -> dict[str, Any]:
     return attempt(at, status=status, outcome="fail", **more)
 
 
-def broken_by_denials(rows: list[dict[str, Any]], metric: str, limit: float) -> frozenset[tuple[str, str]]:
-    objective = slo.Objective(metric=metric, limit=limit, phase="during")
+def broken_by_denials(
+    rows: list[dict[str, Any]], metric: str, limit: float, phase: str = "during"
+) -> frozenset[tuple[str, str]]:
+    objective = slo.Objective(metric=metric, limit=limit, phase=phase)
     return slo.broken_by_denials(table(ATTEMPT_COLUMNS, rows), PHASES, [objective])
 
 
@@ -53,6 +55,45 @@ def test_only_errors_that_overload_cannot_cause_break_the_error_rate_by_denial(s
     """A 409 is no error of that rate to begin with."""
     found = broken_by_denials([denied(11, status), attempt(12)], "error_rate", 0.1)
     assert found == ({("error-rate", "during")} if broken else frozenset())
+
+
+SHED = {"status": 503, "outcome": "info", "reply": '{"error":"Overloaded"}'}
+OF_BALANCER = {"status": 503, "outcome": "info", "reply": "<html>503 Service Temporarily Unavailable</html>"}
+
+
+def refused_before(*slow: dict[str, Any], **refusal: Any) -> frozenset[tuple[str, str]]:
+    """Judge the steady phase if one of ten quick requests was refused, beside the slow ones."""
+    quick = [attempt(5 + i / 10) for i in range(9)]
+    return broken_by_denials([attempt(6, **(refusal or SHED)), *quick, *slow], "error_rate", 0.05, "before")
+
+
+def test_refusals_for_overload_while_every_answer_is_quick_are_denials_before_the_fault():
+    assert refused_before() == {("error-rate", "before")}
+    assert refused_before(*(attempt(5 + i / 10, 400) for i in range(5))) == {("error-rate", "before")}
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [
+        [attempt(5.5 + i / 10, 600) for i in range(3)],
+        [timed_out(4 + i / 10, 1_500) for i in range(3)],
+        [attempt(0.2 + i / 10, 600) for i in range(3)],
+    ],
+    ids=["slow-answers", "time-outs", "the-breaker-remembers"],
+)
+def test_refusals_beside_slow_answers_may_be_overload(slow: list[dict[str, Any]]):
+    assert refused_before(*slow) == frozenset()
+
+
+def test_slow_answers_of_long_ago_explain_no_refusal():
+    long_ago = [attempt(-10 + i / 10, 600) for i in range(3)]
+    assert refused_before(*long_ago) == {("error-rate", "before")}
+
+
+def test_a_refusal_of_the_load_balancer_or_during_a_fault_is_no_denial():
+    assert refused_before(**OF_BALANCER) == frozenset()
+    rows = [attempt(16, **SHED), *(attempt(15 + i / 10) for i in range(9))]
+    assert broken_by_denials(rows, "error_rate", 0.05) == frozenset()
 
 
 def test_latency_objectives_and_unusable_histories_are_never_broken_by_denials():
