@@ -67,7 +67,7 @@ def latency_as_clients_saw(evidence: Evidence) -> Result:
     answer may have kept a task busy for any time. Single periods may disagree; that most do is a violation.
     """
     periods = list(_periods(evidence))
-    wrong = _systematic(periods)
+    wrong = systematic(periods)
 
     def steps() -> Iterator[Step]:
         for period in wrong[:8]:
@@ -82,7 +82,7 @@ def latency_as_clients_saw(evidence: Evidence) -> Result:
     )
 
 
-def _systematic(periods: Sequence[Period]) -> list[Period]:
+def systematic(periods: Sequence[Period]) -> list[Period]:
     """Return the wrong periods, if at one of the percentiles most of those that could be wrong are."""
     wrong = [period for period in periods if period.is_wrong]
     judged = Counter(period.share for period in periods if period.is_wrong or not period.disturbed)
