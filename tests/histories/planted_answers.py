@@ -42,7 +42,7 @@ def new_order_is_answered_with_another_success(tables: Tables) -> None:
     edits.change_first(tables, "attempts", {"op": "order", "kind": "first", "status": 201}, status=204)
 
 
-def _own_cancel(tables: Tables) -> dict[str, Any]:
+def own_cancel(tables: Tables) -> dict[str, Any]:
     """A cancel by its own client, long after the order was acknowledged."""
     attempts = tables["attempts"]
     acknowledged = set(attempts[(attempts["op"] == "order") & (attempts["outcome"] == "ok")]["order_id"])
@@ -53,12 +53,12 @@ def _own_cancel(tables: Tables) -> dict[str, Any]:
 
 @PLANTS.caught_by("own-orders-cancellable")
 def cancel_of_an_acknowledged_order_finds_no_order(tables: Tables) -> None:
-    edits.add_attempt(tables, _own_cancel(tables) | {"status": 404, "outcome": "fail", "reply": "{}"})
+    edits.add_attempt(tables, own_cancel(tables) | {"status": 404, "outcome": "fail", "reply": "{}"})
 
 
 @PLANTS.caught_by("own-orders-cancellable")
 def cancel_by_the_orders_own_client_is_forbidden(tables: Tables) -> None:
-    edits.add_attempt(tables, _own_cancel(tables) | {"status": 403, "outcome": "fail", "reply": "{}"})
+    edits.add_attempt(tables, own_cancel(tables) | {"status": 403, "outcome": "fail", "reply": "{}"})
 
 
 @PLANTS.caught_by("taken-order-id-refused")
