@@ -177,9 +177,10 @@ class Subscriber:
 
     def _is_ahead_of_share(self) -> bool:
         """Return whether it has read its share of what the others received since it had all that they had."""
-        share, newest = self._habits.share, self._newest()
+        share = self._habits.share
         if not share:
             return False
+        newest = self._newest()
         if self._slow_since is None and self.seq >= newest:
             self._slow_since = self.seq
         since = self._slow_since
