@@ -35,7 +35,7 @@ SOAK = scenario(
     touches=("ecs", "alb", "cloudwatch", "sqs"),
     fault_duration_s=FAULT_S,
     recovery_s=30,
-    rate_per_s=30,
+    rate_per_s=20,
     guardrail_error_rate=0.3,
     guardrail_p95_ms=3_000,
     # One market, so that a busy time has several times the events that a stream's buffer holds.
