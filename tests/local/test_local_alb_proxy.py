@@ -205,7 +205,7 @@ def test_target_of_a_websocket_notices_soon_that_the_client_does_not_read() -> N
         sending.cancel()
 
     async def scenario(made: Rig) -> None:
-        async with websockets.serve(push, "127.0.0.1", 0) as server:
+        async with websockets.serve(push, "127.0.0.1", 0, compression=None) as server:
             server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16_384)
             await made.stop_checks()
             made.service.register_address(made.group_arn, "127.0.0.1", server.sockets[0].getsockname()[1])
