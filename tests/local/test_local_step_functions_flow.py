@@ -255,6 +255,16 @@ def test_a_stopped_execution_is_aborted_at_once_and_goes_no_further(definition: 
     play(script)
 
 
+def test_an_execution_that_is_stopped_before_its_first_step_has_ended() -> None:
+    async def script(rig: Rig) -> None:
+        execution = rig.start(one("Wait", Seconds=60))
+        await rig.engine.stop(execution, None, "at once")
+        assert (execution.status, execution.cause) == ("ABORTED", "at once")
+        assert events(execution) == ["ExecutionStarted", "ExecutionAborted"]
+
+    play(script)
+
+
 def test_the_time_out_of_a_machine_ends_everything_inside() -> None:
     async def script(rig: Rig) -> None:
         execution = rig.start({**one("Parallel", Branches=[wait(1000), wait(2000)]), "TimeoutSeconds": 30})

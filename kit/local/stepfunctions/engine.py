@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping
@@ -10,7 +11,7 @@ from typing import Any
 
 from kit.local.stepfunctions.clocks import Clock
 from kit.local.stepfunctions.errors import ApiError
-from kit.local.stepfunctions.executions import ABORTED, RUNNING, Execution
+from kit.local.stepfunctions.executions import RUNNING, Execution
 from kit.local.stepfunctions.language import state_machine
 from kit.local.stepfunctions.language.json_values import PAYLOAD_BYTES_MAX, dump, parse_json, size_bytes
 from kit.local.stepfunctions.machines import EXPRESS, STANDARD, Machines, Revision, check_name
@@ -156,21 +157,18 @@ class Engine:
             self._executions[execution.arn] = execution
         if execution.map_run_arn is None:
             self._on_status(execution)
-        execution.task = asyncio.create_task(self._run(execution))
+        execution.task = asyncio.create_task(execution.run(self._interpreter))
+        # Not a `finally` of the task: a task that is cancelled before its first step runs nothing of its own.
+        execution.task.add_done_callback(functools.partial(self._end, execution))
 
-    async def _run(self, execution: Execution) -> None:
-        try:
-            await execution.run(self._interpreter)
-        except Exception:  # boundary: the execution has ended as failed; the defect is for the log
-            log.exception("execution crashed", extra={"execution": execution.arn})
-        finally:
-            self._express.discard(execution)
-            if execution.is_running:
-                # The task was cancelled before it began.
-                execution.status, execution.ended_at = ABORTED, self.clock.now()
-                execution.ended.set()
-            if execution.map_run_arn is None:
-                self._on_status(execution)
+    def _end(self, execution: Execution, task: asyncio.Task[None]) -> None:
+        self._express.discard(execution)
+        execution.end_unstarted()
+        if not task.cancelled() and task.exception() is not None:
+            # The execution has ended as failed; the defect is for the log.
+            log.error("execution crashed", extra={"execution": execution.arn}, exc_info=task.exception())
+        if execution.map_run_arn is None:
+            self._on_status(execution)
 
     def _forget_oldest(self) -> None:
         self._started += 1

@@ -65,7 +65,7 @@ class Execution:
     async def run(self, interpreter: Interpreter) -> None:
         """Run to the end, which nothing but the end of the server prevents."""
         branch = Branch(history=self.history, clock=self._clock, context=self._context())
-        branch.record("ExecutionStarted", {**payload("input", self.input_text), "roleArn": self.revision.role_arn})
+        self._record_start(branch)
         try:
             output = await self._clock.within(self._limit_s(), interpreter.run(branch, self.machine, self.input))
             self._end(branch, SUCCEEDED, "ExecutionSucceeded", payload("output", dump(output)), output=output)
@@ -74,8 +74,7 @@ class Execution:
         except TimeIsUp:
             self._fail(branch, TIMED_OUT, "ExecutionTimedOut", "States.Timeout", None)
         except asyncio.CancelledError:
-            error, cause = self._stopped or (None, "The local AWS has ended")
-            self._fail(branch, ABORTED, "ExecutionAborted", error, cause)
+            self._abort(branch)
         except Exception as defect:
             # A defect of ours must not leave an execution that runs for ever.
             self._fail(branch, FAILED, "ExecutionFailed", RUNTIME, f"internal error of the local AWS: {defect!r}")
@@ -87,6 +86,20 @@ class Execution:
             self._stopped = (error, cause)
             if self.task is not None:
                 self.task.cancel()
+
+    def end_unstarted(self) -> None:
+        """End an execution that was stopped before its first step."""
+        if self.is_running:
+            branch = Branch(history=self.history, clock=self._clock, context=self._context())
+            self._record_start(branch)
+            self._abort(branch)
+
+    def _record_start(self, branch: Branch) -> None:
+        branch.record("ExecutionStarted", {**payload("input", self.input_text), "roleArn": self.revision.role_arn})
+
+    def _abort(self, branch: Branch) -> None:
+        error, cause = self._stopped or (None, "The local AWS has ended")
+        self._fail(branch, ABORTED, "ExecutionAborted", error, cause)
 
     def _limit_s(self) -> int | None:
         own = self.machine.timeout_s if self.map_run_arn is None else None
