@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -156,6 +157,15 @@ def test_a_seed_gives_the_same_number() -> None:
 )
 def test_a_jsonata_expression_evaluates(query: str, wanted: Any) -> None:
     assert VALUES.evaluate(f"{{% {query} %}}", "Output") == wanted
+
+
+def test_an_expression_may_recurse_deeper_than_the_rest_of_the_process() -> None:
+    before = sys.getrecursionlimit()
+    query = "($f := function($n){$n = 0 ? 0 : 1 + $f($n - 1)}; $f(60))"
+    assert jsonata_queries.evaluate(query, {}) == 60
+    with pytest.raises(jsonata_queries.QueryThrew, match="D1011"):
+        jsonata_queries.evaluate(query.replace("60", "5000"), {})
+    assert sys.getrecursionlimit() == before
 
 
 def test_a_null_in_a_variable_is_not_undefined() -> None:

@@ -6,22 +6,29 @@ import functools
 import hashlib
 import math
 import random
+import sys
 import uuid
 from collections.abc import Mapping
 from typing import Any
-
-from jsonata import Jsonata
-from jsonata.jexception import JException
-from jsonata.utils import Utils
 
 from kit.errors import KitError
 from kit.local.stepfunctions.language.intrinsic_functions import HASHES
 from kit.local.stepfunctions.language.json_values import is_number, parse_json
 
+# Importing the library raises Python's limit of recursion for the whole process, on which other readers rely.
+_RECURSION_MAX = sys.getrecursionlimit()
+from jsonata import Jsonata  # noqa: E402
+from jsonata.jexception import JException  # noqa: E402
+from jsonata.utils import Utils  # noqa: E402
+
+sys.setrecursionlimit(_RECURSION_MAX)
+
 BEGIN, END = "{%", "%}"
 # An expression is evaluated on the event loop, so that it may take no longer.
 EVALUATION_MS_MAX = 1_000
 DEPTH_MAX = 500
+# Frames of Python that an evaluation of that depth may take.
+FRAMES_MAX = 10_000
 RANGE_ITEMS_MAX = 1_000_000
 # What an expression that returns nothing is evaluated to.
 UNDEFINED = object()
@@ -68,6 +75,7 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
     query.environment.set_runtime_bounds(EVALUATION_MS_MAX, DEPTH_MAX)
     Jsonata.CURRENT.jsonata = query
     bindings: dict[str, Any] = {name: _to_jsonata(value) for name, value in variables.items()}
+    sys.setrecursionlimit(FRAMES_MAX)
     try:
         return _from_jsonata(query.evaluate(None, bindings | _FUNCTIONS))
     except JException as error:
@@ -78,6 +86,8 @@ def evaluate(text: str, variables: Mapping[str, Any]) -> Any:
         raise QueryThrew("D1011: Stack overflow. Check for non-terminating recursive function") from error
     except Exception as error:  # boundary: the library raises errors of any type for values that it does not expect
         raise QueryThrew(str(error)) from error
+    finally:
+        sys.setrecursionlimit(_RECURSION_MAX)
 
 
 def _message(error: Exception) -> str:
