@@ -4,11 +4,18 @@ A run finds what a changed stack does to orders within minutes. Permissions, ret
 account, or on the day that they are needed; these rules say what they have to be, and why.
 """
 
-from kit.stack_rules import compute, data, guardrails, permissions, serving
+from kit.stack_rules import compute, data, guardrails, network, permissions, serving
 from kit.stack_rules.rule import Rule, Violation
 from kit.stack_rules.template import read_template
 
-RULES: tuple[Rule, ...] = (*serving.RULES, *data.RULES, *compute.RULES, *permissions.RULES, *guardrails.RULES)
+RULES: tuple[Rule, ...] = (
+    *serving.RULES,
+    *network.RULES,
+    *data.RULES,
+    *compute.RULES,
+    *permissions.RULES,
+    *guardrails.RULES,
+)
 
 
 def violations(text: str) -> list[Violation]:

@@ -21,6 +21,15 @@ from kit.stack_rules.template import EACH, MISSING, REF, Template
 
 LATENCY, ERRORS, REQUESTS = "LatencyMs", "Http5xx", "Requests"
 WAIT = "aws:fis:wait"
+# The units in which PaperBroker publishes. An alarm that names another one never has any data.
+MILLISECONDS, COUNT = "Milliseconds", "Count"
+# The properties of an alarm that a rule here judges, or that do not change when it fires. Any other one may silence it.
+JUDGED = frozenset({
+    "ActionsEnabled", "AlarmActions", "AlarmDescription", "AlarmName", "ComparisonOperator", "DatapointsToAlarm",
+    "Dimensions", "EvaluateLowSampleCountPercentile", "EvaluationPeriods", "ExtendedStatistic",
+    "InsufficientDataActions", "MetricName", "Metrics", "Namespace", "OKActions", "Period", "Statistic", "Tags",
+    "Threshold", "TreatMissingData", "Unit",
+})  # fmt: skip
 PRODUCTION = ("prod", "production", "prod-eu")
 RESTORED_MIN_ATTEMPTS = 2
 
@@ -46,6 +55,13 @@ def _other_metrics(template: Template) -> Iterator[tuple[str, str]]:
             dimensions = {entry["Name"]: entry["Value"] for entry in metric.get("Dimensions", ())}
             if dimensions.get("Env") not in identities or dimensions.get("Component") != "api":
                 yield f"{name}.Dimensions", f"is {shown(metric.get('Dimensions'))}, expected Env and Component=api"
+
+
+def _odd_members(template: Template) -> Iterator[tuple[str, str]]:
+    """Find guardrails with a property that no rule judges."""
+    for name in sorted(guardrails(template)):
+        for member in sorted(set(template.properties(name)) - JUDGED):
+            yield f"{name}.{member}", "is set, expected only properties that are known not to silence the alarm"
 
 
 def _unguarded(template: Template) -> Iterator[tuple[str, str]]:
@@ -143,10 +159,19 @@ RULES: tuple[Rule, ...] = (
         "a share needs sums", where=_OWN_ERRORS),
     properties(ALARM, ("Metrics", "*", "Expression"), equal("errors / requests", MISSING),
         "the limit is a share of 5xx answers", where=_OWN_ERRORS),
+    properties(ALARM, "Unit", equal(MILLISECONDS, MISSING), "no data have another unit", where=_OWN_LATENCY),
+    properties(ALARM, "Unit", equal(COUNT, MISSING), "no data have another unit", where=_OWN_SILENCE),
+    properties(ALARM, ("Metrics", "*", "MetricStat", "Unit"), equal(COUNT, MISSING), "no data have another unit",
+        where=_OWN_ERRORS),
+    properties(ALARM, "EvaluateLowSampleCountPercentile", equal("evaluate"),
+        "a percentile of few requests would be left out", default="evaluate", where=_OWN_LATENCY),
+    properties(ALARM, "DatapointsToAlarm", between(1, 6), "an experiment must stop within a minute", default=1,
+        where=is_guardrail),
     properties(EXPERIMENT, "ExperimentOptions.EmptyTargetResolutionMode", equal("fail"),
         "an experiment without targets would pass without a fault", default="fail"),
     Rule(name="guardrail-metrics", why="the alarm would watch something else than this stack's API",
         find=_other_metrics),
+    Rule(name="guardrail-members", why="the alarm could stay quiet", find=_odd_members),
     Rule(name="stop-conditions", why="a fault that harms clients too much must stop", find=_unguarded),
     Rule(name="own-targets", why="a fault must not reach another run", find=_far_reaching),
     Rule(name="automation-restores", why="the fault would outlive the experiment", find=_not_restored),

@@ -15,6 +15,7 @@ LISTENER = "AWS::ElasticLoadBalancingV2::Listener"
 SECURITY_GROUP, SUBNET = "AWS::EC2::SecurityGroup", "AWS::EC2::Subnet"
 ROLE, ALARM = "AWS::IAM::Role", "AWS::CloudWatch::Alarm"
 EXPERIMENT, DOCUMENT = "AWS::FIS::ExperimentTemplate", "AWS::SSM::Document"
+NETWORK = ("NetworkConfiguration", "AwsvpcConfiguration")  # where a service's subnets and groups are
 FARGATE_CONTAINERS = "ContainerDefinitions"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from kit.stack_rules.roles import (
     LISTENER,
     LOAD_BALANCER,
+    NETWORK,
     SECURITY_GROUP,
     SERVICE,
     SUBNET,
@@ -18,7 +19,6 @@ from kit.stack_rules.roles import (
 from kit.stack_rules.rule import Rule, between, equal, properties, reference, shown
 from kit.stack_rules.template import EACH, MISSING, Template
 
-NETWORK = ("NetworkConfiguration", "AwsvpcConfiguration")
 ZONES_MIN = 2
 
 

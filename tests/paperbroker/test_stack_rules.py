@@ -23,6 +23,7 @@ GROUP_ATTRIBUTE = "        - {Key: deregistration_delay.timeout_seconds, Value: 
 LATENCY = "      MetricName: LatencyMs\n"
 SILENCE = "      Statistic: SampleCount\n      Period: 10\n"
 ERRORS = "      AlarmName: !Sub '${AWS::StackName}-guardrail-errors'\n"
+TASK_GROUP = "      GroupDescription: The load balancer to the tasks\n"
 TASKS_STATEMENT = (
     "              - Sid: StopOwnTasks\n                Effect: Allow\n                Action: ecs:StopTask\n"
 )
@@ -56,6 +57,19 @@ EDITS: tuple[tuple[str, str], ...] = (
     ("{Subnets: [!Ref AppSubnetA, !Ref AppSubnetB]", "{Subnets: [!Ref AppSubnetA]"),
     ("SourceSecurityGroupId: !Ref LoadBalancerSecurityGroup", "CidrIp: 0.0.0.0/0"),
     ("      Protocol: HTTP\n      Port: 8080\n", "      Protocol: HTTP\n      Port: 8081\n"),
+    # Ways out
+    ("AssignPublicIp: ENABLED", "AssignPublicIp: DISABLED"),
+    (", AssignPublicIp: ENABLED", ""),
+    ("DestinationCidrBlock: 0.0.0.0/0", "DestinationCidrBlock: 10.0.0.0/8"),
+    ("GatewayId: !Ref InternetGateway}\n  # Tasks", "GatewayId: !Ref NatGateway}\n  # Tasks"),
+    ("{SubnetId: !Ref AppSubnetB, RouteTableId: !Ref PublicRoutes}",
+     "{SubnetId: !Ref AppSubnetA, RouteTableId: !Ref PublicRoutes}"),
+    ("SubnetId: !Ref PublicSubnetA, RouteTableId", "SubnetId: !Ref AppSubnetA, RouteTableId"),
+    (TASK_GROUP, TASK_GROUP + "      SecurityGroupEgress: [{IpProtocol: tcp, FromPort: 443, ToPort: 443, "
+     "CidrIp: 10.42.0.0/16}]\n"),
+    (TASK_GROUP, TASK_GROUP + "      SecurityGroupEgress: []\n"),
+    ("      GroupDescription: Clients to the load balancer\n", "      GroupDescription: Clients to the load balancer\n"
+     "      SecurityGroupEgress: [{IpProtocol: tcp, FromPort: 443, ToPort: 443, CidrIp: 0.0.0.0/0}]\n"),
     # Tables and queues
     (ORDERS + "      BillingMode: PAY_PER_REQUEST\n", ORDERS + "      BillingMode: PROVISIONED\n"),
     (ORDERS, ORDERS + "      OnDemandThroughput: {MaxWriteRequestUnits: 100}\n"),
@@ -116,6 +130,12 @@ EDITS: tuple[tuple[str, str], ...] = (
     # Guardrails and experiments
     (LATENCY, LATENCY + "      ActionsEnabled: false\n"),
     ("      AlarmActions: [!Ref AlarmTopic]\n", ""),
+    (LATENCY, LATENCY + "      Unit: Seconds\n"),
+    (SILENCE, SILENCE + "      Unit: Milliseconds\n"),
+    ("            Stat: Sum\n", "            Stat: Sum\n            Unit: Percent\n"),
+    (LATENCY, LATENCY + "      EvaluateLowSampleCountPercentile: ignore\n"),
+    ("DatapointsToAlarm: !Ref GuardrailPeriods", "DatapointsToAlarm: 30"),
+    (LATENCY, LATENCY + "      ThresholdMetricId: band\n"),
     ("EvaluationPeriods: !Ref GuardrailPeriods", "EvaluationPeriods: 30"),
     ("Threshold: !Ref GuardrailP95Ms", "Threshold: 3000"),
     ("GuardrailP95Ms: {Type: Number, Default: 3000", "GuardrailP95Ms: {Type: Number, Default: 60000"),
@@ -168,6 +188,41 @@ def test_every_rule_finds_one_of_the_edits():
     templates = [read_template(_all(old, new)) for old, new in EDITS]
     asleep = [rule.name for rule in stack_rules.RULES if not any(list(rule.violations(one)) for one in templates)]
     assert asleep == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (LATENCY, LATENCY + "      Unit: Milliseconds\n"),
+        (TASK_GROUP, TASK_GROUP + "      SecurityGroupEgress: [{IpProtocol: '-1', CidrIp: 0.0.0.0/0}]\n"),
+        (TASK_GROUP, TASK_GROUP + "      SecurityGroupEgress: [{IpProtocol: tcp, FromPort: 443, ToPort: 443, "
+         "CidrIp: 0.0.0.0/0}]\n"),
+    ],
+)  # fmt: skip
+def test_an_edit_that_breaks_nothing_is_accepted(old: str, new: str):
+    assert [str(one) for one in stack_rules.violations(_all(old, new))] == []
+
+
+def test_tasks_behind_a_nat_gateway_need_no_public_address():
+    hidden = _all("AssignPublicIp: ENABLED", "AssignPublicIp: DISABLED")
+    hidden = hidden.replace(
+        "{SubnetId: !Ref AppSubnetA, RouteTableId: !Ref PublicRoutes}",
+        "{SubnetId: !Ref AppSubnetA, RouteTableId: !Ref PrivateRoutes}",
+    )
+    hidden = hidden.replace(
+        "{SubnetId: !Ref AppSubnetB, RouteTableId: !Ref PublicRoutes}",
+        "{SubnetId: !Ref AppSubnetB, RouteTableId: !Ref PrivateRoutes}",
+    )
+    hidden = hidden.replace(
+        "Resources:\n",
+        "Resources:\n"
+        "  Nat: {Type: 'AWS::EC2::NatGateway', Properties: {SubnetId: !Ref PublicSubnetA}}\n"
+        "  PrivateRoutes: {Type: 'AWS::EC2::RouteTable', Properties: {VpcId: !Ref Vpc}}\n"
+        "  PrivateRoute: {Type: 'AWS::EC2::Route', Properties: {RouteTableId: !Ref PrivateRoutes, "
+        "DestinationCidrBlock: 0.0.0.0/0, NatGatewayId: !Ref Nat}}\n",
+        1,
+    )
+    assert [str(one) for one in stack_rules.violations(hidden)] == []
 
 
 def test_a_threshold_behind_a_mapping_is_judged_by_what_it_resolves_to():
