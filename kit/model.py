@@ -199,9 +199,10 @@ REUSE_KEY = "reuse_key"  # an acknowledged key with other content, which must be
 TAKEN_ORDER_ID = "taken_order_id"  # an acknowledged order's id under a new key, which must be refused
 MALFORMED = "malformed"  # an order that breaks a rule of the contract, which must be refused
 RESUBMIT_LATE = "resubmit_late"  # of an acknowledged key, long after the acknowledgement
+CONTESTED_ORDER_ID = "contested_order_id"  # two orders with one id, at once: one of them must be refused
 ATTEMPT_KINDS = (
     FIRST, RETRY, REASK, RESUBMIT_EARLY, RESUBMIT_SEQUENTIAL, RESUBMIT_CONCURRENT, REUSE_KEY, TAKEN_ORDER_ID, MALFORMED,
-    RESUBMIT_LATE,
+    RESUBMIT_LATE, CONTESTED_ORDER_ID,
 )  # fmt: skip
 # Attempts that must be refused and have no effect. They say nothing about the operation whose key or id they carry.
 PROBES = frozenset({REUSE_KEY, TAKEN_ORDER_ID, MALFORMED})
@@ -233,6 +234,7 @@ ATTEMPT_COLUMNS: dict[str, str] = {
     "status": "int32",  # HTTP status, 0 if none
     "error": "string",  # timeout | refused | reset | eof | protocol | ""
     "reply": "string",  # body of the answer as it came, "" if none
+    "retry_after_s": "int32",  # the answer's Retry-After, at most 5; 0 if none
     "late_status": "int32",
     "late_ns": "int64",
 }
@@ -314,6 +316,13 @@ POSITION_COLUMNS: dict[str, str] = {
     "market": "string",
     "qty": "int64",  # lots, bought minus sold
     "cash": "int64",  # ticks × lots, received minus paid
+}
+
+# One row per intake event that was marked as applied, so that it has no second effect if it is delivered again.
+MARK_COLUMNS: dict[str, str] = {
+    "market": "string",
+    "event_id": "string",
+    "expires_s": "int64",  # epoch seconds after which the store forgets the mark; 0 if it has no such time
 }
 
 # One row per point of a metric that was read from CloudWatch; `name` is the table's name in `kit.collect`.

@@ -17,7 +17,7 @@ import pandas as pd
 from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.errors import EvidenceMissing
 from kit.files.parquet_file import read_frame
-from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment
+from kit.model import LEDGER_EVENT_COLUMNS, MARK_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment
 
 READERS = 4
 # The ledger of an hour at 200 orders a second is about 2 million items; more is not a game day of this kit.
@@ -35,7 +35,7 @@ QUEUE_DEPTHS = (
 )
 
 # Column → attribute, where camel case alone does not give it.
-RENAMED = {"ts_ns": "tsNs", "accepted_ns": "acceptedAtNs"}
+RENAMED = {"ts_ns": "tsNs", "accepted_ns": "acceptedAtNs", "expires_s": "ttl"}
 
 Item = Mapping[str, Mapping[str, Any]]
 
@@ -48,6 +48,7 @@ class LedgerSnapshot:
     orders: pd.DataFrame
     positions: pd.DataFrame
     outbox: pd.DataFrame
+    marks: pd.DataFrame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +77,14 @@ def read_ledger(session: ClientSource, deployment: Deployment) -> LedgerSnapshot
         orders = [pool.submit(_scan, dynamodb, outputs["OrdersTable"], segment) for segment in range(READERS)]
         positions = pool.submit(_scan, dynamodb, outputs["PositionsTable"])
         outbox = pool.submit(_scan, dynamodb, outputs["OutboxTable"])
+        marks = pool.submit(_scan, dynamodb, outputs["AppliedTable"])
         order_items = (item for part in orders for item in part.result() if _is_order(item))
         return LedgerSnapshot(
             events=_table((item for part in ledgers for item in part.result()), LEDGER_EVENT_COLUMNS),
             orders=_table(order_items, ORDER_COLUMNS),
             positions=_table(positions.result(), POSITION_COLUMNS),
             outbox=_table(outbox.result(), OUTBOX_COLUMNS),
+            marks=_table(marks.result(), MARK_COLUMNS),
         )
 
 

@@ -28,6 +28,7 @@ BROKER_SERIES = {
     "store_throttled": ("StoreThrottled", "api", "Sum"),
     "fills": ("Fills", "matcher", "Sum"),
     "time_to_first_fill_ms_p95": ("TimeToFirstFillMs", "matcher", "p95"),
+    "time_to_first_fill_ms_max": ("TimeToFirstFillMs", "matcher", "Maximum"),
     "matcher_lag_ms_max": ("MatcherLagMs", "matcher", "Maximum"),
     "matcher_lag_count": ("MatcherLagMs", "matcher", "SampleCount"),
     "heartbeats_api": ("Heartbeat", "api", "Sum"),

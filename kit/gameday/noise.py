@@ -33,7 +33,14 @@ FELT = frozenset({CheckKind.SLO, CheckKind.HYPOTHESIS})
 # publishes all metrics in one call, so that its other counts are short only if those of its requests are. A task that
 # could not read its zone at its start publishes without one.
 SILENCE = frozenset(
-    {"metrics-never-silent", "metrics-have-zones", "commands-counted", "fills-counted", "requests-counted"}
+    {
+        "metrics-never-silent",
+        "metrics-have-zones",
+        "commands-counted",
+        "fills-counted",
+        "requests-counted",
+        "lag-as-ledger-shows",
+    }
 )
 # A task publishes every 5 s: one lost publish of one of two tasks is 6 % of the counts of a brief run of 45 s. It is
 # lost if two calls in a row get no answer for 2 s each: a pause that the average of a run does not show.

@@ -20,12 +20,15 @@ from kit.integrity.checks import (
     durability,
     fills,
     idempotency,
+    marks,
+    order_ids,
     order_reads,
     price_time,
     quiescence,
     sequence,
     stream,
     telemetry,
+    telemetry_lag,
     telemetry_latency,
     trade_reads,
 )
@@ -40,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     *fills.CHECKS,
     *idempotency.CHECKS,
     *answers.CHECKS,
+    *order_ids.CHECKS,
     *durability.CHECKS,
     *sequence.CHECKS,
     *price_time.CHECKS,
@@ -51,8 +55,10 @@ CHECKS: tuple[Check, ...] = (
     *book_reads.CHECKS,
     *trade_reads.CHECKS,
     *quiescence.CHECKS,
+    *marks.CHECKS,
     *telemetry.CHECKS,
     *telemetry_latency.CHECKS,
+    *telemetry_lag.CHECKS,
 )
 
 

@@ -2,19 +2,32 @@
 
 Its client reads it several times, through whichever task answers, and much later reads or cancels it. Requests that
 PaperBroker must refuse follow too: another client reads or cancels the order, its id is sent under a new key, and an
-order is sent that breaks one rule of the contract. Each choice is seeded by the operation.
+order is sent that breaks one rule of the contract. What was refused is corrected and sent again under the same key.
+Some clients ask for an order before they send it, and some send two orders with one id at once. Each choice is seeded
+by the operation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from kit.load.identifiers import LENGTH_MAX, client_name, is_client_name
-from kit.load.orders import LATE, READ_AGAIN, READ_BACK, TAKEN, UNAUTHORIZED, Draws, Operation
+from kit.load.identifiers import client_name, is_client_name
+from kit.load.malformed import broken_rule
+from kit.load.orders import (
+    ASKED_FIRST,
+    CONTESTED,
+    LATE,
+    READ_AGAIN,
+    READ_BACK,
+    TAKEN,
+    UNAUTHORIZED,
+    Draws,
+    Operation,
+)
 from kit.load.plan import LoadPlan
 from kit.load.resubmissions import late_delay_s
-from kit.model import CANCEL, FIRST, GET_ORDER, MALFORMED, TAKEN_ORDER_ID
+from kit.model import CANCEL, CONTESTED_ORDER_ID, FIRST, GET_ORDER, MALFORMED, TAKEN_ORDER_ID
 
 READS_BACK = 3  # of one order, one after the other
 READ_BACK_S_MAX = 1.0  # from one read to the next
@@ -30,23 +43,16 @@ LATE_BASE = 1 << 47
 LATE_CANCEL_BASE, LATE_READ_BASE = LATE_BASE + READ_BACK_BASE, LATE_BASE + 2 * READ_BACK_BASE
 LATE_UNAUTHORIZED_BASE = LATE_BASE + UNAUTHORIZED_BASE
 
-# What breaks the contract: a name that is empty, too long, or has a character that is not accepted …
-BAD_NAMES = (
-    "", "0" * (LENGTH_MAX + 1), "a b", "a/b", "a%2Fb", "a#b", "a|b", "a\n", "\tk", "caf\u00e9", "cafe\u0301",
-    "\uff41\uff42", "\u0661", "a\u0000", "\u212a1",
-)  # fmt: skip
-NAMED = ("idempotency_key", "order_id", "client_id")
-# … a number out of its bounds, or an unknown word.
-BAD_VALUES: tuple[dict[str, Any], ...] = (
-    *({"qty": qty} for qty in (0, -1, 1_000_000_001)),
-    *({"type": "LIMIT", "tif": "GTC", "price": price} for price in (0, -1, 1_000_000_000_001)),
-    *({"side": side} for side in ("", "buy", "HOLD")),
-    *({"type": kind, "price": 1} for kind in ("", "limit", "STOP")),
-    *({"tif": tif} for tif in ("gtc", "DAY")),
-    {"type": "MARKET", "tif": "GTC", "price": 0},
-    *({"symbol": symbol} for symbol in ("", "acme", "NO-SUCH")),
-)
-RULES = len(BAD_NAMES) + len(BAD_VALUES)
+RUN_CHARS_MAX = 20  # of the run's id in the name of a malformed order, which also names what is wrong with it
+# Longer than the longest time-out of the refused request. Its key must be as good as new then.
+CORRECTED_S = 2.5
+CORRECTED_EVERY = 4  # of malformed orders: the order is sent as it should have been
+# A client asks for an order and cancels it, before it sends the order and afterwards.
+ASKED_S, ASKED_AGAIN_S, READ_APART_S = 0.5, 1.2, 0.03
+_BETWEEN = range(17, 32)  # in READ_BACK_BASE, between UNAUTHORIZED_BASE and TAKEN_BASE
+ASKED_BASES = [n * READ_BACK_BASE for n in _BETWEEN[:7]]
+CONTESTED_BASES = [n * READ_BACK_BASE for n in _BETWEEN[7:9]]
+CORRECTED_TAKEN_BASE, CORRECTED_MALFORMED_BASE = (n * READ_BACK_BASE for n in _BETWEEN[9:11])
 
 
 class FollowUp(NamedTuple):
@@ -58,7 +64,12 @@ class FollowUp(NamedTuple):
 
 
 def follow_ups(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[FollowUp]:
-    """Yield what follows the order `operation`, which was acknowledged under `order_id`."""
+    """Yield what follows the order `operation`, which was acknowledged under `order_id`.
+
+    Nothing follows an order that itself followed another one.
+    """
+    if operation.op_id >= READ_BACK_BASE:
+        return
     if Draws(plan.seed, operation.op_id, READ_BACK).unit() < plan.read_back_ratio:
         for number in range(1, READS_BACK + 1):
             delay_s = read_back_delay_s(plan, operation, number)
@@ -66,6 +77,8 @@ def follow_ups(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[
     yield from _unauthorized(plan, operation, order_id)
     yield from _taken_order_id(plan, operation, order_id)
     yield from _malformed(plan, operation)
+    yield from _contested_order_id(plan, operation)
+    yield from _asked_first(plan, operation)
     yield from _late(plan, operation, order_id)
 
 
@@ -115,24 +128,53 @@ def _taken_order_id(plan: LoadPlan, operation: Operation, order_id: str) -> Iter
         client_id = operation.client_id if draws.unit() < 0.5 else client_name(draws.below(plan.clients))
         key = f"{plan.run_id}-t{operation.op_id}"
         again = operation._replace(client_id=client_id, idempotency_key=key, order_id=order_id)
-        yield FollowUp(draws.unit(), again._replace(op_id=TAKEN_BASE + operation.op_id), TAKEN_ORDER_ID)
+        delay_s = draws.unit()
+        yield FollowUp(delay_s, again._replace(op_id=TAKEN_BASE + operation.op_id), TAKEN_ORDER_ID)
+        corrected = again._replace(op_id=CORRECTED_TAKEN_BASE + operation.op_id, order_id=key)
+        yield FollowUp(delay_s + CORRECTED_S, corrected)
 
 
 def _malformed(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:
     """Send an order that breaks one rule of the contract. The rules take turns, so that a short load breaks each."""
     every = round(1 / plan.malformed_ratio) if plan.malformed_ratio else 0
-    if every and operation.op_id % every == every - 1:
-        name = f"{plan.run_id}-m{operation.op_id}"
-        fresh = operation._replace(op_id=MALFORMED_BASE + operation.op_id, idempotency_key=name, order_id=name)
-        yield FollowUp(0.0, fresh._replace(**broken_rule(operation.op_id // every)), MALFORMED)
+    if not every or operation.op_id % every != every - 1:
+        return
+    number = operation.op_id // every
+    name = f"{plan.run_id[:RUN_CHARS_MAX]}-m{operation.op_id}"
+    fresh = operation._replace(op_id=MALFORMED_BASE + operation.op_id, idempotency_key=name, order_id=name)
+    broken = fresh._replace(**broken_rule(number, name))
+    yield FollowUp(0.0, broken, MALFORMED)
+    is_named = broken.client_id == fresh.client_id and broken.idempotency_key.startswith(name)
+    if is_named and number % CORRECTED_EVERY == 1:
+        key, op_id = broken.idempotency_key, CORRECTED_MALFORMED_BASE + operation.op_id
+        yield FollowUp(CORRECTED_S, fresh._replace(op_id=op_id, idempotency_key=key))
 
 
-def broken_rule(number: int) -> dict[str, Any]:
-    """Return the fields that break rule `number`. A bad name is each time in another field."""
-    turn, rule = divmod(number, RULES)
-    if rule < len(BAD_NAMES):
-        return {NAMED[(turn + rule) % len(NAMED)]: BAD_NAMES[rule]}
-    return BAD_VALUES[rule - len(BAD_NAMES)]
+def _contested_order_id(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:
+    """Send two orders of one client with one id, under two keys, at once. One of them must be refused."""
+    draws = Draws(plan.seed, operation.op_id, CONTESTED)
+    if draws.unit() >= plan.contested_ratio:
+        return
+    delay_s, name = draws.unit(), f"{plan.run_id}-c{operation.op_id}"
+    for base, key in zip(CONTESTED_BASES, (name, f"{name}-2"), strict=True):
+        order = operation._replace(op_id=base + operation.op_id, idempotency_key=key, order_id=name)
+        yield FollowUp(delay_s, order, CONTESTED_ORDER_ID)
+
+
+def _asked_first(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:
+    """Read and cancel an order before it is sent, as a client does that has forgotten whether it was; then again."""
+    draws = Draws(plan.seed, operation.op_id, ASKED_FIRST)
+    if draws.unit() >= plan.asked_first_ratio:
+        return
+    name = f"{plan.run_id}-a{operation.op_id}"
+    bases = iter(ASKED_BASES)
+    for delay_s in (0.0, ASKED_AGAIN_S):
+        reads = [_read(operation, name, next(bases)) for _ in range(2)]
+        cancel = _read(operation, name, next(bases))._replace(op=CANCEL, idempotency_key=f"{name}-x")
+        for number, one in enumerate((*reads, cancel)):
+            yield FollowUp(delay_s + number * READ_APART_S, one)
+    order = operation._replace(op_id=next(bases) + operation.op_id, idempotency_key=name, order_id=name)
+    yield FollowUp(ASKED_S, order)
 
 
 def _late(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[FollowUp]:

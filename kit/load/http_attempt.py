@@ -123,6 +123,7 @@ class Attempt:
             self.status,
             self.error,
             self.reply.decode("utf-8", "replace"),
+            int(self.retry_after_s),
             self.late_status,
             self.late_ns + epoch_ns if self.late_ns else 0,
         )

@@ -21,16 +21,21 @@ from kit.model import BOOK, CANCEL, GET_ORDER, ORDER, TRADES
 
 READS = frozenset({GET_ORDER, BOOK, TRADES})
 
-PRICE_MID = 10_000  # ticks
+# Every other market trades at prices and in lots whose products are above 2**53, so that a float cannot hold them all.
+PRICE_MIDS = (10_000, 23_456_010_000)  # ticks
+LOT_SIZES = (1, 50_021)
 PRICE_SWING = 300  # ticks that the mid price moves, each way
 PRICE_PERIODS = (4_001, 617)  # operations in a wave; coprime, so that the sum of the waves does not repeat early
 LIMIT_REACH = 12  # largest distance of a limit price from the mid in ticks, on either side
 PASSIVE_RATIO = 0.1  # of limit orders, which are far from the mid and make the book deep
 PASSIVE_REACH = 40  # largest additional distance of a passive order in ticks
-QTY_MAX = 20  # lots; a taker meets at most as many makers as it has lots, far below PaperBroker's 30 fills a command
+# In LOT_SIZES. A taker meets at most as many makers as it has of them, far below PaperBroker's 30 fills a command.
+QTY_MAX = 20
 LARGE_RATIO = 0.005  # of new orders, which are MARKET and may meet more makers than the 30 fills of one command
-LARGE_QTY_MIN, LARGE_QTY_MAX = 100, 600
-LARGE_ORDER_CLIENT = "large"  # this client has no resting orders, so self-trade prevention never stops its large orders
+LARGE_QTY_MIN, LARGE_QTY_MAX = 100, 600  # in LOT_SIZES
+# These clients have no resting orders, so self-trade prevention never stops their large orders. They are several, so
+# that the balance of none exceeds 64 bits.
+LARGE_ORDER_CLIENTS = tuple(f"large{number}" for number in range(16))
 BOOK_DEPTHS = (1, 5, 20, 100)  # price levels a side; PaperBroker accepts 1 to 100
 TRADES_LIMITS = (5, 20, 60)  # page limits: some are below the number of new trades, some above
 CANCEL_BACK_MAX = 200  # operations that a cancel looks back for an order to cancel
@@ -50,7 +55,7 @@ _U32 = 0xFFFFFFFF
 # The purpose of a draw. It is part of the generator's seed, so that one decision never shifts another.
 CONTENT, RESEND, RESUBMIT, READ_BACK, BACKOFF, PHASE, STREAM = range(7)
 KEY, REUSE, LARGE, UNAUTHORIZED, CURSOR, PASSIVE, READ_AGAIN = range(7, 14)
-ORDER_ID, TAKEN, LATE, DEPTH, POSTPONED = range(14, 19)
+ORDER_ID, TAKEN, LATE, DEPTH, POSTPONED, CONTESTED, ASKED_FIRST = range(14, 21)
 
 
 class Draws:
@@ -133,7 +138,7 @@ class OrderFlow:
         phases = self._phases[market]
         slow = math.sin(math.tau * i / PRICE_PERIODS[0] + phases[0])
         fast = math.sin(math.tau * i / PRICE_PERIODS[1] + phases[1])
-        return PRICE_MID + round(PRICE_SWING * (0.8 * slow + 0.2 * fast))
+        return PRICE_MIDS[market % 2] + round(PRICE_SWING * (0.8 * slow + 0.2 * fast))
 
     def _order(self, i: int, draws: Draws) -> Operation:
         plan = self._plan
@@ -152,7 +157,7 @@ class OrderFlow:
         client_id, key = self._client_and_key(i, draws.below(plan.clients))
         qty = 1 + draws.below(QTY_MAX)
         if (large := Draws(plan.seed, i, LARGE)).unit() < LARGE_RATIO:
-            client_id, key, kind, tif = LARGE_ORDER_CLIENT, self._own_key(i), "MARKET", "IOC"
+            client_id, key, kind, tif = LARGE_ORDER_CLIENTS[i % 16], self._own_key(i), "MARKET", "IOC"
             qty = LARGE_QTY_MIN + large.below(LARGE_QTY_MAX - LARGE_QTY_MIN + 1)
         return Operation(
             op_id=i,
@@ -164,7 +169,7 @@ class OrderFlow:
             side=side,
             type=kind,
             tif=tif,
-            qty=qty,
+            qty=qty * LOT_SIZES[market % 2],
             price=0 if kind == "MARKET" else price,
         )
 

@@ -57,7 +57,9 @@ class LoadPlan:
         0, 1, default=0.02
     )  # of acknowledged orders: another client tries to read or cancel them
     taken_order_id_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: the id is sent under a new key
-    malformed_ratio: float = _within(0, 1, default=0.04)  # of acknowledged orders: one follows that breaks the contract
+    malformed_ratio: float = _within(0, 1, default=0.06)  # of acknowledged orders: one follows that breaks the contract
+    contested_ratio: float = _within(0, 1, default=0.01)  # of acknowledged orders: two with one id follow at once
+    asked_first_ratio: float = _within(0, 1, default=0.01)  # of acknowledged orders: one follows that is read before
     late_ratio: float = _within(0, 1, default=0.04)  # of acknowledged orders: read, cancelled or resubmitted much later
     late_s_max: float = _within(0.1, 86_400, default=20.0)  # how long after the acknowledgement
     subscribers_per_market: int = _within(0, 100, default=1)

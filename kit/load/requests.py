@@ -2,13 +2,12 @@
 
 Bodies are formatted by hand, which is four times as fast as `json.dumps`. No value needs escaping, except those of
 malformed orders: each is a number or an identifier of PaperBroker's characters. Half of the paths have their colons
-percent-encoded, as some HTTP libraries send them.
+percent-encoded, as some HTTP libraries send them. Every other attempt leaves out what the contract has a default for.
 """
 
 from __future__ import annotations
 
-import json
-
+from kit.load.malformed import written
 from kit.load.orders import Operation
 from kit.model import BOOK, CANCEL, GET_ORDER, MALFORMED, TRADES
 
@@ -44,16 +43,20 @@ class Requests:
         elif kind == MALFORMED:
             path, body = "/orders", _escaped(content)
         else:
-            path, body = "/orders", f"{{{identity},{_order_fields(content)}}}"
+            spelled_out = (content.op_id + number) % 2 == 1
+            path, body = "/orders", f"{{{identity},{_order_fields(content, spelled_out)}}}"
         head = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
         return f"POST {path}{tail}\r\n{head}\r\n\r\n{body}".encode()
 
 
-def _order_fields(content: Operation) -> str:
-    price = f',"price":{content.price}' if content.type == "LIMIT" else ""
+def _order_fields(content: Operation, spelled_out: bool) -> str:
+    is_limit = content.type == "LIMIT"
+    price = f',"price":{content.price}' if is_limit or spelled_out else ""
+    is_default = content.tif == ("GTC" if is_limit else "IOC")
+    tif = f'"tif":"{content.tif}",' if spelled_out or not is_default else ""
     return (
         f'"orderId":"{content.order_id}","symbol":"{content.symbol}","side":"{content.side}",'
-        f'"type":"{content.type}","tif":"{content.tif}","qty":{content.qty}{price}'
+        f'"type":"{content.type}",{tif}"qty":{content.qty}{price}'
     )
 
 
@@ -63,8 +66,8 @@ def _in_path(content: Operation) -> str:
 
 
 def _escaped(content: Operation) -> str:
-    """Encode an order whose values may hold any character."""
+    """Encode a malformed order, whose values may hold any character."""
     names = {"clientId": content.client_id, "idempotencyKey": content.idempotency_key, "orderId": content.order_id}
     words = {"symbol": content.symbol, "side": content.side, "type": content.type, "tif": content.tif}
     price = {"price": content.price} if content.type != "MARKET" else {}
-    return json.dumps(names | words | {"qty": content.qty} | price)
+    return written({**names, **words, "qty": content.qty, **price})

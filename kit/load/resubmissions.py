@@ -13,8 +13,7 @@ from typing import Any
 from kit.load.identifiers import renamed
 from kit.load.orders import (
     LATE,
-    PRICE_MID,
-    QTY_MAX,
+    PRICE_MIDS,
     RESEND,
     RESUBMIT,
     REUSE,
@@ -93,7 +92,7 @@ def reuse_content(plan: LoadPlan, operation: Operation, number: int, order_id: s
     if other_kind:
         return operation._replace(op=CANCEL, order_id=order_id, side="", type="", tif="", qty=0, price=0)
     others: list[dict[str, Any]] = [{"symbol": symbol} for symbol in plan.markets if symbol != operation.symbol][:1]
-    others += [{"qty": operation.qty % QTY_MAX + 1}, {"side": "SELL" if operation.side == "BUY" else "BUY"}]
+    others += [{"qty": operation.qty + 1}, {"side": "SELL" if operation.side == "BUY" else "BUY"}]
     if operation.type == "LIMIT":
         others += [{"price": operation.price + 1}, {"tif": "IOC" if operation.tif == "GTC" else "GTC"}]
         others += _same_digits(operation)
@@ -110,7 +109,7 @@ def _order_under(cancel: Operation, number: int) -> Operation:
         type="LIMIT",
         tif="GTC",
         qty=1,
-        price=PRICE_MID,
+        price=PRICE_MIDS[0],
     )
 
 

@@ -45,6 +45,7 @@ class Clients:
             self._answer(row, 0, "", error="refused", outcome="fail")
         elif delivery == "throttled":
             self._answer(row, 429, "{}")
+            row["retry_after_s"] = 1
         elif delivery in ("crashed_before", "crashed_after"):
             self._answer(row, 503, "")
         else:
@@ -137,9 +138,9 @@ class Clients:
         self.next_seqs[market] = page["next"]
         self._answer(row, 200, json.dumps(page))
 
-    def send_refused(self, request: OrderRequest, kind: str, status: int, error: str) -> None:
+    def send_refused(self, request: OrderRequest, kind: str, status: int, error: str, **more: str) -> None:
         """Send an order that must be refused."""
-        self._answer(self._attempt("order", kind, request), status, json.dumps({"error": error}))
+        self._answer(self._attempt("order", kind, request), status, json.dumps({"error": error} | more))
 
     def reuse(self, request: OrderRequest, delivery: str = "ok") -> None:
         """Reuse the key with other content."""

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tests.histories import telemetry
 from tests.histories.clients import DELIVERIES, Clients
+from tests.histories.clock import T0_NS
 from tests.histories.exchange import MARKETS, Exchange, OrderRequest
 from tests.histories.tables import Row, table
 
@@ -81,7 +82,7 @@ def _send_refused(clients: Clients, number: int) -> None:
         request = replace(_request(0, number, number, number, number), key=fresh, order_id=stored["order_id"])
         clients.send_refused(request, "taken_order_id", 409, "OrderIdReused")
         request = replace(request, key=f"{fresh}-m", order_id=f"{fresh}-m", qty=0)
-        clients.send_refused(request, "malformed", 400, "ValidationError")
+        clients.send_refused(request, "malformed", 400, "ValidationError", field="qty")
 
 
 def finish(clients: Clients) -> dict[str, pd.DataFrame]:
@@ -103,6 +104,10 @@ def finish(clients: Clients) -> dict[str, pd.DataFrame]:
             for (client, market), held in exchange.balance.items()
         ],
         "outbox": [],
+        "marks": [
+            {"market": market, "event_id": event, "expires_s": T0_NS // 10**9 + 15 * 86_400}
+            for market, event in dict.fromkeys((row["market"], row["event_id"]) for row in exchange.events)
+        ],
     }
     series = telemetry.published(rows["attempts"], rows["events"], rows["orders"])
     return {**{name: table(name, found) for name, found in rows.items()}, "series": series}

@@ -79,6 +79,8 @@ def write_run(folder: Path, events: int) -> dict[str, int]:
     _write_balances(files, blocks)
     empty = {column: pa.array([], _ARROW[kind]) for column, kind in COLUMNS["outbox"].items()}
     files.write("outbox", empty)
+    for block in _batches(np.arange(blocks)):
+        files.write("marks", _marks(_events(block)))
     opened = {"subscriber": [f"s-{m}" for m in MARKETS], "symbol": list(MARKETS)}
     files.write("connections", opened | {"dialed_ns": [T0_NS - 2] * 4, "opened_ns": [T0_NS - 1] * 4})
     files.close()
@@ -110,6 +112,12 @@ def _orders(block: np.ndarray, place: np.ndarray) -> Made:
         "number": number,
         "client": client,
     }
+
+
+def _marks(events: Made) -> Made:
+    """One mark for each event of the ledger; those that share an intake event repeat it."""
+    expires_s = np.full(len(events["event_id"]), T0_NS // 10**9 + 15 * 86_400)
+    return {"market": events["market"], "event_id": events["event_id"], "expires_s": expires_s}
 
 
 def _price(block: np.ndarray) -> np.ndarray:
@@ -294,7 +302,7 @@ def _reply(made: Made, op: str, kind: str, status: int, size: int) -> Any:
     if status >= 400:
         reasons = {400: "ValidationError", 403: "NotOwner", 409: "IdempotencyKeyReused"}
         reason = "OrderIdReused" if kind == "taken_order_id" else reasons[status]
-        return pa.repeat(f'{{"error":"{reason}"}}', size)
+        return pa.repeat(f'{{"error":"{reason}","field":"qty"}}', size)
     if op == "book":
         return _book(made)
     if op == "trades":

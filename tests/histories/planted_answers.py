@@ -77,6 +77,82 @@ def malformed_order_is_acknowledged(tables: Tables) -> None:
     edits.change_first(tables, "attempts", {"kind": "malformed"}, status=201, outcome="ok", reply="{}")
 
 
+@PLANTS.caught_by("malformed-orders-refused")
+def refusal_of_a_malformed_order_names_another_field(tables: Tables) -> None:
+    reply = json.dumps({"error": "ValidationError", "field": "price"})
+    edits.change_first(tables, "attempts", {"kind": "malformed"}, reply=reply)
+
+
+@PLANTS.caught_by("malformed-orders-refused")
+def malformed_order_is_the_servers_fault(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"kind": "malformed"}, status=500, outcome="info", reply="{}")
+
+
+@PLANTS.caught_by("refusals-say-when")
+def refusal_does_not_say_when_to_come_back(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"status": 429}, retry_after_s=0)
+
+
+@PLANTS.caught_by("refusals-say-when")
+def server_error_does_not_say_when_to_come_back(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"status": 429}, status=503, outcome="info", retry_after_s=0)
+
+
+@PLANTS.caught_by("order-id-names-one-order", "one-event-per-order")
+def two_orders_are_acknowledged_with_one_id(tables: Tables) -> None:
+    sequenced = set(edits.rows(tables, "events", type="accepted")["order_id"])
+    attempts = edits.rows(tables, "attempts", op="order", kind="first", status=201)
+    first = attempts[attempts["order_id"].isin(sequenced)].iloc[0].to_dict()
+    event = edits.row(tables, "events", type="accepted", order_id=first["order_id"])
+    reply = json.dumps(json.loads(first["reply"]) | {"idempotencyKey": "rival"})
+    rival = first | {"kind": "contested_order_id", "idempotency_key": "rival", "reply": reply}
+    edits.add_attempt(tables, {name: value for name, value in rival.items() if name != "op_id"})
+    edits.add_event(tables, event, idempotency_key="rival", event_id="rival")
+
+
+@PLANTS.caught_by("free-order-id-not-refused")
+def order_with_a_free_id_is_refused(tables: Tables) -> None:
+    taken = edits.row(tables, "attempts", kind="taken_order_id")
+    again = {name: taken[name] for name in ("op", "client_id", "idempotency_key", "symbol", "status", "reply")}
+    edits.add_attempt(tables, again | {"order_id": "free", "qty": 1, "outcome": "fail"})
+
+
+@PLANTS.caught_by("unknown-order-not-found")
+def read_of_an_unknown_order_is_forbidden(tables: Tables) -> None:
+    edits.add_read(tables, "nobody-sent-it", client_id="c001", status=403, outcome="fail", reply="{}")
+
+
+@PLANTS.caught_by("unknown-order-not-found")
+def cancel_of_an_unknown_order_is_acknowledged(tables: Tables) -> None:
+    row = {"op": "cancel", "order_id": "nobody-sent-it", "client_id": "c001", "idempotency_key": "x-nobody"}
+    edits.add_attempt(tables, row | {"status": 202, "outcome": "ok", "reply": "{}"})
+
+
+@PLANTS.caught_by("unknown-order-not-found")
+def read_of_an_unknown_order_is_the_servers_fault(tables: Tables) -> None:
+    edits.add_read(tables, "nobody-sent-it", client_id="c001", status=500, outcome="info", reply="{}")
+
+
+@PLANTS.caught_by("applied-events-marked")
+def event_is_not_marked_as_applied(tables: Tables) -> None:
+    tables["marks"] = tables["marks"].iloc[1:]
+
+
+@PLANTS.caught_by("applied-events-marked")
+def mark_expires_before_a_message_that_was_kept(tables: Tables) -> None:
+    tables["marks"] = tables["marks"].assign(expires_s=tables["marks"]["expires_s"] - 2 * 86_400)
+
+
+@PLANTS.caught_by("applied-events-marked")
+def mark_expires_in_milliseconds(tables: Tables) -> None:
+    tables["marks"] = tables["marks"].assign(expires_s=tables["marks"]["expires_s"] * 1000)
+
+
+@PLANTS.caught_by("applied-events-marked")
+def mark_never_expires(tables: Tables) -> None:
+    tables["marks"] = tables["marks"].assign(expires_s=0)
+
+
 @PLANTS.caught_by("no-phantom-orders")
 def malformed_order_without_an_answer_is_sequenced(tables: Tables) -> None:
     row = edits.rows(tables, "attempts", kind="malformed").index[0]

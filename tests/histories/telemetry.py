@@ -36,7 +36,13 @@ def published(attempts: Sequence[Row], events: Sequence[Row], orders: Sequence[R
             times[point].append(TASK_SHARE * (done_ns - row["invoked_ns"]) / 1e6)
     for row in orders:
         points["orders_accepted", _point(row["accepted_ns"] / 1e9)] += 1
+    accepted_ns = {row["order_id"]: row["accepted_ns"] for row in orders}
     for row in events:
+        order_id = row["taker_order_id"] if row["type"] == "fill" else row["order_id"]
+        name = "time_to_first_fill_ms_max" if row["type"] == "fill" else "matcher_lag_ms_max"
+        if order_id in accepted_ns:
+            place = name, _point(row["ts_ns"] / 1e9)
+            points[place] = max(points[place], (row["ts_ns"] - accepted_ns[order_id]) / 1e6)
         points["fills", _point(row["ts_ns"] / 1e9)] += row["type"] == "fill"
     commands = {row["event_id"]: row["ts_ns"] for row in reversed(events)}
     for ts_ns in commands.values():

@@ -38,6 +38,15 @@ class Request:
         return self.body["clientId"], self.body["idempotencyKey"]
 
 
+def _parsed(raw: bytes) -> dict[str, Any]:
+    """The fields of a body; names that a malformed one lacks are empty."""
+    try:
+        body = json.loads(raw) if raw else {}
+    except ValueError:
+        body = {}
+    return {"clientId": "", "idempotencyKey": "", "orderId": ""} | (body if isinstance(body, dict) else {})
+
+
 def answer(status: int, body: dict[str, Any] | None = None, headers: str = "") -> bytes:
     content = json.dumps(body or {}).encode()
     return f"HTTP/1.1 {status} X\r\n{headers}Content-Length: {len(content)}\r\n\r\n".encode() + content
@@ -99,7 +108,7 @@ class Exchange:
             method=method,
             path=path,
             headers=headers,
-            body=json.loads(raw) if raw else {},
+            body=_parsed(raw),
             at_s=asyncio.get_running_loop().time(),
             connection=connection,
         )
@@ -112,7 +121,8 @@ class Exchange:
         body = request.body
         key = request.identity
         cancelled = request.path if request.path.endswith("/cancel") else ""
-        content = {k: v for k, v in body.items() if k != "orderId"} | {"cancel": cancelled}
+        defaults = {"tif": "GTC", "price": 0} if body.get("type") == "LIMIT" else {"tif": "IOC", "price": 0}
+        content = defaults | {k: v for k, v in body.items() if k != "orderId"} | {"cancel": cancelled}
         if key not in self.keys:
             self.keys[key] = (content, json.dumps(body | {"status": "ACCEPTED"}).encode())
             return self._accepted(201, key)
@@ -143,6 +153,8 @@ def plan_of(url: str, **changes: Any) -> LoadPlan:
         unauthorized_ratio=0,
         taken_order_id_ratio=0,
         malformed_ratio=0,
+        contested_ratio=0,
+        asked_first_ratio=0,
         late_ratio=0,
     )
     return replace(orders_only, **changes)

@@ -6,18 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kit.load import LoadPlan, follow_ups, resubmissions
+from kit.load import LoadPlan, follow_ups, malformed, resubmissions
 from kit.load.identifiers import LENGTH_MAX, SEPARATORS, client_name, is_client_name
 from kit.load.ledger_cursor import LedgerCursors
 from kit.load.orders import (
     BOOK_DEPTHS,
     JOINED_KEY_BACK,
-    LARGE_ORDER_CLIENT,
+    LARGE_ORDER_CLIENTS,
     LARGE_QTY_MAX,
     LARGE_RATIO,
     LIMIT_REACH,
+    LOT_SIZES,
     PASSIVE_RATIO,
     PASSIVE_REACH,
+    PRICE_MIDS,
     QTY_MAX,
     SHARED_KEY_BACK,
     SIMILAR_KEY_BACK,
@@ -27,8 +29,12 @@ from kit.load.orders import (
     Operation,
     OrderFlow,
 )
+from kit.load.requests import Requests
 from kit.load.schedule import arrivals_ns
 from kit.model import BOOK, CANCEL, NS_PER_MS, ORDER, TRADES
+from paperbroker.domain.orders import parse_order
+from paperbroker.errors import InvalidRequest
+from paperbroker.request_content import parse_json
 
 PLAN = LoadPlan(api_url="http://x", markets=("ACME", "BOLT"), seed=7)
 N = 4_000
@@ -75,11 +81,13 @@ def test_mix_follows_the_ratios() -> None:
     names = {order.client_id for order in orders if is_client_name(order.client_id, PLAN.clients)}
     assert names == {client_name(number) for number in range(PLAN.clients)}
     assert {name.lower() for name in names} == {f"c{number:03d}" for number in range(PLAN.clients // 2)}
-    large = [order for order in orders if order.client_id == LARGE_ORDER_CLIENT]
-    assert large == [order for order in orders if order.qty > QTY_MAX]
+    large = [order for order in orders if order.client_id in LARGE_ORDER_CLIENTS]
+    lots = {order.op_id: order.qty / LOT_SIZES[PLAN.markets.index(order.symbol)] for order in orders}
+    assert large == [order for order in orders if lots[order.op_id] > QTY_MAX]
     assert 0.5 * LARGE_RATIO < len(large) / len(orders) < 1.5 * LARGE_RATIO
     assert {order.type for order in large} == {"MARKET"}
-    assert max(order.qty for order in large) > LARGE_QTY_MAX / 2
+    assert max(lots[order.op_id] for order in large) > LARGE_QTY_MAX / 2
+    assert all(lot == int(lot) for lot in lots.values())
 
 
 def test_keys_are_unique_per_client_and_some_are_shared_between_two_clients() -> None:
@@ -203,6 +211,16 @@ def test_mid_price_moves_and_a_third_of_the_limit_prices_crosses_it() -> None:
     assert abs(passive / len(limits) - PASSIVE_RATIO) < 0.02
 
 
+def test_trades_of_one_market_are_worth_more_than_a_float_can_hold() -> None:
+    """Many values of orders are above 2**53, and none of an hour's balances comes near 2**63."""
+    orders = [o for i in range(N) if (o := OrderFlow(PLAN).operation(i)).op == ORDER and o.type == "LIMIT"]
+    values = {market: [o.qty * o.price for o in orders if o.symbol == market] for market in PLAN.markets}
+    assert max(values["ACME"]) < 2**53
+    assert sum(value > 2**53 and int(float(value)) != value for value in values["BOLT"]) > 0.2 * len(values["BOLT"])
+    assert max(values["BOLT"]) < 2**63 / 200
+    assert LARGE_QTY_MAX * LOT_SIZES[1] * PRICE_MIDS[1] < 2**63 / 10
+
+
 def test_arrivals_are_a_seeded_poisson_process() -> None:
     """Rate and spread of the gaps are right, and offsets ascend within the duration, across blocks too."""
     offsets = np.array(list(arrivals_ns(3, 1_000.0, 10.0)))
@@ -261,7 +279,7 @@ def test_some_clients_and_keys_are_equal_when_joined() -> None:
     joined = [
         (operations[i - JOINED_KEY_BACK], o)
         for i, o in operations.items()
-        if o.op == ORDER and not is_client_name(o.client_id, PLAN.clients) and o.client_id != LARGE_ORDER_CLIENT
+        if o.op == ORDER and not is_client_name(o.client_id, PLAN.clients) and o.client_id not in LARGE_ORDER_CLIENTS
     ]
     assert 0.02 < len(joined) / len(operations) < 0.06
     found = Counter[str]()
@@ -294,7 +312,14 @@ def test_books_are_read_to_several_depths() -> None:
 def test_op_ids_of_follow_ups_are_unique_and_fit_a_trace_id() -> None:
     """Every operation that follows another one has an id of its own, below 2 ** 48."""
     every = replace(
-        PLAN, read_back_ratio=1.0, unauthorized_ratio=1.0, taken_order_id_ratio=1.0, malformed_ratio=1.0, late_ratio=1.0
+        PLAN,
+        read_back_ratio=1.0,
+        unauthorized_ratio=1.0,
+        taken_order_id_ratio=1.0,
+        malformed_ratio=1.0,
+        contested_ratio=1.0,
+        asked_first_ratio=1.0,
+        late_ratio=1.0,
     )
     orders = [o for i in range(600) if (o := OrderFlow(every).operation(i)).op == ORDER]
     ids = [one.operation.op_id for order in orders for one in follow_ups.follow_ups(every, order, order.order_id)]
@@ -302,16 +327,49 @@ def test_op_ids_of_follow_ups_are_unique_and_fit_a_trace_id() -> None:
 
 
 def test_malformed_orders_break_every_rule_in_turn() -> None:
-    """A brief run breaks each rule at least once. Bad names are in each of the fields that hold names."""
+    """A brief run breaks most rules. Bad names are in each of the fields that hold names."""
     sent = [one.operation for i in range(1_300) for one in _malformed(OrderFlow(PLAN).operation(i))]
     every = round(1 / PLAN.malformed_ratio)
     numbers = [(one.op_id - follow_ups.MALFORMED_BASE) // every for one in sent]
     for number, one in zip(numbers, sent, strict=True):
-        assert follow_ups.broken_rule(number).items() <= one._asdict().items()
-    assert len({number % follow_ups.RULES for number in numbers}) >= follow_ups.RULES - 2
-    bad = {name for turn in range(3) for name in follow_ups.broken_rule(turn * follow_ups.RULES)}
-    assert bad == set(follow_ups.NAMED)
+        key = one.idempotency_key.partition(".")[0]
+        assert malformed.broken_rule(number, key).items() <= one._asdict().items()
+    assert len({number % malformed.RULES for number in numbers}) >= 0.85 * malformed.RULES
+    bad = {name for turn in range(3) for name in malformed.broken_rule(turn * malformed.RULES, "k")}
+    assert bad == set(malformed.NAMED)
     assert len({one.op_id for one in sent}) == len(sent)
+
+
+def test_every_rule_of_the_contract_is_broken_by_a_number() -> None:
+    """Names, numbers and words, and each fault of a body, which is named in the key."""
+    broken = [malformed.broken_rule(number, "run-m7") for number in range(malformed.RULES)]
+    assert len({str(one) for one in broken}) == malformed.RULES
+    keys = {one["idempotency_key"] for one in broken if "idempotency_key" in one}
+    assert {f"run-m7.{fault}" for fault in malformed.BODY_FAULTS} <= keys
+
+
+@pytest.mark.parametrize("fault", malformed.BODY_FAULTS)
+def test_a_fault_of_the_body_is_the_only_one_and_paperbroker_names_its_field(fault: str) -> None:
+    """The same order without the fault is accepted."""
+    for order in (o for i in range(60) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
+        named = order._replace(idempotency_key=f"run-m{order.op_id}.{fault}", order_id="run-m1")
+        parts = [Requests(host="h", port=80, seed=1, started_s=1).encode(named, 1, kind) for kind in ("malformed", "")]
+        bad, good = (part.partition(b"\r\n\r\n")[2] for part in parts)
+        assert parse_order(parse_json(good), PLAN.markets).order_id == "run-m1"
+        with pytest.raises(InvalidRequest) as refused:
+            parse_order(parse_json(bad), PLAN.markets)
+        assert refused.value.field == fault.partition(".")[0]
+
+
+def test_an_order_means_the_same_with_and_without_the_defaults_of_the_contract() -> None:
+    """Every other attempt leaves out a time in force that is the default."""
+    requests, left_out = Requests(host="h", port=80, seed=1, started_s=1), 0
+    for order in (o for i in range(200) if (o := OrderFlow(PLAN).operation(i)).op == ORDER):
+        bodies = [parse_json(requests.encode(order, n).partition(b"\r\n\r\n")[2]) for n in (1, 2)]
+        first, second = (parse_order(body, PLAN.markets) for body in bodies)
+        assert first == second and first.tif == order.tif and first.price == order.price
+        left_out += sum("tif" not in body for body in bodies)
+    assert left_out > 100
 
 
 def _malformed(order: Operation) -> list[follow_ups.FollowUp]:

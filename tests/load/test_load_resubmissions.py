@@ -1,5 +1,7 @@
 """Test the requests that follow an acknowledgement: resubmissions, reads, and unauthorized requests."""
 
+from typing import Any
+
 import pytest
 
 from kit import model as kinds
@@ -102,16 +104,61 @@ def test_malformed_orders_are_sent_with_every_character_and_never_repeated() -> 
     """The exchange receives exactly the name that the history records. A request without an answer is not repeated."""
 
     async def hang_up_on_malformed(request: Request, reply: bytes) -> bytes:
-        return RESET if "-m" in request.body.get("idempotencyKey", "") else reply
+        return RESET if "-m" in request.body["idempotencyKey"] else reply
 
     ran = run_engine(hang_up_on_malformed, rate_per_s=150.0, duration_max_s=0.8, malformed_ratio=1.0)
     sent = ran.of_kind(kinds.MALFORMED)
     assert len({row.content.op_id for row in sent}) == len(sent) > 50
     assert {row.kind for row in ran.attempts} == {"first", kinds.MALFORMED}
     received = {(request.body["clientId"], request.body["orderId"]) for request in ran.exchange.requests}
-    assert {(row.content.client_id, row.content.order_id) for row in sent} <= received
+    whole = [row.content for row in sent if "." not in row.content.idempotency_key]
+    assert whole and {(one.client_id, one.order_id) for one in whole} <= received
     assert any(not row.content.order_id.isascii() for row in sent)
     assert ran.engine.unknown == 0
+
+
+def test_two_orders_of_one_client_contest_an_order_id() -> None:
+    """They are sent at once, under two keys, and neither id nor key is that of another order."""
+    ran = run_engine(rate_per_s=100.0, duration_max_s=0.6, contested_ratio=1.0)
+    pairs: dict[str, list[Any]] = {}
+    for row in ran.of_kind(kinds.CONTESTED_ORDER_ID):
+        pairs.setdefault(row.content.order_id, []).append(row)
+    assert pairs and not pairs.keys() & {row.content.order_id for row in ran.of_kind("first")}
+    for pair in pairs.values():
+        contents = [row.content for row in pair]
+        assert len({one.idempotency_key for one in contents}) == 2 and len({one.client_id for one in contents}) == 1
+        assert abs(pair[0].invoked_ns - pair[1].invoked_ns) < 50e6
+
+
+def test_a_refused_order_is_corrected_and_sent_under_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an id that is free, or without its fault. It follows the refusal and nothing follows it."""
+    monkeypatch.setattr(follow_ups, "CORRECTED_S", 0.3)
+    ran = run_engine(rate_per_s=60.0, duration_max_s=1.5, taken_order_id_ratio=1.0, malformed_ratio=1.0)
+    refused = {row.content.idempotency_key: row for row in ran.attempts if row.kind in kinds.PROBES}
+    corrected = [row for row in ran.of_kind("first") if row.content.idempotency_key in refused]
+    assert {refused[row.content.idempotency_key].kind for row in corrected} == {kinds.TAKEN_ORDER_ID, kinds.MALFORMED}
+    taken = {row.content.order_id for row in ran.of_kind(kinds.TAKEN_ORDER_ID)}
+    for row in corrected:
+        before = refused[row.content.idempotency_key]
+        assert row.invoked_ns - before.completed_ns > 0.25e9
+        assert row.content.client_id == before.content.client_id and row.content.order_id not in taken
+        assert row.content.qty >= 1 and row.content.type in ("LIMIT", "MARKET")
+
+
+def test_some_clients_ask_for_an_order_before_they_send_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They read and cancel it, send it, and read and cancel it again under the same key."""
+    monkeypatch.setattr(follow_ups, "ASKED_S", 0.2)
+    monkeypatch.setattr(follow_ups, "ASKED_AGAIN_S", 0.4)
+    ran = run_engine(rate_per_s=60.0, duration_max_s=1.2, asked_first_ratio=1.0)
+    orders = {row.content.order_id: row for row in ran.of_kind("first") if row.content.op == "order"}
+    asked = [row for row in ran.attempts if row.content.op != "order" and row.content.order_id in orders]
+    before = [row for row in asked if row.completed_ns < orders[row.content.order_id].invoked_ns]
+    after = [row for row in asked if row.invoked_ns > orders[row.content.order_id].completed_ns]
+    assert {row.content.op for row in before} == {row.content.op for row in after} == {"get_order", "cancel"}
+    owners = {row.content.order_id: row.content.client_id for row in orders.values()}
+    assert all(owners[row.content.order_id] == row.content.client_id for row in asked)
+    keys = [{row.content.idempotency_key for row in rows if row.content.op == "cancel"} for rows in (before, after)]
+    assert keys[0] >= keys[1] and keys[1]
 
 
 def test_late_requests_follow_an_acknowledgement_and_do_not_delay_the_end() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from kit.integrity.arrays.columns import Rows
@@ -20,16 +22,23 @@ from kit.integrity.evidence.client_tables import (
     NEW_ORDER,
     ORDER,
     PROBED,
+    SERVER_ERROR,
+    TOO_MANY,
+    UNAVAILABLE,
     good,
     refused,
 )
 from kit.integrity.evidence.evidence import Evidence, final_status
+from kit.integrity.evidence.order_contract import broken_fields
+from kit.integrity.evidence.refusals import of_task
 from kit.integrity.findings.check import Checks, Result, by_key, by_order, by_row, plural
-from kit.integrity.findings.counterexample import Subject
-from kit.model import NS_PER_MS
+from kit.integrity.findings.counterexample import Step, Subject
+from kit.model import NS_PER_MS, NS_PER_S
 
 CHECKS = Checks()
 
+# Answers that a counterexample shows.
+SHOWN_MAX = 6
 ORDER_FIELDS = ("client_id", "idempotency_key", "order_id", "symbol", "side", "type", "tif", "qty", "price")
 
 
@@ -125,23 +134,72 @@ def taken_order_id_refused(evidence: Evidence) -> Result:
 @CHECKS.add(
     "malformed-orders-refused",
     noun="orders that break the contract",
-    hold="were refused with 400",
-    broke="were not refused with 400",
+    hold="were refused with 400 and the field",
+    broke="were not refused with 400 and the field",
     needs=("attempts",),
 )
 def malformed_orders_refused(evidence: Evidence) -> Result:
-    """Check that an order that breaks one rule of the contract is answered 400.
+    """Check that an order that breaks one rule of the contract is answered 400, which names the field.
 
-    The rules concern the characters and length of identifiers, the bounds of numbers, and the words of side, type, time
-    in force and market. Only definite answers (2xx, or 4xx other than 408 and 429) count.
+    The rules concern the characters and length of identifiers, the bounds and types of numbers, the words of side,
+    type, time in force and market, missing and unknown fields, and bodies that are no JSON object. Only definite
+    answers (2xx, or 4xx other than 408 and 429) and 500 count.
     """
     probes = evidence.malformed
-    return _refusals(evidence, probes, final_status(probes) != INVALID_REQUEST, "that breaks the contract")
+    wrong = (final_status(probes) != INVALID_REQUEST) | ~_names_the_field(evidence, probes)
+    return _refusals(evidence, probes, wrong, "that breaks the contract")
+
+
+def _names_the_field(evidence: Evidence, probes: Rows) -> np.ndarray:
+    """Return which answers name a field that breaks the contract."""
+    markets = {evidence.markets[number] for number in evidence.market_ranges.by_market}
+    named = [
+        (broken := broken_fields(row, markets)) == set() or loads(row["reply"]).get("field") in broken
+        for row in evidence.rows("attempts", probes["index"])
+    ]
+    return np.array(named, dtype=bool)
+
+
+@CHECKS.add(
+    "refusals-say-when",
+    noun="answers of the API",
+    hold="say when to come back if they are 429 or 503",
+    broke="are 429 or 503 without Retry-After",
+    needs=("attempts",),
+)
+def refusals_say_when(evidence: Evidence) -> Result:
+    """Check that every 429 and 503 of a task carries Retry-After, in whole seconds from 1 on."""
+    attempts = evidence.attempts
+    status = final_status(attempts)
+    answered = status > 0
+    silent = ((status == TOO_MANY) | (status == UNAVAILABLE)) & (attempts["retry_after_s"] < 1)
+    refused_now = attempts.where(silent)
+    bad = refused_now.where(of_task(evidence, refused_now, final_status(refused_now)))
+
+    def example() -> str:
+        row = evidence.first_row("attempts", bad)
+        reason = loads(row["reply"]).get("error", "no reason")
+        return f"the {row['op']} of client {row['client_id']} was answered {row['status']} ({reason}) without it"
+
+    return by_row(
+        evidence,
+        examined=int(answered.sum()),
+        violations=len(bad),
+        example=example,
+        subject=lambda: Subject(steps=tuple(_told(evidence, bad))),
+    )
+
+
+def _told(evidence: Evidence, bad: Rows) -> Iterator[Step]:
+    """Yield some of the answers."""
+    for row in evidence.rows("attempts", bad["index"][:SHOWN_MAX]):
+        what = f"{row['op']} of client {row['client_id']} is answered {row['status']} without Retry-After"
+        yield {"t": row["completed_ns"] / NS_PER_S, "what": what, "source": "client", "client_id": row["client_id"]}
 
 
 def _refusals(evidence: Evidence, probes: Rows, wrong: np.ndarray, what: str) -> Result:
     status = final_status(probes)
-    definite = good(status) | refused(status)
+    definite = good(status) | refused(status) | (status == SERVER_ERROR)
     bad = probes.where(definite & wrong)
 
     def example() -> str:

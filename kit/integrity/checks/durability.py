@@ -7,7 +7,7 @@ import numpy as np
 from kit.integrity.arrays.grouping import firsts, paired, present
 from kit.integrity.arrays.json_columns import loads
 from kit.integrity.evidence import order_content
-from kit.integrity.evidence.client_tables import FAIL, FIRST
+from kit.integrity.evidence.client_tables import FAIL, OPENING
 from kit.integrity.evidence.evidence import Evidence, acknowledged
 from kit.integrity.findings.check import Checks, Result, by_key, by_order
 
@@ -103,7 +103,7 @@ def sequenced_as_sent(evidence: Evidence) -> Result:
     its order id. MARKET orders are IOC and have no price, whatever was sent.
     """
     sent, accepted = evidence.sent, evidence.accepted
-    opening = sent.where(sent["kind"] == FIRST)
+    opening = sent.where(np.isin(sent["kind"], OPENING))
     index = np.append(firsts(opening["key"], evidence.key_count), -1)[accepted["key"]]
     known = np.flatnonzero(index >= 0)
     key, order = accepted["key"][known], accepted["order"][known]

@@ -7,9 +7,10 @@ import numpy as np
 from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import counts, firsts, present, spread
-from kit.integrity.arrays.json_columns import loads, parse
+from kit.integrity.arrays.json_columns import loads
 from kit.integrity.evidence.client_tables import CANCEL, CONFLICT, INFO, ORDER, PROBED, REUSED, good, refused
 from kit.integrity.evidence.evidence import Evidence, acknowledged, final_status
+from kit.integrity.evidence.refusals import with_reason
 from kit.integrity.findings.check import Checks, Result, by_key, by_order, by_row, plural
 from kit.integrity.findings.counterexample import Subject
 
@@ -201,7 +202,7 @@ def unused_key_not_refused(evidence: Evidence) -> Result:
     asked = attempts.where(((op == ORDER) | (op == CANCEL)) & (attempts["key"] >= 0))
     key, status = asked["key"], final_status(asked)
     concerned = asked.where(present(key[status == CONFLICT], size)[key])
-    wrong = _for_other_content(evidence, concerned.where(_unexplained(concerned, size)))
+    wrong = with_reason(evidence, concerned.where(_unexplained(concerned, size)), REUSED)
 
     def example() -> str:
         row = evidence.first_row("attempts", wrong)
@@ -234,11 +235,3 @@ def _unexplained(asked: Rows, size: int) -> np.ndarray:
     other_ns = spread(key[others], sent_ns[others], size, NEVER)
     since_ns = np.where(content != first[key], first_ns[key], other_ns[key])
     return refused & (since_ns > ended_ns)
-
-
-def _for_other_content(evidence: Evidence, refused: Rows) -> Rows:
-    """Select the attempts whose reason is IdempotencyKeyReused."""
-    reasons = [
-        hashing.texts(parse(texts, {"error": str})["error"]) == REUSED for texts in evidence.replies(refused["index"])
-    ]
-    return refused.where(np.concatenate(reasons) if reasons else np.zeros(0, dtype=bool))

@@ -20,6 +20,7 @@ from kit.integrity.evidence.client_tables import CANCEL, FAIL, ORDER
 from kit.integrity.evidence.evidence import Evidence, final_status
 from kit.integrity.evidence.ledger_tables import FILL
 from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, slow_networks, unpublished
+from kit.integrity.evidence.refusals import of_task
 from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
 from kit.model import NS_PER_S
@@ -57,23 +58,10 @@ def _done_s(attempts: Rows) -> np.ndarray:
     return np.maximum(attempts["completed_ns"], attempts["late_ns"]) / NS_PER_S
 
 
-def _of_task(evidence: Evidence, attempts: Rows) -> np.ndarray:
-    """Find the answers that a task made, not the load balancer: each 2xx, and any other in PaperBroker's JSON."""
-    status = final_status(attempts)
-    found = (status >= 200) & (status < 300)
-    asked = np.flatnonzero((status > 0) & ~found)
-    first, index = 0, attempts["index"][asked]
-    for texts in evidence.replies(index):
-        size = len(texts)
-        found[asked[first : first + size]] = [text.as_py().startswith("{") for text in texts]
-        first += size
-    return found
-
-
 def _answers(evidence: Evidence, attempts: Rows, wanted: Callable[[np.ndarray], np.ndarray]) -> Answers:
     """Return the task's answers whose status is `wanted`; those without an answer of a task may have had one."""
-    own = _of_task(evidence, attempts)
     status = final_status(attempts)
+    own = of_task(evidence, attempts, status)
     never_sent = (status == 0) & (attempts["outcome"] == FAIL)
     return Answers(at=_done_s(attempts)[own & wanted(status)], possible=int((~own & ~never_sent).sum()))
 

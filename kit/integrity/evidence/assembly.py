@@ -86,6 +86,7 @@ def read_evidence(
         "orders": read("orders", lambda table: ledger_tables.read_orders(table, storage, markets, clients)),
         "positions": read("positions", lambda table: ledger_tables.read_positions(table, storage, markets, clients)),
         "outbox": read("outbox", lambda table: ledger_tables.read_outbox(table, storage)),
+        "marks": read("marks", lambda table: ledger_tables.read_marks(table, storage)),
     }
     if "attempts" in defects:
         tables |= {name: Columns(storage) for name in (*READ_TABLES, "book_levels", "page_trades")}

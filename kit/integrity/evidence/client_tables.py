@@ -19,9 +19,11 @@ from kit.integrity.evidence.trade_page_tables import TradePages
 from kit.model import ATTEMPT_COLUMNS, ATTEMPT_KINDS, OPERATIONS, PROBES
 
 ORDER, CANCEL, GET_ORDER, BOOK, TRADES = range(len(OPERATIONS))
-FIRST, REUSE_KEY, TAKEN_ORDER_ID, MALFORMED = (
-    ATTEMPT_KINDS.index(kind) for kind in ("first", "reuse_key", "taken_order_id", "malformed")
+FIRST, REUSE_KEY, TAKEN_ORDER_ID, MALFORMED, CONTESTED_ORDER_ID = (
+    ATTEMPT_KINDS.index(kind) for kind in ("first", "reuse_key", "taken_order_id", "malformed", "contested_order_id")
 )
+# Attempts that open a key: its content is theirs.
+OPENING = (FIRST, CONTESTED_ORDER_ID)
 PROBED = tuple(ATTEMPT_KINDS.index(kind) for kind in sorted(PROBES))
 OUTCOMES = ("ok", "fail", "info")
 OK, FAIL, INFO = range(3)
@@ -46,6 +48,7 @@ STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
 FOUND, NEW_ORDER, NEW_CANCEL = 200, 201, 202
 INVALID_REQUEST, FORBIDDEN, NOT_FOUND = 400, 403, 404
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
+SERVER_ERROR, UNAVAILABLE = 500, 503
 # The reasons of refusals, as in the column `answer`.
 REUSED, ID_TAKEN = (np.uint64(hashing.one(reason)) for reason in ("IdempotencyKeyReused", "OrderIdReused"))
 
@@ -93,7 +96,7 @@ def _attempts(batch: Batch, clients: ClientIds, templates: JsonTemplates) -> dic
         "content": order_content.number(batch, order_content.CLIENT),
         "attempt_id": hashing.rows(to_numpy(batch["op_id"]), to_numpy(batch["attempt"])),
     }
-    for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns"):
+    for column in ("status", "late_status", "invoked_ns", "completed_ns", "late_ns", "retry_after_s"):
         columns[column] = to_numpy(batch[column])
     return columns | _answers(batch, columns, client, name, templates)
 

@@ -45,6 +45,7 @@ class Evidence:
     orders: Columns
     positions: Columns
     outbox: Columns
+    marks: Columns  # of intake events that were applied
     series: Published  # the metrics that were read from CloudWatch
     # Parts of the above that most checks want.
     sent: Rows  # order attempts under their own content

@@ -31,7 +31,7 @@ IDS = (
     "taker_order_id",
     "maker_order_id",
 )
-ORDER_READ = [name for name in ORDER_COLUMNS if name != "accepted_ns"]
+ORDER_READ = list(ORDER_COLUMNS)
 
 
 def read_events(
@@ -103,6 +103,7 @@ def read_orders(table: ParquetTable, storage: ColumnStorage, markets: Names, cli
                 "buys": codes(batch["side"], ("BUY",)) == 0,
                 "qty": to_numpy(batch["qty"]),
                 "filled": to_numpy(batch["filled_qty"]),
+                "accepted_ns": to_numpy(batch["accepted_ns"]),
                 "state": codes(batch["status"], STATES),
                 "content": order_content.number(batch),
             }
@@ -116,6 +117,13 @@ def read_positions(table: ParquetTable, storage: ColumnStorage, markets: Names, 
         numbers = {"client": clients.number(batch["client_id"]), "market": markets.number(batch["market"])}
         positions.append(numbers | {"qty": to_numpy(batch["qty"]), "cash": to_numpy(batch["cash"])})
     return positions
+
+
+def read_marks(table: ParquetTable, storage: ColumnStorage) -> Columns:
+    marks = Columns(storage)
+    for batch in table.batches(("event_id", "expires_s")):
+        marks.append({"event": hashing.texts(batch["event_id"]), "expires_s": to_numpy(batch["expires_s"])})
+    return marks
 
 
 def read_outbox(table: ParquetTable, storage: ColumnStorage) -> Columns:

@@ -18,6 +18,7 @@ from kit.model import (
     ATTEMPT_COLUMNS,
     CONNECTION_COLUMNS,
     LEDGER_EVENT_COLUMNS,
+    MARK_COLUMNS,
     ORDER_COLUMNS,
     OUTBOX_COLUMNS,
     POSITION_COLUMNS,
@@ -37,6 +38,7 @@ LEDGER_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "orders": ORDER_COLUMNS,
         "positions": POSITION_COLUMNS,
         "outbox": OUTBOX_COLUMNS,
+        "marks": MARK_COLUMNS,
     }
 )
 PLATFORM_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType({"series": SERIES_COLUMNS})

@@ -16,7 +16,7 @@ from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Columns
 from kit.integrity.arrays.grouping import firsts, paired, present
 from kit.integrity.arrays.parquet_table import ParquetTable
-from kit.integrity.evidence.client_tables import CANCEL, FIRST, MALFORMED, ORDER, TAKEN_ORDER_ID
+from kit.integrity.evidence.client_tables import CANCEL, FIRST, MALFORMED, OPENING, ORDER, TAKEN_ORDER_ID
 from kit.integrity.evidence.ledger_tables import ACCEPTED, REJECTED
 from kit.model import NS_PER_S, LoadStats
 
@@ -112,7 +112,7 @@ def _check_history(attempts: Columns, keys: int, load: LoadStats | None, defects
         return
     keyed = (attempts["op"] == ORDER) | (attempts["op"] == CANCEL)
     keyed &= ~np.isin(attempts["kind"], (TAKEN_ORDER_ID, MALFORMED))
-    key, first = attempts["key"], attempts["kind"] == FIRST
+    key, first = attempts["key"], np.isin(attempts["kind"], OPENING)
     orphans = present(key[keyed & ~first], keys) & ~present(key[keyed & first], keys)
     if orphans.any():
         defects["attempts"] = f"attempts: {orphans.sum():,} keys have retries but no first attempt: it is truncated"

@@ -1,0 +1,128 @@
+"""Check that the lags that the matchers publish are those of the ledger: they tell that a market stands still."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from kit.integrity.arrays.grouping import spread
+from kit.integrity.evidence.evidence import Evidence
+from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, slow_networks, unpublished
+from kit.integrity.findings.check import Checks, Result, by_row
+from kit.integrity.findings.counterexample import Step, Subject
+from kit.model import NS_PER_MS, NS_PER_S
+
+CHECKS = Checks()
+
+# Of each period, the greatest published value is compared with this percentile of the ledger's, so that the few
+# commits whose answer the matcher never got do not matter.
+SHARE = 90
+# Values are rounded when they are published, and API and matcher have clocks of their own.
+SHORTER_MIN, SHORTER_MS = 0.7, 20.0
+# One period may lack the publish of a matcher. Half of the time is not what a lost publish explains.
+PERIODS_MIN, ALONE_MIN = 2, 0.5
+# Fewer orders in a period have no percentile.
+ORDERS_MIN = 10
+SHOWN_MAX = 6
+# Series of `kit.collect`: the greatest value of each metric.
+LAG, FIRST_FILL = "matcher_lag_ms_max", "time_to_first_fill_ms_max"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A metric's greatest published value beside the ledger's times of the orders that were committed then."""
+
+    start: float
+    metric: str
+    published_ms: float
+    ledger_ms: float
+
+    @property
+    def is_wrong(self) -> bool:
+        return self.published_ms < SHORTER_MIN * self.ledger_ms - SHORTER_MS
+
+    @property
+    def is_wrong_alone(self) -> bool:
+        return self.published_ms < ALONE_MIN * self.ledger_ms - SHORTER_MS
+
+    def __str__(self) -> str:
+        name = self.metric.removesuffix("_ms_max").replace("_", " ")
+        return f"{name} {self.published_ms:,.0f} ms published at most, {self.ledger_ms:,.0f} ms in the ledger"
+
+
+@CHECKS.add(
+    "lag-as-ledger-shows",
+    noun="periods of 10 s with a published lag",
+    hold="agree with the ledger",
+    broke="have a lag that is shorter than the ledger's",
+    needs=("attempts", "events", "orders", "series"),
+)
+def lag_as_ledger_shows(evidence: Evidence) -> Result:
+    """Check that MatcherLagMs and TimeToFirstFillMs count from the acceptance of an order to its commit.
+
+    In each period the greatest published value is at least what most orders took from their stored acceptance to the
+    ledger's time of their first event, or of the trade on their arrival. Periods whose publish may be lost, or in which
+    a commit's answer may be, are left out.
+    """
+    periods = list(_periods(evidence))
+    wrong = [period for period in periods if period.is_wrong]
+    if len(wrong) < PERIODS_MIN:
+        wrong = [period for period in wrong if period.is_wrong_alone]
+
+    def steps() -> Iterator[Step]:
+        for period in sorted(wrong, key=lambda one: one.start)[:SHOWN_MAX]:
+            yield {"t": period.start, "what": f"in {POINT_S:g} s from here: {period}", "source": "telemetry"}
+
+    return by_row(
+        evidence,
+        examined=len(periods),
+        violations=len(wrong),
+        example=lambda: str(max(wrong, key=lambda one: one.ledger_ms)),
+        subject=lambda: Subject(steps=tuple(steps())),
+    )
+
+
+def _periods(evidence: Evidence) -> Iterator[Period]:
+    left_out = (*unpublished(evidence.series, evidence.fault), *slow_networks(evidence.fault))
+    for metric, (at, took_ms) in ((LAG, _first_events(evidence)), (FIRST_FILL, _first_fills(evidence))):
+        points = dict(evidence.series.of(metric).tolist())
+        for start in np.unique(np.floor(at / POINT_S) * POINT_S).tolist():
+            mine = took_ms[(at >= start) & (at < start + POINT_S)]
+            if len(mine) >= ORDERS_MIN and not _is_left_out(start, left_out):
+                yield Period(
+                    start=start,
+                    metric=metric,
+                    # What is committed at the end of a period is published in the next one.
+                    published_ms=max(points.get(start, 0.0), points.get(start + POINT_S, 0.0)),
+                    ledger_ms=float(np.percentile(mine, SHARE, method="inverted_cdf")),
+                )
+
+
+def _is_left_out(start: float, windows: tuple[Window, ...]) -> bool:
+    seconds = np.arange(start, start + 2 * POINT_S)
+    return bool(inside(seconds, windows).any())
+
+
+def _first_events(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """Return when each order was sequenced, epoch s, and how long after its acceptance, ms."""
+    accepted = evidence.accepted
+    return _since_acceptance(evidence, accepted["order"], accepted["ts_ns"])
+
+
+def _first_fills(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
+    """Return when each order that traded on arrival did so, epoch s, and how long after its acceptance, ms."""
+    taker = evidence.fills["order"]
+    known = taker >= 0
+    orders, first = np.unique(taker[known], return_index=True)
+    return _since_acceptance(evidence, orders, evidence.fills["ts_ns"][known][first])
+
+
+def _since_acceptance(evidence: Evidence, order: np.ndarray, ts_ns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out orders that are not stored, and those of earlier loads."""
+    orders = evidence.orders
+    accepted_ns = spread(orders["order"], orders["accepted_ns"], evidence.order_count)
+    began_ns = accepted_ns[order]
+    mine = (order >= 0) & (began_ns >= int(evidence.attempts["invoked_ns"].min()))
+    return ts_ns[mine] / NS_PER_S, (ts_ns[mine] - began_ns[mine]) / NS_PER_MS
