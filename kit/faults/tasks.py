@@ -15,6 +15,11 @@ STOPPED_MAX = 1_000
 # Replacements that were placed in the lost zone may still fail for this long after the zone is back.
 AFTERMATH_S = 30.0
 SCHEDULER_CODES = frozenset({"ServiceSchedulerInitiated"})
+# How ECS says that a task's own health check failed. The check asks the task itself, so that no other zone, service or
+# network can make it fail: only an action on the task's processes, CPU, disk or port does.
+UNHEALTHY = "container health checks"
+HANGING = ("aws:ecs:stop-task", "aws:ecs:task-")
+NEVER_HANGING = ("aws:ecs:task-network-latency", "aws:ecs:task-network-packet-loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +65,8 @@ def unexplained_stops(
 ) -> list[TaskStop]:
     """Return the tasks that stopped since `since` and that neither the experiment nor the scheduler stopped.
 
-    Until AFTERMATH_S after the fault, tasks in a zone that it hit may fail in any way: they count as explained.
+    Until AFTERMATH_S after the fault, tasks in a zone that it hit may fail in any way: they count as explained. A task
+    that fails its own health check is explained only by an action that can make its process hang.
     """
     with cloud_errors(f"stopped tasks of {deployment.stack_name}"):
         pages = (
@@ -78,7 +84,7 @@ def unexplained_stops(
         for stop in stops
         if (stop.stopped_at or since) >= since
         and stop.arn not in chosen
-        and stop.code not in SCHEDULER_CODES
+        and not (stop.code in SCHEDULER_CODES and UNHEALTHY not in stop.reason)
         and not _is_casualty(stop, fault, zones)
     ]
 
@@ -86,8 +92,14 @@ def unexplained_stops(
 def _is_casualty(stop: TaskStop, fault: FaultWindow | None, zones: Collection[str]) -> bool:
     if fault is None or fault.injected_at is None or stop.stopped_at is None or stop.zone not in zones:
         return False
+    if UNHEALTHY in stop.reason and not any(_may_hang(action["action_id"]) for action in fault.actions):
+        return False
     until = max(fault.ended_at or 0.0, fault.healed_at or 0.0, fault.injected_at) + AFTERMATH_S
     return fault.injected_at <= stop.stopped_at <= until
+
+
+def _may_hang(action_id: str) -> bool:
+    return action_id.startswith(HANGING) and action_id not in NEVER_HANGING
 
 
 def _stop(task: Mapping[str, Any]) -> TaskStop | None:

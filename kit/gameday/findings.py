@@ -18,8 +18,8 @@ SIGKILL_EXIT_CODE = 137
 # Above this share of the run without a sample of tasks and targets, their curves prove nothing.
 BLIND_SHARE_MAX = 0.25
 # Checks of every run that are neither of integrity nor of an objective, and that a bad change can fail.
-STACK_RULES, CAME_TO_REST = "stack-rules", "came-to-rest"
-OTHER_CHECKS = (STACK_RULES, CAME_TO_REST)
+STACK_RULES, CAME_TO_REST, STOPS = "stack-rules", "came-to-rest", "no-unexplained-stops"
+OTHER_CHECKS = (STACK_RULES, CAME_TO_REST, STOPS)
 # How many violations of the stack's rules a reason names.
 VIOLATIONS_SHOWN_MAX = 5
 
@@ -175,7 +175,7 @@ def stops_finding(stops: Sequence[TaskStop]) -> Finding:
     status = Status.FAIL if crashes else Status.INVALID if stops else Status.PASS
     shown = "; ".join(str(stop) for stop in (crashes or stops)[:3])
     return Finding(
-        name="no-unexplained-stops",
+        name=STOPS,
         kind=CheckKind.FAULT,
         status=status,
         detail=f"stopped outside the experiment: {shown}" if stops else "no task stopped outside the experiment",

@@ -29,13 +29,14 @@ STORE_CUT = scenario(
     },
     recovery={Metric.RECOVERY_S: 15, Metric.AVAILABILITY: 0.99},
     touches=("ecs", "alb", "links", "fis", "dynamodb", "cloudwatch"),
-    fault_duration_s=30,
+    # Two failed health checks of a matcher or relay, 15 s apart, so that a liveness that depends on the store is seen.
+    fault_duration_s=36,
     recovery_s=20,
     # One zone of two is half of all answers. The guardrails trip only when the other zone fails as well.
     guardrail_error_rate=0.7,
     guardrail_p95_ms=3_000,
     # ECS must not replace tasks that only lack their store. The replacements could not start either, or would be placed
     # in the other zone, where nothing shows the end of the cut.
-    stack={"ApiGraceSeconds": "900"},
-    brief={"fault_duration_s": 28, "recovery_s": 16, "rate_per_s": 30},
+    stack={"ApiGraceSeconds": "900", "MatcherHealthRetries": "2"},
+    brief={"fault_duration_s": 31, "recovery_s": 16, "rate_per_s": 30},
 )
