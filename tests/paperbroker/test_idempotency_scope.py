@@ -126,6 +126,15 @@ def test_order_id_of_another_order_is_refused():
     assert rig.offered == []
 
 
+def test_a_refused_order_id_leaves_its_key_unused():
+    """The key is for the order that its client sends next, with an id that is free."""
+    rig = ScriptedIntake([cancelled(FREE, FREE, TAKEN), OK])
+    with pytest.raises(OrderIdReused):
+        rig.intake.submit(new_order(1), "trace")
+    assert rig.intake.submit(replace(new_order(1), order_id="free"), "trace").first
+    assert len(rig.sent) == 2
+
+
 def test_event_is_sent_once_and_only_after_it_is_written():
     """Not before the transaction has succeeded."""
     rig = ScriptedIntake()

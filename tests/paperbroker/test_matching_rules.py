@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from paperbroker.domain.book import Book
 from paperbroker.domain.events import IntakeEvent, LedgerEvent
 from paperbroker.domain.matching import FILLS_MAX, match
-from paperbroker.domain.orders import Side
+from paperbroker.domain.orders import PRICE_MAX_TICKS, QTY_MAX_LOTS, Side
 from paperbroker.domain.postings import Postings
 from paperbroker.errors import LedgerCorrupt
 from tests.paperbroker.paperbroker_rig import order_event
@@ -137,6 +137,15 @@ def test_cash_is_exact_and_balanced(exchange: Exchange):
     exchange.order("BUY", 3, 10_003, "b")
     balances = {client: (each.qty, each.cash) for client, each in exchange.postings.balances.items()}
     assert balances == {"a": (-3, 30_003), "b": (3, -30_003)}
+
+
+def test_cash_is_exact_at_values_that_no_float_holds(exchange: Exchange):
+    """At the greatest quantity and price that an order may have."""
+    exchange.order("SELL", QTY_MAX_LOTS, PRICE_MAX_TICKS - 1, "a")
+    exchange.order("BUY", QTY_MAX_LOTS - 1, PRICE_MAX_TICKS, "b")
+    value = (QTY_MAX_LOTS - 1) * (PRICE_MAX_TICKS - 1)
+    assert int(float(value)) != value
+    assert {client: each.cash for client, each in exchange.postings.balances.items()} == {"a": value, "b": -value}
 
 
 def test_limit_ioc_never_becomes_a_maker(exchange: Exchange):
