@@ -12,6 +12,7 @@ from pathlib import Path
 from kit.integrity.arrays.columns import ColumnStorage
 from kit.integrity.arrays.parquet_table import system_memory_pool
 from kit.integrity.checks import (
+    acceptance_times,
     answers,
     authorization,
     book_reads,
@@ -44,6 +45,7 @@ CHECKS: tuple[Check, ...] = (
     *idempotency.CHECKS,
     *answers.CHECKS,
     *order_ids.CHECKS,
+    *acceptance_times.CHECKS,
     *durability.CHECKS,
     *sequence.CHECKS,
     *price_time.CHECKS,

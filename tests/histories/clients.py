@@ -115,7 +115,7 @@ class Clients:
                 "price": "price",
             }
             body = {"orderId": order_id, "clientId": known["client_id"], "status": known["status"]}
-            body |= {"filledQty": known["filled_qty"]}
+            body |= {"filledQty": known["filled_qty"], "acceptedAt": known["accepted_ns"]}
             self._answer(row, 200, json.dumps(body | {said: known[stored] for said, stored in names.items()}))
 
     def read_book(self, client: str, market: str, depth: int) -> None:

@@ -133,6 +133,35 @@ def read_of_an_unknown_order_is_the_servers_fault(tables: Tables) -> None:
     edits.add_read(tables, "nobody-sent-it", client_id="c001", status=500, outcome="info", reply="{}")
 
 
+@PLANTS.caught_by("accepted-at-is-true")
+def time_of_acceptance_is_stored_in_milliseconds(tables: Tables) -> None:
+    tables["orders"] = tables["orders"].assign(accepted_ns=tables["orders"]["accepted_ns"] // 10**6)
+
+
+@PLANTS.caught_by("accepted-at-is-true")
+def time_of_acceptance_is_stored_in_another_time_zone(tables: Tables) -> None:
+    tables["orders"] = tables["orders"].assign(accepted_ns=tables["orders"]["accepted_ns"] - 3_600 * 10**9)
+
+
+@PLANTS.caught_by("accepted-at-is-true")
+def read_tells_another_time_of_acceptance(tables: Tables) -> None:
+    read = edits.row(tables, "attempts", op="get_order", status=200)
+    reply = json.loads(read["reply"])
+    edits.change_first(
+        tables,
+        "attempts",
+        {"op": "get_order", "status": 200},
+        reply=json.dumps(reply | {"acceptedAt": reply["acceptedAt"] + 1}),
+    )
+
+
+@PLANTS.caught_by("accepted-at-is-true")
+def acknowledgement_tells_another_time_of_acceptance(tables: Tables) -> None:
+    first = edits.row(tables, "attempts", op="order", kind="first", status=201)
+    reply = json.dumps(json.loads(first["reply"]) | {"acceptedAt": 7})
+    edits.change_first(tables, "attempts", {"op": "order", "kind": "first", "status": 201}, reply=reply)
+
+
 @PLANTS.caught_by("applied-events-marked")
 def event_is_not_marked_as_applied(tables: Tables) -> None:
     tables["marks"] = tables["marks"].iloc[1:]

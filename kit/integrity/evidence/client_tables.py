@@ -44,7 +44,7 @@ REPEATED = {
 }
 COMPARED = frozenset(REPEATED[name] for name in order_content.REPLY_FIELDS)
 NAMED_FIELDS = order_content.REPLY_FIELDS | {"clientId": str, "idempotencyKey": str}
-STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int}
+STATE_FIELDS = NAMED_FIELDS | {"status": str, "filledQty": int, "acceptedAt": int}
 FOUND, NEW_ORDER, NEW_CANCEL = 200, 201, 202
 INVALID_REQUEST, FORBIDDEN, NOT_FOUND = 400, 403, 404
 REQUEST_TIMEOUT, CONFLICT, TOO_MANY = 408, 409, 429
@@ -154,6 +154,7 @@ def _reads(batch: Batch, sent: dict[str, np.ndarray], begin: int) -> dict[str, n
         "answer_order": hashing.texts(parsed["orderId"]),
         "state": codes(parsed["status"], STATES),
         "filled": to_numpy(parsed["filledQty"]),
+        "accepted_at": to_numpy(parsed["acceptedAt"]),
         "answer": np.where(differs, ~answer, answer),
         "answer_key": _key(hashing.texts(batch["client_id"])[rows], hashing.texts(parsed["idempotencyKey"])),
     }
