@@ -28,14 +28,16 @@ STOP_S_MAX = 10.0
 DESCRIBE_TASKS_MAX = 100
 SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
 SUBNET_OUTPUTS = ("AppSubnetA", "AppSubnetB")
-TASK_COLUMNS = ("t", "zone", "service", "running")
+# `unhealthy`: those of the running tasks whose own health check fails.
+TASK_COLUMNS = ("t", "zone", "service", "running", "unhealthy")
 TARGET_COLUMNS = ("t", "subnet", "zone", "state", "count")
 
 
 def task_table(session: ClientSource, deployment: Deployment) -> pd.DataFrame:
     """Count the tasks that run now: columns service, zone, running."""
     with cloud_errors(f"tasks of {deployment.stack_name}"):
-        counts = Counter(_running(session.client("ecs"), deployment.outputs["ClusterName"]))
+        running = _running(session.client("ecs"), deployment.outputs["ClusterName"])
+        counts = Counter((service, zone) for service, zone, _ in running)
     rows = [(service, zone, count) for (service, zone), count in sorted(counts.items())]
     return pd.DataFrame(rows, columns=pd.Index(["service", "zone", "running"]))
 
@@ -59,7 +61,7 @@ class TaskWatch:
     session: ClientSource
     deployment: Deployment
     zones: Mapping[str, tuple[str, Any]] = field(default_factory=dict)  # subnet id → (zone, network)
-    _task_rows: deque[tuple[float, str, str, int]] = field(default_factory=lambda: deque(maxlen=8 * SAMPLES_MAX))
+    _task_rows: deque[tuple[float, str, str, int, int]] = field(default_factory=lambda: deque(maxlen=8 * SAMPLES_MAX))
     _target_rows: deque[tuple[float, str, str, str, int]] = field(default_factory=lambda: deque(maxlen=8 * SAMPLES_MAX))
     _gaps: deque[Gap] = field(default_factory=lambda: deque(maxlen=SAMPLES_MAX))
     _stopping: threading.Event = field(default_factory=threading.Event)
@@ -107,14 +109,18 @@ class TaskWatch:
         began = time.time()
         outputs = self.deployment.outputs
         health = self._target_counts(outputs["TargetGroupArn"])
-        counts = Counter(_running(self.session.client("ecs"), outputs["ClusterName"]))
+        running = list(_running(self.session.client("ecs"), outputs["ClusterName"]))
+        counts = Counter((service, zone) for service, zone, _ in running)
+        failing = Counter((service, zone) for service, zone, is_unhealthy in running if is_unhealthy)
         took_s = time.time() - began
         if took_s > SAMPLE_S_MAX:
             self._gaps.append(Gap(start=began, end=began + took_s, reason=f"one sample took {took_s:.1f} s"))
             return
         services = {outputs[key] for key in SERVICE_OUTPUTS} | {service for service, _ in counts}
         for zone in sorted({zone for zone, _ in self.zones.values()} | {zone for _, zone in counts}):
-            self._task_rows.extend((began, zone, name, counts[name, zone]) for name in sorted(services))
+            self._task_rows.extend(
+                (began, zone, name, counts[name, zone], failing[name, zone]) for name in sorted(services)
+            )
         for subnet, (zone, _) in self.zones.items():
             states = {state: count for (where, state), count in health.items() if where == subnet}
             rows = {"healthy": 0, **states}.items()
@@ -130,14 +136,15 @@ class TaskWatch:
         return next((subnet for subnet, (_, network) in self.zones.items() if ip in network), "")
 
 
-def _running(ecs: Any, cluster: str) -> Iterator[tuple[str, str]]:
-    """Return (service, zone) of every running task."""
+def _running(ecs: Any, cluster: str) -> Iterator[tuple[str, str, bool]]:
+    """Return (service, zone, whether its own health check fails) of every running task."""
     arns = [arn for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster) for arn in page["taskArns"]]
     for first in range(0, len(arns), DESCRIBE_TASKS_MAX):
         answer = ecs.describe_tasks(cluster=cluster, tasks=arns[first : first + DESCRIBE_TASKS_MAX])
         for task in answer["tasks"]:
             if task["lastStatus"] == "RUNNING":
-                yield task.get("group", "").removeprefix("service:"), task.get("availabilityZone", "")
+                service, zone = task.get("group", "").removeprefix("service:"), task.get("availabilityZone", "")
+                yield service, zone, task.get("healthStatus") == "UNHEALTHY"
 
 
 def _zones(session: ClientSource, deployment: Deployment) -> dict[str, tuple[str, Any]]:

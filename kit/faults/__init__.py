@@ -2,11 +2,12 @@
 
 from kit.faults.experiments import Experiment, preview, start, stop, stop_all, unproven, watch
 from kit.faults.proofs import how_proven, prove
-from kit.faults.tasks import unexplained_stops
+from kit.faults.tasks import may_hang_tasks, unexplained_stops
 
 __all__ = [
     "Experiment",
     "how_proven",
+    "may_hang_tasks",
     "preview",
     "prove",
     "start",

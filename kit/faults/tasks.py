@@ -92,14 +92,16 @@ def unexplained_stops(
 def _is_casualty(stop: TaskStop, fault: FaultWindow | None, zones: Collection[str]) -> bool:
     if fault is None or fault.injected_at is None or stop.stopped_at is None or stop.zone not in zones:
         return False
-    if UNHEALTHY in stop.reason and not any(_may_hang(action["action_id"]) for action in fault.actions):
+    if UNHEALTHY in stop.reason and not may_hang_tasks(fault):
         return False
     until = max(fault.ended_at or 0.0, fault.healed_at or 0.0, fault.injected_at) + AFTERMATH_S
     return fault.injected_at <= stop.stopped_at <= until
 
 
-def _may_hang(action_id: str) -> bool:
-    return action_id.startswith(HANGING) and action_id not in NEVER_HANGING
+def may_hang_tasks(fault: FaultWindow | None) -> bool:
+    """Return whether an action of the experiment can make a task's process hang."""
+    actions = {str(action["action_id"]) for action in fault.actions} if fault else set()
+    return any(action.startswith(HANGING) for action in actions - set(NEVER_HANGING))
 
 
 def _stop(task: Mapping[str, Any]) -> TaskStop | None:

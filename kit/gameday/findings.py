@@ -9,6 +9,7 @@ from kit import integrity, slo, stack_rules
 from kit.collect import Cleanup, Gap
 from kit.collect.ledger import Quiescence
 from kit.errors import UsageError
+from kit.faults import may_hang_tasks
 from kit.gameday.evidence import RunEvidence
 from kit.model import CheckKind, FaultWindow, Finding, Phase, Status, TaskStop
 from kit.scenarios import AVAILABILITY_SLO, Scenario
@@ -19,7 +20,8 @@ SIGKILL_EXIT_CODE = 137
 BLIND_SHARE_MAX = 0.25
 # Checks of every run that are neither of integrity nor of an objective, and that a bad change can fail.
 STACK_RULES, CAME_TO_REST, STOPS = "stack-rules", "came-to-rest", "no-unexplained-stops"
-OTHER_CHECKS = (STACK_RULES, CAME_TO_REST, STOPS)
+TASKS_ALIVE = "tasks-stay-alive"
+OTHER_CHECKS = (STACK_RULES, CAME_TO_REST, STOPS, TASKS_ALIVE)
 # How many violations of the stack's rules a reason names.
 VIOLATIONS_SHOWN_MAX = 5
 
@@ -32,7 +34,8 @@ def run_findings(evidence: RunEvidence) -> list[Finding]:
     found += slo.generator(evidence.history.stats, evidence.scenario.objectives)
     found += [rest_finding(observed.quiescence), *fault_findings(evidence.scenario, fault)]
     found += [stack_finding(evidence.template)]
-    found += [stops_finding(observed.stops), watch_finding(observed.gaps, phases), cleanup_finding(evidence.cleanup)]
+    found += [stops_finding(observed.stops), alive_finding(observed.tasks, fault)]
+    found += [watch_finding(observed.gaps, phases), cleanup_finding(evidence.cleanup)]
     return found
 
 
@@ -180,6 +183,31 @@ def stops_finding(stops: Sequence[TaskStop]) -> Finding:
         status=status,
         detail=f"stopped outside the experiment: {shown}" if stops else "no task stopped outside the experiment",
         measured=len(stops),
+        limit=0,
+        unit="tasks",
+    )
+
+
+def alive_finding(tasks: Any, fault: FaultWindow | None) -> Finding:
+    """Check that no task failed its own health check, which says only whether its process answers.
+
+    ECS replaces such a task at once, or as soon as its service's grace period is over.
+    """
+    failing = tasks[tasks["unhealthy"] > 0]
+    excused = bool(len(failing)) and may_hang_tasks(fault)
+    status = Status.INVALID if tasks.empty else Status.FAIL if len(failing) and not excused else Status.PASS
+    places = sorted({f"{row.service} in {row.zone}" for row in failing.itertuples()})
+    detail = "no task failed its own health check" if len(tasks) else "no sample of the tasks was taken"
+    if places:
+        detail = f"tasks failed their own health check: {', '.join(places)}" + (
+            ", which the fault explains" if excused else ", although nothing was done to their processes"
+        )
+    return Finding(
+        name=TASKS_ALIVE,
+        kind=CheckKind.FAULT,
+        status=status,
+        detail=detail,
+        measured=int(failing.groupby("t")["unhealthy"].sum().max()) if len(failing) else 0,
         limit=0,
         unit="tasks",
     )

@@ -29,7 +29,7 @@ STORE_CUT = scenario(
     },
     recovery={Metric.RECOVERY_S: 15, Metric.AVAILABILITY: 0.99},
     touches=("ecs", "alb", "links", "fis", "dynamodb", "cloudwatch"),
-    # Two failed health checks of a matcher or relay, 15 s apart, so that a liveness that depends on the store is seen.
+    # Two failed health checks of a task's process, 15 s apart, so that a liveness that depends on the store is seen.
     fault_duration_s=36,
     recovery_s=20,
     # One zone of two is half of all answers. The guardrails trip only when the other zone fails as well.
@@ -37,6 +37,6 @@ STORE_CUT = scenario(
     guardrail_p95_ms=3_000,
     # ECS must not replace tasks that only lack their store. The replacements could not start either, or would be placed
     # in the other zone, where nothing shows the end of the cut.
-    stack={"ApiGraceSeconds": "900", "MatcherHealthRetries": "2"},
+    stack={"ApiGraceSeconds": "900", "ApiHealthRetries": "2", "MatcherHealthRetries": "2"},
     brief={"fault_duration_s": 31, "recovery_s": 16, "rate_per_s": 30},
 )

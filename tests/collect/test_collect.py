@@ -26,7 +26,7 @@ def test_a_watch_samples_tasks_and_targets_until_it_is_stopped(local_session: aw
     seen = len(set(watch.tasks()["t"]))
     time.sleep(1.2)
     assert len(set(watch.tasks()["t"])) == seen >= 3
-    assert set(watch.tasks().columns) == {"t", "zone", "service", "running"}
+    assert set(watch.tasks().columns) == {"t", "zone", "service", "running", "unhealthy"}
     targets = watch.targets()
     assert set(targets["subnet"]) == {deployment.outputs["AppSubnetA"], deployment.outputs["AppSubnetB"]}
     assert any(row["state"] == "healthy" and row["count"] > 0 for row in targets.to_dict("records"))

@@ -53,7 +53,7 @@ def write_run_folder(folder: Path, tables: dict[str, Any]) -> Path:
         experiment_id="EXP1", template="EXT1", status="completed", injected_at=START + third,
         ended_at=START + 2 * third, actions=({"name": "Nothing", "action_id": "aws:fis:wait", "proof": ""},),
     )  # fmt: skip
-    tasks = pd.DataFrame([(START, "us-east-1a", "api", 1)], columns=pd.Index(TASK_COLUMNS))
+    tasks = pd.DataFrame([(START, "us-east-1a", "api", 1, 0)], columns=pd.Index(TASK_COLUMNS))
     observed = collect.Observations(
         facts=run_facts(scenario="steady-state", started_at=START - 10, parameters=PARAMETERS),
         load_started_at=START - WARM_UP_S,

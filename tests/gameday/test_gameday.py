@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import pandas as pd
 import pytest
 
 from kit import gameday, scenarios
 from kit.collect import Cleanup
+from kit.collect.task_samples import TASK_COLUMNS
 from kit.errors import EvidenceMissing, VerdictNotPass
 from kit.gameday import findings
 from kit.gameday.phases import phase_windows
@@ -80,6 +83,32 @@ def test_a_crash_fails_and_a_kill_from_outside_is_invalid(stops, status):
     finding = findings.stops_finding(stops)
     assert finding.status is status
     assert finding.measured == len(stops)
+
+
+def tasks(*unhealthy: int) -> pd.DataFrame:
+    rows = [(100.0 + second, "us-east-1a", "matcher", 2, count) for second, count in enumerate(unhealthy)]
+    return pd.DataFrame(rows, columns=pd.Index(TASK_COLUMNS))
+
+
+def acted(*action_ids: str) -> FaultWindow:
+    actions = tuple({"name": "A", "action_id": action_id} for action_id in action_ids)
+    return replace(FAULT, actions=actions)
+
+
+@pytest.mark.parametrize(
+    ("samples", "fault", "status"),
+    [
+        (tasks(0, 0), None, Status.PASS),
+        (tasks(0, 1, 0), None, Status.FAIL),
+        (tasks(0, 1), acted("aws:network:disrupt-connectivity"), Status.FAIL),
+        (tasks(0, 1), acted("aws:ecs:task-network-latency"), Status.FAIL),
+        (tasks(0, 1), acted("aws:ecs:task-kill-process", "aws:fis:wait"), Status.PASS),
+        (tasks(), None, Status.INVALID),
+    ],
+    ids=["alive", "hangs", "store-cut", "slow-network", "frozen", "not-sampled"],
+)
+def test_a_task_may_fail_its_own_health_check_only_if_its_process_was_touched(samples, fault, status):
+    assert findings.alive_finding(samples, fault).status is status
 
 
 @pytest.mark.parametrize(("fault", "status"), [(None, Status.INVALID), (FAULT, Status.PASS)])
