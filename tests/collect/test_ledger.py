@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from kit import aws
 from kit.collect import ledger
 from kit.model import (
     LEDGER_EVENT_COLUMNS,
+    MARK_COLUMNS,
     ORDER_COLUMNS,
     OUTBOX_COLUMNS,
     POSITION_COLUMNS,
@@ -54,6 +56,8 @@ def test_a_trade_is_read_back_with_both_its_sides(local_session: aws.Session, de
     positions = {position["client_id"]: position for position in records(snapshot.positions)}
     assert (positions["ledger-buyer"]["qty"], positions["ledger-buyer"]["cash"]) == (3, -300)
     assert snapshot.outbox.empty
+    left_s = snapshot.marks.set_index("event_id")["expires_s"][list(events["event_id"])] - time.time()
+    assert left_s.between(14 * 86_400, 16 * 86_400).all()
 
 
 def test_the_tables_have_exactly_the_columns_and_types_of_the_model(local_session: aws.Session, deployment: Deployment):
@@ -63,6 +67,7 @@ def test_the_tables_have_exactly_the_columns_and_types_of_the_model(local_sessio
         (snapshot.orders, ORDER_COLUMNS),
         (snapshot.positions, POSITION_COLUMNS),
         (snapshot.outbox, OUTBOX_COLUMNS),
+        (snapshot.marks, MARK_COLUMNS),
     ):
         assert {name: str(dtype) for name, dtype in table.dtypes.items()} == columns
 

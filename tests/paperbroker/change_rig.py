@@ -64,9 +64,10 @@ class Clients:
 def deployment(stage: Stage, api_port: int) -> Deployment:
     """Describe the stage as a stack. The queue is also named as the dead-letter queue: it must be empty at the end."""
     tables = stage.settings.tables
-    names = {f"{name.capitalize()}Table": getattr(tables, name) for name in ("orders", "outbox", "ledger", "markets")}
+    roles = ("orders", "outbox", "ledger", "markets", "positions", "applied")
+    names = {f"{name.capitalize()}Table": getattr(tables, name) for name in roles}
     queues = dict.fromkeys(("QueueUrl", "DeadLetterQueueUrl"), stage.settings.queue_url)
-    markets = {"Markets": ",".join(stage.settings.markets), "PositionsTable": tables.positions}
+    markets = {"Markets": ",".join(stage.settings.markets)}
     return Deployment(
         stack_name="rig", run_id="rig", api_url=f"http://127.0.0.1:{api_port}", outputs={**names, **queues, **markets}
     )
@@ -104,9 +105,7 @@ def run_load(stage: Stage, api_port: int, folder: Path, meanwhile: Callable[[], 
         load.close()
     ledger.quiesce(clients, stack, QUIESCE_S_MAX)
     history, tables = read_history(folder / "history"), ledger.read_ledger(clients, stack)
-    (folder / "ledger").mkdir()
-    for name in ("events", "orders", "positions", "outbox"):
-        getattr(tables, name).to_parquet(folder / "ledger" / f"{name}.parquet", index=False)
+    ledger.write_ledger(tables, folder)
     return Outcome(
         findings=integrity.check_run(folder, load=stats),
         attempts=history.attempts,

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from kit import integrity, scenarios, slo
-from kit.integrity.checks import telemetry, telemetry_latency
+from kit.gameday.findings import OTHER_CHECKS
+from kit.integrity.checks import telemetry, telemetry_lag, telemetry_latency
 from kit.model import Phase, Status
 from kit.slo.objectives import Metric
 from tests.paperbroker.change_rig import run_load, running_tasks
@@ -26,10 +27,11 @@ MANY_ORDERS_S = 22.0
 # Scenarios whose latency limit is generous enough to hold on a shared machine.
 TIMED = {"api-latency", "data-throttling"}
 LATENCY = Metric.LATENCY_MS_P95.check
-# Checks that read the metrics that PaperBroker publishes. Only game days collect these.
+# Checks that read the metrics that PaperBroker publishes, its tasks or its stack. Only game days have these.
 PUBLISHED = {
+    *OTHER_CHECKS,
     Metric.THROTTLED_CALLS_PER_ATTEMPT.check,
-    *(check.name for check in (*telemetry.CHECKS, *telemetry_latency.CHECKS)),
+    *(check.name for check in (*telemetry.CHECKS, *telemetry_latency.CHECKS, *telemetry_lag.CHECKS)),
 }
 
 
