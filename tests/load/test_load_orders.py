@@ -334,7 +334,7 @@ def test_malformed_orders_break_every_rule_in_turn() -> None:
     for number, one in zip(numbers, sent, strict=True):
         key = one.idempotency_key.partition(".")[0]
         assert malformed.broken_rule(number, key).items() <= one._asdict().items()
-    assert len({number % malformed.RULES for number in numbers}) >= 0.85 * malformed.RULES
+    assert len({number % malformed.RULES for number in numbers}) >= 0.8 * malformed.RULES
     bad = {name for turn in range(3) for name in malformed.broken_rule(turn * malformed.RULES, "k")}
     assert bad == set(malformed.NAMED)
     assert len({one.op_id for one in sent}) == len(sent)
