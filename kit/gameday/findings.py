@@ -194,13 +194,13 @@ def alive_finding(tasks: Any, fault: FaultWindow | None) -> Finding:
     ECS replaces such a task at once, or as soon as its service's grace period is over.
     """
     failing = tasks[tasks["unhealthy"] > 0]
-    excused = bool(len(failing)) and may_hang_tasks(fault)
-    status = Status.INVALID if tasks.empty else Status.FAIL if len(failing) and not excused else Status.PASS
+    explained = bool(len(failing)) and may_hang_tasks(fault)
+    status = Status.INVALID if tasks.empty else Status.FAIL if len(failing) and not explained else Status.PASS
     places = sorted({f"{row.service} in {row.zone}" for row in failing.itertuples()})
     detail = "no task failed its own health check" if len(tasks) else "no sample of the tasks was taken"
     if places:
         detail = f"tasks failed their own health check: {', '.join(places)}" + (
-            ", which the fault explains" if excused else ", although nothing was done to their processes"
+            ", which the fault explains" if explained else ", although nothing was done to their processes"
         )
     return Finding(
         name=TASKS_ALIVE,

@@ -1,4 +1,4 @@
-"""The rules of the contract that judge refusals agree with PaperBroker, for every order that the load spoils."""
+"""The rules of the contract that judge refusals agree with PaperBroker, for every malformed order of the load."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def parsed(order: Operation, kind: str = "") -> object:
 def test_the_field_that_paperbroker_names_is_the_only_broken_one(number: int):
     key = f"run-m{number}"
     for order in ORDERS[:6]:
-        spoiled = order._replace(idempotency_key=key, order_id=key)._replace(**malformed.broken_rule(number, key))
+        broken = order._replace(idempotency_key=key, order_id=key)._replace(**malformed.broken_rule(number, key))
         with pytest.raises(InvalidRequest) as refused:
-            parsed(spoiled, MALFORMED)
-        assert broken_fields(spoiled._asdict(), PLAN.markets) == {refused.value.field}
+            parsed(broken, MALFORMED)
+        assert broken_fields(broken._asdict(), PLAN.markets) == {refused.value.field}
 
 
 def test_no_field_of_an_accepted_order_is_broken():
