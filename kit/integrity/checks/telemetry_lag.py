@@ -28,6 +28,7 @@ ORDERS_MIN = 10
 SHOWN_MAX = 6
 # Series of `kit.collect`: the greatest value of each metric.
 LAG, FIRST_FILL = "matcher_lag_ms_max", "time_to_first_fill_ms_max"
+BEATS = "heartbeats_matcher"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +64,8 @@ def lag_as_ledger_shows(evidence: Evidence) -> Result:
     """Check that MatcherLagMs and TimeToFirstFillMs count from the acceptance of an order to its commit.
 
     In each period the greatest published value is at least what most orders took from their stored acceptance to the
-    ledger's time of their first event, or of the trade on their arrival. Periods whose publish may be lost, or in which
-    a commit's answer may be, are left out.
+    ledger's time of their first event, or of the trade on their arrival. Periods in which no matcher published, whose
+    publish may be lost, or in which a commit's answer may be, are left out.
     """
     periods = list(_periods(evidence))
     wrong = [period for period in periods if period.is_wrong]
@@ -85,12 +86,14 @@ def lag_as_ledger_shows(evidence: Evidence) -> Result:
 
 
 def _periods(evidence: Evidence) -> Iterator[Period]:
+    beats = evidence.series.of(BEATS)[:, 0]
     left_out = (*unpublished(evidence.series, evidence.fault), *slow_networks(evidence.fault))
     for metric, (at, took_ms) in ((LAG, _first_events(evidence)), (FIRST_FILL, _first_fills(evidence))):
         points = dict(evidence.series.of(metric).tolist())
         for start in np.unique(np.floor(at / POINT_S) * POINT_S).tolist():
             mine = took_ms[(at >= start) & (at < start + POINT_S)]
-            if len(mine) >= ORDERS_MIN and not _is_left_out(start, left_out):
+            is_published = bool(((beats >= start) & (beats < start + 2 * POINT_S)).any())
+            if len(mine) >= ORDERS_MIN and is_published and not _is_left_out(start, left_out):
                 yield Period(
                     start=start,
                     metric=metric,
