@@ -5,7 +5,8 @@ average, or in the very seconds that broke the objective, which holds without th
 processes too; the suite repeats an INVALID run alone. Three kinds of failures stay failures, because a slow machine
 does not cause them:
 
-- integrity checks: a busy machine answers late, but it does not lose or double orders. It may lose published metrics;
+- integrity checks: a busy machine answers late, but it does not lose or double orders. It may lose published metrics,
+  and tell subscribers of events late;
 - objectives that count what the build did, such as its calls to the store;
 - objectives that explicit denials alone break (`kit.slo.denials`).
 """
@@ -46,6 +47,9 @@ SILENCE = frozenset(
 # lost if two calls in a row get no answer for 2 s each: a pause that the average of a run does not show.
 LOST_SHARE_MAX = 0.1
 PAUSE_S_MIN = 2.0
+# A connected subscriber may wait 10 s for an event; only as much contention makes it wait for longer.
+LATE = frozenset({"stream-on-time"})
+LATE_S_MIN = 10.0
 # Where the CPU is short, clients wait for what no task can measure: requests that no task has read yet.
 UNREAD = frozenset({"latency-as-clients-saw"})
 SHORT_WITH_REQUESTS = frozenset({"errors-counted", "latencies-counted", "accepted-orders-counted"})
@@ -78,7 +82,7 @@ def apply_noise_rule(
     affected = [one for one in findings if _affected(one, denied) and one.phase in windows]
     held = held_outside() if affected else ()
     failed = {one.name for one in findings if one.status is Status.FAIL}
-    starved = SILENCE | UNREAD | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
+    starved = SILENCE | UNREAD | LATE | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
 
     def judged(finding: Finding) -> Finding:
         is_starved = finding.name in starved and finding.status is Status.FAIL and _is_little(finding, published)
@@ -87,7 +91,8 @@ def apply_noise_rule(
         left = cores_left(*(whole if is_starved else windows[finding.phase]))
         if left is not None and left < CORES_LEFT_MIN:
             return _invalid(finding, f"other processes left the run {left:.2f} cores < {CORES_LEFT_MIN}")
-        if is_starved and finding.name not in UNREAD and contended_s >= PAUSE_S_MIN:
+        pause_s_min = LATE_S_MIN if finding.name in LATE else PAUSE_S_MIN
+        if is_starved and finding.name not in UNREAD and contended_s >= pause_s_min:
             return _invalid(finding, f"other processes left less than {CORES_LEFT_MIN} cores for {contended_s:.0f} s")
         if (finding.name, finding.phase) in held:
             return _invalid(finding, f"it fails only with seconds in which they left less than {CORES_LEFT_MIN} cores")

@@ -70,6 +70,13 @@ def test_a_pause_that_the_average_hides_explains_a_lost_publish(contended_s, sta
     assert one("latency-as-clients-saw") is Status.FAIL
 
 
+@pytest.mark.parametrize(("contended_s", "status"), [(9.9, Status.FAIL), (10.0, Status.INVALID)])
+def test_only_long_contention_explains_that_a_subscriber_waited(contended_s, status):
+    late = Finding(name="stream-on-time", kind=CheckKind.INTEGRITY, status=Status.FAIL, detail="", measured=3)
+    (found,) = apply_noise_rule([late], PHASES, lambda start, end: 1.5, contended_s=contended_s)
+    assert found.status is status
+
+
 def test_errors_before_the_fault_are_invalid_under_contention_unless_they_are_denials():
     assert judged(0.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.INVALID
     assert judged(1.5, kind=CheckKind.HYPOTHESIS, name="error-rate", phase="before").status is Status.FAIL

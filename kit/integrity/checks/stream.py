@@ -10,6 +10,7 @@ import pandas as pd
 
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import paired, unpaired
+from kit.integrity.evidence.client_tables import INFO
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
@@ -24,6 +25,8 @@ COMMIT_NS_MAX = 10_000_000_000
 # Longer than a client waits for an answer. If the load generator records nothing for this long while a request is in
 # flight, not even that its time is over, its process stood still.
 STALL_NS_MIN = 3_000_000_000
+# Where more than this share of the requests failed or took as long as SLOW_NS, the stream was not alone.
+SLOW_NS, SLOW_SHARE_MAX = 1_000_000_000, 0.5
 # What a counterexample shows: seqs on either side, and at most so many messages, connections and characters.
 NEAR, MESSAGES_MAX, CONNECTIONS_MAX, EVENT_CHARS_MAX = 2, 8, 6, 160
 
@@ -238,8 +241,8 @@ def stream_on_time(evidence: Evidence) -> Result:
     """Check that no connected subscriber waits for an event longer than `SETTLE_NS`.
 
     The wait begins with the latest of: the event's commit (see `_committed_ns`), the opening of the connection, and the
-    message before on the same connection. Times in which the load generator stood still are left out, and so are
-    subscribers that pause reading (`SLOW_SUBSCRIBER`).
+    message before on the same connection. Left out are times in which the load generator stood still, waits during
+    which most requests failed or were slow, and subscribers that pause reading (`SLOW_SUBSCRIBER`).
     """
     stream, order = evidence.stream, _by_receipt(evidence)
     indices = evidence.market_ranges.find(evidence.events, stream["symbol"], stream["seq"])
@@ -250,8 +253,9 @@ def stream_on_time(evidence: Evidence) -> Result:
     waited_ns = received_ns - np.maximum(since_ns, before_ns)
     judged = (indices[order] >= 0) & _reads_promptly(evidence)[stream["subscriber"][order]]
     late = np.flatnonzero(judged & (waited_ns > SETTLE_NS))
-    stood_still_ns = _stood_still_ns(evidence, (received_ns - waited_ns)[late], received_ns[late])
-    bad = late[waited_ns[late] - stood_still_ns > SETTLE_NS]
+    begin_ns, end_ns = (received_ns - waited_ns)[late], received_ns[late]
+    is_long = waited_ns[late] - _stood_still_ns(evidence, begin_ns, end_ns) > SETTLE_NS
+    bad = late[is_long & (_slow_share(evidence, begin_ns, end_ns) <= SLOW_SHARE_MAX)]
 
     def first() -> tuple[int, int, int]:
         at = order[bad[0]]
@@ -302,6 +306,19 @@ def _stood_still_ns(evidence: Evidence, begin_ns: np.ndarray, end_ns: np.ndarray
     starts_ns, ends_ns = starts_ns[in_flight], ends_ns[in_flight]
     shared = np.minimum(ends_ns, end_ns[:, None]) - np.maximum(starts_ns, begin_ns[:, None])
     return np.maximum(shared, 0).sum(axis=1)
+
+
+def _slow_share(evidence: Evidence, begin_ns: np.ndarray, end_ns: np.ndarray) -> np.ndarray:
+    """Return for each wait which share of the attempts that ended in it failed or was slow; 0 without any."""
+    done_ns, sent_ns = evidence.attempts["completed_ns"], evidence.attempts["invoked_ns"]
+    slow = (done_ns - sent_ns >= SLOW_NS) | (evidence.attempts["outcome"] == INFO)
+    ended, slowly = (_counted(times, begin_ns, end_ns) for times in (done_ns, done_ns[slow]))
+    return slowly / np.maximum(ended, 1)
+
+
+def _counted(times_ns: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> np.ndarray:
+    times_ns = np.sort(times_ns)
+    return np.searchsorted(times_ns, end_ns, "right") - np.searchsorted(times_ns, begin_ns, "left")
 
 
 def _reads_promptly(evidence: Evidence) -> np.ndarray:
