@@ -13,7 +13,7 @@ from kit import slo
 from kit.gameday.evidence import RunEvidence, read_evidence
 from kit.gameday.findings import client_findings, run_findings
 from kit.gameday.noise import CORES_LEFT_MIN, apply_noise_rule, outside
-from kit.integrity.checks import telemetry
+from kit.integrity.checks import telemetry, telemetry_latency
 from kit.model import Finding, Status, Verdict
 from kit.verdict import gate
 
@@ -61,9 +61,15 @@ def judge_folder(run_dir: Path) -> Judgement:
 
 
 def _published(evidence: RunEvidence) -> dict[str, float]:
-    """Return the total of the metric that each check of counts compares, where it was read."""
+    """Return the total of the metric that each check of counts compares, and the number of latencies, where read."""
     series = evidence.observed.series
-    return {check: float(series[name]["value"].sum()) for check, name in telemetry.SERIES_OF.items() if name in series}
+    totals = {
+        name: float(series[series_name]["value"].sum())
+        for name, series_name in telemetry.SERIES_OF.items()
+        if series_name in series
+    }
+    latencies = sum(len(series[name]) for name in telemetry_latency.SERIES if name in series)
+    return totals | {telemetry_latency.CHECK: float(latencies)}
 
 
 def _held_outside_contention(evidence: RunEvidence) -> frozenset[tuple[str, str]]:

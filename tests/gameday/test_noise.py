@@ -70,6 +70,14 @@ def test_a_pause_that_the_average_hides_explains_a_lost_publish(contended_s, sta
     assert one("latency-as-clients-saw") is Status.FAIL
 
 
+@pytest.mark.parametrize(("wrong", "status"), [(12, Status.INVALID), (13, Status.FAIL)])
+def test_contention_makes_no_latency_wrong_in_most_periods(wrong, status):
+    name = "latency-as-clients-saw"
+    short = Finding(name=name, kind=CheckKind.INTEGRITY, status=Status.FAIL, detail="", measured=wrong)
+    (found,) = apply_noise_rule([short], PHASES, lambda start, end: 0.4, published={name: 16.0})
+    assert found.status is status
+
+
 @pytest.mark.parametrize(("contended_s", "status"), [(9.9, Status.FAIL), (10.0, Status.INVALID)])
 def test_only_long_contention_explains_that_a_subscriber_waited(contended_s, status):
     late = Finding(name="stream-on-time", kind=CheckKind.INTEGRITY, status=Status.FAIL, detail="", measured=3)
