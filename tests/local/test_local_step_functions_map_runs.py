@@ -56,11 +56,16 @@ def test_a_file_is_read_as_items(text: str, config: dict[str, Any], items: list[
     ],
 )
 def test_a_reader_that_fails_fails_the_run(answer: Any, cause: str) -> None:
-    reader = {**READER, "ReaderConfig": {"InputType": "JSON"}}
-    execution = run(distributed(ItemReader=reader), s3_GetObject=answer)
-    assert execution.error == "States.ItemReaderFailed"
-    assert cause in str(execution.cause)
-    assert events(execution)[-4:] == ["MapRunStarted", "MapRunFailed", "MapStateFailed", "ExecutionFailed"]
+    async def script(rig: Rig) -> None:
+        reader = {**READER, "ReaderConfig": {"InputType": "JSON"}}
+        execution = rig.start(distributed(ItemReader=reader))
+        await execution.ended.wait()
+        assert execution.error == "States.ItemReaderFailed"
+        assert cause in str(execution.cause)
+        assert events(execution)[-4:] == ["MapRunStarted", "MapRunFailed", "MapStateFailed", "ExecutionFailed"]
+        assert [each.status for each in rig.engine.map_runs.of_execution(execution.arn)] == ["FAILED"]
+
+    play(script, s3_GetObject=answer)
 
 
 @pytest.mark.parametrize(("most", "items"), [(2, [1, 2]), (0, [1, 2, 3])])
@@ -165,5 +170,6 @@ def test_a_stopped_execution_stops_its_children() -> None:
         for child in rig.engine.all():
             await child.ended.wait()
         assert {each.status for each in rig.engine.all()} == {"ABORTED"}
+        assert [each.status for each in rig.engine.map_runs.of_execution(execution.arn)] == ["ABORTED"]
 
     play(script)

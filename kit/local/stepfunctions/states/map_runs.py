@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +12,7 @@ from kit.local.stepfunctions.language.state_machine import State
 from kit.local.stepfunctions.states.branch import Branch
 from kit.local.stepfunctions.states.concurrency import run_all
 from kit.local.stepfunctions.states.map_results import write_results
-from kit.local.stepfunctions.states.map_run import ABORTED, FAILED, SUCCEEDED, MapRun, Thresholds
+from kit.local.stepfunctions.states.map_run import MapRun, Thresholds
 from kit.local.stepfunctions.tasks.sdk_calls import SdkCalls
 
 RUNS_KEPT_MAX = 1_000
@@ -56,17 +55,12 @@ class MapRuns:
     async def run(self, run: MapRun, inputs: list[Any], items: int, scope: Scope) -> Any:
         """Run all children and return the Map's result. Raises StateFailed when too many failed."""
         run.begin(inputs, items)
-        status = FAILED
-        try:
-            await run_all(lambda index: self._run_one(run, index), len(inputs), run.at_once)
-            result = await write_results(run, scope, self._calls)
-            status = SUCCEEDED
-        except asyncio.CancelledError:
-            status = ABORTED
-            raise
-        finally:
-            run.end(status, self._now())
-        return result
+        await run_all(lambda index: self._run_one(run, index), len(inputs), run.at_once)
+        return await write_results(run, scope, self._calls)
+
+    def close(self, run: MapRun, status: str) -> None:
+        """End a run."""
+        run.end(status, self._now())
 
     async def _run_one(self, run: MapRun, index: int) -> None:
         if self.run_child is None:

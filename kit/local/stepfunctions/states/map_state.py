@@ -14,7 +14,7 @@ from kit.local.stepfunctions.states.branch import Branch
 from kit.local.stepfunctions.states.concurrency import run_all
 from kit.local.stepfunctions.states.data_flow import Outcome
 from kit.local.stepfunctions.states.interpreter import Interpreter
-from kit.local.stepfunctions.states.map_run import Thresholds
+from kit.local.stepfunctions.states.map_run import ABORTED, FAILED, SUCCEEDED, Thresholds
 from kit.local.stepfunctions.states.map_runs import MapRuns
 from kit.local.stepfunctions.tasks.sdk_calls import SdkCalls
 
@@ -82,17 +82,22 @@ class MapState:
             percentage=data_flow.percentage(state, scope, "ToleratedFailurePercentage"),
         )
         run = self._map_runs.open(branch, state, at_once, thresholds)
-        branch.record("MapRunStarted", {"mapRunArn": run.arn})
+        status = ABORTED
         try:
+            branch.record("MapRunStarted", {"mapRunArn": run.arn})
             if items is None:
                 items = await map_items.read_items(state, scope, self._calls)
             selected = [select_item(state, scope, index, item) for index, item in enumerate(items)]
             inputs = map_items.batches(state, selected, scope)
             result = await self._map_runs.run(run, inputs, len(items), scope)
+            status = SUCCEEDED
         except StateFailed as failure:
+            status = FAILED
             if not failure.is_terminal:
                 branch.record("MapRunFailed", {"error": failure.name, "cause": failure.cause})
             raise
+        finally:
+            self._map_runs.close(run, status)
         branch.record("MapRunSucceeded")
         return result
 
