@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from kit.integrity.checks.telemetry_latency import Period, systematic
+from kit.integrity.checks.telemetry_latency import ANSWERS_MIN, Period, periods_max, systematic
 
 HONEST: dict[str, Any] = {"published_ms": 30.0, "clients_ms": 45.0}
 TOO_SHORT: dict[str, Any] = {"published_ms": 0.3, "clients_ms": 45.0}
@@ -47,3 +47,7 @@ def test_a_task_may_have_worked_for_long_on_requests_that_clients_gave_up():
     """Their answers are not among what clients saw, but their tasks measured them."""
     given_up = TOO_LONG | {"longest_ms": math.inf}
     assert systematic(periods(given_up, given_up, HONEST)) == []
+
+
+def test_periods_with_few_values_cannot_be_compared():
+    assert periods_max([ANSWERS_MIN - 1, ANSWERS_MIN, 700, 9]) == 4

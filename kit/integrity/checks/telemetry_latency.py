@@ -21,7 +21,6 @@ CHECK = "latency-as-clients-saw"
 # cores it was 0.5 to 0.9 at p50 and 0.18 to 0.95 at p95: where the CPU is short, requests wait before their task reads
 # them.
 PERCENTILES, SHARE_MIN, WAY_MS = (50, 95), 0.1, 10.0
-SERIES = tuple(f"latency_ms_p{share}" for share in PERCENTILES)
 # A task cannot have taken longer than its clients waited. Its values are rounded, and its periods begin earlier.
 LONGER_MAX, LONGER_MS = 1.5, 20.0
 # Fewer answers in a period say nothing about a percentile. Neither does a period in which more than this share of the
@@ -83,6 +82,11 @@ def latency_as_clients_saw(evidence: Evidence) -> Result:
         example=lambda: str(wrong[0]),
         subject=lambda: Subject(steps=tuple(steps())),
     )
+
+
+def periods_max(counts: Sequence[float]) -> int:
+    """Return how many latencies can be compared at most, given how many values were published in each period."""
+    return len(PERCENTILES) * sum(count >= ANSWERS_MIN for count in counts)
 
 
 def systematic(periods: Sequence[Period]) -> list[Period]:
