@@ -66,6 +66,7 @@ class Engine:
         self._background: set[asyncio.Task[None]] = set()
         self._express: set[Execution] = set()
         self._started = 0
+        self._running = 0
         self._interpreter = self._compose(Integrations(calls, host))
 
     def _compose(self, integrations: Integrations) -> Interpreter:
@@ -148,7 +149,7 @@ class Engine:
         task.add_done_callback(self._background.discard)
 
     def _begin(self, execution: Execution) -> None:
-        if sum(each.is_running for each in self._executions.values()) >= RUNNING_MAX:
+        if self._running >= RUNNING_MAX:
             raise ApiError("ExecutionLimitExceeded", f"Execution Limit Exceeded: '{RUNNING_MAX}'")
         if execution.is_express:
             self._express.add(execution)
@@ -157,11 +158,13 @@ class Engine:
             self._executions[execution.arn] = execution
         if execution.map_run_arn is None:
             self._on_status(execution)
+        self._running += 1
         execution.task = asyncio.create_task(execution.run(self._interpreter))
         # Not a `finally` of the task: a task that is cancelled before its first step runs nothing of its own.
         execution.task.add_done_callback(functools.partial(self._end, execution))
 
     def _end(self, execution: Execution, task: asyncio.Task[None]) -> None:
+        self._running -= 1
         self._express.discard(execution)
         execution.end_unstarted()
         if not task.cancelled() and task.exception() is not None:
