@@ -339,3 +339,32 @@ def test_an_ecs_task_is_run_to_its_end_or_stopped(cloud: Any, command: str, how:
     if status == "FAILED":
         assert described["error"] == "States.TaskFailed"
         assert json.loads(described["cause"])["Containers"][0]["ExitCode"] == 3
+
+
+def test_the_services_that_are_served_can_be_called_by_their_api(cloud: Any) -> None:
+    """Of every protocol, with names and times in the form of Step Functions."""
+    name = uuid.uuid4().hex[:8]
+    metric = {"MetricName": "m", "Value": 3.5, "Dimensions": [{"Name": "d", "Value": "v"}]}
+    calls: list[tuple[str, dict[str, Any]]] = [
+        ("cloudwatch:putMetricData", {"Namespace": name, "MetricData": [metric]}),
+        ("ssm:createOpsItem", {"Title": "t", "Source": "s", "Description": "d"}),
+        ("sts:getCallerIdentity", {}),
+        ("ec2:describeSubnets", {}),
+        ("elasticloadbalancingv2:describeLoadBalancers", {}),
+        ("cloudformation:describeStacks", {}),
+        ("cloudwatchlogs:describeLogGroups", {}),
+        ("scheduler:listSchedules", {}),
+        ("s3:listBuckets", {}),
+        ("sqs:createQueue", {"QueueName": name}),
+        ("sfn:listStateMachines", {}),
+    ]
+    branches = [
+        {"StartAt": f"C{at}", "States": {f"C{at}": task(api, parameters, End=True)}}
+        for at, (api, parameters) in enumerate(calls)
+    ]
+    described = run(cloud, one("Parallel", Branches=branches))
+    assert described["status"] == "SUCCEEDED", described
+    answers = dict(zip((api for api, _ in calls), json.loads(described["output"]), strict=True))
+    assert answers["sts:getCallerIdentity"]["Account"] == "000000000000"
+    assert answers["sqs:createQueue"]["QueueUrl"].endswith(f"/{name}")
+    assert answers["sfn:listStateMachines"]["StateMachines"][0]["CreationDate"].endswith("Z")
