@@ -17,6 +17,7 @@ from kit.errors import EvidenceMissing
 VERDICT_SCHEMA = "gameday.verdict/1"
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
+MS_PER_S = 1_000
 # The load's first seconds are connection set-up and cold caches; nothing is judged by them.
 WARM_UP_S = 3.0
 

@@ -108,6 +108,10 @@ _ALL = (
         help="load after the fault; 0: the scenario's own",
     ),
     ParameterSpec(
+        name="past_orders", type=int, lowest=1, highest=200_000, default=FROM_SCENARIO,
+        help="orders in the ledger before the load; 0: the scenario's own",
+    ),
+    ParameterSpec(
         name="change", type=str, option="--change", default="",
         help="a known bad change to apply to the build, empty for the tree as it is",
     ),

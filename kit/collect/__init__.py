@@ -6,7 +6,7 @@ Tables have `t` in epoch seconds. A missing datapoint is a missing row, never a 
 from kit.collect.alarms import alarm_history, guardrails
 from kit.collect.ledger import read_events
 from kit.collect.metric_points import Meters
-from kit.collect.metric_series import BROKER_SERIES, EDGE_SERIES, series
+from kit.collect.metric_series import BROKER_SERIES, EDGE_SERIES, TABLE_SERIES, series
 from kit.collect.observations import Observations, observe
 from kit.collect.run_folder import (
     OBSERVATIONS_FILE,
@@ -22,6 +22,7 @@ __all__ = [
     "BROKER_SERIES",
     "EDGE_SERIES",
     "OBSERVATIONS_FILE",
+    "TABLE_SERIES",
     "Cleanup",
     "Gap",
     "Meters",

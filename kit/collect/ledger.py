@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from kit.aws.client_errors import ClientSource, cloud_errors
+from kit.dynamodb_items import Item, plain_value, table_of
 from kit.errors import EvidenceMissing
 from kit.files.parquet_file import read_frame
 from kit.model import LEDGER_EVENT_COLUMNS, MARK_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment
@@ -33,11 +34,6 @@ QUEUE_DEPTHS = (
     "ApproximateNumberOfMessagesNotVisible",
     "ApproximateNumberOfMessagesDelayed",
 )
-
-# Column → attribute, where camel case alone does not give it.
-RENAMED = {"ts_ns": "tsNs", "accepted_ns": "acceptedAtNs", "expires_s": "ttl"}
-
-Item = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +76,11 @@ def read_ledger(session: ClientSource, deployment: Deployment) -> LedgerSnapshot
         marks = pool.submit(_scan, dynamodb, outputs["AppliedTable"])
         order_items = (item for part in orders for item in part.result() if _is_order(item))
         return LedgerSnapshot(
-            events=_table((item for part in ledgers for item in part.result()), LEDGER_EVENT_COLUMNS),
-            orders=_table(order_items, ORDER_COLUMNS),
-            positions=_table(positions.result(), POSITION_COLUMNS),
-            outbox=_table(outbox.result(), OUTBOX_COLUMNS),
-            marks=_table(marks.result(), MARK_COLUMNS),
+            events=table_of((item for part in ledgers for item in part.result()), LEDGER_EVENT_COLUMNS),
+            orders=table_of(order_items, ORDER_COLUMNS),
+            positions=table_of(positions.result(), POSITION_COLUMNS),
+            outbox=table_of(outbox.result(), OUTBOX_COLUMNS),
+            marks=table_of(marks.result(), MARK_COLUMNS),
         )
 
 
@@ -128,7 +124,7 @@ def _look(session: ClientSource, deployment: Deployment) -> dict[str, Any]:
     return {
         "outbox": sum(page["Count"] for page in _pages(dynamodb, outputs["OutboxTable"], Select="COUNT")),
         "queued": _depth(session.client("sqs"), outputs["QueueUrl"]),
-        "sequences": {str(_plain(item["market"])): int(_plain(item["seq"])) for item in markets},
+        "sequences": {str(plain_value(item["market"])): int(plain_value(item["seq"])) for item in markets},
     }
 
 
@@ -171,29 +167,4 @@ def _items(table: str, pages: Iterable[Mapping[str, Any]]) -> list[Item]:
 
 
 def _is_order(item: Item) -> bool:
-    return str(_plain(item["pk"])).startswith(ORDER_PREFIX)
-
-
-def _table(items: Iterable[Item], columns: Mapping[str, str]) -> pd.DataFrame:
-    """Make a table of exactly these columns and types from items. What an item lacks is "" or 0."""
-    sources = [(RENAMED.get(column) or _camel(column), dtype == "string") for column, dtype in columns.items()]
-    rows = [[_cell(item.get(name), text) for name, text in sources] for item in items]
-    return pd.DataFrame(rows, columns=pd.Index(columns)).astype(dict(columns))
-
-
-def _cell(value: Mapping[str, Any] | None, text: bool) -> str | int:
-    plain = None if value is None else _plain(value)
-    if text:
-        return "" if plain is None else str(plain)
-    return 0 if plain is None else int(plain)
-
-
-def _plain(value: Mapping[str, Any]) -> Any:
-    """Convert DynamoDB's typed value to text; None for NULL. A number stays text until its column gives it a type."""
-    (kind, content), *_ = value.items()
-    return None if kind == "NULL" else content
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return str(plain_value(item["pk"])).startswith(ORDER_PREFIX)

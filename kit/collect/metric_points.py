@@ -19,6 +19,8 @@ FINE_S_MAX = 3 * 3600 - 300
 COARSE_PERIOD_S = 60
 # CloudWatch may show a point this much later than it was published.
 VISIBLE_S_MAX = 60.0
+# AWS publishes the load balancer's metrics minutes later.
+EDGE_VISIBLE_S_MAX = 240.0
 # PaperBroker's tasks publish this often.
 PUBLISH_EVERY_S = 5.0
 COMPONENTS = ("api", "matcher", "relay")
@@ -89,6 +91,37 @@ class Meters:
                 return True
             self.sleep(POLL_S)
         return False
+
+    def edge_publishes(self, deployment: Deployment, since: float) -> Point:
+        """Return the last minute for which the load balancer has published, and how often it has since `since`.
+
+        It counts hosts in every publish, whatever the traffic is.
+        """
+        outputs = deployment.outputs
+        dimensions = {
+            "TargetGroup": outputs["TargetGroupFullName"],
+            "LoadBalancer": outputs["LoadBalancerFullName"],
+        }
+        found = self.points(
+            namespace="AWS/ApplicationELB", metric="HealthyHostCount", dimensions=dimensions, statistic="SampleCount",
+            start=since - COARSE_PERIOD_S, end=math.inf, fine=False,
+        )  # fmt: skip
+        return max((t for t, _ in found), default=0.0), sum(value for _, value in found)
+
+    def settle_edge(self, deployment: Deployment, until: float, before: Point, since: float) -> bool:
+        """Wait, at most EDGE_VISIBLE_S_MAX, until the load balancer has published what it counted up to `until`.
+
+        `before` is what `edge_publishes` returned at that time or later. A publish since then holds all that was
+        counted before it, if it is also for that minute or a later one. Returns whether it came.
+        """
+        deadline = self.now() + EDGE_VISIBLE_S_MAX
+        while True:
+            last, publishes = self.edge_publishes(deployment, since)
+            if last >= until and publishes > before[1]:
+                return True
+            if self.now() >= deadline:
+                return False
+            self.sleep(POLL_S)
 
     def _shows(self, deployment: Deployment, component: str, until: float) -> bool:
         dimensions = {"Env": deployment.outputs["MetricsEnv"], "Component": component}

@@ -26,6 +26,8 @@ BROKER_SERIES = {
     "http_5xx": ("Http5xx", "api", "Sum"),
     "orders_accepted": ("OrdersAccepted", "api", "Sum"),
     "store_throttled": ("StoreThrottled", "api", "Sum"),
+    "store_throttled_matcher": ("StoreThrottled", "matcher", "Sum"),
+    "store_throttled_relay": ("StoreThrottled", "relay", "Sum"),
     "fills": ("Fills", "matcher", "Sum"),
     "time_to_first_fill_ms_p95": ("TimeToFirstFillMs", "matcher", "p95"),
     "time_to_first_fill_ms_max": ("TimeToFirstFillMs", "matcher", "Maximum"),
@@ -37,6 +39,10 @@ BROKER_SERIES = {
 }
 # The same of the tasks in one zone, named with the zone: requests@us-east-1a.
 ZONE_SERIES = ("requests", "http_5xx")
+# The requests that each table throttled, named with the table: throttled_requests@orders. AWS counts them by operation.
+TABLES = ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied")
+OPERATIONS = ("GetItem", "Query", "Scan", "PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems")
+TABLE_SERIES = {f"throttled_requests@{table.lower()}": f"{table}Table" for table in TABLES}
 EDGE_SERIES = {
     "edge_requests": ("RequestCount", "Sum", False),
     "edge_5xx": ("HTTPCode_ELB_5XX_Count", "Sum", False),
@@ -49,25 +55,40 @@ EDGE_SERIES = {
 
 
 def series(
-    session: ClientSource, deployment: Deployment, start: float, end: float, *, zones: Iterable[str] = ()
+    session: ClientSource,
+    deployment: Deployment,
+    start: float,
+    end: float,
+    *,
+    zones: Iterable[str] = (),
+    is_edge_settled: bool = True,
 ) -> dict[str, pd.DataFrame]:
-    """Return every metric between two epoch seconds by name; a table is empty if nothing was published."""
+    """Return every metric between two epoch seconds by name; a table is empty if nothing was published.
+
+    What AWS publishes itself is left out unless `is_edge_settled`: what was counted last would be missing in it.
+    """
     outputs = deployment.outputs
-    queries = {name: _broker_query(outputs, *parts) for name, parts in BROKER_SERIES.items()}
-    queries |= {
-        f"{name}@{zone}": _broker_query(outputs, *BROKER_SERIES[name], zone=zone)
+    queries = [(name, _broker_query(outputs, *parts)) for name, parts in BROKER_SERIES.items()]
+    queries += [
+        (f"{name}@{zone}", _broker_query(outputs, *BROKER_SERIES[name], zone=zone))
         for name in ZONE_SERIES
         for zone in sorted(zones)
-    }
-    queries |= {name: _edge_query(outputs, *parts) for name, parts in EDGE_SERIES.items()}
-    asked = [{"Id": f"q{index}", "MetricStat": query} for index, query in enumerate(queries.values())]
-    points: dict[str, list[tuple[float, float]]] = {query["Id"]: [] for query in asked[:QUERIES_MAX]}
+    ]
+    if is_edge_settled:
+        queries += [(name, _edge_query(outputs, *parts)) for name, parts in EDGE_SERIES.items()]
+        queries += [
+            (name, _table_query(outputs[output], operation))
+            for name, output in TABLE_SERIES.items()
+            for operation in OPERATIONS
+        ]
+    asked = [{"Id": f"q{index}", "MetricStat": query} for index, (_, query) in enumerate(queries[:QUERIES_MAX])]
+    points: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in queries[:QUERIES_MAX]}
     with cloud_errors(f"metrics of {deployment.stack_name}"):
         pages = (
             session.client("cloudwatch")
             .get_paginator("get_metric_data")
             .paginate(
-                MetricDataQueries=asked[:QUERIES_MAX],
+                MetricDataQueries=asked,
                 StartTime=utc(start - PERIOD_S),
                 EndTime=utc(end + EDGE_PERIOD_S),
                 ScanBy="TimestampAscending",
@@ -75,9 +96,10 @@ def series(
         )
         for page in pages:
             for result in page["MetricDataResults"]:
+                name, _ = queries[int(result["Id"][1:])]
                 times = (at.timestamp() for at in result["Timestamps"])
-                points[result["Id"]] += zip(times, result["Values"], strict=True)
-    return {name: _points_table(points[f"q{index}"]) for index, name in enumerate(queries)}
+                points[name] += zip(times, result["Values"], strict=True)
+    return {name: _points_table(found) for name, found in points.items()}
 
 
 def _broker_query(
@@ -92,6 +114,11 @@ def _edge_query(outputs: Mapping[str, str], metric: str, statistic: str, by_grou
     if by_group:
         dimensions = {"TargetGroup": outputs["TargetGroupFullName"], **dimensions}
     return _stat("AWS/ApplicationELB", metric, dimensions, EDGE_PERIOD_S, statistic)
+
+
+def _table_query(table: str, operation: str) -> dict[str, Any]:
+    dimensions = {"TableName": table, "Operation": operation}
+    return _stat("AWS/DynamoDB", "ThrottledRequests", dimensions, EDGE_PERIOD_S, "Sum")
 
 
 def _stat(namespace: str, metric: str, dimensions: Mapping[str, str], period_s: int, stat: str) -> dict[str, Any]:

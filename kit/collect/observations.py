@@ -76,8 +76,12 @@ def observe(
     stops: Sequence[TaskStop],
     watch: TaskWatch,
     machine_samples: Sequence[machine.MachineSample],
+    is_edge_settled: bool,
 ) -> Observations:
-    """Read alarms and metrics of the load's time; the ledger goes into the run's folder at once. Raises CloudError."""
+    """Read alarms and metrics of the load's time; the ledger goes into the run's folder at once. Raises CloudError.
+
+    `is_edge_settled`: the load balancer has published all that it counted during the load.
+    """
     ledger.write_ledger(ledger.read_ledger(session, deployment), run_dir)
     zones = {zone for zone, _ in watch.zones.values()}
     return Observations(
@@ -92,5 +96,5 @@ def observe(
         machine=MachineRecord(kind=machine.class_of_machine(), cores=cpu.cores(), samples=tuple(machine_samples)),
         tasks=watch.tasks(),
         targets=watch.targets(),
-        series=series(session, deployment, load_started_at, time.time(), zones=zones),
+        series=series(session, deployment, load_started_at, time.time(), zones=zones, is_edge_settled=is_edge_settled),
     )

@@ -13,7 +13,7 @@ from kit.files.regular_file import read_text
 from kit.files.seal import check_evidence
 from kit.gameday.phases import phase_windows
 from kit.load import History, read_history
-from kit.model import WARM_UP_S, Phase
+from kit.model import NS_PER_S, WARM_UP_S, Phase
 from kit.scenarios import Scenario
 
 HISTORY, LEDGER, TEMPLATE = "history", "ledger", "stack.yaml"
@@ -37,6 +37,11 @@ class RunEvidence:
     events: pd.DataFrame
     template: str
     cleanup: collect.Cleanup | None
+
+    @property
+    def load_events(self) -> pd.DataFrame:
+        """The ledger's events since the load began, without the past."""
+        return self.events[self.events["ts_ns"] >= self.observed.load_started_at * NS_PER_S]
 
     @property
     def phases(self) -> tuple[Phase, ...]:

@@ -22,7 +22,7 @@ from kit.verdict import gate
 SAMPLE_SCRAP = "sample"
 # Runs are comparable if these parameters are equal; the build may differ.
 LOAD_FIELDS = (
-    "scenario", "rate_per_s", "steady_s", "fault_duration_s", "recovery_s", "target", "region",
+    "scenario", "rate_per_s", "steady_s", "fault_duration_s", "recovery_s", "past_orders", "target", "region",
 )  # fmt: skip
 
 
@@ -41,7 +41,7 @@ def sample(evidence: RunEvidence) -> golden.RunSample:
             },
         )
     observed = evidence.observed
-    load = {name: observed.facts.parameters[name] for name in LOAD_FIELDS}
+    load = {name: observed.facts.parameters.get(name) for name in LOAD_FIELDS}
     return golden.RunSample(run_id=observed.facts.run_id, load=load, machine=observed.machine.kind, phases=phases)
 
 

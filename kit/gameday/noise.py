@@ -54,7 +54,17 @@ LATE_S_MIN = 10.0
 # three quarters of the periods of a run: on a machine that left a run less than half a core, six of sixteen were wrong.
 UNREAD = frozenset({"latency-as-clients-saw"})
 UNREAD_SHARE_MAX = 0.75
-SHORT_WITH_REQUESTS = frozenset({"errors-counted", "latencies-counted", "accepted-orders-counted"})
+# So they do for what the load balancer has not read yet, and a minute is few periods.
+UNREAD_BY_BALANCER = frozenset({"response-time-as-clients-saw"})
+SHORT_WITH_REQUESTS = frozenset(
+    {
+        "errors-counted",
+        "latencies-counted",
+        "accepted-orders-counted",
+        "errors-as-balancer-counted",
+        "throttles-counted",
+    }
+)
 COUNTED = frozenset({Metric.THROTTLED_CALLS_PER_ATTEMPT.check})
 
 
@@ -85,7 +95,13 @@ def apply_noise_rule(
     affected = [one for one in findings if _affected(one, denied) and one.phase in windows]
     held = held_outside() if affected else ()
     failed = {one.name for one in findings if one.status is Status.FAIL}
-    starved = SILENCE | UNREAD | LATE | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
+    starved = (
+        SILENCE
+        | UNREAD
+        | UNREAD_BY_BALANCER
+        | LATE
+        | (SHORT_WITH_REQUESTS if "requests-counted" in failed else frozenset())
+    )
 
     def judged(finding: Finding) -> Finding:
         is_starved = finding.name in starved and finding.status is Status.FAIL and _is_little(finding, published)

@@ -51,6 +51,7 @@ class Parameters:
     steady_s: int = _default("steady_s")
     fault_duration_s: int = _default("fault_duration_s")
     recovery_s: int = _default("recovery_s")
+    past_orders: int = _default("past_orders")
     change: str = _default("change")
     target: str = _default("target")
     region: str = _default("region")

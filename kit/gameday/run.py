@@ -21,6 +21,7 @@ from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
 from kit.gameday.evidence import HISTORY, TEMPLATE, RunEvidence, read_evidence
 from kit.gameday.findings import steady_state_problems
 from kit.gameday.judging import Judgement, judge_folder
+from kit.gameday.load_plan import EXPERIMENT_SLACK_S, load_plan, write_past
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
 from kit.load import History, LoadPlan, LoadRun, read_history
 from kit.model import WARM_UP_S, Deployment, FaultWindow, RunFacts, Verdict
@@ -35,8 +36,6 @@ TEAR_DOWN_TIMEOUT_S = 900
 LOAD_FINISH_TIMEOUT_S = 60
 QUIESCE_TIMEOUT_S = 40
 TICK_S = 1.0
-# After its duration an experiment may need this long for its undo and its last state.
-EXPERIMENT_SLACK_S = 60
 
 
 class GameDay:
@@ -50,6 +49,7 @@ class GameDay:
         self.build_digest = ""
         self.deployment: Deployment | None = None
         self.load: LoadRun | None = None
+        self._plan: LoadPlan | None = None
         self.load_started_at = 0.0
         self.evidence: RunEvidence | None = None
         self.judgement: Judgement | None = None
@@ -104,24 +104,22 @@ class GameDay:
         self._tasks = collect.TaskWatch.start(session, self.deployment)
         views.show_table(collect.task_table(session, self.deployment))
 
+    def write_past(self) -> None:
+        """Write orders of earlier times into the tables, so that the run starts on a ledger that is long already."""
+        deployment, p = self._up(), self.parameters
+        started = time.monotonic()
+        plan = load_plan(self.scenario, p, deployment)
+        self._plan, items = write_past(self._connect(), deployment, plan, p)
+        took_s, events = time.monotonic() - started, sum(self._plan.past_seqs)
+        views.say(f"{p.past_orders:,} earlier orders and {events:,} events: {items:,} items written in {took_s:.1f} s")
+
     def steady_state(self) -> None:
         """Start the load, and check that the hypothesis holds before anything is broken."""
         deployment, p = self._up(), self.parameters
         record_phase(self.run_dir, RunPhase.STEADY_STATE)
-        plan = LoadPlan(
-            api_url=deployment.api_url,
-            markets=tuple(deployment.outputs["Markets"].split(",")),
-            # A prefix of keys and order ids, short because people read them in counterexamples.
-            run_id=p.run_id.rpartition("-")[2],
-            seed=p.seed,
-            rate_per_s=p.rate_per_s,
-            clients=self.scenario.clients,
-            duration_max_s=p.steady_s + p.fault_duration_s + p.recovery_s + 2 * EXPERIMENT_SLACK_S,
-            **self.scenario.load,
-        )
         standing = standing_cloud() if p.target == "local" else None
         self._machine = MachineWatch.start([standing.pid] if standing else ())
-        self.load = LoadRun.start(plan, self.run_dir / "history")
+        self.load = LoadRun.start(self._plan or load_plan(self.scenario, p, deployment), self.run_dir / HISTORY)
         self.load_started_at = time.time()
         seen = self._follow("steady state", self.load_started_at + WARM_UP_S + p.steady_s)
         problems = steady_state_problems(seen[int(WARM_UP_S) :], self.scenario)
@@ -165,8 +163,9 @@ class GameDay:
         load_ended_at = time.time()
         if self.load is not None:
             self.load.finish(LOAD_FINISH_TIMEOUT_S)
+        meters, answered_at = collect.Meters(session=session), time.time()
+        edge = meters.edge_publishes(deployment, self.load_started_at)
         quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
-        meters = collect.Meters(session=session)
         # The last answer and commit came before the exchange was at rest, and their counts are published later.
         meters.settle(deployment, time.time() - ledger.STILL_S)
         fault = self._proof(read_history(self.run_dir / HISTORY), meters)
@@ -182,6 +181,7 @@ class GameDay:
             stops=faults.unexplained_stops(session, deployment, fault, since=self.load_started_at),
             watch=self._watched(),
             machine_samples=self._machine.samples if self._machine else (),
+            is_edge_settled=meters.settle_edge(deployment, answered_at, edge, self.load_started_at),
         )
         collect.write_observations(observed, self.run_dir)
         # Before the clean-up too, which may take minutes and be killed: the evidence is complete.
@@ -193,7 +193,7 @@ class GameDay:
         views.show_table(
             views.reconciliation_table(
                 self.evidence.history.stats,
-                self.evidence.events,
+                self.evidence.load_events,
                 {
                     "still in the outbox": quiescence.outbox,
                     "still queued": quiescence.queued,
@@ -216,7 +216,7 @@ class GameDay:
 
     def show_fills(self) -> None:
         """Plot orders and fills by second, and the time from an order to its first fill."""
-        events = self._collected().events
+        events = self._collected().load_events
         orders, fills = views.event_times(events, "accepted"), views.event_times(events, "fill")
         figure = plots.fills(orders, fills, views.first_fill_times(events), self._frame())
         scraps.glue_figure("fills", figure, alt="Accepted orders and fills by second; time to first fill")

@@ -24,13 +24,16 @@ from kit.integrity.checks import (
     marks,
     order_ids,
     order_reads,
+    past,
     price_time,
     quiescence,
     sequence,
     stream,
     telemetry,
+    telemetry_balancer,
     telemetry_lag,
     telemetry_latency,
+    telemetry_store,
     trade_reads,
 )
 from kit.integrity.evidence.assembly import read_evidence
@@ -48,6 +51,7 @@ CHECKS: tuple[Check, ...] = (
     *acceptance_times.CHECKS,
     *durability.CHECKS,
     *sequence.CHECKS,
+    *past.CHECKS,
     *price_time.CHECKS,
     *cancels.CHECKS,
     *authorization.CHECKS,
@@ -61,6 +65,8 @@ CHECKS: tuple[Check, ...] = (
     *telemetry.CHECKS,
     *telemetry_latency.CHECKS,
     *telemetry_lag.CHECKS,
+    *telemetry_balancer.CHECKS,
+    *telemetry_store.CHECKS,
 )
 
 
@@ -71,11 +77,11 @@ def check_run(
     load: LoadStats | None = None,
     memory_bytes_max: int | None = None,
 ) -> list[Finding]:
-    """Judge a run's folder (`history/`, `ledger/`): one finding for each check, INVALID where evidence is missing.
+    """Judge a run's folder: one finding for each check, INVALID where evidence is missing.
 
-    `fault` appears in the counterexamples. `load` is what the generator counted, by default as the history's summary
-    has it. Tables are read in blocks. Columns beyond `memory_bytes_max` (by default a third of the free memory) go to
-    files in a temporary folder that is removed.
+    The evidence is in `history/`, `ledger/`, `past/` and `platform/`. `fault` appears in the counterexamples. `load` is
+    what the generator counted, by default as the history's summary has it. Tables are read in blocks. Columns beyond
+    `memory_bytes_max` (by default a third of the free memory) go to files in a temporary folder that is removed.
     """
     storage = ColumnStorage(memory_bytes_max)
     with closing(storage), system_memory_pool():

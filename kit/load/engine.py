@@ -226,6 +226,8 @@ class Engine:
                 self._cursors.advance(state.operation.symbol, attempt.reply)
             if state.operation.op == ORDER:
                 state.order_id = _acknowledged_order_id(attempt)
+            if attempt.kind == model.RESUBMIT_LATE:
+                return  # a key of the past, whose first attempt was before the load
             if state.operation.op not in READS and self.issuing:
                 self._resubmit(state)
             if state.operation.op == ORDER and self.issuing:

@@ -3,8 +3,8 @@
 Its client reads it several times, through whichever task answers, and much later reads or cancels it. Requests that
 PaperBroker must refuse follow too: another client reads or cancels the order, its id is sent under a new key, and an
 order is sent that breaks one rule of the contract. What was refused is corrected and sent again under the same key.
-Some clients ask for an order before they send it, and some send two orders with one id at once. Each choice is seeded
-by the operation.
+Some clients ask for an order before they send it, and some send two orders with one id at once. Some orders and cancels
+of the past, before the load, are read, cancelled or sent again. Each choice is seeded by the operation.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from kit.load.identifiers import client_name, is_client_name
+from kit.load.identifiers import client_name, is_client_name, renamed
 from kit.load.malformed import broken_rule
 from kit.load.orders import (
     ASKED_FIRST,
     CONTESTED,
     LATE,
+    PAST,
     READ_AGAIN,
     READ_BACK,
     TAKEN,
@@ -25,9 +26,19 @@ from kit.load.orders import (
     Draws,
     Operation,
 )
+from kit.load.past import PAST_BASE, past_operation
 from kit.load.plan import LoadPlan
 from kit.load.resubmissions import late_delay_s
-from kit.model import CANCEL, CONTESTED_ORDER_ID, FIRST, GET_ORDER, MALFORMED, TAKEN_ORDER_ID
+from kit.model import (
+    CANCEL,
+    CONTESTED_ORDER_ID,
+    FIRST,
+    GET_ORDER,
+    MALFORMED,
+    ORDER,
+    RESUBMIT_LATE,
+    TAKEN_ORDER_ID,
+)
 
 READS_BACK = 3  # of one order, one after the other
 READ_BACK_S_MAX = 1.0  # from one read to the next
@@ -42,6 +53,11 @@ UNAUTHORIZED_BASE, TAKEN_BASE, MALFORMED_BASE = 1 << 44, 1 << 45, 1 << 46
 LATE_BASE = 1 << 47
 LATE_CANCEL_BASE, LATE_READ_BASE = LATE_BASE + READ_BACK_BASE, LATE_BASE + 2 * READ_BACK_BASE
 LATE_UNAUTHORIZED_BASE = LATE_BASE + UNAUTHORIZED_BASE
+OF_PAST_BASE = PAST_BASE + TAKEN_BASE
+# Of requests for the past: the key is sent again (with another order id in every other case), or the order is read. The
+# others cancel it.
+OF_PAST_RESUBMIT_RATIO, OF_PAST_READ_RATIO = 0.4, 0.4
+OF_PAST_S_MAX = 1.0
 
 RUN_CHARS_MAX = 20  # of the run's id in the name of a malformed order, which also names what is wrong with it
 # Longer than the longest time-out of the refused request. Its key must be as good as new then.
@@ -80,6 +96,7 @@ def follow_ups(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[
     yield from _contested_order_id(plan, operation)
     yield from _asked_first(plan, operation)
     yield from _late(plan, operation, order_id)
+    yield from _of_past(plan, operation)
 
 
 def read_back_delay_s(plan: LoadPlan, operation: Operation, number: int) -> float:
@@ -192,3 +209,21 @@ def _late(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[Follo
     if (client_id := _other_client(plan, operation.client_id, draws)) != operation.client_id:
         other = _read(operation, order_id, LATE_UNAUTHORIZED_BASE)._replace(client_id=client_id)
         yield FollowUp(delay_s, _cancel(plan, other) if draws.unit() < 0.5 else other)
+
+
+def _of_past(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:
+    """Send a key of the past again, or let the client of an order of the past read or cancel it."""
+    draws = Draws(plan.seed, operation.op_id, PAST)
+    if not plan.past_seqs or draws.unit() >= plan.past_ratio:
+        return
+    past = past_operation(plan, draws.below(plan.past_orders))
+    delay_s, what = draws.unit() * OF_PAST_S_MAX, draws.unit()
+    if what < OF_PAST_RESUBMIT_RATIO:
+        again = past._replace(op_id=OF_PAST_BASE + operation.op_id)
+        if past.op == ORDER and operation.op_id % 2:
+            again = again._replace(order_id=renamed(past.order_id, 1))
+        yield FollowUp(delay_s, again, RESUBMIT_LATE)
+        return
+    read = _read(past._replace(op_id=operation.op_id), past.order_id, OF_PAST_BASE)
+    is_read = what < OF_PAST_RESUBMIT_RATIO + OF_PAST_READ_RATIO
+    yield FollowUp(delay_s, read if is_read else _cancel(plan, read))

@@ -1,6 +1,7 @@
 """Choose the ledger cursor of each read of trades.
 
-All clients share the cursors, so that some reads reach the end of a ledger instead of repeating its first pages.
+All clients share the cursors, so that some reads reach the end of a ledger instead of repeating its first pages. Where
+a ledger has a past, the cursors begin behind it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class LedgerCursors:
 
     def __init__(self, plan: LoadPlan) -> None:
         self._seed = plan.seed
-        self._largest: dict[str, int] = {}
+        self._largest = {symbol: plan.past_seq(symbol) for symbol in plan.markets}
 
     def with_cursor(self, operation: Operation) -> Operation:
         """Return the read with its cursor: the market's largest, or in a seeded share of reads the beginning."""

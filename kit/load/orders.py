@@ -55,7 +55,7 @@ _U32 = 0xFFFFFFFF
 # The purpose of a draw. It is part of the generator's seed, so that one decision never shifts another.
 CONTENT, RESEND, RESUBMIT, READ_BACK, BACKOFF, PHASE, STREAM = range(7)
 KEY, REUSE, LARGE, UNAUTHORIZED, CURSOR, PASSIVE, READ_AGAIN = range(7, 14)
-ORDER_ID, TAKEN, LATE, DEPTH, POSTPONED, CONTESTED, ASKED_FIRST = range(14, 21)
+ORDER_ID, TAKEN, LATE, DEPTH, POSTPONED, CONTESTED, ASKED_FIRST, PAST = range(14, 22)
 
 
 class Draws:

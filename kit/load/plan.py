@@ -44,6 +44,8 @@ class LoadPlan:
     busy_s: float = _within(0.1, 86_400, default=86_400.0)  # then nothing is sent for `idle_s`, and so on
     idle_s: float = _within(0, 86_400, default=0.0)
     clients: int = _within(2, 10_000, default=50)
+    past_orders: int = _within(0, RUN_PARAMETERS["past_orders"].highest, default=0)  # in the ledger before the load
+    past_seqs: tuple[int, ...] = ()  # the last seq of each market before the load; () if the ledger is empty
     resubmit_early_ratio: float = _within(0, 1, default=0.2)  # of orders and cancels: sent again within 0.2 s
     new_order_id_ratio: float = _within(0, 1, default=0.1)  # of orders that are sent again
     cancel_ratio: float = _within(0, 0.5, default=0.1)
@@ -62,6 +64,7 @@ class LoadPlan:
     asked_first_ratio: float = _within(0, 1, default=0.01)  # of acknowledged orders: one follows that is read before
     late_ratio: float = _within(0, 1, default=0.04)  # of acknowledged orders: read, cancelled or resubmitted much later
     late_s_max: float = _within(0.1, 86_400, default=20.0)  # how long after the acknowledgement
+    past_ratio: float = _within(0, 1, default=0.06)  # of acknowledged orders: an order of the past is asked for
     subscribers_per_market: int = _within(0, 100, default=1)
     reconnect_every_s: float = _within(0, 3_600, default=0.0)  # the last subscriber of each market; 0 = never
     absent_s: float = _within(0, 3_600, default=0.0)  # a subscriber stays away for so long, then resumes; 0 = none
@@ -81,6 +84,7 @@ class LoadPlan:
                 _spec(item).check(getattr(self, item.name))
         _check_url(self.api_url)
         _check_markets(self.markets)
+        _check_past_seqs(self.past_seqs, self.markets)
         if not (isinstance(self.run_id, str) and RUN_ID.fullmatch(self.run_id)):
             raise UsageError(f"load plan: run_id={self.run_id!r} does not match {RUN_ID.pattern}")
         share = self.cancel_ratio + self.book_ratio + self.trades_ratio
@@ -89,6 +93,10 @@ class LoadPlan:
             raise UsageError(f"load plan: {what} = {share} > 0.9, too few orders are left")
         if self.trickle_share and not self.subscribers_per_market:
             raise UsageError("load plan: trickle_share needs another subscriber: subscribers_per_market=0")
+
+    def past_seq(self, symbol: str) -> int:
+        """Return the last seq of a market before the load: where clients that know the past go on."""
+        return self.past_seqs[self.markets.index(symbol)] if self.past_seqs else 0
 
     @property
     def host(self) -> str:
@@ -120,8 +128,9 @@ class LoadPlan:
             raise UsageError(f"load plan: unknown field {unknown[0]!r}; known: {', '.join(sorted(known))}")
         if missing := [name for name in ("api_url", "markets") if name not in raw]:
             raise UsageError(f"load plan: field {missing[0]!r} is missing")
-        if isinstance(raw["markets"], list):
-            raw["markets"] = tuple(raw["markets"])
+        for name in ("markets", "past_seqs"):
+            if isinstance(raw.get(name), list):
+                raw[name] = tuple(raw[name])
         return cls(**raw)
 
 
@@ -154,3 +163,13 @@ def _check_markets(markets: object) -> None:
             raise UsageError(f"load plan: markets has {symbol!r}, which does not match {SYMBOL.pattern}")
     if len(set(markets)) != len(markets):
         raise UsageError(f"load plan: markets={markets!r} names a symbol twice")
+
+
+def _check_past_seqs(seqs: object, markets: tuple[str, ...]) -> None:
+    if not isinstance(seqs, tuple) or len(seqs) not in (0, len(markets)):
+        raise UsageError(
+            f"load plan: past_seqs={seqs!r} must be empty or list one number for each of {len(markets)} markets"
+        )
+    for seq in seqs:
+        if not isinstance(seq, int) or isinstance(seq, bool) or seq < 0:
+            raise UsageError(f"load plan: past_seqs has {seq!r}, which is not a whole number of 0 or more")

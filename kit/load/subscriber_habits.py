@@ -2,7 +2,8 @@
 
 Every market has steady subscribers, of which the last one reconnects regularly. The last market also has, if the plan
 says so, one that stops reading for longer than buffers last, one that reads more slowly than events come, an absent one
-that stays away and then resumes, and again and again a new one that reads the ledger from its beginning.
+that stays away and then resumes, and again and again a new one that reads the ledger from its beginning. All others
+start behind the past that a ledger may have.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Role(NamedTuple):
     name: str
     symbol: str
     habits: Habits
+    after: int = 0  # the seq after which it first subscribes
 
 
 def roles(plan: LoadPlan) -> Iterator[Role]:
@@ -51,14 +53,15 @@ def roles(plan: LoadPlan) -> Iterator[Role]:
         for number in range(plan.subscribers_per_market):
             is_last = number == plan.subscribers_per_market - 1
             reconnect_s = plan.reconnect_every_s or None if is_last else None
-            yield Role(f"s-{symbol}-{number}", symbol, Habits(reconnect_s=reconnect_s))
+            yield Role(f"s-{symbol}-{number}", symbol, Habits(reconnect_s=reconnect_s), plan.past_seq(symbol))
     symbol = plan.markets[-1]
+    after = plan.past_seq(symbol)
     if plan.absent_s:
-        yield Role(f"s-{symbol}-absent", symbol, Habits(reconnect_s=PRESENT_S, absent_s=plan.absent_s))
+        yield Role(f"s-{symbol}-absent", symbol, Habits(reconnect_s=PRESENT_S, absent_s=plan.absent_s), after)
     if plan.slow_pause_s:
-        yield Role(f"s-{symbol}{SLOW_SUBSCRIBER}", symbol, Habits(pause_s=plan.slow_pause_s))
+        yield Role(f"s-{symbol}{SLOW_SUBSCRIBER}", symbol, Habits(pause_s=plan.slow_pause_s), after)
     if plan.trickle_share:
-        yield Role(f"s-{symbol}-trickle{SLOW_SUBSCRIBER}", symbol, Habits(share=plan.trickle_share))
+        yield Role(f"s-{symbol}-trickle{SLOW_SUBSCRIBER}", symbol, Habits(share=plan.trickle_share), after)
 
 
 def replay(plan: LoadPlan, number: int, until_seq: int) -> Role:

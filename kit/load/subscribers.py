@@ -72,7 +72,7 @@ class Subscriber:
         self._epoch_ns = epoch_ns
         self._connection = 0
         self._failures = 0  # connections in a row on which no event arrived
-        self.seq = 0
+        self.seq = role.after
         self.open = False
         self.done = False
         self.last_event_s = time.monotonic()

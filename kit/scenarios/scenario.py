@@ -21,8 +21,9 @@ class Scenario:
 
     FIS cannot tell whether some actions had an effect. `evidence` maps such an action, by its name in the template, to
     an evidence source of `kit.faults`. `fault_parts` is the number of actions that follow one another and share the
-    duration of the fault. `scalable` is false if a suite must not
-    multiply the durations. `brief` holds the durations and the rate of a run in the suite of pull requests.
+    duration of the fault. `scalable` is false if a suite must not multiply the durations. `past_orders` is how many
+    orders the ledger has before the load. `brief` holds the durations, the rate and the past of a run in the suite of
+    pull requests.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Scenario:
     recovery_s: int
     rate_per_s: int
     clients: int
+    past_orders: int
     load: Mapping[str, Any] = field(default_factory=dict)
     stack: Mapping[str, str] = field(default_factory=dict)
     evidence: Mapping[str, str] = field(default_factory=dict)

@@ -45,8 +45,26 @@ def test_a_watch_records_what_it_could_not_see(local_session: aws.Session, deplo
 def test_every_series_is_a_table_of_times_and_values(local_session: aws.Session, deployment: Deployment):
     now = time.time()
     tables = collect.series(local_session, deployment, now - 60, now)
-    assert set(tables) == {*collect.BROKER_SERIES, *collect.EDGE_SERIES}
+    assert set(tables) == {*collect.BROKER_SERIES, *collect.EDGE_SERIES, *collect.TABLE_SERIES}
     assert all(list(table.columns) == ["t", "value"] for table in tables.values())
+    unsettled = collect.series(local_session, deployment, now - 60, now, is_edge_settled=False)
+    assert set(unsettled) == set(collect.BROKER_SERIES)
+
+
+def test_the_requests_that_a_table_throttled_are_added_up_over_its_operations(
+    local_session: aws.Session, deployment: Deployment
+):
+    now = time.time()
+    table = deployment.outputs["OutboxTable"]
+    data = [
+        {
+            "MetricName": "ThrottledRequests", "Value": value, "Timestamp": now,
+            "Dimensions": [{"Name": "TableName", "Value": table}, {"Name": "Operation", "Value": operation}],
+        }
+        for operation, value in (("GetItem", 2.0), ("TransactWriteItems", 3.0))
+    ]  # fmt: skip
+    local_session.client("cloudwatch").put_metric_data(Namespace="AWS/DynamoDB", MetricData=data)
+    assert collect.series(local_session, deployment, now - 60, now)["throttled_requests@outbox"]["value"].sum() == 5.0
 
 
 def test_requests_are_read_by_zone_as_well(local_session: aws.Session, deployment: Deployment):
@@ -59,7 +77,7 @@ def test_requests_are_read_by_zone_as_well(local_session: aws.Session, deploymen
     ]
     local_session.client("cloudwatch").put_metric_data(Namespace="PaperBroker", MetricData=data)
     tables = collect.series(local_session, deployment, now - 60, now, zones=("moon-1b", "moon-1a"))
-    assert {name for name in tables if "@" in name} == {
+    assert {name for name in tables if "@moon" in name} == {
         f"{name}@{zone}" for name in ("requests", "http_5xx") for zone in ("moon-1a", "moon-1b")
     }
     assert tables["requests@moon-1a"]["value"].sum() == 3.0

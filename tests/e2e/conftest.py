@@ -19,7 +19,9 @@ from kit.gameday.commands import standing_cloud
 from tests.e2e.repetition import first_valid
 from tests.polling import wait_until
 
-SHORT = ("-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "--rate", "25")
+SHORT = (
+    "-p", "steady_s=5", "-p", "fault_duration_s=10", "-p", "recovery_s=8", "-p", "past_orders=200", "--rate", "25",
+)  # fmt: skip
 TEMPORARY = "tmp"
 # Every run of these tests has a proxy that does not answer, because nothing on this machine may go through a proxy.
 PROXY_NAMES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 PASS, FAIL = 0, 1
 ROOT = Path(__file__).parents[2]
-LOAD = ("--rate", "40", "-p", "steady_s=8", "-p", "fault_duration_s=14", "-p", "recovery_s=18")
+LOAD = ("--rate", "40", "-p", "steady_s=8", "-p", "fault_duration_s=14", "-p", "recovery_s=18", "-p", "past_orders=400")
 
 
 def gate(run_dir: Path) -> int:

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 TOKEN = "gameday"
 SERVER_S_MAX = 40.0
 RUN_S_MAX = 200.0
-SHORTER = {"rate_per_s": 20, "steady_s": 5, "fault_duration_s": 10, "recovery_s": 8}
+SHORTER = {"rate_per_s": 20, "steady_s": 5, "fault_duration_s": 10, "recovery_s": 8, "past_orders": 200}
 NO_NEWS = {
     "@jupyterlab/apputils-extension:notification": {
         "fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True,

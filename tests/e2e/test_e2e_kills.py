@@ -60,7 +60,8 @@ def test_a_matcher_killed_from_outside_makes_the_run_invalid_but_no_order_wrong(
 
 
 def test_ctrl_c_on_make_ends_everything(start_run, tmp_path, temporary_files):
-    arguments = f"--run-id e2e-0 --reports {tmp_path} -p steady_s=5 -p fault_duration_s=10 -p recovery_s=5 --rate 20"
+    brief = "-p steady_s=5 -p fault_duration_s=10 -p recovery_s=5 -p past_orders=200 --rate 20"
+    arguments = f"--run-id e2e-0 --reports {tmp_path} {brief}"
     run = start_run(command=("make", "-C", str(ROOT), "gameday", f"ARGS={arguments}"))
     run.wait_for_line("experiment running", timeout_s=240)
     run.look()

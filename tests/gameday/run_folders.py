@@ -26,7 +26,7 @@ START = T0_NS / 1e9
 NOTHING = pd.DataFrame({"t": [], "value": []})
 PARAMETERS = {
     "scenario": "steady-state", "rate_per_s": 24, "steady_s": 5, "fault_duration_s": 5, "recovery_s": 5,
-    "target": "local", "region": "us-east-1",
+    "past_orders": 20, "target": "local", "region": "us-east-1",
 }  # fmt: skip
 
 

@@ -17,6 +17,8 @@ from tests.histories.tables import Row, table
 NAMES = ("c001", "c002", "c003")
 # One step of an execution: an action and four small numbers, its parameters.
 Step = tuple[str, int, int, int, int]
+# One of so many events is the past of the ledger, before the load.
+PAST_SHARE = 12
 ACTIONS = ("order", "retry", "cancel", "read", "reuse", "sequence", "settle", "drop", "connect")
 
 
@@ -108,9 +110,15 @@ def finish(clients: Clients) -> dict[str, pd.DataFrame]:
             {"market": market, "event_id": event, "expires_s": T0_NS // 10**9 + 15 * 86_400}
             for market, event in dict.fromkeys((row["market"], row["event_id"]) for row in exchange.events)
         ],
+        "past": exchange.events[: len(exchange.events) // PAST_SHARE],
     }
-    series = telemetry.published(rows["attempts"], rows["events"], rows["orders"])
+    told = (rows[name] for name in ("attempts", "events", "orders", "connections"))
+    series = telemetry.published(*told, since_ns=_ended_ns(rows["past"]))
     return {**{name: table(name, found) for name, found in rows.items()}, "series": series}
+
+
+def _ended_ns(past: Sequence[Row]) -> int:
+    return past[-1]["ts_ns"] if past else 0
 
 
 def _request(number: int, a: int, b: int, c: int, d: int) -> OrderRequest:

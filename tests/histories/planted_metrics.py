@@ -141,3 +141,60 @@ def lengthen(tables: Tables) -> None:
     """Let every order wait for a second before it is sequenced, as the ledger shows; the metrics keep their values."""
     orders = tables["orders"]
     tables["orders"] = orders.assign(accepted_ns=orders["accepted_ns"] - 10**9)
+
+
+# The load balancer and the tables
+
+
+@PLANTS.caught_by("balancer-counts-requests")
+def the_balancer_counts_half_of_the_requests(tables: Tables) -> None:
+    scale(tables, "edge_requests", 0.5)
+
+
+@PLANTS.caught_by("balancer-counts-requests")
+def the_balancer_counts_requests_twice(tables: Tables) -> None:
+    scale(tables, "edge_requests", 3)
+
+
+@PLANTS.caught_by("balancer-tells-errors-apart")
+def the_balancers_own_errors_are_not_counted(tables: Tables) -> None:
+    assert (tables["series"].loc[tables["series"]["name"] == "edge_5xx", "value"] > 0).any()
+    remove(tables, "edge_5xx")
+
+
+@PLANTS.caught_by("balancer-tells-errors-apart", "errors-as-balancer-counted")
+def errors_of_tasks_look_like_the_balancers(tables: Tables) -> None:
+    """Tasks answer 503 with a page like the load balancer's, and count no error: clients cannot tell them apart."""
+    add_minute(tables, "target_5xx", 900.0)
+
+
+@PLANTS.caught_by("errors-as-balancer-counted", "errors-counted")
+def tasks_count_errors_that_no_target_answered(tables: Tables) -> None:
+    add_minute(tables, "http_5xx", 900.0)
+
+
+@PLANTS.caught_by("response-time-as-clients-saw")
+def the_balancer_measures_less_than_clients_waited(tables: Tables) -> None:
+    """Clients waited for 500 ms, and the load balancer says 0.1 ms."""
+    attempts = tables["attempts"]
+    later = attempts["invoked_ns"] > tables["past"]["ts_ns"].max() + 500_000_000
+    for column in ("intended_ns", "invoked_ns"):
+        attempts.loc[later, column] -= 500_000_000
+    series = tables["series"]
+    series.loc[series["name"] == "target_response_time_s_p95", "value"] = 0.0001
+
+
+@PLANTS.caught_by("throttles-counted")
+def throttled_calls_are_not_counted(tables: Tables) -> None:
+    """The objective on throttled calls holds for whatever a build does to its tables."""
+    remove(tables, "store_throttled")
+
+
+@PLANTS.caught_by("throttles-counted")
+def calls_are_counted_as_throttled_that_no_table_throttled(tables: Tables) -> None:
+    scale(tables, "store_throttled_matcher", 9)
+
+
+def add_minute(tables: Tables, name: str, value: float) -> None:
+    at = tables["series"]["t"].min()
+    edits.add(tables, "series", SERIES_COLUMNS, {"name": name, "t": at, "value": value})

@@ -53,6 +53,37 @@ def only_the_buyer_is_filled(tables: Tables) -> None:
     edits.change_first(tables, "orders", {"order_id": filled["order_id"]}, filled_qty=0)
 
 
+# The past
+
+
+@PLANTS.caught_by("past-unchanged", "gap-free-sequence")
+def event_of_the_past_is_lost(tables: Tables) -> None:
+    edits.drop(tables, "events", _row_of_past(tables, 3))
+
+
+@PLANTS.caught_by("past-unchanged")
+def event_of_the_past_is_altered(tables: Tables) -> None:
+    """No other check compares when an event was committed."""
+    index = _row_of_past(tables, 3)
+    edits.change(tables, "events", index, ts_ns=tables["events"]["ts_ns"].loc[index] + 1)
+
+
+@PLANTS.caught_by("one-event-per-order", "exactly-once-per-key", "no-double-fill")
+def matcher_applies_the_past_again(tables: Tables) -> None:
+    """A matcher that starts again takes the events that it reads for new ones."""
+    past, events = tables["past"], tables["events"]
+    last = events.groupby("market")["seq"].max()
+    again = past.assign(
+        seq=past["seq"] + past["market"].map(last), event_id="again-" + past["event_id"], ts_ns=events["ts_ns"].max()
+    )
+    tables["events"] = pd.concat([events, again], ignore_index=True)
+
+
+def _row_of_past(tables: Tables, number: int) -> int:
+    row, events = tables["past"].iloc[number], tables["events"]
+    return int(events.index[(events["market"] == row["market"]) & (events["seq"] == row["seq"])][0])
+
+
 # Stream
 
 

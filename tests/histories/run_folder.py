@@ -20,17 +20,27 @@ from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.evidence.run_folder import HISTORY_TABLES, LEDGER_TABLES, PLATFORM_TABLES
 from kit.integrity.findings.check import run_check
 from kit.model import FaultWindow, Finding, LoadStats
+from tests.histories.tables import table as table_of
 from tests.histories.telemetry import ZONES
 
 Tables = Mapping[str, Any]
 # The metrics that were read, whether or not anything was published.
-SERIES = [*collect.BROKER_SERIES, *(f"{name}@{zone}" for name in ZONE_SERIES for zone in ZONES)]
+SERIES = [
+    *collect.BROKER_SERIES,
+    *collect.EDGE_SERIES,
+    *collect.TABLE_SERIES,
+    *(f"{name}@{zone}" for name in ZONE_SERIES for zone in ZONES),
+]
 
 
 def write(tables: Tables, folder: Path, segments: int = 1) -> Path:
-    """The history in so many files a table, the ledger in one. A table that is absent or None has no file."""
+    """The history in so many files a table, the ledger in one. A table that is absent or None has no file.
+
+    Attempts before the last event of the past belong to it. Without the key `past` there is an empty past.
+    """
     for name in ("history", "ledger", "platform"):
         (folder / name).mkdir(parents=True)
+    tables = _without_past(tables, folder)
     listed: dict[str, list[tuple[str, int]]] = {}
     for name in HISTORY_TABLES:
         table = tables.get(name)
@@ -49,6 +59,20 @@ def write(tables: Tables, folder: Path, segments: int = 1) -> Path:
     counts = {"intended": sent, "sent": sent, "ok": sent, "fail": 0, "info": 0, "dropped": 0, "lag_ms_p99": 0.1}
     (folder / "history" / "summary.json").write_text(json.dumps(counts | {"segments": listed, "finished": True}))
     return folder
+
+
+def _without_past(tables: Tables, folder: Path) -> Tables:
+    """Write the past; return the tables with the attempts that are not in it."""
+    past, attempts = tables.get("past", table_of("past", [])), tables.get("attempts")
+    if past is None:
+        return tables
+    (folder / "past").mkdir()
+    _write(past, folder / "past" / "events.parquet")
+    if attempts is None or "invoked_ns" not in attempts:
+        return tables
+    earlier = attempts["invoked_ns"] <= (past["ts_ns"].max() if len(past) else 0)
+    _write(attempts[earlier], folder / "past" / "attempts.parquet")
+    return {**tables, "attempts": attempts[~earlier]}
 
 
 def _write(table: Any, path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from kit.integrity.evidence.run_folder import HISTORY_TABLES, LEDGER_TABLES, PLATFORM_TABLES
+from kit.integrity.evidence.run_folder import HISTORY_TABLES, LEDGER_TABLES, PAST_TABLES, PLATFORM_TABLES
 
-COLUMNS = {**HISTORY_TABLES, **LEDGER_TABLES, **PLATFORM_TABLES}
+COLUMNS = {**HISTORY_TABLES, **LEDGER_TABLES, **PAST_TABLES, **PLATFORM_TABLES}
 CAMEL = {
     "event_id": "eventId",
     "ts_ns": "tsNs",

@@ -1,4 +1,7 @@
-"""Publish the metrics of the small exchange as its tasks would: counted in two zones, read back in points of 10 s."""
+"""Publish the metrics of the small exchange as its tasks, its load balancer and its tables would.
+
+Tasks count in two zones and are read back in points of 10 s, what AWS publishes itself in points of a minute.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,29 @@ import pandas as pd
 from kit.model import SERIES_COLUMNS
 from tests.histories.tables import Row
 
-POINT_S, PUBLISH_EVERY_S = 10, 5
+POINT_S, PUBLISH_EVERY_S, EDGE_POINT_S = 10, 5, 60
 ZONES = ("us-east-1a", "us-east-1b")
 # A task measures less than its client waits.
-TASK_SHARE = 0.6
+TASK_SHARE, EDGE_SHARE = 0.6, 0.9
+# So many of the exchange's calls to its store were throttled, in each minute.
+THROTTLED = 3
 
 
-def published(attempts: Sequence[Row], events: Sequence[Row], orders: Sequence[Row]) -> pd.DataFrame:
-    """The series of an honest exchange. Of requests that no client saw answered, its tasks counted every second one."""
+def published(
+    attempts: Sequence[Row],
+    events: Sequence[Row],
+    orders: Sequence[Row],
+    connections: Sequence[Row],
+    *,
+    since_ns: int = 0,
+) -> pd.DataFrame:
+    """The series of an honest exchange after `since_ns`.
+
+    Of requests that no client saw answered, its tasks counted every second one.
+    """
+    attempts = [row for row in attempts if row["invoked_ns"] > since_ns]
+    events = [row for row in events if row["ts_ns"] > since_ns]
+    orders = [row for row in orders if row["accepted_ns"] > since_ns]
     points: dict[tuple[str, int], float] = defaultdict(float)
     times: dict[int, list[float]] = defaultdict(list)
     for row in attempts:
@@ -53,8 +71,42 @@ def published(attempts: Sequence[Row], events: Sequence[Row], orders: Sequence[R
     when = [_point(max(row["completed_ns"], row["late_ns"]) / 1e9) for row in attempts]
     for point in range(min(when, default=0), max(when, default=-POINT_S) + POINT_S, POINT_S):
         points |= {(f"heartbeats_{component}", point): 4.0 for component in ("api", "matcher", "relay")}
+    points |= _edge(attempts, connections) | _tables(attempts)
     rows = [(name, float(point), float(value)) for (name, point), value in sorted(points.items())]
     return pd.DataFrame(rows, columns=pd.Index(SERIES_COLUMNS)).astype(SERIES_COLUMNS)
+
+
+def _edge(attempts: Sequence[Row], connections: Sequence[Row]) -> dict[tuple[str, int], float]:
+    """Count as the load balancer does. What no task answered, it may have answered itself."""
+    points: dict[tuple[str, int], float] = defaultdict(float)
+    times: dict[int, list[float]] = defaultdict(list)
+    for row in attempts:
+        status, done_ns = row["late_status"] or row["status"], max(row["completed_ns"], row["late_ns"])
+        minute, by_task = _minute(done_ns), 200 <= status < 300 or row["reply"].startswith("{")
+        if by_task:
+            points["edge_requests", minute] += 1
+            points["target_5xx", minute] += status >= 500
+            times[minute].append(EDGE_SHARE * (done_ns - row["invoked_ns"]) / 1e9)
+        else:
+            points["edge_5xx", minute] += status >= 500
+    for row in connections:
+        points["edge_requests", _minute(row["opened_ns"])] += row["opened_ns"] > 0
+    for minute, measured in times.items():
+        points["target_response_time_s_p95", minute] = sorted(measured)[math.ceil(len(measured) * 0.95) - 1]
+    return points
+
+
+def _tables(attempts: Sequence[Row]) -> dict[tuple[str, int], float]:
+    """Throttle some calls of the API and one of a matcher in each minute."""
+    points = {}
+    for minute in {_minute(row["completed_ns"]) for row in attempts}:
+        points["throttled_requests@orders", minute] = THROTTLED
+        points |= {("store_throttled", minute): THROTTLED - 1.0, ("store_throttled_matcher", minute): 1.0}
+    return points
+
+
+def _minute(done_ns: int) -> int:
+    return done_ns // 10**9 // EDGE_POINT_S * EDGE_POINT_S
 
 
 def as_tables(series: pd.DataFrame) -> Mapping[str, pd.DataFrame]:

@@ -13,7 +13,14 @@ import pytest
 
 from kit import integrity
 from kit.integrity.arrays.columns import ColumnStorage
-from kit.integrity.checks import telemetry, telemetry_lag, telemetry_latency
+from kit.integrity.checks import (
+    past,
+    telemetry,
+    telemetry_balancer,
+    telemetry_lag,
+    telemetry_latency,
+    telemetry_store,
+)
 from kit.model import Finding, LoadStats, Status
 from tests.histories.large import write_run
 from tests.histories.run_folder import write
@@ -40,8 +47,9 @@ def judged(folder: Path, **more: Any) -> dict[str, Finding]:
 
 
 def test_a_large_correct_run_passes_every_check(large):
-    """It has no metrics, which are compared with the history in `test_integrity_telemetry`."""
-    rest = {one.name for one in (*telemetry.CHECKS, *telemetry_latency.CHECKS, *telemetry_lag.CHECKS)}
+    """It has no past, and no metrics, which are compared with the history in `test_integrity_telemetry`."""
+    modules = (past, telemetry, telemetry_balancer, telemetry_lag, telemetry_latency, telemetry_store)
+    rest = {one.name for module in modules for one in module.CHECKS}
     wrong = [(one.name, one.detail) for one in judged(large).values() if one.status is not Status.PASS]
     assert {name for name, _ in wrong} == rest, wrong
 

@@ -108,6 +108,15 @@ def test_the_load_balancers_own_503_is_no_error_of_the_api(tables):
     assert found(tables, "errors-counted").status is Status.PASS
 
 
+def test_the_balancer_cannot_have_measured_more_than_clients_waited_unless_some_gave_up(tables):
+    """What a client gave up may have taken any time."""
+    planted_metrics.scale(tables, "target_response_time_s_p95", 100)
+    assert found(tables, "response-time-as-clients-saw").status is Status.PASS
+    attempts = tables["attempts"]
+    attempts.loc[(attempts["status"] == 0) & (attempts["late_status"] == 0), "status"] = 503
+    assert found(tables, "response-time-as-clients-saw").status is Status.FAIL
+
+
 def test_metrics_that_were_not_read_are_no_evidence(tables, monkeypatch):
     monkeypatch.setattr("tests.histories.run_folder.SERIES", ["edge_requests"])
     tables["series"] = tables["series"].assign(name="edge_requests")
@@ -116,8 +125,9 @@ def test_metrics_that_were_not_read_are_no_evidence(tables, monkeypatch):
 
 
 def test_an_honest_exchange_publishes_what_its_history_says(golden):
-    rows = {name: golden[name].to_dict("records") for name in ("attempts", "events", "orders")}
-    again = published(rows["attempts"], rows["events"], rows["orders"])
+    told = (golden[name].to_dict("records") for name in ("attempts", "events", "orders", "connections"))
+    since_ns = int(golden["past"]["ts_ns"].max())
+    again = published(*told, since_ns=since_ns)
     assert again.equals(golden["series"])
 
 

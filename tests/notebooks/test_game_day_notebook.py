@@ -9,7 +9,7 @@ from typing import Any
 
 from kit.gameday import NOTEBOOK
 
-STAGES = ("deploy", "steady_state", "preview", "inject", "recover", "reconcile")
+STAGES = ("deploy", "write_past", "steady_state", "preview", "inject", "recover", "reconcile")
 VIEWS = ("show_latency", "show_throughput", "show_fills", "show_tasks", "show_alarms", "check", "verdict")
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kit import integrity
+from kit import integrity, past
 from kit.collect import ledger
 from kit.load import LoadPlan, LoadRun, read_history
 from kit.model import Deployment, Finding
@@ -106,6 +106,7 @@ def run_load(stage: Stage, api_port: int, folder: Path, meanwhile: Callable[[], 
     ledger.quiesce(clients, stack, QUIESCE_S_MAX)
     history, tables = read_history(folder / "history"), ledger.read_ledger(clients, stack)
     ledger.write_ledger(tables, folder)
+    past.record(past.Past(operations=(), answers=(), items={"ledger": ()}), folder)
     return Outcome(
         findings=integrity.check_run(folder, load=stats),
         attempts=history.attempts,

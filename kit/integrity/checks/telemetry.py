@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.integrity.arrays.columns import Rows
+from kit.integrity.arrays.grouping import present
 from kit.integrity.evidence.client_tables import CANCEL, FAIL, ORDER
-from kit.integrity.evidence.evidence import Evidence, final_status
+from kit.integrity.evidence.evidence import Evidence, acknowledged, final_status
 from kit.integrity.evidence.ledger_tables import FILL
 from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, slow_networks, unpublished
 from kit.integrity.evidence.refusals import of_task
@@ -28,7 +29,7 @@ from kit.model import NS_PER_S
 CHECKS = Checks()
 # Windows of POINT_S that a counterexample shows: those in which both sides differ most.
 SHOWN_MAX = 6
-CREATED = 201
+CREATED, SERVER_ERROR = 201, 500
 # Share of the commands whose commit may have lost its answer. A commit holds a few commands, and one call in thousands
 # loses its answer on a machine that pauses for seconds.
 UNREPORTED_SHARE_MAX = 0.02
@@ -42,6 +43,8 @@ SERIES_OF = {
     "commands-counted": "matcher_lag_count",
     "fills-counted": "fills",
     "metrics-have-zones": "requests",
+    "errors-as-balancer-counted": "http_5xx",
+    "throttles-counted": "store_throttled",
 }
 
 
@@ -54,7 +57,8 @@ class Answers:
     unreported: int = 0
 
 
-def _done_s(attempts: Rows) -> np.ndarray:
+def done_s(attempts: Rows) -> np.ndarray:
+    """Return when each attempt was answered or given up, in epoch s."""
     return np.maximum(attempts["completed_ns"], attempts["late_ns"]) / NS_PER_S
 
 
@@ -63,7 +67,7 @@ def _answers(evidence: Evidence, attempts: Rows, wanted: Callable[[np.ndarray], 
     status = final_status(attempts)
     own = of_task(evidence, attempts, status)
     never_sent = (status == 0) & (attempts["outcome"] == FAIL)
-    return Answers(at=_done_s(attempts)[own & wanted(status)], possible=int((~own & ~never_sent).sum()))
+    return Answers(at=done_s(attempts)[own & wanted(status)], possible=int((~own & ~never_sent).sum()))
 
 
 def _any(status: np.ndarray) -> np.ndarray:
@@ -71,7 +75,7 @@ def _any(status: np.ndarray) -> np.ndarray:
 
 
 def _server_error(status: np.ndarray) -> np.ndarray:
-    return status >= 500
+    return status >= SERVER_ERROR
 
 
 def _compared(
@@ -87,11 +91,10 @@ def _compared(
     counted = evidence.series.total(metric)
     unpublishable = int(inside(seen.at, lost).sum())
     least, most = max(0, len(seen.at) - unpublishable - seen.unreported), len(seen.at) + seen.possible
-    wrong = round(max(least - counted, counted - most, 0))
-    bound = f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    wrong = out_of_bounds(counted, least, most)
 
     def example() -> str:
-        return f"{what}: {bound} must have been counted, the tasks published {counted:,.0f}"
+        return f"{what}: {bound_words(least, most)} must have been counted, the tasks published {counted:,.0f}"
 
     return by_row(
         evidence,
@@ -100,6 +103,15 @@ def _compared(
         example=example,
         subject=lambda: Subject(steps=tuple(_windows(evidence, metric, seen.at, what))),
     )
+
+
+def out_of_bounds(counted: float, least: int, most: int) -> int:
+    """Return by how much a count is below or above what it may be; 0 if it is neither."""
+    return round(max(least - counted, counted - most, 0))
+
+
+def bound_words(least: int, most: int) -> str:
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _windows(evidence: Evidence, metric: str, seen_s: np.ndarray, what: str) -> Iterator[Step]:
@@ -128,8 +140,8 @@ def _windows(evidence: Evidence, metric: str, seen_s: np.ndarray, what: str) -> 
 )
 def requests_counted(evidence: Evidence) -> Result:
     """Check that the metric Requests counts every request: answers that clients got ≤ Requests ≤ attempts sent."""
-    seen = _answers(evidence, evidence.attempts.where(_every(evidence)), _any)
-    return _compared(evidence, "requests", seen=seen, lost=_lost(evidence), what="answers that clients got")
+    seen = _answers(evidence, evidence.of_load(evidence.attempts), _any)
+    return _compared(evidence, "requests", seen=seen, lost=lost_counts(evidence), what="answers that clients got")
 
 
 @CHECKS.add(
@@ -141,13 +153,13 @@ def requests_counted(evidence: Evidence) -> Result:
 )
 def errors_counted(evidence: Evidence) -> Result:
     """Check that the metric Http5xx counts every 5xx of the API: seen ≤ Http5xx ≤ seen + attempts without an answer."""
-    attempts = evidence.attempts.where(_every(evidence))
+    attempts = evidence.of_load(evidence.attempts)
     seen = _answers(evidence, attempts, _server_error)
     return _compared(
         evidence,
         "http_5xx",
         seen=seen,
-        lost=_lost(evidence),
+        lost=lost_counts(evidence),
         what="5xx answers that clients got",
         examined=len(attempts),
     )
@@ -162,9 +174,12 @@ def errors_counted(evidence: Evidence) -> Result:
 )
 def latencies_counted(evidence: Evidence) -> Result:
     """Check that LatencyMs has a value for each POST that was answered, whatever the answer."""
-    posts = evidence.attempts.where(np.isin(evidence.attempts["op"], (ORDER, CANCEL)))
-    seen = _answers(evidence, posts, _any)
-    return _compared(evidence, "latency_count", seen=seen, lost=_lost(evidence), what="answers to orders and cancels")
+    sent = evidence.of_load(evidence.attempts)
+    seen, what = (
+        _answers(evidence, sent.where(np.isin(sent["op"], (ORDER, CANCEL))), _any),
+        "answers to orders and cancels",
+    )
+    return _compared(evidence, "latency_count", seen=seen, lost=lost_counts(evidence), what=what)
 
 
 @CHECKS.add(
@@ -175,11 +190,16 @@ def latencies_counted(evidence: Evidence) -> Result:
     needs=("attempts", "orders", "series"),
 )
 def accepted_orders_counted(evidence: Evidence) -> Result:
-    """Check that 201 answers ≤ OrdersAccepted ≤ stored orders; the answer to an accepted order may be lost."""
-    status = final_status(evidence.sent)
-    at = _done_s(evidence.sent)[status == CREATED]
-    seen = Answers(at=at, possible=max(0, len(evidence.orders) - len(at)))
-    return _compared(evidence, "orders_accepted", seen=seen, lost=_lost(evidence), what="orders that were answered 201")
+    """Check that 201 answers ≤ OrdersAccepted ≤ orders stored since the load began; an answer may be lost."""
+    sent = evidence.of_load(evidence.sent)
+    at = done_s(sent)[final_status(sent) == CREATED]
+    before = evidence.sent.where(evidence.sent["index"] < evidence.past_attempts)
+    known = np.append(present(before["key"][acknowledged(before)], evidence.key_count), False)
+    stored = int((~known[evidence.orders["key"]]).sum())
+    seen = Answers(at=at, possible=max(0, stored - len(at)))
+    return _compared(
+        evidence, "orders_accepted", seen=seen, lost=lost_counts(evidence), what="orders that were answered 201"
+    )
 
 
 @CHECKS.add(
@@ -212,8 +232,9 @@ def fills_counted(evidence: Evidence) -> Result:
     missing in MatcherLagMs have at most.
     """
     commands, lost = _commands(evidence), _unreported(evidence)
-    at = evidence.fills["ts_ns"] / NS_PER_S
-    seen = Answers(at=at[at >= _start_s(evidence)], possible=0, unreported=commands.fills_of_most(_missing(evidence)))
+    fills = evidence.fills.where(_is_new(evidence)[evidence.fills["index"]])
+    at = fills["ts_ns"] / NS_PER_S
+    seen = Answers(at=at, possible=0, unreported=commands.fills_of_most(_missing(evidence)))
     return _compared(evidence, "fills", seen=seen, lost=lost, what="trades in the ledger")
 
 
@@ -234,8 +255,16 @@ def _commands(evidence: Evidence) -> Commands:
     _, first, command = np.unique(events["event"], return_index=True, return_inverse=True)
     fills = np.bincount(command[events["type"] == FILL], minlength=len(first))
     at = events["ts_ns"][first] / NS_PER_S
-    during = at >= _start_s(evidence)
+    during = _is_new(evidence)[first]
     return Commands(at=at[during], fills=fills[during])
+
+
+def _is_new(evidence: Evidence) -> np.ndarray:
+    """Find the ledger's events that are not of the past."""
+    past = evidence.market_ranges.find(evidence.events, evidence.past["market"], evidence.past["seq"])
+    found = np.ones(len(evidence.events), dtype=bool)
+    found[past[past >= 0]] = False
+    return found
 
 
 def _missing(evidence: Evidence) -> int:
@@ -247,7 +276,7 @@ def _missing(evidence: Evidence) -> int:
 
 
 def _unreported(evidence: Evidence) -> tuple[Window, ...]:
-    return (*_lost(evidence), *slow_networks(evidence.fault))
+    return (*lost_counts(evidence), *slow_networks(evidence.fault))
 
 
 @CHECKS.add(
@@ -261,13 +290,13 @@ def metrics_have_zones(evidence: Evidence) -> Result:
     """Check that a metric's points with the dimension Az add up to those without: for Requests and for Http5xx."""
     series, wrong, told = evidence.series, 0, []
     for name in ("requests", "http_5xx"):
-        zones = series.zones(name)
+        zones = series.parts(name)
         if not zones:
             return Result(examined=0, inconclusive=f"series: {name} was not read by zone")
         by_zone = sum(series.total(zone) for zone in zones)
         wrong += round(abs(series.total(name) - by_zone))
         told.append(f"{name}: {series.total(name):,.0f} in total, {by_zone:,.0f} in {len(zones)} zones")
-    step: Step = {"t": _start_s(evidence), "what": f"published from here on: {'; '.join(told)}", "source": "telemetry"}
+    step: Step = {"t": start_s(evidence), "what": f"published from here on: {'; '.join(told)}", "source": "telemetry"}
     return by_row(
         evidence,
         examined=max(round(series.total("requests")), wrong, 1),
@@ -286,7 +315,7 @@ def metrics_have_zones(evidence: Evidence) -> Result:
 )
 def metrics_never_silent(evidence: Evidence) -> Result:
     """Check that of each service some task published in every period of the load; clients' traffic never stops."""
-    done = _done_s(evidence.attempts.where(_every(evidence)))
+    done = done_s(evidence.of_load(evidence.attempts))
     first, last = np.ceil(done.min() / POINT_S) * POINT_S, np.floor(done.max() / POINT_S) * POINT_S
     # The last period also has what was published soon after it.
     periods = [*((start, POINT_S) for start in np.arange(first, last, POINT_S).tolist()), (float(last), 2 * POINT_S)]
@@ -319,13 +348,10 @@ def _beats(evidence: Evidence, component: str, start: float, span_s: float) -> b
     return bool(points[(points[:, 0] >= start) & (points[:, 0] < start + span_s), 1].sum() > 0)
 
 
-def _lost(evidence: Evidence) -> tuple[Window, ...]:
+def lost_counts(evidence: Evidence) -> tuple[Window, ...]:
     return unpublished(evidence.series, evidence.fault)
 
 
-def _every(evidence: Evidence) -> np.ndarray:
-    return np.ones(len(evidence.attempts), dtype=bool)
-
-
-def _start_s(evidence: Evidence) -> float:
-    return int(evidence.attempts["invoked_ns"].min()) / NS_PER_S
+def start_s(evidence: Evidence) -> float:
+    """Return when the load began, in epoch s."""
+    return int(evidence.of_load(evidence.attempts)["invoked_ns"].min()) / NS_PER_S

@@ -83,6 +83,7 @@ def read_evidence(
             "connections", lambda table: stream_tables.read_connections(table, storage, subscribers, markets)
         ),
         "events": events,
+        "past": read("past", lambda table: ledger_tables.read_past(table, storage, markets)),
         "orders": read("orders", lambda table: ledger_tables.read_orders(table, storage, markets, clients)),
         "positions": read("positions", lambda table: ledger_tables.read_positions(table, storage, markets, clients)),
         "outbox": read("outbox", lambda table: ledger_tables.read_outbox(table, storage)),
@@ -92,11 +93,13 @@ def read_evidence(
         tables |= {name: Columns(storage) for name in (*READ_TABLES, "book_levels", "page_trades")}
     order_count, key_count = _number_ids(tables)
     series = _series(folder, run_dir)
-    clock_defects = validity.find_defects(tables, recorded, key_count, load or folder.load, defects)
+    sent = validity.Sent(by_load=load or folder.load, before=folder.past_attempts)
+    clock_defects = validity.find_defects(tables, recorded, key_count, sent, defects)
     return Evidence(
         **tables,
         series=series,
         **_parts(tables["attempts"], events),
+        past_attempts=folder.past_attempts,
         order_count=order_count,
         key_count=key_count,
         client_count=len(clients),

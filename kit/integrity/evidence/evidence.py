@@ -42,6 +42,7 @@ class Evidence:
     stream: Columns
     connections: Columns
     events: Columns  # sorted by market and seq
+    past: Columns  # the events that the ledger had before the load, in the order in which they were recorded
     orders: Columns
     positions: Columns
     outbox: Columns
@@ -61,6 +62,7 @@ class Evidence:
     market_ranges: MarketRanges
     markets: Names
     subscribers: Names
+    past_attempts: int  # the first rows of `attempts`, which were sent before the load
     order_count: int
     key_count: int
     client_count: int
@@ -68,6 +70,10 @@ class Evidence:
     defects: Mapping[str, str]
     clock_defects: Mapping[str, str]
     fault: FaultWindow | None
+
+    def of_load(self, attempts: Rows) -> Rows:
+        """Return those of the attempts that the load sent."""
+        return attempts.where(attempts["index"] >= self.past_attempts)
 
     def rows(self, name: str, indices: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
         """Return rows as they were recorded, by their index in the evidence's table `name`."""

@@ -136,10 +136,14 @@ def expected_field_hashes(ledger: ParquetTable, rows: np.ndarray) -> np.ndarray:
     for batch in ledger.batches([column for _, column in FIELDS.values()]):
         first, last = np.searchsorted(ordered, (begin, begin + len(batch["seq"])))
         if last > first:
-            numbers = hashing.rows(*(_part(batch[column], kind) for kind, column in FIELDS.values()))
-            found[order[first:last]] = numbers[ordered[first:last] - begin]
+            found[order[first:last]] = field_hashes_of(batch)[ordered[first:last] - begin]
         begin += len(batch["seq"])
     return found
+
+
+def field_hashes_of(batch: Batch) -> np.ndarray:
+    """Return the field hashes of the messages that these ledger rows must have."""
+    return hashing.rows(*(_part(batch[column], kind) for kind, column in FIELDS.values()))
 
 
 def _part(values: Any, kind: type) -> np.ndarray:

@@ -12,7 +12,7 @@ from kit.integrity.arrays.ids import NO_ID, ClientIds, Names, codes
 from kit.integrity.arrays.parquet_table import Batch, ParquetTable, to_numpy
 from kit.integrity.evidence import order_content
 from kit.integrity.evidence.client_tables import STATES
-from kit.integrity.evidence.expected_messages import ExpectedMessages
+from kit.integrity.evidence.expected_messages import ExpectedMessages, field_hashes_of
 from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS
 
 TYPES = ("accepted", "rejected", "fill", "cancelled")
@@ -88,6 +88,15 @@ def _events(
         "content": np.where(fill, ids["trade_id"], order_content.number(batch)),
         "bits": (buys * BUYS + at_market * AT_MARKET + rests * RESTS).astype(np.int8),
     }
+
+
+def read_past(table: ParquetTable, storage: ColumnStorage, markets: Names) -> Columns:
+    """Read the events of the past: market, seq and the hash of all fields (`expected_messages.field_hashes_of`)."""
+    past = Columns(storage, table.rows)
+    for batch in table.batches(list(LEDGER_EVENT_COLUMNS)):
+        numbers = {"market": markets.number(batch["market"]), "seq": to_numpy(batch["seq"])}
+        past.append(numbers | {"fields": field_hashes_of(batch)})
+    return past
 
 
 def read_orders(table: ParquetTable, storage: ColumnStorage, markets: Names, clients: ClientIds) -> Columns:

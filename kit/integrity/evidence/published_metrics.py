@@ -17,6 +17,8 @@ from kit.model import FaultWindow
 OBSERVATIONS_FILE = "observations.json"
 # Points of PaperBroker's metrics cover so many seconds from their time on (`kit.collect`).
 POINT_S = 10.0
+# Points of what AWS publishes itself, of the load balancer and the tables.
+EDGE_POINT_S = 60.0
 # A task publishes this often what it counted since the last time (`paperbroker.services.telemetry`), and a publish
 # takes up to so long. What a task counted after its last publish is lost when it is killed or cut off from CloudWatch.
 PUBLISH_EVERY_S, PUBLISH_S_MAX = 5.0, 2.0
@@ -52,8 +54,8 @@ class Published:
             raise EvidenceMissing(f"series: {name} was not read from CloudWatch")
         return self.points[name]
 
-    def zones(self, name: str) -> tuple[str, ...]:
-        """Return the names of the metric's points by zone."""
+    def parts(self, name: str) -> tuple[str, ...]:
+        """Return the names of the metric's points by zone or by table."""
         return tuple(sorted(one for one in self.points if one.startswith(f"{name}@")))
 
 
@@ -104,6 +106,14 @@ def slow_networks(fault: FaultWindow | None) -> tuple[Window, ...]:
         for one in acted
         if one.get("start") is not None and (one.get("healed_at") or one.get("end")) is not None
     )
+
+
+def overlapping(starts_s: np.ndarray, length_s: float, windows: tuple[Window, ...]) -> np.ndarray:
+    """Find the points, each of that length from its start on, that overlap one of the windows."""
+    found = np.zeros(len(starts_s), dtype=bool)
+    for start, end in windows:
+        found |= (starts_s <= end) & (starts_s + length_s >= start)
+    return found
 
 
 def inside(times_s: np.ndarray, windows: tuple[Window, ...]) -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Find the recorded tables in a run's folder: the clients' history, the exchange's ledger and the metrics.
+"""Find the recorded tables in a run's folder: the clients' history, the exchange's ledger, its past and the metrics.
 
-`history/summary.json` lists the history's Parquet files with their rows, so that an incomplete history is noticed.
+`history/summary.json` lists the history's Parquet files with their rows, so that an incomplete history is noticed. What
+clients sent before the load, in `past/`, precedes the history, so that every check knows the orders of the past.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from kit.model import (
     LoadStats,
 )
 
-HISTORY, LEDGER, PLATFORM, SUMMARY_FILE = "history", "ledger", "platform", "summary.json"
+HISTORY, LEDGER, PLATFORM, PAST, SUMMARY_FILE = "history", "ledger", "platform", "past", "summary.json"
 SUMMARY = f"{HISTORY}/{SUMMARY_FILE}"
 HISTORY_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {"attempts": ATTEMPT_COLUMNS, "stream": STREAM_COLUMNS, "connections": CONNECTION_COLUMNS}
@@ -41,16 +42,25 @@ LEDGER_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType(
         "marks": MARK_COLUMNS,
     }
 )
+# The events that the ledger had before the load.
+PAST_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType({"past": LEDGER_EVENT_COLUMNS})
+# Table of the history → what precedes it.
+PAST_HISTORY: Mapping[str, str] = MappingProxyType({"attempts": f"{PAST}/attempts.parquet"})
 PLATFORM_TABLES: Mapping[str, Mapping[str, str]] = MappingProxyType({"series": SERIES_COLUMNS})
 
 
 class RunFolder:
-    """The tables of one run. `defects` says by table why it is no evidence, `load` what the generator counted."""
+    """The tables of one run.
+
+    `defects` says by table why it is no evidence, `load` what the generator counted. The first `past_attempts` rows of
+    the attempts were sent before the load.
+    """
 
     def __init__(self, folder: Path, storage: ColumnStorage) -> None:
         self.tables: dict[str, ParquetTable] = {}
         self.defects: dict[str, str] = {}
         self.load: LoadStats | None = None
+        self.past_attempts = 0
         try:
             summary = _summary(folder / HISTORY / SUMMARY_FILE)
             self.load = _load_stats(summary)
@@ -65,11 +75,17 @@ class RunFolder:
             if name in self.tables and self.tables[name].rows != rows:
                 found = f"{self.tables.pop(name).rows:,} rows in {HISTORY}"
                 self.defects[name] = f"{name}: {found}, but {SUMMARY} says {rows:,}"
+            if name in self.tables and name in PAST_HISTORY:
+                self._add(name, [folder / PAST_HISTORY[name], *paths], HISTORY_TABLES[name], storage)
+                self.past_attempts = self.tables[name].rows - rows if name in self.tables else 0
         for where, tables in ((LEDGER, LEDGER_TABLES), (PLATFORM, PLATFORM_TABLES)):
             for name, types in tables.items():
                 self._add(name, [folder / where / f"{name}.parquet"], types, storage)
+        for name, types in PAST_TABLES.items():
+            self._add(name, [folder / PAST / "events.parquet"], types, storage)
 
     def _add(self, name: str, paths: list[Path], types: Mapping[str, str], storage: ColumnStorage) -> None:
+        self.tables.pop(name, None)
         try:
             self.tables[name] = ParquetTable(name, paths, types, storage)
         except EvidenceMissing as missing:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -30,18 +31,26 @@ SAMPLE_MAX = 200
 Tables = Mapping[str, Columns]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """How many attempts the history must have: what the generator counted, and those that were sent before the load."""
+
+    by_load: LoadStats | None
+    before: int
+
+
 def find_defects(
     tables: Tables,
     recorded: Mapping[str, ParquetTable],
     keys: int,
-    load: LoadStats | None,
+    sent: Sent,
     defects: dict[str, str],
 ) -> dict[str, str]:
     """Add what is wrong with whole tables to `defects`. Returns what is wrong with their clocks, by table."""
     _check_words(tables, defects)
     _check_same_run(tables, keys, defects)
     _check_stream(tables, recorded, defects)
-    _check_history(tables["attempts"], keys, load, defects)
+    _check_history(tables["attempts"], keys, sent, defects)
     return _clock_defects(tables, keys)
 
 
@@ -98,12 +107,13 @@ def _any_event_known(table: ParquetTable, events: Columns, size: int) -> bool:
     return bool(np.isin(hashing.texts(pa.array(named, pa.string())), events["event"]).any())
 
 
-def _check_history(attempts: Columns, keys: int, load: LoadStats | None, defects: dict[str, str]) -> None:
+def _check_history(attempts: Columns, keys: int, expected: Sent, defects: dict[str, str]) -> None:
     """Reject a truncated history: the generator sent more, or a retry has no first attempt."""
     if "attempts" in defects or not len(attempts):
         return
-    if load is not None and load.sent != len(attempts):
-        defects["attempts"] = f"attempts: the generator sent {load.sent:,} but the history holds {len(attempts):,}"
+    load, held = expected.by_load, len(attempts) - expected.before
+    if load is not None and load.sent != held:
+        defects["attempts"] = f"attempts: the generator sent {load.sent:,} but the history holds {held:,}"
         return
     once = np.sort(attempts["attempt_id"])
     twice = int((once[1:] == once[:-1]).sum())
