@@ -14,6 +14,7 @@ from kit.scenarios.network_impairment import NETWORK_IMPAIRMENT
 from kit.scenarios.rolling_deploy import ROLLING_DEPLOY
 from kit.scenarios.scenario import Scenario
 from kit.scenarios.slow_commits import SLOW_COMMITS
+from kit.scenarios.slow_names import SLOW_NAMES
 from kit.scenarios.soak import SOAK
 from kit.scenarios.steady_state import STEADY_STATE
 from kit.scenarios.store_cut import STORE_CUT
@@ -35,6 +36,7 @@ _BY_NAME = {
         NETWORK_IMPAIRMENT,
         ROLLING_DEPLOY,
         SLOW_COMMITS,
+        SLOW_NAMES,
         SOAK,
         STEADY_STATE,
         STORE_CUT,

@@ -22,6 +22,9 @@ API_TERMINATION = scenario(
         # A stream ends with its task.
         Metric.RECONNECT_MS_MAX: 5_000,
         Metric.TIME_TO_FIRST_FILL_MS_P95: 2_000,
+        # A new task reads the whole ledger of a market at its first read of its book.
+        Metric.ORDER_READ_MS_P95: 500,
+        Metric.MARKET_READ_MS_P95: 1_000,
     },
     recovery={Metric.RECOVERY_S: 5, Metric.AVAILABILITY: 1.0},
     touches=("ecs", "alb", "fis", "fis-tasks", "cloudwatch"),

@@ -1,6 +1,6 @@
 """Cut one zone off and stop all its tasks."""
 
-from kit.scenarios.defaults import scenario
+from kit.scenarios.defaults import OTHER_ZONE_READ_LIMITS, TIMED_OUT_READ_LIMITS, scenario
 from kit.slo.objectives import Metric
 
 AZ_LOSS = scenario(
@@ -21,6 +21,10 @@ AZ_LOSS = scenario(
         Metric.AVAILABILITY: 0.99,
         Metric.RECONNECT_MS_MAX: 10_000,
         Metric.TIME_TO_FIRST_FILL_MS_P95: 10_000,
+        # Here the lost zone refuses connections as soon as its tasks have stopped: p95 was at most 39 ms for orders and
+        # 72 ms for markets in five brief runs. On AWS reads of that zone time out until it is marked unhealthy.
+        **OTHER_ZONE_READ_LIMITS,
+        **TIMED_OUT_READ_LIMITS,
     },
     recovery={Metric.RECOVERY_S: 15, Metric.AVAILABILITY: 0.99},
     touches=("ecs", "alb", "links", "fis", "cloudwatch"),

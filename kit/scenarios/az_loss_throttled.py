@@ -1,6 +1,6 @@
 """Cut one zone off while the orders table is throttled: each fault hides the recovery of the other."""
 
-from kit.scenarios.defaults import scenario
+from kit.scenarios.defaults import OTHER_ZONE_READ_LIMITS, TIMED_OUT_READ_LIMITS, scenario
 from kit.slo.objectives import Metric
 
 AZ_LOSS_THROTTLED = scenario(
@@ -24,6 +24,9 @@ AZ_LOSS_THROTTLED = scenario(
         # Every order gets an answer in the end: the drain asks again for those that were refused to the last.
         Metric.AVAILABILITY: 0.99,
         Metric.RECONNECT_MS_MAX: 10_000,
+        # As for the loss of a zone alone: throttled writes are not in the way of reads.
+        **OTHER_ZONE_READ_LIMITS,
+        **TIMED_OUT_READ_LIMITS,
         # There is no limit for fills, because they count from an order's first attempt, and most of those are refused.
     },
     recovery={Metric.RECOVERY_S: 18, Metric.AVAILABILITY: 0.99},

@@ -23,6 +23,9 @@ DEPLOY_LATENCY = scenario(
         Metric.RECONNECT_MS_MAX: 10_000,
         # A slow matcher commits fewer orders than arrive while it holds a market.
         Metric.TIME_TO_FIRST_FILL_MS_P95: 10_000,
+        # As orders: one call to the store, or for a market several.
+        Metric.ORDER_READ_MS_P95: 1_500,
+        Metric.MARKET_READ_MS_P95: 3_000,
     },
     recovery={Metric.RECOVERY_S: 10, Metric.AVAILABILITY: 0.999},
     touches=("ecs", "alb", "links", "fis", "fis-tasks", "ssm", "cloudwatch"),

@@ -1,6 +1,6 @@
 """Slow the matchers' way to the store down while the orders table is throttled: batches run out of time halfway."""
 
-from kit.scenarios.defaults import scenario
+from kit.scenarios.defaults import READ_LIMITS, scenario
 from kit.slo.objectives import Metric
 
 SLOW_COMMITS = scenario(
@@ -20,6 +20,8 @@ SLOW_COMMITS = scenario(
         Metric.ERROR_RATE: 0.97,
         Metric.THROTTLED_CALLS_PER_ATTEMPT: 3.0,
         Metric.AVAILABILITY: 0.99,
+        # Reads go to the store by a way of their own, and not through the matchers.
+        **READ_LIMITS,
         # There is no limit for fills, because the matchers fall behind for as long as the fault lasts.
     },
     recovery={Metric.RECOVERY_S: 15, Metric.AVAILABILITY: 0.99},

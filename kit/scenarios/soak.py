@@ -8,7 +8,7 @@ The load is sent in two busy times with a quarter of an hour between them, which
 lasts to the end of the run. In it, keys and orders of the first one are used again, then at least fifteen minutes old.
 """
 
-from kit.scenarios.defaults import scenario
+from kit.scenarios.defaults import READ_LIMITS, scenario
 from kit.slo.objectives import Metric
 
 BUSY_S = 190
@@ -27,6 +27,7 @@ SOAK = scenario(
     actions=("aws:fis:wait",),
     during={
         Metric.LATENCY_MS_P95: 250,
+        **READ_LIMITS,
         Metric.ERROR_RATE: 0.01,
         Metric.AVAILABILITY: 1.0,
         Metric.TIME_TO_FIRST_FILL_MS_P95: 2_000,

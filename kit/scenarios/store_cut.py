@@ -1,6 +1,6 @@
 """Cut the tasks of one zone off from the store."""
 
-from kit.scenarios.defaults import scenario
+from kit.scenarios.defaults import OTHER_ZONE_READ_LIMITS, TIMED_OUT_READ_LIMITS, scenario
 from kit.slo.objectives import Metric
 
 STORE_CUT = scenario(
@@ -26,6 +26,9 @@ STORE_CUT = scenario(
         # Messages that the cut zone's matcher received but cannot commit stay locked for 8 s. The other matcher then
         # has those seconds of orders to catch up with.
         Metric.TIME_TO_FIRST_FILL_MS_P95: 12_000,
+        # A read in the cut zone fails after 1.7 s, or times out, until the zone gets no more requests.
+        **OTHER_ZONE_READ_LIMITS,
+        **TIMED_OUT_READ_LIMITS,
     },
     recovery={Metric.RECOVERY_S: 15, Metric.AVAILABILITY: 0.99},
     touches=("ecs", "alb", "links", "fis", "dynamodb", "cloudwatch"),

@@ -281,8 +281,10 @@ def _published(run: Run, name: str, phase: Phase) -> Table:
 # The operations that a metric measures, and what their first attempts are called.
 OPERATIONS: Mapping[Metric, tuple[tuple[str, ...], str]] = {
     Metric.CANCEL_MS_P95: ((CANCEL,), "cancels"),
-    Metric.ORDER_READ_MS_P95: ((GET_ORDER,), "reads of orders"),
-    Metric.MARKET_READ_MS_P95: ((BOOK, TRADES), "reads of books and trades"),
+    **dict.fromkeys((Metric.ORDER_READ_MS_P50, Metric.ORDER_READ_MS_P95), ((GET_ORDER,), "reads of orders")),
+    **dict.fromkeys(
+        (Metric.MARKET_READ_MS_P50, Metric.MARKET_READ_MS_P95), ((BOOK, TRADES), "reads of books and trades")
+    ),
 }
 MEASURES: dict[Metric, tuple[tuple[str, ...], Callable[[Run, Phase, Metric], Measure]]] = {
     Metric.LATENCY_MS_P50: (("attempts",), _latency),
@@ -292,7 +294,9 @@ MEASURES: dict[Metric, tuple[tuple[str, ...], Callable[[Run, Phase, Metric], Mea
     Metric.OPERATION_MS_P95: (("attempts",), _operation),
     Metric.OPERATION_MS_P99: (("attempts",), _operation),
     Metric.CANCEL_MS_P95: (("attempts",), _by_operation),
+    Metric.ORDER_READ_MS_P50: (("attempts",), _by_operation),
     Metric.ORDER_READ_MS_P95: (("attempts",), _by_operation),
+    Metric.MARKET_READ_MS_P50: (("attempts",), _by_operation),
     Metric.MARKET_READ_MS_P95: (("attempts",), _by_operation),
     Metric.DELIVERY_MS_P95: (("stream", "events"), _delivery),
     Metric.ERROR_RATE: (("attempts",), _error_rate),

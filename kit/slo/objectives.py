@@ -19,7 +19,9 @@ class Metric(StrEnum):
     OPERATION_MS_P95 = "operation_ms_p95"
     OPERATION_MS_P99 = "operation_ms_p99"
     CANCEL_MS_P95 = "cancel_ms_p95"  # of first attempts at cancels
-    ORDER_READ_MS_P95 = "order_read_ms_p95"  # of first reads of an order
+    ORDER_READ_MS_P50 = "order_read_ms_p50"  # of first reads of an order
+    ORDER_READ_MS_P95 = "order_read_ms_p95"
+    MARKET_READ_MS_P50 = "market_read_ms_p50"
     MARKET_READ_MS_P95 = "market_read_ms_p95"  # of first reads of a book or of a page of trades
     DELIVERY_MS_P95 = "delivery_ms_p95"  # of ledger events: commit to the first subscriber that received it
     ERROR_RATE = "error_rate"  # attempts without an answer or with a 5xx, as a share of all

@@ -15,7 +15,7 @@ from kit.load import LoadPlan
 from kit.slo.objectives import Metric
 
 ROOT = Path(__file__).parents[2]
-BRIEF = {"steady_s", "fault_duration_s", "recovery_s", "rate_per_s"}
+BRIEF = {"steady_s", "fault_duration_s", "recovery_s", "past_orders", "rate_per_s"}
 # Each part of a fault needs several seconds, or the effects of the parts cannot be told apart.
 BRIEF_S_MAX = 55
 PART_S_MIN = 7
@@ -98,6 +98,9 @@ def test_a_scenario_has_objectives_during_and_after_the_fault(name: str):
     assert {(Metric.ERROR_RATE, "during"), (Metric.AVAILABILITY, "during")} <= limited
     assert {(Metric.LATENCY_MS_P95, "during"), (Metric.OPERATION_MS_P95, "during")} & limited
     assert scenario.limit(Metric.AVAILABILITY, "after") == 1.0
+    for reads in ("order_read_ms", "market_read_ms"):
+        assert {(f"{reads}_p50", "during"), (f"{reads}_p95", "during")} & limited
+        assert (f"{reads}_p95", "after") in limited
     assert scenario.recovery_s_max <= scenario.recovery_s
 
 

@@ -39,6 +39,15 @@ def test_a_slow_operation_breaks_its_own_objective_only(metric, operations):
     assert evaluate("latency_ms_p95", [*slow, *others]).status is Status.PASS
 
 
+def test_reads_through_the_other_zone_are_judged_by_their_median():
+    """Less than half of them may be slow, because their zone is impaired."""
+    rows = [*every_second(10, "book"), *every_second(900, "book")[:18]]
+    assert evaluate("market_read_ms_p50", rows).status is Status.PASS
+    assert evaluate("market_read_ms_p95", rows).status is Status.FAIL
+    assert evaluate("market_read_ms_p50", [*rows, *every_second(900, "trades")[:9]]).status is Status.FAIL
+    assert evaluate("order_read_ms_p50", every_second(900, "get_order")).status is Status.FAIL
+
+
 def test_only_first_attempts_count_and_without_any_there_is_no_evidence():
     rows = [*every_second(10, "cancel"), *every_second(900, "cancel", kind="resubmit_early")]
     assert evaluate("cancel_ms_p95", rows).measured == 10.0
