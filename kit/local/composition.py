@@ -73,6 +73,7 @@ def patch_ministack(keyring: Keyring) -> None:
     for module in (ministack, retention, logs, appconfig, cloudformation, eventbridge):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
+    ministack.refuse_wrong_tags(patches)
 
 
 def compose(*, state_dir: Path, kept_dir: Path, endpoint: str, seed: int, links: Links, keyring: Keyring) -> Services:

@@ -1,4 +1,4 @@
-"""Serve AWS calls over ASGI: identify the caller and the service, and apply link rules to the call.
+"""Serve AWS calls over ASGI: identify the caller and the service, and apply name lookups and link rules to the call.
 
 Every AWS call is a hop with two legs. The request leg passes the links before MiniStack sees the call, so a caller that
 gives up while it waits leaves no effect. The reply leg passes them afterwards, so a cut then loses only the answer. The
@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from kit.local.asgi import App, CallerGone, Message, Receive, Send, answer, read_body, replay
 from kit.local.endpoints import AWS, OPERATOR, Endpoint
 from kit.local.links import LinkReset, Links
+from kit.local.name_lookups import CONNECTION_S_MAX, LookupFailed, NameLookups
 from kit.local.sigv4 import IDENTITY, Identity
 
 # Bounds the cache of AWS endpoints. AWS has some 400 services; we call about twenty.
@@ -24,6 +25,8 @@ SERVICES_REMEMBERED_MAX = 512
 METADATA_PREFIX = "/_ecs/v4/"
 # Under this key the protocol class (`kit.local.http_server.Connection`) puts the connection into the ASGI scope.
 TRANSPORT = "kit.transport"
+# Under this one it puts when the connection was opened (loop time) and how many requests it has had before.
+CONNECTION = "kit.connection"
 
 # Operations that wait for something which nobody else gets then.
 _POLLS = (b"AmazonSQS.ReceiveMessage", b"AWSStepFunctions.GetActivityTask")
@@ -59,11 +62,13 @@ class Gateway:
         self._services: dict[tuple[str, str], Endpoint] = {}
         self._tasks: Tasks | None = None
         self._functions: Functions | None = None
+        self._lookups: NameLookups | None = None
 
-    def attach(self, tasks: Tasks, functions: Functions | None = None) -> None:
+    def attach(self, tasks: Tasks, functions: Functions | None = None, lookups: NameLookups | None = None) -> None:
         """Identify callers by task and function from now on. Before this call every caller is the operator."""
         self._tasks = tasks
         self._functions = functions
+        self._lookups = lookups
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -78,7 +83,7 @@ class Gateway:
                 await self._carry_call(scope, receive, send, caller, callee)
         except CallerGone:
             return
-        except LinkReset:
+        except (LinkReset, LookupFailed):
             _reset(scope)
 
     def _caller_and_callee(self, scope: Any) -> tuple[Endpoint, Endpoint]:
@@ -99,7 +104,13 @@ class Gateway:
         return endpoint
 
     async def _carry_call(self, scope: Any, receive: Receive, send: Send, caller: Endpoint, callee: Endpoint) -> None:
-        links = self._links
+        links, lookups = self._links, self._lookups
+        impaired = lookups.impaired(caller, callee) if lookups else None
+        opened_at, requests = scope.get(CONNECTION, (0.0, 1))
+        if lookups and impaired and requests == 0:
+            body = await read_body(receive)
+            await _while_connected(lookups.look_up(impaired, callee.service), receive, scope)
+            receive = replay(body, receive)
         if not links.is_clear(caller, callee):
             body = await read_body(receive)
             await _while_connected(links.carry(caller, callee), receive, scope)
@@ -114,6 +125,8 @@ class Gateway:
                 # A rule may have been added while the call was served: a long poll can span the start of a fault.
                 if not links.is_clear(callee, caller):
                     await _while_connected(links.carry(callee, caller), receive, scope)
+                if impaired and asyncio.get_running_loop().time() - opened_at > CONNECTION_S_MAX:
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         await self._serve(scope, receive, carry_reply)

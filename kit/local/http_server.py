@@ -13,7 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from kit.errors import CloudError
-from kit.local.gateway import TRANSPORT
+from kit.local.gateway import CONNECTION, TRANSPORT
 
 HOST = "127.0.0.1"
 LISTEN_BACKLOG = 2048
@@ -24,11 +24,17 @@ DRAIN_S_MAX = 0.2
 
 
 class Connection(HttpToolsProtocol):
-    """Put the connection into the scope of each request, so that a link rule can reset it."""
+    """Put the connection, when it was opened and how many requests it has had into the scope of each request."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._opened_at, self._requests = self.loop.time(), 0
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self.scope[TRANSPORT] = self.transport  # type: ignore[typeddict-unknown-key]
+        self.scope[CONNECTION] = (self._opened_at, self._requests)  # type: ignore[typeddict-unknown-key]
+        self._requests += 1
 
 
 class Server(uvicorn.Server):

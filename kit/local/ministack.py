@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kit.local import name_lookups
 from kit.local.keyring import Keyring
 from kit.local.patching import Patches, require
 from kit.local.requests import contract
@@ -57,6 +58,29 @@ def install(patches: Patches) -> None:
     for name in UNGUARDED:
         # The request then goes to the service's handler, and the gate refuses it.
         patches.replace(app, name, _do_not_handle)
+
+
+def refuse_wrong_tags(patches: Patches) -> None:
+    """Refuse a tag on a VPC that does not say how names are looked up."""
+    from ministack.services import ec2
+
+    require(ec2, "_parse_tags", "_error")
+
+    def create_tags(original: Callable[..., Any], parameters: Any) -> Any:
+        try:
+            name_lookups.impairment(ec2._parse_tags(parameters))
+        except name_lookups.NameLookupsInvalid as error:
+            return ec2._error("InvalidParameterValue", str(error), 400)
+        return original(parameters)
+
+    patches.wrap_entry(ec2, "_ACTION_MAP", "CreateTags", create_tags)
+
+
+def vpc_tags(region: str, vpc: str) -> list[dict[str, str]]:
+    """Return the tags of a VPC of the account in which tasks run."""
+    from ministack.services import ec2
+
+    return ec2._tags.get_scoped(ACCOUNT_ID, region, vpc) or []
 
 
 def install_credentials(patches: Patches, keyring: Keyring) -> None:

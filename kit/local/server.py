@@ -21,6 +21,7 @@ from kit.local.gateway import Gateway
 from kit.local.http_server import HOST, http_running, listen
 from kit.local.keyring import Credentials, Keyring
 from kit.local.links import Links
+from kit.local.name_lookups import NameLookups
 
 CLOUD_FILE = "cloud.json"
 # Only this user may read the file, which holds the secret.
@@ -84,7 +85,8 @@ async def _serve(settings: Settings, state_dir: Path, kept_dir: Path, listener: 
             # Registered first, because a service that fails in its start may have something to stop.
             stack.push_async_callback(_stop, name, service)
             await service.start()
-        gateway.attach(services.ecs, services.functions)
+        lookups = NameLookups(settings.seed, ministack.vpc_tags)
+        gateway.attach(services.ecs, services.functions, lookups)
         write_cloud_file(state_dir, endpoint, settings.region, keyring.operator)
         log.info("local AWS ready", extra={"endpoint": endpoint})
         await stopping.wait()

@@ -21,7 +21,7 @@ OUTPUTS = {
     "AzLossTemplateId", "NetworkImpairmentTemplateId", "DataThrottlingTemplateId", "ApiLatencyTemplateId",
     "DependencyLossTemplateId", "MatcherFreezeTemplateId", "SteadyStateTemplateId", "StoreCutTemplateId",
     "RollingDeployTemplateId", "AzLossThrottledTemplateId", "DeployLatencyTemplateId", "SlowCommitsTemplateId",
-    "ApiTerminationTemplateId", "UnusualAnswersTemplateId",
+    "ApiTerminationTemplateId", "UnusualAnswersTemplateId", "SlowNamesTemplateId",
     "GuardrailAlarms", "DashboardName", "LogGroupName",
     "LoadBalancerFullName", "TargetGroupArn", "TargetGroupFullName", "FaultZone", "AppSubnetA", "AppSubnetB", "Markets",
     "MetricsEnv",

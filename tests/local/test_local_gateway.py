@@ -20,11 +20,12 @@ from kit.local.endpoints import Endpoint
 from kit.local.gateway import Gateway
 from kit.local.http_server import http_running
 from kit.local.links import LinkRule, Links, Match
+from kit.local.name_lookups import NameLookups
 from kit.local.sigv4 import IDENTITY, Identity
 from tests.local.signing import signed_headers
 from tests.polling import wait_until_async
 
-TASK = Endpoint(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", service="matcher")
+TASK = Endpoint(kind="task", id="t1", zone="us-east-1a", subnet="subnet-a", vpc="vpc-1", service="matcher")
 WAIT_S = 5.0
 
 
@@ -54,10 +55,10 @@ class Service:
 
 
 class Rig:
-    """A gateway with real links on a real port."""
+    """A gateway with real links on a real port, for tasks in a VPC with these tags."""
 
-    def __init__(self, port: int, service: Service, links: Links) -> None:
-        self.port, self.service, self.links = port, service, links
+    def __init__(self, port: int, service: Service, links: Links, tags: list[dict[str, str]]) -> None:
+        self.port, self.service, self.links, self.tags = port, service, links, tags
 
     async def open(
         self, body: bytes = b"{}", *, key: str = "TASKKEY", service: str = "dynamodb", chunked: bool = False
@@ -99,14 +100,17 @@ def believed(app: App) -> App:
 @contextlib.asynccontextmanager
 async def rig() -> AsyncIterator[Rig]:
     service, links = Service(), Links(1)
+    tags: list[dict[str, str]] = []
     gateway = Gateway(service, links)
     endpoints = {"TASKKEY": TASK}
     documents = {"t1": {"TaskARN": "arn:t1", "Containers": [{"Name": "api"}]}}
     tasks: Any = SimpleNamespace(endpoint_of_key=endpoints.get, metadata=documents.get)
-    gateway.attach(tasks)
+    gateway.attach(
+        tasks, lookups=NameLookups(1, lambda region, vpc: tags if (region, vpc) == ("us-east-1", "vpc-1") else [])
+    )
     with socket.create_server(("127.0.0.1", 0)) as listener:
         async with http_running(believed(gateway), listener):
-            yield Rig(listener.getsockname()[1], service, links)
+            yield Rig(listener.getsockname()[1], service, links, tags)
 
 
 def cut(**fields: Any) -> LinkRule:

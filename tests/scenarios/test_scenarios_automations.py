@@ -53,6 +53,13 @@ def write_units(session: aws.Session, deployment: Deployment) -> int:
     return table.get("OnDemandThroughput", {}).get("MaxWriteRequestUnits", -1)
 
 
+def lookups(session: aws.Session, deployment: Deployment) -> str:
+    """How the stack's tasks look up names; "" as usual."""
+    found: Any = session.client("ec2").describe_subnets(SubnetIds=[deployment.outputs["AppSubnetA"]])["Subnets"][0]
+    (vpc,) = session.client("ec2").describe_vpcs(VpcIds=[found["VpcId"]])["Vpcs"]
+    return next((tag["Value"] for tag in vpc["Tags"] if tag["Key"] == "gameday:name-lookups"), "")
+
+
 def flags(session: aws.Session, deployment: Deployment) -> str:
     """The version of the flags that AppConfig deployed last."""
     ecs, appconfig = session.client("ecs"), session.client("appconfig")
@@ -84,6 +91,18 @@ def test_a_stopped_throttle_removes_the_cap(
     local_session.client("fis").stop_experiment(id=experiment)
     wait_until(lambda: status(local_session, experiment) == "stopped", "the stop")
     assert write_units(local_session, deployment) == -1
+
+
+def test_stopped_slow_names_are_looked_up_as_usual_again(
+    local_session: aws.Session, deployment: Deployment, start: Callable[[str], str]
+):
+    experiment = start("SlowNamesTemplateId")
+    wait_until(
+        lambda: lookups(local_session, deployment) == "delay_ms=500 fail=0.25 services=dynamodb,sqs", "slow names"
+    )
+    local_session.client("fis").stop_experiment(id=experiment)
+    wait_until(lambda: status(local_session, experiment) == "stopped", "the stop")
+    assert lookups(local_session, deployment) == ""
 
 
 def test_a_stopped_store_latency_deploys_the_normal_flags(
