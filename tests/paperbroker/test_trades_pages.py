@@ -59,12 +59,28 @@ def test_a_page_reads_a_bounded_part_of_the_ledger():
 @pytest.mark.parametrize(("limit", "events_max"), [(5, 20), (20, 60), (60, 180)])
 def test_few_trades_are_found_in_a_small_part_of_the_ledger(limit: int, events_max: int):
     queries = queries_of(["accepted", "fill"] * 1_000)
-    read: list[int] = []
+    assert events_read(queries, 0, limit) <= events_max
+
+
+def test_a_page_costs_the_same_however_long_the_ledger_before_it_is():
+    queries = queries_of(["accepted", "fill"] * 1_000)
+    assert events_read(queries, 1_900, 5) == events_read(queries, 0, 5)
+
+
+def events_read(queries: Queries, after: int, limit: int) -> int:
+    """Read a full page; return how many events of the ledger that took."""
+    read: list[LedgerEvent] = []
     ledger: Any = queries._ledger
-    whole = ledger.read_after
-    ledger.read_after = lambda market, seq, most=0: read.append(most) or whole(market, seq, most)
-    assert len(queries.trades(MARKET, 0, limit)["trades"]) == limit
-    assert sum(read) <= events_max
+    whole = type(ledger).read_after
+
+    def read_after(market: str, seq: int, most: int = 0) -> list[LedgerEvent]:
+        events = whole(ledger, market, seq, most)
+        read.extend(events)
+        return events
+
+    ledger.read_after = read_after
+    assert len(queries.trades(MARKET, after, limit)["trades"]) == limit
+    return len(read)
 
 
 def test_a_book_is_read_under_its_markets_lock():
