@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
+from typing import Any
 
 from kit import aws, collect
 from kit.model import Deployment
@@ -51,20 +53,36 @@ def test_every_series_is_a_table_of_times_and_values(local_session: aws.Session,
     assert set(unsettled) == set(collect.BROKER_SERIES)
 
 
-def test_the_requests_that_a_table_throttled_are_added_up_over_its_operations(
-    local_session: aws.Session, deployment: Deployment
-):
-    now = time.time()
-    table = deployment.outputs["OutboxTable"]
-    data = [
-        {
-            "MetricName": "ThrottledRequests", "Value": value, "Timestamp": now,
-            "Dimensions": [{"Name": "TableName", "Value": table}, {"Name": "Operation", "Value": operation}],
-        }
-        for operation, value in (("GetItem", 2.0), ("TransactWriteItems", 3.0))
-    ]  # fmt: skip
-    local_session.client("cloudwatch").put_metric_data(Namespace="AWS/DynamoDB", MetricData=data)
-    assert collect.series(local_session, deployment, now - 60, now)["throttled_requests@outbox"]["value"].sum() == 5.0
+class Throttled:
+    """A CloudWatch with two throttled operations of one table, which nobody can publish but DynamoDB."""
+
+    def client(self, name: str) -> Throttled:
+        return self
+
+    def get_paginator(self, name: str) -> Throttled:
+        return self
+
+    def paginate(self, *, MetricDataQueries: list[dict[str, Any]], **_: Any) -> list[dict[str, Any]]:
+        at = dt.datetime.fromtimestamp(1_700_000_040, dt.UTC)
+        counted = {("outbox", "GetItem"): 2.0, ("outbox", "TransactWriteItems"): 3.0}
+        results = []
+        for query in MetricDataQueries:
+            by = {one["Name"]: one["Value"] for one in query["MetricStat"]["Metric"]["Dimensions"]}
+            value = counted.get((by.get("TableName", ""), by.get("Operation", "")))
+            points = {"Timestamps": [at], "Values": [value]} if value else {"Timestamps": [], "Values": []}
+            results.append({"Id": query["Id"], **points})
+        return [{"MetricDataResults": results}]
+
+
+def test_the_requests_that_a_table_throttled_are_added_up_over_its_operations():
+    tables = {
+        f"{name}Table": name.lower() for name in ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied")
+    }
+    others = dict.fromkeys(("MetricsEnv", "LoadBalancerFullName", "TargetGroupFullName"), "x")
+    stack = Deployment(stack_name="s", run_id="r", api_url="", outputs={**tables, **others})
+    series = collect.series(Throttled(), stack, 1_700_000_000, 1_700_000_100)
+    assert series["throttled_requests@outbox"]["value"].sum() == 5.0
+    assert not len(series["throttled_requests@orders"])
 
 
 def test_requests_are_read_by_zone_as_well(local_session: aws.Session, deployment: Deployment):
