@@ -17,8 +17,9 @@ def record(past: Past, run_dir: Path) -> None:
     """Write `past/attempts.parquet`, the clients' history, and `past/events.parquet`, the ledger."""
     import pandas as pd
 
+    nothing = {column: "" if kind == "string" else 0 for column, kind in ATTEMPT_COLUMNS.items()}
     rows = [
-        {**operation, **ANSWERED, **dict.fromkeys(("intended_ns", "invoked_ns", "completed_ns"), at_ns)}
+        {**nothing, **operation, **ANSWERED, **dict.fromkeys(("intended_ns", "invoked_ns", "completed_ns"), at_ns)}
         | {"status": status, "reply": body}
         for operation, (at_ns, status, body) in zip(past.operations, past.answers, strict=True)
     ]

@@ -110,11 +110,19 @@ def finish(clients: Clients) -> dict[str, pd.DataFrame]:
             {"market": market, "event_id": event, "expires_s": T0_NS // 10**9 + 15 * 86_400}
             for market, event in dict.fromkeys((row["market"], row["event_id"]) for row in exchange.events)
         ],
-        "past": exchange.events[: len(exchange.events) // PAST_SHARE],
+        "past": _past(exchange.events),
     }
     told = (rows[name] for name in ("attempts", "events", "orders", "connections"))
     series = telemetry.published(*told, since_ns=_ended_ns(rows["past"]))
     return {**{name: table(name, found) for name, found in rows.items()}, "series": series}
+
+
+def _past(events: Sequence[Row]) -> list[Row]:
+    """The first events, up to the end of a command."""
+    size = len(events) // PAST_SHARE
+    while 0 < size < len(events) and events[size]["event_id"] == events[size - 1]["event_id"]:
+        size += 1
+    return list(events[:size])
 
 
 def _ended_ns(past: Sequence[Row]) -> int:
