@@ -298,7 +298,9 @@ def test_an_ecs_task_is_awaited_and_judged_by_its_exit_code(end: dict[str, Any],
 
 def test_a_task_that_ecs_cannot_place_fails() -> None:
     answers = {**ecs_answers(RUNNING), "ecs_RunTask": {"Tasks": [], "Failures": [{"Reason": "CAPACITY"}]}}
-    assert run(ECS, **answers).error == "AmazonECS.Unknown"
+    execution = run(ECS, **answers)
+    assert execution.error == "AmazonECS.Unknown"
+    assert events(execution)[-2:] == ["TaskSubmitFailed", "ExecutionFailed"]
 
 
 @pytest.mark.parametrize("how", ["stop", "time-out"])

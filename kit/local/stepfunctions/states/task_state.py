@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from kit.local.stepfunctions.clocks import TimeIsUp, cancel
 from kit.local.stepfunctions.errors import DATA_LIMIT_EXCEEDED, RUNTIME, TIMEOUT, ApiError, StateFailed
@@ -23,6 +23,7 @@ from kit.local.stepfunctions.tasks.followed_jobs import Job, Jobs, started
 from kit.local.stepfunctions.tasks.integrations import Integrations
 from kit.local.stepfunctions.tasks.resources import ACTIVITY, CALLBACK, LAMBDA, REQUEST, SERVICE, Resource
 
+T = TypeVar("T")
 # Runs a coroutine to its end, whatever becomes of the execution.
 InBackground = Callable[[Awaitable[None]], None]
 
@@ -34,6 +35,10 @@ class _Events:
     prefix: str
     ids: dict[str, Any]
     name: str
+
+
+class _NotSubmitted(StateFailed):
+    """The call that begins a job or a callback has failed."""
 
 
 class TaskState:
@@ -103,7 +108,8 @@ class TaskState:
             raise StateFailed(TIMEOUT, "") from error
         except StateFailed as failure:
             if not failure.is_terminal:
-                branch.record(f"{events.prefix}Failed", {**events.ids, "error": failure.name, "cause": failure.cause})
+                kind = "SubmitFailed" if isinstance(failure, _NotSubmitted) else "Failed"
+                branch.record(f"{events.prefix}{kind}", {**events.ids, "error": failure.name, "cause": failure.cause})
             raise
         branch.record(f"{events.prefix}Succeeded", {**events.ids, **payload("output", text)})
         return result
@@ -138,10 +144,10 @@ class TaskState:
         pending = self._callbacks.open(token)
         try:
             if resource.pattern == CALLBACK:
-                submitted = await self._request(resource, parameters)
+                submitted = await _submitted(self._request(resource, parameters))
                 branch.record("TaskSubmitted", {**ids, **payload("output", dump(submitted))})
                 return await pending.result(branch.clock, heartbeat_s)
-            job = await self._submit(resource, parameters)
+            job = await _submitted(self._submit(resource, parameters))
             try:
                 branch.record("TaskSubmitted", {**ids, **payload("output", dump(job.submitted))})
                 return await _first(job.wait(), pending.result(branch.clock, heartbeat_s))
@@ -165,6 +171,14 @@ class TaskState:
         if resource.kind == SERVICE and resource.service == "stepfunctions":
             return started(self._jobs.start_nested(parameters))
         return await self._integrations.call(resource, parameters)
+
+
+async def _submitted(work: Awaitable[T]) -> T:
+    """Await the call that begins a job or a callback. Raises _NotSubmitted."""
+    try:
+        return await work
+    except StateFailed as failure:
+        raise _NotSubmitted(failure.name, failure.cause) from failure
 
 
 async def _stop_once_submitted(submitting: asyncio.Future[Job]) -> None:
