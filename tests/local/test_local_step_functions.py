@@ -236,6 +236,21 @@ def test_a_rule_starts_a_machine_and_another_hears_of_its_end(cloud: Any, queue:
     assert event["detail"]["output"] == '{"done":true}'
 
 
+def test_a_rule_hears_of_a_time_out_and_of_a_stop(cloud: Any, queue: tuple[str, str]) -> None:
+    """What must be put back when an execution ends badly hangs on these events."""
+    events, states, name = client(cloud, "events"), client(cloud, "stepfunctions"), f"r-{uuid.uuid4().hex[:8]}"
+    machine = create(cloud, {**one("Wait", SecondsPath="$.s"), "TimeoutSeconds": 1})
+    heard = {"stateMachineArn": [machine], "status": ["TIMED_OUT", "ABORTED"]}
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.states"], "detail": heard}))
+    events.put_targets(Rule=name, Targets=[{"Id": "q", "Arn": queue[1]}])
+    late = states.start_execution(stateMachineArn=machine, input='{"s": 60}')["executionArn"]
+    stopped = states.start_execution(stateMachineArn=machine, input='{"s": 60}')["executionArn"]
+    states.stop_execution(executionArn=stopped, error="Enough", cause="by hand")
+    first, second = (received(cloud, queue[0])["detail"] for _ in range(2))
+    assert (first["executionArn"], first["status"], first["cause"]) == (stopped, "ABORTED", "by hand")
+    assert (second["executionArn"], second["status"]) == (late, "TIMED_OUT")
+
+
 def test_executions_are_counted_and_logged(cloud: Any) -> None:
     logs, watch = client(cloud, "logs"), client(cloud, "cloudwatch")
     group = f"/states/{uuid.uuid4().hex[:8]}"

@@ -14,7 +14,7 @@ from typing import Any, ParamSpec
 from ministack.services import cloudwatch, eventbridge
 
 from kit.local.stepfunctions import log_delivery
-from kit.local.stepfunctions.executions import FAILED, RUNNING, SUCCEEDED, Execution
+from kit.local.stepfunctions.executions import RUNNING, SUCCEEDED, Execution
 from kit.local.stepfunctions.language.json_values import dump, size_bytes
 from kit.local.stepfunctions.states.history import Event
 
@@ -95,7 +95,7 @@ def _announce(execution: Execution) -> None:
         "redriveStatus": "NOT_REDRIVABLE",
         "redriveStatusReason": execution.describe()["redriveStatusReason"],
         "error": execution.error if failed else None,
-        "cause": execution.cause if failed and execution.status == FAILED else None,
+        "cause": execution.cause if failed else None,
     }
     for name in ("input", "output"):
         if detail[name] is not None and size_bytes(detail[name]) > PAYLOAD_BYTES_MAX:
