@@ -78,8 +78,8 @@ def main():
         handler = find_handler(os.environ["_HANDLER"])
     except Fault as fault:
         give_up(answers, marker, error_of(str(fault), fault.error_type, fault.trace, ""))
-    except Exception:  # noqa: BLE001  # whatever the function's module raises is the answer
-        give_up(answers, marker, error_of_exception(""))
+    except Exception as error:  # noqa: BLE001  # whatever the function's module raises is the answer
+        give_up(answers, marker, error_of_exception(error, ""))
     send(answers, marker, {"ready": True})
     for line in requests:
         invocation = json.loads(line)
@@ -143,22 +143,20 @@ def answer(handler, invocation):
             raise Fault(MARSHAL, f"Unable to marshal response: {error}") from error
     except Fault as fault:
         return {"error": error_of(str(fault), fault.error_type, fault.trace, request_id)}
-    except Exception:  # noqa: BLE001  # whatever the function raises is the answer
-        return {"error": error_of_exception(request_id)}
+    except Exception as error:  # noqa: BLE001  # whatever the function raises is the answer
+        return {"error": error_of_exception(error, request_id)}
 
 
 def error_of(message, error_type, trace, request_id):
     return {"errorMessage": message, "errorType": error_type, "requestId": request_id, "stackTrace": trace}
 
 
-def error_of_exception(request_id):
-    value = sys.exc_info()[1]
-    kind, trace = type(value), value.__traceback__
-    frames = traceback.extract_tb(trace)
+def error_of_exception(error, request_id):
+    frames = traceback.extract_tb(error.__traceback__)
     # Leave out the frames of this file, which come first.
     while frames and frames[0].filename == __file__:
         del frames[0]
-    return error_of(str(value), kind.__name__, traceback.format_list(frames), request_id)
+    return error_of(str(error), type(error).__name__, traceback.format_list(frames), request_id)
 
 
 def log_error(error):
