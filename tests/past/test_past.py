@@ -17,7 +17,7 @@ from kit.integrity.arrays.columns import ColumnStorage
 from kit.integrity.evidence.assembly import read_evidence
 from kit.integrity.findings.check import run_check
 from kit.load import LoadPlan, past_operations
-from kit.model import ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment, Finding, Status
+from kit.model import LEDGER_EVENT_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment, Finding, Status
 from kit.past import tables
 from kit.past.records import ENDED_BEFORE_S, Past
 from tests.histories.run_folder import write
@@ -52,7 +52,7 @@ def judged(made: Past, folder: Path) -> dict[str, Finding]:
         {
             "past": None,
             "attempts": table("attempts", []),
-            "events": table_of(made.items["ledger"], past.recording.LEDGER_EVENT_COLUMNS),
+            "events": table_of(made.items["ledger"], LEDGER_EVENT_COLUMNS),
             "orders": table_of(orders, ORDER_COLUMNS),
             "positions": table_of(made.items["positions"], POSITION_COLUMNS),
             "outbox": table_of([], OUTBOX_COLUMNS),
