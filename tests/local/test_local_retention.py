@@ -7,9 +7,12 @@ import time
 
 import pytest
 from botocore.exceptions import ClientError
+from ministack.services import cloudwatch
 
 from kit.local import retention
+from kit.local.cloudwatch import samples
 from kit.local.cloudwatch.points import Points
+from kit.local.cloudwatch.samples import Samples
 from tests.polling import wait_for_value
 
 EMPTY = '{"Resources": {"Wait": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}}'
@@ -91,3 +94,24 @@ def test_a_transactions_token_still_tells_the_same_request_from_another(cloud):
     dynamodb.delete_table(TableName=table)
     with pytest.raises(ClientError, match="ResourceNotFound"):
         write("1")
+
+
+def test_the_index_of_a_metric_that_nothing_reads_is_dropped_and_made_anew(monkeypatch: pytest.MonkeyPatch):
+    metrics = {("N", "m", cloudwatch._dims_key({})): Points([point(0), point(30)])}
+    now = [1000.0]
+    monkeypatch.setattr(cloudwatch, "_metrics", metrics)
+    monkeypatch.setattr(samples.time, "time", lambda: now[0])
+    read = Samples()
+
+    def sums() -> dict[int, float]:
+        return read.read(
+            namespace="N", name="m", dimensions={}, statistic="SampleCount", period_s=60, start=960, end=1080
+        )
+
+    first = sums()
+    read.evict()
+    assert len(read._indexes) == 1
+    now[0] += samples.INDEX_IDLE_S + 1
+    read.evict()
+    assert len(read._indexes) == 0
+    assert sums() == first == {960: 1.0, 1020: 31.0}

@@ -23,6 +23,9 @@ Positions: TypeAlias = "array[int]"
 EVICT_EVERY_S = 60.0
 # Values remembered a metric: an alarm looks at a few minutes again and again, a report at a run once.
 VALUES_KNOWN_MAX = 1_000
+# An index that nothing has read for this time is dropped, and made anew when it is needed. It takes more memory than
+# the points themselves; alarms read theirs every second, and a report those of its run once.
+INDEX_IDLE_S = 60.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -30,6 +33,7 @@ class _Index:
     """The points of one metric by second; `consumed` counts those that are indexed already."""
 
     source: Points
+    read_at: float = 0.0
     consumed: int = 0
     # The positions of the points of a second.
     by_second: dict[int, Positions] = field(default_factory=dict)
@@ -86,14 +90,17 @@ class Samples:
         if index is None or index.source is not points or index.consumed > len(points):
             index = self._indexes[key] = _Index(source=points)
         index.refresh()
+        index.read_at = time.time()
         return index
 
     def evict(self) -> None:
-        """Drop the points that are older than CloudWatch keeps them."""
+        """Drop the points that are older than CloudWatch keeps them, and the indexes that are no longer read."""
         now = time.time()
         if now - self._evicted_at < EVICT_EVERY_S:
             return
         self._evicted_at = now
+        for key in [key for key, index in self._indexes.items() if now - index.read_at > INDEX_IDLE_S]:
+            del self._indexes[key]
         cutoff = now - cloudwatch.TWO_WEEKS_SECONDS
         # Lists without old points stay the same objects, so that they keep their index.
         for key, points in list(cloudwatch._metrics.items()):
