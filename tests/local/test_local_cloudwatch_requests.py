@@ -171,8 +171,16 @@ def test_refusals_reach_the_client(cloud) -> None:
         ("put_metric_alarm", {**alarm, "EvaluateLowSampleCountPercentile": "xyz"}, "is not served here"),
         (
             "put_composite_alarm",
-            {"AlarmName": "c", "AlarmRule": "ALARM(requests)", "ActionsSuppressor": "requests"},
-            "ActionsSuppressor is not served here",
+            {
+                "AlarmName": "c", "AlarmRule": "FALSE", "ActionsSuppressor": "nobody",
+                "ActionsSuppressorWaitPeriod": 1, "ActionsSuppressorExtensionPeriod": 1,
+            },
+            "nobody is not an existing alarm",
+        ),
+        (
+            "put_composite_alarm",
+            {"AlarmName": "c", "AlarmRule": "FALSE", "ActionsSuppressor": "requests"},
+            "ActionsSuppressorWaitPeriod must be given together",
         ),
         ("put_dashboard", {"DashboardName": "d", "DashboardBody": "nonsense"}, "valid JSON"),
         (

@@ -8,6 +8,7 @@ from ministack.services.cloudformation import provisioners
 
 from kit.local.cloudwatch.alarm_definitions import as_math_alarm, check_alarm, keep_one_statistic
 from kit.local.cloudwatch.request_rules import check_actions, check_dashboard
+from kit.local.cloudwatch.suppression import EXTENSION_S, SUPPRESSOR, WAIT_S
 from kit.local.patching import Patches
 
 COMPOSITE = "AWS::CloudWatch::CompositeAlarm"
@@ -81,8 +82,8 @@ def _put(name: str, props: Props) -> tuple[str, Props]:
         # CloudFormation adds `aws:` tags, which CloudWatch refuses.
         "Tags": [tag for tag in props.get("Tags") or [] if not tag["Key"].startswith("aws:")],
     }
-    if props.get("ActionsSuppressor"):
-        raise ValueError(f"{COMPOSITE} {name}: ActionsSuppressor is not supported locally")
+    if props.get(SUPPRESSOR):
+        request |= {SUPPRESSOR: props[SUPPRESSOR], WAIT_S: int(props[WAIT_S]), EXTENSION_S: int(props[EXTENSION_S])}
     status, _, body = cloudwatch._put_composite_alarm({}, request, False, True)
     if status != 200:
         raise ValueError(f"{COMPOSITE} {name}: {body.decode(errors='replace')}")

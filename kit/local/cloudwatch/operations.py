@@ -8,7 +8,7 @@ from typing import Any
 
 from ministack.services import cloudwatch
 
-from kit.local.cloudwatch import datapoints, statistics, wire
+from kit.local.cloudwatch import datapoints, statistics, suppression, wire
 from kit.local.cloudwatch.alarm_definitions import InvalidAlarm, as_math_alarm, check_alarm, keep_one_statistic
 from kit.local.cloudwatch.alarm_state import STATES
 from kit.local.cloudwatch.metric_queries import parse_queries
@@ -18,6 +18,7 @@ from kit.local.cloudwatch.request_rules import (
     check_dashboard,
     check_metric_data,
     check_statistics,
+    check_suppressor,
 )
 from kit.local.cloudwatch.samples import Samples
 from kit.local.cloudwatch.series import UnsupportedQuery
@@ -107,7 +108,16 @@ class Operations:
     ) -> Reply:
         if not (is_cbor or is_json):
             return wire.refuse_query_protocol("PutCompositeAlarm")
-        return _checked(lambda: check_actions(data), original, params, data, is_cbor, is_json)
+        try:
+            check_actions(data)
+            check_suppressor(data, [*cloudwatch._alarms, *cloudwatch._composite_alarms])
+        except Refused as refused:
+            return wire.refusal(refused, is_cbor, is_json)
+        reply = original(params, data, is_cbor, is_json)
+        if reply[0] == 200:
+            given = {name: data[name] for name in suppression.MEMBERS if data.get(name) is not None}
+            cloudwatch._composite_alarms[data["AlarmName"]].update(given)
+        return reply
 
     def put_dashboard(
         self, original: Original, params: dict, data: dict, is_cbor: bool, is_json: bool = False

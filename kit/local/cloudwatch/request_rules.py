@@ -13,6 +13,7 @@ from typing import Any
 from kit.errors import KitError
 from kit.local.cloudwatch.metric_queries import check_period
 from kit.local.cloudwatch.series import UnsupportedQuery, check_statistic
+from kit.local.cloudwatch.suppression import EXTENSION_S, SUPPRESSOR, WAIT_S
 
 Request = Mapping[str, Any]
 
@@ -115,6 +116,19 @@ def check_actions(alarm: Request) -> None:
                     "UnsupportedOperation",
                     f"{name} {action} is not served here, only SNS topics are; AWS would perform the action",
                 )
+
+
+def check_suppressor(alarm: Request, known: Iterable[str]) -> None:
+    """Raise Refused unless the suppressor is an existing alarm with both periods, or none of them is given."""
+    suppressor = alarm.get(SUPPRESSOR)
+    periods = {name: alarm.get(name) for name in (WAIT_S, EXTENSION_S)}
+    for name, period in periods.items():
+        if (period is None) == bool(suppressor):
+            raise Refused("ValidationError", f"{SUPPRESSOR} and {name} must be given together")
+        if period is not None and period < 0:
+            raise Refused("ValidationError", f"{name} {period} must not be negative")
+    if suppressor and suppressor.rpartition(":alarm:")[2] not in set(known) - {alarm["AlarmName"]}:
+        raise Refused("ValidationError", f"{SUPPRESSOR} {suppressor} is not an existing alarm")
 
 
 def check_dashboard(body: str) -> None:

@@ -10,12 +10,14 @@ from contextlib import suppress
 from typing import Any
 
 from ministack.core.arn import ArnParseError, parse_arn
+from ministack.core.responses import request_scope
 from ministack.services import cloudwatch
 
 from kit.local.cloudwatch import cloudformation, events, ministack
 from kit.local.cloudwatch.alarm_evaluator import AlarmEvaluator
 from kit.local.cloudwatch.operations import Operations
 from kit.local.cloudwatch.samples import Samples
+from kit.local.cloudwatch.suppression import Suppression
 from kit.local.patching import Patches
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class CloudWatch:
     def __init__(self) -> None:
         self._samples = Samples()
         self._evaluator = AlarmEvaluator(self._samples)
+        self._suppression = Suppression(_state_here, time.time)
         self._callbacks: list[Callback] = []
         self._task: asyncio.Task[None] | None = None
         self._patches = Patches()
@@ -79,7 +82,15 @@ class CloudWatch:
             started = time.monotonic()
             self._samples.evict()
             self._evaluator.evaluate_all()
+            self._perform_held_actions()
             await asyncio.sleep(max(0.0, EVALUATION_INTERVAL_S - (time.monotonic() - started)))
+
+    def _perform_held_actions(self) -> None:
+        alarms = list(cloudwatch._composite_alarms._data.items())
+        self._suppression.forget_others(alarm["AlarmArn"] for _, alarm in alarms)
+        for (account, region, _), alarm in alarms:
+            with request_scope(account, region):
+                self._suppression.update(alarm)
 
     def _announce(
         self, notify: Callable[..., None], alarm: dict[str, Any], old_state: str, new_state: str, reason: str
@@ -93,5 +104,12 @@ class CloudWatch:
         # Callbacks first: FIS stop conditions must not wait for notifications.
         for callback in list(self._callbacks):
             callback(alarm["AlarmArn"], old_state, new_state)
-        notify(alarm, old_state, new_state, reason)
+        self._suppression.act(notify, alarm, old_state, new_state, reason)
         events.put_state_change(alarm, old_state=old_state, new_state=new_state, reason=reason)
+
+
+def _state_here(reference: str) -> str | None:
+    """Return the state of an alarm of the request's account and Region, by its name or its ARN."""
+    name = reference.rpartition(":alarm:")[2]
+    alarm = cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name)
+    return alarm["StateValue"] if alarm else None
