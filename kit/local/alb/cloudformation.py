@@ -15,7 +15,7 @@ from kit.local.alb.control import load_balancers, query, target_groups
 from kit.local.alb.operations import Handler
 from kit.local.alb.wire import RequestRefused
 from kit.local.patching import Patches, require
-from kit.local.requests import template_calls as templates
+from kit.local.requests import templates
 
 Properties = dict[str, Any]
 PREFIX = "AWS::ElasticLoadBalancingV2::"

@@ -9,7 +9,7 @@ from typing import Any
 from kit.errors import KitError
 from kit.local.ecs import wire
 from kit.local.main_loop import on_main_loop
-from kit.local.requests import template_calls as templates
+from kit.local.requests import templates
 
 
 class StackResourceFailed(KitError):

@@ -11,7 +11,7 @@ from ministack.services import lambda_svc
 from ministack.services.cloudformation import provisioners
 
 from kit.local.patching import Patches, require
-from kit.local.requests.template_calls import PropertyRefused, request_of
+from kit.local.requests.templates import PropertyRefused, request_of
 
 TYPE = "AWS::Lambda::Function"
 # Properties that are no members of CreateFunction's request, or have another form there.

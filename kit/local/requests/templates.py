@@ -1,4 +1,4 @@
-"""Check the properties of a template's resource by the operation that makes such a resource, as its API does."""
+"""Turn the properties of a template's resource into the API's request, and check them as the API does."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from kit.errors import KitError
 from kit.local.requests import models
 from kit.local.requests.contract import Contract, Resource, contracts
+from kit.local.requests.gate import Gate
 from kit.local.requests.problems import UNSERVED, Refused
 from kit.local.requests.shapes import NOT_SERVED, Check, compile_check
 
@@ -18,6 +20,31 @@ NAME = "Name"
 GENERATED = "generated"
 
 Properties = Mapping[str, Any]
+
+_GATE = Gate({})
+
+
+class PropertyRefused(KitError):
+    """A property that the operation does not have, or a value that AWS or the local AWS refuses."""
+
+
+def members(service: str, action: str) -> frozenset[str]:
+    """Return the names of the members of an operation's request."""
+    shape = models.model(service).operation_model(action).input_shape
+    return frozenset(shape.members) if shape is not None else frozenset()
+
+
+def request_of(service: str, action: str, properties: Properties) -> dict[str, Any]:
+    """Return the request that properties make, checked as the gate checks requests over HTTP.
+
+    The names of properties may differ from the API's in case only. Raises PropertyRefused.
+    """
+    request = from_template(models.model(service).operation_model(action).input_shape, properties)
+    try:
+        _GATE.check(_contract(service), action, request)
+    except Refused as refused:
+        raise PropertyRefused(str(refused)) from refused
+    return request
 
 
 def check_properties(resource_type: str, properties: Properties) -> None:
@@ -80,6 +107,9 @@ def from_template(shape: Any, value: Any) -> Any:
             key: from_template(shape.members[key], item) if key in shape.members else item
             for key, item in renamed.items()
         }
+    if kind == "list" and isinstance(value, str):
+        # A parameter of type CommaDelimitedList may arrive as one text.
+        value = [item.strip() for item in value.split(",")]
     if kind == "list" and isinstance(value, list):
         return [from_template(shape.member, item) for item in value]
     if kind == "map" and isinstance(value, Mapping):
@@ -98,6 +128,11 @@ def _scalar(kind: str, value: Any) -> Any:
     if kind == "string" and isinstance(value, bool | int | float):
         return str(value).lower() if isinstance(value, bool) else str(value)
     return value
+
+
+@functools.cache
+def _contract(service: str) -> Contract:
+    return next(contract for contract in contracts() if contract.service == service)
 
 
 @functools.cache
