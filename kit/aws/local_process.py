@@ -18,6 +18,7 @@ from typing import Any, BinaryIO
 
 from kit.aws.session import LOCAL_ACCOUNT_ID, Credentials, Session, local_environment, local_session
 from kit.errors import CloudError, UsageError
+from kit.files.replacement import open_appending, replacing_file
 from kit.process import leftovers, lifeline
 
 READY_S_MAX = 40.0
@@ -280,7 +281,7 @@ def _log_reader(path: Path) -> Iterator[BinaryIO]:
     """Open the log for reading before the server starts, because a failing server removes its folder with the log."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        reader = path.open("a+b")
+        reader = open_appending(path)
     except OSError as error:
         raise CloudError(f"log {path} cannot be written: {error.strerror or error}") from error
     with reader:
@@ -298,7 +299,7 @@ def _locked(state_dir: Path) -> Iterator[None]:
     """Hold the folder's lock. The kernel releases it when its holder dies."""
     deadline = time.monotonic() + READY_S_MAX + STOP_S_MAX
     try:
-        file = (state_dir / LOCK_FILE).open("a")
+        file = open_appending(state_dir / LOCK_FILE)
     except OSError as error:
         raise CloudError(f"state dir {state_dir} cannot be written: {error.strerror or error}") from error
     with file:
@@ -321,6 +322,6 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _write(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(value), encoding="utf-8")
-    temporary.replace(path)
+    # The folder itself may be a link that its user made.
+    with replacing_file(path.parent.resolve() / path.name) as file:
+        file.write(json.dumps(value).encode())

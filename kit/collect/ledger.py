@@ -17,7 +17,8 @@ import pandas as pd
 from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.dynamodb_items import Item, plain_value, table_of
 from kit.errors import EvidenceMissing
-from kit.files.parquet_file import read_frame
+from kit.files import make_folder
+from kit.files.parquet_file import read_frame, write_frame
 from kit.model import LEDGER_EVENT_COLUMNS, MARK_COLUMNS, ORDER_COLUMNS, OUTBOX_COLUMNS, POSITION_COLUMNS, Deployment
 
 READERS = 4
@@ -87,9 +88,9 @@ def read_ledger(session: ClientSource, deployment: Deployment) -> LedgerSnapshot
 def write_ledger(snapshot: LedgerSnapshot, run_dir: Path) -> None:
     """Keep the tables as Parquet in the run's folder."""
     folder = run_dir / LEDGER
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     for table in fields(snapshot):
-        getattr(snapshot, table.name).to_parquet(folder / f"{table.name}.parquet", index=False)
+        write_frame(folder / f"{table.name}.parquet", getattr(snapshot, table.name))
 
 
 def read_events(run_dir: Path) -> pd.DataFrame:

@@ -18,8 +18,8 @@ from kit.collect.ledger import Quiescence
 from kit.collect.observations import MachineRecord, Observations
 from kit.collect.task_samples import TARGET_COLUMNS, TASK_COLUMNS, Gap
 from kit.errors import EvidenceMissing
-from kit.files import read_object, write_json
-from kit.files.parquet_file import read_frame
+from kit.files import make_folder, read_object, write_json
+from kit.files.parquet_file import read_frame, write_frame
 from kit.model import SERIES_COLUMNS, FaultWindow, RunFacts, TaskStop, plain
 from kit.process import machine
 
@@ -39,7 +39,7 @@ class Cleanup:
 def write_observations(observed: Observations, run_dir: Path) -> None:
     """Write tables first and the JSON file last, so that a folder with that file has all of them."""
     folder = run_dir / PLATFORM
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     points = [table.assign(name=name) for name, table in observed.series.items()]
     tables = {
         "tasks": observed.tasks,
@@ -48,7 +48,7 @@ def write_observations(observed: Observations, run_dir: Path) -> None:
         "machine": pd.DataFrame([asdict(one) for one in observed.machine.samples], columns=pd.Index(MACHINE_COLUMNS)),
     }
     for name, table in tables.items():
-        table.to_parquet(folder / f"{name}.parquet", index=False)
+        write_frame(folder / f"{name}.parquet", table)
     values = {
         "schema": SCHEMA,
         "facts": asdict(observed.facts),

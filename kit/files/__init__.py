@@ -6,7 +6,7 @@ files of a run's folder, templates or notebooks.
 
 from kit.files.json_file import parse_json, read_json, read_object
 from kit.files.regular_file import read_bytes, read_text
-from kit.files.replacement import make_folder, write_bytes, write_json, write_text
+from kit.files.replacement import make_folder, replacing, write_bytes, write_json, write_text
 
 __all__ = [
     "make_folder",
@@ -15,6 +15,7 @@ __all__ = [
     "read_json",
     "read_object",
     "read_text",
+    "replacing",
     "write_bytes",
     "write_json",
     "write_text",

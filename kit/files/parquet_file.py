@@ -1,4 +1,4 @@
-"""Open Parquet files within bounds: a small compressed file may expand to any size."""
+"""Open Parquet files within bounds, because a small compressed file may expand to any size; replace them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kit.errors import UnreadableFile
+from kit.files.replacement import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,6 +54,12 @@ def read_frame(path: Path) -> pd.DataFrame:
         return open_parquet(path).read().to_pandas()
     except (pa.ArrowException, OSError, ValueError, TypeError) as error:
         raise UnreadableFile(f"{_short(path)} is damaged, expected a whole Parquet file: {error}") from error
+
+
+def write_frame(path: Path, frame: pd.DataFrame) -> None:
+    """Replace a file by a pandas table, without its index. Raises EvidenceMissing if it cannot be written."""
+    with replacing(path) as file:
+        frame.to_parquet(file, index=False)
 
 
 def _short(path: Path) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from kit import aws, build, scenarios
 from kit.errors import UsageError
+from kit.files.replacement import check_writable
 from kit.parameter_specs import FROM_SCENARIO, PORT, RUN_PARAMETERS
 
 ROOT = Path(__file__).parents[2]
@@ -115,10 +116,7 @@ def _check_folder(folder: Path) -> None:
     except UnicodeEncodeError as error:
         raise UsageError(f"reports folder {folder} is not valid UTF-8; choose another with --reports") from error
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".probe-{os.getpid()}"
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
+        check_writable(folder)
         free = shutil.disk_usage(folder).free
     except OSError as error:
         raise UsageError(f"reports folder {folder} cannot be written: {error.strerror or error}") from error

@@ -15,6 +15,7 @@ from typing import Any
 from kit import aws, build, collect, deploy, faults, scenarios, slo
 from kit.collect import ledger
 from kit.errors import EvidenceMissing, KitError, VerdictNotPass
+from kit.files import make_folder, write_text
 from kit.files.seal import write_manifest
 from kit.gameday import golden_runs
 from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
@@ -74,7 +75,7 @@ class GameDay:
             # The command that starts a headless run has checked the parameters and started the watchdog.
             plan.preflight()
             day._watchdog = start_watchdog(plan)
-        plan.run_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(plan.run_dir)
         atexit.register(day.close)
         return day
 
@@ -91,7 +92,7 @@ class GameDay:
         self.build_digest = image.digest
         views.say(f"run {p.run_id}: image {image.digest[:19]}" + (f" with change {p.change}" if p.change else ""))
         template = self.run_dir / TEMPLATE
-        template.write_text(build.changed_template(SOURCE, p.change or None, CHANGES), encoding="utf-8")
+        write_text(template, build.changed_template(SOURCE, p.change or None, CHANGES))
         self.deployment = deploy.deploy(
             session,
             image_uri=image.uri,

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from kit.errors import UsageError
+from kit.errors import EvidenceMissing, UsageError
 from kit.load.generator import generate
 from kit.load.plan import LoadPlan
 from kit.model import USAGE_EXIT_CODE
@@ -38,6 +38,9 @@ def main() -> int:
     except (UsageError, FileNotFoundError) as error:
         sys.stderr.write(f"{error}\n")
         return USAGE_EXIT_CODE
+    except EvidenceMissing as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     return 0
 
 

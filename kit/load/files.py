@@ -1,12 +1,10 @@
-"""Name the files and frames of one load, and read and write its small JSON files.
+"""Name the files and frames of one load, and read its small JSON files.
 
 Standard library only, so that the generator's process starts without Parquet.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import struct
 from pathlib import Path
 from typing import Any
@@ -24,13 +22,6 @@ PROGRESS_FILE = "progress.json"
 # ends run the same interpreter.
 FRAME_HEADER = struct.Struct("<I")
 ROWS, JSON, FINISH, FLUSH = "rows", "json", "finish", "flush"
-
-
-def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace the file atomically, so that a reader sees the old or the new content."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value))
-    os.replace(temporary, path)
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

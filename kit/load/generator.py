@@ -21,6 +21,7 @@ from typing import Any
 import uvloop
 
 from kit.errors import UsageError
+from kit.files import make_folder
 from kit.load.engine import Engine
 from kit.load.files import ATTEMPTS
 from kit.load.history_writer import HistoryWriter
@@ -38,7 +39,7 @@ COLLECTS_PER_PROGRESS = round(PROGRESS_S / COLLECT_S)
 def generate(plan: LoadPlan, out_dir: Path) -> None:
     """Run the plan to its end and leave a complete history in `out_dir`."""
     _raise_open_file_limit(plan.connections_max)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    make_folder(out_dir)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     uvloop.run(_Generator(plan, out_dir).run())
 

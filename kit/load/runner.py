@@ -6,6 +6,7 @@ A generator that ended without a summary raises EvidenceMissing: its measurement
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import EvidenceMissing, UsageError
+from kit.files import make_folder, write_text
 from kit.load.files import PROGRESS_FILE, SUMMARY_FILE, read_json, read_summary, stats_of
 from kit.load.plan import LoadPlan
 from kit.model import LoadStats
@@ -37,13 +39,16 @@ class LoadRun:
     def start(cls, plan: LoadPlan, out_dir: Path) -> LoadRun:
         """Start the generator and wait until it runs. Raises UsageError if `out_dir` holds an earlier load."""
         out_dir = Path(out_dir)
-        out_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(out_dir)
         if (out_dir / SUMMARY_FILE).exists() or (out_dir / PROGRESS_FILE).exists():
             raise UsageError(f"load: {out_dir} holds an earlier load")
         plan_file = out_dir / "plan.json"
-        plan_file.write_text(plan.to_json())
+        write_text(plan_file, plan.to_json())
         argv = [sys.executable, "-m", "kit.load", "--plan", plan_file, "--out", out_dir]
-        run = cls(lifeline.spawn(argv, log=out_dir / LOG_FILE), out_dir)
+        try:
+            run = cls(lifeline.spawn(argv, log=out_dir / LOG_FILE), out_dir)
+        except OSError as error:
+            raise EvidenceMissing(f"load in {out_dir} cannot be started: {error}") from error
         try:
             run._await_start()
         except BaseException:
@@ -110,4 +115,6 @@ class LoadRun:
             text = (self._out_dir / LOG_FILE).read_text(errors="replace")
         except FileNotFoundError:
             return "no log"
-        return text[-LOG_TAIL_BYTES:].strip() or "empty log"
+        # On a full disk nothing can be logged, either.
+        free = f"an empty log, and {shutil.disk_usage(self._out_dir).free >> 20} MiB are free on its disk"
+        return text[-LOG_TAIL_BYTES:].strip() or free

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kit.errors import EvidenceMissing, UnreadableFile
+from kit.files import replacing
 from kit.files.parquet_file import open_parquet
 from kit.load.files import COLUMNS, SUMMARY_FILE
 
@@ -21,13 +21,12 @@ SCHEMAS = {
 
 
 def write_segment(path: Path, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Write the rows beside `path`, then rename the file."""
+    """Replace `path` by the rows. Raises EvidenceMissing if it cannot be written."""
     schema = SCHEMAS[table]
     columns = zip(*rows, strict=True)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
-    temporary = path.with_suffix(".tmp")
-    pq.write_table(pa.Table.from_arrays(arrays, schema=schema), temporary, compression="zstd")
-    os.replace(temporary, path)
+    with replacing(path) as file:
+        pq.write_table(pa.Table.from_arrays(arrays, schema=schema), file, compression="zstd")
 
 
 def read_table(out_dir: Path, table: str, summary: dict[str, Any]) -> pa.Table:

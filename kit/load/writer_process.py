@@ -15,7 +15,9 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from kit.load.files import COLUMNS, FLUSH, FRAME_HEADER, JSON, ROWS, SUMMARY_FILE, write_json
+from kit.errors import EvidenceMissing
+from kit.files import write_json
+from kit.load.files import COLUMNS, FLUSH, FRAME_HEADER, JSON, ROWS, SUMMARY_FILE
 from kit.load.segments import write_segment
 
 FLUSH_S = 2.0  # the longest time that rows wait for their segment
@@ -90,7 +92,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(NICENESS)
-    serve(Path(sys.argv[1]), sys.stdin.buffer)
+    try:
+        serve(Path(sys.argv[1]), sys.stdin.buffer)
+    except EvidenceMissing as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import CloudError
+from kit.files.replacement import check_writable, replacing_file
 from kit.local import environment, ministack
 from kit.local.front import Front
 from kit.local.gateway import Gateway
@@ -115,22 +116,14 @@ def write_cloud_file(state_dir: Path, endpoint: str, region: str, operator: Cred
         "access_key": operator.access_key,
         "secret_key": operator.secret_key,
     }
-    temporary = state_dir / f".{CLOUD_FILE}.{os.getpid()}"
-    # A left-over file of this name could have a wider mode or be a link, so it must be a new one.
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(facts, file)
-    temporary.replace(state_dir / CLOUD_FILE)
+    with replacing_file(state_dir / CLOUD_FILE, mode=PRIVATE) as file:
+        file.write(json.dumps(facts).encode())
 
 
 def _prepare_folder(folder: Path) -> Path:
-    """Create the folder and write 4 KiB into it, so that a full disk shows at the start. Return it as absolute path."""
-    probe = folder / f".probe-{os.getpid()}"
+    """Create the folder, check that it can be written, and return it as absolute path."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"x" * 4096)
-        probe.unlink()
+        check_writable(folder)
         (folder / CLOUD_FILE).unlink(missing_ok=True)
     except OSError as error:
         raise CloudError(f"state dir {folder} cannot be written: {error.strerror or error}") from error

@@ -75,7 +75,8 @@ def execute(request: Request) -> int:
     """Run the notebook in a child process; returns its exit code (128 + n if signal n killed it).
 
     SIGINT, SIGTERM and SIGHUP to this process stop the run in order. Whatever ends this process, SIGKILL included,
-    ends the child and everything that it started. Raises EvidenceMissing if the run's folder cannot be written.
+    ends the child and everything that it started. Raises EvidenceMissing if the run's folder cannot be written at the
+    start.
     """
     run_dir = request.run_dir
     runtime = run_dir / RUNTIME_FOLDER
@@ -106,7 +107,13 @@ def execute(request: Request) -> int:
         lifeline.spawn(argv, env=environment, log=log, remove=[runtime], grace_s=STOP_GRACE_S) as child,
     ):
         code = _follow(child, log, signals)
-    write(exit_code=code, stopped_by=signals[0] if signals else "")
+    try:
+        write(exit_code=code, stopped_by=signals[0] if signals else "")
+    except EvidenceMissing as error:
+        if not run_dir.is_dir():
+            raise
+        # What the run left can still be judged, such as on a full disk.
+        terminal.warn(f"gameday: {error}")
     return code
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from kit import build, reports, suite
 from kit.errors import UsageError
+from kit.files.replacement import open_appending
 from kit.gameday.parameters import SOURCE
 from kit.power import record as power_record
 from kit.power.outcome import Result, Run, of_outcome, without_evidence
@@ -107,7 +108,7 @@ class Measurement:
 @contextmanager
 def _lock(folder: Path) -> Iterator[None]:
     """Lock the folder; the kernel releases it when this process ends. Raises UsageError if it is locked."""
-    with (folder / LOCK).open("a", encoding="ascii") as file:
+    with open_appending(folder / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

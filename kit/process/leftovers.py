@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from kit.files.replacement import replacing_file
 from kit.process import lifeline
 
 CLAIM_FILE = ".claim.json"
@@ -23,9 +24,8 @@ _NAMESPACE = Path("/proc/self/ns/pid")
 def claim(folder: Path, *pids: int) -> None:
     """Note that these processes use the folder, this one among them. Raises OSError."""
     claimers = [[pid, lifeline.started_at(pid)] for pid in dict.fromkeys((os.getpid(), *pids))]
-    part = folder / f"{CLAIM_FILE}.part"
-    part.write_text(json.dumps({"machine": _machine(), "claimers": claimers}), encoding="utf-8")
-    part.replace(folder / CLAIM_FILE)
+    with replacing_file(folder / CLAIM_FILE) as file:
+        file.write(json.dumps({"machine": _machine(), "claimers": claimers}).encode())
 
 
 def sweep(folders: Iterable[Path]) -> list[Path]:

@@ -26,6 +26,8 @@ GRACE_S = 1.0
 STARTED_S_MAX = 10.0
 # `close` waits this much longer than the grace: for the kill, the removal of files, and the reaping.
 CLOSE_MARGIN_S = 8.0
+# Nothing is appended through a link that somebody planted in place of the log.
+LOG_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 
 
 # Writing ends of the pipes of this process. A child forked without exec (multiprocessing) closes its copies, because
@@ -178,7 +180,7 @@ def _supervise(argv, env, cwd, log, remove, grace_s, reading) -> "tuple[Popen[by
 
     words = [str(word) for word in argv]
     start_read, start_write = os.pipe()
-    output = subprocess.DEVNULL if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    output = subprocess.DEVNULL if log is None else os.open(log, LOG_FLAGS, 0o644)
     pass_fds = [start_write] if reading is None else [start_write, reading]
     options = [str(-1 if reading is None else reading), str(start_write), str(grace_s)]
     paths = [os.path.abspath(path) for path in remove]

@@ -1,15 +1,17 @@
-"""Run the local AWS with a full disk: every write goes to /dev/full, which fails with ENOSPC. Argument: its folder."""
+"""Run the local AWS with a full disk: every new file is /dev/full, which fails with ENOSPC. Argument: its folder."""
 
+import os
 import sys
-from pathlib import Path
+from typing import BinaryIO
 
+from kit.files import replacement
 from kit.local.__main__ import main
 
 
-def write_to_full_disk(_path: Path, data: bytes) -> int:
-    with open("/dev/full", "wb", buffering=0) as device:
-        return device.write(data) or 0
+def on_full_disk(descriptor: int, _mode: str) -> BinaryIO:
+    os.close(descriptor)
+    return open("/dev/full", "wb")
 
 
-Path.write_bytes = write_to_full_disk  # type: ignore[method-assign,assignment]
+replacement.open = on_full_disk  # type: ignore[attr-defined]
 sys.exit(main(["--state-dir", sys.argv[1]]))

@@ -133,7 +133,7 @@ def test_an_incomplete_record_is_ignored(tmp_path: Path) -> None:
     """A kill during the write means that the step never began."""
     journal = AutomationJournal(tmp_path)
     journal.write("a", {"id": "a"})
-    (tmp_path / FOLDER / "b.new").write_text('{"id": "b"')
+    (tmp_path / FOLDER / ".b.part").write_text('{"id": "b"')
     (tmp_path / FOLDER / "c.json").write_text('{"id": "c"')
     assert journal.load() == [{"id": "a"}]
     journal.remove("a")

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from kit.files.replacement import open_appending, replacing_file
+
 FILE_NAME = "fis-journal.jsonl"
 
 log = logging.getLogger(__name__)
@@ -81,12 +83,11 @@ class Journal:
         lines = [
             json.dumps({"remember": each.id, "kind": each.kind, "data": each.data}) for each in self._open.values()
         ]
-        temporary = self._path.with_suffix(".new")
-        temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        temporary.replace(self._path)
+        with replacing_file(self._path) as file:
+            file.write("".join(f"{line}\n" for line in lines).encode())
 
     def _append(self, record: dict[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        with open_appending(self._path) as file:
+            file.write(f"{json.dumps(record)}\n".encode())
             file.flush()
             os.fsync(file.fileno())

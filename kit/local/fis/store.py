@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from kit.files.replacement import open_appending, replacing_file
 from kit.local.fis.experiments import STOPPED, ActionState, Experiment
 from kit.local.fis.resources import Resource
 from kit.local.fis.targets import ResolvedTarget
@@ -60,8 +61,8 @@ class Store:
 
     def save_experiment(self, experiment: Experiment) -> None:
         """Append the current state of an experiment; called at its start and at its end."""
-        with self._experiments.open("a", encoding="utf-8") as file:
-            file.write(_lines([experiment]))
+        with open_appending(self._experiments) as file:
+            file.write(_lines([experiment]).encode())
 
 
 def _lines(experiments: Iterable[Experiment]) -> str:
@@ -69,9 +70,8 @@ def _lines(experiments: Iterable[Experiment]) -> str:
 
 
 def _replace(path: Path, text: str) -> None:
-    temporary = path.with_suffix(".new")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    with replacing_file(path) as file:
+        file.write(text.encode())
 
 
 _PLAIN = (

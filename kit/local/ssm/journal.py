@@ -6,9 +6,10 @@ when the execution has ended. After the server was killed, its next start repair
 
 import json
 import logging
-import os
 from pathlib import Path
 from typing import Any
+
+from kit.files.replacement import replacing_file
 
 FOLDER = "ssm-automations"
 
@@ -24,13 +25,8 @@ class AutomationJournal:
     def write(self, execution_id: str, record: dict[str, Any]) -> None:
         """Write an execution's record. Its step may act only after that."""
         self._folder.mkdir(exist_ok=True)
-        path = self._path(execution_id)
-        temporary = path.with_suffix(".new")
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(json.dumps(record, default=str))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with replacing_file(self._path(execution_id), sync=True) as file:
+            file.write(json.dumps(record, default=str).encode())
 
     def remove(self, execution_id: str) -> None:
         """Remove the record of an execution that has ended."""
@@ -40,7 +36,7 @@ class AutomationJournal:
         """Return the records of the executions that a killed server left."""
         if not self._folder.is_dir():
             return []
-        # A `.new` file was not written completely, so its step never began.
+        # A file with another name was not written completely, so its step never began.
         found = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return [record for record in found if record is not None]
 
