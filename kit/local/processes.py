@@ -26,6 +26,18 @@ KILLED_S_MAX = 5.0
 LINE_BYTES_MAX = 64 * 1024
 
 
+class _Ended:
+    """What is kept of a process that has ended."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, returncode: int) -> None:
+        self.returncode = returncode
+
+    async def wait(self) -> int:
+        return self.returncode
+
+
 class Process:
     """A running program in its own session.
 
@@ -36,7 +48,7 @@ class Process:
     __slots__ = ("_child", "marker", "pid")
 
     def __init__(self, child: asyncio.subprocess.Process, marker: str) -> None:
-        self._child = child
+        self._child: asyncio.subprocess.Process | _Ended = child
         self.marker = marker
         self.pid = child.pid
 
@@ -94,6 +106,11 @@ class Process:
         code = self.exit_code
         assert code is not None, "the process has ended"
         return code
+
+    def release(self) -> None:
+        """Keep the exit code only. A task that has ended is shown for an hour, and its pipes would stay as long."""
+        if self._child.returncode is not None:
+            self._child = _Ended(self._child.returncode)
 
     def pids(self) -> list[int]:
         """Return the main process and its descendants, the main process first. Empty once it has ended."""

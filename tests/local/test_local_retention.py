@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
+from ministack.core.responses import request_scope
 from ministack.services import cloudwatch
 
 from kit.local import retention
 from kit.local.cloudwatch import samples
 from kit.local.cloudwatch.points import Points
 from kit.local.cloudwatch.samples import Samples
+from kit.local.processes import Process
 from tests.polling import wait_for_value
 
 EMPTY = '{"Resources": {"Wait": {"Type": "AWS::CloudFormation::WaitConditionHandle"}}}'
@@ -97,21 +101,59 @@ def test_a_transactions_token_still_tells_the_same_request_from_another(cloud):
 
 
 def test_the_index_of_a_metric_that_nothing_reads_is_dropped_and_made_anew(monkeypatch: pytest.MonkeyPatch):
-    metrics = {("N", "m", cloudwatch._dims_key({})): Points([point(0), point(30)])}
+    metrics = {("0", "us-east-1", ("N", "m", cloudwatch._dims_key({}))): Points([point(0), point(30)])}
     now = [1000.0]
-    monkeypatch.setattr(cloudwatch, "_metrics", metrics)
+    monkeypatch.setattr(cloudwatch._metrics, "_data", metrics)
     monkeypatch.setattr(samples.time, "time", lambda: now[0])
     read = Samples()
 
     def sums() -> dict[int, float]:
-        return read.read(
-            namespace="N", name="m", dimensions={}, statistic="SampleCount", period_s=60, start=960, end=1080
-        )
+        with request_scope("0", "us-east-1"):
+            return read.read(
+                namespace="N", name="m", dimensions={}, statistic="SampleCount", period_s=60, start=960, end=1080
+            )
 
     first = sums()
+    assert first
     read.evict()
     assert len(read._indexes) == 1
     now[0] += samples.INDEX_IDLE_S + 1
     read.evict()
     assert len(read._indexes) == 0
     assert sums() == first == {960: 1.0, 1020: 31.0}
+
+
+def test_a_container_that_has_ended_keeps_its_exit_code_and_no_pipe(tmp_path: Path):
+    async def run() -> tuple[int | None, int | None, list[int], bool]:
+        process = await Process.spawn(
+            [sys.executable, "-c", "import time; print('x', flush=True); time.sleep(60)"],
+            env={},
+            cwd=tmp_path,
+            marker="m=1",
+        )
+        assert await process.output.readline() == b"x\n"
+        process.release()
+        running = process.exit_code
+        process.kill()
+        await process.wait()
+        process.release()
+        assert process._child.stdout is None
+        return running, await process.wait(), process.pids(), await process.stop(1.0)
+
+    assert asyncio.run(run()) == (None, 137, [], True)
+
+
+def test_only_idle_metrics_beyond_the_bound_are_dropped_oldest_first(monkeypatch: pytest.MonkeyPatch):
+    now = 1_000_000.0
+    ages_s = {"new": 1.0, "older": 2_000.0, "oldest": 3_000.0, "old": 1_500.0}
+    metrics = {
+        ("0", "us-east-1", name): Points([{"Timestamp": now - age, "Value": 1.0}]) for name, age in ages_s.items()
+    }
+    monkeypatch.setattr(cloudwatch._metrics, "_data", metrics)
+    monkeypatch.setattr(samples, "METRICS_MAX", 2)
+    monkeypatch.setattr(samples.time, "time", lambda: now)
+    Samples().evict()
+    assert sorted(name for *_, name in metrics) == ["new", "old"]
+    monkeypatch.setattr(samples, "METRICS_MAX", 0)
+    Samples().evict()
+    assert [name for *_, name in metrics] == ["new"]

@@ -26,6 +26,10 @@ VALUES_KNOWN_MAX = 1_000
 # An index that nothing has read for this time is dropped, and made anew when it is needed. It takes more memory than
 # the points themselves; alarms read theirs every second, and a report those of its run once.
 INDEX_IDLE_S = 60.0
+# Each run of PaperBroker has 122 metrics of its own. Beyond this number, metrics without data for a while are dropped,
+# the oldest first, so that a local AWS that stands for days does not grow with each run.
+METRICS_MAX = 1_000
+METRIC_IDLE_S = 900.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -101,6 +105,7 @@ class Samples:
         self._evicted_at = now
         for key in [key for key, index in self._indexes.items() if now - index.read_at > INDEX_IDLE_S]:
             del self._indexes[key]
+        _drop_idle_metrics(now)
         cutoff = now - cloudwatch.TWO_WEEKS_SECONDS
         # Lists without old points stay the same objects, so that they keep their index.
         for key, points in list(cloudwatch._metrics.items()):
@@ -110,6 +115,17 @@ class Samples:
                     cloudwatch._metrics[key] = kept
                 else:
                     del cloudwatch._metrics[key]
+
+
+def _drop_idle_metrics(now: float) -> None:
+    """Drop the oldest metrics of all accounts and Regions beyond METRICS_MAX, unless they have had data of late."""
+    metrics = cloudwatch._metrics._data
+    surplus = len(metrics) - METRICS_MAX
+    if surplus > 0:
+        ages = sorted((points.at(len(points) - 1), key) for key, points in metrics.items() if len(points))
+        for newest, key in ages[:surplus]:
+            if now - newest > METRIC_IDLE_S:
+                del metrics[key]
 
 
 def _seconds(known: Collection[int], start: int, end: int) -> Collection[int]:

@@ -280,6 +280,8 @@ class Lifecycle:
         self._set_status(task, Status.DEPROVISIONING)
         for container in task.containers:
             container.status = "STOPPED"
+            if container.process is not None:
+                container.process.release()
             self._ports.difference_update(container.ports.values())
         task.stopped_at = time.time()
         self._set_status(task, Status.STOPPED)
