@@ -34,9 +34,11 @@ def published(
 
     Of requests that no client saw answered, its tasks counted every second one.
     """
+    # What the past acknowledged belongs to it, even if its answer came late.
+    earlier = {_key(row) for row in attempts if row["invoked_ns"] <= since_ns and 200 <= _status(row) < 300}
     attempts = [row for row in attempts if row["invoked_ns"] > since_ns]
     events = [row for row in events if row["ts_ns"] > since_ns]
-    orders = [row for row in orders if row["accepted_ns"] > since_ns]
+    orders = [row for row in orders if row["accepted_ns"] > since_ns and _key(row) not in earlier]
     points: dict[tuple[str, int], float] = defaultdict(float)
     times: dict[int, list[float]] = defaultdict(list)
     for row in attempts:
@@ -74,6 +76,14 @@ def published(
     points |= _edge(attempts, connections) | _tables(attempts)
     rows = [(name, float(point), float(value)) for (name, point), value in sorted(points.items())]
     return pd.DataFrame(rows, columns=pd.Index(SERIES_COLUMNS)).astype(SERIES_COLUMNS)
+
+
+def _status(row: Row) -> int:
+    return row["late_status"] or row["status"]
+
+
+def _key(row: Row) -> tuple[str, str]:
+    return row["client_id"], row["idempotency_key"]
 
 
 def _edge(attempts: Sequence[Row], connections: Sequence[Row]) -> dict[tuple[str, int], float]:
