@@ -124,9 +124,10 @@ def own_orders_cancellable(evidence: Evidence) -> Result:
 def taken_order_id_refused(evidence: Evidence) -> Result:
     """Check that an order under a new key with the id of an acknowledged order is answered 409 OrderIdReused.
 
-    It comes from the same client or another one. Only definite answers (2xx, or 4xx other than 408 and 429) count.
+    It comes from the same client or another one. Only definite answers (2xx, or 4xx other than 408 and 429) count, and
+    none that came after the client's time-out: it may have sent the order with a free id under the same key since.
     """
-    probes = evidence.taken
+    probes = evidence.taken.where(evidence.taken["late_ns"] == 0)
     wrong = (final_status(probes) != CONFLICT) | (probes["answer"] != ID_TAKEN)
     return _refusals(evidence, probes, wrong, "with the id of an acknowledged order")
 
