@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from kit.local.stepfunctions.clocks import Clock
 from kit.local.stepfunctions.definition import checks
@@ -65,7 +65,7 @@ class ScriptedCalls:
         self.made.append((f"{service}:{operation}", dict(parameters)))
         found = self.answers[f"{service}:{operation}"]
         if callable(found):
-            found = found(parameters)
+            found = cast(Any, found)(parameters)
         if isinstance(found, asyncio.Future):
             found = await found
         if isinstance(found, CallFailed):

@@ -87,7 +87,8 @@ def test_an_error_of_a_service_has_its_name(resource: str, parameters: dict[str,
     definition = one("Task", Resource=OPTIMISED + resource, Parameters=parameters)
     called = parse(OPTIMISED + resource)
     assert called is not None
-    execution = run(definition, {}, **{f"{called.service}_{called.operation}": failed})
+    answers: dict[str, Any] = {f"{called.service}_{called.operation}": failed}
+    execution = run(definition, {}, **answers)
     assert (execution.status, execution.error) == ("FAILED", error)
     assert str(execution.cause).startswith("no (Service: ")
     assert "TaskFailed" in events(execution)

@@ -77,10 +77,10 @@ def describe_state_machine_for_execution(call: Call) -> Response:
 
 def list_executions(call: Call) -> Response:
     request = call.request
-    arn, run_arn = request.get("stateMachineArn"), request.get("mapRunArn")
-    if (arn is None) == (run_arn is None):
+    arn, run_arn = request.get("stateMachineArn", ""), request.get("mapRunArn", "")
+    if bool(arn) == bool(run_arn):
         raise ApiError("ValidationException", "Must specify either the State Machine ARN or the Map Run ARN")
-    if run_arn is not None:
+    if run_arn:
         _run(call, run_arn)
         found = [each for each in call.engine.all() if each.map_run_arn == run_arn]
     else:

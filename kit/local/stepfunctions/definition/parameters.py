@@ -20,12 +20,14 @@ def problems(resource: Resource, given: Any, path: str, *, is_jsonata: bool) -> 
         return
     shape = models.model(resource.service).operation_model(resource.operation).input_shape
     names = {name if is_jsonata else name.removesuffix(".$") for name in given}
-    known = members(shape) if shape is not None else {}
+    known = {} if shape is None else members(shape)
     for name in names:
         if name.lower() not in known:
             yield schema(f"The field '{name}' is not supported by Step Functions", path)
     lowered = {name.lower() for name in names}
-    for name in () if shape is None else shape.required_members:
+    if shape is None:
+        return
+    for name in shape.required_members:
         # The client makes up a token that is not given.
         is_made_up = shape.members[name].metadata.get("idempotencyToken", False)
         if name.lower() not in lowered and not is_made_up:

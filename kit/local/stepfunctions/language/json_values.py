@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 # The limit of the input and the output of a state, of a task's result and of a variable.
 PAYLOAD_BYTES_MAX = 262_144
@@ -29,7 +29,7 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[int | float]:
     """Return whether a value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 

@@ -262,7 +262,7 @@ def _shown(step: Step) -> str:
     return f"[{step.indexes[0]}]" if isinstance(step, Indexes) else ""
 
 
-def _numbers(value: Any) -> list[float]:
+def _numbers(value: Any) -> list[int | float]:
     items = value if isinstance(value, list) else [value]
     numbers = [item for item in items if isinstance(item, int | float) and not isinstance(item, bool)]
     if not numbers:
