@@ -112,6 +112,10 @@ _ALL = (
         help="orders in the ledger before the load; 0: the scenario's own",
     ),
     ParameterSpec(
+        name="load_tasks", type=int, lowest=0, highest=64, default=0,
+        help="Fargate tasks that send the load; 0: this machine",
+    ),
+    ParameterSpec(
         name="change", type=str, option="--change", default="",
         help="a known bad change to apply to the build, empty for the tree as it is",
     ),

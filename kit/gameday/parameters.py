@@ -53,6 +53,7 @@ class Parameters:
     fault_duration_s: int = _default("fault_duration_s")
     recovery_s: int = _default("recovery_s")
     past_orders: int = _default("past_orders")
+    load_tasks: int = _default("load_tasks")
     change: str = _default("change")
     target: str = _default("target")
     region: str = _default("region")

@@ -1,9 +1,14 @@
-"""Count what the load generator does, for `progress.json` and `LoadStats`, in constant memory."""
+"""Count what the load generator does, for `progress.json` and `LoadStats`, in constant memory.
+
+Counts of lags are kept beside their percentiles, because counts of several generators can be added and percentiles
+cannot.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 from kit.load.http_attempt import Attempt
 from kit.model import FIRST, NS_PER_MS, LoadStats, Outcome
@@ -56,16 +61,18 @@ class Counts:
         if attempt.kind == FIRST:
             self._recent_ns.append(attempt.completed_ns - attempt.intended_ns)
 
+    @property
+    def lag_counts(self) -> list[tuple[int, int]]:
+        """The buckets that are not empty, each with its number of operations, by lag."""
+        return [(bucket, count) for bucket, count in enumerate(self._lags) if count]
+
+    @property
+    def lag_ms_max(self) -> float:
+        return self.lag_ns_max / NS_PER_MS
+
     def lag_ms(self, share: float) -> float:
         """Return the lag that `share` of the operations did not exceed; above one second the largest lag."""
-        rank = math.ceil(sum(self._lags) * share)
-        seen = 0
-        for bucket, count in enumerate(self._lags):
-            seen += count
-            if count and seen >= rank:
-                is_last = bucket == LAG_BUCKETS - 1
-                return (self.lag_ns_max if is_last else (bucket + 1) * LAG_BUCKET_NS) / NS_PER_MS
-        return 0.0
+        return lag_ms(self.lag_counts, self.lag_ms_max, share)
 
     def take_p95_ms(self) -> float | None:
         """Return the p95 latency of first attempts since the last call; None if there were none."""
@@ -83,3 +90,14 @@ class Counts:
             dropped=self.dropped,
             lag_ms_p99=self.lag_ms(0.99),
         )
+
+
+def lag_ms(lag_counts: Sequence[tuple[int, int]], lag_ms_max: float, share: float) -> float:
+    """Return the lag that `share` of the operations did not exceed, from counts by ascending bucket."""
+    rank = math.ceil(sum(count for _, count in lag_counts) * share)
+    seen = 0
+    for bucket, count in lag_counts:
+        seen += count
+        if seen >= rank:
+            return lag_ms_max if bucket == LAG_BUCKETS - 1 else (bucket + 1) * LAG_BUCKET_NS / NS_PER_MS
+    return 0.0

@@ -25,6 +25,7 @@ from kit.load.pacer import Pacer
 from kit.load.plan import LoadPlan
 from kit.load.pool import Pool
 from kit.load.requests import Requests
+from kit.load.shards import Shard
 from kit.model import CANCEL, NS_PER_MS, NS_PER_S, ORDER, TRADES, Outcome
 
 SWEEP_S = 0.01  # between two searches for timed-out requests
@@ -41,13 +42,18 @@ Record = Callable[[Attempt], None]
 
 
 class Engine:
-    """Run one plan once, by `await run()`. `stop_issuing()` and `cut_short()` may be called at any time."""
+    """Run one plan once, or one shard of it, by `await run()`.
 
-    def __init__(self, plan: LoadPlan, loop: asyncio.AbstractEventLoop, *, record: Record) -> None:
+    `stop_issuing()` and `cut_short()` may be called at any time.
+    """
+
+    def __init__(
+        self, plan: LoadPlan, loop: asyncio.AbstractEventLoop, *, record: Record, shard: Shard | None = None
+    ) -> None:
         self._plan = plan
         self._loop = loop
         self._record = record
-        self._pacer = Pacer(plan, loop, issue=self._issue)
+        self.pacer = Pacer(plan, loop, issue=self._issue, shard=shard or Shard())
         self._pool = Pool(loop, host=plan.host, port=plan.port, connections_max=plan.connections_max)
         self._pool.listener = self
         self._cursors = LedgerCursors(plan)
@@ -81,36 +87,39 @@ class Engine:
 
     @property
     def issuing(self) -> bool:
-        return not self._pacer.ended.is_set()
+        return not self.pacer.ended.is_set()
 
     @property
     def intended(self) -> int:
         """The number of operations whose scheduled time has passed."""
-        return self._pacer.intended
+        return self.pacer.intended
 
     def stop_issuing(self) -> None:
         """Start no new operation or resubmission, but finish those that have begun."""
-        self._pacer.stop()
+        self.pacer.stop()
 
     def cut_short(self) -> None:
         """End the drain as soon as possible and leave unknown outcomes unknown."""
         self.stop_issuing()
         self._cut_short = True
 
-    async def run(self) -> None:
-        """Send the whole schedule, then finish and drain; bounded by the plan's duration and `DRAIN_S_MAX`."""
+    async def run(self, zero_ns: int = 0) -> None:
+        """Send the whole schedule, then finish and drain; bounded by the plan's duration and `DRAIN_S_MAX`.
+
+        `zero_ns` is the monotonic time at which the schedule begins; 0: soon.
+        """
         sweeper = self._loop.create_task(self._sweep())
         sweeper.add_done_callback(self._report_sweeper_error)
         try:
-            self._pacer.start()
-            await self._pacer.ended.wait()
+            self.pacer.start(zero_ns)
+            await self.pacer.ended.wait()
             deadline_ns = time.monotonic_ns() + int(DRAIN_S_MAX * NS_PER_S)
             await self._wait_until_settled(deadline_ns)
             await self._reask(deadline_ns)
             await self._wait_for_late_answers(deadline_ns)
         finally:
             sweeper.cancel()
-            self._pacer.stop()
+            self.pacer.stop()
             self._close_all()
 
     # Sending.
@@ -259,7 +268,7 @@ class Engine:
 
     def _postpone(self, operation: Operation, call: Callable[..., None], *args: Any) -> bool:
         """Repeat the call when an idle time is over; False in a busy time. The calls are spread, so as not to burst."""
-        idle_s = self._pacer.idle_left_s()
+        idle_s = self.pacer.idle_left_s()
         if idle_s:
             spread_s = Draws(self._plan.seed, operation.op_id, POSTPONED).unit() * POSTPONED_S_MAX
             self._loop.call_later(idle_s + spread_s, call, *args)

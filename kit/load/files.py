@@ -17,6 +17,7 @@ ATTEMPTS, STREAM, CONNECTIONS = "attempts", "stream", "connections"
 COLUMNS = {ATTEMPTS: ATTEMPT_COLUMNS, STREAM: STREAM_COLUMNS, CONNECTIONS: CONNECTION_COLUMNS}
 SUMMARY_FILE = "summary.json"
 PROGRESS_FILE = "progress.json"
+STOP_FILE = "stop.json"  # {"stops_at_ns": epoch ns}: written by whoever conducts the load, read by the generator
 
 # What the generator sends to the writer process: four bytes of length, then a marshalled (command, name, value). Both
 # ends run the same interpreter.

@@ -79,6 +79,11 @@ class FollowUp(NamedTuple):
     kind: str = FIRST
 
 
+def scheduled_number(op_id: int) -> int:
+    """Return the number of the scheduled operation that an operation follows; its own number if it is scheduled."""
+    return op_id % READ_BACK_BASE
+
+
 def follow_ups(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[FollowUp]:
     """Yield what follows the order `operation`, which was acknowledged under `order_id`.
 

@@ -1,7 +1,8 @@
 """Run the engine, the subscribers and the history writer on one event loop, in the generator's process.
 
 The first SIGTERM stops issuing and lets the run finish. A second SIGTERM ends the drain early. SIGINT is ignored,
-because a Ctrl-C reaches the whole process group and the parent then decides how to end the load.
+because a Ctrl-C reaches the whole process group and the parent then decides how to end the load. A stop file ends
+issuing at the time in it, so that all shards of a plan end at the same operation.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from typing import Any
 
 import uvloop
 
-from kit.errors import UsageError
+from kit.errors import EvidenceMissing, UsageError
 from kit.files import make_folder
 from kit.load.engine import Engine
-from kit.load.files import ATTEMPTS
+from kit.load.files import ATTEMPTS, STOP_FILE, read_json
 from kit.load.history_writer import HistoryWriter
 from kit.load.http_attempt import Attempt
+from kit.load.pacer import START_S
 from kit.load.plan import LoadPlan
+from kit.load.shards import LATE_START_S_MAX, Shard
 from kit.load.subscribers import Subscribers
-from kit.model import NS_PER_MS
+from kit.model import NS_PER_MS, NS_PER_S
 
 PROGRESS_S = 0.5
 OTHER_FILES = 128  # open files that are not connections to the API
@@ -36,18 +39,25 @@ COLLECT_S = 0.05  # between two collections of young garbage
 COLLECTS_PER_PROGRESS = round(PROGRESS_S / COLLECT_S)
 
 
-def generate(plan: LoadPlan, out_dir: Path) -> None:
-    """Run the plan to its end and leave a complete history in `out_dir`."""
+def generate(plan: LoadPlan, out_dir: Path, shard: Shard) -> None:
+    """Run the shard of the plan to its end and leave a complete history in `out_dir`.
+
+    Raises EvidenceMissing if it is ready too late for the common start.
+    """
     _raise_open_file_limit(plan.connections_max)
     make_folder(out_dir)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    uvloop.run(_Generator(plan, out_dir).run())
+    uvloop.run(_Generator(plan, out_dir, shard).run())
 
 
 class _Generator:
-    def __init__(self, plan: LoadPlan, out_dir: Path) -> None:
+    def __init__(self, plan: LoadPlan, out_dir: Path, shard: Shard) -> None:
         self._plan = plan
+        self._shard = shard
+        self._stop_file = out_dir / STOP_FILE
         self._epoch_ns = _epoch_ns()
+        self._zero_ns = shard.starts_at_ns - self._epoch_ns if shard.starts_at_ns else 0
+        self._late_ns = 0  # from the common start until this generator was ready
         self._started_ns = time.time_ns()
         self._stopped_ns = 0
         self._cpu_s = 0.0  # spent before the first operation
@@ -60,16 +70,21 @@ class _Generator:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         await self._writer.start()
-        self._engine = Engine(self._plan, loop, record=partial(self._writer.add, ATTEMPTS))
+        self._engine = Engine(self._plan, loop, record=partial(self._writer.add, ATTEMPTS), shard=self._shard)
         loop.set_exception_handler(self._crashed)
         loop.add_signal_handler(signal.SIGTERM, self._terminated)
-        subscribers = Subscribers(self._plan, add=self._writer.add, epoch_ns=self._epoch_ns)
+        subscribers = Subscribers(self._plan, add=self._writer.add, epoch_ns=self._epoch_ns, shard=self._shard)
         housekeeping = asyncio.create_task(self._housekeep())
         housekeeping.add_done_callback(self._housekeeping_ended)
         _disable_automatic_gc()
+        try:
+            await self._wait_for_start()
+        except EvidenceMissing:
+            await self._writer.close()
+            raise
         self._cpu_s = time.process_time()
         subscribers.start()
-        await self._engine.run()
+        await self._engine.run(self._zero_ns)
         self._state = "catching up"
         caught_up = await subscribers.catch_up(give_up=lambda: self._cut_short)
         await subscribers.close()
@@ -82,6 +97,16 @@ class _Generator:
         self._state = "done"
         self._writer.write_progress(self._progress())
         await self._writer.finish(self._summary(caught_up))
+
+    async def _wait_for_start(self) -> None:
+        """Wait for the common start of all shards. Raises EvidenceMissing if it passed too long ago."""
+        if not self._zero_ns:
+            return
+        self._late_ns = max(0, time.monotonic_ns() - self._zero_ns)
+        if self._late_ns > LATE_START_S_MAX * NS_PER_S:
+            late = f"ready {self._late_ns / NS_PER_S:.3f} s after the common start > {LATE_START_S_MAX:g} s"
+            raise EvidenceMissing(f"load: {self._shard} was {late}")
+        await self._engine.pacer.wait_until(self._zero_ns - int(START_S * NS_PER_S))
 
     @property
     def _cut_short(self) -> bool:
@@ -112,8 +137,13 @@ class _Generator:
         for turn in itertools.count():
             if turn % COLLECTS_PER_PROGRESS == 0:
                 self._writer.write_progress(self._progress())
+                self._read_stop_file()
             gc.collect(0)
             await asyncio.sleep(COLLECT_S)
+
+    def _read_stop_file(self) -> None:
+        if (stop := read_json(self._stop_file)) is not None:
+            self._engine.pacer.stop_at(int(stop["stops_at_ns"]) - self._epoch_ns)
 
     def _progress(self) -> dict[str, Any]:
         counts, engine = self._engine.counts, self._engine
@@ -140,7 +170,8 @@ class _Generator:
         return {
             **asdict(counts.stats(engine.intended)),
             "lag_ms_p50": counts.lag_ms(0.5),
-            "lag_ms_max": round(counts.lag_ns_max / NS_PER_MS, 3),
+            "lag_ms_max": round(counts.lag_ms_max, 3),
+            "lag_counts": counts.lag_counts,
             "late": counts.late,
             "unknown": engine.unknown,
             "unsettled": engine.unsettled,
@@ -152,6 +183,10 @@ class _Generator:
             "ended_ns": time.time_ns(),
             "cpu_s": round(time.process_time() - self._cpu_s, 3),
             "seed": self._plan.seed,
+            "plan_digest": self._plan.digest,
+            "shard": asdict(self._shard),
+            "late_start_ms": round(self._late_ns / NS_PER_MS, 3),
+            "issued_until_ns": engine.pacer.end_ns,
         }
 
 

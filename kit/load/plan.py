@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import Field, asdict, dataclass, field, fields
@@ -113,6 +114,11 @@ class LoadPlan:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the plan. Generators with the same digest send the same operations."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()
 
     @classmethod
     def from_json(cls, text: str) -> LoadPlan:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from kit.errors import EvidenceMissing, UsageError
-from kit.files import make_folder, write_text
-from kit.load.files import PROGRESS_FILE, SUMMARY_FILE, read_json, read_summary, stats_of
+from kit.files import make_folder, write_json, write_text
+from kit.load.files import PROGRESS_FILE, STOP_FILE, SUMMARY_FILE, read_json, read_summary, stats_of
 from kit.load.plan import LoadPlan
+from kit.load.shards import Shard
 from kit.model import LoadStats
 from kit.process import lifeline
 
@@ -34,10 +35,15 @@ class LoadRun:
         self._owned = owned
         self._out_dir = out_dir
         self._stop_sent = False
+        self.started_at = time.time()
 
     @classmethod
-    def start(cls, plan: LoadPlan, out_dir: Path) -> LoadRun:
-        """Start the generator and wait until it runs. Raises UsageError if `out_dir` holds an earlier load."""
+    def start(cls, plan: LoadPlan, out_dir: Path, shard: Shard | None = None) -> LoadRun:
+        """Start the generator of the plan, or of one shard of it, and wait until it runs.
+
+        Raises UsageError if `out_dir` holds an earlier load.
+        """
+        shard = shard or Shard()
         out_dir = Path(out_dir)
         make_folder(out_dir)
         if (out_dir / SUMMARY_FILE).exists() or (out_dir / PROGRESS_FILE).exists():
@@ -45,12 +51,14 @@ class LoadRun:
         plan_file = out_dir / "plan.json"
         write_text(plan_file, plan.to_json())
         argv = [sys.executable, "-m", "kit.load", "--plan", plan_file, "--out", out_dir]
+        argv += ["--shard", str(shard.index), "--shards", str(shard.count), "--starts-at-ns", str(shard.starts_at_ns)]
         try:
             run = cls(lifeline.spawn(argv, log=out_dir / LOG_FILE), out_dir)
         except OSError as error:
             raise EvidenceMissing(f"load in {out_dir} cannot be started: {error}") from error
         try:
             run._await_start()
+            run.started_at = time.time()
         except BaseException:
             run.close()
             raise
@@ -88,6 +96,13 @@ class LoadRun:
         if self.alive and not self._stop_sent:
             self._stop_sent = True  # a second signal would cut the drain short
             os.kill(self._owned.child_pid, signal.SIGTERM)
+
+    def stop_issuing_at(self, stops_at_ns: int) -> None:
+        """Start no operation that is scheduled at or after this time (epoch ns).
+
+        All shards of a plan end at the same operation if each is told some seconds before.
+        """
+        write_json(self._out_dir / STOP_FILE, {"stops_at_ns": stops_at_ns})
 
     def finish(self, timeout_s: float = FINISH_S_MAX) -> LoadStats:
         """Stop issuing, wait for the end, and return what was done. The history is complete then."""

@@ -31,6 +31,12 @@ def write_segment(path: Path, table: str, rows: Sequence[tuple[Any, ...]]) -> No
 
 def read_table(out_dir: Path, table: str, summary: dict[str, Any]) -> pa.Table:
     """Read all segments that the summary lists. Raises EvidenceMissing if one is absent, damaged or short."""
+    segments = [read_segment(path, table, rows) for path, rows in listed_segments(out_dir, table, summary)]
+    return pa.concat_tables(segments) if segments else SCHEMAS[table].empty_table()
+
+
+def listed_segments(out_dir: Path, table: str, summary: dict[str, Any]) -> list[tuple[Path, int]]:
+    """Return the files that the summary lists for a table, with their rows. Raises EvidenceMissing."""
     segments = summary.get("segments")
     listed = segments.get(table) if isinstance(segments, dict) else None
     if not isinstance(listed, list):
@@ -39,11 +45,14 @@ def read_table(out_dir: Path, table: str, summary: dict[str, Any]) -> pa.Table:
         named = [(out_dir / Path(str(name)).name, int(rows)) for name, rows in listed]
     except (TypeError, ValueError) as error:
         raise EvidenceMissing(f"{SUMMARY_FILE}: segments of {table} are not [file name, rows] each: {error}") from error
-    segments = [_read_segment(path, rows, SCHEMAS[table]) for path, rows in named]
-    return pa.concat_tables(segments) if segments else SCHEMAS[table].empty_table()
+    if len({path for path, _ in named}) != len(named):
+        raise EvidenceMissing(f"load in {out_dir}: {SUMMARY_FILE} lists a segment of {table} twice")
+    return named
 
 
-def _read_segment(path: Path, rows: int, schema: pa.Schema) -> pa.Table:
+def read_segment(path: Path, table: str, rows: int) -> pa.Table:
+    """Read one segment. Raises EvidenceMissing if it is absent, damaged, or has other columns or rows than expected."""
+    schema = SCHEMAS[table]
     try:
         segment = open_parquet(path).read()
     except (UnreadableFile, pa.ArrowException, OSError) as error:

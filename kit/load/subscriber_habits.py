@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from kit.load.plan import LoadPlan
+from kit.load.shards import Shard
 from kit.model import SLOW_SUBSCRIBER
 
 PRESENT_S = 2.0  # how long an absent subscriber is connected before it leaves again
@@ -39,12 +40,19 @@ class Habits(NamedTuple):
 
 
 class Role(NamedTuple):
-    """One subscriber of the plan."""
+    """One subscriber of the plan, with its number among all subscribers of the plan."""
 
     name: str
     symbol: str
     habits: Habits
     after: int = 0  # the seq after which it first subscribes
+    number: int = 0
+
+
+def roles_of(plan: LoadPlan, shard: Shard) -> list[Role]:
+    """Return the subscribers that this shard of the plan has from the beginning."""
+    numbered = [role._replace(number=number) for number, role in enumerate(roles(plan))]
+    return [role for role in numbered if shard.has_market(plan, role.symbol)]
 
 
 def roles(plan: LoadPlan) -> Iterator[Role]:
@@ -67,4 +75,5 @@ def roles(plan: LoadPlan) -> Iterator[Role]:
 def replay(plan: LoadPlan, number: int, until_seq: int) -> Role:
     """Return the `number`-th subscriber that reads the ledger of the last market from its beginning to `until_seq`."""
     symbol = plan.markets[-1]
-    return Role(f"s-{symbol}-replay{number}", symbol, Habits(until_seq=until_seq))
+    steady = sum(1 for _ in roles(plan))
+    return Role(f"s-{symbol}-replay{number}", symbol, Habits(until_seq=until_seq), number=steady + number)

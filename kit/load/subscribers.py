@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 
 from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
-from kit.load.subscriber_habits import READ_S, Role, replay, roles
+from kit.load.shards import Shard
+from kit.load.subscriber_habits import READ_S, Role, replay, roles_of
 from kit.model import PLANNED_RECONNECT
 
 OPEN_S_MAX = 3.0
@@ -53,7 +54,6 @@ class Subscriber:
         self,
         plan: LoadPlan,
         role: Role,
-        number: int,
         *,
         add: Add,
         epoch_ns: int,
@@ -68,7 +68,7 @@ class Subscriber:
         self._ending = ending
         self._newest = newest
         self._slow_since: int | None = None  # with a share: the seq from which on it reads only that share
-        self._draws = Draws(plan.seed, number, STREAM)
+        self._draws = Draws(plan.seed, role.number, STREAM)
         self._epoch_ns = epoch_ns
         self._connection = 0
         self._failures = 0  # connections in a row on which no event arrived
@@ -214,10 +214,11 @@ def _seq_of(text: str) -> int:
 
 
 class Subscribers:
-    """All subscribers of a plan. Call `start`, and at the end `catch_up` and `close`."""
+    """All subscribers of a plan, or of one shard of it. Call `start`, and at the end `catch_up` and `close`."""
 
-    def __init__(self, plan: LoadPlan, *, add: Add, epoch_ns: int) -> None:
+    def __init__(self, plan: LoadPlan, *, add: Add, epoch_ns: int, shard: Shard | None = None) -> None:
         self._plan = plan
+        self._shard = shard or Shard()
         self._add = add
         self._epoch_ns = epoch_ns
         self._ending = asyncio.Event()
@@ -225,16 +226,15 @@ class Subscribers:
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        for role in roles(self._plan):
+        for role in roles_of(self._plan, self._shard):
             self._subscribe(role)
-        if self._plan.replay_every_s:
+        if self._plan.replay_every_s and self._shard.has_market(self._plan, self._plan.markets[-1]):
             self._tasks.append(asyncio.create_task(self._replay(), name="replays"))
 
     def _subscribe(self, role: Role) -> None:
         subscriber = Subscriber(
             self._plan,
             role,
-            len(self._all),
             add=self._add,
             epoch_ns=self._epoch_ns,
             ending=self._ending,
