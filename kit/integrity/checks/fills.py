@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from kit import ledger_rules
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import firsts, paired, present, spread, totals, unpaired
 from kit.integrity.checks.sequence import stretch
@@ -17,15 +18,16 @@ from kit.integrity.findings.counterexample import Subject
 from kit.integrity.findings.minimise import smallest
 
 CHECKS = Checks()
+DOUBLE_RULE, TRADES_RULE = ledger_rules.NO_DOUBLE_FILL, ledger_rules.TRADES_WITHIN_ORDERS
 # The fewest orders with too many trades are searched among this many orders that trade most.
 BUSY_MAX = 64
 
 
 @CHECKS.add(
-    "no-double-fill",
-    noun="orders",
-    hold="were filled at most once",
-    broke="were filled twice",
+    DOUBLE_RULE.name,
+    noun=DOUBLE_RULE.noun,
+    hold=DOUBLE_RULE.hold,
+    broke=DOUBLE_RULE.broke,
     needs=("events",),
 )
 def no_double_fill(evidence: Evidence) -> Result:
@@ -41,10 +43,10 @@ def no_double_fill(evidence: Evidence) -> Result:
     key_of = spread(accepted["order"], accepted["key"], evidence.order_count, -1)
     wanted = spread(accepted["key"], accepted["qty"], size)
     got = totals(key_of, filled(evidence), size)
-    over = np.flatnonzero(got > wanted)
+    over = np.flatnonzero(ledger_rules.over_filled(got, wanted))
     taker = np.where(fills["order"] >= 0, key_of[fills["order"]], -1)
     event = fills["event"]
-    differs = (taker >= 0) & (event != event[firsts(taker, size)[taker]])
+    differs = (taker >= 0) & ledger_rules.matched_again(event, event[firsts(taker, size)[taker]])
     bad = np.union1d(over, taker[differs])
 
     def example(key: int) -> str:
@@ -275,10 +277,10 @@ def accepted_orders_legal(evidence: Evidence) -> Result:
 
 
 @CHECKS.add(
-    "trades-within-orders",
-    noun="trades",
-    hold="are no more in each market than the orders that traded",
-    broke="are too many for the orders that traded",
+    TRADES_RULE.name,
+    noun=TRADES_RULE.noun,
+    hold=TRADES_RULE.hold,
+    broke=TRADES_RULE.broke,
     needs=("events",),
 )
 def trades_within_orders(evidence: Evidence) -> Result:
@@ -293,7 +295,8 @@ def trades_within_orders(evidence: Evidence) -> Result:
         mine = fills.where(market == number)
         orders = present(np.concatenate([mine["order"], mine["maker"]]), evidence.order_count)
         per_market[number] = (len(mine), int(orders.sum()))
-    excess = {number: trades - orders for number, (trades, orders) in per_market.items() if trades > orders}
+    excesses = {number: ledger_rules.excess_trades(*found) for number, found in per_market.items()}
+    excess = {number: trades for number, trades in excesses.items() if trades}
 
     def worst() -> int:
         return max(excess, key=lambda number: excess[number])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kit import ledger_rules
 from kit.integrity.arrays import hashing
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import counts, firsts, present, spread
@@ -15,6 +16,7 @@ from kit.integrity.findings.check import Checks, Result, by_key, by_order, by_ro
 from kit.integrity.findings.counterexample import Subject
 
 CHECKS = Checks()
+KEY_RULE, ORDER_RULE = ledger_rules.EXACTLY_ONCE_PER_KEY, ledger_rules.ONE_EVENT_PER_ORDER
 
 
 def sequenced(evidence: Evidence) -> np.ndarray:
@@ -23,10 +25,10 @@ def sequenced(evidence: Evidence) -> np.ndarray:
 
 
 @CHECKS.add(
-    "exactly-once-per-key",
-    noun="keys",
-    hold="were applied exactly once",
-    broke="were applied more than once",
+    KEY_RULE.name,
+    noun=KEY_RULE.noun,
+    hold=KEY_RULE.hold,
+    broke=KEY_RULE.broke,
     needs=("events", "orders"),
 )
 def exactly_once_per_key(evidence: Evidence) -> Result:
@@ -36,7 +38,7 @@ def exactly_once_per_key(evidence: Evidence) -> Result:
     """
     written = sequenced(evidence)
     stored = counts(evidence.orders["key"], evidence.key_count)
-    bad = np.flatnonzero((written > 1) | (stored > 1))
+    bad = np.flatnonzero(ledger_rules.sequenced_again(written) | (stored > 1))
 
     def example(key: int) -> str:
         client, name = evidence.client_and_key(key)
@@ -79,17 +81,17 @@ def unknown_outcome_at_most_once(evidence: Evidence) -> Result:
 
 
 @CHECKS.add(
-    "one-event-per-order",
-    noun="orders",
-    hold="were sequenced by one event",
-    broke="were sequenced more than once",
+    ORDER_RULE.name,
+    noun=ORDER_RULE.noun,
+    hold=ORDER_RULE.hold,
+    broke=ORDER_RULE.broke,
     needs=("events",),
 )
 def one_event_per_order(evidence: Evidence) -> Result:
     """E7. Check that each order id was sequenced at most once: |{accepted, rejected events}| ≤ 1."""
     size = evidence.order_count
     times = counts(evidence.accepted["order"], size) + counts(evidence.rejected["order"], size)
-    bad = np.flatnonzero(times > 1)
+    bad = np.flatnonzero(ledger_rules.sequenced_again(times))
 
     def example(order: int) -> str:
         return f"order {evidence.order_id(order)} was sequenced {times[order]} times"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kit import ledger_rules
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Subject
@@ -14,11 +15,14 @@ CHECKS = Checks()
 AROUND = 3
 
 
+RULE = ledger_rules.GAP_FREE_SEQUENCE
+
+
 @CHECKS.add(
-    "gap-free-sequence",
-    noun="ledger events",
-    hold="carry the next number of their market",
-    broke="do not carry the next number of their market",
+    RULE.name,
+    noun=RULE.noun,
+    hold=RULE.hold,
+    broke=RULE.broke,
     needs=("events",),
 )
 def gap_free_sequence(evidence: Evidence) -> Result:
@@ -30,7 +34,7 @@ def gap_free_sequence(evidence: Evidence) -> Result:
     market, seq = events["market"], events["seq"].astype(np.int64)
     before = np.concatenate([[0], seq[:-1]])
     before[np.flatnonzero(np.diff(market)) + 1] = 0
-    bad = np.flatnonzero(seq != before + 1)
+    bad = np.flatnonzero(ledger_rules.out_of_sequence(seq, before))
 
     def example() -> str:
         name, number, previous = evidence.markets[int(market[bad[0]])], int(seq[bad[0]]), int(before[bad[0]])
