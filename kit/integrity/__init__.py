@@ -1,11 +1,16 @@
 """Check that orders and money stayed right: the clients' history against the ledger and the stored state.
 
-`check_run` judges a run's folder. Each module of `checks` holds one family of invariants as pure functions on evidence.
-The ledger's sequence says in which order things happened, so each check takes linear time and searches nothing.
+`check_run` judges a run's folder. A run that is too large for one machine is divided by markets and by clients
+(`divide_by_market`, `divide_by_client`). `check_part` judges each part, and once the whole run by what cannot be
+divided. `merge_parts` gives the findings of `check_run`.
+
+Each module of `checks` holds one family of invariants as pure functions on evidence. The ledger's sequence says in
+which order things happened, so each check takes linear time and searches nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -37,10 +42,15 @@ from kit.integrity.checks import (
     trade_reads,
 )
 from kit.integrity.evidence.assembly import read_evidence
+from kit.integrity.evidence.partitions import divide_by_client, divide_by_market
+from kit.integrity.findings import partial
 from kit.integrity.findings.check import Check, invalid, run_check
+from kit.integrity.findings.partial import Axis, Part
 from kit.model import FaultWindow, Finding, LoadStats
 
-__all__ = ["CHECKS", "Check", "check_run"]
+__all__ = [
+    "CHECKS", "Axis", "Check", "Part", "check_part", "check_run", "divide_by_client", "divide_by_market", "merge_parts",
+]  # fmt: skip
 
 # In the order in which a reader wants them: money first.
 CHECKS: tuple[Check, ...] = (
@@ -91,3 +101,28 @@ def check_run(
             reason = f"{run_dir} cannot be read as a run's folder, {type(error).__name__}: {error}"
             return [invalid(check.name, reason) for check in CHECKS]
         return [run_check(check, evidence) for check in CHECKS]
+
+
+def check_part(
+    folder: Path,
+    axis: Axis,
+    *,
+    number: int = 0,
+    count: int = 1,
+    fault: FaultWindow | None = None,
+    load: LoadStats | None = None,
+    memory_bytes_max: int | None = None,
+) -> Part:
+    """Judge one part of a run by the checks of its axis; with Axis.RUN, the run's own folder.
+
+    Raises EvidenceMissing for a folder that cannot be read.
+    """
+    storage = ColumnStorage(memory_bytes_max)
+    with closing(storage), system_memory_pool():
+        evidence = read_evidence(folder, storage, fault=fault, load=load)
+        return partial.examine_part(CHECKS, evidence, axis=axis, number=number, count=count)
+
+
+def merge_parts(parts: Sequence[Part]) -> list[Finding]:
+    """Make the findings of `check_run` from those of all parts. Raises EvidenceMissing if a part is missing."""
+    return partial.merge_parts(CHECKS, parts)

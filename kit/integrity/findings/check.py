@@ -82,35 +82,36 @@ class Checks:
 
 def run_check(check: Check, evidence: Evidence) -> Finding:
     """Run the check. Returns INVALID where the evidence is not enough for it or the check itself crashed."""
-    reason = _missing_evidence(check, evidence)
+    reason = missing_evidence(check, evidence)
     if reason:
         return invalid(check.name, reason)
     try:
-        found = _finding(check, check.find(evidence))
+        found = finding_of(check, check.find(evidence))
     except EvidenceMissing as missing:
         return invalid(check.name, str(missing))
     except Exception as error:  # noqa: BLE001 - the one boundary: a check that crashed has judged nothing
         return invalid(check.name, f"the check itself crashed: {type(error).__name__}: {error}")
-    reason = _clock_defect(check, evidence)
+    reason = clock_defect(check, evidence)
     return invalid(check.name, reason) if reason and found.status is Status.PASS else found
 
 
-def _missing_evidence(check: Check, evidence: Evidence) -> str:
+def missing_evidence(check: Check, evidence: Evidence) -> str:
     """Return why the check cannot judge at all, because any violation that it found would be an artefact."""
     for name in (*check.needs, *check.reads):
         if name in evidence.defects:
             return evidence.defects[name]
         if name in check.needs and name != "run" and not len(getattr(evidence, name)):
             return f"{name}: no rows were recorded"
-    return _clock_defect(check, evidence) if check.timed else ""
+    return clock_defect(check, evidence) if check.timed else ""
 
 
-def _clock_defect(check: Check, evidence: Evidence) -> str:
+def clock_defect(check: Check, evidence: Evidence) -> str:
     """Return why a pass would not count, although a violation would."""
     return next((evidence.clock_defects[name] for name in check.needs if name in evidence.clock_defects), "")
 
 
-def _finding(check: Check, result: Result) -> Finding:
+def finding_of(check: Check, result: Result) -> Finding:
+    """Tell what a check counted."""
     examined, violations = result.examined, result.violations
     if result.inconclusive and not violations:
         return invalid(check.name, result.inconclusive)
