@@ -5,11 +5,13 @@ when it is sent. `engine` sends it through `requests` and `pool`, classifies the
 `resubmissions` and `follow_ups`. `subscribers` listen to the event streams, as `subscriber_habits` says.
 `history_writer` and `writer_process` write the history, which `read_history` reads back. `generator` runs all of this
 in one process, and `LoadRun` controls that process from outside. `past` chooses what was sent before the load.
+`shards` splits one plan among several generators, whose histories `merged_history` merges exactly.
 """
 
 from kit.load.history import History, read_history
 from kit.load.past import past_operations
 from kit.load.plan import LoadPlan
 from kit.load.runner import LoadRun
+from kit.load.shards import Shard
 
-__all__ = ["History", "LoadPlan", "LoadRun", "past_operations", "read_history"]
+__all__ = ["History", "LoadPlan", "LoadRun", "Shard", "past_operations", "read_history"]

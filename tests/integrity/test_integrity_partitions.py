@@ -60,14 +60,14 @@ def differences(tables: Any, division: Division) -> list[tuple[Any, Any]]:
     return [(told(one), told(other)) for one, other in zip(whole, merged, strict=True) if told(one) != told(other)]
 
 
-@QUICK
+@settings(QUICK, max_examples=3)
 @given(SEEDS, DIVISIONS, st.booleans())
 def test_any_division_of_any_run_gives_the_findings_of_one_judge(seed: int, division: Division, doubled: bool):
     tables = execution.play(execution.random_steps(seed, 250), without_idempotency=doubled)
     assert differences(tables, division) == []
 
 
-@QUICK
+@settings(QUICK, max_examples=4)
 @given(SEEDS, st.sampled_from(planted.PLANTS), DIVISIONS)
 def test_any_division_of_a_run_with_an_anomaly_gives_the_findings_of_one_judge(seed, planting, division):
     tables: Any = execution.play(execution.random_steps(seed, 400))

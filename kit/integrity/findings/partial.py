@@ -68,7 +68,7 @@ class Part:
     """The partial findings of one of `count` parts along an axis.
 
     The part of axis RUN also holds, by check, why the evidence of the run is not enough at all (`missing`), and why a
-    pass would not count (`doubtful`).
+    pass would not count (`clock_defects`).
     """
 
     axis: Axis
@@ -76,7 +76,7 @@ class Part:
     count: int = 1
     findings: tuple[PartialFinding, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
-    doubtful: Mapping[str, str] = field(default_factory=dict)
+    clock_defects: Mapping[str, str] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -101,8 +101,8 @@ def examine_part(checks: Iterable[Check], evidence: Evidence, *, axis: Axis, num
     if axis is not Axis.RUN:
         return Part(axis=axis, number=number, count=count, findings=found)
     missing = {check.name: reason for check in checks if (reason := missing_evidence(check, evidence))}
-    doubtful = {check.name: reason for check in checks if (reason := clock_defect(check, evidence))}
-    return Part(axis=axis, findings=found, missing=missing, doubtful=doubtful)
+    clock_defects = {check.name: reason for check in checks if (reason := clock_defect(check, evidence))}
+    return Part(axis=axis, findings=found, missing=missing, clock_defects=clock_defects)
 
 
 def _examine(check: Check, evidence: Evidence) -> PartialFinding:
@@ -156,5 +156,5 @@ def _merged(check: Check, whole: Part, parts: Sequence[Part]) -> Finding:
         inconclusive=next((one.inconclusive for one in found if one.inconclusive), ""),
     )
     merged = finding_of(check, result)
-    doubt = whole.doubtful.get(check.name, "")
-    return invalid(check.name, doubt) if doubt and merged.status is Status.PASS else merged
+    defect = whole.clock_defects.get(check.name, "")
+    return invalid(check.name, defect) if defect and merged.status is Status.PASS else merged
