@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.compute as pc
-
 from kit.errors import EvidenceMissing
 from kit.files import make_folder, write_json, write_text
 from kit.load.counts import lag_ms
@@ -151,13 +149,11 @@ def _check_rows(plan: LoadPlan, one: _Done) -> None:
         for path, rows in listed_segments(one.folder, table, one.summary):
             segment = read_segment(path, table, rows)
             if table == ATTEMPTS:
-                wrong = [
-                    op_id for op_id in pc.unique(segment["op_id"]).to_pylist() if not one.shard.has_operation(op_id)
-                ]
+                wrong = [op_id for op_id in segment["op_id"].unique().to_pylist() if not one.shard.has_operation(op_id)]
                 if wrong:
                     raise EvidenceMissing(f"load: {one.shard} recorded operation {wrong[0]}, which is not its own")
             else:
-                for symbol in pc.unique(segment["symbol"]).to_pylist():
+                for symbol in segment["symbol"].unique().to_pylist():
                     if symbol not in plan.markets or not one.shard.has_market(plan, symbol):
                         what = f"a subscriber of {symbol!r:.40}, which is not its own"
                         raise EvidenceMissing(f"load: {one.shard} recorded {what}")

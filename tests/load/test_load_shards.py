@@ -80,7 +80,7 @@ def test_what_follows_an_operation_belongs_to_its_shard_and_has_an_id_of_its_own
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 8), st.integers(1, len(MARKETS)), st.integers(0, 3), st.booleans())
 def test_each_subscriber_belongs_to_one_shard_with_the_number_that_it_has_in_the_plan(count, markets, steady, unusual):
-    habits = {"absent_s": 5.0, "slow_pause_s": 5.0, "trickle_per_s": 2.0} if unusual else {}
+    habits: dict[str, Any] = {"absent_s": 5.0, "slow_pause_s": 5.0, "trickle_share": 0.5} if unusual and steady else {}
     plan = LoadPlan(api_url="http://x", markets=MARKETS[:markets], subscribers_per_market=steady, **habits)
     parts = [roles_of(plan, shard) for shard in shards(count)]
     whole = [role._replace(number=number) for number, role in enumerate(roles(plan))]

@@ -25,6 +25,7 @@ from kit.integrity.evidence.run_folder import (
     HISTORY_TABLES,
     LEDGER,
     LEDGER_TABLES,
+    PAST_HISTORY,
     SUMMARY_FILE,
     RunFolder,
 )
@@ -94,12 +95,13 @@ def _divide(
         for name in (HISTORY, LEDGER):
             (folder / name).mkdir(parents=True)
     for name in BY_MARKET:
-        types = (HISTORY_TABLES | LEDGER_TABLES)[name]
+        types = {**HISTORY_TABLES, **LEDGER_TABLES}[name]
         paths = [_path(folder, name) for folder in folders]
         for number, written in enumerate(_write(tables[name], types, paths, columns.get(name), assign)):
             rows[number][name] = written
     for folder, written in zip(folders, rows, strict=True):
         _write_summary(folder, written)
+        _write_empty_past(folder)
     return folders
 
 
@@ -115,7 +117,9 @@ def _write(
     with ExitStack() as stack:
         writers = [stack.enter_context(pq.ParquetWriter(path, schema, compression="zstd")) for path in paths]
         written = [0] * len(paths)
-        for batch in table.batches(tuple(types)) if column else ():
+        if column is None:
+            return written
+        for batch in table.batches(tuple(types)):
             whole = pa.record_batch([decoded(batch[name]) for name in types], schema=schema)
             for number, chosen in _assigned(batch[column], assign):
                 part = whole.filter(pa.array(chosen))
@@ -131,6 +135,14 @@ def _assigned(values: Any, assign: Assign) -> Iterator[tuple[int, np.ndarray]]:
     of_row = parts[coded.indices.to_numpy(zero_copy_only=False)] if len(coded) else np.zeros(0, dtype=np.int64)
     for number in np.unique(of_row).tolist():
         yield number, of_row == number
+
+
+def _write_empty_past(folder: Path) -> None:
+    """Write what precedes the history as an empty table: the part's attempts hold those of the past already."""
+    for name, where in PAST_HISTORY.items():
+        schema = pa.schema([(column, ARROW_TYPES[kind]) for column, kind in HISTORY_TABLES[name].items()])
+        (folder / where).parent.mkdir(exist_ok=True)
+        pq.write_table(schema.empty_table(), folder / where)
 
 
 def _write_summary(folder: Path, rows: Mapping[str, int]) -> None:

@@ -30,7 +30,7 @@ _MARKET = """
 no-double-fill no-over-fill pair-trades-once trade-ids-unique fill-parties-exist fills-are-legal accepted-orders-legal
 trades-within-orders one-event-per-order gap-free-sequence price-time-replay no-fill-after-cancel cancelled-or-filled
 cancels-follow-orders order-state-equals-fills bought-equals-sold positions-equal-fills balances-sum-to-zero
-stored-as-sequenced accepted-equals-sequenced outbox-empty stream-in-order stream-on-time book-equals-ledger
+stored-as-sequenced accepted-equals-sequenced outbox-empty stream-in-order book-equals-ledger
 monotone-books trades-equal-ledger trade-pages-advance
 """
 _CLIENT = """

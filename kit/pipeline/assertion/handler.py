@@ -40,8 +40,8 @@ class BadInput(ValueError):
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Run in AWS Lambda."""
-    clients = {name: boto3.client(name, config=CONFIG) for name in ("cloudwatch", "dynamodb")}
-    return judge(event, Aws(**clients))
+    cloudwatch, dynamodb = (boto3.client(name, config=CONFIG) for name in ("cloudwatch", "dynamodb"))
+    return judge(event, Aws(cloudwatch=cloudwatch, dynamodb=dynamodb))
 
 
 def judge(event: Mapping[str, Any], aws: Aws) -> dict[str, Any]:
