@@ -68,7 +68,9 @@ def _published(evidence: RunEvidence) -> dict[str, float]:
         for name, series_name in telemetry.SERIES_OF.items()
         if series_name in series
     }
-    latencies = telemetry_latency.periods_max(series["latency_count"]["value"]) if "latency_count" in series else 0
+    latencies = (
+        telemetry_latency.periods_max(series["latency_count"]["value"].tolist()) if "latency_count" in series else 0
+    )
     return totals | {telemetry_latency.CHECK: float(latencies)}
 
 

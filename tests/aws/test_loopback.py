@@ -80,11 +80,12 @@ def test_what_the_environment_excludes_stays_excluded():
 
 
 def test_no_module_of_the_kit_opens_urls_by_itself():
-    """Python's own functions would ask the environment for a proxy."""
+    """Python's own functions would ask the environment for a proxy. An opener without proxies asks nothing."""
+    direct = "build_opener(urllib.request.ProxyHandler({}), "
     opening = ("urlopen(", "build_opener(", "import requests", "import httpx", "import aiohttp", "urllib3.")
     found = {
         str(path.relative_to(KIT))
         for path in KIT.rglob("*.py")
-        if any(each in path.read_text(encoding="utf-8") for each in opening)
+        if any(each in path.read_text(encoding="utf-8").replace(direct, "") for each in opening)
     }
     assert found == {"aws/loopback.py"}
