@@ -142,7 +142,8 @@ def test_the_error_names_the_first_failure_and_the_stack_is_deleted(
 @pytest.mark.slow
 def test_the_error_contains_the_last_log_lines_of_a_failing_image(local_session: aws.Session, tmp_path: Path):
     source = tmp_path / "paperbroker"
-    source.mkdir()
+    (source / "deploy").mkdir(parents=True)
+    (source / "deploy" / "stack.yaml").write_bytes(TEMPLATE.read_bytes())
     (source / "__init__.py").touch()
     (source / "main.py").write_text("raise RuntimeError('no ledger today')\n")
     image = build.build_image(local_session, source=source, change=None, changes_dir=source / "changes")
