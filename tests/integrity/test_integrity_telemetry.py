@@ -133,3 +133,12 @@ def test_an_honest_exchange_publishes_what_its_history_says(golden):
 
 def found(tables: dict[str, Any], name: str) -> Finding:
     return judge(tables, name)[name]
+
+
+def test_lags_of_a_run_whose_periods_all_touch_the_fault_are_judged_together(tables):
+    """A brief run may have no period of its own before and after a fault of the network."""
+    seconds = (tables["events"]["ts_ns"] - T0_NS) / 1e9
+    window = fault("aws:ecs:task-network-packet-loss", T0 + float(seconds.max()))
+    assert judge(tables, "lag-as-ledger-shows", fault=window)["lag-as-ledger-shows"].status is Status.PASS
+    planted_metrics.lag_counts_from_the_commit(tables)
+    assert judge(tables, "lag-as-ledger-shows", fault=window)["lag-as-ledger-shows"].status is Status.FAIL

@@ -9,7 +9,7 @@ import numpy as np
 
 from kit.integrity.arrays.grouping import spread
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, slow_networks, unpublished
+from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, overlapping, slow_networks, unpublished
 from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
 from kit.model import NS_PER_MS, NS_PER_S
@@ -65,9 +65,10 @@ def lag_as_ledger_shows(evidence: Evidence) -> Result:
 
     In each period the greatest published value is at least what most orders took from their stored acceptance to the
     ledger's time of their first event, or of the trade on their arrival. Periods in which no matcher published, whose
-    publish may be lost, or in which a commit's answer may be, are left out.
+    publish may be lost, or in which a commit's answer may be, are left out. If these are all periods of a short run,
+    the orders outside such times are judged together.
     """
-    periods = list(_periods(evidence))
+    periods = list(_periods(evidence)) or list(_rest(evidence))
     wrong = [period for period in periods if period.is_wrong]
     if len(wrong) < PERIODS_MIN:
         wrong = [period for period in wrong if period.is_wrong_alone]
@@ -86,21 +87,47 @@ def lag_as_ledger_shows(evidence: Evidence) -> Result:
 
 
 def _periods(evidence: Evidence) -> Iterator[Period]:
-    beats = evidence.series.of(BEATS)[:, 0]
-    left_out = (*unpublished(evidence.series, evidence.fault), *slow_networks(evidence.fault))
-    for metric, (at, took_ms) in ((LAG, _first_events(evidence)), (FIRST_FILL, _first_fills(evidence))):
-        points = dict(evidence.series.of(metric).tolist())
+    left_out = _left_out(evidence)
+    for metric, at, took_ms in _times(evidence):
         for start in np.unique(np.floor(at / POINT_S) * POINT_S).tolist():
-            mine = took_ms[(at >= start) & (at < start + POINT_S)]
-            is_published = bool(((beats >= start) & (beats < start + 2 * POINT_S)).any())
-            if len(mine) >= ORDERS_MIN and is_published and not _is_left_out(start, left_out):
-                yield Period(
-                    start=start,
-                    metric=metric,
-                    # What is committed at the end of a period is published in the next one.
-                    published_ms=max(points.get(start, 0.0), points.get(start + POINT_S, 0.0)),
-                    ledger_ms=float(np.percentile(mine, SHARE, method="inverted_cdf")),
-                )
+            mine = (at >= start) & (at < start + POINT_S)
+            if not _is_left_out(start, left_out):
+                yield from _compared(evidence, metric, at[mine], took_ms[mine])
+
+
+def _rest(evidence: Evidence) -> Iterator[Period]:
+    """Return all orders that the fault left alone as one period, for a run in which it touched every period."""
+    left_out = _left_out(evidence)
+    for metric, at, took_ms in _times(evidence):
+        mine = ~inside(at, left_out)
+        yield from _compared(evidence, metric, at[mine], took_ms[mine])
+
+
+def _compared(evidence: Evidence, metric: str, at: np.ndarray, took_ms: np.ndarray) -> Iterator[Period]:
+    """Compare these orders with what was published in their periods and, for the last of each, in the next one."""
+    if len(at) < ORDERS_MIN:
+        return
+    starts = np.unique(np.floor(at / POINT_S) * POINT_S)
+    starts = np.union1d(starts, starts + POINT_S)
+    if not overlapping(evidence.series.of(BEATS)[:, 0], 0.0, tuple((start, start + POINT_S) for start in starts)).any():
+        return
+    points = evidence.series.of(metric)
+    yield Period(
+        start=float(starts[0]),
+        metric=metric,
+        published_ms=float(points[np.isin(points[:, 0], starts), 1].max(initial=0.0)),
+        ledger_ms=float(np.percentile(took_ms, SHARE, method="inverted_cdf")),
+    )
+
+
+def _times(evidence: Evidence) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Return each metric with the times of what it tells in the ledger, epoch s, and how long it took, ms."""
+    yield LAG, *_first_events(evidence)
+    yield FIRST_FILL, *_first_fills(evidence)
+
+
+def _left_out(evidence: Evidence) -> tuple[Window, ...]:
+    return (*unpublished(evidence.series, evidence.fault), *slow_networks(evidence.fault))
 
 
 def _is_left_out(start: float, windows: tuple[Window, ...]) -> bool:
