@@ -22,7 +22,7 @@ def remove(tables: Tables, name: str) -> None:
 
 def answer_5xx(tables: Tables) -> None:
     """Make PaperBroker answer a few orders with a 503 of its own, in its JSON; the metrics do not count them."""
-    asked = edits.rows(tables, "attempts", op="get_order", status=404).index[:5]
+    asked = edits.rows(tables, "attempts", op="get_order", status=404).index[-5:]
     for index in asked:
         edits.change(tables, "attempts", index, status=503, outcome="info", reply='{"error":"StoreUnavailable"}')
 

@@ -27,6 +27,8 @@ COMMIT_NS_MAX = 10_000_000_000
 STALL_NS_MIN = 3_000_000_000
 # Where more than this share of the requests failed or took as long as SLOW_NS, the stream was not alone.
 SLOW_NS, SLOW_SHARE_MAX = 1_000_000_000, 0.5
+# Fewer requests that ended in a wait of ten seconds say nothing about the rest of the system.
+ENDED_MIN = 5
 # What a counterexample shows: seqs on either side, and at most so many messages, connections and characters.
 NEAR, MESSAGES_MAX, CONNECTIONS_MAX, EVENT_CHARS_MAX = 2, 8, 6, 160
 
@@ -309,11 +311,11 @@ def _stood_still_ns(evidence: Evidence, begin_ns: np.ndarray, end_ns: np.ndarray
 
 
 def _slow_share(evidence: Evidence, begin_ns: np.ndarray, end_ns: np.ndarray) -> np.ndarray:
-    """Return for each wait which share of the attempts that ended in it failed or was slow; 0 without any."""
+    """Return for each wait which share of the attempts that ended in it failed or was slow; 0 if only a few ended."""
     done_ns, sent_ns = evidence.attempts["completed_ns"], evidence.attempts["invoked_ns"]
     slow = (done_ns - sent_ns >= SLOW_NS) | (evidence.attempts["outcome"] == INFO)
     ended, slowly = (_counted(times, begin_ns, end_ns) for times in (done_ns, done_ns[slow]))
-    return slowly / np.maximum(ended, 1)
+    return np.where(ended >= ENDED_MIN, slowly / np.maximum(ended, 1), 0.0)
 
 
 def _counted(times_ns: np.ndarray, begin_ns: np.ndarray, end_ns: np.ndarray) -> np.ndarray:
