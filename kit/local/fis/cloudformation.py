@@ -43,6 +43,7 @@ class _TemplateResource:
 
 def _request(properties: Properties) -> dict[str, Any]:
     """Check the properties, and return them in the API's notation with the stack's tags."""
+    properties = properties or {}  # A template may say `Properties:` and nothing else.
     tags = properties.get("Tags")
     if not isinstance(tags, dict):
         return templates.checked(properties, is_cloudformation=True)
