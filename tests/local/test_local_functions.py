@@ -315,7 +315,7 @@ def test_a_custom_resource_is_made_by_its_function(cloud: Any) -> None:
 
 
 def test_a_queues_messages_are_worked_off_by_the_function(cloud: Any) -> None:
-    """One that fails is tried again; the invocations of the event source are counted, too."""
+    """The invocations of an event source are counted, too."""
     function, (url, arn) = Function(cloud), queue(cloud, f"source-{uuid.uuid4().hex[:6]}")
     mapping = function.client.create_event_source_mapping(EventSourceArn=arn, FunctionName=function.name)["UUID"]
     try:
