@@ -41,6 +41,7 @@ class FisRig:
         self.fis = cloud.client("fis")
         self.ec2 = cloud.client("ec2")
         self.cloudwatch = cloud.client("cloudwatch")
+        self.left_by_others = {line["remember"] for line in self.open_lines()}
 
     def template(self, **settings: Any) -> str:
         """Create a template of one short wait, changed by `settings`. Return its id."""
@@ -102,10 +103,18 @@ class FisRig:
         assert self.open_entries() == []
 
     def open_entries(self) -> list[str]:
-        """Return the kinds of the changes in the undo journal that are not undone yet."""
-        lines = [json.loads(line) for line in (self.cloud.state_dir / FILE_NAME).read_text().splitlines()]
+        """Return the kinds of the changes made since the rig exists that are not undone yet.
+
+        A test of an undo that fails leaves its change in the journal of the shared cloud.
+        """
+        return [line["kind"] for line in self.open_lines() if line["remember"] not in self.left_by_others]
+
+    def open_lines(self) -> list[dict[str, Any]]:
+        """Return the lines of the undo journal for changes that are not undone yet."""
+        journal = self.cloud.state_dir / FILE_NAME
+        lines = [json.loads(line) for line in journal.read_text().splitlines()] if journal.exists() else []
         forgotten = {line["forget"] for line in lines if "forget" in line}
-        return [line["kind"] for line in lines if "remember" in line and line["remember"] not in forgotten]
+        return [line for line in lines if "remember" in line and line["remember"] not in forgotten]
 
     def subnets(self, zones: str = "ab", count: int = 1) -> tuple[str, list[str]]:
         """Create a VPC with `count` subnets in each zone, tagged Group=<name>. Return the name and the subnet ids."""
