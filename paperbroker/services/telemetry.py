@@ -23,6 +23,7 @@ PERIOD_S = 5.0
 VALUES_MAX = 150  # CloudWatch accepts no more distinct values in one datum.
 HEARTBEAT = "Heartbeat"
 METADATA_TIMEOUT_S = 1.0
+METADATA_TRIES = 3
 NO_ZONE = "none"
 
 
@@ -130,12 +131,19 @@ def _bucket(value: float) -> float:
 
 
 def availability_zone(metadata_uri: str, log: Log) -> str:
-    """Return the task's Availability Zone from the ECS metadata endpoint; NO_ZONE if there is none."""
+    """Return the task's Availability Zone from the ECS metadata endpoint; NO_ZONE if it tells none in METADATA_TRIES.
+
+    It is asked once in a task's life: a task that got no answer would publish without a zone until it ends.
+    """
     if not metadata_uri:
         return NO_ZONE
-    try:
-        with urllib.request.urlopen(f"{metadata_uri}/task", timeout=METADATA_TIMEOUT_S) as answer:
-            return str(json.load(answer).get("AvailabilityZone") or NO_ZONE)
-    except (OSError, ValueError) as exc:
-        log.warning("telemetry.no_zone", error=str(exc))
-        return NO_ZONE
+    for left in reversed(range(METADATA_TRIES)):
+        try:
+            with urllib.request.urlopen(f"{metadata_uri}/task", timeout=METADATA_TIMEOUT_S) as answer:
+                if zone := json.load(answer).get("AvailabilityZone"):
+                    return str(zone)
+                error = "the answer has no AvailabilityZone"
+        except (OSError, ValueError) as exc:
+            error = str(exc)
+        log.warning("telemetry.no_zone", error=error, tries_left=left)
+    return NO_ZONE

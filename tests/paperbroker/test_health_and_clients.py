@@ -16,7 +16,7 @@ from botocore.exceptions import ReadTimeoutError
 from paperbroker.errors import QueueUnavailable, StoreUnavailable
 from paperbroker.logs import Log
 from paperbroker.services.health import HealthServer, Readiness
-from paperbroker.services.telemetry import availability_zone
+from paperbroker.services.telemetry import METADATA_TRIES, availability_zone
 from paperbroker.storage.clients import CONNECTIONS_MAX, Clients
 from paperbroker.storage.ledger import LedgerTables
 from paperbroker.storage.queues import CommandQueue
@@ -92,12 +92,16 @@ def test_a_throttled_store_can_be_reached(name: str):
     PROBES[name](refusal("ProvisionedThroughputExceededException"))
 
 
-def test_the_zone_of_a_task_comes_from_the_metadata_endpoint():
+@pytest.mark.parametrize(("refused", "zone"), [(0, "us-east-1b"), (2, "us-east-1b"), (3, "none")])
+def test_the_zone_of_a_task_comes_from_the_metadata_endpoint(refused: int, zone: str):
+    """A task that gets no answer on its third try publishes without a zone."""
+    asked: list[str] = []
+
     class Metadata(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            found = self.path == "/v4/abc/task"
-            body = json.dumps({"AvailabilityZone": "us-east-1b"} if found else {}).encode()
-            self.send_response(200)
+            asked.append(self.path)
+            body = json.dumps({"AvailabilityZone": "us-east-1b"} if len(asked) > refused else {}).encode()
+            self.send_response(503 if len(asked) == 1 and refused else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
@@ -106,10 +110,12 @@ def test_the_zone_of_a_task_comes_from_the_metadata_endpoint():
             """Not logged."""
 
     server = HTTPServer(("127.0.0.1", 0), Metadata)
-    server.timeout = 2.0
-    thread = threading.Thread(target=server.handle_request)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    zone = availability_zone(f"http://127.0.0.1:{server.server_port}/v4/abc", LOG)
-    thread.join(5)
-    server.server_close()
-    assert zone == "us-east-1b"
+    try:
+        found = availability_zone(f"http://127.0.0.1:{server.server_port}/v4/abc", LOG)
+    finally:
+        server.shutdown()
+        thread.join(5)
+        server.server_close()
+    assert (found, asked) == (zone, ["/v4/abc/task"] * min(refused + 1, METADATA_TRIES))
