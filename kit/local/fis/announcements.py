@@ -3,39 +3,25 @@
 A failure to publish never fails the experiment: its faults must be undone even when its log group was deleted.
 """
 
-import functools
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, ParamSpec
+from typing import Any
 
 from ministack.services import eventbridge
 
 from kit.local.fis import log_delivery
 from kit.local.fis.experiments import ActionState, Experiment
 from kit.local.fis.targets import ResolvedTarget
+from kit.local.publishing import never_raises
 
 EXPERIMENT_EVENT = "FIS Experiment State Change"
-P = ParamSpec("P")
 
 log = logging.getLogger(__name__)
 
 
-def _never_raises(publish: Callable[P, None]) -> Callable[P, None]:
-    """Log the errors of a function instead of raising them. Targets of EventBridge rules run users' code."""
-
-    @functools.wraps(publish)
-    def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            publish(*args, **kwargs)
-        except Exception:
-            log.exception("fis announcement failed", extra={"announcement": publish.__name__})
-
-    return call
-
-
-@_never_raises
+@never_raises
 def experiment_changed(experiment: Experiment, old_status: str) -> None:
     """Put the EventBridge event of a change of state."""
     detail = {
@@ -127,7 +113,7 @@ def action_ended(experiment: Experiment, action: ActionState) -> None:
     )
 
 
-@_never_raises
+@never_raises
 def _deliver(experiment: Experiment) -> None:
     log_delivery.deliver(experiment)
 
@@ -136,7 +122,7 @@ def _action(action: ActionState) -> dict[str, Any]:
     return {"action_name": action.name, "action_id": action.definition["actionId"]}
 
 
-@_never_raises
+@never_raises
 def _write(experiment: Experiment, log_type: str, details: Mapping[str, Any]) -> None:
     log.info("fis %s", log_type, extra={"experiment": experiment.id, "details": details})
     version = (experiment.template.get("logConfiguration") or {}).get("logSchemaVersion")

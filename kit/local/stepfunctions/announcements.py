@@ -5,14 +5,12 @@ A failure to publish never fails an execution.
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
-from collections.abc import Callable
-from typing import Any, ParamSpec
+from typing import Any
 
 from ministack.services import cloudwatch, eventbridge
 
+from kit.local.publishing import never_raises
 from kit.local.stepfunctions import log_delivery
 from kit.local.stepfunctions.executions import RUNNING, SUCCEEDED, Execution
 from kit.local.stepfunctions.language.json_values import dump, size_bytes
@@ -26,25 +24,9 @@ _METRICS = {
     "SUCCEEDED": "ExecutionsSucceeded", "FAILED": "ExecutionsFailed", "ABORTED": "ExecutionsAborted",
     "TIMED_OUT": "ExecutionsTimedOut",
 }  # fmt: skip
-P = ParamSpec("P")
-
-log = logging.getLogger(__name__)
 
 
-def _never_raises(publish: Callable[P, None]) -> Callable[P, None]:
-    """Log the errors of a function instead of raising them. Targets of EventBridge rules run users' code."""
-
-    @functools.wraps(publish)
-    def call(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            publish(*args, **kwargs)
-        except Exception:
-            log.exception("states announcement failed", extra={"announcement": publish.__name__})
-
-    return call
-
-
-@_never_raises
+@never_raises
 def event_recorded(execution: Execution, event: Event) -> None:
     """Deliver an event of an execution's history to its log."""
     log_delivery.deliver(execution, event)
@@ -58,7 +40,7 @@ def status_changed(execution: Execution) -> None:
         _announce(execution)
 
 
-@_never_raises
+@never_raises
 def _count(execution: Execution) -> None:
     if execution.status == RUNNING:
         _put(execution, "ExecutionsStarted", "Count", 1.0)
@@ -74,7 +56,7 @@ def _put(execution: Execution, name: str, unit: str, value: float) -> None:
     cloudwatch._store_datum(NAMESPACE, name, dims, at, unit, None, [value], [1.0], None)
 
 
-@_never_raises
+@never_raises
 def _announce(execution: Execution) -> None:
     failed = execution.status not in (RUNNING, SUCCEEDED)
     detail: dict[str, Any] = {
