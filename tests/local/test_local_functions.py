@@ -186,9 +186,9 @@ def _has_log(function: Function) -> bool:
     return bool(groups["logGroups"])
 
 
-def queue(cloud: Any, name: str) -> tuple[str, str]:
+def queue(cloud: Any, name: str, **attributes: str) -> tuple[str, str]:
     sqs = cloud.client("sqs")
-    url = sqs.create_queue(QueueName=name)["QueueUrl"]
+    url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
     return url, sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
@@ -323,3 +323,66 @@ def test_a_queues_messages_are_worked_off_by_the_function(cloud: Any) -> None:
         wait_until(lambda: function.metric("Invocations") == 1, "the function was invoked")
     finally:
         function.client.delete_event_source_mapping(UUID=mapping)
+
+
+REFUSING = """
+def handler(event, context):
+    counts = {each["messageId"]: int(each["attributes"]["ApproximateReceiveCount"]) for each in event["Records"]}
+    bodies = {each["messageId"]: each["body"] for each in event["Records"]}
+    print(sorted((bodies[one], count) for one, count in counts.items()))
+    if any(bodies[one] == "at-first" and count == 1 for one, count in counts.items()):
+        raise RuntimeError("not yet")
+    return {"batchItemFailures": [{"itemIdentifier": one} for one in bodies if bodies[one] == "never"]}
+"""
+
+
+WARM_UPS = 1
+
+
+def _refusing(cloud: Any) -> Function:
+    """Return a function whose environment is up, so that an invocation takes less than the visibility timeout."""
+    function = Function(cloud, REFUSING, Timeout=1)
+    for _ in range(WARM_UPS):
+        assert function.invoke({"Records": []}) == ({"batchItemFailures": []}, "")
+    return function
+
+
+def test_a_message_whose_invocation_failed_is_worked_off_again(cloud: Any) -> None:
+    """It comes again after its visibility timeout, with its count, and is gone when an invocation succeeds."""
+    function = _refusing(cloud)
+    url, arn = queue(cloud, f"again-{uuid.uuid4().hex[:6]}", VisibilityTimeout="1")
+    cloud.client("sqs").send_message(QueueUrl=url, MessageBody="at-first")
+    mapping = function.client.create_event_source_mapping(EventSourceArn=arn, FunctionName=function.name)["UUID"]
+    try:
+        wait_until(lambda: function.metric("Invocations") == WARM_UPS + 2, "the function was invoked again")
+        wait_until(lambda: kept(cloud, url) == 0, "the message is gone")
+    finally:
+        function.client.delete_event_source_mapping(UUID=mapping)
+    assert [line for line in function.log() if "at-first" in line] == ["[('at-first', 1)]", "[('at-first', 2)]"]
+    assert function.metric("Errors") == 1
+
+
+def test_only_the_refused_message_of_a_batch_comes_again_until_it_is_a_dead_letter(cloud: Any) -> None:
+    """After as many receives as its queue's redrive policy allows."""
+    function, name = _refusing(cloud), f"batch-{uuid.uuid4().hex[:6]}"
+    dead_url, dead_arn = queue(cloud, f"{name}-dead")
+    redrive = json.dumps({"deadLetterTargetArn": dead_arn, "maxReceiveCount": 2})
+    url, arn = queue(cloud, name, VisibilityTimeout="1", RedrivePolicy=redrive)
+    entries = [{"Id": body, "MessageBody": body} for body in ("never", "taken")]
+    cloud.client("sqs").send_message_batch(QueueUrl=url, Entries=entries)
+    mapping = function.client.create_event_source_mapping(
+        EventSourceArn=arn, FunctionName=function.name, FunctionResponseTypes=["ReportBatchItemFailures"]
+    )["UUID"]
+    try:
+        assert message(cloud, dead_url)["Body"] == "never"
+    finally:
+        function.client.delete_event_source_mapping(UUID=mapping)
+    assert [line for line in function.log() if "never" in line] == ["[('never', 1), ('taken', 1)]", "[('never', 2)]"]
+    assert (kept(cloud, url), function.metric("Errors")) == (0, 0)
+
+
+def kept(cloud: Any, url: str) -> int:
+    """Return how many messages a queue holds, visible or not."""
+    names = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible")
+    told = cloud.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=list(names))["Attributes"]
+    return sum(int(told[name]) for name in names)
