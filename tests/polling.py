@@ -10,6 +10,9 @@ from typing import TypeVar
 # Liveness, not speed: long enough for a machine that runs several tests at once.
 TIMEOUT_S = 30.0
 INTERVAL_S = 0.02
+# A measured time may be this much shorter than the delay that was asked for. uvloop's clock counts whole milliseconds,
+# and the delay and its measurement may use different clocks.
+CLOCK_STEP_S = 0.001
 
 T = TypeVar("T")
 

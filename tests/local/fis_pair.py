@@ -12,14 +12,14 @@ from typing import Any
 
 from tests.local.ecs_fixtures import processes
 from tests.local.fis_rig import FisRig
-from tests.polling import wait_until
+from tests.polling import CLOCK_STEP_S, wait_until
 
 IMAGE = "000000000000.dkr.ecr.us-east-1.amazonaws.com/paperbroker-base:latest"
 APP = Path(__file__).with_name("fis_web.py")
 UP_S_MAX = 25.0
-# Far above what a busy machine adds, so that "late" and "in time" cannot be mistaken.
+# DELAY_MS is far above what a busy machine adds, so that "late" and "in time" cannot be mistaken.
 DELAY_MS = 600
-LATE_S, IN_TIME_S = 0.6, 0.4
+LATE_S, IN_TIME_S = DELAY_MS / 1000 - CLOCK_STEP_S, 0.4
 
 
 class Pair:

@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from kit.local import gateway
 from kit.local.name_lookups import LIMITS, SERVICES, TAG, Impairment, NameLookupsInvalid, impairment
 from tests.local.test_local_gateway import WAIT_S, Rig, in_rig
+from tests.polling import CLOCK_STEP_S
 
 CALL = b"POST / HTTP/1.1\r\nHost: x\r\nSigned-By: TASKKEY/dynamodb\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -66,7 +67,7 @@ async def calls(it: Rig, number: int) -> list[tuple[bytes, float]]:
 async def test_only_the_first_call_on_a_connection_waits(it: Rig) -> None:
     it.tags[:] = tagged("delay_ms=300")
     (_, first_s), (_, second_s) = await calls(it, 2)
-    assert first_s >= 0.3 > second_s
+    assert first_s >= 0.3 - CLOCK_STEP_S > second_s
     it.tags[:] = tagged("")
     ((_, usual_s),) = await calls(it, 1)
     assert usual_s < 0.3
