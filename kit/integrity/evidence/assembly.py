@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,70 +48,108 @@ def read_evidence(
     Without `load`, the generator's counts are read from the history's summary.
     """
     folder = RunFolder(run_dir, storage)
-    recorded, defects = folder.tables, folder.defects
-    markets, subscribers, clients = Names(), Names(), ClientIds()
+    reader = _TableReader(folder=folder, storage=storage)
+    tables = reader.read_all()
+    order_count, key_count = _number_ids(tables)
+    series = _series(folder, run_dir)
+    sent = validity.Sent(by_load=load or folder.load, before=folder.past_attempts)
+    clock_defects = validity.find_defects(tables, folder.tables, key_count, sent, folder.defects)
+    return Evidence(
+        **tables,
+        series=series,
+        **_parts(tables["attempts"], tables["events"]),
+        past_attempts=folder.past_attempts,
+        order_count=order_count,
+        key_count=key_count,
+        client_count=len(reader.clients),
+        market_ranges=stream_tables.MarketRanges(tables["events"]),
+        markets=reader.markets,
+        subscribers=reader.subscribers,
+        recorded=folder.tables,
+        defects=folder.defects,
+        clock_defects=clock_defects,
+        fault=fault,
+    )
 
-    def read(name: str, reader: Callable[[ParquetTable], Columns]) -> Columns:
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TableReader:
+    """The tables of one run, and the numbers of markets, subscribers and clients that all of them share."""
+
+    folder: RunFolder
+    storage: ColumnStorage
+    markets: Names = field(default_factory=Names)
+    subscribers: Names = field(default_factory=Names)
+    clients: ClientIds = field(default_factory=ClientIds)
+
+    def read_all(self) -> dict[str, Columns]:
+        """Read every table but the series. Tables that are made of attempts are empty if these cannot be used."""
+        events = self._read_events()
+        tables = {"events": events, **self._read_attempts(), **self._read_stream(events), **self._read_state()}
+        if "attempts" in self.folder.defects:
+            tables |= {name: Columns(self.storage) for name in (*READ_TABLES, "book_levels", "page_trades")}
+        return tables
+
+    def _read_events(self) -> Columns:
+        messages = _expected_messages(self.folder.tables)
+        return self._read(
+            "events",
+            lambda table: ledger_tables.read_events(table, self.storage, self.markets, self.clients, messages),
+        )
+
+    def _read_attempts(self) -> dict[str, Columns]:
+        """Read the attempts, and what their answers tell of orders, books and trades."""
+        storage, markets, clients = self.storage, self.markets, self.clients
+        orders, books, pages = Columns(storage), BookReads(storage, markets), TradePages(storage, markets, clients)
+        attempts = self._read(
+            "attempts", lambda table: client_tables.read_attempts(table, storage, clients, orders, books, pages)
+        )
+        return {
+            "attempts": attempts,
+            "order_reads": orders,
+            "book_reads": books.reads,
+            "book_levels": books.levels,
+            "trade_pages": pages.reads,
+            "page_trades": pages.trades,
+        }
+
+    def _read_stream(self, events: Columns) -> dict[str, Columns]:
+        storage, markets, subscribers = self.storage, self.markets, self.subscribers
+        ledger = self.folder.tables.get("events")
+        return {
+            "stream": self._read(
+                "stream",
+                lambda table: stream_tables.read_stream(table, ledger, storage, events, subscribers, markets),
+            ),
+            "connections": self._read(
+                "connections", lambda table: stream_tables.read_connections(table, storage, subscribers, markets)
+            ),
+        }
+
+    def _read_state(self) -> dict[str, Columns]:
+        """Read what the exchange's tables held before the load and at the end, beside the events."""
+        storage, markets, clients = self.storage, self.markets, self.clients
+        readers: dict[str, Callable[[ParquetTable], Columns]] = {
+            "past": lambda table: ledger_tables.read_past(table, storage, markets),
+            "orders": lambda table: ledger_tables.read_orders(table, storage, markets, clients),
+            "positions": lambda table: ledger_tables.read_positions(table, storage, markets, clients),
+            "outbox": lambda table: ledger_tables.read_outbox(table, storage),
+            "marks": lambda table: ledger_tables.read_marks(table, storage),
+        }
+        return {name: self._read(name, reader) for name, reader in readers.items()}
+
+    def _read(self, name: str, reader: Callable[[ParquetTable], Columns]) -> Columns:
+        """Read one table; note its defect if it cannot be used."""
+        recorded, defects = self.folder.tables, self.folder.defects
         if name not in recorded:
-            return Columns(storage)
+            return Columns(self.storage)
         try:
             return reader(recorded[name])
         except EvidenceMissing as missing:
             defects[name] = str(missing)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a foreign file, it is no evidence
             defects[name] = f"{name}: cannot be read, {type(error).__name__}: {error}"
-        return Columns(storage)
-
-    messages, order_reads = _expected_messages(recorded), Columns(storage)
-    books, pages = BookReads(storage, markets), TradePages(storage, markets, clients)
-    events = read("events", lambda table: ledger_tables.read_events(table, storage, markets, clients, messages))
-    tables = {
-        "attempts": read(
-            "attempts", lambda table: client_tables.read_attempts(table, storage, clients, order_reads, books, pages)
-        ),
-        "order_reads": order_reads,
-        "book_reads": books.reads,
-        "book_levels": books.levels,
-        "trade_pages": pages.reads,
-        "page_trades": pages.trades,
-        "stream": read(
-            "stream",
-            lambda table: stream_tables.read_stream(
-                table, recorded.get("events"), storage, events, subscribers, markets
-            ),
-        ),
-        "connections": read(
-            "connections", lambda table: stream_tables.read_connections(table, storage, subscribers, markets)
-        ),
-        "events": events,
-        "past": read("past", lambda table: ledger_tables.read_past(table, storage, markets)),
-        "orders": read("orders", lambda table: ledger_tables.read_orders(table, storage, markets, clients)),
-        "positions": read("positions", lambda table: ledger_tables.read_positions(table, storage, markets, clients)),
-        "outbox": read("outbox", lambda table: ledger_tables.read_outbox(table, storage)),
-        "marks": read("marks", lambda table: ledger_tables.read_marks(table, storage)),
-    }
-    if "attempts" in defects:
-        tables |= {name: Columns(storage) for name in (*READ_TABLES, "book_levels", "page_trades")}
-    order_count, key_count = _number_ids(tables)
-    series = _series(folder, run_dir)
-    sent = validity.Sent(by_load=load or folder.load, before=folder.past_attempts)
-    clock_defects = validity.find_defects(tables, recorded, key_count, sent, defects)
-    return Evidence(
-        **tables,
-        series=series,
-        **_parts(tables["attempts"], events),
-        past_attempts=folder.past_attempts,
-        order_count=order_count,
-        key_count=key_count,
-        client_count=len(clients),
-        market_ranges=stream_tables.MarketRanges(events),
-        markets=markets,
-        subscribers=subscribers,
-        recorded=recorded,
-        defects=defects,
-        clock_defects=clock_defects,
-        fault=fault,
-    )
+        return Columns(self.storage)
 
 
 def _series(folder: RunFolder, run_dir: Path) -> Published:
