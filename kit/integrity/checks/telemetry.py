@@ -10,8 +10,9 @@ Counts are compared over the whole run, in which every publish has come in, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from kit.integrity.findings.counterexample import Step, Subject
 from kit.model import NS_PER_S
 
 CHECKS = Checks()
-# Windows of POINT_S that a counterexample shows: those in which both sides differ most.
+# Periods that a counterexample shows.
 SHOWN_MAX = 6
 CREATED, SERVER_ERROR = 201, 500
 # Share of the commands whose commit may have lost its answer. A commit holds a few commands, and one call in thousands
@@ -62,12 +63,17 @@ def done_s(attempts: Rows) -> np.ndarray:
     return np.maximum(attempts["completed_ns"], attempts["late_ns"]) / NS_PER_S
 
 
+def never_sent(attempts: Rows, status: np.ndarray) -> np.ndarray:
+    """Find the attempts that surely reached no server."""
+    return (status == 0) & (attempts["outcome"] == FAIL)
+
+
 def _answers(evidence: Evidence, attempts: Rows, wanted: Callable[[np.ndarray], np.ndarray]) -> Answers:
     """Return the task's answers whose status is `wanted`; those without an answer of a task may have had one."""
     status = final_status(attempts)
     own = of_task(evidence, attempts, status)
-    never_sent = (status == 0) & (attempts["outcome"] == FAIL)
-    return Answers(at=done_s(attempts)[own & wanted(status)], possible=int((~own & ~never_sent).sum()))
+    unsent = never_sent(attempts, status)
+    return Answers(at=done_s(attempts)[own & wanted(status)], possible=int((~own & ~unsent).sum()))
 
 
 def _any(status: np.ndarray) -> np.ndarray:
@@ -83,13 +89,16 @@ def _compared(
     metric: str,
     *,
     seen: Answers,
-    lost: tuple[Window, ...],
     what: str,
+    lost: tuple[Window, ...] | None = None,
     examined: int | None = None,
 ) -> Result:
-    """Compare what was seen with the metric's total. `lost`: times whose counts may be missing."""
+    """Compare what was seen with the metric's total.
+
+    `lost`: times whose counts may be missing; by default those that a task could not publish.
+    """
     counted = evidence.series.total(metric)
-    unpublishable = int(inside(seen.at, lost).sum())
+    unpublishable = int(inside(seen.at, lost_counts(evidence) if lost is None else lost).sum())
     least, most = max(0, len(seen.at) - unpublishable - seen.unreported), len(seen.at) + seen.possible
     wrong = out_of_bounds(counted, least, most)
 
@@ -114,15 +123,43 @@ def bound_words(least: int, most: int) -> str:
     return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
+class JudgedPeriod(Protocol):
+    """What was published for some seconds beside what it must agree with, in words."""
+
+    @property
+    def start(self) -> float: ...
+
+
+def by_period(
+    evidence: Evidence,
+    *,
+    examined: int,
+    wrong: Sequence[JudgedPeriod],
+    span_s: float,
+    worst: Callable[[], JudgedPeriod],
+) -> Result:
+    """Make the result of a check that compares periods. Its counterexample shows the first of the wrong ones."""
+
+    def steps() -> Iterator[Step]:
+        for period in sorted(wrong, key=lambda one: one.start)[:SHOWN_MAX]:
+            yield {"t": period.start, "what": f"in {span_s:g} s from here: {period}", "source": "telemetry"}
+
+    return by_row(
+        evidence,
+        examined=examined,
+        violations=len(wrong),
+        example=lambda: str(worst()),
+        subject=lambda: Subject(steps=tuple(steps())),
+    )
+
+
 def _windows(evidence: Evidence, metric: str, seen_s: np.ndarray, what: str) -> Iterator[Step]:
     """Yield the windows in which what was seen and what was published differ most."""
-    points = evidence.series.of(metric)
-    starts = np.unique(np.floor(np.concatenate([seen_s, points[:, 0]]) / POINT_S) * POINT_S)
+    starts = np.unique(np.floor(np.concatenate([seen_s, evidence.series.of(metric)[:, 0]]) / POINT_S) * POINT_S)
     rows = []
     for start in starts.tolist():
         here = int(((seen_s >= start) & (seen_s < start + POINT_S)).sum())
-        told = float(points[(points[:, 0] >= start) & (points[:, 0] < start + POINT_S), 1].sum())
-        rows.append((start, here, told))
+        rows.append((start, here, evidence.series.within(metric, start, POINT_S)))
     for start, here, told in sorted(sorted(rows, key=lambda row: -abs(row[1] - row[2]))[:SHOWN_MAX]):
         yield {
             "t": start,
@@ -141,7 +178,7 @@ def _windows(evidence: Evidence, metric: str, seen_s: np.ndarray, what: str) -> 
 def requests_counted(evidence: Evidence) -> Result:
     """Check that the metric Requests counts every request: answers that clients got ≤ Requests ≤ attempts sent."""
     seen = _answers(evidence, evidence.of_load(evidence.attempts), _any)
-    return _compared(evidence, "requests", seen=seen, lost=lost_counts(evidence), what="answers that clients got")
+    return _compared(evidence, "requests", seen=seen, what="answers that clients got")
 
 
 @CHECKS.add(
@@ -155,14 +192,7 @@ def errors_counted(evidence: Evidence) -> Result:
     """Check that the metric Http5xx counts every 5xx of the API: seen ≤ Http5xx ≤ seen + attempts without an answer."""
     attempts = evidence.of_load(evidence.attempts)
     seen = _answers(evidence, attempts, _server_error)
-    return _compared(
-        evidence,
-        "http_5xx",
-        seen=seen,
-        lost=lost_counts(evidence),
-        what="5xx answers that clients got",
-        examined=len(attempts),
-    )
+    return _compared(evidence, "http_5xx", seen=seen, what="5xx answers that clients got", examined=len(attempts))
 
 
 @CHECKS.add(
@@ -175,11 +205,8 @@ def errors_counted(evidence: Evidence) -> Result:
 def latencies_counted(evidence: Evidence) -> Result:
     """Check that LatencyMs has a value for each POST that was answered, whatever the answer."""
     sent = evidence.of_load(evidence.attempts)
-    seen, what = (
-        _answers(evidence, sent.where(np.isin(sent["op"], (ORDER, CANCEL))), _any),
-        "answers to orders and cancels",
-    )
-    return _compared(evidence, "latency_count", seen=seen, lost=lost_counts(evidence), what=what)
+    seen = _answers(evidence, sent.where(np.isin(sent["op"], (ORDER, CANCEL))), _any)
+    return _compared(evidence, "latency_count", seen=seen, what="answers to orders and cancels")
 
 
 @CHECKS.add(
@@ -197,9 +224,7 @@ def accepted_orders_counted(evidence: Evidence) -> Result:
     known = np.append(present(before["key"][acknowledged(before)], evidence.key_count), False)
     stored = int((~known[evidence.orders["key"]]).sum())
     seen = Answers(at=at, possible=max(0, stored - len(at)))
-    return _compared(
-        evidence, "orders_accepted", seen=seen, lost=lost_counts(evidence), what="orders that were answered 201"
-    )
+    return _compared(evidence, "orders_accepted", seen=seen, what="orders that were answered 201")
 
 
 @CHECKS.add(
@@ -213,9 +238,7 @@ def commands_counted(evidence: Evidence) -> Result:
     """Check that MatcherLagMs has a value for each order and cancel that the ledger got during the load."""
     at = _commands(evidence).at
     seen = Answers(at=at, possible=0, unreported=int(UNREPORTED_SHARE_MAX * len(at)))
-    return _compared(
-        evidence, "matcher_lag_count", seen=seen, lost=_unreported(evidence), what="commands in the ledger"
-    )
+    return _compared(evidence, "matcher_lag_count", seen=seen, lost=unreported(evidence), what="commands in the ledger")
 
 
 @CHECKS.add(
@@ -231,7 +254,7 @@ def fills_counted(evidence: Evidence) -> Result:
     A matcher counts a command and its trades together, so that no more trades may be missing than the commands that are
     missing in MatcherLagMs have at most.
     """
-    commands, lost = _commands(evidence), _unreported(evidence)
+    commands, lost = _commands(evidence), unreported(evidence)
     fills = evidence.fills.where(_is_new(evidence)[evidence.fills["index"]])
     at = fills["ts_ns"] / NS_PER_S
     seen = Answers(at=at, possible=0, unreported=commands.fills_of_most(_missing(evidence)))
@@ -270,13 +293,9 @@ def _is_new(evidence: Evidence) -> np.ndarray:
 def _missing(evidence: Evidence) -> int:
     """Return how many commands have no value in MatcherLagMs, as far as a lost answer may be why."""
     at = _commands(evidence).at
-    published = int((~inside(at, _unreported(evidence))).sum())
+    published = int((~inside(at, unreported(evidence))).sum())
     missing = published - round(evidence.series.total("matcher_lag_count"))
     return missing if 0 < missing <= UNREPORTED_SHARE_MAX * len(at) else 0
-
-
-def _unreported(evidence: Evidence) -> tuple[Window, ...]:
-    return (*lost_counts(evidence), *slow_networks(evidence.fault))
 
 
 @CHECKS.add(
@@ -323,7 +342,7 @@ def metrics_never_silent(evidence: Evidence) -> Result:
         (start, component)
         for component in COMPONENTS
         for start, span_s in periods
-        if not _beats(evidence, component, start, span_s)
+        if evidence.series.within(f"heartbeats_{component}", start, span_s) <= 0
     ]
 
     def steps() -> Iterator[Step]:
@@ -343,13 +362,14 @@ def metrics_never_silent(evidence: Evidence) -> Result:
     )
 
 
-def _beats(evidence: Evidence, component: str, start: float, span_s: float) -> bool:
-    points = evidence.series.of(f"heartbeats_{component}")
-    return bool(points[(points[:, 0] >= start) & (points[:, 0] < start + span_s), 1].sum() > 0)
-
-
 def lost_counts(evidence: Evidence) -> tuple[Window, ...]:
+    """Return the times whose counts a task may not have been able to publish."""
     return unpublished(evidence.series, evidence.fault)
+
+
+def unreported(evidence: Evidence) -> tuple[Window, ...]:
+    """Return the times of `lost_counts`, and those in which a task may not have got the answer that it counts."""
+    return (*lost_counts(evidence), *slow_networks(evidence.fault))
 
 
 def start_s(evidence: Evidence) -> float:

@@ -16,17 +16,18 @@ import numpy as np
 from kit.integrity.checks.telemetry import (
     SERVER_ERROR,
     bound_words,
+    by_period,
     done_s,
     lost_counts,
+    never_sent,
     out_of_bounds,
     start_s,
 )
-from kit.integrity.evidence.client_tables import FAIL
 from kit.integrity.evidence.evidence import Evidence, final_status
 from kit.integrity.evidence.published_metrics import EDGE_POINT_S, inside, overlapping, slow_networks
 from kit.integrity.evidence.refusals import of_task
 from kit.integrity.findings.check import Checks, Result, by_row
-from kit.integrity.findings.counterexample import Step, Subject
+from kit.integrity.findings.counterexample import Subject
 from kit.model import MS_PER_S, NS_PER_S
 
 CHECKS = Checks()
@@ -80,13 +81,13 @@ def _seen(evidence: Evidence) -> Seen:
     attempts, connections = evidence.of_load(evidence.attempts), evidence.connections
     status = final_status(attempts)
     own = of_task(evidence, attempts, status)
-    never_sent = (status == 0) & (attempts["outcome"] == FAIL)
+    unsent = never_sent(attempts, status)
     return Seen(
-        sent=int((~never_sent).sum()),
+        sent=int((~unsent).sum()),
         by_tasks=int(own.sum()),
         own_errors=int((~own & (status >= SERVER_ERROR)).sum()),
         task_errors_s=done_s(attempts)[own & (status >= SERVER_ERROR)],
-        unknown=int(((status == 0) & ~never_sent).sum()),
+        unknown=int(((status == 0) & ~unsent).sum()),
         streams=int((connections["opened_ns"] > 0).sum()),
         dials=len(connections),
     )
@@ -204,18 +205,7 @@ def response_time_as_clients_saw(evidence: Evidence) -> Result:
     """
     minutes = list(_minutes(evidence))
     wrong = [minute for minute in minutes if minute.is_wrong]
-
-    def steps() -> Iterator[Step]:
-        for minute in wrong[:8]:
-            yield {"t": minute.start, "what": f"in {EDGE_POINT_S:g} s from here: {minute}", "source": "telemetry"}
-
-    return by_row(
-        evidence,
-        examined=len(minutes),
-        violations=len(wrong),
-        example=lambda: str(wrong[0]),
-        subject=lambda: Subject(steps=tuple(steps())),
-    )
+    return by_period(evidence, examined=len(minutes), wrong=wrong, span_s=EDGE_POINT_S, worst=lambda: wrong[0])
 
 
 def _minutes(evidence: Evidence) -> Iterator[Minute]:

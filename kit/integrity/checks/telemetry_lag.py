@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from kit.integrity.arrays.grouping import spread
+from kit.integrity.checks.telemetry import by_period, unreported
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, overlapping, slow_networks, unpublished
-from kit.integrity.findings.check import Checks, Result, by_row
-from kit.integrity.findings.counterexample import Step, Subject
+from kit.integrity.evidence.published_metrics import POINT_S, Window, inside, overlapping
+from kit.integrity.findings.check import Checks, Result
 from kit.model import NS_PER_MS, NS_PER_S
 
 CHECKS = Checks()
@@ -25,7 +25,6 @@ SHORTER_MIN, SHORTER_MS = 0.7, 20.0
 PERIODS_MIN, ALONE_MIN = 2, 0.5
 # Fewer orders in a period have no percentile.
 ORDERS_MIN = 10
-SHOWN_MAX = 6
 # Series of `kit.collect`: the greatest value of each metric.
 LAG, FIRST_FILL = "matcher_lag_ms_max", "time_to_first_fill_ms_max"
 BEATS = "heartbeats_matcher"
@@ -72,22 +71,17 @@ def lag_as_ledger_shows(evidence: Evidence) -> Result:
     wrong = [period for period in periods if period.is_wrong]
     if len(wrong) < PERIODS_MIN:
         wrong = [period for period in wrong if period.is_wrong_alone]
-
-    def steps() -> Iterator[Step]:
-        for period in sorted(wrong, key=lambda one: one.start)[:SHOWN_MAX]:
-            yield {"t": period.start, "what": f"in {POINT_S:g} s from here: {period}", "source": "telemetry"}
-
-    return by_row(
+    return by_period(
         evidence,
         examined=len(periods),
-        violations=len(wrong),
-        example=lambda: str(max(wrong, key=lambda one: one.ledger_ms)),
-        subject=lambda: Subject(steps=tuple(steps())),
+        wrong=wrong,
+        span_s=POINT_S,
+        worst=lambda: max(wrong, key=lambda one: one.ledger_ms),
     )
 
 
 def _periods(evidence: Evidence) -> Iterator[Period]:
-    left_out = _left_out(evidence)
+    left_out = unreported(evidence)
     for metric, at, took_ms in _times(evidence):
         for start in np.unique(np.floor(at / POINT_S) * POINT_S).tolist():
             mine = (at >= start) & (at < start + POINT_S)
@@ -97,7 +91,7 @@ def _periods(evidence: Evidence) -> Iterator[Period]:
 
 def _rest(evidence: Evidence) -> Iterator[Period]:
     """Return all orders that the fault left alone as one period, for a run in which it touched every period."""
-    left_out = _left_out(evidence)
+    left_out = unreported(evidence)
     for metric, at, took_ms in _times(evidence):
         mine = ~inside(at, left_out)
         yield from _compared(evidence, metric, at[mine], took_ms[mine])
@@ -124,10 +118,6 @@ def _times(evidence: Evidence) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Return each metric with the times of what it tells in the ledger, epoch s, and how long it took, ms."""
     yield LAG, *_first_events(evidence)
     yield FIRST_FILL, *_first_fills(evidence)
-
-
-def _left_out(evidence: Evidence) -> tuple[Window, ...]:
-    return (*unpublished(evidence.series, evidence.fault), *slow_networks(evidence.fault))
 
 
 def _is_left_out(start: float, windows: tuple[Window, ...]) -> bool:

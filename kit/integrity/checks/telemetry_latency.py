@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from kit.integrity.checks.telemetry import by_period
 from kit.integrity.evidence.client_tables import CANCEL, INFO, ORDER
 from kit.integrity.evidence.evidence import Evidence, final_status
 from kit.integrity.evidence.published_metrics import POINT_S, PUBLISH_EVERY_S, inside, slow_networks
-from kit.integrity.findings.check import Checks, Result, by_row
-from kit.integrity.findings.counterexample import Step, Subject
+from kit.integrity.findings.check import Checks, Result
 from kit.model import NS_PER_MS, NS_PER_S
 
 CHECKS = Checks()
@@ -70,18 +70,7 @@ def latency_as_clients_saw(evidence: Evidence) -> Result:
     """
     periods = list(_periods(evidence))
     wrong = systematic(periods)
-
-    def steps() -> Iterator[Step]:
-        for period in wrong[:8]:
-            yield {"t": period.start, "what": f"in {POINT_S:g} s from here: {period}", "source": "telemetry"}
-
-    return by_row(
-        evidence,
-        examined=len(periods),
-        violations=len(wrong),
-        example=lambda: str(wrong[0]),
-        subject=lambda: Subject(steps=tuple(steps())),
-    )
+    return by_period(evidence, examined=len(periods), wrong=wrong, span_s=POINT_S, worst=lambda: wrong[0])
 
 
 def periods_max(counts: Sequence[float]) -> int:

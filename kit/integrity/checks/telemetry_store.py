@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kit.integrity.checks.telemetry import COMPONENTS, bound_words, lost_counts, out_of_bounds, start_s
+from kit.integrity.checks.telemetry import COMPONENTS, bound_words, out_of_bounds, start_s, unreported
 from kit.integrity.evidence.evidence import Evidence
-from kit.integrity.evidence.published_metrics import EDGE_POINT_S, overlapping, slow_networks
+from kit.integrity.evidence.published_metrics import EDGE_POINT_S, overlapping
 from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
 
@@ -50,6 +50,6 @@ def throttles_counted(evidence: Evidence) -> Result:
 
 def _unseen(evidence: Evidence) -> int:
     """Count throttled requests whose answers tasks may not have seen, or may not have been able to publish."""
-    windows = (*lost_counts(evidence), *slow_networks(evidence.fault))
+    windows = unreported(evidence)
     points = [evidence.series.of(name) for name in evidence.series.parts(TABLES_COUNTED)]
     return round(sum(float(one[overlapping(one[:, 0], EDGE_POINT_S, windows), 1].sum()) for one in points))

@@ -48,6 +48,11 @@ class Published:
         """Return the sum of all points. Raises EvidenceMissing for a metric that was not read."""
         return float(self.of(name)[:, 1].sum())
 
+    def within(self, name: str, start: float, span_s: float) -> float:
+        """Return the sum of the points from `start` on. Raises EvidenceMissing for a metric that was not read."""
+        points = self.of(name)
+        return float(points[(points[:, 0] >= start) & (points[:, 0] < start + span_s), 1].sum())
+
     def of(self, name: str) -> np.ndarray:
         """Return the points of a metric. Raises EvidenceMissing for one that was not read."""
         if name not in self.points:
