@@ -9,11 +9,13 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import BotoCoreError
 
 from kit import aws
+from kit.aws.session import ATTEMPTS_MAX
 from kit.errors import CloudError, UnsafeTarget, UsageError
 
 KEY = aws.Credentials(access_key="AKIATEST", secret_key="secret")
@@ -134,15 +136,18 @@ def test_a_local_session_ignores_the_users_configuration(monkeypatch, tmp_path):
     assert session.client("sqs") is session.client("sqs")
 
 
-def test_calls_to_a_closed_port_fail_within_seconds(no_aws):
-    """Retries are bounded."""
+def test_calls_to_a_closed_port_fail_within_seconds(no_aws, monkeypatch):
+    """Retries are bounded, in number and in the time between them."""
+    slept: list[float] = []
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=slept.append))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     begun = time.monotonic()
     with pytest.raises(BotoCoreError):
         aws.local_session(f"http://127.0.0.1:{port}", "us-east-1", KEY).client("sts").get_caller_identity()
-    assert time.monotonic() - begun < 15
+    assert len(slept) == ATTEMPTS_MAX - 1
+    assert time.monotonic() - begun + sum(slept) < 15
 
 
 def test_threads_share_one_client(no_aws):

@@ -69,6 +69,7 @@ class Hearts:
         return {task["availabilityZone"][-1] for task in self.tasks() if task["taskArn"].rpartition("/")[2] in alive}
 
 
+@pytest.mark.slow
 def test_an_availability_zone_is_lost_and_comes_back(rig: FisRig) -> None:
     """Its tasks are stopped by the experiment and its traffic hangs.
 

@@ -193,7 +193,7 @@ def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
 def test_a_cell_may_wait_for_the_longest_stage_of_its_run(tmp_path, monkeypatch):
     """The soak's fault lasts for longer than any cell that does not wait for a stage."""
     monkeypatch.setattr(runner, "CELL_SLACK_S", 1)
-    source, run_dir = a_source(tmp_path, "import time; time.sleep(2)", glue_pass(tmp_path / "run")), tmp_path / "run"
+    source, run_dir = a_source(tmp_path, "import time; time.sleep(1.3)", glue_pass(tmp_path / "run")), tmp_path / "run"
     request = runner.Request(notebook=source, parameters={}, run_dir=run_dir, reproduce="", longest_stage_s=30)
     runner.execute(request)
     assert run_verdict.judge_run(run_dir)["verdict"] == "PASS"
@@ -271,6 +271,7 @@ def test_a_run_whose_supervisor_was_killed_leaves_no_file_of_its_kernel(tmp_path
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
+@pytest.mark.slow
 def test_the_next_run_removes_what_a_run_that_was_killed_as_a_whole_has_left(tmp_path):
     mark, killed = tmp_path / "mark", tmp_path / "killed"
     source = a_source(tmp_path, f"import pathlib, time\npathlib.Path({str(mark)!r}).touch()\ntime.sleep(60)")
