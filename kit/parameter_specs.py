@@ -15,6 +15,9 @@ from kit.errors import UsageError
 SEED_MAX = 2**31 - 1
 # Stands in the notebook for "the scenario's own value". No parameter accepts it from the command line.
 FROM_SCENARIO = 0
+# Tags of the cells of a notebook that declare its parameters: where it runs, and what it does. Papermill knows only the
+# last one. It puts a run's values after that cell, so that they replace the defaults of both.
+PARAMETER_TAGS = ("target-parameters", "parameters")
 BOOLEANS = {"true": True, "false": False}
 
 
@@ -132,7 +135,7 @@ _ALL = (
     ),
 )  # fmt: skip
 
-# The parameters of the game-day notebook, in the order of its parameters cell.
+# The parameters of the game-day notebook.
 RUN_PARAMETERS = {spec.name: spec for spec in _ALL}
 
 # Not part of a notebook: the port belongs to the machine, the suite's name to a set of runs.

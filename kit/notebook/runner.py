@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import sys
 import time
@@ -13,7 +14,7 @@ from typing import Any
 
 from kit.errors import EvidenceMissing, UsageError
 from kit.notebook.run_state import EXECUTED, read_state, write_ending, write_state
-from kit.parameter_specs import RUN_PARAMETERS, ParameterSpec
+from kit.parameter_specs import PARAMETER_TAGS, RUN_PARAMETERS, ParameterSpec
 from kit.process import leftovers, lifeline, terminal
 from kit.process.signals import stop_on_signal
 
@@ -46,17 +47,20 @@ class Request:
 
 
 def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
-    """Return name → (type name, default) of the notebook's `parameters` cell."""
-    from papermill.inspection import inspect_notebook
+    """Return name → (type name, default) of the notebook's cells with parameters."""
+    import nbformat
+    from papermill.translators import PythonTranslator
 
     if not notebook.is_file():
         raise UsageError(f"no notebook {notebook.name} in {notebook.parent.name}/")
-    found = inspect_notebook(_literal(str(notebook)))
-    return {name: (item["inferred_type_name"], ast.literal_eval(item["default"])) for name, item in found.items()}
+    cells = nbformat.read(notebook, as_version=4).cells
+    declaring = [cell for cell in cells if set(PARAMETER_TAGS) & set(cell.metadata.get("tags", []))]
+    found = [item for cell in declaring for item in PythonTranslator.inspect(cell)]
+    return {item.name: (item.inferred_type_name, ast.literal_eval(item.default)) for item in found}
 
 
 def strict_parameters(notebook: Path, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check `given` against the notebook's parameters cell and the parameter specs; convert text to the declared type.
+    """Check `given` against the notebook's parameters and the parameter specs; convert text to the declared type.
 
     Papermill itself only warns about an unknown name and passes text on as text. Raises UsageError.
     """
@@ -150,11 +154,17 @@ def run_papermill(run_dir: Path) -> None:
     from jupyter_client.manager import AsyncKernelManager
 
     state = read_state(run_dir)
+    logging.getLogger("papermill").addFilter(_is_news)
     try:
         _execute_notebook(papermill, AsyncKernelManager, state, run_dir)
     except BaseException as error:
         write_ending(run_dir, error)
         raise
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out warnings about unknown parameters. Papermill reads one cell; `strict_parameters` has checked all."""
+    return not record.getMessage().startswith("Passed unknown parameter")
 
 
 def _execute_notebook(papermill: Any, manager: Any, state: Mapping[str, Any], run_dir: Path) -> None:

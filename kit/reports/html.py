@@ -13,6 +13,7 @@ from typing import Any
 from kit.errors import UnreadableFile
 from kit.files import write_text
 from kit.files.notebook_file import SCRAP_MIME, read_notebook
+from kit.parameter_specs import PARAMETER_TAGS
 from kit.reports import summary
 from kit.reports.render import TEMPLATES, render
 from kit.reports.safe_markup import safe_markup
@@ -20,7 +21,7 @@ from kit.reports.safe_markup import safe_markup
 PAPERMILL_ERROR = frozenset({"papermill-error-cell-tag"})
 # An output with this in its metadata is shown in the notebook only.
 HIDE_OUTPUT = "hide-in-report"
-HIDDEN_TAGS = frozenset({"parameters", "injected-parameters", "hide-in-report"}) | PAPERMILL_ERROR
+HIDDEN_TAGS = frozenset({*PARAMETER_TAGS, "injected-parameters", HIDE_OUTPUT}) | PAPERMILL_ERROR
 # nbconvert would run or load what other kinds of output hold.
 SHOWN_MIMES = frozenset({"text/plain", "text/html", "text/markdown", "image/svg+xml", "image/png", "image/jpeg"})
 # Kinds of checks in the order of a reader's questions.

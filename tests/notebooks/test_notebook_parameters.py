@@ -5,27 +5,41 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kit.errors import UsageError
-from kit.gameday import Parameters
+from kit.gameday import NOTEBOOK, Parameters
 from kit.load.plan import LoadPlan
 from kit.notebook.runner import declared_parameters
-from kit.parameter_specs import FROM_SCENARIO, RUN_PARAMETERS, ParameterSpec
+from kit.parameter_specs import FROM_SCENARIO, PARAMETER_TAGS, RUN_PARAMETERS, ParameterSpec
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("**/*.ipynb"))
 EVERY_NOTEBOOK = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
-def parameter_lines(path: Path) -> list[str]:
+def declaring_cells(path: Path) -> list[dict[str, Any]]:
     cells = json.loads(path.read_text())["cells"]
-    (cell,) = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    return "".join(cell["source"]).splitlines()
+    return [cell for cell in cells if set(PARAMETER_TAGS) & set(cell["metadata"].get("tags", []))]
+
+
+def parameter_lines(path: Path) -> list[str]:
+    return [line for cell in declaring_cells(path) for line in "".join(cell["source"]).splitlines()]
 
 
 @EVERY_NOTEBOOK
-def test_a_parameters_cell_declares_names_types_and_defaults_of_the_specs(path: Path):
+def test_the_cell_after_which_papermill_puts_values_is_the_last_that_declares_parameters(path: Path):
+    """A default below it would replace the value of a run."""
+    assert [cell["metadata"]["tags"] for cell in declaring_cells(path)][-1] == ["parameters"]
+
+
+def test_the_game_day_notebook_declares_every_parameter_of_a_run():
+    assert set(declared_parameters(NOTEBOOK)) == set(RUN_PARAMETERS)
+
+
+@EVERY_NOTEBOOK
+def test_parameters_have_the_names_types_and_defaults_of_the_specs(path: Path):
     for name, (type_name, default) in declared_parameters(path).items():
         spec = RUN_PARAMETERS[name]
         assert type_name == spec.type.__name__
@@ -35,7 +49,7 @@ def test_a_parameters_cell_declares_names_types_and_defaults_of_the_specs(path: 
 
 
 @EVERY_NOTEBOOK
-def test_a_parameters_cell_explains_each_parameter_in_the_words_of_the_specs(path: Path):
+def test_each_parameter_is_explained_in_the_words_of_the_specs(path: Path):
     for line in parameter_lines(path):
         name, comment = line.partition(":")[0], line.partition("  # ")[2]
         assert comment == RUN_PARAMETERS[name].help, line

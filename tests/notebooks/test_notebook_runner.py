@@ -137,7 +137,9 @@ def test_no_run_folder_is_wrong_usage(tmp_path):
 def a_source(folder: Path, *cells: str) -> Path:
     parameters = new_code_cell('rate_per_s: int = 5  # orders a second\nname: str = "x"\nflag: bool = False')
     parameters.metadata["tags"] = ["parameters"]
-    made = new_notebook(cells=[parameters, *map(new_code_cell, cells)])
+    place = new_code_cell('region: str = "us-east-1"')
+    place.metadata["tags"] = ["target-parameters"]
+    made = new_notebook(cells=[place, parameters, *map(new_code_cell, cells)])
     made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     path = folder / "probe.ipynb"
     nbformat.write(made, path)
@@ -147,7 +149,7 @@ def a_source(folder: Path, *cells: str) -> Path:
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"rate": 5}, "parameter 'rate' is unknown; probe has: flag, name, rate_per_s"),
+        ({"rate": 5}, "parameter 'rate' is unknown; probe has: flag, name, rate_per_s, region"),
         ({"rate_per_s": "fast"}, "rate_per_s='fast' must be a whole number from 1 to 20000"),
         ({"rate_per_s": 0}, "rate_per_s=0 must be a whole number from 1 to 20000"),
         ({"rate_per_s": 1.5}, "rate_per_s=1.5 must be a whole number"),
@@ -180,13 +182,15 @@ def glue_pass(run_dir: Path) -> str:
 def execute(tmp_path: Path, *cells: str) -> dict:
     run_dir = tmp_path / "run"
     source = a_source(tmp_path, *cells)
-    runner.execute(runner.Request(notebook=source, parameters={"rate_per_s": 9}, run_dir=run_dir, reproduce="again"))
+    given = {"rate_per_s": 9, "region": "eu-west-1"}
+    runner.execute(runner.Request(notebook=source, parameters=given, run_dir=run_dir, reproduce="again"))
     return run_verdict.judge_run(run_dir)
 
 
 def test_a_real_run_passes_its_parameters_and_its_verdict(tmp_path):
-    judged = execute(tmp_path, "assert rate_per_s == 9", glue_pass(tmp_path / "run"))
+    judged = execute(tmp_path, "assert (rate_per_s, region) == (9, 'eu-west-1')", glue_pass(tmp_path / "run"))
     assert judged["verdict"] == "PASS"
+    assert "unknown parameter" not in (tmp_path / "run" / runner.LOG_FILE).read_text()
     assert scraps.read(tmp_path / "run" / runner.EXECUTED)["verdict"]["run_id"] == "r1"
 
 
