@@ -30,6 +30,9 @@ POLL_S_MAX = 2.0
 READY_TIMEOUT_S = 2
 TEAR_DOWN_S_MAX = 900
 LOG_LINES = 8
+BUCKET_TYPE = "AWS::S3::Bucket"
+CLUSTER_TYPE = "AWS::ECS::Cluster"
+SERVICE_GROUP = "service:"  # how the group of a task begins that a service runs
 STACK_TYPE = "AWS::CloudFormation::Stack"
 STOPPED_TASKS_SHOWN = 3
 SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
@@ -75,6 +78,27 @@ def deploy(
     return deployment
 
 
+def create_stack(
+    session: ClientSource, stack_name: str, *, template: Path, parameters: Mapping[str, str], timeout_s: float
+) -> dict[str, str]:
+    """Create another stack of a run, wait until it is complete, and return its outputs.
+
+    `parameters` hold its RunId. If anything ends the wait, the stack is deleted. Raises as `deploy` does.
+    """
+    _refuse_production(parameters)
+    body = _body(template)
+    deadline = time.monotonic() + timeout_s
+    with cloud_errors(f"stack {stack_name}"):
+        try:
+            _create(session, stack_name, body, parameters)
+            return _wait_created(session, stack_name, deadline)
+        except StackRefused:
+            raise
+        except BaseException as error:
+            _delete_failed(session, stack_name, error)
+            raise
+
+
 def tear_down(session: ClientSource, stack_name: str, timeout_s: float = TEAR_DOWN_S_MAX) -> None:
     """Delete a stack, if it exists, and the bucket of its template, and wait until the stack is deleted.
 
@@ -89,9 +113,11 @@ def tear_down(session: ClientSource, stack_name: str, timeout_s: float = TEAR_DO
             template_upload.delete_bucket(session, bucket)
         if stack is None:
             return
+        deadline = time.monotonic() + timeout_s
+        _stop_tasks(session, stack_name, deadline)
+        _empty_buckets(session, stack_name)
         # A deleted stack can be described by its id, not by its name.
         cloudformation.delete_stack(StackName=stack["StackId"])
-        deadline = time.monotonic() + timeout_s
         for _ in _polls(deadline):
             stack = _describe(cloudformation, stack["StackId"])
             if stack is None or stack["StackStatus"] == "DELETE_COMPLETE":
@@ -99,6 +125,38 @@ def tear_down(session: ClientSource, stack_name: str, timeout_s: float = TEAR_DO
             if stack["StackStatus"] == "DELETE_FAILED":
                 raise CloudError(f"stack {stack_name} could not be deleted: {_first_failure(cloudformation, stack)}")
     raise CloudError(f"stack {stack_name} is {stack['StackStatus']}, not gone within {timeout_s:g} s")
+
+
+def _stop_tasks(session: ClientSource, stack_name: str, deadline: float) -> None:
+    """Stop the tasks in the stack's clusters that no service runs, because ECS deletes only clusters without tasks."""
+    ecs = session.client("ecs")
+    for cluster in _resources_of(session, stack_name, CLUSTER_TYPE):
+        for _ in _polls(deadline):
+            arns = [
+                arn for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster) for arn in page["taskArns"]
+            ]
+            tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
+            single = [task["taskArn"] for task in tasks if not task.get("group", "").startswith(SERVICE_GROUP)]
+            if not single:
+                break
+            for arn in single:
+                ecs.stop_task(cluster=cluster, task=arn, reason="the stack is deleted")
+
+
+def _empty_buckets(session: ClientSource, stack_name: str) -> None:
+    """Delete all objects in the stack's buckets, because CloudFormation deletes only empty ones."""
+    s3 = session.client("s3")
+    for bucket in _resources_of(session, stack_name, BUCKET_TYPE):
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            if keys := [{"Key": entry["Key"]} for entry in page.get("Contents", ())]:
+                s3.delete_objects(Bucket=bucket, Delete={"Objects": keys, "Quiet": True})
+
+
+def _resources_of(session: ClientSource, stack_name: str, resource_type: str) -> list[str]:
+    """Return the ids of the stack's resources of a type."""
+    found = session.client("cloudformation").describe_stack_resources(StackName=stack_name)["StackResources"]
+    mine = [one for one in found if one["ResourceType"] == resource_type and one["ResourceStatus"] != "DELETE_COMPLETE"]
+    return [one["PhysicalResourceId"] for one in mine if one.get("PhysicalResourceId")]
 
 
 def find_stacks(session: ClientSource, *, run_id: str | None = None) -> list[str]:

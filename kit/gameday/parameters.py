@@ -95,9 +95,6 @@ class Parameters:
 
         Raises UsageError, UnsafeTarget for the account, CloudError for credentials that do not work.
         """
-        if self.load_tasks:
-            what = f"parameter load_tasks={self.load_tasks}: a notebook cannot start Fargate tasks for its load yet"
-            raise UsageError(f"{what}; 0 sends the load from this machine")
         build.validate_change(SOURCE, self.change or None, CHANGES)
         if os.path.lexists(self.run_dir):
             raise UsageError(f"run_id={self.run_id!r}: {self.run_dir} exists; choose another or leave it empty")

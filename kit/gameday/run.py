@@ -8,8 +8,9 @@ from __future__ import annotations
 import atexit
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from kit import aws, build, collect, deploy, faults, scenarios, slo
@@ -17,14 +18,14 @@ from kit.collect import ledger
 from kit.errors import EvidenceMissing, KitError, VerdictNotPass
 from kit.files import make_folder, write_text
 from kit.files.seal import write_manifest
-from kit.gameday import golden_runs
+from kit.gameday import golden_runs, load_source
 from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
 from kit.gameday.evidence import HISTORY, TEMPLATE, RunEvidence, read_evidence
 from kit.gameday.findings import steady_state_problems
 from kit.gameday.judging import Judgement, judge_folder
 from kit.gameday.load_plan import EXPERIMENT_SLACK_S, load_plan, write_past
 from kit.gameday.parameters import CHANGES, SOURCE, Parameters
-from kit.load import History, LoadPlan, LoadRun, read_history
+from kit.load import History, LoadPlan, read_history
 from kit.model import WARM_UP_S, Deployment, FaultWindow, RunFacts, Verdict
 from kit.notebook import partial_record, plots, scraps, views
 from kit.notebook.run_phases import RunPhase, record_phase
@@ -49,7 +50,8 @@ class GameDay:
         self.started_at = time.time()
         self.build_digest = ""
         self.deployment: Deployment | None = None
-        self.load: LoadRun | None = None
+        self.load: load_source.RunningLoad | None = None
+        self._load_stack: Mapping[str, str] = {}
         self._plan: LoadPlan | None = None
         self.load_started_at = 0.0
         self.evidence: RunEvidence | None = None
@@ -102,6 +104,9 @@ class GameDay:
             timeout_s=DEPLOY_TIMEOUT_S,
         )
         views.say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")
+        if p.load_tasks:
+            self._load_stack = load_source.deploy_tasks(session, p.run_id, timeout_s=DEPLOY_TIMEOUT_S)
+            views.say(f"the load will come from {p.load_tasks} Fargate tasks")
         self._tasks = collect.TaskWatch.start(session, self.deployment)
         views.show_table(collect.task_table(session, self.deployment))
 
@@ -118,10 +123,11 @@ class GameDay:
         """Start the load, and check that the hypothesis holds before anything is broken."""
         deployment, p = self._up(), self.parameters
         record_phase(self.run_dir, RunPhase.STEADY_STATE)
+        plan = self._plan or load_plan(self.scenario, p, deployment)
         standing = standing_cloud() if p.target == "local" else None
         self._machine = MachineWatch.start([standing.pid] if standing else ())
-        self.load = LoadRun.start(self._plan or load_plan(self.scenario, p, deployment), self.run_dir / HISTORY)
-        self.load_started_at = time.time()
+        self.load = load_source.start(self._connect(), plan, self.run_dir / HISTORY, p, self._load_stack)
+        self.load_started_at = self.load.started_at
         seen = self._follow("steady state", self.load_started_at + WARM_UP_S + p.steady_s)
         problems = steady_state_problems(seen[int(WARM_UP_S) :], self.scenario)
         self._unsteady = "; ".join(problems)
@@ -298,7 +304,8 @@ class GameDay:
         if self._tasks is not None:
             yield "task watch", self._tasks.stop
         if session and deployment:
-            yield "stack", lambda: deploy.tear_down(session, deployment.stack_name, timeout_s=TEAR_DOWN_TIMEOUT_S)
+            for name in (deployment.stack_name, *load_source.stack_names(self.parameters)):
+                yield f"stack {name}", partial(deploy.tear_down, session, name, timeout_s=TEAR_DOWN_TIMEOUT_S)
             yield "leak check", lambda: self.leftovers.extend(deploy.find_stacks(session, run_id=run_id))
             yield "leak check", lambda: self.leftovers.extend(deploy.find_buckets(session, run_id=run_id))
         if self._cloud is not None:

@@ -5,7 +5,8 @@ when it is sent. `engine` sends it through `requests` and `pool`, classifies the
 `resubmissions` and `follow_ups`. `subscribers` listen to the event streams, as `subscriber_habits` says.
 `history_writer` and `writer_process` write the history, which `read_history` reads back. `generator` runs all of this
 in one process, and `LoadRun` controls that process from outside. `past` chooses what was sent before the load.
-`shards` splits one plan among several generators, whose histories `merged_history` merges exactly.
+`shards` splits one plan among several generators, whose histories `merged_history` merges exactly. `fleet` runs them as
+Fargate tasks (`task`), which get their load and leave their histories in S3 (`ordered_load`, `artifacts`).
 """
 
 from kit.load.history import History, read_history

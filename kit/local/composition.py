@@ -23,6 +23,7 @@ from kit.local.keyring import Keyring
 from kit.local.links import Links
 from kit.local.logs import ministack as logs
 from kit.local.patching import Patches
+from kit.local.s3 import ministack as s3
 from kit.local.sns import Sns
 from kit.local.sqs import Sqs
 from kit.local.ssm import Ssm
@@ -70,7 +71,7 @@ class Services:
 def patch_ministack(keyring: Keyring) -> None:
     """Patch the services that are MiniStack's alone. Call before MiniStack starts; nothing undoes these patches."""
     patches = Patches()
-    for module in (ministack, retention, logs, appconfig, cloudformation, eventbridge):
+    for module in (ministack, retention, logs, appconfig, s3, cloudformation, eventbridge):
         module.install(patches)
     ministack.install_credentials(patches, keyring)
     ministack.refuse_wrong_tags(patches)

@@ -11,7 +11,7 @@ import pytest
 from kit import gameday, scenarios
 from kit.collect import Cleanup
 from kit.collect.task_samples import TASK_COLUMNS
-from kit.errors import EvidenceMissing, UsageError, VerdictNotPass
+from kit.errors import EvidenceMissing, VerdictNotPass
 from kit.gameday import findings
 from kit.gameday.phases import phase_windows
 from kit.gameday.run import GameDay
@@ -133,14 +133,6 @@ def test_a_report_repeats_only_the_differences_that_touch_its_scenario():
     rows = {row["what"] for row in gameday.fidelity_rows("az-loss")}
     assert "ECS task" in rows and "Cut subnet" in rows
     assert "SQS" not in rows
-
-
-def test_a_load_from_tasks_is_refused_before_anything_starts(tmp_path, monkeypatch):
-    monkeypatch.setenv("GAMEDAY_REPORTS", str(tmp_path))
-    monkeypatch.delenv("GAMEDAY_HEADLESS", raising=False)
-    with pytest.raises(UsageError, match="load_tasks=3: a notebook cannot start Fargate tasks for its load yet; 0 "):
-        GameDay.begin("az-loss", load_tasks=3)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_stages_out_of_order_say_what_is_missing(tmp_path, monkeypatch):

@@ -7,6 +7,12 @@ from typing import Any
 ANY = None
 # The property → the values that may be ignored, or ANY.
 HARMLESS: dict[tuple[str, str], tuple[Any, ...] | None] = {
+    # AWS encrypts every object so by default, and nobody can see it.
+    ("AWS::S3::Bucket", "BucketEncryption"): (
+        {"ServerSideEncryptionConfiguration": [{"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}]},
+    ),
+    # docs/fidelity.md: nothing expires.
+    ("AWS::S3::Bucket", "LifecycleConfiguration"): ANY,
     # docs/fidelity.md: FIS faults work without it, and nothing is checked before a fault.
     ("AWS::ECS::TaskDefinition", "EnableFaultInjection"): ANY,
 }

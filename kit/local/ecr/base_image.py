@@ -1,4 +1,4 @@
-"""Offer the base image. It has no layers, because this machine's Python and its libraries are the base."""
+"""Offer the base images. They have no layers, because this machine's Python and its libraries are the base."""
 
 import json
 import platform
@@ -7,14 +7,15 @@ import sys
 from kit.local.ecr import ministack
 from kit.local.ecr.wire import digest_of
 
-BASE_REPOSITORY = "paperbroker-base"
+# Of PaperBroker, and of the tasks that send load.
+BASE_REPOSITORIES = ("paperbroker-base", "gameday-base")
 BASE_TAG = "latest"
 MANIFEST_TYPE = "application/vnd.docker.distribution.manifest.v2+json"
 CONFIG_TYPE = "application/vnd.docker.container.image.v1+json"
 
 
 def publish() -> None:
-    """Put the base image into its repository."""
+    """Put the base image into each repository."""
     version = platform.python_version()
     image_config = {
         "architecture": "amd64",
@@ -35,4 +36,5 @@ def publish() -> None:
         "config": {"mediaType": CONFIG_TYPE, "size": len(config), "digest": digest_of(config)},
         "layers": [],
     }
-    ministack.put_image(BASE_REPOSITORY, BASE_TAG, json.dumps(manifest, sort_keys=True), digest_of(config), config)
+    for repository in BASE_REPOSITORIES:
+        ministack.put_image(repository, BASE_TAG, json.dumps(manifest, sort_keys=True), digest_of(config), config)

@@ -1,0 +1,391 @@
+"""Tasks send the shards of a load; S3 carries the load to them and their histories back; a fleet controls them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kit.errors import CloudError, EvidenceMissing, UsageError
+from kit.load import LoadPlan, Shard, read_history
+from kit.load.artifacts import Artifacts
+from kit.load.fleet import LEAD_S, LoadFleet, Place
+from kit.load.ordered_load import LOAD, STOP, Load, end_load, fetch_history, order_load, read_load, read_stop
+from kit.load.shards import operations_before
+from kit.load.task import LoadTask
+from kit.model import NS_PER_MS, LoadStats
+from tests.load.bucket import Bucket
+from tests.load.load_exchange import Exchange, plan_of
+
+PLAN = LoadPlan(api_url="http://127.0.0.1:9", markets=("ACME", "BOLT"), seed=3)
+LOAD_3 = Load(plan=PLAN, shards=3, starts_at_ms=9)
+STATS = LoadStats(intended=1, sent=1, ok=1, fail=0, info=0, dropped=0, lag_ms_p99=0.1)
+PROGRESS = {"t": 1.0, "state": "issuing", "p95_ms_last": 5.0} | dict.fromkeys(
+    ("intended", "sent", "ok", "fail", "info", "dropped", "inflight", "unknown"), 2
+)
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket()
+
+
+@pytest.fixture
+def artifacts(bucket: Bucket) -> Artifacts:
+    return Artifacts(s3=bucket, bucket="artifacts", run_id="run-1")
+
+
+class Generator:
+    """A generator that lives for some polls, then leaves its history, or dies."""
+
+    def __init__(self, folder: Path, polls: int, error: str = "") -> None:
+        folder.mkdir(parents=True)
+        self._folder, self._left, self._error = folder, polls, error
+        self.told: list[Any] = []
+
+    @property
+    def alive(self) -> bool:
+        self._left -= 1
+        return self._left >= 0
+
+    def progress(self) -> dict[str, Any]:
+        return PROGRESS
+
+    def stop_issuing(self) -> None:
+        self.told.append("now")
+
+    def stop_issuing_at(self, stops_at_ns: int) -> None:
+        self.told.append(stops_at_ns)
+
+    def finish(self) -> LoadStats:
+        (self._folder / "attempts-00000.parquet").write_bytes(b"rows")
+        if self._error:
+            raise EvidenceMissing(self._error)
+        (self._folder / "summary.json").write_text("{}")
+        (self._folder / "zeta.log").write_text("log")
+        return STATS
+
+    def close(self) -> None:
+        self.told.append("closed")
+
+
+def task_of(artifacts: Artifacts, tmp_path: Path, *, polls: int = 1, error: str = "", sleep: Any = None) -> Any:
+    made: list[Generator] = []
+
+    def start(plan: LoadPlan, folder: Path, shard: Shard) -> Any:
+        assert (plan, shard) == (PLAN, Shard(index=1, count=3, starts_at_ns=9 * NS_PER_MS))
+        made.append(Generator(folder, polls, error))
+        return made[0]
+
+    return LoadTask(artifacts, 1, tmp_path, start=start, sleep=sleep or (lambda _: None)), made
+
+
+def uploaded(bucket: Bucket) -> list[str]:
+    prefix = "run-1/load/shards/shard-00001/"
+    return [key.removeprefix(prefix) for key in bucket.put if key.startswith(prefix)]
+
+
+# ---- the load in S3 ----
+
+
+def test_a_load_is_read_as_it_was_ordered(artifacts: Artifacts):
+    assert read_load(artifacts) is None
+    order_load(artifacts, LOAD_3)
+    assert read_load(artifacts) == LOAD_3
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "message"),
+    [
+        (b"[]", EvidenceMissing, "s3://artifacts/run-1/load/load.json holds a list, expected an object"),
+        (b"{", EvidenceMissing, "is not JSON"),
+        (b" " * 1_000_001, EvidenceMissing, "is larger than 1000000 bytes"),
+        (b'{"plan": {}, "shards": 3}', UsageError, "member 'starts_at_ms' is missing or unknown"),
+        (b'{"plan": {}, "shards": 3, "starts_at_ms": 9}', UsageError, "field 'api_url' is missing"),
+    ],
+)
+def test_a_load_that_cannot_be_read_says_why(artifacts, bucket, content, error, message):
+    bucket.objects["run-1/load/load.json"] = content
+    with pytest.raises(error, match=message):
+        read_load(artifacts)
+
+
+@pytest.mark.parametrize(("shards", "starts_at_ms"), [(0, 9), (65, 9), ("3", 9), (True, 9), (3, 0), (3, "9"), (3, 1.5)])
+def test_an_impossible_load_is_refused_before_it_is_ordered(artifacts, shards, starts_at_ms):
+    with pytest.raises(UsageError, match="load"):
+        order_load(artifacts, Load(plan=PLAN, shards=shards, starts_at_ms=starts_at_ms))
+    assert artifacts.get_json(LOAD) is None
+
+
+def test_an_end_that_is_no_time_is_refused(artifacts):
+    artifacts.put_json(STOP, {"stops_at_ms": "soon"})
+    with pytest.raises(EvidenceMissing, match="stops_at_ms='soon' must be epoch milliseconds"):
+        read_stop(artifacts)
+
+
+@pytest.mark.parametrize("key", ["run-1/load/shards/../../x", "run-1/load/shards/a/.b", "run-1/load/shards/a b"])
+def test_a_key_that_is_no_file_of_a_run_is_refused(artifacts, bucket, tmp_path, key):
+    bucket.objects[key] = b""
+    with pytest.raises(EvidenceMissing, match="is no name of a run's file"):
+        artifacts.download("load/shards", tmp_path / "out")
+
+
+def test_a_download_takes_all_pages_of_its_run_and_keeps_folders(artifacts, bucket, tmp_path):
+    for number in range(7):
+        bucket.objects[f"run-1/load/shards/shard-0000{number}/a.json"] = b"%d" % number
+    bucket.objects["run-10/load/shards/shard-00000/a.json"] = b"of another run"
+    bucket.objects["run-1/load/shards-old/a.json"] = b"of another folder"
+    assert artifacts.download("load/shards", tmp_path) == 7
+    assert (tmp_path / "shard-00006" / "a.json").read_text() == "6"
+
+
+# ---- one task ----
+
+
+def test_a_task_uploads_its_history_and_the_summary_last(artifacts, bucket, tmp_path):
+    order_load(artifacts, LOAD_3)
+    task, made = task_of(artifacts, tmp_path, polls=2)
+    assert task.run() == STATS
+    assert uploaded(bucket) == ["attempts-00000.parquet", "zeta.log", "summary.json"]
+    assert made[0].told == ["closed"]
+    assert artifacts.get_json("load/progress/shard-00001.json") == PROGRESS
+
+
+def test_a_task_is_ready_before_its_load_is_ordered(artifacts, bucket, tmp_path):
+    polls: list[float] = []
+
+    def sleep(s: float) -> None:
+        polls.append(s)
+        if len(polls) == 3:
+            assert bucket.put == ["run-1/load/ready/shard-00001.json"]
+            order_load(artifacts, LOAD_3)
+
+    task, _ = task_of(artifacts, tmp_path, sleep=sleep)
+    assert task.run() == STATS
+
+
+def test_a_task_passes_the_common_end_on_once(artifacts, tmp_path):
+    order_load(artifacts, LOAD_3)
+    polls: list[float] = []
+
+    def sleep(s: float) -> None:
+        polls.append(s)
+        if len(polls) == 2:
+            assert end_load(artifacts, now_s=100.0) == 104_000
+
+    task, made = task_of(artifacts, tmp_path, polls=5, sleep=sleep)
+    task.run()
+    assert made[0].told == [104_000 * NS_PER_MS, "closed"]
+    assert len(polls) == 5
+
+
+def test_a_task_that_is_told_to_stop_stops_issuing(artifacts, tmp_path):
+    order_load(artifacts, LOAD_3)
+    task, made = task_of(artifacts, tmp_path, sleep=lambda _: task.terminate(), polls=2)
+    task.run()
+    assert made[0].told == ["now", "closed"]
+
+
+def test_a_task_that_is_told_to_stop_before_its_load_sends_nothing(artifacts, bucket, tmp_path):
+    task, made = task_of(artifacts, tmp_path)
+    task.terminate()
+    with pytest.raises(EvidenceMissing, match="stopped before a load was ordered"):
+        task.run()
+    assert (made, uploaded(bucket)) == ([], [])
+
+
+def test_a_task_whose_load_never_comes_ends(artifacts, tmp_path):
+    clock = iter(range(0, 10_000, 100))
+    task = LoadTask(artifacts, 1, tmp_path, sleep=lambda _: None, monotonic=lambda: float(next(clock)))
+    with pytest.raises(EvidenceMissing, match="no load was ordered within 300 s"):
+        task.run()
+
+
+def test_a_task_whose_generator_died_uploads_what_there_is_without_a_summary(artifacts, bucket, tmp_path):
+    order_load(artifacts, LOAD_3)
+    task, made = task_of(artifacts, tmp_path, error="the generator died")
+    with pytest.raises(EvidenceMissing, match="the generator died"):
+        task.run()
+    assert uploaded(bucket) == ["attempts-00000.parquet"]
+    assert made[0].told == ["closed"]
+
+
+# ---- a fleet of tasks ----
+
+PLACE = Place(cluster="c", task_definition="d", subnets=("s-1", "s-2"), security_group="g", bucket="artifacts")
+
+
+class Ecs:
+    """ECS whose tasks are ready at once, and end when they are told to or when the test says so."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+        self.requests: list[dict[str, Any]] = []
+        self.ends: dict[int, int | None] = {}  # task → exit code
+        self.stopped: list[str] = []
+        self.refusal = ""
+        self.ready = True
+
+    def run_task(self, **request: Any) -> dict[str, Any]:
+        index = len(self.requests)
+        if self.refusal and index == 1:
+            return {"tasks": [], "failures": [{"reason": self.refusal}]}
+        self.requests.append(request)
+        if self.ready:
+            self._bucket.objects[f"run-1/load/ready/shard-{index:05d}.json"] = b"{}"
+        return {"tasks": [{"taskArn": f"task-{index}"}], "failures": []}
+
+    def describe_tasks(self, *, cluster: str, tasks: list[str]) -> dict[str, Any]:
+        assert cluster == "c"
+        return {"tasks": [self._described(int(arn.removeprefix("task-"))) for arn in tasks]}
+
+    def _described(self, index: int) -> dict[str, Any]:
+        if index not in self.ends:
+            return {"taskArn": f"task-{index}", "lastStatus": "RUNNING", "containers": [{}]}
+        containers = [{"exitCode": code} if (code := self.ends[index]) is not None else {}]
+        described = {"taskArn": f"task-{index}", "lastStatus": "STOPPED", "containers": containers}
+        return {**described, "stoppedReason": "Essential container in task exited"}
+
+    def stop_task(self, *, cluster: str, task: str, reason: str) -> None:
+        self.stopped.append(task)
+
+
+class Session:
+    def __init__(self, bucket: Bucket) -> None:
+        self.s3, self.ecs = bucket, Ecs(bucket)
+
+    def client(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+class Clock:
+    """A clock that moves only when someone sleeps."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+
+    def now(self) -> float:
+        return self.now_s
+
+    def sleep(self, s: float) -> None:
+        self.now_s += s
+
+
+@pytest.fixture
+def session(bucket: Bucket) -> Session:
+    return Session(bucket)
+
+
+def fleet_of(session: Session, tmp_path: Path, clock: Clock | None = None) -> LoadFleet:
+    clock = clock or Clock()
+    return LoadFleet.start(
+        session, PLACE, PLAN, tmp_path / "history", run_id="run-1", tasks=3, now=clock.now, sleep=clock.sleep
+    )
+
+
+def test_a_fleet_orders_its_load_when_all_tasks_are_ready_and_returns_at_the_common_start(session, artifacts, tmp_path):
+    clock = Clock()
+    fleet = fleet_of(session, tmp_path, clock)
+    assert fleet.started_at == clock.now_s == 1_000 + LEAD_S
+    assert read_load(artifacts) == Load(plan=PLAN, shards=3, starts_at_ms=1_008_000)
+    commands = [one["overrides"]["containerOverrides"][0]["command"] for one in session.ecs.requests]
+    assert [command[-1] for command in commands] == ["0", "1", "2"]
+    assert {one["startedBy"] for one in session.ecs.requests} == {"run-1"}
+
+
+def test_tasks_that_are_never_ready_are_stopped(session, tmp_path):
+    session.ecs.ready = False
+    with pytest.raises(CloudError, match="3 of 3 load tasks were not ready within 180 s"):
+        fleet_of(session, tmp_path)
+    assert session.ecs.stopped == ["task-0", "task-1", "task-2"]
+
+
+def test_a_task_that_ends_before_it_is_ready_is_told_with_its_reason(session, tmp_path):
+    session.ecs.ready, session.ecs.ends = False, {2: 137}
+    with pytest.raises(CloudError, match=r"load task 2 did not start: Essential .* exited \(exit code 137\)"):
+        fleet_of(session, tmp_path)
+    assert session.ecs.stopped == ["task-0", "task-1", "task-2"]
+
+
+def test_a_task_that_ecs_refuses_stops_those_before_it(session, tmp_path):
+    session.ecs.refusal = "RESOURCE:MEMORY"
+    with pytest.raises(CloudError, match="starting load task 1: RESOURCE:MEMORY"):
+        fleet_of(session, tmp_path)
+    assert session.ecs.stopped == ["task-0"]
+
+
+def test_progress_is_added_over_all_tasks_and_waits_for_the_first_of_each(session, artifacts, tmp_path):
+    fleet = fleet_of(session, tmp_path)
+    for index, p95_ms in enumerate((5.0, None)):
+        artifacts.put_json(f"load/progress/shard-0000{index}.json", PROGRESS | {"p95_ms_last": p95_ms})
+    assert fleet.progress() is None
+    artifacts.put_json("load/progress/shard-00002.json", PROGRESS | {"p95_ms_last": 9.0, "t": 0.5})
+    progress = fleet.progress()
+    assert progress is not None
+    assert (progress["sent"], progress["ok"], progress["p95_ms_last"], progress["t"]) == (6, 6, 9.0, 0.5)
+    assert (tmp_path / "history" / "progress.json").exists()
+
+
+@pytest.mark.parametrize(("code", "shown"), [(137, "exit code 137"), (3, "exit code 3"), (None, "no exit code")])
+def test_a_task_that_died_is_missing_evidence(session, tmp_path, code, shown):
+    fleet = fleet_of(session, tmp_path)
+    session.ecs.ends = {1: code}
+    with pytest.raises(EvidenceMissing, match=f"task of shard 1 of 3 died: Essential .* \\({shown}\\)"):
+        fleet.progress()
+
+
+def test_tasks_that_do_not_end_in_time_are_missing_evidence(session, artifacts, tmp_path):
+    fleet = fleet_of(session, tmp_path)
+    session.ecs.ends = {0: 0, 2: 0}
+    with pytest.raises(EvidenceMissing, match="1 of 3 tasks did not end in time"):
+        fleet.finish()
+    assert artifacts.get_json(STOP) == {"stops_at_ms": 1_012_000}
+    fleet.close()
+    fleet.close()
+    assert session.ecs.stopped == ["task-0", "task-1", "task-2"]
+
+
+def test_a_fleet_whose_tasks_left_no_history_is_missing_evidence(session, tmp_path):
+    fleet = fleet_of(session, tmp_path)
+    session.ecs.ends = {0: 0, 1: 0, 2: 0}
+    with pytest.raises(EvidenceMissing, match="shard 0 of 3 is missing: it left no history"):
+        fleet.finish()
+
+
+# ---- all of it, with real generators ----
+
+
+@pytest.fixture
+def threads() -> Iterator[list[threading.Thread]]:
+    started: list[threading.Thread] = []
+    yield started
+    for thread in started:
+        thread.join(60)
+
+
+@pytest.mark.slow
+def test_three_tasks_send_the_whole_load_and_their_histories_merge(
+    artifacts, exchange_thread: Exchange, tmp_path, threads
+):
+    """In threads of this process instead of tasks."""
+    starts_at_ms = round((time.time() + 15) * 1_000)
+    plan = plan_of(exchange_thread.url, rate_per_s=120.0, duration_max_s=60.0)
+    load = Load(plan=plan, shards=3, starts_at_ms=starts_at_ms)
+    order_load(artifacts, load)
+    threads += [threading.Thread(target=LoadTask(artifacts, index, tmp_path / "tasks").run) for index in range(3)]
+    for thread in threads:
+        thread.start()
+    while time.time() * 1_000 < starts_at_ms + 1_000:
+        time.sleep(0.1)
+    stops_at_ms = end_load(artifacts, time.time())
+    for thread in threads:
+        thread.join(60)
+    fetch_history(artifacts, load, tmp_path / "work", tmp_path / "history")
+    history = read_history(tmp_path / "history")
+    length_ns = (stops_at_ms - starts_at_ms) * NS_PER_MS
+    assert history.stats.intended == len(history.attempts) == operations_before(plan, length_ns) > 300
+    assert history.summary["issued_until_ns"] == length_ns
