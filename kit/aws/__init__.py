@@ -11,6 +11,7 @@ from kit.aws.session import (
     Session,
     local_session,
     session,
+    task_session,
 )
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "start_local",
     "start_local_detached",
     "stop_local",
+    "task_session",
 ]

@@ -89,6 +89,18 @@ def session(*, target: str, region: str) -> Session:
     return _guarded(region, _allowed_accounts())
 
 
+def task_session() -> Session:
+    """Make a session for a task or function in AWS or the local AWS, with the role, Region and endpoint given to it.
+
+    Who deployed the task has checked its account.
+    """
+    import boto3
+
+    boto = boto3.Session()
+    endpoint = os.environ.get(ENDPOINT_VARIABLE, "")
+    return Session(region=boto.region_name or "", account_id="", endpoint=endpoint, boto=boto)
+
+
 def local_session(endpoint: str, region: str, credentials: Credentials) -> Session:
     """Make a session for a running local AWS, without the user's AWS configuration."""
     _check_loopback(endpoint)

@@ -34,6 +34,7 @@ BUCKET_TYPE = "AWS::S3::Bucket"
 CLUSTER_TYPE = "AWS::ECS::Cluster"
 SERVICE_GROUP = "service:"  # how the group of a task begins that a service runs
 STACK_TYPE = "AWS::CloudFormation::Stack"
+STOPPED = "STOPPED"
 STOPPED_TASKS_SHOWN = 3
 SERVICE_OUTPUTS = ("ApiServiceName", "MatcherServiceName", "RelayServiceName")
 # The outputs that the readiness check needs.
@@ -128,19 +129,29 @@ def tear_down(session: ClientSource, stack_name: str, timeout_s: float = TEAR_DO
 
 
 def _stop_tasks(session: ClientSource, stack_name: str, deadline: float) -> None:
-    """Stop the tasks in the stack's clusters that no service runs, because ECS deletes only clusters without tasks."""
+    """Stop the tasks in the stack's clusters that no service runs, and wait until they have stopped.
+
+    ECS deletes only clusters without tasks, and a task may take its stop timeout.
+    """
     ecs = session.client("ecs")
     for cluster in _resources_of(session, stack_name, CLUSTER_TYPE):
         for _ in _polls(deadline):
-            arns = [
-                arn for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster) for arn in page["taskArns"]
-            ]
-            tasks = ecs.describe_tasks(cluster=cluster, tasks=arns[:100])["tasks"] if arns else []
-            single = [task["taskArn"] for task in tasks if not task.get("group", "").startswith(SERVICE_GROUP)]
-            if not single:
+            single = [task for task in _tasks(ecs, cluster) if not task.get("group", "").startswith(SERVICE_GROUP)]
+            alive = [task for task in single if task["lastStatus"] != STOPPED]
+            if not alive:
                 break
-            for arn in single:
-                ecs.stop_task(cluster=cluster, task=arn, reason="the stack is deleted")
+            for task in alive:
+                if task["desiredStatus"] != STOPPED:
+                    ecs.stop_task(cluster=cluster, task=task["taskArn"], reason="the stack is deleted")
+
+
+def _tasks(ecs: Any, cluster: str) -> Iterator[Mapping[str, Any]]:
+    """Yield the tasks of a cluster, also those that are stopping or have stopped."""
+    for desired in ("RUNNING", STOPPED):
+        for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster, desiredStatus=desired):
+            # A page has at most a hundred, as many as one call may name.
+            if arns := page["taskArns"]:
+                yield from ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"]
 
 
 def _empty_buckets(session: ClientSource, stack_name: str) -> None:
@@ -348,7 +359,7 @@ def _resources(cloudformation: Any, stack_name: str) -> dict[str, str]:
 
 
 def _stopped_tasks(ecs: Any, cluster: str) -> Sequence[Mapping[str, Any]]:
-    arns = ecs.list_tasks(cluster=cluster, desiredStatus="STOPPED")["taskArns"][:100]
+    arns = ecs.list_tasks(cluster=cluster, desiredStatus=STOPPED)["taskArns"][:100]
     tasks = ecs.describe_tasks(cluster=cluster, tasks=arns)["tasks"] if arns else []
     return tasks[:STOPPED_TASKS_SHOWN]
 

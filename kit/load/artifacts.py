@@ -18,6 +18,7 @@ JSON_BYTES_MAX = 1_000_000
 OBJECTS_MAX = 100_000
 DOWNLOAD_BYTES_MAX = 64 << 30
 NOT_THERE = frozenset({"NoSuchKey", "404"})
+THERE_ALREADY = frozenset({"PreconditionFailed", "ConditionalRequestConflict"})
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -37,12 +38,30 @@ class Artifacts:
 
     def put_json(self, name: str, value: dict[str, Any]) -> None:
         with cloud_errors(f"writing {self.url(name)}"):
-            self.s3.put_object(
-                Bucket=self.bucket,
-                Key=self.key(name),
-                Body=json.dumps(value).encode(),
-                ContentType="application/json",
-            )
+            self._put(name, value)
+
+    def claim(self, name: str, value: dict[str, Any]) -> bool:
+        """Write the object unless there is another; returns whether it holds `value` now.
+
+        A repeated call whose first answer was lost finds its own value, so `value` must be unlike anybody else's.
+        """
+        with cloud_errors(f"writing {self.url(name)}"):
+            try:
+                self._put(name, value, IfNoneMatch="*")
+            except ClientError as error:
+                if error_code(error) not in THERE_ALREADY:
+                    raise
+                return self.get_json(name) == value
+        return True
+
+    def _put(self, name: str, value: dict[str, Any], **conditions: str) -> None:
+        self.s3.put_object(
+            Bucket=self.bucket,
+            Key=self.key(name),
+            Body=json.dumps(value).encode(),
+            ContentType="application/json",
+            **conditions,
+        )
 
     def get_json(self, name: str) -> dict[str, Any] | None:
         """Return the object; None if it is not there. Raises EvidenceMissing if it is no JSON object."""

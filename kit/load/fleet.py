@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from kit.errors import CloudError, EvidenceMissing
 from kit.files import write_json
 from kit.load.artifacts import Artifacts
 from kit.load.files import PROGRESS_FILE, stats_of
-from kit.load.ordered_load import PROGRESS, READY, Load, end_load, fetch_history, order_load, shard_name
+from kit.load.ordered_load import FAILED, PROGRESS, READY, Load, end_load, fetch_history, order_load, shard_name
 from kit.load.plan import LoadPlan
 from kit.model import LoadStats
 
@@ -29,6 +29,7 @@ LEAD_S = 8.0
 # More than the generators' drain and catch-up, and the upload, may take together.
 FINISH_S_MAX = 120.0
 STOPPED = "STOPPED"
+ERROR_CHARS_SHOWN = 500
 ADDED = ("intended", "sent", "ok", "fail", "info", "dropped", "inflight", "unknown")
 
 
@@ -105,8 +106,12 @@ class LoadFleet:
             _await_ready(session, place, artifacts, tuple(arns), now=now, sleep=sleep)
             load = Load(plan=plan, shards=tasks, starts_at_ms=round((now() + LEAD_S) * 1_000))
             order_load(artifacts, load)
-        except BaseException:
-            _stop_tasks(session, place.cluster, arns, "the load could not be started")
+        except BaseException as error:
+            try:
+                _stop_tasks(session, place.cluster, arns, "the load could not be started")
+            except CloudError as still_running:
+                # They end by themselves when no load is ordered; the stack's deletion stops them before.
+                error.add_note(f"and {still_running}")
             raise
         fleet = cls(session, place, artifacts, load, tuple(arns), out_dir, now=now, sleep=sleep)
         while (left_s := load.starts_at_ms / 1_000 - now()) > 0:
@@ -166,7 +171,7 @@ class LoadFleet:
         for index, arn in enumerate(self._tasks):
             if arn not in states:
                 raise EvidenceMissing(f"load: task of shard {index} of {len(self._tasks)} is gone")
-            if reason := _failure(states[arn]):
+            if reason := _failure(self._artifacts, index, states[arn]):
                 raise EvidenceMissing(f"load: task of shard {index} of {len(self._tasks)} died: {reason}")
 
 
@@ -202,7 +207,8 @@ def _await_ready(
         waiting -= {index for index in waiting if artifacts.get_json(f"{READY}/{shard_name(index)}.json") is not None}
         for state in _describe(session, place.cluster, arns):
             if state["lastStatus"] == STOPPED:
-                raise CloudError(f"load task {arns.index(state['taskArn'])} did not start: {_reason(state)}")
+                index = arns.index(state["taskArn"])
+                raise CloudError(f"load task {index} did not start: {_reason(artifacts, index, state)}")
         if waiting and now() > deadline_s:
             raise CloudError(f"{len(waiting)} of {len(arns)} load tasks were not ready within {READY_S_MAX:g} s")
         if waiting:
@@ -215,21 +221,33 @@ def _describe(session: ClientSource, cluster: str, arns: tuple[str, ...]) -> lis
         return session.client("ecs").describe_tasks(cluster=cluster, tasks=list(arns))["tasks"]
 
 
-def _stop_tasks(session: ClientSource, cluster: str, arns: list[str] | tuple[str, ...], reason: str) -> None:
+def _stop_tasks(session: ClientSource, cluster: str, arns: Sequence[str], reason: str) -> None:
+    """Stop all tasks. Raises CloudError for the first that cannot be stopped, after asking for the others."""
+    failed: list[CloudError] = []
     for arn in arns:
-        with cloud_errors(f"stopping load task {arn}"):
-            session.client("ecs").stop_task(cluster=cluster, task=arn, reason=reason)
+        try:
+            with cloud_errors(f"stopping load task {arn}"):
+                session.client("ecs").stop_task(cluster=cluster, task=arn, reason=reason)
+        except CloudError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
-def _failure(state: Mapping[str, Any]) -> str:
+def _failure(artifacts: Artifacts, index: int, state: Mapping[str, Any]) -> str:
     """Say how a task ended; "" if it runs, or ended because its shard was finished."""
     if state["lastStatus"] != STOPPED:
         return ""
-    codes = [container.get("exitCode") for container in state["containers"]]
-    return "" if codes == [0] else _reason(state)
+    return "" if _exit_codes(state) == [0] else _reason(artifacts, index, state)
 
 
-def _reason(state: Mapping[str, Any]) -> str:
-    codes = [container.get("exitCode") for container in state["containers"]]
-    shown = ", ".join("no exit code" if code is None else f"exit code {code}" for code in codes)
-    return f"{state.get('stoppedReason', 'no reason given')} ({shown})"
+def _reason(artifacts: Artifacts, index: int, state: Mapping[str, Any]) -> str:
+    """Say why a task ended: in ECS's words, and in its own if it left any."""
+    shown = ", ".join("no exit code" if code is None else f"exit code {code}" for code in _exit_codes(state))
+    told = artifacts.get_json(f"{FAILED}/{shard_name(index)}.json")
+    own = "" if told is None else f": {str(told.get('error'))[:ERROR_CHARS_SHOWN]}"
+    return f"{state.get('stoppedReason', 'no reason given')} ({shown}){own}"
+
+
+def _exit_codes(state: Mapping[str, Any]) -> list[int | None]:
+    return [container.get("exitCode") for container in state["containers"]]

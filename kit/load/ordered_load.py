@@ -19,7 +19,7 @@ from kit.load.shards import Shard
 from kit.model import NS_PER_MS
 
 LOAD, STOP = "load/load.json", "load/stop.json"
-READY, PROGRESS, SHARDS = "load/ready", "load/progress", "load/shards"
+READY, PROGRESS, SHARDS, FAILED = "load/ready", "load/progress", "load/shards", "load/failed"
 MEMBERS = {"plan", "shards", "starts_at_ms"}
 # The end must be known to every shard before it comes: some polls of the task, and one of its generator.
 STOP_AHEAD_S = 4.0

@@ -17,7 +17,9 @@ class Bucket:
         self.put: list[str] = []
         self._page = page
 
-    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str = "") -> None:
+    def put_object(self, *, Bucket: str, Key: str, Body: bytes, ContentType: str = "", IfNoneMatch: str = "") -> None:
+        if IfNoneMatch == "*" and Key in self.objects:
+            raise ClientError({"Error": {"Code": "PreconditionFailed", "Message": "exists"}}, "PutObject")
         self.objects[Key] = Body
         self.put.append(Key)
 

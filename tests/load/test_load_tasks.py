@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from kit.errors import CloudError, EvidenceMissing, UsageError
 from kit.load import LoadPlan, Shard, read_history
@@ -16,7 +18,7 @@ from kit.load.artifacts import Artifacts
 from kit.load.fleet import LEAD_S, LoadFleet, Place
 from kit.load.ordered_load import LOAD, STOP, Load, end_load, fetch_history, order_load, read_load, read_stop
 from kit.load.shards import operations_before
-from kit.load.task import LoadTask
+from kit.load.task import LoadTask, send_shard
 from kit.model import NS_PER_MS, LoadStats
 from tests.load.bucket import Bucket
 from tests.load.load_exchange import Exchange, plan_of
@@ -73,7 +75,9 @@ class Generator:
         self.told.append("closed")
 
 
-def task_of(artifacts: Artifacts, tmp_path: Path, *, polls: int = 1, error: str = "", sleep: Any = None) -> Any:
+def task_of(
+    artifacts: Artifacts, tmp_path: Path, *, polls: int = 1, error: str = "", sleep: Any = None, **clocks: Any
+) -> Any:
     made: list[Generator] = []
 
     def start(plan: LoadPlan, folder: Path, shard: Shard) -> Any:
@@ -81,7 +85,10 @@ def task_of(artifacts: Artifacts, tmp_path: Path, *, polls: int = 1, error: str 
         made.append(Generator(folder, polls, error))
         return made[0]
 
-    return LoadTask(artifacts, 1, tmp_path, start=start, sleep=sleep or (lambda _: None)), made
+    task = LoadTask(
+        artifacts, 1, tmp_path, mark="a", start=start, sleep=sleep or (lambda _: None), now=lambda: 0.0, **clocks
+    )
+    return task, made
 
 
 def uploaded(bucket: Bucket) -> list[str]:
@@ -183,11 +190,19 @@ def test_a_task_passes_the_common_end_on_once(artifacts, tmp_path):
     assert len(polls) == 5
 
 
-def test_a_task_that_is_told_to_stop_stops_issuing(artifacts, tmp_path):
+def told_failure(artifacts: Artifacts) -> str:
+    told = artifacts.get_json("load/failed/shard-00001.json")
+    return "" if told is None else told["error"]
+
+
+def test_a_task_that_is_stopped_before_its_end_stops_issuing_and_its_shard_counts_as_dead(artifacts, bucket, tmp_path):
     order_load(artifacts, LOAD_3)
     task, made = task_of(artifacts, tmp_path, sleep=lambda _: task.terminate(), polls=2)
-    task.run()
+    with pytest.raises(EvidenceMissing, match="load task 1: stopped before the end of its load"):
+        task.run()
     assert made[0].told == ["now", "closed"]
+    assert uploaded(bucket) == ["attempts-00000.parquet", "zeta.log"]
+    assert told_failure(artifacts) == "load task 1: stopped before the end of its load"
 
 
 def test_a_task_that_is_told_to_stop_before_its_load_sends_nothing(artifacts, bucket, tmp_path):
@@ -200,9 +215,53 @@ def test_a_task_that_is_told_to_stop_before_its_load_sends_nothing(artifacts, bu
 
 def test_a_task_whose_load_never_comes_ends(artifacts, tmp_path):
     clock = iter(range(0, 10_000, 100))
-    task = LoadTask(artifacts, 1, tmp_path, sleep=lambda _: None, monotonic=lambda: float(next(clock)))
+    task, _ = task_of(artifacts, tmp_path, monotonic=lambda: float(next(clock)))
     with pytest.raises(EvidenceMissing, match="no load was ordered within 300 s"):
         task.run()
+
+
+def test_a_task_whose_generator_does_not_end_with_its_plan_ends_it(artifacts, bucket, tmp_path):
+    order_load(artifacts, LOAD_3)
+    clock = iter(range(0, 100_000, 500))
+    task, made = task_of(artifacts, tmp_path, polls=100, monotonic=lambda: float(next(clock)))
+    with pytest.raises(EvidenceMissing, match="load task 1: the generator did not end with its plan"):
+        task.run()
+    assert made[0].told == ["closed"]
+    assert uploaded(bucket) == []
+
+
+def test_a_load_that_starts_much_later_is_refused(artifacts, tmp_path):
+    order_load(artifacts, Load(plan=PLAN, shards=3, starts_at_ms=301_000))
+    task, made = task_of(artifacts, tmp_path)
+    with pytest.raises(UsageError, match="load task 1: starts in 301 s > 300 s"):
+        task.run()
+    assert made == []
+
+
+def test_a_load_without_the_shard_of_a_task_is_refused(artifacts, tmp_path):
+    order_load(artifacts, Load(plan=PLAN, shards=1, starts_at_ms=9))
+    task, made = task_of(artifacts, tmp_path)
+    with pytest.raises(UsageError, match="load shard: index=1 must be a whole number from 0 to 0"):
+        task.run()
+    assert made == []
+    assert "index=1" in told_failure(artifacts)
+
+
+def test_a_second_task_of_a_shard_sends_nothing_and_does_not_disturb_the_first(artifacts, bucket, tmp_path):
+    order_load(artifacts, LOAD_3)
+    first, _ = task_of(artifacts, tmp_path / "first")
+    first.run()
+    before = dict(bucket.objects)
+    second = LoadTask(artifacts, 1, tmp_path / "second", mark="b")
+    with pytest.raises(EvidenceMissing, match="load task 1: another task sends this shard"):
+        second.run()
+    assert bucket.objects == before
+
+
+def test_a_claim_whose_answer_was_lost_is_still_the_claimers(artifacts):
+    assert artifacts.claim("load/ready/x.json", {"mark": "a"})
+    assert artifacts.claim("load/ready/x.json", {"mark": "a"})
+    assert not artifacts.claim("load/ready/x.json", {"mark": "b"})
 
 
 def test_a_task_whose_generator_died_uploads_what_there_is_without_a_summary(artifacts, bucket, tmp_path):
@@ -212,6 +271,23 @@ def test_a_task_whose_generator_died_uploads_what_there_is_without_a_summary(art
         task.run()
     assert uploaded(bucket) == ["attempts-00000.parquet"]
     assert made[0].told == ["closed"]
+    assert told_failure(artifacts) == "the generator died"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("A_b", "run-1", "0"), "load task: bucket='A_b' must be the name of an S3 bucket"),
+        (("artifacts", "../x", "0"), "run_id='../x' must be"),
+        (("artifacts", "", "0"), "run_id='' must not be empty"),
+        (("artifacts", "run-1", "-1"), "load task: shard=-1 must be a whole number from 0 to 63"),
+        (("artifacts", "run-1", "64"), "shard=64 must be"),
+        (("artifacts", "run-1", "one"), "shard='one' must be"),
+    ],
+)
+def test_a_task_refuses_wrong_arguments_by_name(arguments, message):
+    with pytest.raises(UsageError, match=re.escape(message)):
+        send_shard(*arguments)
 
 
 # ---- a fleet of tasks ----
@@ -229,6 +305,7 @@ class Ecs:
         self.stopped: list[str] = []
         self.refusal = ""
         self.ready = True
+        self.unstoppable = ""
 
     def run_task(self, **request: Any) -> dict[str, Any]:
         index = len(self.requests)
@@ -251,6 +328,8 @@ class Ecs:
         return {**described, "stoppedReason": "Essential container in task exited"}
 
     def stop_task(self, *, cluster: str, task: str, reason: str) -> None:
+        if task == self.unstoppable:
+            raise ClientError({"Error": {"Code": "ServerException", "Message": "busy"}}, "StopTask")
         self.stopped.append(task)
 
 
@@ -295,6 +374,8 @@ def test_a_fleet_orders_its_load_when_all_tasks_are_ready_and_returns_at_the_com
     commands = [one["overrides"]["containerOverrides"][0]["command"] for one in session.ecs.requests]
     assert [command[-1] for command in commands] == ["0", "1", "2"]
     assert {one["startedBy"] for one in session.ecs.requests} == {"run-1"}
+    # The faults of a run are targeted by tags that the stack has, so its load tasks must not inherit them.
+    assert {"tags", "propagateTags"} & {name for one in session.ecs.requests for name in one} == set()
 
 
 def test_tasks_that_are_never_ready_are_stopped(session, tmp_path):
@@ -338,6 +419,22 @@ def test_a_task_that_died_is_missing_evidence(session, tmp_path, code, shown):
         fleet.progress()
 
 
+def test_a_task_that_failed_is_told_in_its_own_words(session, artifacts, tmp_path):
+    fleet = fleet_of(session, tmp_path)
+    artifacts.put_json("load/failed/shard-00001.json", {"error": "shard 1 of 3 was ready 2.000 s after the start"})
+    session.ecs.ends = {1: 3}
+    with pytest.raises(EvidenceMissing, match=r"shard 1 of 3 died: .* \(exit code 3\): shard 1 of 3 was ready 2.000 s"):
+        fleet.progress()
+
+
+def test_tasks_are_all_stopped_also_if_one_cannot_be(session, tmp_path):
+    fleet = fleet_of(session, tmp_path)
+    session.ecs.unstoppable = "task-0"
+    with pytest.raises(CloudError, match="stopping load task task-0"):
+        fleet.close()
+    assert session.ecs.stopped == ["task-1", "task-2"]
+
+
 def test_tasks_that_do_not_end_in_time_are_missing_evidence(session, artifacts, tmp_path):
     fleet = fleet_of(session, tmp_path)
     session.ecs.ends = {0: 0, 2: 0}
@@ -376,7 +473,10 @@ def test_three_tasks_send_the_whole_load_and_their_histories_merge(
     plan = plan_of(exchange_thread.url, rate_per_s=120.0, duration_max_s=60.0)
     load = Load(plan=plan, shards=3, starts_at_ms=starts_at_ms)
     order_load(artifacts, load)
-    threads += [threading.Thread(target=LoadTask(artifacts, index, tmp_path / "tasks").run) for index in range(3)]
+    threads += [
+        threading.Thread(target=LoadTask(artifacts, index, tmp_path / "tasks", mark=str(index)).run)
+        for index in range(3)
+    ]
     for thread in threads:
         thread.start()
     while time.time() * 1_000 < starts_at_ms + 1_000:
