@@ -101,8 +101,9 @@ RULES: tuple[Rule, ...] = (
         default="use_load_balancer_configuration"),
     properties(TARGET_GROUP, _group_attribute("slow_start.duration_seconds"), between(0, 30),
         "tasks must take their share within seconds after a fault", default="0"),
-    properties(LOAD_BALANCER, ("LoadBalancerAttributes", "idle_timeout.timeout_seconds"), between(60, 600),
-        "a shorter one closes quiet streams between two heartbeats", default="60"),
+    properties(LOAD_BALANCER, ("LoadBalancerAttributes", "idle_timeout.timeout_seconds"), between(60, 70),
+        "a shorter one closes quiet streams between two heartbeats, a longer one outlasts the tasks' keep-alive, so "
+        "that requests meet connections that close", default="60"),
     properties(LOAD_BALANCER, ("LoadBalancerAttributes", "routing.http.desync_mitigation_mode"),
         equal("defensive", "strictest"), "monitor mode forwards requests that two parsers read differently",
         default="defensive"),

@@ -13,6 +13,7 @@ from kit import stack_rules
 from kit.errors import UsageError
 from kit.stack_rules import Violation
 from kit.stack_rules.permissions import NEEDED
+from paperbroker.protocols.limits import KEEP_ALIVE_S
 
 ROOT = Path(__file__).parents[2]
 STACK = (ROOT / "paperbroker" / "deploy" / "stack.yaml").read_text()
@@ -48,6 +49,7 @@ EDITS: tuple[tuple[str, str], ...] = (
     (GROUP_ATTRIBUTE, GROUP_ATTRIBUTE + "        - {Key: load_balancing.cross_zone.enabled, Value: 'false'}\n"),
     (GROUP_ATTRIBUTE, GROUP_ATTRIBUTE + "        - {Key: slow_start.duration_seconds, Value: '600'}\n"),
     ("idle_timeout.timeout_seconds, Value: '60'", "idle_timeout.timeout_seconds, Value: '5'"),
+    ("idle_timeout.timeout_seconds, Value: '60'", "idle_timeout.timeout_seconds, Value: '75'"),
     ("{Key: idle_timeout.timeout_seconds, Value: '60'}",
      "{Key: routing.http.desync_mitigation_mode, Value: monitor}"),
     ("      Type: application\n", "      Type: network\n"),
@@ -181,6 +183,12 @@ def test_the_stack_keeps_every_rule():
 @functools.cache
 def _found(old: str, new: str) -> tuple[Violation, ...]:
     return tuple(stack_rules.violations(_all(old, new)))
+
+
+def test_tasks_keep_idle_connections_for_longer_than_the_load_balancer():
+    """The load balancer may otherwise send a request on a connection that its task is closing, which gives 502."""
+    refused = f"idle_timeout.timeout_seconds, Value: '{KEEP_ALIVE_S}'"
+    assert _found("idle_timeout.timeout_seconds, Value: '60'", refused)
 
 
 @pytest.mark.parametrize(("old", "new"), EDITS, ids=lambda text: text[:40])
