@@ -90,7 +90,7 @@ class LoadTask:
         self._terminated = False
 
     def terminate(self) -> None:
-        """Stop issuing at the next poll, and fail."""
+        """End at the next poll. Nothing is drained, because nobody would judge the rest of a load without its end."""
         self._terminated = True
 
     def run(self) -> LoadStats:
@@ -142,7 +142,7 @@ class LoadTask:
         told = False
         while run.alive:
             if self._terminated:
-                run.stop_issuing()
+                raise EvidenceMissing(f"load task {self._index}: stopped before the end of its load")
             if not told and (stops_at_ns := read_stop(self._artifacts)) is not None:
                 run.stop_issuing_at(stops_at_ns)
                 told = True
@@ -151,9 +151,6 @@ class LoadTask:
             if self._monotonic() > deadline_s:
                 raise EvidenceMissing(f"load task {self._index}: the generator did not end with its plan")
             self._sleep(POLL_S)
-        if self._terminated:
-            run.finish()
-            raise EvidenceMissing(f"load task {self._index}: stopped before the end of its load")
 
     def _report(self, error: BaseException) -> None:
         """Say in S3 why the task failed. If that fails too, it is a note of the error."""

@@ -25,6 +25,8 @@ from kit.load import LoadPlan, LoadRun
 from kit.load.__main__ import take_priority
 from kit.load.files import read_summary
 from kit.load.schedule import arrivals_ns
+from kit.load.shards import Shard
+from kit.model import NS_PER_S
 
 DURATION_S = float(os.environ.get("BENCH_S", "8"))
 RATES = (500, 2_000, 4_000)
@@ -55,7 +57,8 @@ def serve(descriptor: int) -> None:
     uvloop.run(_serve(socket.socket(fileno=descriptor)))
 
 
-def _start_server(listening: socket.socket, cores: set[int]) -> subprocess.Popen[bytes]:
+def start_server(listening: socket.socket, cores: set[int]) -> subprocess.Popen[bytes]:
+    """Start the trivial server on these cores."""
     descriptor = listening.fileno()
     code = f"from tests.bench.load_engine import serve; serve({descriptor})"
     server = subprocess.Popen([sys.executable, "-c", code], pass_fds=[descriptor])
@@ -63,17 +66,20 @@ def _start_server(listening: socket.socket, cores: set[int]) -> subprocess.Popen
     return server
 
 
-def _measure(plan: LoadPlan) -> dict[str, float]:
+def measure(plan: LoadPlan, shard: Shard | None = None) -> dict[str, float]:
+    """Send a plan, or one shard of it, to its end, and return what that cost and how late it was."""
+    begins_s = shard.starts_at_ns / NS_PER_S if shard else 0.0
     with tempfile.TemporaryDirectory() as folder:
-        run = LoadRun.start(plan, Path(folder))
+        run = LoadRun.start(plan, Path(folder), shard)
         try:
-            time.sleep(plan.duration_max_s + 0.5)
+            time.sleep(max(0.0, begins_s - time.time()) + plan.duration_max_s + 0.5)
             stats = run.finish()
             summary = read_summary(Path(folder))
         finally:
             run.close()
     return {
         "rate": plan.rate_per_s,
+        "intended": stats.intended,
         "requests_per_s": round(stats.sent / plan.duration_max_s),
         "lag_ms_p50": summary["lag_ms_p50"],
         "lag_ms_p99": stats.lag_ms_p99,
@@ -116,7 +122,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     listening = socket.create_server(("127.0.0.1", 0), backlog=1_024)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-    server = _start_server(listening, {cores[-1]})
+    server = start_server(listening, {cores[-1]})
     os.sched_setaffinity(0, {cores[0]})
     try:
         for rate in RATES:
@@ -130,7 +136,7 @@ def main() -> None:
             reads = {"book_ratio": 0, "trades_ratio": 0, "read_back_ratio": 0}
             bare = replace(mixed, resubmit_early_ratio=0, cancel_ratio=0, resubmit_ratio=0, **reads)
             for name, plan in (("bare", bare), ("mixed", mixed)):
-                measured = _measure(plan)
+                measured = measure(plan)
                 print(f"{name:6}", json.dumps(measured), flush=True)
                 _print_timer(rate, measured["cpu_us_per_request"])
     finally:

@@ -1,4 +1,4 @@
-"""An S3 bucket in memory, with the calls that a run's artifacts need."""
+"""An S3 bucket in memory, with the calls that a run's artifacts need, and a load in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
+
+from kit.load import LoadPlan
+from kit.load.artifacts import Artifacts
+
+PLAN = LoadPlan(api_url="http://127.0.0.1:9", markets=("ACME", "BOLT"), seed=3)
+PROGRESS = {"t": 1.0, "state": "issuing", "p95_ms_last": 5.0} | dict.fromkeys(
+    ("intended", "sent", "ok", "fail", "info", "dropped", "inflight", "unknown"), 2
+)
 
 
 class Bucket:
@@ -41,3 +50,14 @@ class Bucket:
     def paginate(self, *, Bucket: str, Prefix: str) -> list[dict[str, Any]]:
         found = [{"Key": key, "Size": len(self.objects[key])} for key in sorted(self.objects) if key.startswith(Prefix)]
         return [{"Contents": found[at : at + self._page]} for at in range(0, len(found), self._page)] or [{}]
+
+
+@pytest.fixture
+def bucket() -> Bucket:
+    return Bucket()
+
+
+@pytest.fixture
+def artifacts(bucket: Bucket) -> Artifacts:
+    """The artifacts of one run in it."""
+    return Artifacts(s3=bucket, bucket="artifacts", run_id="run-1")

@@ -1,5 +1,6 @@
-"""Make the fixtures of `load_exchange` available to the tests of this folder."""
+"""Make the fixtures of `load_exchange` and `bucket` available to the tests of this folder."""
 
+from tests.load.bucket import artifacts, bucket
 from tests.load.load_exchange import exchange_thread, short_delays
 
-__all__ = ["exchange_thread", "short_delays"]
+__all__ = ["artifacts", "bucket", "exchange_thread", "short_delays"]

@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,10 @@ ROOT = Path(__file__).parents[2]
 TEMPLATE = load_source.STACK
 UNTAGGED = {"AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCGatewayAttachment",
             "AWS::S3::BucketPolicy"}  # fmt: skip
+
+IMPORTED = "boto3, kit.load.task, kit.load.__main__, kit.load.writer_process"
+# botocore takes its own certificates where there is no certifi.
+NOT_NEEDED = {"paperbroker-gameday", "certifi"}
 
 
 class Loader(yaml.SafeLoader):
@@ -87,11 +93,45 @@ def test_the_fleet_finds_its_container_and_outputs(resources: dict[str, Any]):
     assert Place.from_outputs(dict.fromkeys(outputs, "a,b")).subnets == ("a", "b")
 
 
-def test_the_base_image_pins_the_versions_of_the_project():
-    pins = re.findall(r"([a-z0-9]+)==([\d.]+)", (ROOT / "kit/load/Dockerfile").read_text())
+@pytest.fixture(scope="module")
+def pins() -> dict[str, str]:
+    """The libraries of the base image and their versions."""
+    found = re.findall(r"([a-z0-9]+)==([\d.]+)", (ROOT / "kit/load/Dockerfile").read_text())
+    assert len(found) >= 8
+    return dict(found)
+
+
+def test_the_base_image_pins_the_versions_of_the_project(pins: dict[str, str]):
     project = (ROOT / "pyproject.toml").read_text()
-    assert len(pins) == 8
-    assert [pin for pin in pins if f'"{pin[0]}=={pin[1]}"' not in project] == []
+    assert [pin for pin in pins.items() if f'"{pin[0]}=={pin[1]}"' not in project] == []
+
+
+def test_a_task_and_its_generator_import_only_what_the_base_image_has(pins: dict[str, str]):
+    # Development tools that every interpreter of the environment loads are of no concern.
+    code = f"import sys; before = set(sys.modules); import {IMPORTED}; print(*set(sys.modules) - before)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    modules = {name.partition(".")[0] for name in ran.stdout.split()}
+    owners = metadata.packages_distributions()
+    imported = {normal(owner) for name in modules for owner in owners.get(name, ())} - NOT_NEEDED
+    assert imported >= {"boto3", "uvloop"}
+    assert imported - with_requirements(pins) == set()
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def with_requirements(names: Iterable[str]) -> set[str]:
+    """Return distributions with all that they require, and theirs."""
+    found: set[str] = set()
+    left = [normal(name) for name in names]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            required = [one for one in metadata.requires(name) or () if "extra ==" not in one]
+            left += [normal(re.split(r"[ ;<>=!~\[(]", one)[0]) for one in required]
+    return found
 
 
 def test_the_image_holds_what_a_task_imports(local_session: aws.Session):
