@@ -235,7 +235,7 @@ ATTEMPT_COLUMNS: dict[str, str] = {
     "status": "int32",  # HTTP status, 0 if none
     "error": "string",  # timeout | refused | reset | eof | protocol | ""
     "reply": "string",  # body of the answer as it came, "" if none
-    "retry_after_s": "int32",  # the answer's Retry-After, at most 5; 0 if none
+    "retry_after_s": "int32",  # the Retry-After of a 429 or 503; 0 if none
     "late_status": "int32",
     "late_ns": "int64",
 }

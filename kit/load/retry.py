@@ -8,7 +8,8 @@ from kit.model import Outcome
 TIMEOUT, REFUSED, RESET, EOF, PROTOCOL = "timeout", "refused", "reset", "eof", "protocol"
 BACKOFF_BASE_S = 0.05
 BACKOFF_CAP_S = 1.0
-RETRY_AFTER_S_MAX = 5.0  # a longer Retry-After is cut to this, because the run has an end
+RETRY_AFTER_S_MAX = 5.0  # a client waits no longer than this, because the run has an end
+TOLD_S_MAX = 1_000_000.0  # a longer Retry-After is kept as this in the history
 TOO_MANY_REQUESTS, UNAVAILABLE = 429, 503
 
 
@@ -36,16 +37,17 @@ def settles(status: int, error: str) -> bool:
 
 
 def retry_after_s(status: int, header: bytes) -> float:
-    """Return the bounded Retry-After of a 429 or 503; 0.0 without one, or if it is a date instead of seconds."""
+    """Return the Retry-After of a 429 or 503 in s, at most TOLD_S_MAX; 0.0 without one, or if it is a date."""
     if status not in (TOO_MANY_REQUESTS, UNAVAILABLE) or not header.isdigit():
         return 0.0
-    return min(RETRY_AFTER_S_MAX, float(header))
+    return min(TOLD_S_MAX, float(header))
 
 
 def backoff_s(seed: int, op_id: int, number: int, after_s: float = 0.0) -> float:
     """Return the delay before attempt `number` + 1: `after_s` plus a full jitter, seeded by operation and attempt.
 
+    `after_s`: the Retry-After; no more than RETRY_AFTER_S_MAX of it is waited.
     The jitter is added to Retry-After, because clients that were refused together would otherwise return together.
     """
     ceiling = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** (number - 1))
-    return after_s + Draws(seed, op_id * 128 + number, BACKOFF).unit() * ceiling
+    return min(RETRY_AFTER_S_MAX, after_s) + Draws(seed, op_id * 128 + number, BACKOFF).unit() * ceiling

@@ -94,6 +94,11 @@ def refusal_does_not_say_when_to_come_back(tables: Tables) -> None:
 
 
 @PLANTS.caught_by("refusals-say-when")
+def refusal_tells_the_time_in_milliseconds(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"status": 429}, retry_after_s=1_000)
+
+
+@PLANTS.caught_by("refusals-say-when")
 def server_error_does_not_say_when_to_come_back(tables: Tables) -> None:
     edits.change_first(tables, "attempts", {"status": 429}, status=503, outcome="info", retry_after_s=0)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -37,6 +38,8 @@ from kit.model import NS_PER_MS, NS_PER_S
 
 CHECKS = Checks()
 
+# A refused client that comes back later than this has missed more than the fault: tasks refuse for a second at a time.
+RETRY_AFTER_S_MAX = 10
 # Answers that a counterexample shows.
 SHOWN_MAX = 6
 ORDER_FIELDS = ("client_id", "idempotency_key", "order_id", "symbol", "side", "type", "tif", "qty", "price")
@@ -164,23 +167,24 @@ def _names_the_field(evidence: Evidence, probes: Rows) -> np.ndarray:
 @CHECKS.add(
     "refusals-say-when",
     noun="answers of the API",
-    hold="say when to come back if they are 429 or 503",
-    broke="are 429 or 503 without Retry-After",
+    hold="say when to come back, and soon, if they are 429 or 503",
+    broke="are 429 or 503 without Retry-After or with a long one",
     needs=("attempts",),
 )
 def refusals_say_when(evidence: Evidence) -> Result:
-    """Check that every 429 and 503 of a task carries Retry-After, in whole seconds from 1 on."""
+    """Check that every 429 and 503 of a task carries Retry-After, in whole seconds from 1 to RETRY_AFTER_S_MAX."""
     attempts = evidence.attempts
     status = final_status(attempts)
     answered = status > 0
-    silent = ((status == TOO_MANY) | (status == UNAVAILABLE)) & (attempts["retry_after_s"] < 1)
-    refused_now = attempts.where(silent)
+    told_s = attempts["retry_after_s"]
+    wrong = (told_s < 1) | (told_s > RETRY_AFTER_S_MAX)
+    refused_now = attempts.where(((status == TOO_MANY) | (status == UNAVAILABLE)) & wrong)
     bad = refused_now.where(of_task(evidence, refused_now, final_status(refused_now)))
 
     def example() -> str:
         row = evidence.first_row("attempts", bad)
         reason = loads(row["reply"]).get("error", "no reason")
-        return f"the {row['op']} of client {row['client_id']} was answered {row['status']} ({reason}) without it"
+        return f"the {row['op']} of client {row['client_id']} was answered {row['status']} ({reason}) {_when(row)}"
 
     return by_row(
         evidence,
@@ -191,10 +195,15 @@ def refusals_say_when(evidence: Evidence) -> Result:
     )
 
 
+def _when(row: Mapping[str, Any]) -> str:
+    told_s = row["retry_after_s"]
+    return f"with Retry-After: {told_s}, more than {RETRY_AFTER_S_MAX}" if told_s else "without Retry-After"
+
+
 def _told(evidence: Evidence, bad: Rows) -> Iterator[Step]:
     """Yield some of the answers."""
     for row in evidence.rows("attempts", bad["index"][:SHOWN_MAX]):
-        what = f"{row['op']} of client {row['client_id']} is answered {row['status']} without Retry-After"
+        what = f"{row['op']} of client {row['client_id']} is answered {row['status']} {_when(row)}"
         yield {"t": row["completed_ns"] / NS_PER_S, "what": what, "source": "client", "client_id": row["client_id"]}
 
 
