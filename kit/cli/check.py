@@ -23,9 +23,11 @@ def run(args: argparse.Namespace) -> int:
 
     The folder stays as it is without `--write`.
     """
+    from kit import gameday
+
     record = _judged(args.run_dir)
     if args.write:
-        results.publish(args.run_dir, record)
+        gameday.publish(args.run_dir, record)
     results.print_record(record, args.run_dir)
     return Verdict(record["verdict"]).exit_code
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from kit.cli import results
 from kit.cli.evidence_folders import RUN_FOLDER, check_folders
 from kit.process.terminal import say
 
@@ -18,10 +17,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Judge each run again and write its files; returns 0 whatever the verdicts are."""
+    from kit import gameday
     from kit.notebook import run_verdict
 
     check_folders(args.runs, RUN_FOLDER)
     for run_dir in args.runs:
-        results.publish(run_dir, run_verdict.judge_run(run_dir))
+        gameday.publish(run_dir, run_verdict.judge_run(run_dir))
         say(str(run_dir / "report.html"))
     return 0

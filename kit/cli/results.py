@@ -1,35 +1,13 @@
-"""Write and print the results of a judged run."""
+"""Print the results of a judged run."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from kit.process.terminal import say
 
 COUNTEREXAMPLE_STEPS_MAX = 14
-
-
-def publish(run_dir: Path, record: dict[str, Any]) -> None:
-    """Write the verdict, the JUnit file and the HTML report of a run, and the index of all runs."""
-    from kit import gameday, reports
-    from kit.files import write_json
-    from kit.notebook.run_state import EXECUTED
-
-    # Not resolved: a run's folder that is a symbolic link is refused by the first write.
-    run_dir = Path(os.path.abspath(run_dir))
-    write_json(run_dir / "verdict.json", record)
-    reports.write_junit(record, run_dir / "junit.xml")
-    known = gameday.is_known(record["scenario"])
-    reports.write_html(
-        record,
-        run_dir / EXECUTED,
-        run_dir / "report.html",
-        believed=gameday.hypothesis_of(record["scenario"]) if known else "",
-        fidelity=gameday.fidelity_rows(record["scenario"]) if known and record["target"] == "local" else [],
-    )
-    reports.write_index(run_dir.parent)
 
 
 def print_record(record: dict[str, Any], run_dir: Path) -> None:

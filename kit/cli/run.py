@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     record = run_verdict.judge_run(plan.run_dir)
     verdict = Verdict(record["verdict"])
     try:
-        results.publish(plan.run_dir, record)
+        gameday.publish(plan.run_dir, record)
     except EvidenceMissing as error:
         # A report that cannot be written must not hide the verdict, and a pass without a report is no evidence.
         warn(f"gameday: {error}")

@@ -122,6 +122,22 @@ def stop_all(session: ClientSource, run_id: str) -> list[str]:
     return open_ones
 
 
+def acting_experiment(session: ClientSource, run_id: str) -> Experiment | None:
+    """Return the experiment of a run that acts, previews left out; None if none was started.
+
+    Raises FaultError for more than one, because nobody could say which fault the run had.
+    """
+    with cloud_errors(f"experiments of run {run_id}", FaultError):
+        fis = session.client("fis")
+        pages = fis.get_paginator("list_experiments").paginate()
+        ids = [one["id"] for page in pages for one in page["experiments"] if one.get("tags", {}).get(RUN_TAG) == run_id]
+        found = [fis.get_experiment(id=each)["experiment"] for each in ids]
+    acting = [one for one in found if one.get("experimentOptions", {}).get("actionsMode") != "skip-all"]
+    if len(acting) > 1:
+        raise FaultError(f"run {run_id} has {len(acting)} experiments: {', '.join(one['id'] for one in acting)}")
+    return _experiment(acting[0]) if acting else None
+
+
 def unproven(experiment: Experiment) -> FaultWindow:
     """Describe an experiment by what FIS says alone; that its fault took effect is not proven."""
     return FaultWindow(

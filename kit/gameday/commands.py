@@ -108,6 +108,8 @@ def stop_run(run_id: str, *, target: str, region: str) -> Iterator[str]:
         yield "no local AWS runs, so nothing of the run is left"
         return
     session = running.session() if running else aws.session(target=target, region=region)
+    for execution in faults.stop_executions(session, run_id):
+        yield f"stopped execution {execution}"
     for experiment in faults.stop_all(session, run_id):
         yield f"stopped experiment {experiment}"
     for stack in deploy.find_stacks(session, run_id=run_id):

@@ -13,30 +13,29 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from kit import aws, build, collect, deploy, faults, scenarios, slo
-from kit.collect import ledger
+from kit import aws, collect, deploy, faults, scenarios, slo
 from kit.errors import EvidenceMissing, KitError, VerdictNotPass
-from kit.files import make_folder, write_text
+from kit.files import make_folder
 from kit.files.seal import write_manifest
 from kit.gameday import golden_runs, load_source
+from kit.gameday.collecting import LoadWindow, collect_evidence
 from kit.gameday.commands import Watchdog, standing_cloud, start_watchdog
-from kit.gameday.evidence import HISTORY, TEMPLATE, RunEvidence, read_evidence
+from kit.gameday.deploying import DEPLOY_TIMEOUT_S, connect, deploy_build, push_build
+from kit.gameday.evidence import HISTORY, RunEvidence, read_evidence
 from kit.gameday.findings import steady_state_problems
 from kit.gameday.judging import Judgement, judge_folder
 from kit.gameday.load_plan import EXPERIMENT_SLACK_S, load_plan, write_past
-from kit.gameday.parameters import CHANGES, SOURCE, Parameters
-from kit.load import History, LoadPlan, read_history
-from kit.model import WARM_UP_S, Deployment, FaultWindow, RunFacts, Verdict
+from kit.gameday.parameters import Parameters
+from kit.load import LoadPlan
+from kit.model import WARM_UP_S, Deployment, RunFacts, Verdict
 from kit.notebook import partial_record, plots, scraps, views
 from kit.notebook.run_phases import RunPhase, record_phase
 from kit.parameter_specs import RUN_PARAMETERS
 from kit.process.machine import MachineWatch
 from kit.verdict import gate
 
-DEPLOY_TIMEOUT_S = 900
 TEAR_DOWN_TIMEOUT_S = 900
 LOAD_FINISH_TIMEOUT_S = 60
-QUIESCE_TIMEOUT_S = 40
 TICK_S = 1.0
 
 
@@ -90,19 +89,10 @@ class GameDay:
         record_phase(self.run_dir, RunPhase.DEPLOY)
         p = self.parameters
         session = self._connect()
-        image = build.build_image(session, source=SOURCE, change=p.change or None, changes_dir=CHANGES)
+        image = push_build(session, p)
         self.build_digest = image.digest
         views.say(f"run {p.run_id}: image {image.digest[:19]}" + (f" with change {p.change}" if p.change else ""))
-        template = self.run_dir / TEMPLATE
-        write_text(template, build.changed_template(SOURCE, p.change or None, CHANGES))
-        self.deployment = deploy.deploy(
-            session,
-            image_uri=image.uri,
-            run_id=p.run_id,
-            template=template,
-            parameters=self.scenario.stack_parameters(fault_duration_s=p.fault_duration_s),
-            timeout_s=DEPLOY_TIMEOUT_S,
-        )
+        self.deployment = deploy_build(session, self.scenario, image, p)
         views.say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")
         if p.load_tasks:
             self._load_stack = load_source.deploy_tasks(session, p.run_id, timeout_s=DEPLOY_TIMEOUT_S)
@@ -170,27 +160,17 @@ class GameDay:
         load_ended_at = time.time()
         if self.load is not None:
             self.load.finish(LOAD_FINISH_TIMEOUT_S)
-        meters, answered_at = collect.Meters(session=session), time.time()
-        edge = meters.edge_publishes(deployment, self.load_started_at)
-        quiescence = ledger.quiesce(session, deployment, timeout_s=QUIESCE_TIMEOUT_S)
-        # The last answer and commit came before the exchange was at rest, and their counts are published later.
-        meters.settle(deployment, time.time() - ledger.STILL_S)
-        fault = self._proof(read_history(self.run_dir / HISTORY), meters)
-        observed = collect.observe(
+        observed = collect_evidence(
             session,
             deployment,
             run_dir=self.run_dir,
+            scenario=self.scenario,
             facts=self._facts(),
-            load_started_at=self.load_started_at,
-            load_ended_at=load_ended_at,
-            fault=fault,
-            quiescence=quiescence,
-            stops=faults.unexplained_stops(session, deployment, fault, since=self.load_started_at),
+            load=LoadWindow(started_at=self.load_started_at, ended_at=load_ended_at),
+            experiment=self._experiment,
             watch=self._watched(),
             machine_samples=self._machine.samples if self._machine else (),
-            is_edge_settled=meters.settle_edge(deployment, answered_at, edge, self.load_started_at),
         )
-        collect.write_observations(observed, self.run_dir)
         # Before the clean-up too, which may take minutes and be killed: the evidence is complete.
         self._write_manifest()
         self._tear_down()
@@ -202,9 +182,9 @@ class GameDay:
                 self.evidence.history.stats,
                 self.evidence.load_events,
                 {
-                    "still in the outbox": quiescence.outbox,
-                    "still queued": quiescence.queued,
-                    "dead letters": quiescence.dead_letters,
+                    "still in the outbox": observed.quiescence.outbox,
+                    "still queued": observed.quiescence.queued,
+                    "dead letters": observed.quiescence.dead_letters,
                 },
             )
         )
@@ -314,11 +294,7 @@ class GameDay:
     def _connect(self) -> aws.Session:
         """Return the run's session; starts a local AWS for it if that is the target and none is up."""
         if self._session is None:
-            p = self.parameters
-            cloud = standing_cloud() if p.target == "local" else None
-            if p.target == "local" and cloud is None:
-                cloud = self._cloud = aws.start_local(port=p.port, seed=p.seed, region=p.region)
-            self._session = cloud.session() if cloud else aws.session(target=p.target, region=p.region)
+            self._session, self._cloud = connect(self.parameters)
         return self._session
 
     def _up(self) -> Deployment:
@@ -353,20 +329,6 @@ class GameDay:
 
     def _template(self) -> str:
         return self._up().outputs[self.scenario.template_output]
-
-    def _proof(self, history: History, meters: collect.Meters) -> FaultWindow | None:
-        """Collect evidence, independent of FIS, that the fault took effect and was reverted."""
-        if self._experiment is None:
-            return None
-        return faults.prove(
-            self._connect(),
-            self._up(),
-            self._experiment,
-            samples=self._tasks,
-            meters=meters,
-            attempts=history.attempts,
-            evidence=self.scenario.evidence,
-        )
 
     def _follow(self, what: str, until: float) -> list[dict[str, Any]]:
         """Show the load's progress until a time (epoch s). Raises EvidenceMissing when the generator dies."""
