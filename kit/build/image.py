@@ -46,7 +46,8 @@ class Repository:
 PAPERBROKER = Repository(name="paperbroker", base="paperbroker-base", dockerfile="paperbroker/deploy/Dockerfile")
 # The kit itself, for tasks that send load.
 KIT = Repository(name="gameday", base="gameday-base", dockerfile="kit/load/Dockerfile")
-# Parts of the kit that no task needs.
+# Parts of the kit that no task needs. Its folder `deploy` is code.
+CACHES = frozenset({"__pycache__"})
 NOT_IN_TASKS = ("kit/local/",)
 
 
@@ -74,7 +75,7 @@ def build_kit_image(session: ClientSource, kit: Path) -> Image:
 
     Raises CloudError if ECR refuses the push or has no base image.
     """
-    tree = {path: content for path, content in read_tree(kit).items() if not path.startswith(NOT_IN_TASKS)}
+    tree = {path: content for path, content in read_tree(kit, CACHES).items() if not path.startswith(NOT_IN_TASKS)}
     return _pushed(session, KIT, pack(tree), "")
 
 

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import io
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,8 +32,8 @@ class Layer:
     diff_id: str
 
 
-def read_tree(source: Path) -> dict[str, bytes]:
-    """Read the files of `source`, by path relative to its parent (`paperbroker/api.py`).
+def read_tree(source: Path, excluded: Collection[str] = EXCLUDED) -> dict[str, bytes]:
+    """Read the files of `source`, by path relative to its parent (`paperbroker/api.py`); `excluded` names folders.
 
     Raises UsageError if there are no files, or more than `TREE_BYTES_MAX`.
     """
@@ -41,7 +41,7 @@ def read_tree(source: Path) -> dict[str, bytes]:
     size = 0
     for path in sorted(source.rglob("*")):
         inside = path.relative_to(source)
-        if not path.is_file() or EXCLUDED & set(inside.parts) or path.suffix in EXCLUDED_SUFFIXES:
+        if not path.is_file() or set(excluded) & set(inside.parts) or path.suffix in EXCLUDED_SUFFIXES:
             continue
         tree[f"{source.name}/{inside.as_posix()}"] = content = path.read_bytes()
         size += len(content)

@@ -88,6 +88,17 @@ class Artifacts:
         with cloud_errors(f"writing {self.url(name)}"):
             self.s3.upload_file(str(path), self.bucket, self.key(name))
 
+    def fetch(self, name: str, path: Path) -> bool:
+        """Download one object into a file; returns whether it was there."""
+        with cloud_errors(f"reading {self.url(name)}"):
+            try:
+                self.s3.download_file(self.bucket, self.key(name), str(path))
+            except ClientError as error:
+                if error_code(error) in NOT_THERE:
+                    return False
+                raise
+        return True
+
     def download(self, name: str, folder: Path) -> int:
         """Download all objects below `name` into `folder`, which keeps their folders; returns how many.
 
