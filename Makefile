@@ -12,7 +12,7 @@ SUITE ?= pr
 CHANGE ?=
 ARGS ?=
 
-.PHONY: help setup gameday suite power lab test test-all coverage mutation fuzz bench check fix lock docs gate clean
+.PHONY: help setup gameday pipeline suite power lab test test-all coverage mutation fuzz bench check fix lock docs gate clean
 
 help:  ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ $(VENV)/.ready: requirements.lock requirements-uv.lock pyproject.toml
 
 gameday: setup  ## run a game day: SCENARIO=az-loss, CHANGE=drop-idempotency, ARGS="--rate 50"
 	@$(BIN)/gameday run $(SCENARIO) $(if $(CHANGE),--change $(CHANGE)) $(ARGS)
+
+pipeline: setup  ## a game day conducted by Step Functions: SCENARIO=az-loss, CHANGE=drop-idempotency, ARGS="-p load_tasks=3"
+	@$(BIN)/gameday pipeline run $(SCENARIO) $(if $(CHANGE),--change $(CHANGE)) $(ARGS)
 
 suite: setup  ## run many scenarios under one gate: SUITE=pr|nightly, CHANGE=…, ARGS="--jobs 2"
 	@$(BIN)/gameday suite $(SUITE) $(if $(CHANGE),--change $(CHANGE)) $(ARGS)

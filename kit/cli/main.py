@@ -14,14 +14,14 @@ import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from kit.cli import check, child_processes, cloud, gate, golden, lint, power, report, run, stop, suite
+from kit.cli import check, child_processes, cloud, gate, golden, lint, pipeline, power, report, run, stop, suite
 from kit.cli import list as list_command
 from kit.errors import KitError, UnsafeTarget, UsageError
 from kit.model import USAGE_EXIT_CODE, Verdict
 from kit.process import terminal
 
 DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.ELOOP})
-COMMANDS = (run, suite, power, check, gate, report, golden, cloud, stop, lint, list_command, child_processes)
+COMMANDS = (run, suite, pipeline, power, check, gate, report, golden, cloud, stop, lint, list_command, child_processes)
 
 
 class Parser(argparse.ArgumentParser):

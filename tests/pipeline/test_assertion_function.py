@@ -24,7 +24,7 @@ from kit.pipeline.assertion import handler, metric_limits
 from kit.pipeline.assertion.ledger_scan import Event
 from kit.pipeline.assertion.ledger_window import NS_PER_S
 from kit.pipeline.assertion_input import PHASES, assertion_input, limits
-from kit.pipeline.assertion_package import BYTES_MAX, ROOT, package, sources
+from kit.pipeline.function_package import BYTES_MAX, ROOT, package, sources
 from tests.pipeline.ledger_tables import item
 
 NOW_S = 1_700_000_000.0
@@ -84,7 +84,7 @@ def judge(
             "query",
             {"Items": rows},
             {
-                "TableName": "Ledger", "ConsistentRead": True, "ScanIndexForward": False,
+                "TableName": "Ledger", "ConsistentRead": True, "ScanIndexForward": False, "Limit": 500,
                 "KeyConditionExpression": "#market = :market", "ProjectionExpression": ANY,
                 "ExpressionAttributeNames": ANY, "ExpressionAttributeValues": {":market": {"S": "ACME"}},
             },

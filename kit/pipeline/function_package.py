@@ -1,4 +1,4 @@
-"""Pack the assertion function's code: the same bytes for the same sources."""
+"""Pack the code of the pipeline's Lambda functions into one file: the same bytes for the same sources."""
 
 from __future__ import annotations
 
@@ -8,20 +8,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 HANDLER = "kit.pipeline.assertion.handler.handle"
+CLEAN_UP, DIAGNOSE = "kit.pipeline.ending.clean_up.handle", "kit.pipeline.ending.diagnose.handle"
+FOLDERS = ("assertion", "ending")
 BYTES_MAX = 1_000_000
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP file can hold
 _MODE = 0o644 << 16
 
 
 def sources() -> list[Path]:
-    """Return the modules that the function needs, the packages' own included."""
+    """Return the modules that the functions need, the packages' own included."""
     kit = ROOT / "kit"
     packages = [kit / "__init__.py", kit / "ledger_rules.py", kit / "pipeline" / "__init__.py"]
-    return [*packages, *sorted((kit / "pipeline" / "assertion").glob("*.py"))]
+    modules = (path for folder in FOLDERS for path in sorted((kit / "pipeline" / folder).glob("*.py")))
+    return [*packages, *modules]
 
 
 def package() -> bytes:
-    """Return the function's ZIP file."""
+    """Return the ZIP file."""
     made = io.BytesIO()
     with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sources():

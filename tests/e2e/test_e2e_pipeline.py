@@ -1,0 +1,168 @@
+"""Step Functions conducts game days: a bad change is blocked and told, a stop ends all, a good build passes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from kit import aws, deploy
+from kit.gameday import Parameters, judge_folder
+from kit.load.artifacts import Artifacts
+from kit.pipeline import conductor_stack, execution
+from kit.pipeline.conducted_run import ConductedRun
+from kit.pipeline.conductor_stack import Conductor
+from tests.e2e.repetition import first_valid
+from tests.polling import wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+SHORT = {"steady_s": 15, "fault_duration_s": 12, "recovery_s": 30, "past_orders": 300, "rate_per_s": 30}
+# From the stop of an execution to the end of its experiment.
+STOPPED_S_MAX = 2.0
+# A load task drains and uploads what it has sent.
+GONE_S_MAX = 70.0
+
+
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[aws.LocalCloud]:
+    with aws.start_local(seed=7) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def session(cloud: aws.LocalCloud) -> aws.Session:
+    return cloud.session()
+
+
+@pytest.fixture(scope="module")
+def conductor(session: aws.Session) -> Conductor:
+    return conductor_stack.up(session)
+
+
+@pytest.fixture(scope="module")
+def messages(session: aws.Session, conductor: Conductor) -> Any:
+    """Subscribe a queue to the conductor's topic; returns a function that receives what came."""
+    sqs, sns = session.client("sqs"), session.client("sns")
+    url = sqs.create_queue(QueueName="subscriber")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sns.subscribe(TopicArn=conductor.topic, Protocol="sqs", Endpoint=arn)
+
+    def received() -> list[dict[str, Any]]:
+        found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=2).get("Messages", [])
+        return [json.loads(one["Body"]) for one in found]
+
+    return received
+
+
+def conducted(cloud: aws.LocalCloud, reports: Path, run_id: str, **given: Any) -> ConductedRun:
+    chosen: dict[str, Any] = {**SHORT, **given}
+    parameters = Parameters(scenario="az-loss", reports=reports, run_id=run_id, **chosen)
+    return ConductedRun(parameters, say=print, connect=lambda _: (cloud.session(), cloud))
+
+
+def run(day: ConductedRun, on_step: Any = lambda step: None) -> dict[str, Any]:
+    try:
+        day.deploy()
+        day.start()
+        day.follow(on_step=on_step)
+        return day.fetch()
+    finally:
+        assert day.close() == []
+
+
+def open_items(session: aws.Session) -> list[dict[str, Any]]:
+    filters = [
+        {"Key": "Source", "Operator": "Equal", "Values": ["gameday-pipeline"]},
+        {"Key": "Status", "Operator": "Equal", "Values": ["Open"]},
+    ]
+    return session.client("ssm").describe_ops_items(OpsItemFilters=filters)["OpsItemSummaries"]
+
+
+def live_tasks(session: aws.Session, conductor: Conductor) -> list[dict[str, Any]]:
+    ecs = session.client("ecs")
+    arns = [
+        arn
+        for status in ("RUNNING", "STOPPED")
+        for arn in ecs.list_tasks(cluster=conductor.cluster, desiredStatus=status)["taskArns"]
+    ]
+    found = ecs.describe_tasks(cluster=conductor.cluster, tasks=arns)["tasks"] if arns else []
+    return [task for task in found if task["lastStatus"] != "STOPPED"]
+
+
+def test_a_bad_change_is_blocked_and_told(cloud, session, conductor, messages, tmp_path):
+    day = conducted(cloud, tmp_path, "bad-1", change="drop-idempotency", load_tasks=2)
+    record = run(day)
+    assert record["verdict"] == "FAIL", record["reasons"]
+    assert day.ending is not None and (day.ending.status, day.ending.error) == ("FAILED", "GameDay.FAIL")
+    # The judge and the function have both seen it, each by itself.
+    judged = {check["name"]: check["measured"] for check in record["checks"] if check["status"] == "fail"}
+    assert judged["no-double-fill"] > 0
+    artifacts = Artifacts(s3=session.client("s3"), bucket=conductor.bucket, run_id="bad-1")
+    rules = (artifacts.get_json("conducted.json") or {})["steadyState"]["details"]["ledger"]["rules"]
+    assert {one["name"]: one["violations"] for one in rules}["no-double-fill"] > 0
+    # The folder is judged by the one path that judges every folder.
+    assert judge_folder(day.run_dir).record()["verdict"] == "FAIL"
+    _assert_item_resolves(session, artifacts)
+    (message,) = messages()
+    assert message["Subject"].startswith("Game day az-loss: FAIL: ") and "bad-1" in message["Message"]
+
+
+def _assert_item_resolves(session: aws.Session, artifacts: Artifacts) -> None:
+    """There is one open OpsItem, and whatever it links to is there."""
+    (item,) = open_items(session)
+    assert item["Title"].startswith("Game day az-loss: FAIL: ")
+    data = {name: each["Value"] for name, each in item["OperationalData"].items()}
+    for name in ("report", "experiment", "diagnostics"):
+        bucket, _, key = data[name].removeprefix("s3://").partition("/")
+        assert artifacts.s3.head_object(Bucket=bucket, Key=key)["ContentLength"] > 0, name
+    described = session.client("stepfunctions").describe_execution(executionArn=data["execution"])
+    assert described["status"] == "FAILED"
+
+
+def test_a_stop_under_the_fault_ends_experiment_and_load(cloud, session, conductor, messages, tmp_path):
+    day = conducted(cloud, tmp_path, "stopped-1", fault_duration_s=60)
+    stopped_at: list[float] = []
+
+    def stop_under_fault(step: execution.Step) -> None:
+        if step.state == "WaitForExperiment" and not stopped_at:
+            stopped_at.append(time.monotonic())
+            execution.stop(session, day.execution, cause="by a test")
+            wait_until(lambda: not _open_experiments(session, "stopped-1"), "the end of the experiment", STOPPED_S_MAX)
+            wait_until(lambda: not live_tasks(session, conductor), "the end of all tasks", GONE_S_MAX)
+
+    record = run(day, stop_under_fault)
+    assert stopped_at
+    assert (record["verdict"], day.ending and day.ending.status) == ("INVALID", "ABORTED")
+    assert not [p for p in psutil.process_iter(["cmdline"]) if "stopped-1" in (p.info["cmdline"] or [])]
+    assert any("stopped-1" in one["Message"] and "ABORTED" in one["Message"] for one in messages())
+
+
+def _open_experiments(session: aws.Session, run_id: str) -> list[str]:
+    found = session.client("fis").list_experiments()["experiments"]
+    mine = [one for one in found if one.get("tags", {}).get("RunId") == run_id]
+    assert mine
+    return [one["id"] for one in mine if one["state"]["status"] not in ("completed", "stopped", "failed", "cancelled")]
+
+
+def test_a_good_build_passes_and_resolves_what_was_open(cloud, session, tmp_path):
+    assert open_items(session)
+
+    def attempt(number: int) -> tuple[ConductedRun, dict[str, Any]]:
+        day = conducted(cloud, tmp_path, f"good-{number}")
+        return day, run(day)
+
+    day, record = first_valid(attempt)
+    assert record["verdict"] == "PASS", record["reasons"]
+    assert day.ending is not None and day.ending.status == "SUCCEEDED"
+    assert open_items(session) == []
+    for name in ("report.html", "junit.xml", "fis-experiment.json", "state-machine-history.json", "load-summary.json"):
+        assert (day.run_dir / name).stat().st_size > 0, name
+    again = judge_folder(day.run_dir).record()
+    assert (again["verdict"], again["reasons"]) == (record["verdict"], record["reasons"])
+    assert deploy.find_stacks(session, run_id=day.parameters.run_id) == []
