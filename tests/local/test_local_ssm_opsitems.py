@@ -49,6 +49,22 @@ def test_ops_items_are_found_by_filters(ssm: Any) -> None:
     assert ids(("Source", "Equal", source), ("Title", "Contains", "oth")) == [second]
 
 
+def test_an_open_item_is_not_created_twice_for_one_cause(ssm: Any) -> None:
+    cause = {"/aws/dedup": {"Value": f'{{"dedupString": "{uuid.uuid4()}"}}', "Type": "SearchableString"}}
+    first = create(ssm, OperationalData=cause)
+    with pytest.raises(ClientError, match=f"OpsItemAlreadyExistsException.*{first}"):
+        create(ssm, OperationalData=cause, Title="other words")
+    ssm.update_ops_item(OpsItemId=first, Status="Resolved")
+    assert create(ssm, OperationalData=cause) != first
+    assert create(ssm) != create(ssm)
+
+
+@pytest.mark.parametrize("value", ["", "x", "[]", "{}"])
+def test_a_deduplication_string_that_is_none_is_refused(ssm: Any, value: str) -> None:
+    with pytest.raises(ClientError, match="/aws/dedup must have the value"):
+        create(ssm, OperationalData={"/aws/dedup": {"Value": value, "Type": "SearchableString"}})
+
+
 def test_unknown_items_and_unsupported_filters_are_refused(ssm: Any) -> None:
     with pytest.raises(ClientError, match="OpsItemNotFoundException"):
         ssm.get_ops_item(OpsItemId="oi-0123456789ab")

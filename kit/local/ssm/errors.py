@@ -165,6 +165,12 @@ class OpsItemNotFound(SsmError):
     code = "OpsItemNotFoundException"
 
 
+class OpsItemAlreadyExists(SsmError):
+    """An open OpsItem has the same deduplication string."""
+
+    code = "OpsItemAlreadyExistsException"
+
+
 class OpsItemLimitExceeded(SsmError):
     """Too many OpsItems."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Mapping
@@ -11,7 +12,13 @@ from typing import Any
 from ministack.core.responses import AccountRegionScopedDict, get_account_id, get_region
 
 from kit.local.ssm.documents import tags_of
-from kit.local.ssm.errors import InvalidFilterKey, InvalidRequest, OpsItemLimitExceeded, OpsItemNotFound
+from kit.local.ssm.errors import (
+    InvalidFilterKey,
+    InvalidRequest,
+    OpsItemAlreadyExists,
+    OpsItemLimitExceeded,
+    OpsItemNotFound,
+)
 
 OPSITEMS_MAX = 10_000
 # Members of a request that an item keeps unchanged.
@@ -25,6 +32,9 @@ SUMMARY = (
 )  # fmt: skip
 TEXT_FILTERS = frozenset({"Title", "Source", "Priority", "Category", "Severity", "Status", "OpsItemType", "OpsItemId"})
 OPEN = "Open"
+CLOSED = frozenset({"Resolved", "Closed"})
+# Operational data that names the cause of an item, as {"dedupString": …} in its value.
+DEDUP = "/aws/dedup"
 
 Request = Mapping[str, Any]
 
@@ -73,6 +83,7 @@ class OpsItems:
         """Serve CreateOpsItem."""
         if len(self._items) >= OPSITEMS_MAX:
             raise OpsItemLimitExceeded(f"{len(self._items) + 1} OpsItems exceed the quota of {OPSITEMS_MAX}")
+        self._refuse_duplicate(request)
         item_id = f"oi-{uuid.uuid4().hex[:12]}"
         kept = {name: request[name] for name in KEPT if name in request}
         item = OpsItem(
@@ -85,6 +96,13 @@ class OpsItems:
         )
         self._items[item_id] = item
         return item
+
+    def _refuse_duplicate(self, request: Request) -> None:
+        """Raise OpsItemAlreadyExists if an item that is not resolved has the same deduplication string."""
+        wanted = _dedup_string(request.get("OperationalData") or {})
+        for item in self._items.values() if wanted else ():
+            if item.members["Status"] not in CLOSED and _dedup_string(item.data) == wanted:
+                raise OpsItemAlreadyExists(f"OpsItem {item.id} already exists for dedupString {wanted!r}")
 
     def update(self, request: Request) -> None:
         """Serve UpdateOpsItem: only the given members change."""
@@ -105,6 +123,16 @@ class OpsItems:
                 raise InvalidRequest(f"filter {each['Key']}: {each['Operator']} is not Equal or Contains")
         found = [item for item in self._items.values() if all(_matches(item, each) for each in filters)]
         return sorted(found, key=lambda item: item.created_at, reverse=True)
+
+
+def _dedup_string(data: Request) -> str:
+    """Return the deduplication string of operational data; empty if there is none. Raises InvalidRequest."""
+    if DEDUP not in data:
+        return ""
+    try:
+        return str(json.loads(data[DEDUP].get("Value", ""))["dedupString"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InvalidRequest(f'{DEDUP} must have the value {{"dedupString": "…"}}') from error
 
 
 def _matches(item: OpsItem, wanted: Request) -> bool:
