@@ -42,10 +42,13 @@ Connect = Callable[[Parameters], tuple[aws.Session, aws.LocalCloud | None]]
 class ConductedRun:
     """One run. Call `deploy`, `start`, `follow`, `fetch`, and `close` whatever happens.
 
-    `connect` returns a session, and the local AWS if one was started for this run, which ends with it.
+    `connect` returns a session, and the local AWS if one was started for this run, which ends with it. `members`: ids
+    of processes of this machine that work for the run, beside this one and its local AWS.
     """
 
-    def __init__(self, parameters: Parameters, *, say: Say, connect: Connect = connect) -> None:
+    def __init__(
+        self, parameters: Parameters, *, say: Say, connect: Connect = connect, members: Sequence[int] = ()
+    ) -> None:
         if parameters.run_id == conductor_stack.NAME:
             raise UsageError(f"run_id={parameters.run_id!r} is the name of the conductor; choose another")
         self.parameters = parameters_of(parameters)
@@ -56,6 +59,7 @@ class ConductedRun:
         self._started_at = time.time()
         self._say = say
         self._connect = connect
+        self._members = tuple(members)
         self._session: aws.Session | None = None
         self._cloud: aws.LocalCloud | None = None
         self._conductor: Conductor | None = None
@@ -141,7 +145,7 @@ class ConductedRun:
 
     def _planned(self, deployment: Deployment, image: build.Image, plan: Any) -> RunPlan:
         p = self.parameters
-        members = (os.getpid(), *((cloud.pid,) if (cloud := self._local()) else ()))
+        members = (os.getpid(), *self._members, *((cloud.pid,) if (cloud := self._local()) else ()))
         return plan_run(
             p,
             deployment,
