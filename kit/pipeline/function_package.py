@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 HANDLER = "kit.pipeline.assertion.handler.handle"
 CLEAN_UP, DIAGNOSE = "kit.pipeline.ending.clean_up.handle", "kit.pipeline.ending.diagnose.handle"
+TELL = "kit.pipeline.ending.tell.handle"
 FOLDERS = ("assertion", "ending")
 BYTES_MAX = 1_000_000
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a ZIP file can hold

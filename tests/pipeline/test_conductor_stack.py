@@ -98,7 +98,8 @@ def test_every_taggable_resource_has_the_tags(resources: dict[str, Any]):
 def test_every_function_is_in_the_package(resources: dict[str, Any]):
     functions = [one["Properties"] for one in resources.values() if one["Type"] == "AWS::Lambda::Function"]
     handlers = {one["Handler"] for one in functions}
-    assert handlers == {function_package.HANDLER, function_package.CLEAN_UP, function_package.DIAGNOSE}
+    names = ("HANDLER", "CLEAN_UP", "DIAGNOSE", "TELL")
+    assert handlers == {getattr(function_package, name) for name in names}
     packed = {path.relative_to(function_package.ROOT).as_posix() for path in function_package.sources()}
     assert {f"{handler.rpartition('.')[0].replace('.', '/')}.py" for handler in handlers} <= packed
 

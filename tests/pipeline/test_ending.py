@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from kit.pipeline.ending import clean_up, diagnose
+from kit.pipeline.ending import clean_up, diagnose, tell
 from kit.pipeline.ending.clean_up import BadInput, NotEnded
 from tests.load.bucket import Bucket
 
@@ -179,7 +179,7 @@ class Paper:
 def diagnosed(objects: dict[str, Any], broken: str = "", **event: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     bucket, paper = Bucket(), Paper(broken)
     bucket.objects = {f"{RUN}/{name}": json.dumps(value).encode() for name, value in objects.items()}
-    aws = diagnose.Aws(s3=bucket, ecs=paper, logs=paper, cloudwatch=paper, bucket="artifacts", region="us-east-1")
+    aws = diagnose.Aws(s3=bucket, ecs=paper, logs=paper, cloudwatch=paper, bucket="artifacts")
     found = diagnose.diagnose({"run_id": RUN, "execution": "arn:execution", **event}, aws)
     return found, json.load(io.BytesIO(bucket.objects[f"{RUN}/diagnostics.json"]))
 
@@ -222,3 +222,54 @@ def test_nothing_is_longer_than_its_receiver_takes():
     found, _ = diagnosed({"plan.json": PLAN, "judged.json": judged})
     assert len(found["title"]) == 100 and len(found["subject"]) <= 99 and found["subject"].isascii()
     assert len(found["description"]) <= 2_000 and len(found["message"]) <= 700
+
+
+# ---- tell ----
+
+
+class Known(Exception):
+    """An OpsItem is open for this cause."""
+
+
+class Receivers:
+    """OpsCenter and SNS; keeps what was told."""
+
+    class exceptions:
+        OpsItemAlreadyExistsException = Known
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self._error = error
+        self.items: list[str] = []
+        self.messages: list[str] = []
+
+    def create_ops_item(self, *, Title: str, **_: Any) -> dict[str, str]:
+        if self._error is not None:
+            raise self._error
+        self.items.append(Title)
+        return {"OpsItemId": "oi-1"}
+
+    def publish(self, *, TopicArn: str, Subject: str, Message: str) -> None:
+        self.messages.append(Subject)
+
+
+WORDS, _ = diagnosed({"plan.json": PLAN}, error={"Error": "execution TIMED_OUT", "Cause": "no cause"})
+
+
+def test_an_execution_that_took_too_long_opens_an_ops_item_and_sends_a_message():
+    told = Receivers()
+    found = tell.tell(WORDS, told, told, "topic")
+    assert found == {"title": "Game day az-loss: INVALID: execution TIMED_OUT", "ops_item": "oi-1"}
+    assert told.items == told.messages == ["Game day az-loss: INVALID: execution TIMED_OUT"]
+
+
+def test_a_cause_that_is_known_is_told_again_without_another_ops_item():
+    told = Receivers(Known())
+    assert tell.tell(WORDS, told, told, "topic")["ops_item"] == ""
+    assert len(told.messages) == 1
+
+
+def test_a_message_is_sent_also_if_no_ops_item_can_be_opened():
+    told = Receivers(RuntimeError("no"))
+    with pytest.raises(RuntimeError):
+        tell.tell(WORDS, told, told, "topic")
+    assert len(told.messages) == 1

@@ -34,21 +34,24 @@ JSON_BYTES_MAX = 1_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aws:
-    """What the function calls, replaced in tests. `region` and `partition` are for links into the console."""
+    """What the function calls, replaced in tests."""
 
     s3: Any
     ecs: Any
     logs: Any
     cloudwatch: Any
     bucket: str
-    region: str
 
 
 def handle(event: Mapping[str, Any], context: object) -> dict[str, Any]:
     """Run in AWS Lambda."""
+    return diagnose(event, aws_of_environment())
+
+
+def aws_of_environment() -> Aws:
+    """Return the services that the environment of the function names."""
     s3, ecs, logs, cloudwatch = (boto3.client(name, config=CONFIG) for name in ("s3", "ecs", "logs", "cloudwatch"))
-    bucket, region = os.environ["ARTIFACTS_BUCKET"], os.environ["AWS_REGION"]
-    return diagnose(event, Aws(s3=s3, ecs=ecs, logs=logs, cloudwatch=cloudwatch, bucket=bucket, region=region))
+    return Aws(s3=s3, ecs=ecs, logs=logs, cloudwatch=cloudwatch, bucket=os.environ["ARTIFACTS_BUCKET"])
 
 
 def diagnose(event: Mapping[str, Any], aws: Aws) -> dict[str, Any]:
