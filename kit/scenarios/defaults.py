@@ -61,9 +61,9 @@ OTHER_ZONE_READ_LIMITS: Mapping[Metric, float] = {Metric.ORDER_READ_MS_P50: 250,
 # A read is not repeated. One that gets no answer counts as the clients' time-out of 2 s, and no read takes longer.
 TIMED_OUT_READ_LIMITS: Mapping[Metric, float] = {Metric.ORDER_READ_MS_P95: 2_500, Metric.MARKET_READ_MS_P95: 2_500}
 
-# After the fault no effect of it may remain: no slow answers, no errors, no lost order, no backlog of fills. In 30 brief
-# runs of the `pr` suite beside a process that kept one core busy, p95 of the first fill was at most 452 ms; orders that
-# reach the queue only by the relay take 3.4 s.
+# After the fault no effect of it may remain: no slow answers, no errors, no lost order, no backlog of fills. In 30
+# brief runs of the `pr` suite beside a process that kept one core busy, p95 of the first fill was at most 452 ms;
+# orders that reach the queue only by the relay take 3.4 s.
 HEALED_LIMITS: Mapping[Metric, float] = {
     **STEADY_LIMITS,
     **OPERATION_LIMITS,
