@@ -9,10 +9,11 @@ from pathlib import Path
 
 from kit import build, deploy
 from kit.aws.client_errors import ClientSource, cloud_errors
+from kit.errors import UsageError
 from kit.gameday.load_source import KIT
 from kit.gameday.load_source import STACK as LOAD_STACK
 from kit.load.fleet import Place
-from kit.pipeline import function_package
+from kit.pipeline import execution, function_package
 
 NAME = "pipeline"  # stands where a run's id stands; no run may have it
 STACK_NAME, LOAD_STACK_NAME = f"{deploy.STACK_PREFIX}{NAME}", f"{deploy.STACK_PREFIX}{NAME}-load"
@@ -53,7 +54,8 @@ def find(session: ClientSource) -> Conductor | None:
 def up(session: ClientSource, *, email: str = "") -> Conductor:
     """Make the conductor of this tree of the kit; one that is up already is kept if it is of the same tree.
 
-    Raises CloudError and DeployFailed. What was made is deleted if anything fails.
+    Raises CloudError, DeployFailed, and UsageError if that of another tree conducts a run. What was made is deleted if
+    anything fails.
     """
     image = build.build_kit_image(session, KIT)
     wanted = {"ImageUri": image.uri, "FunctionsKey": _functions_key(), "DefinitionKey": _definition_key()}
@@ -82,7 +84,9 @@ def up(session: ClientSource, *, email: str = "") -> Conductor:
 
 
 def down(session: ClientSource) -> None:
-    """Delete the conductor with all artifacts in its bucket, if it exists."""
+    """Delete the conductor and the artifacts in its bucket, if it exists. Raises UsageError while it conducts a run."""
+    if (conductor := find(session)) is not None and (running := execution.running(session, conductor.state_machine)):
+        raise UsageError(f"the conductor runs {running[0]}; wait for its end, or `gameday stop {running[0]}` stops it")
     for name in (STACK_NAME, LOAD_STACK_NAME):
         deploy.tear_down(session, name, timeout_s=STACK_TIMEOUT_S)
 

@@ -101,6 +101,11 @@ def latest(session: ClientSource, state_machine: str) -> list[Summary]:
     ]
 
 
+def running(session: ClientSource, state_machine: str) -> list[str]:
+    """Return the names of the executions that run, among the newest."""
+    return [one.name for one in latest(session, state_machine) if one.status == RUNNING]
+
+
 def open_states(taken: Sequence[Step]) -> list[str]:
     """Return the states that were entered more often than left."""
     counts: Counter[str] = Counter()
