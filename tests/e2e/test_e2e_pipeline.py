@@ -11,17 +11,19 @@ import psutil
 import pytest
 
 from kit import aws, deploy
-from kit.gameday import Parameters, judge_folder
+from kit.cli.main import main
+from kit.gameday import Parameters
 from kit.load.artifacts import Artifacts
 from kit.pipeline import conductor_stack, execution
+from kit.pipeline.conduct import judge_conducted
 from kit.pipeline.conducted_run import ConductedRun
 from kit.pipeline.conductor_stack import Conductor
-from tests.e2e.repetition import ATTEMPTS_MAX, first_valid
+from tests.e2e.repetition import ATTEMPTS_MAX
 from tests.polling import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-SHORT = {"steady_s": 15, "fault_duration_s": 12, "recovery_s": 30, "past_orders": 300, "rate_per_s": 30}
+SHORT = {"steady_s": 15, "fault_duration_s": 12, "recovery_s": 30, "past_orders": 300, "rate_per_s": 20}
 # Other processes of the machine must not keep it from getting its fault.
 QUIET_RUN = {"rate_per_s": 10, "fault_duration_s": 60}
 # From the stop of an execution to the end of its experiment.
@@ -111,7 +113,7 @@ def test_a_bad_change_is_blocked_and_told(cloud, session, conductor, messages, t
     rules = (artifacts.get_json("conducted.json") or {})["steadyState"]["details"]["ledger"]["rules"]
     assert {one["name"]: one["violations"] for one in rules}["no-double-fill"] > 0
     # The folder is judged by the one path that judges every folder.
-    assert judge_folder(day.run_dir).record()["verdict"] == "FAIL"
+    assert main(["check", str(day.run_dir)]) == main(["gate", str(day.run_dir)]) == 1
     _assert_item_resolves(session, artifacts)
     (message,) = messages()
     assert message["Subject"].startswith("Game day az-loss: FAIL: ") and "bad-1" in message["Message"]
@@ -194,18 +196,23 @@ def _open_experiments(session: aws.Session, day: ConductedRun, *, any_number: bo
 
 
 def test_a_good_build_passes_and_resolves_what_was_open(cloud, session, tmp_path):
-    assert open_items(session)
+    item = {"Source": "gameday-pipeline", "Description": "d"}
+    session.client("ssm").create_ops_item(Title="Game day az-loss: FAIL: of an earlier run", **item)
+    session.client("ssm").create_ops_item(Title="Game day api-latency: FAIL: of another scenario", **item)
 
     def attempt(number: int) -> tuple[ConductedRun, dict[str, Any]]:
         day = conducted(cloud, tmp_path, f"good-{number}")
         return day, run(day)
 
-    day, record = first_valid(attempt)
+    for number in range(ATTEMPTS_MAX):
+        day, record = attempt(number)
+        if not any("CPU contention" in reason for reason in record["reasons"]):
+            break
     assert record["verdict"] == "PASS", record["reasons"]
     assert day.ending is not None and day.ending.status == "SUCCEEDED"
-    assert open_items(session) == []
+    assert [one["Title"] for one in open_items(session)] == ["Game day api-latency: FAIL: of another scenario"]
     for name in ("report.html", "junit.xml", "fis-experiment.json", "state-machine-history.json", "load-summary.json"):
         assert (day.run_dir / name).stat().st_size > 0, name
-    again = judge_folder(day.run_dir).record()
-    assert (again["verdict"], again["reasons"]) == (record["verdict"], record["reasons"])
+    assert judge_conducted(day.run_dir) == record
+    assert main(["check", str(day.run_dir)]) == main(["gate", str(day.run_dir)]) == 0
     assert deploy.find_stacks(session, run_id=day.parameters.run_id) == []
