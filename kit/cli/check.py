@@ -25,20 +25,23 @@ def run(args: argparse.Namespace) -> int:
     """
     from kit import gameday
 
-    record = _judged(args.run_dir)
+    record = judged(args.run_dir)
     if args.write:
         gameday.publish(args.run_dir, record)
     results.print_record(record, args.run_dir)
     return Verdict(record["verdict"]).exit_code
 
 
-def _judged(run_dir: Path) -> dict[str, Any]:
+def judged(run_dir: Path) -> dict[str, Any]:
     """Judge the evidence and how the run was conducted; evidence that cannot be read is an INVALID record."""
     from kit import gameday
     from kit.notebook import partial_record, run_verdict
+    from kit.pipeline import conduct
     from kit.verdict import gate
 
     try:
+        if conduct.is_conducted(run_dir):
+            return conduct.judge_conducted(run_dir)
         record = gameday.judge_folder(run_dir).record()
     except EvidenceMissing as error:
         return partial_record.invalid_record(run_dir, [str(error)], **run_verdict.started_with(run_dir))

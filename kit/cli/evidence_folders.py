@@ -11,6 +11,7 @@ from kit.errors import UsageError
 RUN_FOLDER = {"run.json": "a run folder reports/<run>"}
 ALL_FOLDERS = {
     **RUN_FOLDER,
+    "conducted.json": "the folder of a run that Step Functions conducted",
     "suite.json": "a suite folder reports/<suite>",
     "power.json": "a power folder reports/<power>",
 }

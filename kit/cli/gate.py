@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from kit.cli import results
+from kit.cli import check, results
 from kit.cli.evidence_folders import ALL_FOLDERS, check_folders
 from kit.model import Verdict
 from kit.process.terminal import say
@@ -29,11 +29,17 @@ def run(args: argparse.Namespace) -> int:
 def _verdicts(folder: Path) -> Iterator[Verdict]:
     from kit import power, suite
     from kit.notebook import run_verdict
+    from kit.pipeline import conduct
 
     if power.is_power(folder):
         review = power.review(folder)
         say("\n".join(["", *review.lines()]))
         yield review.verdict
+        return
+    if conduct.is_conducted(folder):
+        record = check.judged(folder)
+        results.print_record(record, folder)
+        yield Verdict(record["verdict"])
         return
     for run_dir, record in suite.judge(folder) if suite.is_suite(folder) else [(folder, run_verdict.judge_run(folder))]:
         results.print_record(record, run_dir)

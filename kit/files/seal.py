@@ -23,7 +23,16 @@ SEAL = "sha256"
 MANIFEST_FILE = "manifest.json"
 MANIFEST_SCHEMA = "gameday.manifest/1"
 # The evidence of a run; the files that are made from it are not listed.
-EVIDENCE = ("observations.json", "cleanup.json", "stack.yaml", "past", "history", "ledger", "platform")
+EVIDENCE = (
+    "observations.json",
+    "cleanup.json",
+    "conducted.json",
+    "stack.yaml",
+    "past",
+    "history",
+    "ledger",
+    "platform",
+)
 BLOCK_BYTES = 1 << 20
 PROBLEMS_MAX = 3
 # A soak has some two thousand files. The bounds end the work on a folder that somebody else made.

@@ -19,21 +19,21 @@ from botocore.exceptions import BotoCoreError, ClientError
 from kit import aws, collect, faults
 from kit.aws.client_errors import ClientSource, cloud_errors
 from kit.errors import CloudError, EvidenceMissing, KitError, UsageError
-from kit.files import make_folder, write_json
+from kit.files import make_folder, read_object, write_json
 from kit.files.seal import write_manifest
-from kit.gameday import judge_folder, publish
+from kit.gameday import publish
 from kit.gameday.evidence import HISTORY
 from kit.load.artifacts import Artifacts
 from kit.load.files import SUMMARY_FILE
+from kit.load.ordered_load import FAILED, shard_name
 from kit.model import Verdict
 from kit.notebook import partial_record
-from kit.pipeline.run_plan import CLEANUP, CONDUCTED, EVIDENCE, JUDGED, RunPlan, read_plan
-from kit.verdict import gate
+from kit.pipeline.conduct import CONDUCTED, REASON_CHARS_MAX, conduct_problems, judge_conducted
+from kit.pipeline.run_plan import CLEANUP, EVIDENCE, JUDGED, WATCH_FAILED, RunPlan, read_plan
 
 VERDICT, JUNIT, REPORT = "verdict.json", "junit.xml", "report.html"
 EXPERIMENT, EXECUTION, LOAD_SUMMARY = "fis-experiment.json", "state-machine-history.json", "load-summary.json"
 REASONS_MAX = 5
-REASON_CHARS_MAX = 300
 # Of the state machine's history; it may have 25,000 events.
 EVENTS_MAX = 25_000
 
@@ -42,15 +42,18 @@ def run(session: ClientSource, artifacts: Artifacts, run_dir: Path, execution: s
     """Judge a run, write its results into its folder and into S3, and return the verdict record. Raises KitError."""
     plan = read_plan(artifacts)
     artifacts.download(EVIDENCE, run_dir)
+    write_json(
+        run_dir / CONDUCTED, (artifacts.get_json(CONDUCTED) or {}) | {"failed": task_errors(artifacts, plan.shards)}
+    )
     _write_cleanup(artifacts, run_dir)
-    record = _judged(run_dir, plan, artifacts.get_json(CONDUCTED) or {})
+    record = _judged(run_dir, plan)
     write_manifest(run_dir, headless=False, verdict=record)
     publish(run_dir, record)
     _write_sources(session, run_dir, plan, execution)
     for name in (VERDICT, JUNIT, REPORT, EXPERIMENT, EXECUTION, LOAD_SUMMARY):
         if (run_dir / name).exists():
             artifacts.upload(run_dir / name, name)
-    for name in ("manifest.json", "cleanup.json"):
+    for name in ("manifest.json", "cleanup.json", CONDUCTED):
         if (run_dir / name).exists():
             artifacts.upload(run_dir / name, f"{EVIDENCE}/{name}")
     # Last: the gate reads it, and everything that it names is there by then.
@@ -72,24 +75,13 @@ def summary(record: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def conduct_problems(conducted: Mapping[str, Any]) -> list[str]:
-    """Say what speaks against a pass in how the state machine conducted the run.
-
-    An assertion that did not pass contradicts a judge who found nothing: two sources of evidence disagree.
-    """
-    problems = []
-    if error := conducted.get("error"):
-        cause = " ".join(str(error.get("Cause", "")).split())[:REASON_CHARS_MAX]
-        problems.append(f"the state machine could not conduct the run: {error.get('Error', 'unknown')}: {cause}")
-    for name in ("steadyState", "slos"):
-        asserted = conducted.get(name)
-        if asserted and not asserted.get("pass"):
-            details = asserted.get("details", {})
-            reasons = "; ".join(details.get("reasons", []))[:REASON_CHARS_MAX]
-            problems.append(f"assertion {details.get('assertion', name)} did not pass: {reasons}")
-        elif not asserted and not error:
-            problems.append(f"assertion {name} was not made")
-    return problems
+def task_errors(artifacts: Artifacts, shards: int) -> list[str]:
+    """Return what tasks of the run that failed said themselves, which tells more than how they ended."""
+    names = {"watching task": WATCH_FAILED} | {
+        f"load task {index}": f"{FAILED}/{shard_name(index)}.json" for index in range(shards)
+    }
+    found = {who: artifacts.get_json(name) for who, name in names.items()}
+    return [f"{who}: {str(said.get('error'))[:REASON_CHARS_MAX]}" for who, said in found.items() if said is not None]
 
 
 def _first_named(reasons: list[str], checks: list[Mapping[str, Any]]) -> str:
@@ -98,18 +90,15 @@ def _first_named(reasons: list[str], checks: list[Mapping[str, Any]]) -> str:
     return next((name for reason in reasons for name in names if reason.startswith(name)), next(iter(names), ""))
 
 
-def _judged(run_dir: Path, plan: RunPlan, conducted: Mapping[str, Any]) -> dict[str, Any]:
-    problems = conduct_problems(conducted)
+def _judged(run_dir: Path, plan: RunPlan) -> dict[str, Any]:
     try:
-        record = judge_folder(run_dir).record()
+        return judge_conducted(run_dir)
     except (EvidenceMissing, UsageError) as error:
+        problems = conduct_problems(read_object(run_dir / CONDUCTED))
         parameters = {**plan.facts.parameters, "scenario": plan.facts.scenario}
         return partial_record.invalid_record(
             run_dir, [*problems, str(error)], parameters=parameters, reproduce=plan.facts.reproduce
         )
-    passes = record["verdict"] == Verdict.PASS
-    # What the judge found says more than a summary of it; only a pass needs what contradicts it first.
-    return gate.downgrade(record, problems) if problems and (passes or conducted.get("error")) else record
 
 
 def _write_cleanup(artifacts: Artifacts, run_dir: Path) -> None:
@@ -118,8 +107,8 @@ def _write_cleanup(artifacts: Artifacts, run_dir: Path) -> None:
     if found is not None:
         cleanup = collect.Cleanup(leftovers=tuple(found["leftovers"]), ended_at=float(found["ended_at"]))
         collect.write_cleanup(cleanup, run_dir)
-        if (run_dir / collect.OBSERVATIONS_FILE).exists():
-            write_manifest(run_dir, headless=False)
+    if (run_dir / collect.OBSERVATIONS_FILE).exists():
+        write_manifest(run_dir, headless=False)
 
 
 def _write_sources(session: ClientSource, run_dir: Path, plan: RunPlan, execution: str) -> None:

@@ -24,9 +24,11 @@ from kit.scenarios import Scenario
 
 SCHEMA = "gameday.pipeline-plan/1"
 # Objects of a run, below `s3://<artifacts>/<run>/`.
-PLAN, EVIDENCE, CONDUCTED, JUDGED, CLEANUP = "plan.json", "evidence", "conducted.json", "judged.json", "cleanup.json"
+PLAN, EVIDENCE, JUDGED, CLEANUP = "plan.json", "evidence", "judged.json", "cleanup.json"
 # The watching task says here that it watches, beside the load tasks.
 WATCH_READY = "load/ready/watch.json"
+# A watching task that fails says why.
+WATCH_FAILED = "watch/failed.json"
 
 # The assertions need whole periods of metrics: two, and one more that a window may cut off at its ends.
 WINDOW_S_MIN = (POINTS_MIN + 1) * PERIOD_S

@@ -28,12 +28,13 @@ from kit.load.files import SUMMARY_FILE
 from kit.load.ordered_load import SHARDS, Load, fetch_history, read_load, read_stop, shard_name
 from kit.model import NS_PER_S, Verdict
 from kit.notebook import partial_record
-from kit.pipeline.run_plan import EVIDENCE, PLAN, WATCH_READY, RunPlan, read_plan
+from kit.pipeline.run_plan import EVIDENCE, PLAN, WATCH_FAILED, WATCH_READY, RunPlan, read_plan
 from kit.process.machine import MachineWatch
 
 POLL_S = 0.5
 # From the common end of the load until every shard has drained and uploaded its history.
 UPLOAD_S_MAX = 180.0
+ERROR_CHARS_MAX = 2_000
 LAST = (collect.OBSERVATIONS_FILE, MANIFEST_FILE)
 
 
@@ -148,6 +149,7 @@ def main() -> int:
             run(session, artifacts, run_dir, Path(folder))
         except KitError as error:
             sys.stderr.write(f"{artifacts.url(PLAN)}: {error}\n")
+            artifacts.put_json(WATCH_FAILED, {"error": str(error)[:ERROR_CHARS_MAX]})
             return Verdict.INVALID.exit_code
     return 0
 

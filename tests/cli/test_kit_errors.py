@@ -138,8 +138,11 @@ def test_a_file_that_cannot_be_written_is_reported_in_one_line(tmp_path, capsys,
     [
         (lambda path: None, "does not exist"),
         (lambda path: path.write_text("{}"), "is no folder"),
-        (lambda path: path.mkdir(), "holds no run.json, suite.json or power.json"),
-        (lambda path: path.mkdir() or a_suite(path / "suite", []), "holds no run.json, suite.json or power.json"),
+        (lambda path: path.mkdir(), "holds no run.json, conducted.json, suite.json or power.json"),
+        (
+            lambda path: path.mkdir() or a_suite(path / "suite", []),
+            "holds no run.json, conducted.json, suite.json or power.json",
+        ),
     ],
     ids=["missing", "file", "empty", "parent-of-a-suite"],
 )
@@ -147,7 +150,10 @@ def test_a_wrong_folder_is_refused_with_what_is_expected(tmp_path, capsys, make,
     path = tmp_path / "given"
     make(path)
     assert main(["gate", str(path)]) == USAGE_EXIT_CODE
-    expected = "a run folder reports/<run>, a suite folder reports/<suite> or a power folder reports/<power>"
+    expected = (
+        "a run folder reports/<run>, the folder of a run that Step Functions conducted, a suite folder reports/<suite> "
+        "or a power folder reports/<power>"
+    )
     assert capsys.readouterr().err == f"gameday: {path} {problem}; expected {expected}\n"
 
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import pytest
 
+from kit.load.artifacts import Artifacts
 from kit.model import CheckKind, Finding, RunFacts, Status, Verdict
+from kit.pipeline.conduct import conduct_problems
 from kit.pipeline.conducted_run import verdict_of, with_leftovers
 from kit.pipeline.execution import Ending
-from kit.pipeline.judge import conduct_problems, summary
+from kit.pipeline.judge import summary, task_errors
 from kit.verdict import gate
+from tests.load.bucket import Bucket
 from tests.pipeline.conducting import asserted
 
 FACTS = RunFacts(run_id="r-1", scenario="az-loss", target="local", region="us-east-1", seed=7, reproduce="gameday x")
@@ -102,11 +105,23 @@ def test_a_well_conducted_run_has_no_problem():
         ({}, "assertion steadyState was not made"),
         ({"steadyState": asserted(), "slos": None}, "assertion slos was not made"),
         ({"steadyState": asserted(ledger=False), "slos": asserted()}, "assertion a did not pass"),
+        ({"failed": ["load task 1: late"], "steadyState": asserted(), "slos": asserted()}, "load task 1: late"),
         ({"error": {"Error": "States.Timeout", "Cause": "x\n y"}}, "could not conduct the run: States.Timeout: x y"),
     ],
 )
 def test_what_speaks_against_a_pass_is_told(conducted: dict[str, Any], problem: str):
     assert problem in "; ".join(conduct_problems(conducted))
+
+
+def test_tasks_that_failed_say_why_themselves():
+    artifacts = Artifacts(s3=Bucket(), bucket="artifacts", run_id="r-1")
+    assert task_errors(artifacts, 2) == []
+    artifacts.put_json("load/failed/shard-00001.json", {"error": "late for its start"})
+    artifacts.put_json("watch/failed.json", {"error": "a target is not of this run"})
+    assert task_errors(artifacts, 2) == [
+        "watching task: a target is not of this run",
+        "load task 1: late for its start",
+    ]
 
 
 def test_the_summary_names_the_check_of_the_first_reason():
