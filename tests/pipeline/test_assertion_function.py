@@ -84,7 +84,7 @@ def judge(
             "query",
             {"Items": rows},
             {
-                "TableName": "Ledger", "ConsistentRead": True, "ScanIndexForward": False, "Limit": 500,
+                "TableName": "Ledger", "ConsistentRead": True, "ScanIndexForward": False, "Limit": 250,
                 "KeyConditionExpression": "#market = :market", "ProjectionExpression": ANY,
                 "ExpressionAttributeNames": ANY, "ExpressionAttributeValues": {":market": {"S": "ACME"}},
             },

@@ -88,3 +88,15 @@ def test_a_read_event_is_the_recorded_event():
     rows = [item(one, at_ns(1)) for part in whole for one in part.events]
     for part in whole:
         assert read(LedgerTable(rows), market=part.events[0].market).part == part
+
+
+def test_the_reader_waits_between_pages_as_long_as_a_page_has_taken():
+    """Otherwise clients of a store with one thread would wait for the whole ledger."""
+    clock, slept = iter(range(0, 10_000, 3)), []
+    table = ledger()
+    read_windows(
+        table, "Ledger", ["ACME"], since=0.0, now=NOW_S, in_time=lambda: True, monotonic=lambda: float(next(clock)),
+        sleep=slept.append,
+    )  # fmt: skip
+    assert table.pages > 2
+    assert slept == [3.0] * (table.pages - 1)

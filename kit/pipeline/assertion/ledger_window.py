@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,10 +12,11 @@ from kit.pipeline.assertion.ledger_scan import Event, Part
 
 NS_PER_S = 1_000_000_000
 MINUTES_MAX = 60  # of a window
-# Of one page. While the local AWS reads a page of 1 MB (0.4 s for 3,000 events) it answers nobody else.
-PAGE_EVENTS_MAX = 500
-PAGES_MAX = 400  # of one market
-READERS = 4
+# Of one page. While the local AWS reads a page of 1 MB (0.4 s for 3,000 events) it answers nobody else. After each page
+# the reader waits as long as the page has taken, so that clients of the same tables are served in between.
+PAGE_EVENTS_MAX = 250
+PAGES_MAX = 800  # of one market
+READERS = 2
 # A Query may see a part of a transaction that is being committed, so the newest events are left out.
 SETTLE_S = 5.0
 
@@ -48,26 +50,46 @@ class Window:
 
 
 def read_windows(
-    dynamodb: Any, table: str, markets: Sequence[str], *, since: float, now: float, in_time: Callable[[], bool]
+    dynamodb: Any,
+    table: str,
+    markets: Sequence[str],
+    *,
+    since: float,
+    now: float,
+    in_time: Callable[[], bool],
+    monotonic: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> list[Window]:
     """Read the events of each market between `since` and shortly before `now` (epoch s).
 
-    `in_time` is false once no further page may be read.
+    `in_time` is false once no further page may be read. The clock is replaced in tests.
     """
     until_ns = int((now - SETTLE_S) * NS_PER_S)
     with ThreadPoolExecutor(READERS) as pool:
+        since_ns = int(since * NS_PER_S)
         read = [
-            pool.submit(_read, dynamodb, table, market, int(since * NS_PER_S), until_ns, in_time) for market in markets
+            pool.submit(_read, dynamodb, table, market, since_ns, until_ns, in_time, monotonic, sleep)
+            for market in markets
         ]
         return [one.result() for one in read]
 
 
-def _read(dynamodb: Any, table: str, market: str, since_ns: int, until_ns: int, in_time: Callable[[], bool]) -> Window:
+def _read(
+    dynamodb: Any,
+    table: str,
+    market: str,
+    since_ns: int,
+    until_ns: int,
+    in_time: Callable[[], bool],
+    monotonic: Callable[[], float],
+    sleep: Callable[[float], None],
+) -> Window:
     newest_first: list[Item] = []
     start: dict[str, Any] = {}
     for _ in range(PAGES_MAX):
         if not in_time():
             return _window(market, newest_first, since_ns, until_ns, cut="the time was over")
+        asked_at = monotonic()
         page = dynamodb.query(
             TableName=table,
             ConsistentRead=True,
@@ -85,6 +107,7 @@ def _read(dynamodb: Any, table: str, market: str, since_ns: int, until_ns: int, 
         if newest_first and _time_ns(newest_first[-1]) < since_ns:
             return _window(market, newest_first, since_ns, until_ns)
         start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+        sleep(monotonic() - asked_at)
     return _window(market, newest_first, since_ns, until_ns, cut=f"more than {PAGES_MAX} pages")
 
 
