@@ -198,7 +198,7 @@ RESUBMIT_SEQUENTIAL = "resubmit_sequential"  # of an acknowledged key: one after
 RESUBMIT_CONCURRENT = "resubmit_concurrent"  # of an acknowledged key: several at once
 REUSE_KEY = "reuse_key"  # an acknowledged key with other content, which must be refused
 TAKEN_ORDER_ID = "taken_order_id"  # an acknowledged order's id under a new key, which must be refused
-MALFORMED = "malformed"  # an order that breaks a rule of the contract, which must be refused
+MALFORMED = "malformed"  # a request that breaks a rule of the contract, which must be refused
 RESUBMIT_LATE = "resubmit_late"  # of an acknowledged key, long after the acknowledgement
 CONTESTED_ORDER_ID = "contested_order_id"  # two orders with one id, at once: one of them must be refused
 ATTEMPT_KINDS = (
@@ -253,6 +253,9 @@ STREAM_COLUMNS: dict[str, str] = {
 # The close code of a subscriber that disconnects on purpose to resume the stream. RFC 6455 reserves 4000 to 4999 for
 # applications.
 PLANNED_RECONNECT = 4000
+
+# The end of the name of the subscribers that come, take one event and leave. Only their connections are recorded.
+VISITOR = "-visitor"
 
 # The end of the name of a subscriber that pauses reading for longer than buffers last.
 SLOW_SUBSCRIBER = "-slow"

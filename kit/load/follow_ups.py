@@ -2,9 +2,10 @@
 
 Its client reads it several times, through whichever task answers, and much later reads or cancels it. Requests that
 PaperBroker must refuse follow too: another client reads or cancels the order, its id is sent under a new key, and an
-order is sent that breaks one rule of the contract. What was refused is corrected and sent again under the same key.
-Some clients ask for an order before they send it, and some send two orders with one id at once. Some orders and cancels
-of the past, before the load, are read, cancelled or sent again. Each choice is seeded by the operation.
+order, a read or a cancel is sent that breaks one rule of the contract. What was refused is corrected and sent again
+under the same key. Some clients ask for an order before they send it, and some send two orders with one id at once.
+Some orders and cancels of the past, before the load, are read, cancelled or sent again. Each choice is seeded by the
+operation.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import NamedTuple
 
 from kit.load.identifiers import client_name, is_client_name, renamed
 from kit.load.malformed import broken_rule
+from kit.load.malformed_requests import malformed_request
 from kit.load.orders import (
     ASKED_FIRST,
     CONTESTED,
@@ -69,6 +71,7 @@ _BETWEEN = range(17, 32)  # in READ_BACK_BASE, between UNAUTHORIZED_BASE and TAK
 ASKED_BASES = [n * READ_BACK_BASE for n in _BETWEEN[:7]]
 CONTESTED_BASES = [n * READ_BACK_BASE for n in _BETWEEN[7:9]]
 CORRECTED_TAKEN_BASE, CORRECTED_MALFORMED_BASE = (n * READ_BACK_BASE for n in _BETWEEN[9:11])
+MALFORMED_REQUEST_BASE = _BETWEEN[11] * READ_BACK_BASE
 
 
 class FollowUp(NamedTuple):
@@ -98,6 +101,7 @@ def follow_ups(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[
     yield from _unauthorized(plan, operation, order_id)
     yield from _taken_order_id(plan, operation, order_id)
     yield from _malformed(plan, operation)
+    yield from _malformed_request(plan, operation, order_id)
     yield from _contested_order_id(plan, operation)
     yield from _asked_first(plan, operation)
     yield from _late(plan, operation, order_id)
@@ -158,11 +162,10 @@ def _taken_order_id(plan: LoadPlan, operation: Operation, order_id: str) -> Iter
 
 def _malformed(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:
     """Send an order that breaks one rule of the contract. The rules take turns, so that a short load breaks each."""
-    every = round(1 / plan.malformed_ratio) if plan.malformed_ratio else 0
-    if not every or operation.op_id % every != every - 1:
+    number = _turn(operation.op_id, plan.malformed_ratio)
+    if number is None:
         return
-    number = operation.op_id // every
-    name = f"{plan.run_id[:RUN_CHARS_MAX]}-m{operation.op_id}"
+    name = _malformed_name(plan, operation)
     fresh = operation._replace(op_id=MALFORMED_BASE + operation.op_id, idempotency_key=name, order_id=name)
     broken = fresh._replace(**broken_rule(number, name))
     yield FollowUp(0.0, broken, MALFORMED)
@@ -170,6 +173,25 @@ def _malformed(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:
     if is_named and number % CORRECTED_EVERY == 1:
         key, op_id = broken.idempotency_key, CORRECTED_MALFORMED_BASE + operation.op_id
         yield FollowUp(CORRECTED_S, fresh._replace(op_id=op_id, idempotency_key=key))
+
+
+def _malformed_request(plan: LoadPlan, operation: Operation, order_id: str) -> Iterator[FollowUp]:
+    """Read or cancel the order in a way that breaks one rule of the contract. The rules take turns."""
+    # Beside the orders that a malformed order follows.
+    number = _turn(operation.op_id + 1, plan.malformed_request_ratio)
+    if number is not None:
+        asked = operation._replace(op_id=MALFORMED_REQUEST_BASE + operation.op_id, order_id=order_id)
+        yield FollowUp(0.0, malformed_request(number, asked, _malformed_name(plan, operation)), MALFORMED)
+
+
+def _turn(op_id: int, ratio: float) -> int | None:
+    """Return the number of the turn that this operation has, if it is among that share of operations."""
+    every = round(1 / ratio) if ratio else 0
+    return op_id // every if every and op_id % every == every - 1 else None
+
+
+def _malformed_name(plan: LoadPlan, operation: Operation) -> str:
+    return f"{plan.run_id[:RUN_CHARS_MAX]}-m{operation.op_id}"
 
 
 def _contested_order_id(plan: LoadPlan, operation: Operation) -> Iterator[FollowUp]:

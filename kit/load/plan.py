@@ -61,6 +61,8 @@ class LoadPlan:
     )  # of acknowledged orders: another client tries to read or cancel them
     taken_order_id_ratio: float = _within(0, 1, default=0.02)  # of acknowledged orders: the id is sent under a new key
     malformed_ratio: float = _within(0, 1, default=0.06)  # of acknowledged orders: one follows that breaks the contract
+    # of acknowledged orders: a read or cancel follows that breaks the contract
+    malformed_request_ratio: float = _within(0, 1, default=0.06)
     contested_ratio: float = _within(0, 1, default=0.01)  # of acknowledged orders: two with one id follow at once
     asked_first_ratio: float = _within(0, 1, default=0.01)  # of acknowledged orders: one follows that is read before
     late_ratio: float = _within(0, 1, default=0.04)  # of acknowledged orders: read, cancelled or resubmitted much later
@@ -74,6 +76,7 @@ class LoadPlan:
     # a buffer holds, although it never stops reading.
     trickle_share: float = _within(0, 0.99, default=0.0)
     replay_every_s: float = _within(0, 3_600, default=0.0)  # a new subscriber reads from the beginning; 0 = none
+    visits_per_s: float = _within(0, 200, default=0.0)  # subscribers that take one event and leave, in all markets
     timeout_ms: int = _within(10, 60_000, default=2_000)
     attempts_max: int = _within(1, 20, default=4)  # retry budget: first attempt and retries of one operation
     connections_max: int = _within(1, 20_000, default=1_024)

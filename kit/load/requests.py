@@ -1,15 +1,15 @@
 """Encode operations as HTTP/1.1 requests of PaperBroker's API.
 
 Bodies are formatted by hand, which is four times as fast as `json.dumps`. No value needs escaping, except those of
-malformed orders: each is a number or an identifier of PaperBroker's characters. Half of the paths have their colons
+malformed requests: each is a number or an identifier of PaperBroker's characters. Half of the paths have their colons
 percent-encoded, as some HTTP libraries send them. Every other attempt leaves out what the contract has a default for.
 """
 
 from __future__ import annotations
 
-from kit.load.malformed import written
+from kit.load import malformed, malformed_requests
 from kit.load.orders import Operation
-from kit.model import BOOK, CANCEL, GET_ORDER, MALFORMED, TRADES
+from kit.model import BOOK, CANCEL, GET_ORDER, MALFORMED, ORDER, TRADES
 
 
 class Requests:
@@ -29,6 +29,8 @@ class Requests:
 
     def encode(self, content: Operation, number: int, kind: str = "") -> bytes:
         tail = self._tail + self.trace_id(content.op_id, number)
+        if kind == MALFORMED and content.op != ORDER:
+            return _request(*malformed_requests.written(content), tail)
         if content.op == BOOK:
             return f"GET /markets/{content.symbol}/book?depth={content.depth}{tail}\r\n\r\n".encode()
         if content.op == TRADES:
@@ -45,8 +47,14 @@ class Requests:
         else:
             spelled_out = (content.op_id + number) % 2 == 1
             path, body = "/orders", f"{{{identity},{_order_fields(content, spelled_out)}}}"
-        head = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
-        return f"POST {path}{tail}\r\n{head}\r\n\r\n{body}".encode()
+        return _request("POST", path, body, tail)
+
+
+def _request(method: str, path: str, body: str, tail: str) -> bytes:
+    if method == "GET":
+        return f"GET {path}{tail}\r\n\r\n".encode()
+    head = f"Content-Type: application/json\r\nContent-Length: {len(body)}"
+    return f"{method} {path}{tail}\r\n{head}\r\n\r\n{body}".encode()
 
 
 def _order_fields(content: Operation, spelled_out: bool) -> str:
@@ -70,4 +78,4 @@ def _escaped(content: Operation) -> str:
     names = {"clientId": content.client_id, "idempotencyKey": content.idempotency_key, "orderId": content.order_id}
     words = {"symbol": content.symbol, "side": content.side, "type": content.type, "tif": content.tif}
     price = {"price": content.price} if content.type != "MARKET" else {}
-    return written({**names, **words, "qty": content.qty, **price})
+    return malformed.written({**names, **words, "qty": content.qty, **price})

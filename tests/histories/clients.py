@@ -138,9 +138,11 @@ class Clients:
         self.next_seqs[market] = page["next"]
         self._answer(row, 200, json.dumps(page))
 
-    def send_refused(self, request: OrderRequest, kind: str, status: int, error: str, **more: str) -> None:
-        """Send an order that must be refused."""
-        self._answer(self._attempt("order", kind, request), status, json.dumps({"error": error} | more))
+    def send_refused(
+        self, request: OrderRequest, kind: str, status: int, error: str, op: str = "order", **more: str
+    ) -> None:
+        """Send a request that must be refused."""
+        self._answer(self._attempt(op, kind, request), status, json.dumps({"error": error} | more))
 
     def reuse(self, request: OrderRequest, delivery: str = "ok") -> None:
         """Reuse the key with other content."""

@@ -77,7 +77,7 @@ def _reuse_cancel(clients: Clients, number: int) -> None:
 
 
 def _send_refused(clients: Clients, number: int) -> None:
-    """Send an order with the id of another one, and an order of no lots."""
+    """Send an order with the id of another one, an order of no lots, and a read and a cancel that name no client."""
     if clients.exchange.stored:
         stored = list(clients.exchange.stored.values())[number % len(clients.exchange.stored)]
         fresh = f"refused{len(clients.attempts)}"
@@ -85,6 +85,9 @@ def _send_refused(clients: Clients, number: int) -> None:
         clients.send_refused(request, "taken_order_id", 409, "OrderIdReused")
         request = replace(request, key=f"{fresh}-m", order_id=f"{fresh}-m", qty=0)
         clients.send_refused(request, "malformed", 400, "ValidationError", field="qty")
+        request = replace(request, key=f"{fresh}-m1.clientId.missing", order_id=stored["order_id"])
+        for op in ("get_order", "cancel"):
+            clients.send_refused(request, "malformed", 400, "ValidationError", op=op, field="clientId")
 
 
 def finish(clients: Clients) -> dict[str, pd.DataFrame]:

@@ -72,20 +72,54 @@ def order_with_a_taken_id_is_refused_for_another_reason(tables: Tables) -> None:
     edits.change_first(tables, "attempts", {"kind": "taken_order_id"}, reply=reply)
 
 
-@PLANTS.caught_by("malformed-orders-refused")
+@PLANTS.caught_by("malformed-requests-refused")
 def malformed_order_is_acknowledged(tables: Tables) -> None:
     edits.change_first(tables, "attempts", {"kind": "malformed"}, status=201, outcome="ok", reply="{}")
 
 
-@PLANTS.caught_by("malformed-orders-refused")
+@PLANTS.caught_by("malformed-requests-refused")
 def refusal_of_a_malformed_order_names_another_field(tables: Tables) -> None:
     reply = json.dumps({"error": "ValidationError", "field": "price"})
     edits.change_first(tables, "attempts", {"kind": "malformed"}, reply=reply)
 
 
-@PLANTS.caught_by("malformed-orders-refused")
+@PLANTS.caught_by("malformed-requests-refused")
 def malformed_order_is_the_servers_fault(tables: Tables) -> None:
     edits.change_first(tables, "attempts", {"kind": "malformed"}, status=500, outcome="info", reply="{}")
+
+
+@PLANTS.caught_by("malformed-requests-refused")
+def read_that_names_no_client_is_answered_with_the_order(tables: Tables) -> None:
+    reply = edits.row(tables, "attempts", op="get_order", kind="first", status=200)["reply"]
+    where = {"op": "get_order", "kind": "malformed"}
+    edits.change_first(tables, "attempts", where, status=200, outcome="ok", reply=reply)
+
+
+@PLANTS.caught_by("malformed-requests-refused")
+def refusal_of_a_read_shows_the_order(tables: Tables) -> None:
+    reply = json.dumps({"error": "ValidationError", "field": "clientId", "status": "FILLED"})
+    edits.change_first(tables, "attempts", {"op": "get_order", "kind": "malformed"}, reply=reply)
+
+
+@PLANTS.caught_by("malformed-requests-refused")
+def read_that_names_no_client_is_refused_as_anothers(tables: Tables) -> None:
+    edits.change_first(tables, "attempts", {"op": "get_order", "kind": "malformed"}, status=403, reply="{}")
+
+
+@PLANTS.caught_by("malformed-requests-refused")
+def cancel_that_names_no_client_is_acknowledged(tables: Tables) -> None:
+    where = {"op": "cancel", "kind": "malformed"}
+    edits.change_first(tables, "attempts", where, status=202, outcome="ok", reply="{}")
+
+
+@PLANTS.caught_by("no-phantom-cancels")
+def malformed_cancel_without_an_answer_is_sequenced(tables: Tables) -> None:
+    row = edits.rows(tables, "attempts", op="cancel", kind="malformed").index[0]
+    sent = tables["attempts"].loc[row].to_dict()
+    edits.change(tables, "attempts", row, status=0, outcome="info", error="timeout")
+    event = edits.row(tables, "events", type="cancelled", reason="client")
+    names = ("order_id", "client_id", "idempotency_key")
+    edits.add_event(tables, event, **{name: sent[name] for name in names})
 
 
 @PLANTS.caught_by("refusals-say-when")

@@ -153,6 +153,7 @@ def plan_of(url: str, **changes: Any) -> LoadPlan:
         unauthorized_ratio=0,
         taken_order_id_ratio=0,
         malformed_ratio=0,
+        malformed_request_ratio=0,
         contested_ratio=0,
         asked_first_ratio=0,
         late_ratio=0,

@@ -317,6 +317,7 @@ def test_op_ids_of_follow_ups_are_unique_and_fit_a_trace_id() -> None:
         unauthorized_ratio=1.0,
         taken_order_id_ratio=1.0,
         malformed_ratio=1.0,
+        malformed_request_ratio=1.0,
         contested_ratio=1.0,
         asked_first_ratio=1.0,
         late_ratio=1.0,
@@ -375,4 +376,8 @@ def test_an_order_means_the_same_with_and_without_the_defaults_of_the_contract()
 def _malformed(order: Operation) -> list[follow_ups.FollowUp]:
     if order.op != ORDER:
         return []
-    return [one for one in follow_ups.follow_ups(PLAN, order, order.order_id) if one.kind == "malformed"]
+    return [
+        one
+        for one in follow_ups.follow_ups(PLAN, order, order.order_id)
+        if one.kind == "malformed" and one.operation.op == ORDER
+    ]

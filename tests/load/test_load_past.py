@@ -50,7 +50,14 @@ def test_all_but_those_who_read_the_whole_ledger_start_behind_the_past() -> None
 def test_clients_ask_for_orders_of_the_past_in_every_way() -> None:
     """Their keys come again, also with another order id; their orders are read and cancelled."""
     plan = replace(PLAN, past_seqs=(9, 9), past_ratio=1.0, unauthorized_ratio=0, read_back_ratio=0, late_ratio=0)
-    plan = replace(plan, taken_order_id_ratio=0, malformed_ratio=0, contested_ratio=0, asked_first_ratio=0)
+    plan = replace(
+        plan,
+        taken_order_id_ratio=0,
+        malformed_ratio=0,
+        malformed_request_ratio=0,
+        contested_ratio=0,
+        asked_first_ratio=0,
+    )
     flow, past = OrderFlow(plan), {(one.client_id, one.idempotency_key): one for one in past_operations(plan)}
     orders = [one for one in map(flow.operation, range(400)) if one.op == ORDER]
     asked = [one for order in orders for one in follow_ups(plan, order, order.order_id)]

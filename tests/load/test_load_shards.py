@@ -31,7 +31,8 @@ from tests.load.load_exchange import Exchange, plan_of, within
 
 MARKETS = ("ACME", "BOLT", "CORE", "DYNE")
 EVERY_FOLLOW_UP: dict[str, float] = {
-    f"{name}_ratio": 1.0 for name in ("read_back", "unauthorized", "taken_order_id", "malformed", "late")
+    f"{name}_ratio": 1.0
+    for name in ("read_back", "unauthorized", "taken_order_id", "malformed", "malformed_request", "late")
 }
 
 

@@ -42,6 +42,8 @@ CHECKS = Checks()
 RETRY_AFTER_S_MAX = 10
 # Answers that a counterexample shows.
 SHOWN_MAX = 6
+# Names that no refusal has: those of an order, a book, and trades.
+REVEALING = frozenset({"side", "qty", "price", "status", "filledQty", "acceptedAt", "bids", "asks", "trades"})
 ORDER_FIELDS = ("client_id", "idempotency_key", "order_id", "symbol", "side", "type", "tif", "qty", "price")
 
 
@@ -136,18 +138,19 @@ def taken_order_id_refused(evidence: Evidence) -> Result:
 
 
 @CHECKS.add(
-    "malformed-orders-refused",
-    noun="orders that break the contract",
-    hold="were refused with 400 and the field",
-    broke="were not refused with 400 and the field",
+    "malformed-requests-refused",
+    noun="requests that break the contract",
+    hold="were refused with 400, the field and nothing else",
+    broke="were not refused with 400, the field and nothing else",
     needs=("attempts",),
 )
-def malformed_orders_refused(evidence: Evidence) -> Result:
-    """Check that an order that breaks one rule of the contract is answered 400, which names the field.
+def malformed_requests_refused(evidence: Evidence) -> Result:
+    """Check that a request that breaks one rule of the contract is answered 400, which names the field.
 
     The rules concern the characters and length of identifiers, the bounds and types of numbers, the words of side,
-    type, time in force and market, missing and unknown fields, and bodies that are no JSON object. Only definite
-    answers (2xx, or 4xx other than 408 and 429) and 500 count.
+    type, time in force and market, missing, repeated and unknown fields and query parameters, and bodies that are no
+    JSON object. A refusal reveals nothing of an order, a book or trades. Only definite answers (2xx, or 4xx other than
+    408 and 429) and 500 count.
     """
     probes = evidence.malformed
     wrong = (final_status(probes) != INVALID_REQUEST) | ~_names_the_field(evidence, probes)
@@ -155,11 +158,12 @@ def malformed_orders_refused(evidence: Evidence) -> Result:
 
 
 def _names_the_field(evidence: Evidence, probes: Rows) -> np.ndarray:
-    """Return which answers name a field that breaks the contract."""
+    """Return which answers name a field that breaks the contract, and nothing of what was asked for."""
     markets = {evidence.markets[number] for number in evidence.market_ranges.by_market}
     named = [
-        (broken := broken_fields(row, markets)) == set() or loads(row["reply"]).get("field") in broken
+        not (broken := broken_fields(row, markets)) or (reply.get("field") in broken and not REVEALING & reply.keys())
         for row in evidence.rows("attempts", probes["index"])
+        for reply in [loads(row["reply"])]
     ]
     return np.array(named, dtype=bool)
 
@@ -215,8 +219,8 @@ def _refusals(evidence: Evidence, probes: Rows, wrong: np.ndarray, what: str) ->
     def example() -> str:
         row = evidence.first_row("attempts", bad)
         reason = loads(row["reply"]).get("error", "no reason")
-        sent = {name: row[name] for name in ORDER_FIELDS}
-        return f"the order {sent} {what} was answered {row['late_status'] or row['status']} ({reason})"
+        sent = {name: row[name] for name in ORDER_FIELDS if row["op"] == "order" or row[name]}
+        return f"the {row['op']} {sent} {what} was answered {row['late_status'] or row['status']} ({reason})"
 
     return by_row(
         evidence,

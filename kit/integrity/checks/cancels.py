@@ -6,6 +6,7 @@ import numpy as np
 
 from kit.integrity.arrays.columns import Rows
 from kit.integrity.arrays.grouping import firsts, paired, present, totals
+from kit.integrity.evidence.client_tables import MALFORMED
 from kit.integrity.evidence.evidence import Evidence, acknowledged
 from kit.integrity.evidence.ledger_tables import UNKNOWN_ORDER
 from kit.integrity.evidence.orders_and_fills import accepted_orders, fill_sides, filled
@@ -144,10 +145,10 @@ def acknowledged_cancel_never_lost(evidence: Evidence) -> Result:
 def no_phantom_cancels(evidence: Evidence) -> Result:
     """Check that every cancel in the ledger was sent by its client.
 
-    {(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of cancels sent}. An event without a
-    key is a violation too.
+    {(key, order) of cancelled (client) and rejected cancel events} ⊆ {(key, order) of well-formed cancels sent}. An
+    event without a key is a violation too.
     """
-    outcomes, sent = evidence.cancel_outcomes, evidence.cancels
+    outcomes, sent = evidence.cancel_outcomes, evidence.cancels.where(evidence.cancels["kind"] != MALFORMED)
     asked = paired(sent["key"], sent["order"])
     bad = outcomes.where((outcomes["key"] < 0) | ~np.isin(paired(outcomes["key"], outcomes["order"]), asked))
 

@@ -77,7 +77,7 @@ def read_attempts(
         columns = _attempts(batch, clients, templates)
         attempts.append(columns)
         reads.append(_reads(batch, columns, begin))
-        found = columns["status"] == FOUND
+        found = (columns["status"] == FOUND) & ~np.isin(columns["kind"], PROBED)
         books.put(batch, np.flatnonzero((columns["op"] == BOOK) & found), begin)
         pages.put(batch, np.flatnonzero((columns["op"] == TRADES) & found), begin)
         begin += len(columns["op"])
@@ -144,6 +144,7 @@ def _shapes(batch: Batch) -> np.ndarray:
 def _reads(batch: Batch, sent: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
     """Select the reads of orders with a definite answer: a state, or that the client has no such order."""
     answered = (sent["outcome"] == OK) | np.isin(sent["status"], (FORBIDDEN, NOT_FOUND))
+    answered &= ~np.isin(sent["kind"], PROBED)
     rows = np.flatnonzero((sent["op"] == GET_ORDER) & answered & (sent["order"] != 0))
     parsed = parse(decoded(batch["reply"]).take(pa.array(rows)), STATE_FIELDS)
     answer = order_content.number(parsed, order_content.CLIENT)

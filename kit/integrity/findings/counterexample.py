@@ -105,7 +105,7 @@ def _sent(row: dict[str, Any]) -> str:
     if row["op"] == "cancel":
         return f"{who} asks to cancel order {row['order_id']} ({row['kind']})"
     if row["op"] == "get_order":
-        return f"{who} reads order {row['order_id']}"
+        return f"{who} reads order {row['order_id']} ({row['kind']})"
     price = f" at {row['price']}" if row["price"] else ""
     what = f"{row['side']} {row['qty']} {row['symbol']} {row['type']}{price}"
     return f"{who} sends order {row['order_id']} under key {row['idempotency_key']}: {what} ({row['kind']})"

@@ -35,7 +35,7 @@ monotone-books trades-equal-ledger trade-pages-advance
 """
 _CLIENT = """
 exactly-once-per-key unknown-outcome-at-most-once idempotent-replies reused-key-refused unused-key-not-refused
-answered-as-new-once own-orders-cancellable taken-order-id-refused malformed-orders-refused acknowledged-never-lost
+answered-as-new-once own-orders-cancellable taken-order-id-refused malformed-requests-refused acknowledged-never-lost
 no-phantom-orders refused-has-no-effect sequenced-as-sent acknowledged-as-sequenced cancel-takes-effect-once
 acknowledged-cancel-never-lost no-phantom-cancels
 """
