@@ -34,10 +34,12 @@ from kit.integrity.checks import (
     quiescence,
     sequence,
     stream,
+    stream_places,
     telemetry,
     telemetry_balancer,
     telemetry_lag,
     telemetry_latency,
+    telemetry_queue,
     telemetry_store,
     trade_reads,
 )
@@ -67,6 +69,7 @@ CHECKS: tuple[Check, ...] = (
     *authorization.CHECKS,
     *conservation.CHECKS,
     *stream.CHECKS,
+    *stream_places.CHECKS,
     *order_reads.CHECKS,
     *book_reads.CHECKS,
     *trade_reads.CHECKS,
@@ -77,6 +80,7 @@ CHECKS: tuple[Check, ...] = (
     *telemetry_lag.CHECKS,
     *telemetry_balancer.CHECKS,
     *telemetry_store.CHECKS,
+    *telemetry_queue.CHECKS,
 )
 
 

@@ -20,15 +20,14 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI
 from kit.load.orders import STREAM, Draws
 from kit.load.plan import LoadPlan
 from kit.load.shards import Shard
+from kit.load.stream_limits import ABNORMAL_CLOSURE, CLOSE_S_MAX, MESSAGE_BYTES_MAX, OPEN_S_MAX
 from kit.load.subscriber_habits import READ_S, Role, replay, roles_of
+from kit.load.visitors import Visitors
 from kit.model import PLANNED_RECONNECT
 
-OPEN_S_MAX = 3.0
 PING_S = 2.0  # a stream that answers no ping within this time is lost, even if its connection looks open
-CLOSE_S_MAX = 1.0
 BACKOFF_BASE_S = 0.1
 BACKOFF_CAP_S = 1.0
-MESSAGE_BYTES_MAX = 64 * 1024
 QUIET_S = 2.0  # if no stream has an event for this long, all subscribers have caught up
 CATCH_UP_S_MAX = 15.0
 CATCH_UP_POLL_S = 0.05
@@ -37,7 +36,6 @@ SLOW_RECEIVE_BYTES = 4_096
 SLOW_QUEUE_MAX = 4  # messages
 HOLD_S = 0.02  # how often one that reads a share of the messages looks whether it may go on
 REPLAYS_MAX = 200
-ABNORMAL_CLOSURE = 1006  # RFC 6455: the code of a connection that ended without a close frame
 
 Add = Callable[[str, tuple[Any, ...]], None]
 
@@ -230,6 +228,8 @@ class Subscribers:
             self._subscribe(role)
         if self._plan.replay_every_s and self._shard.has_market(self._plan, self._plan.markets[-1]):
             self._tasks.append(asyncio.create_task(self._replay(), name="replays"))
+        visitors = Visitors(self._plan, add=self._add, epoch_ns=self._epoch_ns, newest=self._newest, shard=self._shard)
+        self._tasks.append(asyncio.create_task(visitors.run(self._ending), name="visitors"))
 
     def _subscribe(self, role: Role) -> None:
         subscriber = Subscriber(

@@ -35,6 +35,8 @@ LOAD: Mapping[str, Any] = {
     # In the last market a third subscriber stays away and resumes, and new ones read the ledger from its beginning.
     "absent_s": 9.0,
     "replay_every_s": 10.0,
+    # In a brief run, whose load lasts some 31 s, they are more than all places of two tasks, 400.
+    "visits_per_s": 15.0,
     "timeout_ms": 2_000,
 }
 

@@ -52,6 +52,8 @@ SOAK = scenario(
         "slow_pause_s": 75.0,
         "trickle_share": 0.65,
         "replay_every_s": 120.0,
+        # More than all places of two tasks before the idle time ends.
+        "visits_per_s": 1.0,
     },
     scalable=False,
     brief={"fault_duration_s": 20, "recovery_s": 10, "rate_per_s": 20},

@@ -17,6 +17,7 @@ from kit.model import (
     PLANNED_RECONNECT,
     PROBES,
     STREAM_COLUMNS,
+    VISITOR,
     Outcome,
     Phase,
 )
@@ -148,9 +149,10 @@ def reconnects(connections: Table, end: float) -> Table:
     """Make one row per lost stream: subscriber, symbol, lost_ns, ms until the next open one, `back`.
 
     A subscriber that never came back counts until `end` (epoch s). One that left on purpose and came back, or closed by
-    itself and dialled no more, was not lost.
+    itself and dialled no more, was not lost. Visitors leave and do not resume.
     """
-    rows = connections.sort_values(["subscriber", "symbol", "dialed_ns"], kind="stable")
+    stays = ~connections["subscriber"].str.endswith(VISITOR)
+    rows = connections[stays].sort_values(["subscriber", "symbol", "dialed_ns"], kind="stable")
     opened = rows[rows["opened_ns"] > 0]
     group = opened.groupby(["subscriber", "symbol"])
     lost = opened.assign(next_ns=group["opened_ns"].shift(-1))

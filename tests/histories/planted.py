@@ -13,6 +13,7 @@ from tests.histories import (
     planted_swaps,
     planted_trades,
     planted_views,
+    planted_visits,
 )
 
 PLANTS = [
@@ -21,6 +22,7 @@ PLANTS = [
     *planted_records.PLANTS.rows,
     *planted_swaps.PLANTS.rows,
     *planted_views.PLANTS.rows,
+    *planted_visits.PLANTS.rows,
     *planted_metrics.PLANTS.rows,
     *planted_answers.PLANTS.rows,
 ]

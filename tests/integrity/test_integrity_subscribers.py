@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kit.model import PLANNED_RECONNECT, Status
-from tests.histories import edits
+from tests.histories import edits, planted_visits
 from tests.histories.run_folder import judge
 
 HOUR_NS = 3_600 * 10**9
@@ -122,3 +122,29 @@ def test_an_event_whose_commit_took_long_is_not_late(tables):
 def test_an_event_that_is_told_long_after_the_next_commits_is_late(tables):
     delayed(tables, commits=False)
     assert on_time(tables) is Status.FAIL
+
+
+def places(tables: dict[str, Any], *codes: int, **more: int) -> Status:
+    planted_visits.visit(tables, *codes, **more)
+    return judge(tables, "subscribers-find-places")["subscribers-find-places"].status
+
+
+def test_a_zone_that_sends_its_subscribers_away_is_no_leak(tables):
+    """Half of the visitors come to a task without market data, for a while."""
+    assert places(tables, *[PLANNED_RECONNECT, planted_visits.TRY_ELSEWHERE] * 60) is Status.PASS
+
+
+def test_streams_that_end_with_their_task_or_after_seconds_were_not_refused(tables):
+    """Its connections are reset, or closed as it drains; one without market data for 6 s closes its streams."""
+    assert places(tables, *[1006] * 60, *[1012] * 60) is Status.PASS
+    assert places(tables, *[planted_visits.TRY_ELSEWHERE] * 60, lasts_ns=6 * 10**9) is Status.PASS
+
+
+def test_a_few_visitors_may_be_sent_away_in_a_row(tables):
+    codes = [PLANNED_RECONNECT] * 40 + [planted_visits.TRY_ELSEWHERE] * 20 + [PLANNED_RECONNECT] * 40
+    assert places(tables, *codes) is Status.PASS
+
+
+def test_visitors_need_not_receive_a_markets_events(tables):
+    planted_visits.visit(tables, *[PLANNED_RECONNECT] * 3, *[1006] * 3)
+    assert judge(tables, "stream-equals-ledger")["stream-equals-ledger"].status is Status.PASS

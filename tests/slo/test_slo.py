@@ -15,6 +15,7 @@ from kit.model import (
     LEDGER_EVENT_COLUMNS,
     PLANNED_RECONNECT,
     STREAM_COLUMNS,
+    VISITOR,
     CheckKind,
     Finding,
     LoadStats,
@@ -187,6 +188,13 @@ def test_a_subscriber_that_left_on_purpose_and_never_got_back_counts_to_the_end(
     dials = [dial(0, 11, code=PLANNED_RECONNECT), dial(11.5, 12, connection=1, opened=False)]
     found = evaluate([], "reconnect_ms_max", 5000, connections=dials)
     assert (found.status, found.measured) == (Status.FAIL, 19_000.0)
+
+
+def test_a_visitor_that_is_sent_away_has_lost_no_stream():
+    """It takes one event and does not resume; whether it finds a place is a check of its own."""
+    visit = {"subscriber": f"s-ACME{VISITOR}"}
+    dials = [dial(0), dial(1, 11, connection=1) | visit, dial(18, connection=2) | visit]
+    assert evaluate([], "reconnect_ms_max", 100, connections=dials).measured == 0.0
 
 
 def test_without_a_connected_subscriber_reconnects_are_invalid():

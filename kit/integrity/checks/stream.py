@@ -14,7 +14,7 @@ from kit.integrity.evidence.client_tables import INFO
 from kit.integrity.evidence.evidence import Evidence
 from kit.integrity.findings.check import Checks, Result, by_row
 from kit.integrity.findings.counterexample import Step, Subject
-from kit.model import NS_PER_S, PLANNED_RECONNECT, SLOW_SUBSCRIBER
+from kit.model import NS_PER_S, PLANNED_RECONNECT, SLOW_SUBSCRIBER, VISITOR
 
 CHECKS = Checks()
 
@@ -89,7 +89,7 @@ def stream_equals_ledger(evidence: Evidence) -> Result:
 
 def _not_subscribed(evidence: Evidence) -> str:
     """Say which subscriber never got a connection, or which market had no subscriber."""
-    connections = evidence.connections
+    connections = _staying(evidence)
     heard = connections.where(connections["opened_ns"] > 0)
     wanted, got = (paired(rows["subscriber"], rows["symbol"]) for rows in (connections, heard))
     silent = np.setdiff1d(wanted, got)
@@ -100,8 +100,15 @@ def _not_subscribed(evidence: Evidence) -> str:
     return f"nobody subscribed to {evidence.markets[int(unheard[0])]}" if len(unheard) else ""
 
 
+def _staying(evidence: Evidence) -> Rows:
+    """Return the connections of subscribers whose messages are recorded."""
+    names = [evidence.subscribers[number] for number in range(len(evidence.subscribers))]
+    stays = np.array([not name.endswith(VISITOR) for name in names], dtype=bool)
+    return evidence.connections.where(stays[evidence.connections["subscriber"]])
+
+
 def _missing(evidence: Evidence) -> Iterator[Missing]:
-    events, connections = evidence.events, evidence.connections
+    events, connections = evidence.events, _staying(evidence)
     received, last_ns = _received(evidence), _last_received_ns(evidence)
     end_ns = _last_ns(evidence)
     pairs = paired(connections["subscriber"], connections["symbol"])
