@@ -43,6 +43,11 @@ ZONE_SERIES = ("requests", "http_5xx")
 TABLES = ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied")
 OPERATIONS = ("GetItem", "Query", "Scan", "PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems")
 TABLE_SERIES = {f"throttled_requests@{table.lower()}": f"{table}Table" for table in TABLES}
+# What the command queue did, by the minute on AWS.
+QUEUE_SERIES = {
+    "queue_messages_received": "NumberOfMessagesReceived",
+    "queue_empty_receives": "NumberOfEmptyReceives",
+}
 EDGE_SERIES = {
     "edge_requests": ("RequestCount", "Sum", False),
     "edge_5xx": ("HTTPCode_ELB_5XX_Count", "Sum", False),
@@ -81,6 +86,7 @@ def series(
             for name, output in TABLE_SERIES.items()
             for operation in OPERATIONS
         ]
+        queries += [(name, _queue_query(outputs["QueueUrl"], metric)) for name, metric in QUEUE_SERIES.items()]
     asked = [{"Id": f"q{index}", "MetricStat": query} for index, (_, query) in enumerate(queries[:QUERIES_MAX])]
     points: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in queries[:QUERIES_MAX]}
     with cloud_errors(f"metrics of {deployment.stack_name}"):
@@ -119,6 +125,10 @@ def _edge_query(outputs: Mapping[str, str], metric: str, statistic: str, by_grou
 def _table_query(table: str, operation: str) -> dict[str, Any]:
     dimensions = {"TableName": table, "Operation": operation}
     return _stat("AWS/DynamoDB", "ThrottledRequests", dimensions, EDGE_PERIOD_S, "Sum")
+
+
+def _queue_query(url: str, metric: str) -> dict[str, Any]:
+    return _stat("AWS/SQS", metric, {"QueueName": url.rpartition("/")[2]}, EDGE_PERIOD_S, "Sum")
 
 
 def _stat(namespace: str, metric: str, dimensions: Mapping[str, str], period_s: int, stat: str) -> dict[str, Any]:

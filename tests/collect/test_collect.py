@@ -78,7 +78,7 @@ def test_the_requests_that_a_table_throttled_are_added_up_over_its_operations():
     tables = {
         f"{name}Table": name.lower() for name in ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied")
     }
-    others = dict.fromkeys(("MetricsEnv", "LoadBalancerFullName", "TargetGroupFullName"), "x")
+    others = dict.fromkeys(("MetricsEnv", "LoadBalancerFullName", "TargetGroupFullName", "QueueUrl"), "x")
     stack = Deployment(stack_name="s", run_id="r", api_url="", outputs={**tables, **others})
     series = collect.series(Throttled(), stack, 1_700_000_000, 1_700_000_100)
     assert series["throttled_requests@outbox"]["value"].sum() == 5.0

@@ -195,6 +195,11 @@ def calls_are_counted_as_throttled_that_no_table_throttled(tables: Tables) -> No
     scale(tables, "store_throttled_matcher", 9)
 
 
+@PLANTS.caught_by("receives-wait")
+def matchers_receive_in_a_hot_loop(tables: Tables) -> None:
+    add_minute(tables, "queue_empty_receives", 30_000.0)
+
+
 def add_minute(tables: Tables, name: str, value: float) -> None:
     at = tables["series"]["t"].min()
     edits.add(tables, "series", SERIES_COLUMNS, {"name": name, "t": at, "value": value})

@@ -18,6 +18,8 @@ POINT_S, PUBLISH_EVERY_S, EDGE_POINT_S = 10, 5, 60
 ZONES = ("us-east-1a", "us-east-1b")
 # A task measures less than its client waits.
 TASK_SHARE, EDGE_SHARE = 0.6, 0.9
+# A matcher's receives without a message, for each message.
+EMPTY_SHARE = 0.5
 # So many of the exchange's calls to its store were throttled, in each minute.
 THROTTLED = 3
 
@@ -67,6 +69,8 @@ def published(
     commands = {row["event_id"]: row["ts_ns"] for row in reversed(events)}
     for ts_ns in commands.values():
         points["matcher_lag_count", _point(ts_ns / 1e9)] += 1
+        points["queue_messages_received", _minute(ts_ns)] += 1
+        points["queue_empty_receives", _minute(ts_ns)] += EMPTY_SHARE
     for point, measured in times.items():
         for share in (50, 95):
             points[f"latency_ms_p{share}", point] = sorted(measured)[math.ceil(len(measured) * share / 100) - 1]

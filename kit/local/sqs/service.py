@@ -1,14 +1,19 @@
-"""Serve SQS: MiniStack's, with its races removed and, for queues that are tagged so, AWS's less usual answers."""
+"""Serve SQS: MiniStack's, with its races removed, its metrics and, for queues that are tagged so, unusual answers."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
+from contextlib import suppress
 from typing import Any
 
+from ministack.core.arn import parse_arn
 from ministack.services import sqs
 
 from kit.local.main_loop import on_main_loop
 from kit.local.patching import Patches
+from kit.local.sqs.metrics import PERIOD_S, Metrics
 from kit.local.sqs.redrive import Redrive
 from kit.local.unusual_answers import TAG, Draws, Shares, UnusualAnswersInvalid, shares
 
@@ -31,20 +36,46 @@ class Sqs:
         self._patches = Patches()
         self._shares: dict[str, Shares] = {}
         self._redrive = Redrive()
+        self._metrics = Metrics()
+        self._publishing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Patch MiniStack's SQS."""
+        """Patch MiniStack's SQS and begin to publish metrics."""
         for name in CALLED_FROM_THREADS:
             self._patches.decorate(sqs, name, on_main_loop)
         self._patches.wrap(sqs, "_dispatch", self._dispatch)
         self._redrive.install(self._patches)
+        self._publishing = asyncio.create_task(self._publish_each_period(), name="sqs-metrics")
 
     async def stop(self) -> None:
-        """Stop moving messages, and put MiniStack's functions back."""
+        """Stop publishing and moving messages, and put MiniStack's functions back."""
+        if self._publishing is not None:
+            self._publishing.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._publishing
         await self._redrive.stop()
         self._patches.undo()
 
+    async def _publish_each_period(self) -> None:
+        while True:
+            now = time.time()
+            ends_at = (now // PERIOD_S + 1) * PERIOD_S
+            await asyncio.sleep(ends_at - now)
+            try:
+                self._metrics.publish(ends_at - PERIOD_S)
+            except Exception:  # boundary: a failure in one period must not end the publishing of metrics
+                log.exception("SQS metrics not published")
+
     async def _dispatch(self, dispatch: Any, action: str, data: dict[str, Any], url: str) -> Any:
+        """Answer a call, and count what it did."""
+        queue = sqs._queues.get(data.get("QueueUrl") or url) if action in CALLS else None
+        answer = await self._answer(dispatch, action, data, url)
+        if queue is not None:
+            arn = parse_arn(queue["attributes"]["QueueArn"])
+            self._metrics.count((arn.account_id, arn.region, arn.resource), action, answer)
+        return answer
+
+    async def _answer(self, dispatch: Any, action: str, data: dict[str, Any], url: str) -> Any:
         wanted = self._wanted(action, data, url)
         if not wanted:
             return await dispatch(action, data, url)
