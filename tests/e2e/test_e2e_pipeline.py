@@ -200,13 +200,11 @@ def test_a_good_build_passes_and_resolves_what_was_open(cloud, session, tmp_path
     session.client("ssm").create_ops_item(Title="Game day az-loss: FAIL: of an earlier run", **item)
     session.client("ssm").create_ops_item(Title="Game day api-latency: FAIL: of another scenario", **item)
 
-    def attempt(number: int) -> tuple[ConductedRun, dict[str, Any]]:
-        day = conducted(cloud, tmp_path, f"good-{number}")
-        return day, run(day)
-
     for number in range(ATTEMPTS_MAX):
-        day, record = attempt(number)
-        if not any("CPU contention" in reason for reason in record["reasons"]):
+        day = conducted(cloud, tmp_path, f"good-{number}")
+        record = run(day)
+        # On a machine that is too busy, a run is not steady or under the noise rule.
+        if record["verdict"] != "INVALID":
             break
     assert record["verdict"] == "PASS", record["reasons"]
     assert day.ending is not None and day.ending.status == "SUCCEEDED"
