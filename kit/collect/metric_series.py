@@ -43,6 +43,8 @@ ZONE_SERIES = ("requests", "http_5xx")
 TABLES = ("Orders", "Outbox", "Ledger", "Markets", "Positions", "Applied")
 OPERATIONS = ("GetItem", "Query", "Scan", "PutItem", "UpdateItem", "BatchWriteItem", "TransactWriteItems")
 TABLE_SERIES = {f"throttled_requests@{table.lower()}": f"{table}Table" for table in TABLES}
+# Writes that met a transaction on the same item of the table with a market's sequence.
+CONFLICTS = "transaction_conflicts@markets"
 # What the command queue did, by the minute on AWS.
 QUEUE_SERIES = {
     "queue_messages_received": "NumberOfMessagesReceived",
@@ -86,6 +88,7 @@ def series(
             for name, output in TABLE_SERIES.items()
             for operation in OPERATIONS
         ]
+        queries.append((CONFLICTS, _conflict_query(outputs["MarketsTable"])))
         queries += [(name, _queue_query(outputs["QueueUrl"], metric)) for name, metric in QUEUE_SERIES.items()]
     asked = [{"Id": f"q{index}", "MetricStat": query} for index, (_, query) in enumerate(queries[:QUERIES_MAX])]
     points: dict[str, list[tuple[float, float]]] = {name: [] for name, _ in queries[:QUERIES_MAX]}
@@ -125,6 +128,10 @@ def _edge_query(outputs: Mapping[str, str], metric: str, statistic: str, by_grou
 def _table_query(table: str, operation: str) -> dict[str, Any]:
     dimensions = {"TableName": table, "Operation": operation}
     return _stat("AWS/DynamoDB", "ThrottledRequests", dimensions, EDGE_PERIOD_S, "Sum")
+
+
+def _conflict_query(table: str) -> dict[str, Any]:
+    return _stat("AWS/DynamoDB", "TransactionConflict", {"TableName": table}, EDGE_PERIOD_S, "Sum")
 
 
 def _queue_query(url: str, metric: str) -> dict[str, Any]:

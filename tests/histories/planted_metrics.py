@@ -195,6 +195,11 @@ def calls_are_counted_as_throttled_that_no_table_throttled(tables: Tables) -> No
     scale(tables, "store_throttled_matcher", 9)
 
 
+@PLANTS.caught_by("one-writer-a-market")
+def two_matchers_write_one_market(tables: Tables) -> None:
+    add_minute(tables, "transaction_conflicts@markets", 900.0)
+
+
 @PLANTS.caught_by("receives-wait")
 def matchers_receive_in_a_hot_loop(tables: Tables) -> None:
     add_minute(tables, "queue_empty_receives", 30_000.0)

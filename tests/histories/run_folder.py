@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from kit import collect, integrity
-from kit.collect.metric_series import ZONE_SERIES
+from kit.collect.metric_series import CONFLICTS, QUEUE_SERIES, ZONE_SERIES
 from kit.integrity.arrays.columns import ColumnStorage
 from kit.integrity.evidence.assembly import read_evidence
 from kit.integrity.evidence.evidence import Evidence
@@ -29,6 +29,8 @@ SERIES = [
     *collect.BROKER_SERIES,
     *collect.EDGE_SERIES,
     *collect.TABLE_SERIES,
+    *QUEUE_SERIES,
+    CONFLICTS,
     *(f"{name}@{zone}" for name in ZONE_SERIES for zone in ZONES),
 ]
 

@@ -142,3 +142,27 @@ def test_lags_of_a_run_whose_periods_all_touch_the_fault_are_judged_together(tab
     assert judge(tables, "lag-as-ledger-shows", fault=window)["lag-as-ledger-shows"].status is Status.PASS
     planted_metrics.lag_counts_from_the_commit(tables)
     assert judge(tables, "lag-as-ledger-shows", fault=window)["lag-as-ledger-shows"].status is Status.FAIL
+
+
+def test_matchers_may_compete_for_a_market_once_something_is_broken(tables):
+    """A frozen matcher that resumes writes a market that another one has taken over. Waiting breaks nothing."""
+    planted_metrics.two_matchers_write_one_market(tables)
+    frozen, waited = fault(KILLED[0], T0, signal="SIGSTOP"), fault("aws:fis:wait", T0)
+    assert judge(tables, "one-writer-a-market", fault=frozen)["one-writer-a-market"].status is Status.PASS
+    assert judge(tables, "one-writer-a-market", fault=waited)["one-writer-a-market"].status is Status.FAIL
+
+
+def test_a_moment_with_two_writers_is_no_second_writer(tables):
+    planted_metrics.add_minute(tables, "transaction_conflicts@markets", 8.0)
+    assert found(tables, "one-writer-a-market").status is Status.PASS
+
+
+def test_matchers_that_wait_may_receive_nothing_for_most_of_the_time(tables):
+    """Two empty receives a second of each task, also in the minutes around the load."""
+    planted_metrics.add_minute(tables, "queue_empty_receives", 400.0)
+    assert found(tables, "receives-wait").status is Status.PASS
+
+
+def test_a_queue_of_which_nothing_was_published_is_not_judged(tables):
+    planted_metrics.remove(tables, "queue_messages_received")
+    assert found(tables, "receives-wait").status is Status.INVALID
