@@ -16,7 +16,7 @@ from tests.fuzz import runner
 from tests.fuzz.runner import Check, Target, fuzz, try_case
 
 FAST_S = 2.0
-SLOW_S = 25.0
+SLOW_S = 12.0
 SHOWN_CHARS_MAX = 5_000
 
 
