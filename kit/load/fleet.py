@@ -29,7 +29,8 @@ LEAD_S = 8.0
 # More than the generators' drain and catch-up, and the upload, may take together.
 FINISH_S_MAX = 120.0
 STOPPED = "STOPPED"
-ERROR_CHARS_SHOWN = 500
+# Of a task's own words: they begin with what failed, and end with the last lines of a log.
+ERROR_CHARS_FIRST, ERROR_CHARS_LAST = 100, 400
 ADDED = ("intended", "sent", "ok", "fail", "info", "dropped", "inflight", "unknown")
 
 
@@ -245,8 +246,14 @@ def _reason(artifacts: Artifacts, index: int, state: Mapping[str, Any]) -> str:
     """Say why a task ended: in ECS's words, and in its own if it left any."""
     shown = ", ".join("no exit code" if code is None else f"exit code {code}" for code in _exit_codes(state))
     told = artifacts.get_json(f"{FAILED}/{shard_name(index)}.json")
-    own = "" if told is None else f": {str(told.get('error'))[:ERROR_CHARS_SHOWN]}"
+    own = "" if told is None else f": {_shortened(str(told.get('error')))}"
     return f"{state.get('stoppedReason', 'no reason given')} ({shown}){own}"
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= ERROR_CHARS_FIRST + ERROR_CHARS_LAST:
+        return text
+    return f"{text[:ERROR_CHARS_FIRST]} … {text[-ERROR_CHARS_LAST:]}"
 
 
 def _exit_codes(state: Mapping[str, Any]) -> list[int | None]:

@@ -80,6 +80,7 @@ class _Generator:
         try:
             await self._wait_for_start()
         except EvidenceMissing:
+            await _end(housekeeping)
             await self._writer.close()
             raise
         self._cpu_s = time.process_time()
@@ -88,9 +89,7 @@ class _Generator:
         self._state = "catching up"
         caught_up = await subscribers.catch_up(give_up=lambda: self._cut_short)
         await subscribers.close()
-        housekeeping.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await housekeeping
+        await _end(housekeeping)
         if self._crash is not None:
             await self._writer.close()
             raise self._crash
@@ -188,6 +187,12 @@ class _Generator:
             "late_start_ms": round(self._late_ns / NS_PER_MS, 3),
             "issued_until_ns": engine.pacer.end_ns,
         }
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
 
 
 def _raise_open_file_limit(connections_max: int) -> None:

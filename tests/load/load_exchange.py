@@ -204,19 +204,22 @@ def run_engine(behave: Callable[[Request, bytes], Awaitable[bytes]] | None = Non
 @pytest.fixture
 def exchange_thread() -> Iterator[Exchange]:
     """An exchange that behaves well, in its own thread, for generators in their own processes."""
-    exchange, ready, loop = Exchange(), threading.Event(), asyncio.new_event_loop()
+    exchange, ready, loops = Exchange(), threading.Event(), []
 
     async def main() -> None:
-        await exchange.start()
+        ended = asyncio.Event()
+        server = await exchange.start()
+        loops.append((asyncio.get_running_loop(), ended))
         ready.set()
+        await ended.wait()
+        # `asyncio.run` then cancels what still serves a connection.
+        server.close()
 
-    def serve() -> None:
-        loop.create_task(main())
-        loop.run_forever()
-
-    thread = threading.Thread(target=serve, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(main(),), daemon=True)
     thread.start()
     assert ready.wait(5)
     yield exchange
-    loop.call_soon_threadsafe(loop.stop)
+    loop, ended = loops[0]
+    loop.call_soon_threadsafe(ended.set)
     thread.join(5)
+    assert not thread.is_alive()

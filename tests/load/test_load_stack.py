@@ -27,7 +27,16 @@ TEMPLATE = load_source.STACK
 UNTAGGED = {"AWS::EC2::Route", "AWS::EC2::SubnetRouteTableAssociation", "AWS::EC2::VPCGatewayAttachment",
             "AWS::S3::BucketPolicy"}  # fmt: skip
 
-IMPORTED = "boto3, kit.load.task, kit.load.__main__, kit.load.writer_process, kit.pipeline.watch, kit.pipeline.judge"
+IMPORTED = ", ".join(
+    (
+        "boto3",
+        "kit.load.task",
+        "kit.load.__main__",
+        "kit.load.writer_process",
+        "kit.pipeline.watch",
+        "kit.pipeline.judge",
+    )
+)
 # botocore takes its own certificates where there is no certifi.
 NOT_NEEDED = {"paperbroker-gameday", "certifi"}
 
