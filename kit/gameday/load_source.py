@@ -21,9 +21,12 @@ def stack_name(run_id: str) -> str:
     return f"{deploy.STACK_PREFIX}{run_id}-load"
 
 
-def stack_names(parameters: Parameters) -> tuple[str, ...]:
-    """Return the names of the stacks that the load of a run needs."""
-    return (stack_name(parameters.run_id),) if parameters.load_tasks else ()
+def described(parameters: Parameters) -> str:
+    """Say where the load will come from, and what is wrong with that."""
+    if parameters.load_tasks:
+        return f"the load will come from {parameters.load_tasks} Fargate tasks"
+    honest = "" if parameters.target == "local" else ", whose network and CPU are measured too: consider load_tasks=3"
+    return f"the load will come from this machine{honest}"
 
 
 def deploy_tasks(session: ClientSource, run_id: str, *, timeout_s: float) -> Mapping[str, str]:

@@ -96,7 +96,7 @@ class GameDay:
         views.say(f"stack {self.deployment.stack_name} is up at {self.deployment.api_url}")
         if p.load_tasks:
             self._load_stack = load_source.deploy_tasks(session, p.run_id, timeout_s=DEPLOY_TIMEOUT_S)
-            views.say(f"the load will come from {p.load_tasks} Fargate tasks")
+        views.say(load_source.described(p))
         self._tasks = collect.TaskWatch.start(session, self.deployment)
         views.show_table(collect.task_table(session, self.deployment))
 
@@ -284,7 +284,8 @@ class GameDay:
         if self._tasks is not None:
             yield "task watch", self._tasks.stop
         if session and deployment:
-            for name in (deployment.stack_name, *load_source.stack_names(self.parameters)):
+            # Only what this run has created: the name may be another run's.
+            for name in (deployment.stack_name, *([load_source.stack_name(run_id)] if self._load_stack else [])):
                 yield f"stack {name}", partial(deploy.tear_down, session, name, timeout_s=TEAR_DOWN_TIMEOUT_S)
             yield "leak check", lambda: self.leftovers.extend(deploy.find_stacks(session, run_id=run_id))
             yield "leak check", lambda: self.leftovers.extend(deploy.find_buckets(session, run_id=run_id))

@@ -12,10 +12,11 @@ from kit import gameday, scenarios
 from kit.collect import Cleanup
 from kit.collect.task_samples import TASK_COLUMNS
 from kit.errors import EvidenceMissing, VerdictNotPass
-from kit.gameday import findings
+from kit.gameday import findings, load_source
+from kit.gameday.parameters import Parameters
 from kit.gameday.phases import phase_windows
 from kit.gameday.run import GameDay
-from kit.model import FaultWindow, Status, TaskStop
+from kit.model import Deployment, FaultWindow, Status, TaskStop
 from kit.notebook import views
 from kit.notebook.run_phases import read_phases
 
@@ -133,6 +134,35 @@ def test_a_report_repeats_only_the_differences_that_touch_its_scenario():
     rows = {row["what"] for row in gameday.fidelity_rows("az-loss")}
     assert "ECS task" in rows and "Cut subnet" in rows
     assert "SQS" not in rows
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"load_tasks": 3, "target": "aws"}, "the load will come from 3 Fargate tasks"),
+        ({}, "the load will come from this machine"),
+        ({"target": "aws"}, "this machine, whose network and CPU are measured too: consider load_tasks=3"),
+    ],
+)
+def test_a_run_says_where_its_load_comes_from(changes, said):
+    assert load_source.described(Parameters(scenario="az-loss", **changes)).endswith(said)
+
+
+def test_the_stack_of_another_run_that_has_the_name_of_this_ones_load_stack_is_kept(tmp_path, monkeypatch):
+    """Run `x` needs `gameday-x-load`, which is the stack of run `x-load`. Its creation was refused."""
+    monkeypatch.setenv("GAMEDAY_REPORTS", str(tmp_path))
+    monkeypatch.setenv("GAMEDAY_HEADLESS", "1")
+    day = GameDay.begin("az-loss", run_id="x", load_tasks=3)
+    day._session = object()  # type: ignore[assignment]
+    day.deployment = Deployment(stack_name="gameday-x", run_id="x", api_url="http://127.0.0.1:9", outputs={})
+    day._closed = True  # there is nothing to close at the end of this process
+
+    def stacks() -> list[str]:
+        return [name for name, _ in day._endings() if name.startswith("stack")]
+
+    assert stacks() == ["stack gameday-x"]
+    day._load_stack = {"LoadClusterName": "c"}
+    assert stacks() == ["stack gameday-x", "stack gameday-x-load"]
 
 
 def test_stages_out_of_order_say_what_is_missing(tmp_path, monkeypatch):
