@@ -6,7 +6,7 @@ Tables have `t` in epoch seconds. A missing datapoint is a missing row, never a 
 from kit.collect.alarms import alarm_history, guardrails
 from kit.collect.ledger import read_events
 from kit.collect.metric_points import Meters
-from kit.collect.metric_series import BROKER_SERIES, EDGE_SERIES, TABLE_SERIES, series
+from kit.collect.metric_series import BROKER_SERIES, CONFLICTS, EDGE_SERIES, QUEUE_SERIES, TABLE_SERIES, series
 from kit.collect.observations import Observations, observe
 from kit.collect.run_folder import (
     OBSERVATIONS_FILE,
@@ -20,8 +20,10 @@ from kit.collect.task_samples import Gap, TaskWatch, task_table
 
 __all__ = [
     "BROKER_SERIES",
+    "CONFLICTS",
     "EDGE_SERIES",
     "OBSERVATIONS_FILE",
+    "QUEUE_SERIES",
     "TABLE_SERIES",
     "Cleanup",
     "Gap",

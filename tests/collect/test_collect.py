@@ -47,7 +47,8 @@ def test_a_watch_records_what_it_could_not_see(local_session: aws.Session, deplo
 def test_every_series_is_a_table_of_times_and_values(local_session: aws.Session, deployment: Deployment):
     now = time.time()
     tables = collect.series(local_session, deployment, now - 60, now)
-    assert set(tables) == {*collect.BROKER_SERIES, *collect.EDGE_SERIES, *collect.TABLE_SERIES}
+    own = {*collect.EDGE_SERIES, *collect.TABLE_SERIES, *collect.QUEUE_SERIES, collect.CONFLICTS}
+    assert set(tables) == {*collect.BROKER_SERIES, *own}
     assert all(list(table.columns) == ["t", "value"] for table in tables.values())
     unsettled = collect.series(local_session, deployment, now - 60, now, is_edge_settled=False)
     assert set(unsettled) == set(collect.BROKER_SERIES)

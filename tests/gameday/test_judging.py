@@ -94,7 +94,8 @@ def test_the_folder_is_changed_by_write_only(run_dir):
 def test_what_was_observed_survives_the_folder(finished):
     observed = read_observations(finished)
     assert (observed.fault and observed.fault.experiment_id, observed.quiescence.quiet) == ("EXP1", True)
-    assert observed.series["heartbeats_api"].to_numpy().tolist() == [[observed.load_started_at + 3.0, 4.0]]
+    first_s = observed.load_started_at + 3.0
+    assert observed.series["heartbeats_api"].to_numpy().tolist() == [[first_s, 4.0], [first_s + 10.0, 4.0]]
     assert observed.series["store_throttled_relay"].empty
     assert observed.alarms == {"gameday-p95": [(observed.load_started_at + 3.0, "OK")]}
 

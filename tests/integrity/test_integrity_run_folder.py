@@ -19,6 +19,7 @@ from kit.integrity.checks import (
     telemetry_balancer,
     telemetry_lag,
     telemetry_latency,
+    telemetry_queue,
     telemetry_store,
 )
 from kit.model import Finding, LoadStats, Status
@@ -48,7 +49,9 @@ def judged(folder: Path, **more: Any) -> dict[str, Finding]:
 
 def test_a_large_correct_run_passes_every_check(large):
     """It has no past, and no metrics, which are compared with the history in `test_integrity_telemetry`."""
-    modules = (past, telemetry, telemetry_balancer, telemetry_lag, telemetry_latency, telemetry_store)
+    modules = (
+        past, telemetry, telemetry_balancer, telemetry_lag, telemetry_latency, telemetry_queue, telemetry_store,
+    )  # fmt: skip
     rest = {one.name for module in modules for one in module.CHECKS}
     wrong = [(one.name, one.detail) for one in judged(large).values() if one.status is not Status.PASS]
     assert {name for name, _ in wrong} == rest, wrong

@@ -85,7 +85,8 @@ def test_a_load_task_may_touch_nothing_but_the_load_of_its_run(resources: dict[s
     (policy,) = resources["LoadRole"]["Properties"]["Policies"]
     statements = {one["Sid"]: one for one in policy["PolicyDocument"]["Statement"]}
     assert {one["Action"] for one in statements.values()} == {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
-    assert statements["Write"]["Resource"] == {"!Sub": "${Artifacts.Arn}/${RunId}/load/*"}
+    own_run = {"Run": {"!If": ["AllRuns", "*", {"!Ref": "RunId"}]}}
+    assert statements["Write"]["Resource"] == {"!Sub": ["${Artifacts.Arn}/${Run}/load/*", own_run]}
     assert "SecurityGroupIngress" not in resources["SecurityGroup"]["Properties"]
 
 
