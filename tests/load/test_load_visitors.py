@@ -83,8 +83,13 @@ def test_a_visitor_leaves_a_market_without_events(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_plan_without_visits_sends_none() -> None:
+    """It ends although the load has not ended."""
+    recorded: list[str] = []
+
     async def main() -> None:
-        ended = Visitors(plan_of("http://127.0.0.1:9"), add=lambda *_: None, epoch_ns=0, newest=lambda _: 0)
-        await ended.run(asyncio.Event())
+        plan = plan_of("http://127.0.0.1:9")
+        visitors_of_none = Visitors(plan, add=lambda table, _: recorded.append(table), epoch_ns=0, newest=lambda _: 0)
+        await visitors_of_none.run(asyncio.Event())
 
     within(main())
+    assert recorded == []
